@@ -1,0 +1,36 @@
+"""`run_flow_enhanced.py`: the producer's command line."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+
+from tenxsom_flow_engine import __version__
+from tenxsom_flow_engine.cli import exits, jobs, single, status
+
+EPILOG = """\b
+Examples:
+  run_flow_enhanced.py single --topic "Why the ocean glows at night" --wait
+  run_flow_enhanced.py single --topic "How tides work" --at 2026-12-24T18:00
+  run_flow_enhanced.py jobs --status failed
+  run_flow_enhanced.py show JOB
+
+\b
+Exit codes: 0 done, 1 failed, 2 usage, 5 queue or store unreachable, 130 interrupted.
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="Tenxsom Flow Engine")
+def cli() -> None:
+    """Topics in, videos out: add jobs to the queue, and see what became of them."""
+
+
+for command in (single.single, status.status, jobs.jobs, jobs.show, jobs.retry, jobs.cancel):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process."""
+    exits.run(cli)

@@ -1,0 +1,104 @@
+"""A record as people and programs read it: plain values with times in ISO 8601, and lines of text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.jobs import JobRecord
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def describe(record: JobRecord, now: float) -> dict[str, Any]:
+    """Return what there is to say about a job, as plain values."""
+    job = record.job
+    return {
+        "job_id": record.job_id,
+        "status": str(record.status_at(now)),
+        "topic": job.topic,
+        "prompt": job.prompt or None,
+        "duration": job.duration,
+        "aspect_ratio": job.aspect_ratio,
+        "service": record.service or job.service,
+        "quality": job.quality or None,
+        "channel": job.channel or None,
+        "queue": record.queue,
+        "step": str(record.step),
+        "progress": round(record.progress, 3),
+        "attempts": record.attempts,
+        "added_at": iso(record.added_at),
+        "updated_at": iso(record.updated_at),
+        "due": _iso(record.due),
+        "finished_at": _iso(record.finished_at),
+        "worker": record.lease.worker if record.lease else None,
+        "submission": {
+            "state": str(record.submission.state),
+            "id": record.submission.id or None,
+            "ticket": record.submission.ticket.id if record.submission.ticket else None,
+        },
+        "video": {
+            "path": record.result.path,
+            "duration": round(record.result.duration, 3),
+            "width": record.result.width,
+            "height": record.result.height,
+            "size": record.result.size,
+            "sha256": record.result.sha256,
+        } if record.result else None,
+        "cost": {
+            "usd": record.cost.usd,
+            "credits": record.cost.credits,
+            "estimated": record.cost.estimated,
+        } if record.cost else None,
+        "error": {
+            "code": record.error.code,
+            "message": record.error.message,
+            "next_step": record.error.next_step or None,
+        } if record.error else None,
+        "events": [
+            {"at": iso(event.at), "what": event.what, "detail": event.detail or None, "times": event.times,
+             "last_at": _iso(event.last_at or None)}
+            for event in record.events
+        ],
+    }  # fmt: skip
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out rows under a head; the last column is cut to the width of the terminal."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
+    room = max(20, shutil.get_terminal_size((120, 24)).columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    out = []
+    for line in lines:
+        padded = [text + " " * (width - _cells(text)) for text, width in zip(line[:-1], widths[:-1], strict=True)]
+        out.append("  ".join([*padded, _cut(line[-1], room)]).rstrip())
+    return "\n".join(out)
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes: wide letters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _cut(text: str, room: int) -> str:
+    if _cells(text) <= room:
+        return text
+    while text and _cells(text) >= room:
+        text = text[:-1]
+    return text + "…"
+
+
+def _iso(instant: float | None) -> str | None:
+    return iso(instant) if instant is not None else None

@@ -1,0 +1,57 @@
+"""`worker.py`: the process that pulls jobs and takes their steps."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from tenxsom_flow_engine.cli import exits, options
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@options.queue_type
+@click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True,
+              help="Steps at once in this process. Waiting jobs need none, so few carry many.")  # fmt: skip
+@click.option("--burst", is_flag=True, help="End when every job that was due has been made or has failed.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log.")
+def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
+    """Take jobs from the queue and make their videos, until stopped.
+
+    The first SIGTERM or Ctrl-C lets the steps in hand end; a second one hands them back and ends at once.
+    """
+    import logging
+
+    from tenxsom_flow_engine import logs, settings
+    from tenxsom_flow_engine.engine import open_engine
+    from tenxsom_flow_engine.pull_worker import PullWorker
+
+    logs.configure(log_level)
+    engine = open_engine(settings.load(), queue_type)
+    engine.check_output()
+    runner = PullWorker(engine, concurrency=concurrency, burst=burst)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        runner.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log = logging.getLogger(__name__)
+    log.info("worker %s serves the %s queue (%s) with %d threads; store %s",
+             runner.id, engine.queue.name, engine.choice.reason, concurrency, engine.settings.store)  # fmt: skip
+    runner.run()
+    log.info("worker %s ended", runner.id)
+    if runner.firm:
+        # Steps that hang still run in their threads and may use the store, so it is not closed.
+        return exits.INTERRUPTED
+    engine.close()
+    return exits.DONE
+
+
+def main() -> NoReturn:
+    """Run the command and end the process."""
+    exits.run(worker)

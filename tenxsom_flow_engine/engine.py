@@ -1,0 +1,216 @@
+"""The composition root: settings in, open parts out. The only place that chooses a carrier, a store or a service."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from tenxsom_flow_engine.clock import Clock, SystemClock
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, StoreError
+from tenxsom_flow_engine.generate import Means, generate_video
+from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Ticket, VideoJob
+from tenxsom_flow_engine.outcomes import Dead, Outcome, Retry, Wait
+from tenxsom_flow_engine.output import OutputFolder
+from tenxsom_flow_engine.patience import Patience
+from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.rate_limits.base import Unmetered
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.services.base import Fit, VideoService
+from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention
+
+_log = logging.getLogger(__name__)
+
+#: The carriers of jobs, by the name that `--queue-type` takes.
+QUEUE_TYPES = ("local",)
+#: Seconds after which a job is looked at again whose service this worker cannot use.
+UNKNOWN_SERVICE_PAUSE = 300.0
+
+
+def _draft(settings: Settings, clock: Clock) -> VideoService:
+    from tenxsom_flow_engine.services.draft.service import DraftService
+
+    return DraftService(settings.output_dir / ".drafts")
+
+
+def _simulated(settings: Settings, clock: Clock) -> VideoService:
+    from tenxsom_flow_engine.services.simulated import SimulatedService, SimulationPlan
+
+    return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
+
+
+#: How each service is made, in the order in which `auto` asks them. None: it is not configured.
+SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
+    "draft": _draft,
+    "simulated": _simulated,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which carrier was chosen, and why."""
+
+    queue_type: str
+    reason: str
+
+
+def choose_queue(settings: Settings, flag: str | None) -> Choice:
+    """Choose the carrier: a flag wins over the environment, and `auto` takes what is there."""
+    wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
+    if wanted == AUTO:
+        return Choice("local", "auto: no server is configured, so the embedded queue is used")
+    if wanted not in QUEUE_TYPES:
+        raise ConfigurationError(f"there is no queue type {wanted!r}",
+                                 next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}")  # fmt: skip
+    return Choice(wanted, source)
+
+
+def open_store(url: str, clock: Clock) -> JobStore:
+    """Open the store that a URL names: `sqlite:///PATH`. Raises `ConfigurationError`, `StoreError`."""
+    scheme, separator, rest = url.partition("://")
+    if scheme == "sqlite" and separator and rest.startswith("/") and len(rest) > 1:
+        from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+        # Three slashes name an absolute path, as in every URL of a file.
+        return SQLiteStore(Path(rest), clock)
+    raise ConfigurationError(f"TENXSOM_STORE {url!r} names no store", next_step="write sqlite:///ABSOLUTE/PATH")
+
+
+class Engine:
+    """The open parts of one process, and what is done with them."""
+
+    def __init__(self, settings: Settings, choice: Choice, clock: Clock) -> None:
+        self.settings = settings
+        self.choice = choice
+        self.services = {
+            name: service for name, make in SERVICES.items() if (service := make(settings, clock)) is not None
+        }
+        self.output = OutputFolder(settings.output_dir)
+        self.store = open_store(settings.store, clock)
+        limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
+        self.queue = PullQueue(choice.queue_type, self.store, limits, settings.lease)
+        self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
+        #: Set by a stop that waits no longer: writes that the store refuses are given up.
+        self.abandon = Event()
+        self.insist = Patience(self.abandon)
+        self._gate = Unmetered()
+        self._retry = RetryPolicy()
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The services that this process can use, and how many generations each may have in flight."""
+        return {name: service.slots for name, service in self.services.items()}
+
+    def prepare(self, job: VideoJob, due: float | None = None) -> tuple[NewJob, tuple[str, ...]]:
+        """Fit a job to the service that it names, or see that some service can make it; return notes on changes.
+
+        Raises `InvalidInput` saying what each service lacks.
+        """
+        service, fit = self._choose(job)
+        # A job that names no service stays open: which one is best is known when its turn comes.
+        fitted = fit.job if job.service != AUTO else job
+        return NewJob(fitted, due, service.estimate(fit.job)), fit.notes
+
+    def step(self, record: JobRecord) -> JobRecord:
+        """Take one step of a leased job, and hand the job on as the step's outcome says.
+
+        Raises `LeaseLost` if another worker has the job, `StoreError` if the store cannot be used.
+        """
+        outcome = self._outcome(record)
+        return self.insist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
+
+    def check_output(self) -> None:
+        """Raise `OutputError` unless videos can be written."""
+        self.output.check()
+
+    def sweep(self) -> None:
+        """Remove what is not needed any more: old records, and leftovers of killed workers on this machine."""
+        self.store.trim(self.retention)
+        self.output.sweep()
+        for service in self.services.values():
+            service.sweep()
+
+    def close(self) -> None:
+        """Close the store. Closing twice is harmless."""
+        self.store.close()
+
+    def _choose(self, job: VideoJob) -> tuple[VideoService, Fit]:
+        if job.service != AUTO:
+            service = self.services.get(job.service)
+            if service is None:
+                raise InvalidInput("service", f"there is no service {job.service!r}",
+                                   next_step=f"use one of: {AUTO}, {', '.join(self.services)}")  # fmt: skip
+            return service, service.fit(job)
+        refusals = []
+        for service in self.services.values():
+            if service.automatic:
+                try:
+                    return service, service.fit(job)
+                except InvalidInput as refusal:
+                    refusals.append(refusal)
+        if len(refusals) == 1:
+            raise refusals[0]
+        raise InvalidInput("service", "; ".join(map(str, refusals)))
+
+    def _outcome(self, record: JobRecord) -> Outcome:
+        service = self.services.get(record.service) if record.service else self._choose(record.job)[0]
+        if service is None:
+            now = self.store.now()
+            return Wait(now + UNKNOWN_SERVICE_PAUSE, f"{record.service} is not configured on this worker", worked=False)
+        means = Means(service, self._gate, _InsistentJournal(self.store, self.insist), self.output, self._retry,
+                      random.random)  # fmt: skip
+        try:
+            return generate_video(record, means)
+        except (StoreError, LeaseLost):
+            raise
+        except Exception as error:  # a fault of our own must not take the worker with it
+            _log.exception("step %s of job %s", record.step, record.job_id)
+            return self._own_fault(record, error)
+
+    def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
+        message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        failure = Failure("internal_error", f"the step {record.step} broke: {message}"[:500],
+                          "see the worker's log; this is a defect of the engine")  # fmt: skip
+        delay = self._retry.delay(record.attempts + 1, draw=random.random())
+        return Dead(failure) if delay is None else Retry(self.store.now() + delay, failure)
+
+
+class _InsistentJournal:
+    """The store as a submission journal that does not give up on what has been bought."""
+
+    def __init__(self, store: JobStore, insist: Patience) -> None:
+        self._store = store
+        self._insist = insist
+        self.now = store.now
+        # An intent is refused at once where the store fails: nothing has been bought yet.
+        self.intend = store.intend
+
+    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
+               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+        return self._insist(
+            lambda: self._store.accept(
+                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost
+            ),
+            f"the ticket of {job_id}",
+        )
+
+    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        return self._insist(
+            lambda: self._store.doubt(job_id, submission_id=submission_id, reason=reason),
+            f"the unknown outcome of {job_id}",
+        )
+
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        return self._insist(
+            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason),
+            f"the refusal of {job_id}",
+        )
+
+
+def open_engine(settings: Settings, queue_type: str | None = None, clock: Clock | None = None) -> Engine:
+    """Open the parts that the settings ask for; `queue_type`, a flag, wins over them."""
+    return Engine(settings, choose_queue(settings, queue_type), clock or SystemClock())

@@ -1,0 +1,176 @@
+"""The one error tree. Whoever catches at an edge (command line, worker, web) catches `FlowError`.
+
+    FlowError
+    ├── InvalidInput          a value from a person or a file cannot be used (also a ValueError)
+    ├── ConfigurationError    the environment or the machine is not set up for what was asked
+    ├── JobNotFound           no record of that id
+    ├── ActionRefused         the job's status does not allow it
+    ├── LeaseLost             another worker owns the job now; write nothing
+    ├── SlotsBusy             the service already has as many generations in flight as it may
+    ├── StoreError
+    │   ├── StoreUnavailable  locked, busy or unreachable: the same call may succeed later
+    │   ├── StoreFull         no space left where the store lives
+    │   └── StoreBroken       not a store, damaged, or written by a newer version
+    ├── OutputError           a video could not be written or is not whole
+    └── ServiceError          a video service said no, or could not be asked
+        ├── Rejected          permanent: this job will never be made as it is
+        ├── Misconfigured     key, plan or account: stops the service, not the job
+        ├── OutOfCredit       no money: stops the service, not the job
+        ├── Busy              over a quota: ask again later, costs no attempt
+        └── Transient         network or server fault before anything was bought: costs an attempt
+            └── Uncertain     a paid create whose outcome is not known: never repeat it blindly
+
+Driver and library errors are turned into these where they arise, with the cause kept in `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FlowError(Exception):
+    """Something this product raises on purpose.
+
+    `message` is one sentence that names the thing and the reason; `next_step` says what to do about it.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.next_step})" if self.next_step else self.message
+
+
+class InvalidInput(FlowError, ValueError):
+    """A value given by a person or found in a file cannot be used; names the field and the reason."""
+
+    code = "invalid_input"
+
+    def __init__(self, field: str, reason: str, *, next_step: str = "") -> None:
+        super().__init__(f"{field}: {reason}", next_step=next_step)
+        self.field = field
+        self.reason = reason
+
+
+class ConfigurationError(FlowError):
+    """The environment or the machine is not set up for what was asked."""
+
+    code = "configuration"
+
+
+class JobNotFound(FlowError):
+    """No record has this id."""
+
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job has the id {job_id!r}", next_step="list them with: run_flow_enhanced.py jobs")
+        self.job_id = job_id
+
+
+class ActionRefused(FlowError):
+    """The job's status does not allow what was asked."""
+
+    code = "action_refused"
+
+
+class LeaseLost(FlowError):
+    """Another worker owns the job now, so the caller must not write its outcome."""
+
+    code = "lease_lost"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the lease on job {job_id} is gone: it ran out and was taken, or the job was changed")
+        self.job_id = job_id
+
+
+class SlotsBusy(FlowError):
+    """The service already has as many generations in flight as it may."""
+
+    code = "slots_busy"
+
+    def __init__(self, service: str, limit: int) -> None:
+        super().__init__(f"{service} has {limit} of {limit} generations in flight")
+        self.service = service
+        self.limit = limit
+
+
+class StoreError(FlowError):
+    """The job store could not do its part."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """Locked, busy or unreachable; the same call may succeed later."""
+
+    code = "store_unavailable"
+
+
+class StoreFull(StoreError):
+    """No space is left where the store lives; nothing of the call was written."""
+
+    code = "store_full"
+
+
+class StoreBroken(StoreError):
+    """The file or server holds no usable store; a person must look at it."""
+
+    code = "store_broken"
+
+
+class OutputError(FlowError):
+    """A video could not be written, or what was fetched is not a whole video."""
+
+    code = "output"
+
+
+class ServiceError(FlowError):
+    """A video service said no, or could not be asked. `retry_after` is in seconds, if the service named it."""
+
+    code = "service"
+
+    def __init__(self, service: str, message: str, *, next_step: str = "", retry_after: float | None = None) -> None:
+        super().__init__(f"{service}: {message}", next_step=next_step)
+        self.service = service
+        self.retry_after = retry_after
+
+
+class Rejected(ServiceError):
+    """Permanent: the service will never make this job as it is."""
+
+    code = "rejected"
+
+
+class Misconfigured(ServiceError):
+    """Key, plan or account is wrong: every job of the service would fail, so the service is stopped."""
+
+    code = "misconfigured"
+
+
+class OutOfCredit(ServiceError):
+    """The account has no money left: every job of the service would fail, so the service is stopped."""
+
+    code = "out_of_credit"
+
+
+class Busy(ServiceError):
+    """The service is over a quota or overloaded; asking later is right and costs no attempt."""
+
+    code = "busy"
+
+
+class Transient(ServiceError):
+    """A network or server fault. From a create: nothing was bought."""
+
+    code = "transient"
+
+
+class Uncertain(Transient):
+    """A paid create was sent and its outcome is not known: time-out, reset, 5xx or an unreadable answer."""
+
+    code = "uncertain"

@@ -1,0 +1,214 @@
+"""`generate_video`: one short step of a job, the same for every service and every carrier.
+
+    submit ──► poll ──► poll ──► … ──► fetch ──► done
+       └─► lookup (where a paid create was cut off or its outcome is not known)
+
+It sees contracts only, waits nowhere, and returns what the carrier shall do (see `outcomes`). What keeps a job from
+being paid twice is the order of its acts: journal the intent, send the create, journal what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tenxsom_flow_engine.errors import (
+    Busy,
+    FlowError,
+    InvalidInput,
+    LeaseLost,
+    Misconfigured,
+    OutOfCredit,
+    OutputError,
+    Rejected,
+    ServiceError,
+    SlotsBusy,
+    Transient,
+    Uncertain,
+)
+from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, Progress, Ready, VideoService
+
+#: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
+SETTLE_MARGIN = 60.0
+#: Seconds after which a job asks again for a slot that was taken before its eyes.
+SLOT_PAUSE = 5.0
+
+
+class Journal(Protocol):
+    """The submission journal, as `store.base.JobStore` keeps it. Each call is on disk when it returns."""
+
+    def now(self) -> float:
+        """Return the present instant."""
+
+    def intend(self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float,
+               slots: int) -> JobRecord:  # fmt: skip
+        """Journal a create before it is sent, and take its in-flight slot."""
+
+    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
+               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+        """Journal the ticket."""
+
+    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        """Journal that the create's outcome is not known."""
+
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        """Journal the proof that nothing was bought."""
+
+
+class Publisher(Protocol):
+    """Where videos are published."""
+
+    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
+        """Have `fill` write the files into an empty folder, check them, and publish them all at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a step works with."""
+
+    service: VideoService
+    gate: QuotaGate
+    journal: Journal
+    publisher: Publisher
+    retry: RetryPolicy
+    #: Draws a random number in [0, 1).
+    draw: Callable[[], float]
+
+
+def generate_video(record: JobRecord, means: Means) -> Outcome:
+    """Take the next step of a leased job and return its outcome.
+
+    Raises `LeaseLost` if another worker has the job, and `StoreError` if the journal cannot be written.
+    """
+    try:
+        match record.step:
+            case Step.SUBMIT:
+                return _submit(record, means)
+            case Step.LOOKUP:
+                return _look_up(record, means)
+            case Step.POLL | Step.FETCH:
+                return _poll(record, means)
+    except SlotsBusy as busy:
+        return Wait(means.journal.now() + SLOT_PAUSE, busy.message, worked=False)
+    except (ServiceError, OutputError, InvalidInput) as error:
+        return _fault(record, error, means)
+
+
+def _submit(record: JobRecord, means: Means) -> Outcome:
+    service = means.service
+    now = means.journal.now()
+    closed = means.gate.ask(service.name, now)
+    if closed:
+        return Wait(closed.until, closed.why, worked=False)
+    # Unique for each delivery of the job, and fit for an Idempotency-Key.
+    reference = f"{record.job_id}.{record.nonce}.{record.seq}"
+    try:
+        return _create(record, reference, means)
+    except (SlotsBusy, LeaseLost, InvalidInput):
+        means.gate.give_back(service.name, now)
+        raise
+
+
+def _create(record: JobRecord, reference: str, means: Means) -> Outcome:
+    """Send the paid create, between its intent and what came of it."""
+    service, journal = means.service, means.journal
+    job = service.fit(record.job).job
+    journal.intend(record.job_id, record.lease_token, submission_id=reference, service=service.name,
+                   lifetime=service.create_timeout + service.lifetime, slots=service.slots)  # fmt: skip
+    try:
+        ticket = service.create(job, reference)
+    except Uncertain as error:
+        journal.doubt(record.job_id, submission_id=reference, reason=error.message)
+        raise
+    except ServiceError as error:
+        journal.withdraw(record.job_id, submission_id=reference, reason=error.message)
+        raise
+    except BaseException as error:
+        # A fault of our own after the request went out proves nothing.
+        journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
+        raise
+    cost = Cost(credits=ticket.credits, estimated=False) if ticket.credits is not None else None
+    journal.accept(record.job_id, submission_id=reference, ticket=ticket, lifetime=service.lifetime, cost=cost)
+    return Wait(journal.now(), f"submitted to {service.name}")
+
+
+def _look_up(record: JobRecord, means: Means) -> Outcome:
+    """Find out what came of a create, without buying twice."""
+    service, journal, submission = means.service, means.journal, record.submission
+    now = journal.now()
+    if now < submission.intended_at + service.repeatable_for:
+        return _create(record, submission.id, means)
+    settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN
+    if submission.state is SubmissionState.INTENT and now < settled_at:
+        return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
+    if isinstance(service, FindsByReference):
+        ticket = service.find(submission.id)
+        if ticket is not None:
+            journal.accept(record.job_id, submission_id=submission.id, ticket=ticket, lifetime=service.lifetime)
+            return Wait(now, f"found at {service.name}")
+        if now < settled_at:
+            return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
+        if service.find_is_complete:
+            reason = f"{service.name} knows nothing of it"
+            journal.withdraw(record.job_id, submission_id=submission.id, reason=reason)
+            return Wait(now, reason)
+    return _held(record, service.name)
+
+
+def _poll(record: JobRecord, means: Means) -> Outcome:
+    ticket = record.submission.ticket
+    if ticket is None:
+        raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
+    answer = means.service.check(ticket)
+    now = means.journal.now()
+    match answer:
+        case Progress(fraction, poll_after) if now < record.submission.deadline:
+            return Wait(min(now + poll_after, record.submission.deadline), "rendering", progress=fraction)
+        case Progress():
+            return Dead(Failure("generation_timeout",
+                                f"{means.service.name} did not finish within {means.service.lifetime / 60:.0f} minutes",
+                                f"look again with: run_flow_enhanced.py retry {record.job_id}"))  # fmt: skip
+        case Failed(message):
+            return Dead(Failure("generation_failed", f"{means.service.name} gave up: {message}",
+                                f"order it anew with: run_flow_enhanced.py retry {record.job_id}"),
+                        generation_failed=True)  # fmt: skip
+        case Ready() if record.step is Step.POLL:
+            return Wait(now, "rendered", progress=1.0, rendered=True)
+        case Ready():
+            # The fetch asked afresh first, because every service's address goes stale.
+            return Done(means.publisher.publish(
+                record, lambda folder: means.service.fetch(record.job, answer, folder)))  # fmt: skip
+
+
+def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:
+    """Turn a fault of this step into its outcome."""
+    now = means.journal.now()
+    match error:
+        case Rejected() | InvalidInput():
+            return Dead(Failure.of(error))
+        case Misconfigured() | OutOfCredit() | Busy():
+            closed = means.gate.refused(error, now)
+            return Wait(closed.until, closed.why, worked=False)
+    retry_after = error.retry_after if isinstance(error, Transient) else None
+    delay = means.retry.delay(record.attempts + 1, draw=means.draw(), retry_after=retry_after)
+    if delay is not None:
+        return Retry(now + delay, Failure.of(error))
+    if isinstance(error, Uncertain) or record.step is Step.LOOKUP:
+        return _held(record, means.service.name)
+    message = f"{error.message} ({means.retry.max_attempts} attempts)"
+    next_step = f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
+    return Dead(Failure(error.code, message, error.next_step or next_step))
+
+
+def _held(record: JobRecord, service: str) -> Held:
+    return Held(Failure(
+        "submission_unknown",
+        f"whether {service} accepted the paid create of submission {record.submission.id or record.job_id} is not known",
+        f"look for it at {service}, then cancel the job or order it anew",
+    ))  # fmt: skip

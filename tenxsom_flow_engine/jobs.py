@@ -1,0 +1,297 @@
+"""What a job is and what is known about it: the frozen values that every other module speaks in.
+
+Instants are seconds since 1970-01-01 UTC (see `clock`). How a record changes is in `lifecycle`, how it is written
+down in `codec`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost
+
+ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
+MAX_TOPIC = 500
+MAX_PROMPT = 10_000
+MAX_DURATION = 1800
+#: The service name that means: let the engine choose.
+AUTO = "auto"
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_NAME = re.compile(r"[a-z0-9_]{1,40}")
+_TAG = re.compile(r"[\w.:@-]{0,64}")
+
+
+class VideoJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
+               tag_field="v", tag=1):  # fmt: skip
+    """One video that somebody wants. Valid by construction: a bad field raises `InvalidInput` naming it."""
+
+    job_id: str
+    topic: str
+    #: What the service is told; empty means that it is built from the topic.
+    prompt: str = ""
+    #: Seconds.
+    duration: int = 5
+    aspect_ratio: str = "9:16"
+    #: A service's name, or `auto`.
+    service: str = AUTO
+    #: A service's quality name such as `720p`; empty means the service's default.
+    quality: str = ""
+    #: A tag to find a channel's jobs by.
+    channel: str = ""
+    #: Settings that only one service knows, by service name.
+    options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    created_at: float
+
+    def __post_init__(self) -> None:
+        check_job_id(self.job_id)
+        _check_text("topic", self.topic, MAX_TOPIC, controls="")
+        if not self.topic.strip():
+            raise InvalidInput("topic", "is empty", next_step="say in a few words what the video is about")
+        _check_text("prompt", self.prompt, MAX_PROMPT, controls="\n\t")
+        if not 1 <= self.duration <= MAX_DURATION:
+            raise InvalidInput("duration", f"must be 1 to {MAX_DURATION} seconds, not {self.duration}")
+        if self.aspect_ratio not in ASPECT_RATIOS:
+            raise InvalidInput("aspect_ratio", f"must be one of {', '.join(ASPECT_RATIOS)}, not {self.aspect_ratio!r}")
+        if not _NAME.fullmatch(self.service):
+            raise InvalidInput("service", f"{self.service!r} is not a service's name")
+        _check_text("quality", self.quality, 40, controls="")
+        if not _TAG.fullmatch(self.channel):
+            raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise `InvalidInput` unless `job_id` is 1 to 100 of `A-Za-z0-9_-` (so that it is a safe file and task name)."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise InvalidInput("job_id", f"must be 1 to 100 letters, digits, _ or -, not {job_id[:120]!r}")
+
+
+def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
+    if len(text) > limit:
+        raise InvalidInput(field, f"has {len(text)} characters, at most {limit} are allowed")
+    for position, character in enumerate(text, start=1):
+        # Cc: control characters. Cs: half of a surrogate pair, which no UTF-8 file or database can hold.
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in controls:
+            raise InvalidInput(field, f"has a control character (U+{ord(character):04X}) at position {position}")
+
+
+class Status(StrEnum):
+    """Where a job stands, as a person sees it."""
+
+    SCHEDULED = "scheduled"  # added for a later time that has not come
+    QUEUED = "queued"  # due, or waiting for its gate or its next attempt; no ticket yet
+    RUNNING = "running"  # a worker has it in hand; no ticket yet
+    RENDERING = "rendering"  # it has a ticket: the service works on it, or its result is being fetched
+    HELD = "held"  # a paid create whose outcome nobody can find out; a person decides
+    SUCCEEDED = "succeeded"  # the video is published
+    FAILED = "failed"  # dead letter: it will not be tried again by itself
+    CANCELLED = "cancelled"  # a person took it back
+
+
+#: The statuses that nothing but a person changes. `succeeded` is the only one that nobody changes.
+FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+
+#: Every change of status that is allowed; anything else is a bug and raises.
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
+    Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.QUEUED, Status.RENDERING, Status.HELD, Status.FAILED, Status.CANCELLED}),
+    Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
+    Status.HELD: frozenset({Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
+    Status.FAILED: frozenset({Status.QUEUED, Status.RENDERING}),
+    Status.CANCELLED: frozenset({Status.QUEUED, Status.RENDERING}),
+    Status.SUCCEEDED: frozenset(),
+}
+
+
+class SubmissionState(StrEnum):
+    """How far the paid create of a job is known to have come."""
+
+    NONE = "none"  # nothing was bought
+    INTENT = "intent"  # a create is about to be sent, or was cut off
+    ACCEPTED = "accepted"  # the service gave a ticket; only reads follow
+    UNKNOWN = "unknown"  # a create was sent and its outcome is not known
+
+
+class Step(StrEnum):
+    """What the next delivery of a job does; follows from what is known, so it is not stored."""
+
+    SUBMIT = "submit"
+    LOOKUP = "lookup"
+    POLL = "poll"
+    FETCH = "fetch"
+
+
+class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a service gave for an accepted create: enough to ask for the result from any machine."""
+
+    id: str
+    #: The account that holds the generation, where a service has several.
+    account: str = ""
+    #: What the service said that it cost, in credits of its own.
+    credits: float | None = None
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The journal of one attempt to buy. `id` goes to the service as reference or idempotency key."""
+
+    state: SubmissionState = SubmissionState.NONE
+    id: str = ""
+    #: When the intent was journaled.
+    intended_at: float = 0.0
+    ticket: Ticket | None = None
+    #: After this instant the generation is given up, and its in-flight slot is free.
+    deadline: float = 0.0
+    #: The service said that the generation is over, for good or ill: it holds no in-flight slot any more.
+    over: bool = False
+    #: The service said that it failed, so that buying anew is right.
+    failed: bool = False
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right of one worker to work on a job. `token` is the fence: it differs for each delivery."""
+
+    token: str
+    worker: str
+    until: float
+
+
+class Cost(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a job cost or will cost, as far as it is known."""
+
+    usd: float | None = None
+    credits: float | None = None
+    estimated: bool = True
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a job does not go on: a code for programs, a sentence for people, and what to do."""
+
+    code: str
+    message: str
+    next_step: str = ""
+
+    @classmethod
+    def of(cls, error: FlowError) -> Failure:
+        """Describe an error of the tree."""
+        return cls(code=error.code, message=error.message, next_step=error.next_step)
+
+
+class Video(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A published video: a whole, checked file in the job's folder."""
+
+    path: str
+    #: Seconds, as measured in the file.
+    duration: float
+    width: int
+    height: int
+    #: Bytes.
+    size: int
+    sha256: str
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of a job's timeline. The same thing happening again counts up instead of adding a line."""
+
+    at: float
+    what: str
+    detail: str = ""
+    times: int = 1
+    #: When it happened last, if more than once.
+    last_at: float = 0.0
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):
+    """The job and all that happened to it."""
+
+    job: VideoJob
+    #: The carrier that owns the job; workers of other carriers leave it alone.
+    queue: str
+    #: Drawn when the job was added: tells this chain of deliveries from an earlier one of the same id.
+    nonce: str
+    #: The number of the delivery that the job waits for.
+    seq: int = 0
+    #: Whether the carrier has been told of that delivery; pull queues need no telling.
+    dispatched: bool = True
+    status: Status = Status.QUEUED
+    #: Faults in a row within the present step.
+    attempts: int = 0
+    #: Leases that ran out in a row within the present step: the sign of a job that kills its worker.
+    expiries: int = 0
+    #: The service that was chosen; empty until then.
+    service: str = ""
+    submission: Submission = Submission()
+    #: When the next delivery is due; None while leased, held or final.
+    due: float | None = None
+    lease: Lease | None = None
+    #: 0 to 1, as the service reports it.
+    progress: float = 0.0
+    result: Video | None = None
+    cost: Cost | None = None
+    error: Failure | None = None
+    events: tuple[Event, ...] = ()
+    added_at: float
+    updated_at: float
+    finished_at: float | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, which is the record's too."""
+        return self.job.job_id
+
+    @property
+    def step(self) -> Step:
+        """What the next delivery does."""
+        match self.submission.state:
+            case SubmissionState.NONE:
+                return Step.SUBMIT
+            case SubmissionState.INTENT | SubmissionState.UNKNOWN:
+                return Step.LOOKUP
+            case SubmissionState.ACCEPTED:
+                return Step.FETCH if self.submission.over else Step.POLL
+
+    @property
+    def lease_token(self) -> str:
+        """The fence of whoever works on the job. Raises `LeaseLost` where nobody does."""
+        if self.lease is None:
+            raise LeaseLost(self.job_id)
+        return self.lease.token
+
+    @property
+    def lane(self) -> str:
+        """The line of the queue that the job stands in: its service's, or `ticket` once something may be bought.
+
+        A lane whose service has no free slot is not served at all, so waiting there costs nothing.
+        """
+        if self.submission.state is SubmissionState.NONE:
+            return self.service or self.job.service
+        return TICKET_LANE
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether the job counts as in flight at its service (until its submission's deadline)."""
+        return self.submission.state is not SubmissionState.NONE and not self.submission.over
+
+    def status_at(self, now: float) -> Status:
+        """Return the status as a person sees it at `now`: time makes a scheduled job a queued one, unwritten."""
+        if self.status is Status.SCHEDULED and self.due is not None and self.due <= now:
+            return Status.QUEUED
+        return self.status
+
+
+#: The lane of jobs that hold a ticket, or may: they go first. Not a possible service name.
+TICKET_LANE = "#ticket"
+
+
+def new_job_id(topic: str) -> str:
+    """Make an id that a person recognises: words of the topic and a random tail."""
+    plain = unicodedata.normalize("NFKD", topic).encode("ascii", "ignore").decode().lower()
+    slug = "-".join(re.findall(r"[a-z0-9]+", plain))[:48].rstrip("-")
+    return f"{slug or 'video'}-{secrets.token_hex(5)}"

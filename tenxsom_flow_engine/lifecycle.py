@@ -1,0 +1,227 @@
+"""How a record changes: the state machine, as pure functions from a record to the next one.
+
+Every store applies these inside one transaction or script, so the rules stand here once and are tested without a
+store. Each function checks that the change is allowed and raises `ActionRefused` or `LeaseLost` otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.errors import ActionRefused, LeaseLost
+from tenxsom_flow_engine.jobs import (
+    FINAL,
+    TRANSITIONS,
+    Cost,
+    Event,
+    Failure,
+    JobRecord,
+    Lease,
+    Status,
+    Submission,
+    SubmissionState,
+    Ticket,
+    VideoJob,
+)
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+
+#: A job whose lease runs out this often in one step kills its workers, and is dead.
+MAX_EXPIRIES = 10
+#: A timeline keeps its first and its latest lines.
+FIRST_EVENTS, LAST_EVENTS = 10, 50
+
+
+def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: Cost | None = None) -> JobRecord:
+    """Return the record of a job that is added at `now` to be worked on from `due`."""
+    later = due > now
+    return JobRecord(
+        job=job,
+        queue=queue,
+        nonce=nonce,
+        status=Status.SCHEDULED if later else Status.QUEUED,
+        due=due if later else now,
+        cost=cost,
+        added_at=now,
+        updated_at=now,
+        events=(Event(at=now, what="added"),),
+    )
+
+
+def take(record: JobRecord, lease: Lease, now: float) -> JobRecord:
+    """Lease a waiting job to a worker."""
+    if record.lease is not None or record.due is None:
+        raise ActionRefused(f"job {record.job_id} is not waiting for a worker")
+    return _change(record, now, _in_hand(record), lease=lease, due=None)
+
+
+def renew(record: JobRecord, token: str, until: float) -> JobRecord:
+    """Prolong a lease."""
+    lease = _own_lease(record, token)
+    return msgspec.structs.replace(record, lease=Lease(token=lease.token, worker=lease.worker, until=until))
+
+
+def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRecord:
+    """Apply what a step returned, and give up the lease."""
+    _own_lease(record, token)
+    match outcome:
+        case Done(video):
+            return _final(record, now, Status.SUCCEEDED, "published", result=video, progress=1.0, error=None,
+                          submission=_over(record.submission))  # fmt: skip
+        case Wait():
+            return _wait(record, outcome, now)
+        case Retry(at, failure):
+            return _give_back(record, now, due=at, what="fault", detail=failure.message, error=failure,
+                              attempts=record.attempts + 1)  # fmt: skip
+        case Dead(failure, generation_failed):
+            submission = _over(record.submission, failed=True) if generation_failed else record.submission
+            return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)  # fmt: skip
+        case Held(failure):
+            submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
+            return _change(record, now, Status.HELD, "held", failure.message, error=failure, submission=submission,
+                           lease=None, due=None, seq=record.seq + 1)  # fmt: skip
+
+
+def hand_back(record: JobRecord, token: str, now: float) -> JobRecord:
+    """Return a job that its worker could not work on: due at once, and not an attempt."""
+    _own_lease(record, token)
+    return _give_back(record, now, due=now, what="handed back")
+
+
+def expire(record: JobRecord, now: float) -> JobRecord:
+    """Take a job back whose worker let the lease run out; dead when that has happened `MAX_EXPIRIES` times in a row."""
+    if record.lease is None or record.lease.until > now:
+        raise ActionRefused(f"the lease on job {record.job_id} has not run out")
+    expiries = record.expiries + 1
+    if expiries >= MAX_EXPIRIES:
+        failure = Failure(
+            code="worker_lost",
+            message=f"{expiries} workers in a row died or stalled in its step {record.step}",
+            next_step="find out why in the worker's log, then: run_flow_enhanced.py retry " + record.job_id,
+        )
+        return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, expiries=expiries)
+    detail = f"worker {record.lease.worker} died or stalled"
+    return _give_back(record, now, due=now, what="lease ran out", detail=detail, expiries=expiries)
+
+
+def intend(record: JobRecord, token: str, now: float, *, submission_id: str, service: str,
+           deadline: float) -> JobRecord:  # fmt: skip
+    """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
+    _own_lease(record, token)
+    known = record.submission
+    if known.state is not SubmissionState.NONE and known.id != submission_id:
+        raise ActionRefused(f"job {record.job_id} has a submission already ({known.state})")
+    submission = Submission(state=SubmissionState.INTENT, id=submission_id, intended_at=now, deadline=deadline)
+    return _change(record, now, record.status, "submitting", service, service=service, submission=submission)
+
+
+def accept(record: JobRecord, now: float, *, submission_id: str, ticket: Ticket, deadline: float,
+           cost: Cost | None = None) -> JobRecord:  # fmt: skip
+    """Save the ticket of a submission: by its id, in any status, whoever holds the lease."""
+    if record.submission.id != submission_id:
+        # The job has gone on with another submission. The money is spent all the same, so it must be seen.
+        return _change(record, now, record.status, "late ticket", f"{ticket.id} of submission {submission_id}")
+    if record.submission.state is SubmissionState.ACCEPTED:
+        return record
+    submission = msgspec.structs.replace(
+        record.submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=deadline
+    )
+    # A final job stays final: its ticket and cost are kept for whoever asks.
+    status = record.status if record.status in FINAL else Status.RENDERING
+    due = now if record.status is Status.HELD else record.due
+    error = None if record.status is Status.HELD else record.error
+    return _change(record, now, status, "accepted", f"ticket {ticket.id}", submission=submission,
+                   cost=cost or record.cost, due=due, error=error, attempts=0, expiries=0)  # fmt: skip
+
+
+def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
+    """Journal that a create was sent and its outcome is not known."""
+    if record.submission.id != submission_id or record.submission.state is not SubmissionState.INTENT:
+        return record
+    submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
+    return _change(record, now, record.status, "outcome unknown", reason, submission=submission)
+
+
+def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
+    """Journal the proof that a submission bought nothing."""
+    if record.submission.id != submission_id or record.submission.state is SubmissionState.ACCEPTED:
+        return record
+    return _change(record, now, record.status, "nothing bought", reason, submission=Submission())
+
+
+def cancel(record: JobRecord, now: float) -> JobRecord:
+    """Take a job back. What is being rendered goes on at the service; a ticket that comes late is still saved."""
+    if Status.CANCELLED not in TRANSITIONS[record.status]:
+        raise ActionRefused(f"job {record.job_id} is {record.status} already, so it cannot be cancelled")
+    return _final(record, now, Status.CANCELLED, "cancelled")
+
+
+def requeue(record: JobRecord, now: float) -> JobRecord:
+    """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
+
+    Where the outcome of a create is not known, the next step looks it up; it never buys.
+    """
+    if record.status not in (Status.FAILED, Status.CANCELLED):
+        hint = "decide whether it was bought first" if record.status is Status.HELD else ""
+        raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried",
+                            next_step=hint)  # fmt: skip
+    submission = Submission() if record.submission.failed else record.submission
+    status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
+    # With nothing bought, the choice of a service is open again.
+    service = record.service if submission.state is not SubmissionState.NONE else ""
+    return _change(record, now, status, "retried by hand", due=now, seq=record.seq + 1, attempts=0, expiries=0,
+                   submission=submission, service=service, error=None, finished_at=None, progress=0.0)  # fmt: skip
+
+
+def _wait(record: JobRecord, wait: Wait, now: float) -> JobRecord:
+    changes: dict[str, Any] = {}
+    if wait.worked:
+        changes |= {"attempts": 0, "expiries": 0, "error": None}
+    if wait.progress is not None:
+        changes["progress"] = wait.progress
+    if wait.rendered:
+        changes["submission"] = _over(record.submission)
+    return _give_back(record, now, due=wait.until, what="waiting", detail=wait.why, **changes)
+
+
+def _give_back(record: JobRecord, now: float, *, due: float, what: str, detail: str = "", **changes: Any) -> JobRecord:
+    status = Status.RENDERING if record.submission.state is SubmissionState.ACCEPTED else Status.QUEUED
+    return _change(record, now, status, what, detail, lease=None, due=due, seq=record.seq + 1, **changes)
+
+
+def _final(record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any) -> JobRecord:
+    return _change(record, now, status, what, detail, lease=None, due=None, seq=record.seq + 1, finished_at=now,
+                   **changes)  # fmt: skip
+
+
+def _over(submission: Submission, *, failed: bool = False) -> Submission:
+    return msgspec.structs.replace(submission, over=True, failed=failed)
+
+
+def _in_hand(record: JobRecord) -> Status:
+    return Status.RENDERING if record.submission.state is SubmissionState.ACCEPTED else Status.RUNNING
+
+
+def _own_lease(record: JobRecord, token: str) -> Lease:
+    if record.lease is None or record.lease.token != token:
+        raise LeaseLost(record.job_id)
+    return record.lease
+
+
+def _change(record: JobRecord, now: float, status: Status, what: str = "", detail: str = "",
+            **changes: Any) -> JobRecord:  # fmt: skip
+    if status is not record.status and status not in TRANSITIONS[record.status]:
+        raise ActionRefused(f"job {record.job_id} cannot go from {record.status} to {status}")
+    events = _note(record.events, now, what, detail) if what else record.events
+    return msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
+
+
+def _note(events: tuple[Event, ...], now: float, what: str, detail: str) -> tuple[Event, ...]:
+    last = events[-1] if events else None
+    if last and (last.what, last.detail) == (what, detail):
+        return (*events[:-1], msgspec.structs.replace(last, times=last.times + 1, last_at=now))
+    events = (*events, Event(at=now, what=what, detail=detail))
+    if len(events) > FIRST_EVENTS + LAST_EVENTS:
+        events = events[:FIRST_EVENTS] + events[-LAST_EVENTS:]
+    return events

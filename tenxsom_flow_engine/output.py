@@ -1,0 +1,136 @@
+"""Where videos are published: one folder for each job, which appears under its name only when whole and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tenxsom_flow_engine.errors import OutputError
+from tenxsom_flow_engine.jobs import JobRecord, Video
+from tenxsom_flow_engine.media import inspect, write_thumbnail
+from tenxsom_flow_engine.metadata import describe, plain_captions
+
+#: Seconds after which a folder that was never finished is taken for the leftover of a killed worker.
+STALE = 86400.0
+
+
+class OutputFolder:
+    """The folder of all published videos. Several workers, also on several machines, may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._staging = root / ".staging"
+
+    def check(self) -> None:
+        """Raise `OutputError` unless videos can be written here."""
+        with self._mapped():
+            self._staging.mkdir(parents=True, exist_ok=True)
+            probe = self._staging / f"probe.{secrets.token_hex(4)}"
+            probe.write_bytes(b"")
+            probe.unlink()
+
+    def sweep(self) -> None:
+        """Remove what killed workers left unfinished."""
+        with self._mapped():
+            if not self._staging.is_dir():
+                return
+            for leftover in self._staging.iterdir():
+                if time.time() - leftover.stat().st_mtime > STALE:
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
+        """Have `fill` write `video.mp4` (and what else it has) into an empty folder, check it, complete and publish it.
+
+        If another worker published the same job first, its video stays and this one is thrown away. Raises
+        `OutputError` if nothing can be written or the video is not whole, and what `fill` raises; nothing is left then.
+        """
+        final = self._folder(record)
+        with self._mapped():
+            if final.exists():
+                return self._published(final)
+            staging = self._staging / f"{record.job_id}.{secrets.token_hex(4)}"
+            staging.mkdir(parents=True)
+            try:
+                fill(staging)
+                self._complete(staging, final, record)
+                return self._appear(staging, final)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    def _folder(self, record: JobRecord) -> Path:
+        """Return the job's folder; an earlier job that had the same id keeps its own."""
+        plain = self.root / record.job_id
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if _read(plain)["nonce"] != record.nonce:
+                return self.root / f"{record.job_id}~{record.nonce}"
+        return plain
+
+    def _complete(self, folder: Path, final: Path, record: JobRecord) -> None:
+        file = folder / "video.mp4"
+        if not file.exists():
+            raise OutputError(f"{record.service} delivered no video file")
+        facts = inspect(file)
+        if not (folder / "thumbnail.jpg").exists():
+            write_thumbnail(file, folder / "thumbnail.jpg")
+        if not (folder / "captions.srt").exists():
+            (folder / "captions.srt").write_text(plain_captions(record.job.topic, facts.duration), "utf-8")
+        with file.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        video = Video(str(final / "video.mp4"), facts.duration, facts.width, facts.height, file.stat().st_size, sha256)
+        facts_of_job = describe(record, video) | {"nonce": record.nonce}
+        (folder / "metadata.json").write_text(json.dumps(facts_of_job, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        for path in folder.iterdir():
+            _sync(path)
+        _sync(folder)
+
+    def _appear(self, staging: Path, final: Path) -> Video:
+        try:
+            staging.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            _sync(self.root)
+        return self._published(final)
+
+    @staticmethod
+    def _published(folder: Path) -> Video:
+        try:
+            known = _read(folder)
+            return Video(str(folder / "video.mp4"), known["duration"], known["width"], known["height"], known["size"],
+                         known["sha256"])  # fmt: skip
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            raise OutputError(f"the folder {folder} is there but holds no finished video",
+                              next_step="move it away, then retry the job") from error  # fmt: skip
+
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"videos cannot be written to {self.root}: {error.strerror or error}",
+                              next_step="free some space, or set TENXSOM_OUTPUT_DIR to a folder you can write to"
+                              ) from error  # fmt: skip
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text("utf-8"))
+    return metadata
+
+
+def _sync(path: Path) -> None:
+    """Put a file or folder on disk, so that a folder that appeared is whole after a power cut too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""The queue that workers pull from: the job store itself, seen as a carrier. One class over any store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from tenxsom_flow_engine.errors import LeaseLost
+from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, QueueStatus, check_limits
+from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob, QueueState
+
+#: Jobs cancelled in one transaction by a purge.
+PURGE_CHUNK = 500
+
+
+class PullQueue(JobQueue, PullsJobs):
+    """A queue named `name` in a store, with the environment's limits and lease (seconds)."""
+
+    def __init__(self, name: str, store: JobStore, limits: DispatchLimits, lease: float) -> None:
+        self.name = name
+        self._store = store
+        self._limits = limits
+        self.lease = lease
+
+    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
+        return self._store.add(self.name, jobs)
+
+    def status(self) -> QueueStatus:
+        state = self._store.queue_state(self.name)
+        limits = ("max_dispatches_per_second", "max_concurrent_dispatches")
+        return QueueStatus(
+            queue_type=self.name,
+            paused=state.paused,
+            limits=state.limits(self._limits),
+            set_at_run_time=tuple(name for name in limits if getattr(state, name) is not None),
+            counts=self._store.counts(self.name),
+            workers_alive=len(self._store.workers(self.name, within=self.lease)),
+        )
+
+    def pause(self) -> None:
+        self._store.set_queue_state(self.name, lambda state: replace(state, paused=True))
+
+    def resume(self) -> None:
+        self._store.set_queue_state(self.name, lambda state: replace(state, paused=False))
+
+    def purge(self) -> int:
+        purged = 0
+        while chunk := self._store.cancel_waiting(self.name, PURGE_CHUNK):
+            purged += chunk
+        return purged
+
+    def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
+        check_limits(rate, concurrent)
+
+        def change(state: QueueState) -> QueueState:
+            return QueueState(
+                paused=state.paused,
+                max_dispatches_per_second=state.max_dispatches_per_second if rate is None else rate,
+                max_concurrent_dispatches=state.max_concurrent_dispatches if concurrent is None else concurrent,
+            )
+
+        return self._store.set_queue_state(self.name, change).limits(self._limits)
+
+    def claim(self, worker: str, count: int, slots: Mapping[str, int], *, only: str | None = None) -> Claim:
+        return self._store.claim(
+            ClaimRequest(self.name, worker, count, lease=self.lease, limits=self._limits, slots=slots, only=only)
+        )
+
+    def renew(self, leases: Mapping[str, str]) -> Collection[str]:
+        return self._store.renew(leases, self.lease)
+
+    def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
+        return self._store.settle(record.job_id, record.lease_token, outcome)
+
+    def hand_back(self, record: JobRecord) -> None:
+        with suppress(LeaseLost):
+            self._store.hand_back(record.job_id, record.lease_token)

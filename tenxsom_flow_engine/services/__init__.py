@@ -1,0 +1,1 @@
+"""The video services: one contract (`base`), one module or folder for each service."""

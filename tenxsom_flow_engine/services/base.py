@@ -1,0 +1,100 @@
+"""The video service's contract. A new service is one file with one class (and a row in `engine.SERVICES`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A job as a service can make it: the nearest values it allows, and what was changed, in words."""
+
+    job: VideoJob
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The service is at work. `fraction` is 0 to 1, if it says; ask again after `poll_after` seconds."""
+
+    fraction: float | None
+    poll_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The result can be fetched from `url` for a while."""
+
+    url: str
+    #: Seconds, as the service says.
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The service gave the generation up. `charged`: whether it kept the money, if it says."""
+
+    message: str
+    charged: bool | None = None
+
+
+class VideoService(ABC):
+    """One way to have a video made. Instances are shared by the threads of a worker.
+
+    Every method may raise the five service errors of `errors`; `create` also `Uncertain`, when a request was sent and
+    its outcome is not known. No method blocks longer than its network time-outs.
+    """
+
+    name: str
+    #: Generations that may be in flight at once, over all machines.
+    slots: int
+    #: Seconds within which `create` returns or raises.
+    create_timeout: float
+    #: Seconds from its ticket after which a generation is given up.
+    lifetime: float
+    #: Seconds for which repeating `create` with the same reference buys nothing new (an idempotency key); 0: never.
+    repeatable_for: float = 0.0
+    #: Whether the service may be chosen for a job that names none.
+    automatic: bool = True
+
+    @abstractmethod
+    def fit(self, job: VideoJob) -> Fit:
+        """Return the job with the nearest values that this service allows. Pure.
+
+        Raises `InvalidInput` where no allowed value is near, naming the field.
+        """
+
+    def estimate(self, job: VideoJob) -> Cost | None:
+        """Return what a fitting job is expected to cost, if prices are known. Pure."""
+        return None
+
+    @abstractmethod
+    def create(self, job: VideoJob, reference: str) -> Ticket:
+        """Order the generation: the only call that costs. `reference` identifies it at the service where it can."""
+
+    @abstractmethod
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        """Ask how a generation stands."""
+
+    def sweep(self) -> None:
+        """Remove what is left of old orders on this machine."""
+        return
+
+    @abstractmethod
+    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        """Write `video.mp4` into an empty folder, and `thumbnail.jpg` and `captions.srt` if the service has them."""
+
+
+class FindsByReference(ABC):
+    """The capability to look a generation up by the reference that its create carried."""
+
+    #: Whether not finding a reference proves that its create bought nothing.
+    find_is_complete: bool = False
+
+    @abstractmethod
+    def find(self, reference: str) -> Ticket | None:
+        """Return the ticket of the generation that carries this reference, or None."""

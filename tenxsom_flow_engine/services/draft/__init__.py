@@ -1,0 +1,1 @@
+"""The built-in draft renderer: a topic becomes a short video on this machine, without network or key."""

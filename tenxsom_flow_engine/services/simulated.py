@@ -1,0 +1,160 @@
+"""`simulated`: a video service that is not there, for load tests and rehearsals.
+
+It answers like a paid one, with the latency and the mix of faults that a plan asks for, and delivers tiny real files.
+It keeps a ledger of what it sold, so that a rehearsal can prove that nothing was bought twice.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import Busy, InvalidInput, Rejected, Transient, Uncertain
+from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
+
+NAME = "simulated"
+#: Pixels of the longer side.
+_SIDE = 96
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationPlan:
+    """How the service behaves. Times in seconds; faults are probabilities of 0 to 1 for each call."""
+
+    latency: float = 5.0
+    #: Share of the latency that varies at random, up and down.
+    jitter: float = 0.2
+    #: How long a create takes to answer.
+    create_latency: float = 0.0
+    slots: float = 1000
+    #: Faults of a create.
+    rejected: float = 0.0
+    busy: float = 0.0
+    transient: float = 0.0
+    uncertain: float = 0.0
+    #: A check that cannot be answered, and a generation that fails.
+    check_fault: float = 0.0
+    failed: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> SimulationPlan:
+        """Read a plan such as `latency=60 busy=0.02`. Raises `InvalidInput` naming what is wrong."""
+        known = {field.name for field in fields(cls)}
+        values: dict[str, float] = {}
+        for word in text.replace(",", " ").split():
+            name, _, value = word.partition("=")
+            if name not in known:
+                raise InvalidInput("TENXSOM_SIMULATED", f"{name!r} is not one of {', '.join(sorted(known))}")
+            try:
+                values[name] = float(value)
+            except ValueError:
+                raise InvalidInput("TENXSOM_SIMULATED", f"{word!r} has no number") from None
+            if not 0 <= values[name] < 1e9:
+                raise InvalidInput("TENXSOM_SIMULATED", f"{word!r} is out of range")
+        return cls(**values)
+
+
+class SimulatedService(VideoService, FindsByReference):
+    """See the module. A ticket tells all about its generation, so nothing but the ledger is kept."""
+
+    name = NAME
+    automatic = False
+    create_timeout = 30.0
+    lifetime = 3600.0
+    find_is_complete = True
+
+    def __init__(self, plan: SimulationPlan, ledger: Path, clock: Clock) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._clock = clock
+        self.slots = max(1, int(plan.slots))
+
+    def fit(self, job: VideoJob) -> Fit:
+        return Fit(job)
+
+    def create(self, job: VideoJob, reference: str) -> Ticket:
+        time.sleep(self._plan.create_latency)
+        if self._happens(self._plan.rejected):
+            raise Rejected(NAME, "the prompt was refused (simulated)")
+        if self._happens(self._plan.busy):
+            raise Busy(NAME, "too many requests (simulated)", retry_after=1.0)
+        if self._happens(self._plan.transient):
+            raise Transient(NAME, "the connection was refused (simulated)")
+        uncertain = self._happens(self._plan.uncertain)
+        # The answer to an uncertain create is lost; it was accepted all the same in one of two cases.
+        if not (uncertain and self._happens(0.5)):
+            ticket = self._sell(reference)
+        if uncertain:
+            raise Uncertain(NAME, "the connection broke after the request was sent (simulated)")
+        return ticket
+
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        if self._happens(self._plan.check_fault):
+            raise Transient(NAME, "the server answered 503 (simulated)")
+        began, ends, fate, _ = ticket.id.split("/", 3)
+        left = float(ends) - self._clock.now()
+        if left > 0:
+            whole = max(float(ends) - float(began), 1e-3)
+            return Progress(fraction=max(0.0, 1 - left / whole), poll_after=min(max(left, 0.02), 15.0))
+        if fate == "failed":
+            return Failed("the generation failed (simulated)", charged=True)
+        return Ready(url=f"simulated:{ticket.id}")
+
+    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        (folder / "video.mp4").write_bytes(_tiny_video(job.aspect_ratio, job.duration))
+
+    def find(self, reference: str) -> Ticket | None:
+        return next((ticket for ticket in self.sold() if ticket.id.endswith(f"/{reference}")), None)
+
+    def sold(self) -> list[Ticket]:
+        """Return the ledger: a ticket for each generation that was sold, in order."""
+        try:
+            return [Ticket(line) for line in self._ledger.read_text("utf-8").splitlines()]
+        except FileNotFoundError:
+            return []
+
+    def _sell(self, reference: str) -> Ticket:
+        now = self._clock.now()
+        latency = self._plan.latency * (1 + self._plan.jitter * random.uniform(-1, 1))
+        fate = "failed" if self._happens(self._plan.failed) else "fine"
+        ticket = Ticket(f"{now:.3f}/{now + latency:.3f}/{fate}/{reference}")
+        self._ledger.parent.mkdir(parents=True, exist_ok=True)
+        # One short write to a file opened for appending is atomic between processes.
+        descriptor = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, f"{ticket.id}\n".encode())
+        finally:
+            os.close(descriptor)
+        return ticket
+
+    @staticmethod
+    def _happens(probability: float) -> bool:
+        return random.random() < probability
+
+
+@lru_cache(maxsize=32)
+def _tiny_video(aspect_ratio: str, duration: int) -> bytes:
+    """Make a silent H.264 file of the right length and shape, one frame a second."""
+    import io
+
+    import av
+    import numpy as np
+
+    across, down = map(int, aspect_ratio.split(":"))
+    scale = _SIDE / max(across, down)
+    width, height = (max(16, round(side * scale / 2) * 2) for side in (across, down))
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for second in range(duration):
+            shade = np.full((height, width, 3), 40 + second * 7 % 160, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()

@@ -1,0 +1,114 @@
+"""What can be set from outside: one frozen value, and the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tenxsom_flow_engine.errors import ConfigurationError
+
+_T = TypeVar("_T")
+
+#: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
+DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a process. Durations in seconds."""
+
+    #: TENXSOM_HOME: where the engine keeps what is its own.
+    home: Path
+    #: TENXSOM_OUTPUT_DIR: the videos, one folder for each job.
+    output_dir: Path
+    #: TENXSOM_QUEUE_TYPE: the carrier of new jobs, or `auto`.
+    queue_type: str
+    #: TENXSOM_STORE: where records are kept, as a URL.
+    store: str
+    #: CLOUD_TASKS_MAX_DISPATCHES: steps in a second, over all workers of a queue.
+    max_dispatches_per_second: float
+    #: CLOUD_TASKS_MAX_CONCURRENT: steps at once, over all workers of a queue.
+    max_concurrent_dispatches: int
+    #: TENXSOM_LEASE_SECONDS: how long a job stays with a worker that gives no sign of life.
+    lease: float
+    #: TENXSOM_KEEP_DAYS: for how many days the records of finished jobs are kept.
+    keep_days: float
+    #: TENXSOM_KEEP_JOBS: how many records of finished jobs are kept.
+    keep_jobs: int
+    #: TENXSOM_SIMULATED: how the service `simulated` behaves (see `services.simulated.SimulationPlan`).
+    simulated: str
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from a mapping, by default the process's environment and the file beneath it.
+
+    Raises `ConfigurationError` naming the variable that is wrong.
+    """
+    values = _Values(_with_file(os.environ if environment is None else environment))
+    home = values.path("TENXSOM_HOME", default=_user_data_folder)
+    return Settings(
+        home=home,
+        output_dir=values.path("TENXSOM_OUTPUT_DIR", default=lambda: home / "videos"),
+        queue_type=values.text("TENXSOM_QUEUE_TYPE", "auto"),
+        store=values.text("TENXSOM_STORE", f"sqlite:///{home / 'jobs.sqlite3'}"),
+        max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
+        max_concurrent_dispatches=int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True)),
+        lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
+        keep_days=values.number("TENXSOM_KEEP_DAYS", 30.0, least=0.01, most=3650.0),
+        keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
+        simulated=values.text("TENXSOM_SIMULATED", ""),
+    )
+
+
+class _Values:
+    """Reads typed values out of text, naming the variable where one is wrong. Empty counts as not set."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str) -> str:
+        return self._values.get(name, "").strip() or default
+
+    def path(self, name: str, default: Callable[[], Path]) -> Path:
+        value = self._values.get(name, "").strip()
+        # Absolute, because a record keeps paths and other processes have other working folders.
+        return Path(value).expanduser().absolute() if value else default()
+
+    def number(self, name: str, default: float, *, least: float, most: float, whole: bool = False) -> float:
+        text = self._values.get(name, "").strip()
+        if not text:
+            return default
+        kind = "a whole number" if whole else "a number"
+        try:
+            number = int(text) if whole else float(text)
+        except ValueError:
+            raise ConfigurationError(f"{name} must be {kind}, not {text!r}") from None
+        if not least <= number <= most:
+            raise ConfigurationError(f"{name} must be {kind} from {least:g} to {most:g}, not {text}")
+        return number
+
+
+def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:
+    named = environment.get("TENXSOM_ENV_FILE", "").strip()
+    path = Path(named).expanduser() if named else DEFAULT_ENV_FILE
+    if not named and not path.is_file():
+        return environment
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            # systemd reads the same file and expands nothing, so neither does this.
+            beneath = dotenv_values(stream=file, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the environment file {path} cannot be read: {error}",
+                                 next_step="mend it, or set TENXSOM_ENV_FILE to another") from error  # fmt: skip
+    return {name: value for name, value in beneath.items() if value is not None} | dict(environment)
+
+
+def _user_data_folder() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("tenxsom-flow-engine", appauthor=False)

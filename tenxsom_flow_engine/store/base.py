@@ -1,0 +1,319 @@
+"""The job store's contract: what is known about every job, shared by all processes that use it.
+
+Each method is one transaction (or one script on a server): it happens wholly or not at all, and several processes may
+call at once. What a method returned is on disk. The rules of a job's life are not here but in `lifecycle`; a store
+applies them with `update` and only keeps what they say.
+
+Every method may raise `StoreUnavailable` (try again later), `StoreFull` or `StoreBroken`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.errors import JobNotFound
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
+from tenxsom_flow_engine.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to add. `due` is the instant from which it may be worked on; None means at once."""
+
+    job: VideoJob
+    due: float | None = None
+    #: What it is expected to cost, if that is known.
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `add` did: ids that are new, and ids that the store knew already (their records are left as they are)."""
+
+    new: tuple[str, ...]
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    """How fast a queue hands out steps, over all its workers together."""
+
+    max_dispatches_per_second: float
+    max_concurrent_dispatches: int
+
+    @property
+    def burst(self) -> float:
+        """Steps that may go out at once after a pause: a fifth of a second's worth, as Cloud Tasks does it."""
+        return max(1.0, self.max_dispatches_per_second / 5)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What was set on a queue at run time. None: not set, so the environment's value holds."""
+
+    paused: bool = False
+    max_dispatches_per_second: float | None = None
+    max_concurrent_dispatches: int | None = None
+
+    def limits(self, environment: DispatchLimits) -> DispatchLimits:
+        """Return the limits in force."""
+        rate, concurrent = self.max_dispatches_per_second, self.max_concurrent_dispatches
+        return DispatchLimits(
+            max_dispatches_per_second=environment.max_dispatches_per_second if rate is None else rate,
+            max_concurrent_dispatches=environment.max_concurrent_dispatches if concurrent is None else concurrent,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """What a worker asks for."""
+
+    queue: str
+    worker: str
+    #: How many jobs it can work on at once now.
+    count: int
+    #: Seconds that each lease lasts.
+    lease: float
+    #: The environment's limits; what was set at run time wins.
+    limits: DispatchLimits
+    #: The services that this worker can use, and how many generations each may have in flight. Jobs of other
+    #: services are left alone, and so are jobs that would need a slot where none is free.
+    slots: Mapping[str, int]
+    #: Take this job only.
+    only: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The leased records, and when to ask again: at `again_at`, or, if that is None, when the store has changed."""
+
+    records: tuple[JobRecord, ...]
+    again_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list; what is None or empty does not restrict."""
+
+    queue: str | None = None
+    statuses: Collection[Status] = ()
+    service: str | None = None
+    channel: str | None = None
+    #: Part of the topic or of the job's id, in any case of letters.
+    text: str | None = None
+    added_from: float | None = None
+    added_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records, newest first, and the cursor to ask for the next page with (None: there is none)."""
+
+    records: tuple[JobRecord, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many jobs a queue has, at the present moment."""
+
+    by_status: Mapping[Status, int]
+    #: Since when the job that has been due longest waits for a worker; None if none is due.
+    oldest_due: float | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs that the queue still has to deliver."""
+        return sum(self.by_status.get(s, 0) for s in (Status.SCHEDULED, *IN_PROGRESS))
+
+
+#: The statuses of jobs that go on by themselves without waiting for a time that somebody set.
+IN_PROGRESS = (Status.QUEUED, Status.RUNNING, Status.RENDERING)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker's sign of life."""
+
+    id: str
+    queue: str
+    host: str
+    pid: int
+    concurrency: int
+    started_at: float
+    seen_at: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long finished records are kept. Failed and held jobs are kept until a person deals with them."""
+
+    #: Seconds since a job finished.
+    age: float = 30 * 86400.0
+    #: At most so many succeeded and cancelled records.
+    count: int = 100_000
+    #: Seconds for which the id of a trimmed job is still known, so that adding it again adds nothing.
+    ids: float = field(default=32 * 86400.0)
+
+
+class JobStore(ABC):
+    """The one place that knows. Made by `engine`; closed with `close`."""
+
+    # Primitives, which each store writes.
+
+    @abstractmethod
+    def now(self) -> float:
+        """Return the store's own time: shared by all its users, and never earlier than it said before."""
+
+    @abstractmethod
+    def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
+        """Add jobs that wait in `queue`, in their order; an id that is known adds nothing.
+
+        Long lists are added in chunks, each one transaction; after a crash the same call completes the rest.
+        """
+
+    @abstractmethod
+    def get(self, job_id: str) -> JobRecord | None:
+        """Return a job's record, or None."""
+
+    @abstractmethod
+    def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
+        """Return records newest first, at most `limit` of them, from where `cursor` says."""
+
+    @abstractmethod
+    def counts(self, queue: str | None = None) -> Counts:
+        """Return how many jobs there are by status, without reading them one by one."""
+
+    @abstractmethod
+    def in_flight(self, service: str) -> int:
+        """Return how many generations of a service may be in flight."""
+
+    @abstractmethod
+    def claim(self, request: ClaimRequest) -> Claim:
+        """Lease due jobs to a worker: those that hold a ticket first, then by due time, then as they were added.
+
+        Takes back jobs whose lease ran out. Hands out nothing while the queue is paused, and no more than the limits
+        of the queue and the slots of the services allow. Costs the same however many jobs wait.
+        """
+
+    @abstractmethod
+    def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
+        """Prolong leases (job id to token) to `duration` seconds from now; return the ids of those that are lost."""
+
+    @abstractmethod
+    def update(self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *,
+               slots: tuple[str, int] | None = None) -> JobRecord:  # fmt: skip
+        """Replace a record by what `change(record, now)` returns, and return that.
+
+        `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
+        change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. Raises `JobNotFound`,
+        and what `change` raises; then nothing is written.
+        """
+
+    @abstractmethod
+    def cancel_waiting(self, queue: str, limit: int) -> int:
+        """Cancel up to `limit` waiting jobs of a queue for which nothing may have been bought; return how many."""
+
+    @abstractmethod
+    def queue_state(self, queue: str) -> QueueState:
+        """Return what was set on a queue at run time."""
+
+    @abstractmethod
+    def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
+        """Change what is set on a queue, for all its workers."""
+
+    @abstractmethod
+    def beat(self, worker: WorkerInfo) -> None:
+        """Keep a worker's sign of life."""
+
+    @abstractmethod
+    def forget_worker(self, worker_id: str) -> None:
+        """Remove a worker that ended."""
+
+    @abstractmethod
+    def workers(self, queue: str, *, within: float) -> Sequence[WorkerInfo]:
+        """Return the workers of a queue that gave a sign of life within so many seconds."""
+
+    @abstractmethod
+    def trim(self, retention: Retention) -> int:
+        """Remove finished records that need not be kept; return how many."""
+
+    @abstractmethod
+    def revision(self) -> object:
+        """Return a mark of what the store holds, for `wait`."""
+
+    @abstractmethod
+    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+        """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections. Closing twice is harmless."""
+
+    # Decisions, the same in every store.
+
+    def require(self, job_id: str) -> JobRecord:
+        """Return a job's record. Raises `JobNotFound`."""
+        record = self.get(job_id)
+        if record is None:
+            raise JobNotFound(job_id)
+        return record
+
+    def settle(self, job_id: str, token: str, outcome: Outcome) -> JobRecord:
+        """Apply what a step returned, and give up its lease. Raises `LeaseLost`."""
+        return self.update(job_id, lambda record, now: lifecycle.settle(record, token, outcome, now))
+
+    def hand_back(self, job_id: str, token: str) -> JobRecord:
+        """Return a leased job undone, as no attempt. Raises `LeaseLost`."""
+        return self.update(job_id, lambda record, now: lifecycle.hand_back(record, token, now))
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
+        return self.update(job_id, lifecycle.cancel)
+
+    def requeue(self, job_id: str) -> JobRecord:
+        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
+        return self.update(job_id, lifecycle.requeue)
+
+    # The submission journal (the contract that `generate` names `Journal`).
+
+    def intend(self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float,
+               slots: int) -> JobRecord:  # fmt: skip
+        """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`.
+
+        `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create.
+        """
+        return self.update(
+            job_id,
+            lambda record, now: lifecycle.intend(
+                record, token, now, submission_id=submission_id, service=service, deadline=now + lifetime
+            ),
+            slots=(service, slots),
+        )
+
+    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
+               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+        """Save the ticket of a submission, whoever holds the lease. `lifetime`: seconds until it is given up."""
+        return self.update(
+            job_id,
+            lambda record, now: lifecycle.accept(
+                record, now, submission_id=submission_id, ticket=ticket, deadline=now + lifetime, cost=cost
+            ),
+        )
+
+    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        """Journal that the outcome of a create is not known."""
+        return self.update(
+            job_id, lambda record, now: lifecycle.doubt(record, now, submission_id=submission_id, reason=reason)
+        )
+
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        """Journal the proof that a submission bought nothing, and free its slot."""
+        return self.update(
+            job_id, lambda record, now: lifecycle.withdraw(record, now, submission_id=submission_id, reason=reason)
+        )

@@ -1,0 +1,5 @@
+"""The job store in one SQLite file."""
+
+from tenxsom_flow_engine.store.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteStore"]

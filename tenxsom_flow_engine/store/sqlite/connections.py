@@ -1,0 +1,156 @@
+"""SQLite connections as a store needs them: one for each thread, opened after a fork, with errors of our tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
+
+SCHEMA_VERSION = 1
+#: Seconds that a call waits for another process's transaction.
+BUSY_TIMEOUT = 15.0
+
+_AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class Connections:
+    """The connections of one process to one file."""
+
+    def __init__(self, path: Path) -> None:
+        if sqlite3.sqlite_version_info < (3, 37):
+            raise ConfigurationError(
+                f"SQLite {sqlite3.sqlite_version} is too old for the job store",
+                next_step="use a Python whose sqlite3 module has SQLite 3.37 or newer",
+            )
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[tuple[int, sqlite3.Connection]] = []
+        with self.mapped():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"the folder {path.parent} cannot be made: {error.strerror}",
+                    next_step="set TENXSOM_HOME to a folder you can write to",
+                ) from error
+            self._prepare(self.get())
+
+    def get(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        pid = os.getpid()
+        if getattr(self._local, "pid", None) != pid:
+            self._local.connection = self._connect()
+            self._local.pid = pid
+            with self._lock:
+                self._open.append((pid, self._local.connection))
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run a block as one write transaction: committed to disk at its end, rolled back on any exception."""
+        with self.mapped():
+            connection = self.get()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (a full disk, for one).
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Run a block of reads that all see the same moment."""
+        with self.mapped():
+            connection = self.get()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def mapped(self) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """Close the connections that this process opened."""
+        with self._lock:
+            mine = [connection for pid, connection in self._open if pid == os.getpid()]
+            # A parent's connections stay referenced: closing them here would drop the parent's file locks.
+            self._open = [(pid, connection) for pid, connection in self._open if pid != os.getpid()]
+        self._local = threading.local()
+        for connection in mine:
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A commit is on disk when it returns: the promise that no job is lost rests on this.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._version(connection) == SCHEMA_VERSION:
+            return
+        schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+        with self.transaction():
+            version = self._version(connection)  # read again: another process may have been faster
+            if version == SCHEMA_VERSION:
+                return
+            if version != 0:
+                raise StoreBroken(
+                    f"{self.path} has schema version {version}, and this program knows version {SCHEMA_VERSION}",
+                    next_step="run the version of the program that wrote it, or name another store",
+                )
+            if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                raise StoreBroken(f"{self.path} is another program's database", next_step="name another store")
+            for statement in _statements(schema):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def _error(self, error: sqlite3.Error) -> StoreError:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary == sqlite3.SQLITE_FULL:
+            return StoreFull(f"the disk of the job store {self.path} is full", next_step="free some space")
+        if primary == sqlite3.SQLITE_READONLY:
+            return StoreBroken(f"the job store {self.path} is read-only", next_step="make the file and folder writable")
+        if primary in _DAMAGED:
+            return StoreBroken(f"{self.path} is not a job store, or is damaged: {error}",
+                               next_step="restore it from a backup, or name another store")  # fmt: skip
+        if primary in _AWAY:
+            return StoreUnavailable(f"the job store {self.path} cannot be used now: {error}",
+                                    next_step="see who holds the file, and that its folder is writable")  # fmt: skip
+        return StoreBroken(f"the job store {self.path} failed: {error}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: `executescript` would commit the transaction that it runs in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

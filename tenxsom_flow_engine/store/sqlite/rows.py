@@ -1,0 +1,46 @@
+"""A record as a row of the table `jobs`: the whole of it in `record`, the rest repeats what queries need."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from tenxsom_flow_engine.codec import decode_record, encode
+from tenxsom_flow_engine.jobs import JobRecord
+
+COLUMNS = (
+    "job_id", "queue", "lane", "status", "service", "channel", "topic", "due", "lease_until", "slot_service",
+    "slot_until", "added_at", "finished_at", "record",
+)  # fmt: skip
+
+_UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE job_id = :job_id"
+
+
+def row_of(record: JobRecord) -> dict[str, Any]:
+    """Return the columns of a record."""
+    return {
+        "job_id": record.job_id,
+        "queue": record.queue,
+        "lane": record.lane,
+        "status": record.status.value,
+        "service": record.service or record.job.service,
+        "channel": record.job.channel,
+        "topic": record.job.topic,
+        "due": record.due,
+        "lease_until": record.lease.until if record.lease else None,
+        "slot_service": record.service if record.holds_slot else None,
+        "slot_until": record.submission.deadline if record.holds_slot else None,
+        "added_at": record.added_at,
+        "finished_at": record.finished_at,
+        "record": encode(record),
+    }
+
+
+def record_of(row: sqlite3.Row) -> JobRecord:
+    """Read the record of a row."""
+    return decode_record(row["record"])
+
+
+def save(db: sqlite3.Connection, record: JobRecord) -> None:
+    """Replace the stored record of the same id, within the caller's transaction."""
+    db.execute(_UPDATE, row_of(record))

@@ -1,0 +1,82 @@
+-- The whole record is in `record`; the other columns repeat what queries and indexes need (sqlite.py derives them).
+CREATE TABLE jobs (
+    position      INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of adding
+    job_id        TEXT NOT NULL UNIQUE,
+    queue         TEXT NOT NULL,
+    lane          TEXT NOT NULL,
+    status        TEXT NOT NULL,
+    service       TEXT NOT NULL,
+    channel       TEXT NOT NULL,
+    topic         TEXT NOT NULL,
+    due           REAL,
+    lease_until   REAL,
+    slot_service  TEXT,   -- where the job is in flight, until slot_until
+    slot_until    REAL,
+    added_at      REAL NOT NULL,
+    finished_at   REAL,
+    record        BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX jobs_due ON jobs (queue, lane, due, position) WHERE due IS NOT NULL;
+CREATE INDEX jobs_oldest_due ON jobs (queue, due) WHERE due IS NOT NULL;
+CREATE INDEX jobs_scheduled ON jobs (queue, due) WHERE status = 'scheduled';
+CREATE INDEX jobs_leased ON jobs (queue, lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX jobs_in_flight ON jobs (slot_service, slot_until) WHERE slot_service IS NOT NULL;
+CREATE INDEX jobs_status ON jobs (status, position);
+CREATE INDEX jobs_channel ON jobs (channel, position) WHERE channel <> '';
+CREATE INDEX jobs_trimmable ON jobs (finished_at) WHERE status IN ('succeeded', 'cancelled');
+
+-- Counts are kept, not scanned.
+CREATE TABLE counts (
+    queue   TEXT NOT NULL,
+    status  TEXT NOT NULL,
+    jobs    INTEGER NOT NULL,
+    PRIMARY KEY (queue, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
+    INSERT INTO counts VALUES (NEW.queue, NEW.status, 1)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+
+CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
+    UPDATE counts SET jobs = jobs - 1 WHERE queue = OLD.queue AND status = OLD.status;
+END;
+
+CREATE TRIGGER jobs_changed AFTER UPDATE OF queue, status ON jobs
+WHEN (OLD.queue, OLD.status) IS NOT (NEW.queue, NEW.status) BEGIN
+    UPDATE counts SET jobs = jobs - 1 WHERE queue = OLD.queue AND status = OLD.status;
+    INSERT INTO counts VALUES (NEW.queue, NEW.status, 1)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+
+-- Ids of trimmed jobs, so that adding one again adds nothing.
+CREATE TABLE finished_ids (
+    job_id  TEXT PRIMARY KEY,
+    until   REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX finished_ids_until ON finished_ids (until);
+
+CREATE TABLE queues (
+    name                       TEXT PRIMARY KEY,
+    paused                     INTEGER NOT NULL DEFAULT 0,
+    max_dispatches_per_second  REAL,     -- NULL: the environment's value
+    max_concurrent_dispatches  INTEGER,
+    tokens                     REAL NOT NULL DEFAULT 0,   -- of the dispatch rate's bucket
+    refilled_at                REAL NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE workers (
+    id           TEXT PRIMARY KEY,
+    queue        TEXT NOT NULL,
+    host         TEXT NOT NULL,
+    pid          INTEGER NOT NULL,
+    concurrency  INTEGER NOT NULL,
+    started_at   REAL NOT NULL,
+    seen_at      REAL NOT NULL,
+    steps        INTEGER NOT NULL
+) STRICT;
+
+-- The latest instant that the store has said, so that its time never goes backwards.
+CREATE TABLE clock (last REAL NOT NULL) STRICT;
+INSERT INTO clock VALUES (0);

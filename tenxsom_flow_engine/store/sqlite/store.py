@@ -1,0 +1,264 @@
+"""The job store in one SQLite file: for one machine, any number of processes, and no server.
+
+The file must be on a local disk: SQLite's locks do not hold on network file systems.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from threading import Event
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
+from tenxsom_flow_engine.jobs import TICKET_LANE, JobRecord, Status
+from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
+from tenxsom_flow_engine.store.sqlite.connections import Connections
+from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, record_of, row_of, save
+
+#: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
+CHUNK = 1000
+#: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
+WATCH_INTERVAL = 0.02
+
+_INSERT = f"""
+    INSERT INTO jobs ({", ".join(COLUMNS)}) SELECT {", ".join(":" + name for name in COLUMNS)}
+    WHERE NOT EXISTS (SELECT 1 FROM finished_ids WHERE job_id = :job_id) ON CONFLICT (job_id) DO NOTHING
+"""
+
+
+class SQLiteStore(base.JobStore):
+    """See `store.base.JobStore`. `path` is made if it is not there."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._connections = Connections(path)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """Run a write transaction at the store's time."""
+        with self._connections.transaction() as db:
+            advance = "UPDATE clock SET last = max(last, ?) RETURNING last"
+            yield db, db.execute(advance, (self._clock.now(),)).fetchone()[0]
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """Run reads of one moment, at the store's time."""
+        with self._connections.snapshot() as db:
+            yield db, max(self._clock.now(), db.execute("SELECT last FROM clock").fetchone()[0])
+
+    def now(self) -> float:
+        with self._reading() as (_, now):
+            return now
+
+    def add(self, queue: str, jobs: Iterable[base.NewJob]) -> base.Added:
+        new: list[str] = []
+        known: list[str] = []
+        remaining = iter(jobs)
+        while chunk := list(islice(remaining, CHUNK)):
+            with self._writing() as (db, now):
+                for item in chunk:
+                    record = lifecycle.add(
+                        item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
+                    )
+                    added = db.execute(_INSERT, row_of(record)).rowcount > 0
+                    (new if added else known).append(record.job_id)
+        return base.Added(tuple(new), tuple(known))
+
+    def get(self, job_id: str) -> JobRecord | None:
+        with self._connections.mapped():
+            row = self._connections.get().execute("SELECT record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+        return record_of(row) if row else None
+
+    def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
+        with self._reading() as (db, now):
+            where, values = _conditions(jobs, now)
+            if cursor is not None:
+                where.append("position < :cursor")
+                values["cursor"] = int(cursor) if cursor.isdigit() else 0
+            rows = db.execute(
+                f"SELECT position, record FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} "
+                "ORDER BY position DESC LIMIT :limit",
+                values | {"limit": limit + 1},
+            ).fetchall()
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return base.Page(tuple(map(record_of, rows)), str(rows[-1]["position"]) if more and rows else None)
+
+    def counts(self, queue: str | None = None) -> base.Counts:
+        by_status = dict.fromkeys(Status, 0)
+        oldest: list[float] = []
+        with self._reading() as (db, now):
+            for row in db.execute("SELECT * FROM counts WHERE queue = ifnull(?, queue)", (queue,)).fetchall():
+                by_status[Status(row["status"])] += row["jobs"]
+            queues = [queue] if queue else [row[0] for row in db.execute("SELECT DISTINCT queue FROM counts")]
+            for name in queues:
+                # Time alone makes a scheduled job a queued one (see JobRecord.status_at).
+                overdue = db.execute(
+                    "SELECT count(*) FROM jobs WHERE queue = ? AND due <= ? AND status = 'scheduled'", (name, now)
+                ).fetchone()[0]
+                by_status[Status.SCHEDULED] -= overdue
+                by_status[Status.QUEUED] += overdue
+                first = "SELECT due FROM jobs WHERE queue = ? AND due <= ? ORDER BY due LIMIT 1"
+                oldest += [row["due"] for row in db.execute(first, (name, now))]
+        return base.Counts(by_status, min(oldest, default=None))
+
+    def in_flight(self, service: str) -> int:
+        with self._reading() as (db, now):
+            return in_flight(db, service, now)
+
+    def claim(self, request: base.ClaimRequest) -> base.Claim:
+        # An idle worker asks often: it must not take the write lock, nor the disk, to learn that nothing is due.
+        with self._reading() as (db, now):
+            again_at = look(db, request, now)
+        if again_at is None or again_at > now:
+            return base.Claim((), again_at)
+        with self._writing() as (db, now):
+            return claim_due(db, request, now)
+
+    def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
+        lost: set[str] = set()
+        with self._writing() as (db, now):
+            for job_id, token in leases.items():
+                record = _find(db, job_id)
+                try:
+                    save(db, lifecycle.renew(record, token, now + duration))
+                except LeaseLost:
+                    lost.add(job_id)
+        return lost
+
+    def update(self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *,
+               slots: tuple[str, int] | None = None) -> JobRecord:  # fmt: skip
+        with self._writing() as (db, now):
+            record = change(_find(db, job_id), now)
+            if slots is not None:
+                service, limit = slots
+                if in_flight(db, service, now, beside=job_id) >= limit:
+                    raise SlotsBusy(service, limit)
+            save(db, record)
+        return record
+
+    def cancel_waiting(self, queue: str, limit: int) -> int:
+        with self._writing() as (db, now):
+            rows = db.execute(
+                "SELECT record FROM jobs WHERE queue = ? AND lane <> ? AND due IS NOT NULL LIMIT ?",
+                (queue, TICKET_LANE, limit),
+            ).fetchall()
+            for row in rows:
+                save(db, lifecycle.cancel(record_of(row), now))
+        return len(rows)
+
+    def queue_state(self, queue: str) -> base.QueueState:
+        with self._connections.mapped():
+            return queue_state(self._connections.get(), queue)
+
+    def set_queue_state(self, queue: str, change: Callable[[base.QueueState], base.QueueState]) -> base.QueueState:
+        with self._writing() as (db, _):
+            state = change(queue_state(db, queue))
+            db.execute(
+                "INSERT INTO queues (name, paused, max_dispatches_per_second, max_concurrent_dispatches)"
+                " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET paused = excluded.paused,"
+                " max_dispatches_per_second = excluded.max_dispatches_per_second,"
+                " max_concurrent_dispatches = excluded.max_concurrent_dispatches",
+                (queue, state.paused, state.max_dispatches_per_second, state.max_concurrent_dispatches),
+            )
+        return state
+
+    def beat(self, worker: base.WorkerInfo) -> None:
+        with self._writing() as (db, now):
+            db.execute(
+                "INSERT OR REPLACE INTO workers (id, queue, host, pid, concurrency, started_at, seen_at, steps)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (worker.id, worker.queue, worker.host, worker.pid, worker.concurrency, worker.started_at, now,
+                 worker.steps),
+            )  # fmt: skip
+
+    def forget_worker(self, worker_id: str) -> None:
+        with self._writing() as (db, _):
+            db.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
+
+    def workers(self, queue: str, *, within: float) -> Sequence[base.WorkerInfo]:
+        with self._reading() as (db, now):
+            alive = "SELECT * FROM workers WHERE queue = ? AND seen_at >= ?"
+            rows = db.execute(alive, (queue, now - within)).fetchall()
+        return [base.WorkerInfo(**row) for row in rows]
+
+    def trim(self, retention: base.Retention) -> int:
+        removed = 0
+        while True:
+            with self._writing() as (db, now):
+                chunk = _trim_chunk(db, retention, now)
+            removed += chunk
+            if chunk < CHUNK:
+                return removed
+
+    def revision(self) -> object:
+        with self._connections.mapped():
+            return self._connections.get().execute("PRAGMA data_version").fetchone()[0]
+
+    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+        # The file's version is the one sign that other processes give; it is read without a lock or the disk.
+        ends = time.monotonic() + timeout
+        while (left := ends - time.monotonic()) > 0 and self.revision() == revision:
+            if wake.wait(min(WATCH_INTERVAL, left)):
+                return
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
+    row = db.execute("SELECT record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobNotFound(job_id)
+    return record_of(row)
+
+
+def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, object]]:
+    """Write a filter as SQL conditions and their values."""
+    where: list[str] = []
+    values: dict[str, object] = {"now": now}
+    if jobs.statuses:
+        names = ", ".join(f"'{Status(status)}'" for status in jobs.statuses)
+        where.append(f"CASE WHEN status = 'scheduled' AND due <= :now THEN 'queued' ELSE status END IN ({names})")
+        # The plain condition lets the index be used; the exact one above decides.
+        where.append(f"status IN ({names}{', ' + repr('scheduled') if Status.QUEUED in jobs.statuses else ''})")
+    for column, value in (("queue", jobs.queue), ("service", jobs.service), ("channel", jobs.channel)):
+        if value is not None:
+            where.append(f"{column} = :{column}")
+            values[column] = value
+    if jobs.text:
+        where.append("(instr(casefold(topic), :text) OR instr(casefold(job_id), :text))")
+        values["text"] = jobs.text.casefold()
+    if jobs.added_from is not None:
+        where.append("added_at >= :added_from")
+        values["added_from"] = jobs.added_from
+    if jobs.added_before is not None:
+        where.append("added_at < :added_before")
+        values["added_before"] = jobs.added_before
+    return where, values
+
+
+def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
+    db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
+    trimmable = "status IN ('succeeded', 'cancelled')"
+    kept = db.execute(f"SELECT ifnull(sum(jobs), 0) FROM counts WHERE {trimmable}").fetchone()[0]
+    rows = db.execute(
+        f"SELECT position, job_id FROM jobs WHERE {trimmable} AND finished_at < ? ORDER BY finished_at LIMIT {CHUNK}",
+        (now - retention.age,),
+    ).fetchall()
+    excess = min(CHUNK, kept - retention.count)
+    if len(rows) < excess:
+        oldest = f"SELECT position, job_id FROM jobs WHERE {trimmable} ORDER BY finished_at LIMIT ?"
+        rows = db.execute(oldest, (excess,)).fetchall()
+    db.executemany("INSERT OR REPLACE INTO finished_ids VALUES (?, ?)",
+                   [(row["job_id"], now + retention.ids) for row in rows])  # fmt: skip
+    db.executemany("DELETE FROM jobs WHERE position = ?", [(row["position"],) for row in rows])
+    return len(rows)
