@@ -15,7 +15,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """This machine's clock. It may step backwards; a store never does (see `store.base.JobStore.now`)."""
+    """The machine's clock. It may step backwards; a store never does (see `store.base.JobStore.now`)."""
 
     def now(self) -> float:
         """Return the present instant in seconds since 1970-01-01 UTC."""

@@ -64,19 +64,20 @@ def choose_queue(settings: Settings, flag: str | None) -> Choice:
     if wanted == AUTO:
         return Choice("local", "auto: no server is configured, so the embedded queue is used")
     if wanted not in QUEUE_TYPES:
-        raise ConfigurationError(f"there is no queue type {wanted!r}",
-                                 next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}")  # fmt: skip
+        raise ConfigurationError(
+            f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+        )
     return Choice(wanted, source)
 
 
 def open_store(url: str, clock: Clock) -> JobStore:
-    """Open the store that a URL names: `sqlite:///PATH`. Raises `ConfigurationError`, `StoreError`."""
+    """Open the store that a URL names: `sqlite:///ABSOLUTE/PATH`. Raises `ConfigurationError`, `StoreError`."""
     scheme, separator, rest = url.partition("://")
-    if scheme == "sqlite" and separator and rest.startswith("/") and len(rest) > 1:
+    if scheme == "sqlite" and separator and rest.strip("/") and rest.startswith("/"):
         from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
-        # Three slashes name an absolute path, as in every URL of a file.
-        return SQLiteStore(Path(rest), clock)
+        # Some write four slashes for an absolute path; that is the same path.
+        return SQLiteStore(Path("/" + rest.lstrip("/")), clock)
     raise ConfigurationError(f"TENXSOM_STORE {url!r} names no store", next_step="write sqlite:///ABSOLUTE/PATH")
 
 
@@ -142,8 +143,11 @@ class Engine:
         if job.service != AUTO:
             service = self.services.get(job.service)
             if service is None:
-                raise InvalidInput("service", f"there is no service {job.service!r}",
-                                   next_step=f"use one of: {AUTO}, {', '.join(self.services)}")  # fmt: skip
+                raise InvalidInput(
+                    "service",
+                    f"there is no service {job.service!r}",
+                    next_step=f"use one of: {AUTO}, {', '.join(self.services)}",
+                )
             return service, service.fit(job)
         refusals = []
         for service in self.services.values():
@@ -161,8 +165,9 @@ class Engine:
         if service is None:
             now = self.store.now()
             return Wait(now + UNKNOWN_SERVICE_PAUSE, f"{record.service} is not configured on this worker", worked=False)
-        means = Means(service, self._gate, _InsistentJournal(self.store, self.insist), self.output, self._retry,
-                      random.random)  # fmt: skip
+        means = Means(
+            service, self._gate, _InsistentJournal(self.store, self.insist), self.output, self._retry, random.random
+        )
         try:
             return generate_video(record, means)
         except (StoreError, LeaseLost):
@@ -173,8 +178,11 @@ class Engine:
 
     def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-        failure = Failure("internal_error", f"the step {record.step} broke: {message}"[:500],
-                          "see the worker's log; this is a defect of the engine")  # fmt: skip
+        failure = Failure(
+            "internal_error",
+            f"the step {record.step} broke: {message}"[:500],
+            "see the worker's log; this is a defect of the engine",
+        )
         delay = self._retry.delay(record.attempts + 1, draw=random.random())
         return Dead(failure) if delay is None else Retry(self.store.now() + delay, failure)
 
@@ -189,8 +197,9 @@ class _InsistentJournal:
         # An intent is refused at once where the store fails: nothing has been bought yet.
         self.intend = store.intend
 
-    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
-               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+    def accept(
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+    ) -> JobRecord:
         return self._insist(
             lambda: self._store.accept(
                 job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost

@@ -46,12 +46,14 @@ class Journal(Protocol):
     def now(self) -> float:
         """Return the present instant."""
 
-    def intend(self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float,
-               slots: int) -> JobRecord:  # fmt: skip
+    def intend(
+        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int
+    ) -> JobRecord:
         """Journal a create before it is sent, and take its in-flight slot."""
 
-    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
-               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+    def accept(
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+    ) -> JobRecord:
         """Journal the ticket."""
 
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
@@ -119,8 +121,14 @@ def _create(record: JobRecord, reference: str, means: Means) -> Outcome:
     """Send the paid create, between its intent and what came of it."""
     service, journal = means.service, means.journal
     job = service.fit(record.job).job
-    journal.intend(record.job_id, record.lease_token, submission_id=reference, service=service.name,
-                   lifetime=service.create_timeout + service.lifetime, slots=service.slots)  # fmt: skip
+    journal.intend(
+        record.job_id,
+        record.lease_token,
+        submission_id=reference,
+        service=service.name,
+        lifetime=service.create_timeout + service.lifetime,
+        slots=service.slots,
+    )
     try:
         ticket = service.create(job, reference)
     except Uncertain as error:
@@ -171,19 +179,27 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
         case Progress(fraction, poll_after) if now < record.submission.deadline:
             return Wait(min(now + poll_after, record.submission.deadline), "rendering", progress=fraction)
         case Progress():
-            return Dead(Failure("generation_timeout",
-                                f"{means.service.name} did not finish within {means.service.lifetime / 60:.0f} minutes",
-                                f"look again with: run_flow_enhanced.py retry {record.job_id}"))  # fmt: skip
+            return Dead(
+                Failure(
+                    "generation_timeout",
+                    f"{means.service.name} did not finish within {means.service.lifetime / 60:.0f} minutes",
+                    f"look again with: run_flow_enhanced.py retry {record.job_id}",
+                )
+            )
         case Failed(message):
-            return Dead(Failure("generation_failed", f"{means.service.name} gave up: {message}",
-                                f"order it anew with: run_flow_enhanced.py retry {record.job_id}"),
-                        generation_failed=True)  # fmt: skip
+            return Dead(
+                Failure(
+                    "generation_failed",
+                    f"{means.service.name} gave up: {message}",
+                    f"order it anew with: run_flow_enhanced.py retry {record.job_id}",
+                ),
+                generation_failed=True,
+            )
         case Ready() if record.step is Step.POLL:
             return Wait(now, "rendered", progress=1.0, rendered=True)
         case Ready():
             # The fetch asked afresh first, because every service's address goes stale.
-            return Done(means.publisher.publish(
-                record, lambda folder: means.service.fetch(record.job, answer, folder)))  # fmt: skip
+            return Done(means.publisher.publish(record, lambda folder: means.service.fetch(record.job, answer, folder)))
 
 
 def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:
@@ -207,8 +223,11 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
 
 
 def _held(record: JobRecord, service: str) -> Held:
-    return Held(Failure(
-        "submission_unknown",
-        f"whether {service} accepted the paid create of submission {record.submission.id or record.job_id} is not known",
-        f"look for it at {service}, then cancel the job or order it anew",
-    ))  # fmt: skip
+    reference = record.submission.id or record.job_id
+    return Held(
+        Failure(
+            "submission_unknown",
+            f"whether {service} accepted the paid create {reference} is not known",
+            f"look for it at {service}, then cancel the job or order it anew",
+        )
+    )

@@ -29,8 +29,9 @@ _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _TAG = re.compile(r"[\w.:@-]{0,64}")
 
 
-class VideoJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
-               tag_field="v", tag=1):  # fmt: skip
+class VideoJob(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="v", tag=1
+):
     """One video that somebody wants. Valid by construction: a bad field raises `InvalidInput` naming it."""
 
     job_id: str
@@ -77,9 +78,11 @@ def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
     if len(text) > limit:
         raise InvalidInput(field, f"has {len(text)} characters, at most {limit} are allowed")
     for position, character in enumerate(text, start=1):
-        # Cc: control characters. Cs: half of a surrogate pair, which no UTF-8 file or database can hold.
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in controls:
+        category = unicodedata.category(character)
+        if category == "Cc" and character not in controls:
             raise InvalidInput(field, f"has a control character (U+{ord(character):04X}) at position {position}")
+        if category == "Cs":  # half of a surrogate pair: what bytes that are not UTF-8 become on a command line
+            raise InvalidInput(field, f"is not valid Unicode at position {position}")
 
 
 class Status(StrEnum):

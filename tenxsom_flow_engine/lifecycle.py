@@ -67,20 +67,39 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
     _own_lease(record, token)
     match outcome:
         case Done(video):
-            return _final(record, now, Status.SUCCEEDED, "published", result=video, progress=1.0, error=None,
-                          submission=_over(record.submission))  # fmt: skip
+            return _final(
+                record,
+                now,
+                Status.SUCCEEDED,
+                "published",
+                result=video,
+                progress=1.0,
+                error=None,
+                submission=_over(record.submission),
+            )
         case Wait():
             return _wait(record, outcome, now)
         case Retry(at, failure):
-            return _give_back(record, now, due=at, what="fault", detail=failure.message, error=failure,
-                              attempts=record.attempts + 1)  # fmt: skip
+            return _give_back(
+                record, now, due=at, what="fault", detail=failure.message, error=failure, attempts=record.attempts + 1
+            )
         case Dead(failure, generation_failed):
             submission = _over(record.submission, failed=True) if generation_failed else record.submission
-            return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)  # fmt: skip
+            return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)
         case Held(failure):
             submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
-            return _change(record, now, Status.HELD, "held", failure.message, error=failure, submission=submission,
-                           lease=None, due=None, seq=record.seq + 1)  # fmt: skip
+            return _change(
+                record,
+                now,
+                Status.HELD,
+                "held",
+                failure.message,
+                error=failure,
+                submission=submission,
+                lease=None,
+                due=None,
+                seq=record.seq + 1,
+            )
 
 
 def hand_back(record: JobRecord, token: str, now: float) -> JobRecord:
@@ -105,8 +124,9 @@ def expire(record: JobRecord, now: float) -> JobRecord:
     return _give_back(record, now, due=now, what="lease ran out", detail=detail, expiries=expiries)
 
 
-def intend(record: JobRecord, token: str, now: float, *, submission_id: str, service: str,
-           deadline: float) -> JobRecord:  # fmt: skip
+def intend(
+    record: JobRecord, token: str, now: float, *, submission_id: str, service: str, deadline: float
+) -> JobRecord:
     """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
     _own_lease(record, token)
     known = record.submission
@@ -116,8 +136,9 @@ def intend(record: JobRecord, token: str, now: float, *, submission_id: str, ser
     return _change(record, now, record.status, "submitting", service, service=service, submission=submission)
 
 
-def accept(record: JobRecord, now: float, *, submission_id: str, ticket: Ticket, deadline: float,
-           cost: Cost | None = None) -> JobRecord:  # fmt: skip
+def accept(
+    record: JobRecord, now: float, *, submission_id: str, ticket: Ticket, deadline: float, cost: Cost | None = None
+) -> JobRecord:
     """Save the ticket of a submission: by its id, in any status, whoever holds the lease."""
     if record.submission.id != submission_id:
         # The job has gone on with another submission. The money is spent all the same, so it must be seen.
@@ -131,8 +152,19 @@ def accept(record: JobRecord, now: float, *, submission_id: str, ticket: Ticket,
     status = record.status if record.status in FINAL else Status.RENDERING
     due = now if record.status is Status.HELD else record.due
     error = None if record.status is Status.HELD else record.error
-    return _change(record, now, status, "accepted", f"ticket {ticket.id}", submission=submission,
-                   cost=cost or record.cost, due=due, error=error, attempts=0, expiries=0)  # fmt: skip
+    return _change(
+        record,
+        now,
+        status,
+        "accepted",
+        f"ticket {ticket.id}",
+        submission=submission,
+        cost=cost or record.cost,
+        due=due,
+        error=error,
+        attempts=0,
+        expiries=0,
+    )
 
 
 def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
@@ -164,14 +196,28 @@ def requeue(record: JobRecord, now: float) -> JobRecord:
     """
     if record.status not in (Status.FAILED, Status.CANCELLED):
         hint = "decide whether it was bought first" if record.status is Status.HELD else ""
-        raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried",
-                            next_step=hint)  # fmt: skip
+        raise ActionRefused(
+            f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried", next_step=hint
+        )
     submission = Submission() if record.submission.failed else record.submission
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     # With nothing bought, the choice of a service is open again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
-    return _change(record, now, status, "retried by hand", due=now, seq=record.seq + 1, attempts=0, expiries=0,
-                   submission=submission, service=service, error=None, finished_at=None, progress=0.0)  # fmt: skip
+    return _change(
+        record,
+        now,
+        status,
+        "retried by hand",
+        due=now,
+        seq=record.seq + 1,
+        attempts=0,
+        expiries=0,
+        submission=submission,
+        service=service,
+        error=None,
+        finished_at=None,
+        progress=0.0,
+    )
 
 
 def _wait(record: JobRecord, wait: Wait, now: float) -> JobRecord:
@@ -191,8 +237,9 @@ def _give_back(record: JobRecord, now: float, *, due: float, what: str, detail: 
 
 
 def _final(record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any) -> JobRecord:
-    return _change(record, now, status, what, detail, lease=None, due=None, seq=record.seq + 1, finished_at=now,
-                   **changes)  # fmt: skip
+    return _change(
+        record, now, status, what, detail, lease=None, due=None, seq=record.seq + 1, finished_at=now, **changes
+    )
 
 
 def _over(submission: Submission, *, failed: bool = False) -> Submission:
@@ -209,8 +256,9 @@ def _own_lease(record: JobRecord, token: str) -> Lease:
     return record.lease
 
 
-def _change(record: JobRecord, now: float, status: Status, what: str = "", detail: str = "",
-            **changes: Any) -> JobRecord:  # fmt: skip
+def _change(
+    record: JobRecord, now: float, status: Status, what: str = "", detail: str = "", **changes: Any
+) -> JobRecord:
     if status is not record.status and status not in TRANSITIONS[record.status]:
         raise ActionRefused(f"job {record.job_id} cannot go from {record.status} to {status}")
     events = _note(record.events, now, what, detail) if what else record.events

@@ -41,8 +41,13 @@ class QueueManager:
     `StoreError` when it is opened (`initialize`, or on entering `async with`), not when it is made.
     """
 
-    def __init__(self, queue_type: str | None = None, config: Mapping[str, Mapping[str, Any]] | None = None, *,
-                 settings: Settings | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        queue_type: str | None = None,
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        settings: Settings | None = None,
+    ) -> None:
         self._queue_type = queue_type
         self._config = config or {}
         self._settings = settings
@@ -63,8 +68,9 @@ class QueueManager:
         await self.initialize()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        trace: TracebackType | None) -> None:  # fmt: skip
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     @property
@@ -118,15 +124,14 @@ class QueueManager:
         """Cancel all waiting jobs for which nothing may have been bought; return how many."""
         return await self._call(lambda engine: engine.queue.purge())
 
-    async def update_rate_limits(self, *, max_dispatches_per_second: float | None = None,
-                                 max_concurrent_dispatches: int | None = None) -> dict[str, Any]:  # fmt: skip
+    async def update_rate_limits(
+        self, *, max_dispatches_per_second: float | None = None, max_concurrent_dispatches: int | None = None
+    ) -> dict[str, Any]:
         """Change the queue's limits over all workers, kept until they are changed again; return them.
 
         Raises `InvalidInput`.
         """
-        await self._call(
-            lambda engine: engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)
-        )
+        await self._call(lambda engine: engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches))
         limits: dict[str, Any] = (await self.status())["rate_limits"]
         return limits
 

@@ -12,8 +12,11 @@ from tenxsom_flow_engine.jobs import JobRecord, Video
 #: The platforms' common limit.
 MAX_TITLE = 100
 _SMALL_WORDS = frozenset(
-    "a an and are as at be but by can do does for from has have how i in is it its of on or our so than that the their "
-    "this to was we were what when where which who why will with you your".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be but by can do does for from has have how i in is it its of on or our so than that the "
+        "their this to was we were what when where which who why will with you your",
+    )
 )
 
 

@@ -26,6 +26,7 @@ class Wait:
     #: Whether the step did its work, so that earlier faults are forgiven; a closed gate forgives nothing.
     worked: bool = True
 
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """A transient fault: try the same step again at `at`. Counts an attempt."""

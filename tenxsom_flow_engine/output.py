@@ -106,20 +106,29 @@ class OutputFolder:
     def _published(folder: Path) -> Video:
         try:
             known = _read(folder)
-            return Video(str(folder / "video.mp4"), known["duration"], known["width"], known["height"], known["size"],
-                         known["sha256"])  # fmt: skip
+            return Video(
+                str(folder / "video.mp4"),
+                known["duration"],
+                known["width"],
+                known["height"],
+                known["size"],
+                known["sha256"],
+            )
         except (FileNotFoundError, ValueError, KeyError) as error:
-            raise OutputError(f"the folder {folder} is there but holds no finished video",
-                              next_step="move it away, then retry the job") from error  # fmt: skip
+            raise OutputError(
+                f"the folder {folder} is there but holds no finished video",
+                next_step="move it away, then retry the job",
+            ) from error
 
     @contextlib.contextmanager
     def _mapped(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise OutputError(f"videos cannot be written to {self.root}: {error.strerror or error}",
-                              next_step="free some space, or set TENXSOM_OUTPUT_DIR to a folder you can write to"
-                              ) from error  # fmt: skip
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            next_step = "free some space" if full else "set TENXSOM_OUTPUT_DIR to a folder you can write to"
+            reason = error.strerror or str(error)
+            raise OutputError(f"videos cannot be written to {self.root}: {reason}", next_step=next_step) from error
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class PullWorker:
             while not self._stopping.is_set():
                 if self._turn():
                     break
+            if self._in_hand:
+                _log.info("stopping when %d steps in hand have ended", len(self._in_hand))
             while self._in_hand and not self._engine.abandon.is_set():
                 self._wake.wait(LONGEST_REST)
                 self._wake.clear()
@@ -172,9 +174,16 @@ class PullWorker:
         if self._only is not None:
             return  # serves one job, so it is no worker that others may count on
         self._engine.store.beat(
-            WorkerInfo(self.id, self._engine.queue.name, socket.gethostname(), os.getpid(), self._concurrency,
-                       self._started_at, steps=self._taken)
-        )  # fmt: skip
+            WorkerInfo(
+                self.id,
+                self._engine.queue.name,
+                socket.gethostname(),
+                os.getpid(),
+                self._concurrency,
+                self._started_at,
+                steps=self._taken,
+            )
+        )
 
     def _hand_back(self) -> None:
         with self._lock:
@@ -189,6 +198,10 @@ def _log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
     event = after.events[-1]
     _log.info(
         "job=%s step=%s service=%s status=%s took=%.0fms %s",
-        before.job_id, before.step, after.service or "-", after.status, seconds * 1000,
+        before.job_id,
+        before.step,
+        after.service or "-",
+        after.status,
+        seconds * 1000,
         f"{event.what}: {event.detail}" if event.detail else event.what,
-    )  # fmt: skip
+    )

@@ -53,7 +53,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         home=home,
         output_dir=values.path("TENXSOM_OUTPUT_DIR", default=lambda: home / "videos"),
         queue_type=values.text("TENXSOM_QUEUE_TYPE", "auto"),
-        store=values.text("TENXSOM_STORE", f"sqlite:///{home / 'jobs.sqlite3'}"),
+        store=values.text("TENXSOM_STORE", f"sqlite://{home / 'jobs.sqlite3'}"),
         max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
         max_concurrent_dispatches=int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True)),
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
@@ -103,8 +103,10 @@ def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:
             # systemd reads the same file and expands nothing, so neither does this.
             beneath = dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the environment file {path} cannot be read: {error}",
-                                 next_step="mend it, or set TENXSOM_ENV_FILE to another") from error  # fmt: skip
+        raise ConfigurationError(
+            f"the environment file {path} cannot be read: {error}",
+            next_step="mend it, or set TENXSOM_ENV_FILE to another",
+        ) from error
     return {name: value for name, value in beneath.items() if value is not None} | dict(environment)
 
 

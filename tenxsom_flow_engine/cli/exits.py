@@ -40,8 +40,12 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     except FlowError as error:
         say(f"error: {error.message}" + (f"; {error.next_step}" if error.next_step else ""))
         code = exit_code(error)
+    except click.UsageError as error:
+        help_call = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
+        say(f"error: {error.format_message().rstrip('.')}{help_call}")
+        code = USAGE
     except click.ClickException as error:
-        error.show()
+        say(f"error: {error.format_message()}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.session import with_manager
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.manager import QueueManager
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 @click.option("--after", metavar="CURSOR", help="Go on from where the last list ended.")
 @options.queue_type
 @options.as_json
-def jobs(statuses: tuple[str, ...], service: str | None, channel: str | None, text: str | None, limit: int,
-         after: str | None, queue_type: str | None, as_json: bool) -> None:  # fmt: skip
+def jobs(
+    statuses: tuple[str, ...],
+    service: str | None,
+    channel: str | None,
+    text: str | None,
+    limit: int,
+    after: str | None,
+    queue_type: str | None,
+    as_json: bool,
+) -> None:
     """List jobs, newest first."""
     from tenxsom_flow_engine.cli.view import describe, print_json, table
     from tenxsom_flow_engine.clock import iso
@@ -48,15 +56,20 @@ def jobs(statuses: tuple[str, ...], service: str | None, channel: str | None, te
             say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
             return
         rows = [
-            (record.job_id, str(record.status_at(now)), record.service or record.job.service,
-             iso(record.added_at)[:19] + "Z", record.job.topic)
+            (
+                record.job_id,
+                str(record.status_at(now)),
+                record.service or record.job.service,
+                iso(record.added_at)[:19] + "Z",
+                record.job.topic,
+            )
             for record in page.records
-        ]  # fmt: skip
+        ]
         click.echo(table(("JOB", "STATUS", "SERVICE", "ADDED", "TOPIC"), rows))
         if page.cursor:
             say(f"there are more: --after {page.cursor}")
 
-    _with_manager(queue_type, look)
+    with_manager(queue_type, look)
 
 
 @click.command()
@@ -71,7 +84,7 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
         facts = describe(await manager.get(job_id), manager.engine.store.now())
         print_json(facts) if as_json else _print_facts(facts)
 
-    _with_manager(queue_type, look)
+    with_manager(queue_type, look)
 
 
 @click.command()
@@ -90,29 +103,35 @@ def cancel(job_ids: tuple[str, ...], queue_type: str | None) -> None:
     _each(job_ids, queue_type, lambda manager, job_id: manager.cancel(job_id), "is cancelled")
 
 
-def _each(job_ids: tuple[str, ...], queue_type: str | None,
-          act: Callable[[QueueManager, str], Awaitable[object]], done: str) -> None:  # fmt: skip
+def _each(
+    job_ids: tuple[str, ...], queue_type: str | None, act: Callable[[QueueManager, str], Awaitable[object]], done: str
+) -> None:
     async def act_on_all(manager: QueueManager) -> None:
         for job_id in job_ids:
             await act(manager, job_id)
             say(f"job {job_id} {done}")
 
-    _with_manager(queue_type, act_on_all)
-
-
-def _with_manager(queue_type: str | None, act: Callable[[QueueManager], Awaitable[None]]) -> None:
-    from tenxsom_flow_engine.manager import QueueManager
-
-    async def run() -> None:
-        async with QueueManager(queue_type) as manager:
-            await act(manager)
-
-    asyncio.run(run())
+    with_manager(queue_type, act_on_all)
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    plain = ("job_id", "status", "topic", "prompt", "service", "quality", "channel", "duration", "aspect_ratio",
-             "queue", "added_at", "due", "finished_at", "worker", "attempts")  # fmt: skip
+    plain = (
+        "job_id",
+        "status",
+        "topic",
+        "prompt",
+        "service",
+        "quality",
+        "channel",
+        "duration",
+        "aspect_ratio",
+        "queue",
+        "added_at",
+        "due",
+        "finished_at",
+        "worker",
+        "attempts",
+    )
     for name in plain:
         if facts[name] not in (None, 0):
             click.echo(f"{name.replace('_', ' '):13} {facts[name]}")

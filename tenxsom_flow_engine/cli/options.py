@@ -43,9 +43,11 @@ class Instant(click.ParamType[float]):
 def queue_type(command: _F) -> _F:
     """Add `--queue-type`."""
     return click.option(
-        "--queue-type", metavar="TYPE", envvar=None,
+        "--queue-type",
+        metavar="TYPE",
+        envvar=None,
         help="auto or local; wins over TENXSOM_QUEUE_TYPE.",
-    )(command)  # fmt: skip
+    )(command)
 
 
 def as_json(command: _F) -> _F:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.session import with_manager
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.manager import QueueManager
 
 
 @click.command()
@@ -26,46 +29,57 @@ from tenxsom_flow_engine.cli.exits import say
 @click.option("--wait", is_flag=True, help="Follow the job and print the video's path; works on it if no worker does.")
 @click.option("--dry-run", is_flag=True, help="Check the job and say what would be added; add nothing.")
 @options.as_json
-def single(delay: float | None, at: float | None, queue_type: str | None, wait: bool, dry_run: bool, as_json: bool,
-           job_id: str | None, **fields: Any) -> int:  # fmt: skip
+def single(
+    delay: float | None,
+    at: float | None,
+    queue_type: str | None,
+    wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    job_id: str | None,
+    **fields: Any,
+) -> int:
     """Add one job: a topic becomes a video.
 
     Prints the job's id; with --wait the path of the video.
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
+    import asyncio
+
     from tenxsom_flow_engine.cli.follow import follow
-    from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.cli.view import describe, print_json
+    from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
-    from tenxsom_flow_engine.manager import QueueManager
 
-    async def add() -> int:
-        async with QueueManager(queue_type) as manager:
-            engine = manager.engine
-            now = engine.store.now()
-            job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
-            due = now + delay if delay is not None else at
-            new, notes = engine.prepare(job, due)
-            for note in notes:
-                say(f"note: {note}")
-            start = iso(due) if due is not None and due > now else "at once"
-            if dry_run:
-                say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}")
-                return 0
-            added = await manager.enqueue(job, due=due)
-            if added.new:
-                say(f"added job {job.job_id} to the {engine.queue.name} queue ({engine.choice.reason}), starts {start}")
-            else:
-                say(f"job {job.job_id} was added before, so nothing was added")
-            if wait:
-                return await asyncio.to_thread(follow, engine, job.job_id, as_json=as_json)
-            if not engine.queue.status().workers_alive:
-                say("no worker is running: start one with: python3 worker.py")
-            if as_json:
-                print_json(describe(await manager.get(job.job_id), engine.store.now()))
-            else:
-                click.echo(job.job_id)
+    async def add(manager: QueueManager) -> int:
+        engine = manager.engine
+        now = engine.store.now()
+        job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
+        due = now + delay if delay is not None else at
+        new, notes = engine.prepare(job, due)
+        for note in notes:
+            say(f"note: {note}")
+        start = iso(due) if due is not None and due > now else "at once"
+        if dry_run:
+            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}")
             return 0
+        alone = not engine.queue.status().workers_alive
+        if wait and alone:
+            engine.check_output()  # before anything is added that could not be made
+        added = await asyncio.to_thread(engine.queue.enqueue, [new])
+        if added.new:
+            say(f"added job {job.job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
+        else:
+            say(f"job {job.job_id} was added before, so nothing was added")
+        if wait:
+            return await asyncio.to_thread(follow, engine, job.job_id, as_json=as_json)
+        if alone:
+            say("no worker is running: start one with: python3 worker.py")
+        if as_json:
+            print_json(describe(await manager.get(job.job_id), engine.store.now()))
+        else:
+            click.echo(job.job_id)
+        return 0
 
-    return asyncio.run(add())
+    return with_manager(queue_type, add)

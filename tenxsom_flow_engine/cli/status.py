@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.session import with_manager
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.manager import QueueManager
 
 
 @click.command()
 @options.queue_type
-@click.option("--json", "as_json", is_flag=True, help="For symmetry: the output is always JSON.", hidden=True)
-def status(queue_type: str | None, as_json: bool) -> None:
+def status(queue_type: str | None) -> None:
     """Print the state of the queue as one JSON object."""
     from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.manager import QueueManager
 
-    async def look() -> None:
-        async with QueueManager(queue_type) as manager:
-            print_json(await manager.status())
+    async def look(manager: QueueManager) -> None:
+        print_json(await manager.status())
 
-    asyncio.run(look())
+    with_manager(queue_type, look)

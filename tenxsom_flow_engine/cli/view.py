@@ -53,23 +53,34 @@ def describe(record: JobRecord, now: float) -> dict[str, Any]:
             "height": record.result.height,
             "size": record.result.size,
             "sha256": record.result.sha256,
-        } if record.result else None,
+        }
+        if record.result
+        else None,
         "cost": {
             "usd": record.cost.usd,
             "credits": record.cost.credits,
             "estimated": record.cost.estimated,
-        } if record.cost else None,
+        }
+        if record.cost
+        else None,
         "error": {
             "code": record.error.code,
             "message": record.error.message,
             "next_step": record.error.next_step or None,
-        } if record.error else None,
+        }
+        if record.error
+        else None,
         "events": [
-            {"at": iso(event.at), "what": event.what, "detail": event.detail or None, "times": event.times,
-             "last_at": _iso(event.last_at or None)}
+            {
+                "at": iso(event.at),
+                "what": event.what,
+                "detail": event.detail or None,
+                "times": event.times,
+                "last_at": _iso(event.last_at or None),
+            }
             for event in record.events
         ],
-    }  # fmt: skip
+    }
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,8 +15,13 @@ LEVELS = ("debug", "info", "warning", "error")
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @options.queue_type
-@click.option("--concurrency", type=click.IntRange(1, 256), default=4, show_default=True,
-              help="Steps at once in this process. Waiting jobs need none, so few carry many.")  # fmt: skip
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Steps at once in this process. Waiting jobs need none, so few carry many.",
+)
 @click.option("--burst", is_flag=True, help="End when every job that was due has been made or has failed.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log.")
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
@@ -41,8 +46,14 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     log = logging.getLogger(__name__)
-    log.info("worker %s serves the %s queue (%s) with %d threads; store %s",
-             runner.id, engine.queue.name, engine.choice.reason, concurrency, engine.settings.store)  # fmt: skip
+    log.info(
+        "worker %s serves the %s queue (%s) with %d threads; store %s",
+        runner.id,
+        engine.queue.name,
+        engine.choice.reason,
+        concurrency,
+        engine.settings.store,
+    )
     runner.run()
     log.info("worker %s ended", runner.id)
     if runner.firm:

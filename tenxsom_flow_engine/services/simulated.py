@@ -6,8 +6,11 @@ It keeps a ledger of what it sold, so that a rehearsal can prove that nothing wa
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import random
+import signal
 import time
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -33,6 +36,8 @@ class SimulationPlan:
     #: How long a create takes to answer.
     create_latency: float = 0.0
     slots: float = 1000
+    #: 1: a create with a reference that was sold before sells nothing (an idempotency key).
+    idempotent: float = 0
     #: Faults of a create.
     rejected: float = 0.0
     busy: float = 0.0
@@ -41,6 +46,8 @@ class SimulationPlan:
     #: A check that cannot be answered, and a generation that fails.
     check_fault: float = 0.0
     failed: float = 0.0
+    #: The worker process is killed -9 in a create (after the sale), a check or a fetch.
+    crash: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> SimulationPlan:
@@ -74,6 +81,7 @@ class SimulatedService(VideoService, FindsByReference):
         self._ledger = ledger
         self._clock = clock
         self.slots = max(1, int(plan.slots))
+        self.repeatable_for = math.inf if plan.idempotent else 0.0
 
     def fit(self, job: VideoJob) -> Fit:
         return Fit(job)
@@ -90,11 +98,13 @@ class SimulatedService(VideoService, FindsByReference):
         # The answer to an uncertain create is lost; it was accepted all the same in one of two cases.
         if not (uncertain and self._happens(0.5)):
             ticket = self._sell(reference)
+        self._crash()
         if uncertain:
             raise Uncertain(NAME, "the connection broke after the request was sent (simulated)")
         return ticket
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        self._crash()
         if self._happens(self._plan.check_fault):
             raise Transient(NAME, "the server answered 503 (simulated)")
         began, ends, fate, _ = ticket.id.split("/", 3)
@@ -107,6 +117,7 @@ class SimulatedService(VideoService, FindsByReference):
         return Ready(url=f"simulated:{ticket.id}")
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        self._crash()
         (folder / "video.mp4").write_bytes(_tiny_video(job.aspect_ratio, job.duration))
 
     def find(self, reference: str) -> Ticket | None:
@@ -120,18 +131,21 @@ class SimulatedService(VideoService, FindsByReference):
             return []
 
     def _sell(self, reference: str) -> Ticket:
-        now = self._clock.now()
-        latency = self._plan.latency * (1 + self._plan.jitter * random.uniform(-1, 1))
-        fate = "failed" if self._happens(self._plan.failed) else "fine"
-        ticket = Ticket(f"{now:.3f}/{now + latency:.3f}/{fate}/{reference}")
         self._ledger.parent.mkdir(parents=True, exist_ok=True)
-        # One short write to a file opened for appending is atomic between processes.
-        descriptor = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, f"{ticket.id}\n".encode())
-        finally:
-            os.close(descriptor)
+        with self._ledger.open("a", encoding="utf-8") as ledger:
+            fcntl.flock(ledger, fcntl.LOCK_EX)
+            if self._plan.idempotent and (sold := self.find(reference)):
+                return sold
+            now = self._clock.now()
+            latency = self._plan.latency * (1 + self._plan.jitter * random.uniform(-1, 1))
+            fate = "failed" if self._happens(self._plan.failed) else "fine"
+            ticket = Ticket(f"{now:.3f}/{now + latency:.3f}/{fate}/{reference}")
+            ledger.write(f"{ticket.id}\n")
         return ticket
+
+    def _crash(self) -> None:
+        if self._happens(self._plan.crash):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     @staticmethod
     def _happens(probability: float) -> bool:

@@ -183,7 +183,10 @@ class JobStore(ABC):
 
     @abstractmethod
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """Return records newest first, at most `limit` of them, from where `cursor` says."""
+        """Return records newest first, at most `limit` of them, from where `cursor` says.
+
+        Raises `InvalidInput` for a cursor that no page gave.
+        """
 
     @abstractmethod
     def counts(self, queue: str | None = None) -> Counts:
@@ -206,8 +209,9 @@ class JobStore(ABC):
         """Prolong leases (job id to token) to `duration` seconds from now; return the ids of those that are lost."""
 
     @abstractmethod
-    def update(self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *,
-               slots: tuple[str, int] | None = None) -> JobRecord:  # fmt: skip
+    def update(
+        self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *, slots: tuple[str, int] | None = None
+    ) -> JobRecord:
         """Replace a record by what `change(record, now)` returns, and return that.
 
         `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
@@ -282,8 +286,9 @@ class JobStore(ABC):
 
     # The submission journal (the contract that `generate` names `Journal`).
 
-    def intend(self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float,
-               slots: int) -> JobRecord:  # fmt: skip
+    def intend(
+        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int
+    ) -> JobRecord:
         """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`.
 
         `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create.
@@ -296,8 +301,9 @@ class JobStore(ABC):
             slots=(service, slots),
         )
 
-    def accept(self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float,
-               cost: Cost | None = None) -> JobRecord:  # fmt: skip
+    def accept(
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+    ) -> JobRecord:
         """Save the ticket of a submission, whoever holds the lease. `lifetime`: seconds until it is given up."""
         return self.update(
             job_id,

@@ -1,1 +1,1 @@
-"""What tests of this product, and of code built on it, need: a clock moved by hand, scripted services, conformance suites."""
+"""For tests of this product and of code built on it: a manual clock, scripted services, conformance suites."""

@@ -65,8 +65,11 @@ class DraftService(VideoService):
         folder = WorkFolder(self._root / reference)
         try:
             # The seed is the topic, so the same job always gives the same video.
-            folder.begin(Order(job.topic, job.prompt, job.duration, job.aspect_ratio, job.quality or QUALITIES[0],
-                               seed=job.topic))  # fmt: skip
+            folder.begin(
+                Order(
+                    job.topic, job.prompt, job.duration, job.aspect_ratio, job.quality or QUALITIES[0], seed=job.topic
+                )
+            )
             self._start(folder)
         except OSError as error:
             raise Transient(NAME, f"the render cannot be started in {self._root}: {error.strerror or error}") from error
@@ -120,9 +123,12 @@ class DraftService(VideoService):
             with (folder.path / "errors").open("wb") as errors:
                 child = subprocess.Popen(
                     [sys.executable, "-m", _CHILD, str(folder.path.resolve())],
-                    cwd=_IMPORT_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                    cwd=_IMPORT_ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
                     pass_fds=(lock,),  # holds the folder's lock for as long as the child lives
                     start_new_session=True,  # a signal to the worker's group is not for the render
-                )  # fmt: skip
+                )
             self._children.append(child)
         return Progress(0.0, POLL)

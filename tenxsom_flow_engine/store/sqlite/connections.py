@@ -138,11 +138,15 @@ class Connections:
         if primary == sqlite3.SQLITE_READONLY:
             return StoreBroken(f"the job store {self.path} is read-only", next_step="make the file and folder writable")
         if primary in _DAMAGED:
-            return StoreBroken(f"{self.path} is not a job store, or is damaged: {error}",
-                               next_step="restore it from a backup, or name another store")  # fmt: skip
+            return StoreBroken(
+                f"{self.path} is not a job store, or is damaged: {error}",
+                next_step="restore it from a backup, or name another store",
+            )
         if primary in _AWAY:
-            return StoreUnavailable(f"the job store {self.path} cannot be used now: {error}",
-                                    next_step="see who holds the file, and that its folder is writable")  # fmt: skip
+            return StoreUnavailable(
+                f"the job store {self.path} cannot be used now: {error}",
+                next_step="see who holds the file, and that its folder is writable",
+            )
         return StoreBroken(f"the job store {self.path} failed: {error}")
 
 

@@ -6,6 +6,7 @@ The file must be on a local disk: SQLite's locks do not hold on network file sys
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import sqlite3
 import time
@@ -16,7 +17,7 @@ from threading import Event
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock
-from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
+from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_LANE, JobRecord, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
@@ -26,7 +27,7 @@ from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, record_of, row_of, sa
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000
 #: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
-WATCH_INTERVAL = 0.02
+WATCH_INTERVAL = 0.05
 
 _INSERT = f"""
     INSERT INTO jobs ({", ".join(COLUMNS)}) SELECT {", ".join(":" + name for name in COLUMNS)}
@@ -82,7 +83,7 @@ class SQLiteStore(base.JobStore):
             where, values = _conditions(jobs, now)
             if cursor is not None:
                 where.append("position < :cursor")
-                values["cursor"] = int(cursor) if cursor.isdigit() else 0
+                values["cursor"] = _position(cursor)
             rows = db.execute(
                 f"SELECT position, record FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} "
                 "ORDER BY position DESC LIMIT :limit",
@@ -134,8 +135,9 @@ class SQLiteStore(base.JobStore):
                     lost.add(job_id)
         return lost
 
-    def update(self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *,
-               slots: tuple[str, int] | None = None) -> JobRecord:  # fmt: skip
+    def update(
+        self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *, slots: tuple[str, int] | None = None
+    ) -> JobRecord:
         with self._writing() as (db, now):
             record = change(_find(db, job_id), now)
             if slots is not None:
@@ -176,9 +178,17 @@ class SQLiteStore(base.JobStore):
             db.execute(
                 "INSERT OR REPLACE INTO workers (id, queue, host, pid, concurrency, started_at, seen_at, steps)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (worker.id, worker.queue, worker.host, worker.pid, worker.concurrency, worker.started_at, now,
-                 worker.steps),
-            )  # fmt: skip
+                (
+                    worker.id,
+                    worker.queue,
+                    worker.host,
+                    worker.pid,
+                    worker.concurrency,
+                    worker.started_at,
+                    now,
+                    worker.steps,
+                ),
+            )
 
     def forget_worker(self, worker_id: str) -> None:
         with self._writing() as (db, _):
@@ -221,6 +231,12 @@ def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
     return record_of(row)
 
 
+def _position(cursor: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", cursor):
+        raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
+    return int(cursor)
+
+
 def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, object]]:
     """Write a filter as SQL conditions and their values."""
     where: list[str] = []
@@ -258,7 +274,8 @@ def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -
     if len(rows) < excess:
         oldest = f"SELECT position, job_id FROM jobs WHERE {trimmable} ORDER BY finished_at LIMIT ?"
         rows = db.execute(oldest, (excess,)).fetchall()
-    db.executemany("INSERT OR REPLACE INTO finished_ids VALUES (?, ?)",
-                   [(row["job_id"], now + retention.ids) for row in rows])  # fmt: skip
+    db.executemany(
+        "INSERT OR REPLACE INTO finished_ids VALUES (?, ?)", [(row["job_id"], now + retention.ids) for row in rows]
+    )
     db.executemany("DELETE FROM jobs WHERE position = ?", [(row["position"],) for row in rows])
     return len(rows)

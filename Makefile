@@ -1,0 +1,61 @@
+# Every target sets up what it needs from Python 3.11+, make and the package registry; nothing is installed outside
+# this folder. Paths are relative, so the folder's own path may hold spaces.
+
+PYTHON ?= python3
+TOPIC ?= Why the ocean glows at night
+export TOPIC
+
+PIN := -c constraints.txt
+IN_VENV := .venv/bin/python -m
+
+.PHONY: help demo test check bench format clean
+
+help:
+	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
+	@echo 'make test                 run all tests'
+	@echo 'make check                lint, strict types and import rules'
+	@echo 'make bench                measure speed, side by side with others where that is fair'
+	@echo 'make format               format the code'
+	@echo 'make clean                remove what the other targets made'
+
+demo: .venv/.runtime
+	@TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
+		--queue-type local --service draft --wait
+
+test: .venv/.development
+	$(IN_VENV) pytest -n auto
+
+check: .venv/.development
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) mypy
+	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+bench: .venv/.development
+	.venv/bin/python benchmarks/embedded_queue.py
+	.venv/bin/python benchmarks/draft_vs_moviepy.py
+
+format: .venv/.development
+	$(IN_VENV) ruff check --fix .
+	$(IN_VENV) ruff format .
+
+clean:
+	rm -rf .venv .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.runtime: requirements.txt constraints.txt | .venv/bin/python
+	@echo 'Installing what the engine runs on …' >&2
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements.txt $(PIN)
+	@touch $@
+
+.venv/.development: requirements-dev.txt .venv/.runtime
+	@echo 'Installing what the tests and checks need …' >&2
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(PIN)
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'error: Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo 'error: this Python lacks venv; install it, on Debian and Ubuntu with: apt install python3-venv' >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,85 @@
+"""The doors run as real processes, each test with a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
+PATIENCE = 60.0
+
+
+class Flow:
+    """One installation: its home, its output folder, and the processes started in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **os.environ,
+            "TENXSOM_HOME": str(home),
+            "TENXSOM_OUTPUT_DIR": str(home / "videos"),
+            "TENXSOM_LEASE_SECONDS": "1",
+            "CLOUD_TASKS_MAX_DISPATCHES": "500",
+            "CLOUD_TASKS_MAX_CONCURRENT": "64",
+        }
+        self._workers: list[subprocess.Popen[str]] = []
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `run_flow_enhanced.py` to its end."""
+        return subprocess.run(
+            [sys.executable, str(ROOT / "run_flow_enhanced.py"), *arguments],
+            env=self.environment | environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+            cwd=self.home,
+        )  # fmt: skip
+
+    def json(self, *arguments: str) -> Any:
+        """Run `run_flow_enhanced.py` and return what it prints."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def worker(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a worker; its log goes to a file in the home."""
+        log = self.home / f"worker-{len(self._workers)}.log"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "worker.py"), *arguments],
+                env=self.environment | environment, stderr=stream, stdout=subprocess.DEVNULL, text=True, cwd=self.home,
+            )  # fmt: skip
+        self._workers.append(process)
+        return process
+
+    def log(self) -> str:
+        """Return what all workers have logged."""
+        return "".join(path.read_text() for path in sorted(self.home.glob("worker-*.log")))
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Return the condition's value as soon as it is true."""
+        ends = time.monotonic() + PATIENCE
+        while time.monotonic() < ends:
+            if value := condition():
+                return value
+            time.sleep(0.02)
+        raise AssertionError(f"{what} did not come true; the workers say:\n{self.log()[-5000:]}")
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self._workers:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Iterator[Flow]:
+    flow = Flow(tmp_path)
+    yield flow
+    flow.close()

@@ -1,0 +1,192 @@
+"""`run_flow_enhanced.py` as people and scripts use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from .conftest import ROOT, Flow
+
+SIMULATED = {"TENXSOM_SIMULATED": "latency=0"}
+
+
+def test_single_with_wait_makes_the_video_itself(flow: Flow) -> None:
+    """With no worker alive, `single --wait` makes the video and prints nothing but its path on standard output."""
+    done = flow.run("single", "--topic", "How tides work", "--service", "simulated", "--wait", **SIMULATED)
+    assert done.returncode == 0, done.stderr
+    video = Path(done.stdout.strip())
+    assert video.is_file()
+    assert {path.name for path in video.parent.iterdir()} == {
+        "video.mp4", "thumbnail.jpg", "captions.srt", "metadata.json"
+    }  # fmt: skip
+    assert "no worker is running" in done.stderr
+
+
+def test_single_with_wait_leaves_the_work_to_a_worker(flow: Flow) -> None:
+    """With a worker alive, `single --wait` only follows."""
+    worker = flow.worker(**SIMULATED)
+    flow.until(lambda: flow.json("status")["workers_alive"], "the worker's start")
+    done = flow.run("single", "--topic", "How tides work", "--service", "simulated", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "no worker is running" not in done.stderr
+    assert "step=fetch" in flow.log()
+    assert worker.poll() is None
+
+
+def test_single_adds_a_job_once(flow: Flow) -> None:
+    """The same job id adds nothing the second time, and that is said."""
+    first = flow.run("single", "--topic", "Tides", "--job-id", "tides")
+    again = flow.run("single", "--topic", "Tides", "--job-id", "tides")
+    assert (first.returncode, first.stdout) == (0, "tides\n")
+    assert "start one with: python3 worker.py" in first.stderr
+    assert (again.returncode, again.stdout) == (0, "tides\n")
+    assert "nothing was added" in again.stderr
+    assert flow.json("status")["approximate_task_count"] == 1
+
+
+def test_single_schedules(flow: Flow) -> None:
+    """`--delay` and `--at` set the start; `--dry-run` adds nothing."""
+    flow.run("single", "--topic", "Later", "--job-id", "later", "--delay", "2h")
+    flow.run("single", "--topic", "Then", "--job-id", "then", "--at", "2099-12-24T18:00+01:00")
+    dry = flow.run("single", "--topic", "Never", "--job-id", "never", "--at", "2099-12-24T18:00Z", "--dry-run")
+    assert "would add job never" in dry.stderr
+    assert flow.json("status")["jobs"]["scheduled"] == 2
+    assert flow.json("show", "then", "--json")["due"] == "2099-12-24T17:00:00.000Z"
+    assert flow.run("show", "never").returncode == 1
+
+
+def test_status_is_one_json_object(flow: Flow) -> None:
+    """`status` holds the names that the guide promises, and why the queue was selected."""
+    status = flow.json("status")
+    assert status["queue_type"] == "local"
+    assert status["state"] == "RUNNING"
+    assert status["rate_limits"]["max_dispatches_per_second"] == 500
+    assert status["rate_limits"]["max_concurrent_dispatches"] == 64
+    assert status["approximate_task_count"] == 0
+    assert status["selected_because"].startswith("auto:")
+
+
+def test_jobs_lists_and_pages(flow: Flow) -> None:
+    """`jobs` filters by status, channel and text, and pages with a cursor."""
+    for n in range(3):
+        flow.run("single", "--topic", f"Größe {n}", "--job-id", f"j{n}", "--channel", "fun" if n else "work")
+    assert [job["job_id"] for job in flow.json("jobs", "--json")["jobs"]] == ["j2", "j1", "j0"]
+    assert [job["job_id"] for job in flow.json("jobs", "--json", "--channel", "fun")["jobs"]] == ["j2", "j1"]
+    assert [job["job_id"] for job in flow.json("jobs", "--json", "--text", "GRÖSSE 0")["jobs"]] == ["j0"]
+    page = flow.json("jobs", "--json", "--limit", "2", "--status", "queued")
+    rest = flow.json("jobs", "--json", "--limit", "2", "--after", page["next"])
+    assert [job["job_id"] for job in rest["jobs"]] == ["j0"]
+    assert rest["next"] is None
+    table = flow.run("jobs").stdout.splitlines()
+    assert table[0].split() == ["JOB", "STATUS", "SERVICE", "ADDED", "TOPIC"]
+    assert len(table) == 4
+
+
+def test_cancel_and_retry(flow: Flow) -> None:
+    """A job is taken back and put in again; what makes no sense is refused with a reason."""
+    flow.run("single", "--topic", "Tides", "--job-id", "tides")
+    assert flow.run("cancel", "tides").returncode == 0
+    again = flow.run("cancel", "tides")
+    assert again.returncode == 1
+    assert again.stderr == "error: job tides is cancelled already, so it cannot be cancelled\n"
+    assert flow.run("retry", "tides").returncode == 0
+    assert flow.json("show", "tides", "--json")["status"] == "queued"
+
+
+def test_a_failed_job_says_why(flow: Flow) -> None:
+    """`single --wait` on a job that fails exits with 1, one line of reason, and the same under `show`."""
+    done = flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated", "--wait",
+                    TENXSOM_SIMULATED="rejected=1")  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "error: simulated: the prompt was refused (simulated)"
+    assert "the prompt was refused" in flow.run("show", "tides").stdout
+
+
+BAD: list[tuple[list[str], dict[str, str], int, str]] = [
+    (["single", "--topic", ""], {}, 2, "topic: is empty; say in a few words"),
+    (["single", "--topic", "x" * 501], {}, 2, "topic: has 501 characters, at most 500"),
+    (["single", "--topic", "a\x07b"], {}, 2, "topic: has a control character (U+0007) at position 2"),
+    (["single", "--topic", "x\udcff"], {}, 2, "topic: is not valid Unicode at position 2"),
+    (["single", "--topic", "x", "--duration", "0"], {}, 2, "duration: must be 1 to 1800 seconds, not 0"),
+    (["single", "--topic", "x", "--duration", "61"], {}, 2, "duration: drafts are 1 to 60 seconds long, not 61"),
+    (["single", "--topic", "x", "--duration", "five"], {}, 2, "'five' is not a valid integer"),
+    (["single", "--topic", "x", "--aspect-ratio", "5:9"], {}, 2, "aspect_ratio: must be one of 9:16,"),
+    (["single", "--topic", "x", "--aspect-ratio", "4:3"], {}, 2, "aspect_ratio: drafts are 9:16, 16:9, 1:1"),
+    (["single", "--topic", "x", "--quality", "8K"], {}, 2, "quality: drafts are 1080p, 720p, 540p, not 8K"),
+    (["single", "--topic", "x", "--service", "sora"], {}, 2, "use one of: auto, draft, simulated"),
+    (["single", "--topic", "x", "--queue-type", "kafka"], {}, 2, "use one of: auto, local"),
+    (["single", "--topic", "x", "--job-id", "../x"], {}, 2, "job_id: must be 1 to 100 letters, digits, _ or -"),
+    (["single", "--topic", "x", "--channel", "a b"], {}, 2, "channel: may hold letters, digits"),
+    (["single", "--topic", "x", "--delay", "soon"], {}, 2, "not a length of time such as 90s"),
+    (["single", "--topic", "x", "--at", "soon"], {}, 2, "not a moment such as 2026-12-24T18:00"),
+    (["single", "--topic", "x", "--at", "2026-12-24", "--delay", "1s"], {}, 2, "--delay and --at exclude each other"),
+    (["single"], {}, 2, "Missing option '--topic'; see: "),
+    (["jobs", "--status", "fine"], {}, 2, "'fine' is not one of scheduled, queued"),
+    (["jobs", "--after", "yonder"], {}, 2, "cursor: 'yonder' does not come from an earlier list"),
+    (["show", "nobody"], {}, 1, "no job has the id 'nobody'; list them with"),
+    (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "there is no queue type 'kafka'"),
+    (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' names no store"),
+    (["status"], {"TENXSOM_HOME": "/proc/none"}, 5, "the folder /proc/none cannot be made"),
+    (["status"], {"TENXSOM_STORE": f"sqlite://{ROOT / 'README.md'}"}, 1, "is not a job store, or is damaged"),
+    (["status"], {"TENXSOM_LEASE_SECONDS": "long"}, 2, "TENXSOM_LEASE_SECONDS must be a number, not 'long'"),
+    (["status"], {"TENXSOM_SIMULATED": "luck=1"}, 2, "TENXSOM_SIMULATED: 'luck' is not one of busy"),
+    (["status"], {"TENXSOM_ENV_FILE": "/none"}, 2, "the environment file /none cannot be read"),
+    (["single", "--topic", "x", "--wait"], {"TENXSOM_OUTPUT_DIR": "/proc/none"}, 1,
+     "videos cannot be written to /proc/none: No such file or directory; set TENXSOM_OUTPUT_DIR"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "environment", "code", "reason"), BAD)
+def test_bad_input_is_one_clear_line(
+    flow: Flow, arguments: list[str], environment: dict[str, str], code: int, reason: str
+) -> None:
+    """One line on standard error that names the thing and the next step, the right exit code, no traceback."""
+    done = flow.run(*arguments, **environment)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert reason in done.stderr
+    if "TENXSOM_STORE" not in environment and "TENXSOM_HOME" not in environment:
+        assert flow.json("jobs", "--json")["jobs"] == []
+
+
+def test_help_is_quick_to_load() -> None:
+    """`--help` imports no database, server, media or event-loop library."""
+    code = (
+        "import sys; sys.argv = ['run_flow_enhanced.py', '--help']\n"
+        "import run_flow_enhanced\n"
+        "try: run_flow_enhanced.main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "import json; print('MODULES' + json.dumps(sorted(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    loaded = {name.partition(".")[0] for name in json.loads(out.partition("MODULES")[2])}
+    assert not loaded & {"google", "grpc", "redis", "flask", "requests", "sqlite3", "asyncio", "msgspec", "av", "numpy"}
+
+
+def test_every_command_has_help(flow: Flow) -> None:
+    """Each command explains itself, and each of its options."""
+    from tenxsom_flow_engine.cli.main import cli
+
+    for name, command in cli.commands.items():
+        done = flow.run(name, "--help")
+        assert done.returncode == 0
+        assert command.help
+        for option in command.params:
+            assert not isinstance(option, click.Option) or option.help, f"{name} {option.name}"
+
+
+def test_output_can_be_cut_short(flow: Flow) -> None:
+    """A reader that closes early, such as `head`, ends the command without noise."""
+    for n in range(3):
+        flow.run("single", "--topic", f"topic {n}")
+    done = subprocess.run(
+        f"{sys.executable!r} {str(ROOT / 'run_flow_enhanced.py')!r} jobs --json | true",
+        shell=True, env=flow.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
