@@ -1,0 +1,121 @@
+"""The embedded queue: what a claim costs with a short and a long backlog, how fast jobs go in, are picked up, and rest.
+
+Run by `make bench`. Ratios are of figures taken in turns within this run, so they hold on a noisy machine too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tenxsom_flow_engine.clock import SystemClock  # noqa: E402
+from tenxsom_flow_engine.jobs import VideoJob  # noqa: E402
+from tenxsom_flow_engine.outcomes import Wait  # noqa: E402
+from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob  # noqa: E402
+from tenxsom_flow_engine.store.sqlite import SQLiteStore  # noqa: E402
+
+SHORT, LONG = 1_000, 100_000
+ROUNDS = 40
+
+
+def jobs(count: int, prefix: str) -> list[NewJob]:
+    now = time.time()
+    return [
+        NewJob(VideoJob(job_id=f"{prefix}-{n}", topic=f"topic {n}", service="simulated", created_at=now))
+        for n in range(count)
+    ]
+
+
+def timed(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def filled(folder: Path, count: int) -> SQLiteStore:
+    store = SQLiteStore(folder / f"{count}.sqlite3", SystemClock())
+    store.add("local", jobs(count, "waiting"))
+    return store
+
+
+def step(store: SQLiteStore) -> None:
+    """Claim one job and hand it on to a later time: the two transactions of every step."""
+    limits = DispatchLimits(max_dispatches_per_second=1e9, max_concurrent_dispatches=5000)
+    claim = store.claim(ClaimRequest("local", "bench", 1, 30.0, limits, {"simulated": 10**9}))
+    record = claim.records[0]
+    store.settle(record.job_id, record.lease_token, Wait(time.time() + 3600, "bench"))
+
+
+def backlog(folder: Path) -> None:
+    short, long = filled(folder, SHORT), filled(folder, LONG)
+    pairs = [(timed(lambda: step(short)), timed(lambda: step(long))) for _ in range(ROUNDS)]
+    few, many = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    print(f"a step (claim and hand on), {SHORT:,} jobs waiting    {few:8.2f} ms")
+    print(f"a step (claim and hand on), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
+    short.close()
+    long.close()
+
+
+def enqueue(folder: Path) -> None:
+    store = SQLiteStore(folder / "enqueue.sqlite3", SystemClock())
+    single, bulk = [], []
+    for round_ in range(5):
+        one_by_one = jobs(200, f"single{round_}")
+        single.append(200 / timed(lambda: [store.add("local", [job]) for job in one_by_one]))  # noqa: B023
+        together = jobs(10_000, f"bulk{round_}")
+        bulk.append(10_000 / timed(lambda: store.add("local", together)))  # noqa: B023
+    ratio = statistics.median(b / a for a, b in zip(single, bulk, strict=True))
+    print(f"enqueue one by one, each on disk              {statistics.median(single):8.0f} jobs/s")
+    print(f"enqueue 10,000 in one call                    {statistics.median(bulk):8.0f} jobs/s  ratio {ratio:.0f}")
+    store.close()
+
+
+def worker(folder: Path) -> None:
+    environment = {**os.environ, "TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=0"}
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "worker.py"), "--log-level", "error"], env=environment
+    ) as process:
+        store = SQLiteStore(folder / "jobs.sqlite3", SystemClock())
+        while not store.workers("local", within=30):
+            time.sleep(0.01)
+        picked = []
+        for item in jobs(20, "pick"):
+            store.add("local", [item])
+            while not (record := store.require(item.job.job_id)).submission.id:
+                time.sleep(0.001)
+            picked.append(record.submission.intended_at - record.added_at)
+            while store.require(item.job.job_id).result is None:
+                time.sleep(0.01)
+            time.sleep(0.3 + random.random() / 10)  # back to rest, at no fixed phase of its looks
+        before = _cpu(process.pid)
+        time.sleep(10)
+        idle = (_cpu(process.pid) - before) / 10
+        process.terminate()
+        store.close()
+    slowest = sorted(picked)[-2]
+    median = statistics.median(picked)
+    print(f"pick-up by an idle worker, median and p95     {median * 1e3:8.1f} ms, {slowest * 1e3:.1f} ms")
+    print(f"processor time of an idle worker              {idle:8.2%}")
+
+
+def _cpu(pid: int) -> float:
+    """Return the processor time of all threads in seconds, as the scheduler counts it (to the nanosecond)."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        backlog(Path(name))
+        enqueue(Path(name))
+        worker(Path(name))

@@ -1,0 +1,150 @@
+"""Publishing: whole videos under their final name, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import msgspec
+import pytest
+
+from tenxsom_flow_engine.errors import OutputError
+from tenxsom_flow_engine.jobs import JobRecord, VideoJob
+from tenxsom_flow_engine.output import STALE, OutputFolder
+from tenxsom_flow_engine.services.simulated import _tiny_video
+
+RECORD = JobRecord(
+    job=VideoJob(job_id="tides", topic="how tides work, and why", created_at=1.0),
+    queue="local", nonce="aaaa", service="simulated", added_at=1.0, updated_at=1.0,
+)  # fmt: skip
+
+
+def fill(content: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "video.mp4").write_bytes(content)
+
+    return write
+
+
+def must_not_fill(folder: Path) -> None:
+    raise AssertionError("the video was fetched again")
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> OutputFolder:
+    return OutputFolder(tmp_path / "videos")
+
+
+def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
+    """The folder holds video, thumbnail, captions and metadata, and the facts are the file's own."""
+    content = _tiny_video("9:16", 3)
+    video = output.publish(RECORD, fill(content))
+    folder = output.root / "tides"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "captions.srt", "metadata.json", "thumbnail.jpg", "video.mp4"
+    ]  # fmt: skip
+    assert (folder / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert (folder / "captions.srt").read_text("utf-8").endswith("How tides work, and why\n")
+    metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+    assert metadata["title"] == "How tides work, and why"
+    assert metadata["hashtags"] == ["#tides", "#work", "#shorts"]
+    assert metadata["sha256"] == video.sha256 == hashlib.sha256(content).hexdigest()
+    assert (video.path, video.size, video.duration) == (str(folder / "video.mp4"), len(content), 3.0)
+    assert (video.width, video.height) == (54, 96)
+    assert list((output.root / ".staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.95])
+def test_a_cut_file_is_not_published(output: OutputFolder, tmp_path: Path, share: float) -> None:
+    """A file that ends early, also one with its index at the front, is refused, and nothing is left."""
+    whole = _front_loaded(_tiny_video("1:1", 20), tmp_path / "front.mp4")
+    assert whole.find(b"moov") < whole.find(b"mdat")
+    with pytest.raises(OutputError):
+        output.publish(RECORD, fill(whole[: int(len(whole) * share)]))
+    assert [path.name for path in output.root.iterdir()] == [".staging"]
+    assert list((output.root / ".staging").iterdir()) == []
+
+
+def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:
+    """A web page, or nothing at all, in the place of a video is an `OutputError` that says so."""
+    with pytest.raises(OutputError, match="not a whole video"):
+        output.publish(RECORD, fill(b"<html>expired</html>"))
+    with pytest.raises(OutputError, match="delivered no video file"):
+        output.publish(RECORD, lambda folder: None)
+
+
+def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
+    """If another worker publishes while this one fetches, the first video stays and both report it."""
+    first, second = _tiny_video("1:1", 2), _tiny_video("1:1", 4)
+
+    def slow(folder: Path) -> None:
+        output.publish(RECORD, fill(first))
+        (folder / "video.mp4").write_bytes(second)
+
+    video = output.publish(RECORD, slow)
+    assert video.sha256 == hashlib.sha256(first).hexdigest()
+    assert Path(video.path).read_bytes() == first
+
+
+def test_a_published_job_is_not_fetched_again(output: OutputFolder) -> None:
+    """A delivery that comes again after the publication finds the video and downloads nothing."""
+    video = output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+    assert output.publish(RECORD, must_not_fill) == video
+
+
+def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> None:
+    """A job whose id was used before, long ago, gets a folder beside the old one."""
+    old = output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+    again = msgspec.structs.replace(RECORD, nonce="bbbb")
+    new = output.publish(again, fill(_tiny_video("1:1", 3)))
+    assert Path(old.path).is_file()
+    assert new.path == str(output.root / "tides~bbbb" / "video.mp4")
+    assert output.publish(again, must_not_fill) == new
+
+
+def test_a_folder_without_a_video_in_the_way_is_said(output: OutputFolder) -> None:
+    """A folder of the job's name that holds something else is never overwritten."""
+    (output.root / "tides").mkdir(parents=True)
+    (output.root / "tides" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds no finished video"):
+        output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+    assert (output.root / "tides" / "notes.txt").read_text() == "mine"
+
+
+def test_an_output_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """The error names the folder, the reason and the setting."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot be written to .*file/videos: Not a directory") as caught:
+        OutputFolder(tmp_path / "file" / "videos").check()
+    assert "TENXSOM_OUTPUT_DIR" in caught.value.next_step
+
+
+def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
+    """Leftovers of killed workers go after a day; what may be in the making stays."""
+    output.check()
+    fresh, old = output.root / ".staging" / "fresh.1", output.root / ".staging" / "old.1"
+    for folder in (fresh, old):
+        folder.mkdir()
+    long_ago = fresh.stat().st_mtime - STALE - 1
+    os.utime(old, (long_ago, long_ago))
+    output.sweep()
+    assert [path.name for path in (output.root / ".staging").iterdir()] == ["fresh.1"]
+
+
+def _front_loaded(video: bytes, path: Path) -> bytes:
+    """Move the index to the front, as downloads have it."""
+    with (
+        av.open(io.BytesIO(video)) as source,
+        av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return path.read_bytes()

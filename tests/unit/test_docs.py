@@ -1,0 +1,39 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.jobs import TRANSITIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_drawn_state_machine_is_the_real_one() -> None:
+    """The diagram has every transition of `jobs.TRANSITIONS` and no other."""
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    drawn = set(re.findall(r"^    (\w+) --> (\w+)", text, re.MULTILINE))
+    assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_files_exist(document: str) -> None:
+    """Every path of ours that a document names is there."""
+    text = (ROOT / document).read_text("utf-8")
+    named = set(re.findall(r"\b((?:docs|tests|testing|benchmarks|store|services)/[\w./-]*\w\.\w+)", text))
+    named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
+    missing = [name for name in named if not any((base / name).exists() for base in (
+        ROOT, ROOT / "docs", ROOT / "tenxsom_flow_engine"))]  # fmt: skip
+    assert not missing
+
+
+def test_every_setting_is_documented() -> None:
+    """The README's table has every variable that `settings` reads."""
+    read = set(
+        re.findall(r'"((?:TENXSOM|CLOUD_TASKS)_[A-Z_]+)"', (ROOT / "tenxsom_flow_engine/settings.py").read_text())
+    )
+    documented = set(re.findall(r"`((?:TENXSOM|CLOUD_TASKS)_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8")))
+    assert read == documented
