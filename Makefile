@@ -8,13 +8,14 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
 	@echo 'make test                 run all tests'
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair'
+	@echo 'make docs                 write docs/cli.md anew from the commands'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
 
@@ -34,6 +35,9 @@ check: .venv/.development
 bench: .venv/.development
 	.venv/bin/python benchmarks/embedded_queue.py
 	.venv/bin/python benchmarks/draft_vs_moviepy.py
+
+docs: .venv/.runtime
+	.venv/bin/python docs/generate_cli.py > docs/cli.md
 
 format: .venv/.development
 	$(IN_VENV) ruff check --fix .

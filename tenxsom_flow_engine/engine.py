@@ -58,6 +58,15 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that can be added, the service that would make it as things stand, and what was changed to fit it."""
+
+    new: NewJob
+    service: str
+    notes: tuple[str, ...]
+
+
 def choose_queue(settings: Settings, flag: str | None) -> Choice:
     """Choose the carrier: a flag wins over the environment, and `auto` takes what is there."""
     wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
@@ -106,15 +115,15 @@ class Engine:
         """The services that this process can use, and how many generations each may have in flight."""
         return {name: service.slots for name, service in self.services.items()}
 
-    def prepare(self, job: VideoJob, due: float | None = None) -> tuple[NewJob, tuple[str, ...]]:
-        """Fit a job to the service that it names, or see that some service can make it; return notes on changes.
+    def prepare(self, job: VideoJob, due: float | None = None) -> Prepared:
+        """Fit a job to the service that it names, or see that some service can make it.
 
         Raises `InvalidInput` saying what each service lacks.
         """
         service, fit = self._choose(job)
         # A job that names no service stays open: which one is best is known when its turn comes.
         fitted = fit.job if job.service != AUTO else job
-        return NewJob(fitted, due, service.estimate(fit.job)), fit.notes
+        return Prepared(NewJob(fitted, due, service.estimate(fit.job)), service.name, fit.notes)
 
     def step(self, record: JobRecord) -> JobRecord:
         """Take one step of a leased job, and hand the job on as the step's outcome says.

@@ -295,6 +295,10 @@ TICKET_LANE = "#ticket"
 
 def new_job_id(topic: str) -> str:
     """Make an id that a person recognises: words of the topic and a random tail."""
+    return f"{slug(topic)}-{secrets.token_hex(5)}"
+
+
+def slug(topic: str) -> str:
+    """Return words of a topic as part of an id: at most 48 of `a-z0-9-`, and never empty."""
     plain = unicodedata.normalize("NFKD", topic).encode("ascii", "ignore").decode().lower()
-    slug = "-".join(re.findall(r"[a-z0-9]+", plain))[:48].rstrip("-")
-    return f"{slug or 'video'}-{secrets.token_hex(5)}"
+    return "-".join(re.findall(r"[a-z0-9]+", plain))[:48].strip("-") or "video"

@@ -91,7 +91,7 @@ class QueueManager:
         """Add many jobs with their instants; all are checked before the first is added."""
 
         def add(engine: Engine) -> Added:
-            prepared: list[NewJob] = [engine.prepare(job, due)[0] for job, due in jobs]
+            prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
             return engine.queue.enqueue(prepared)
 
         return await self._call(add)

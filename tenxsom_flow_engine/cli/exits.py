@@ -31,11 +31,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
+def run(command: click.Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
     """Run a command and end the process: one line for each error, no traceback for one that we raise on purpose."""
     try:
         # A command returns its exit code; None is 0.
-        code = command.main(arguments, standalone_mode=False) or DONE
+        code = command.main(arguments, prog_name=program, standalone_mode=False) or DONE
         sys.stdout.flush()
     except FlowError as error:
         say(f"error: {error.message}" + (f"; {error.next_step}" if error.next_step else ""))

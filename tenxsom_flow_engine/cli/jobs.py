@@ -1,14 +1,14 @@
-"""`jobs`, `show`, `retry`, `cancel`: the jobs at hand."""
+"""`jobs`, `show`, `open`: looking at the jobs at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, say
 from tenxsom_flow_engine.cli.session import with_manager
 
 if TYPE_CHECKING:
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Only these; may be given several times.")
-@click.option("--service", help="Only jobs of this service.")
-@click.option("--channel", help="Only jobs of this channel.")
+@options.narrowing
 @click.option("--text", help="Only jobs with this in their topic or id.")
+@click.option("--since", type=options.Instant(), help="Only jobs added then or later.")
+@click.option("--until", type=options.Instant(), help="Only jobs added before.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @click.option("--after", metavar="CURSOR", help="Go on from where the last list ended.")
 @options.queue_type
@@ -29,6 +30,8 @@ def jobs(
     service: str | None,
     channel: str | None,
     text: str | None,
+    since: float | None,
+    until: float | None,
     limit: int,
     after: str | None,
     queue_type: str | None,
@@ -44,7 +47,10 @@ def jobs(
     for name in statuses:
         if name not in known:
             raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint="--status")
-    wanted = JobFilter(statuses=tuple(map(Status, statuses)), service=service, channel=channel, text=text)
+    wanted = JobFilter(
+        statuses=tuple(map(Status, statuses)), service=service, channel=channel, text=text,
+        added_from=since, added_before=until,
+    )  # fmt: skip
 
     async def look(manager: QueueManager) -> None:
         page = await manager.jobs(wanted, limit=limit, cursor=after)
@@ -56,13 +62,13 @@ def jobs(
             say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
             return
         rows = [
-            (
+            [
                 record.job_id,
                 str(record.status_at(now)),
                 record.service or record.job.service,
                 iso(record.added_at)[:19] + "Z",
                 record.job.topic,
-            )
+            ]
             for record in page.records
         ]
         click.echo(table(("JOB", "STATUS", "SERVICE", "ADDED", "TOPIC"), rows))
@@ -73,11 +79,11 @@ def jobs(
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@options.job_argument
 @options.queue_type
 @options.as_json
 def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
-    """Show all that is known about a job: facts, timeline, files, and what to do about an error."""
+    """Show all that is known about a job: facts, files, timeline, and what to do about an error."""
     from tenxsom_flow_engine.cli.view import describe, print_json
 
     async def look(manager: QueueManager) -> None:
@@ -87,66 +93,57 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     with_manager(queue_type, look)
 
 
-@click.command()
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@click.command("open", epilog='Example: mpv "$(run_flow_enhanced.py open JOB)"')
+@options.job_argument
 @options.queue_type
-def retry(job_ids: tuple[str, ...], queue_type: str | None) -> None:
-    """Try failed or cancelled jobs again; what was bought is not bought twice."""
-    _each(job_ids, queue_type, lambda manager, job_id: manager.retry(job_id), "is in the queue again")
+def open_(job_id: str, queue_type: str | None) -> int:
+    """Print the path of a job's video."""
+
+    async def look(manager: QueueManager) -> int:
+        record = await manager.get(job_id)
+        if record.result is None:
+            status = record.status_at(manager.engine.store.now())
+            say(f"error: job {job_id} has no video, it is {status}; see: run_flow_enhanced.py show {job_id}")
+            return FAILED
+        if not Path(record.result.path).is_file():
+            say(f"error: the video of job {job_id} is gone: {record.result.path}; it was moved or deleted")
+            return FAILED
+        click.echo(record.result.path)
+        return DONE
+
+    return with_manager(queue_type, look)
 
 
-@click.command()
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
-@options.queue_type
-def cancel(job_ids: tuple[str, ...], queue_type: str | None) -> None:
-    """Take jobs back; what a service renders already goes on there, and is paid."""
-    _each(job_ids, queue_type, lambda manager, job_id: manager.cancel(job_id), "is cancelled")
-
-
-def _each(
-    job_ids: tuple[str, ...], queue_type: str | None, act: Callable[[QueueManager, str], Awaitable[object]], done: str
-) -> None:
-    async def act_on_all(manager: QueueManager) -> None:
-        for job_id in job_ids:
-            await act(manager, job_id)
-            say(f"job {job_id} {done}")
-
-    with_manager(queue_type, act_on_all)
+_PLAIN = (
+    "job_id", "status", "topic", "prompt", "service", "quality", "channel", "duration", "aspect_ratio", "queue",
+    "added_at", "due", "finished_at", "worker", "attempts",
+)  # fmt: skip
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    plain = (
-        "job_id",
-        "status",
-        "topic",
-        "prompt",
-        "service",
-        "quality",
-        "channel",
-        "duration",
-        "aspect_ratio",
-        "queue",
-        "added_at",
-        "due",
-        "finished_at",
-        "worker",
-        "attempts",
-    )
-    for name in plain:
+    for name in _PLAIN:
         if facts[name] not in (None, 0):
-            click.echo(f"{name.replace('_', ' '):13} {facts[name]}")
+            _line(name.replace("_", " "), facts[name])
     if facts["submission"]["id"]:
-        submission = facts["submission"]
-        click.echo(f"{'submission':13} {submission['state']}, {submission['id']}, ticket {submission['ticket']}")
-    if facts["video"]:
-        video = facts["video"]
+        ticket = facts["submission"]["ticket"]
+        _line("submission", f"{facts['submission']['state']}" + (f", ticket {ticket}" if ticket else ""))
+    if facts["cost"] and facts["cost"]["usd"] is not None:
+        _line("cost", f"USD {facts['cost']['usd']:.2f}" + (" (estimated)" if facts["cost"]["estimated"] else ""))
+    if video := facts["video"]:
         size = f"{video['width']}x{video['height']}, {video['duration']:.1f} s, {video['size'] / 1e6:.1f} MB"
-        click.echo(f"{'video':13} {video['path']}  ({size})")
-    if facts["error"]:
-        click.echo(f"{'error':13} {facts['error']['message']} [{facts['error']['code']}]")
-        if facts["error"]["next_step"]:
-            click.echo(f"{'next step':13} {facts['error']['next_step']}")
+        _line("video", size)
+        folder = Path(video["path"]).parent
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            _line("", path)
+    if error := facts["error"]:
+        _line("error", f"{error['message']} [{error['code']}]")
+        if error["next_step"]:
+            _line("next step", error["next_step"])
     click.echo("timeline")
     for event in facts["events"]:
         times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
         click.echo(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}")
+
+
+def _line(name: str, value: object) -> None:
+    click.echo(f"{name:13} {value}")

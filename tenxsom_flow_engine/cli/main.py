@@ -7,17 +7,18 @@ from typing import NoReturn
 import click
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.cli import exits, jobs, single, status
+from tenxsom_flow_engine.cli import acting, batch, completion, exits, jobs, queue, schedule, single, status
 
 EPILOG = """\b
 Examples:
   run_flow_enhanced.py single --topic "Why the ocean glows at night" --wait
-  run_flow_enhanced.py single --topic "How tides work" --at 2026-12-24T18:00
+  run_flow_enhanced.py batch --topics-file topics.txt --duration 5
+  run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4
   run_flow_enhanced.py jobs --status failed
   run_flow_enhanced.py show JOB
 
 \b
-Exit codes: 0 done, 1 failed, 2 usage, 5 queue or store unreachable, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 5 queue or store unreachable, 130 interrupted.
 """
 
 
@@ -27,10 +28,22 @@ def cli() -> None:
     """Topics in, videos out: add jobs to the queue, and see what became of them."""
 
 
-for command in (single.single, status.status, jobs.jobs, jobs.show, jobs.retry, jobs.cancel):
+for command in (
+    single.single,
+    batch.batch,
+    schedule.schedule,
+    jobs.jobs,
+    jobs.show,
+    jobs.open_,
+    acting.retry,
+    acting.cancel,
+    status.status,
+    queue.queue,
+    completion.completion,
+):
     cli.add_command(command)
 
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    exits.run(cli)
+    exits.run(cli, program=completion.PROGRAM)

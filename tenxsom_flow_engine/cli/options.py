@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -34,10 +33,49 @@ class Instant(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds since 1970-01-01 UTC."""
-        try:
-            return datetime.fromisoformat(str(value).strip()).timestamp()
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is not a moment such as 2026-12-24T18:00 or 2026-12-24T18:00+01:00", param, ctx)
+        from tenxsom_flow_engine.planning.moments import parse_moment
+
+        return parse_moment(str(value))
+
+
+def job_fields(command: _F) -> _F:
+    """Add what every job may say beside its topic."""
+    for option in (
+        click.option("--channel", default="", help="A tag to find the jobs by."),
+        click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own."),
+        click.option("--service", default="auto", show_default=True, help="The video service, or auto."),
+        click.option("--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …"),
+        click.option("--duration", type=int, default=5, show_default=True, help="Seconds."),
+    ):
+        command = option(command)
+    return command
+
+
+def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the latest jobs' ids, for a shell that completes one."""
+    from tenxsom_flow_engine.cli.session import with_manager
+    from tenxsom_flow_engine.errors import FlowError
+    from tenxsom_flow_engine.store.base import JobFilter
+
+    try:
+        page = with_manager(None, lambda manager: manager.jobs(JobFilter(text=incomplete), limit=50))
+    except FlowError:  # a shell that completes has no place to show an error
+        return []
+    return [record.job_id for record in page.records if record.job_id.startswith(incomplete)]
+
+
+#: Add the argument JOB, or any number of them.
+job_argument = click.argument("job_id", metavar="JOB", shell_complete=_known_jobs)
+job_arguments = click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_complete=_known_jobs)
+
+#: Add `--yes`.
+yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def narrowing(command: _F) -> _F:
+    """Add `--service` and `--channel`, which narrow a choice of jobs."""
+    command = click.option("--channel", help="Only jobs of this channel.")(command)
+    return click.option("--service", help="Only jobs of this service.")(command)
 
 
 def queue_type(command: _F) -> _F:

@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--topic", required=True, help="What the video is about.")
 @click.option("--prompt", default="", help="What the service is told; default: made from the topic.")
-@click.option("--duration", type=int, default=5, show_default=True, help="Seconds.")
-@click.option("--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …")
-@click.option("--service", default="auto", show_default=True, help="The video service, or auto.")
-@click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own.")
+@options.job_fields
 @click.option("--delay", type=options.Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
 @click.option("--at", type=options.Instant(), help="Start at a moment: 2026-12-24T18:00 (this machine's zone if none).")
-@click.option("--channel", default="", help="A tag to find the job by.")
 @click.option("--job-id", help="The job's id; adding an id that is known adds nothing. Default: made from the topic.")
 @options.queue_type
 @click.option("--wait", is_flag=True, help="Follow the job and print the video's path; works on it if no worker does.")
@@ -57,8 +53,8 @@ def single(
         now = engine.store.now()
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = now + delay if delay is not None else at
-        new, notes = engine.prepare(job, due)
-        for note in notes:
+        prepared = engine.prepare(job, due)
+        for note in prepared.notes:
             say(f"note: {note}")
         start = iso(due) if due is not None and due > now else "at once"
         if dry_run:
@@ -67,7 +63,7 @@ def single(
         alone = not engine.queue.status().workers_alive
         if wait and alone:
             engine.check_output()  # before anything is added that could not be made
-        added = await asyncio.to_thread(engine.queue.enqueue, [new])
+        added = await asyncio.to_thread(engine.queue.enqueue, [prepared.new])
         if added.new:
             say(f"added job {job.job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
         else:

@@ -71,8 +71,8 @@ def test_killed_workers_lose_no_job_and_buy_nothing_twice(flow: Flow) -> None:
 def published_whole(record: JobRecord) -> bool:
     assert record.result is not None
     video = Path(record.result.path)
-    metadata = json.loads((video.parent / "metadata.json").read_text())
-    return video.stat().st_size == metadata["size"] == record.result.size
+    told: int = json.loads((video.parent / "metadata.json").read_text())["size"]
+    return video.stat().st_size == told == record.result.size
 
 
 def test_a_job_that_kills_its_worker_each_time_ends_dead(flow: Flow) -> None:

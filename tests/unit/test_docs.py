@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ def test_the_drawn_state_machine_is_the_real_one() -> None:
     assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cli.md"])
 def test_named_files_exist(document: str) -> None:
     """Every path of ours that a document names is there."""
     text = (ROOT / document).read_text("utf-8")
@@ -37,3 +39,11 @@ def test_every_setting_is_documented() -> None:
     )
     documented = set(re.findall(r"`((?:TENXSOM|CLOUD_TASKS)_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8")))
     assert read == documented
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    """`docs/cli.md` is what `make docs` writes from the commands."""
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "docs/generate_cli.py")], capture_output=True, text=True, check=True
+    ).stdout
+    assert (ROOT / "docs/cli.md").read_text("utf-8") == made

@@ -1,0 +1,143 @@
+"""`retry`, `cancel`: acting on jobs, one by one or all of a kind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, say
+from tenxsom_flow_engine.cli.session import with_manager
+from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.jobs import JobRecord, Status
+    from tenxsom_flow_engine.manager import QueueManager
+
+#: Jobs that are told one by one; of more, only the number is.
+MOST_TOLD = 10
+
+
+@click.command()
+@options.job_arguments
+@click.option("--failed", is_flag=True, help="All failed jobs.")
+@options.narrowing
+@options.yes
+@options.queue_type
+def retry(
+    job_ids: tuple[str, ...], failed: bool, service: str | None, channel: str | None, yes: bool, queue_type: str | None
+) -> int:
+    """Try failed or cancelled jobs again.
+
+    A job that was paid goes on from its ticket. It is ordered anew only if its service said that the generation failed.
+    """
+    from tenxsom_flow_engine.jobs import Status
+
+    async def run(manager: QueueManager) -> int:
+        chosen = await _choose(manager, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
+        _ask("retry", chosen, all_of_a_kind=failed, yes=yes)
+        return await _act(chosen, manager.retry, lambda record: f"is {record.status} again{_onward(record)}")
+
+    return with_manager(queue_type, run)
+
+
+@click.command()
+@options.job_arguments
+@click.option("--scheduled", is_flag=True, help="All jobs that are scheduled for later.")
+@options.narrowing
+@options.yes
+@options.queue_type
+def cancel(
+    job_ids: tuple[str, ...],
+    scheduled: bool,
+    service: str | None,
+    channel: str | None,
+    yes: bool,
+    queue_type: str | None,
+) -> int:
+    """Take jobs back. What a service renders already goes on there, and is paid; its ticket and cost are kept."""
+    from tenxsom_flow_engine.jobs import Status
+
+    async def run(manager: QueueManager) -> int:
+        chosen = await _choose(
+            manager, job_ids, Status.SCHEDULED if scheduled else None, "--scheduled", service, channel
+        )
+        _ask("cancel", chosen, all_of_a_kind=scheduled, yes=yes)
+        return await _act(chosen, manager.cancel, lambda record: f"is cancelled{_paid(record)}")
+
+    return with_manager(queue_type, run)
+
+
+async def _choose(
+    manager: QueueManager,
+    job_ids: tuple[str, ...],
+    status: Status | None,
+    flag: str,
+    service: str | None,
+    channel: str | None,
+) -> list[str]:
+    """Return the ids that are named, or those of all jobs of a status."""
+    from tenxsom_flow_engine.store.base import JobFilter
+
+    if bool(job_ids) == (status is not None):
+        raise click.UsageError(f"name the jobs, or say {flag} for all of them")
+    if status is None:
+        if service or channel:
+            raise click.UsageError(f"--service and --channel go with {flag}")
+        return list(dict.fromkeys(job_ids))
+    wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=manager.engine.queue.name)
+    chosen: list[str] = []
+    cursor = None
+    while True:
+        page = await manager.jobs(wanted, limit=1000, cursor=cursor)
+        chosen += [record.job_id for record in page.records]
+        if (cursor := page.cursor) is None:
+            return chosen
+
+
+def _ask(verb: str, chosen: list[str], *, all_of_a_kind: bool, yes: bool) -> None:
+    """Show how many jobs a sweeping command means, and have a person agree."""
+    if not all_of_a_kind or not chosen or yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"this would {verb} {len(chosen):,} jobs; say --yes if that is meant")
+    click.confirm(f"{verb} {len(chosen):,} jobs?", abort=True, err=True)
+
+
+async def _act(chosen: list[str], act: Callable[[str], Awaitable[JobRecord]], done: Callable[[JobRecord], str]) -> int:
+    """Act on each job, go on where one is refused, and return the exit code."""
+    if not chosen:
+        say("there is no such job")
+        return DONE
+    refused = 0
+    for number, job_id in enumerate(chosen):
+        try:
+            record = await act(job_id)
+        except (ActionRefused, JobNotFound) as error:
+            refused += 1
+            say(f"error: {error.message}" + (f"; {error.next_step}" if error.next_step else ""))
+        else:
+            if number < MOST_TOLD:
+                say(f"job {job_id} {done(record)}")
+    if len(chosen) > 1:
+        say(f"{len(chosen) - refused:,} of {len(chosen):,} jobs done")
+    return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
+
+
+def _onward(record: JobRecord) -> str:
+    from tenxsom_flow_engine.jobs import Step
+
+    match record.step:
+        case Step.SUBMIT:
+            return " and will be ordered"
+        case Step.LOOKUP:
+            return "; what came of its paid create is looked up first"
+        case _:
+            return " and goes on from its ticket"
+
+
+def _paid(record: JobRecord) -> str:
+    return "; what was ordered goes on at its service, and is paid" if record.holds_slot else ""

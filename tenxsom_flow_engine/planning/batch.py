@@ -1,0 +1,72 @@
+"""A list of entries becomes a list of jobs, each line checked before any is added."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import VideoJob, slug
+from tenxsom_flow_engine.planning.files import BadLine, Entry
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the jobs of a batch start: the first at `start` (None: at once), each next one `stagger` seconds later."""
+
+    now: float
+    start: float | None = None
+    stagger: float = 0.0
+
+    def due(self, place: int) -> float | None:
+        """Return when the job at a place (counted from 0) starts; None is at once."""
+        if self.start is None and not self.stagger:
+            return None
+        return (self.now if self.start is None else self.start) + place * self.stagger
+
+
+def plan_batch(
+    entries: Iterable[Entry | BadLine],
+    defaults: Mapping[str, Any],
+    timing: Timing,
+    prepare: Callable[[VideoJob, float | None], _T],
+    *,
+    salt: str = "",
+) -> tuple[list[_T], list[BadLine]]:
+    """Make a job of each good entry, and say what is wrong with the others.
+
+    `prepare` gets each job with the instant of its start; it may refuse with `InvalidInput`. A job's id follows from
+    its content and from how often that content stood before it, so that the same list gives the same ids; another
+    `salt` gives others.
+    """
+    good: list[_T] = []
+    bad: list[BadLine] = []
+    occurrences: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, BadLine):
+            bad.append(entry)
+            continue
+        fields = {**defaults, **entry.fields}
+        content = json.dumps([fields, entry.at, salt], sort_keys=True)
+        occurrences[content] += 1
+        job_id = content_job_id(str(fields["topic"]), f"{content}{occurrences[content]}")
+        due = entry.at if entry.at is not None else timing.due(len(good))
+        try:
+            prepared = prepare(VideoJob(job_id=job_id, created_at=timing.now, **fields), due)
+        except InvalidInput as error:
+            bad.append(BadLine(entry.line, str(error)))
+        else:
+            good.append(prepared)
+    return good, bad
+
+
+def content_job_id(topic: str, content: str) -> str:
+    """Return an id that a person recognises and that follows from the content."""
+    digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{slug(topic)}-{digest[:16]}"

@@ -1,0 +1,198 @@
+"""Reading topics from files: one a line, or CSV or JSON lines with a job's fields. All is bounded: any file may come.
+
+Nothing here raises for a bad line: it is kept with its number, so that all bad lines can be told at once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.planning.moments import parse_moment
+
+#: Characters in a line: far more than a job's fields can hold.
+MAX_LINE = 64 * 1024
+#: The fields that a line of CSV or JSON may have.
+FIELDS = ("topic", "prompt", "duration", "aspect_ratio", "service", "quality", "channel", "at")
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job's fields as a line gives them. `at` is an instant in seconds since 1970."""
+
+    line: int
+    fields: dict[str, Any]
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that cannot be used, and why."""
+
+    line: int
+    reason: str
+
+
+def read_topics(stream: io.BufferedReader, name: str) -> Iterator[Entry | BadLine]:
+    """Read a file's jobs in order. The ending of `name` tells the format: `.csv`, `.jsonl`, else the content does.
+
+    Raises `InvalidInput` if the file is no text at all.
+    """
+    lines = _lines(stream, name)
+    first = next(lines, None)
+    if first is None:
+        return
+    lines = _chain(first, lines)
+    ending = Path(name).suffix.lower()
+    text = first[1] or ""
+    if ending in (".jsonl", ".ndjson", ".json") or (ending != ".csv" and text.lstrip().startswith("{")):
+        yield from _json_lines(lines)
+    elif ending == ".csv" or _is_header(text):
+        yield from _csv(lines)
+    else:
+        yield from _plain(lines)
+
+
+def _plain(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
+    for number, text in lines:
+        if text is None:
+            yield _too_long(number)
+        elif (topic := text.strip()) and not topic.startswith("#"):
+            yield Entry(number, {"topic": topic})
+
+
+def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
+    for number, text in lines:
+        if text is None:
+            yield _too_long(number)
+            continue
+        if not text.strip() or text.lstrip().startswith("#"):
+            continue
+        try:
+            fields = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            yield BadLine(number, f"is not JSON: {error}")
+            continue
+        if not isinstance(fields, dict):
+            yield BadLine(number, 'is not a JSON object such as {"topic": "How tides work"}')
+            continue
+        yield _entry(number, fields)
+
+
+def _csv(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
+    last = 0
+
+    def feed() -> Iterator[str]:
+        nonlocal last
+        for number, text in lines:
+            last = number
+            # The reader's own bound then refuses the line.
+            yield (text if text is not None else '"' + "x" * (MAX_LINE + 1)) + "\n"
+
+    csv.field_size_limit(MAX_LINE)
+    reader = csv.reader(feed(), strict=True)
+    head: list[str] | None = None
+    while True:
+        begins = last + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield BadLine(begins, f"is not CSV: {error}")
+            reader = csv.reader(feed(), strict=True)  # goes on with the next line
+            continue
+        if not row or row == [""] or row[0].startswith("#"):
+            continue
+        if head is None:
+            head = [cell.strip().lower() for cell in row]
+            if "topic" not in head or set(head) - set(FIELDS) or len(set(head)) < len(head):
+                raise InvalidInput(
+                    f"line {begins}",
+                    f"a CSV file begins with the names of its columns: topic, and any of {', '.join(FIELDS[1:])}",
+                )
+        elif len(row) != len(head):
+            yield BadLine(begins, f"has {len(row)} cells under {len(head)} columns")
+        else:
+            yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()})
+
+
+def _entry(number: int, fields: dict[str, Any]) -> Entry | BadLine:
+    unknown = [name for name in fields if name not in FIELDS]
+    if unknown:
+        return BadLine(number, f"has an unknown field {unknown[0][:40]!r}; known are {', '.join(FIELDS)}")
+    if "topic" not in fields:
+        return BadLine(number, "has no topic")
+    at = fields.pop("at", None)
+    try:
+        if "duration" in fields:
+            fields["duration"] = _whole("duration", fields["duration"])
+        for name in FIELDS:
+            if name not in ("duration", "at") and not isinstance(fields.get(name, ""), str):
+                raise InvalidInput(name, "must be text")
+        if at is not None and not isinstance(at, str):
+            raise InvalidInput("at", "must be text such as 2026-12-24T18:00+01:00")
+        return Entry(number, fields, parse_moment(at) if at and at.strip() else None)
+    except InvalidInput as error:
+        return BadLine(number, str(error))
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value.strip()) < 10:
+        return int(value)
+    raise InvalidInput(name, f"must be a whole number, not {str(value)[:40]!r}")
+
+
+def _too_long(number: int) -> BadLine:
+    return BadLine(number, f"has more than {MAX_LINE:,} characters")
+
+
+def _is_header(text: str) -> bool:
+    cells = [cell.strip().lower() for cell in text.split(",")]
+    return "topic" in cells and len(cells) > 1 and set(cells) <= set(FIELDS)
+
+
+def _chain(first: tuple[int, str | None], rest: Iterator[tuple[int, str | None]]) -> Iterator[tuple[int, str | None]]:
+    yield first
+    yield from rest
+
+
+def _lines(stream: io.BufferedReader, name: str) -> Iterator[tuple[int, str | None]]:
+    """Give the numbered lines without their ends; None stands for one that is too long to be kept."""
+    head = stream.peek(8192)[:8192]
+    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    if encoding is None and b"\0" in head:
+        raise InvalidInput(name, "is not a text file", next_step="save it as UTF-8 text")
+    # What is not UTF-8 becomes half surrogates, which a job refuses with their position.
+    text = io.TextIOWrapper(stream, encoding=encoding or "utf-8", errors="surrogateescape")
+    try:
+        number = 0
+        while line := text.readline(MAX_LINE + 2):
+            number += 1
+            whole = line.endswith("\n")
+            if len(line) - whole > MAX_LINE:
+                while not whole and (rest := text.readline(MAX_LINE)):
+                    whole = rest.endswith("\n")
+                yield number, None
+            else:
+                yield number, line.rstrip("\n")
+    except UnicodeError as error:
+        raise InvalidInput(name, f"is not valid {encoding or 'UTF-8'} after line {number}: {error}") from error
+    finally:
+        text.detach()  # the stream is the caller's to close
