@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 _OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
 
 # At import, before any test or fixture can read them.
 for _name in [name for name in os.environ if name.startswith(_OURS)]:
     del os.environ[_name]
+
+# A noisy machine must not fail a property for being slow.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")

@@ -139,7 +139,7 @@ def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
 def _front_loaded(video: bytes, path: Path) -> bytes:
     """Move the index to the front, as downloads have it."""
     with (
-        av.open(io.BytesIO(video)) as source,
+        av.open(io.BytesIO(video), "r") as source,
         av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as target,
     ):
         stream = target.add_stream_from_template(source.streams.video[0])

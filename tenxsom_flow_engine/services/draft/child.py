@@ -5,6 +5,7 @@ A process of its own, so that a render can neither starve nor bring down its wor
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -32,8 +33,16 @@ def main(path: str) -> None:
     for leftover in folder.files.iterdir():
         leftover.unlink()
     spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it less
+
+    def report(fraction: float) -> None:
+        folder.report(fraction)
+        # Frames of changing size leave holes in the heap; given back, memory stays flat however long the video is.
+        if trim is not None:
+            trim(0)
+
     try:
-        render(spec, folder.files, folder.report)
+        render(spec, folder.files, report)
     except ServiceError as error:
         folder.refuse(str(error).removeprefix("draft: "))
     else:

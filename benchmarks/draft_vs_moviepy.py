@@ -1,0 +1,134 @@
+"""The draft renderer against MoviePy 2.2: one scene idea, one size, one length, by turns in one run.
+
+Run from the repository's root: `python benchmarks/draft_vs_moviepy.py`. The first run makes `.bench-venv` with MoviePy
+in it. Each round is a process of its own, so the times hold interpreter start and imports. The scene: a moving
+gradient, three beats of type, sound; 1080 x 1920, 30 frames a second, 5 seconds, H.264 and AAC with the same x264
+preset and quality. MoviePy is run twice: with its own text clips in a composite, as its manual has it, and as a mere
+writer of frames that Pillow drew, which is the fastest one can get from it. Either way it draws less than we do: type
+only fades, no word is highlighted, the gradient is not dithered and the music is one chord.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".bench-venv"
+ROUNDS = 3
+TOPIC = "Why the ocean glows at night"
+FONT = ROOT / "tenxsom_flow_engine/services/draft/fonts/Geologica-Black.ttf"
+
+OURS = """
+import sys
+from pathlib import Path
+from tenxsom_flow_engine.services.draft.render import RenderSpec, render
+render(RenderSpec(sys.argv[1], None, 5, "9:16", "1080p", "seed"), Path(sys.argv[2]), lambda part: None)
+"""
+
+_BEFORE = """
+import sys
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from moviepy import AudioArrayClip, CompositeVideoClip, TextClip, VideoClip, vfx
+
+width, height, seconds, rate = 1080, 1920, 5, 48_000
+rows, columns = np.mgrid[0:1:128j, 0:1:72j]
+beats = ((sys.argv[1], 0, 2), ("What would prove it?", 2, 3.5), ("Follow for the full story.", 3.5, 5))
+
+def field(t):
+    total, mixed = np.full(rows.shape, 0.3), np.zeros((*rows.shape, 3)) + (3, 8, 24)
+    for n, colour in enumerate(((20, 90, 200), (10, 130, 130), (60, 30, 140), (0, 70, 120))):
+        x, y = 0.5 + 0.4 * np.sin(0.5 * t + 1.7 * n), 0.5 + 0.4 * np.cos(0.4 * t + 2.3 * n)
+        weight = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.15)
+        total, mixed = total + weight, mixed + weight[..., None] * colour
+    small = Image.fromarray((mixed / total[..., None]).astype(np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+"""
+
+_CLIPS = """
+layers = [VideoClip(lambda t: np.asarray(field(t)), duration=seconds)]
+for text, start, end in beats:
+    clip = TextClip(font=sys.argv[3], text=text, font_size=150, color="white", size=(870, 1250), method="caption",
+                    duration=end - start)
+    clip = clip.with_start(start).with_position((80, 250))
+    layers.append(clip.with_effects([vfx.CrossFadeIn(0.3), vfx.CrossFadeOut(0.2)]))
+video = CompositeVideoClip(layers, use_bgclip=True)
+"""
+
+_FRAMES = """
+def words(text, size=150):
+    font, lines = ImageFont.truetype(sys.argv[3], size), [""]
+    for word in text.split():
+        wider = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], wider] if font.getlength(wider) < 870 else [*lines, word]
+    picture = Image.new("RGBA", (870, 180 * len(lines)))
+    ImageDraw.Draw(picture).multiline_text((0, 0), "\\n".join(lines), fill="white", font=font)
+    return picture
+
+screens = [(words(text), start, end) for text, start, end in beats]
+
+def frame(t):
+    picture = field(t)
+    screen, start, end = next(s for s in screens if t < s[2] or s[2] == seconds)
+    fade = max(0.0, min(1.0, (t - start) / 0.3, (end - t) / 0.2))
+    picture.paste(screen, (80, 300), screen.getchannel("A").point(lambda alpha: int(alpha * fade)))
+    return np.asarray(picture)
+
+video = VideoClip(frame, duration=seconds)
+"""
+
+_AFTER = """
+t = np.arange(seconds * rate) / rate
+tone = sum(np.sin(2 * np.pi * hertz * t) for hertz in (220.0, 277.2, 329.6)) * 0.1
+video = video.with_audio(AudioArrayClip(np.stack([tone, tone], 1), rate))
+video.write_videofile(sys.argv[2] + "/video.mp4", fps=30, codec="libx264", preset="superfast", audio_codec="aac",
+                      audio_fps=rate, threads=2, ffmpeg_params=["-crf", "19"], logger=None)
+"""
+
+
+def moviepy_python() -> Path:
+    """Return the interpreter of the venv that has MoviePy, made if it is missing."""
+    python = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if not python.exists():
+        venv.create(VENV, with_pip=True)
+    if subprocess.run([python, "-c", "import moviepy"], capture_output=True, check=False).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "moviepy==2.2.1"], check=True)
+    return python
+
+
+def timed(python: str, code: str) -> tuple[float, float]:
+    """Run the code once and return its seconds and the video's megabytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        subprocess.run([python, "-c", code, TOPIC, folder, str(FONT)], cwd=ROOT, check=True)
+        return time.perf_counter() - began, (Path(folder) / "video.mp4").stat().st_size / 1e6
+
+
+def main() -> None:
+    """Print a table and the ratios of the medians."""
+    moviepy = str(moviepy_python())
+    contestants = {
+        "draft renderer": (sys.executable, OURS),
+        "moviepy, clips": (moviepy, _BEFORE + _CLIPS + _AFTER),
+        "moviepy, frames": (moviepy, _BEFORE + _FRAMES + _AFTER),
+    }
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, (python, code) in contestants.items():
+            runs[name].append(timed(python, code))
+    medians = {name: statistics.median(seconds for seconds, _ in of) for name, of in runs.items()}
+    print(f"{'':16}{'median s':>10}{'all s':>20}{'MB':>7}{'ratio':>8}")
+    for name, of in runs.items():
+        every = " ".join(f"{seconds:.2f}" for seconds, _ in of)
+        ratio = medians[name] / medians["draft renderer"]
+        print(f"{name:16}{medians[name]:>10.2f}{every:>20}{of[-1][1]:>7.1f}{ratio:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The script: any topic, any duration."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.services.draft import lines
+from tenxsom_flow_engine.services.draft.captions import srt
+from tenxsom_flow_engine.services.draft.script import Beat, write
+from tenxsom_flow_engine.services.draft.words import LONGEST_WORD, clean, clusters, pages, plain, tokens
+
+TOPICS = st.one_of(
+    st.text(min_size=1, max_size=240),
+    st.text(alphabet="abcdefghijkl mnop qrst uvwxyz,.'-", min_size=1, max_size=240),
+    st.sampled_from(
+        [
+            "Why the ocean glows at night",
+            "5 ways to make better coffee",
+            "Donaudampfschifffahrtsgesellschaftskapitän",
+            "海が夜に光る理由を知っていますか？",
+            "ทำไมทะเลเรืองแสงในเวลากลางคืน",
+            "لماذا يضيء المحيط في الليل",
+            "👩‍👩‍👧 families 🇫🇷🇩🇪 abroad",
+        ]
+    ),
+)
+DURATIONS = st.integers(1, 60)
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s", "", text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TOPICS, st.none() | st.text(max_size=300), DURATIONS, st.text(max_size=5), st.sampled_from([0.0, 0.55, 0.65]))
+def test_beats_and_words_fill_the_clip_in_order(
+    topic: str, prompt: str, duration: int, seed: str, pulse: float
+) -> None:
+    beats = write(topic, prompt, duration, seed, pulse)
+    if not clean(topic):
+        assert beats == ()
+        return
+    assert beats[0].start == 0.0
+    assert beats[-1].end == duration
+    for before, after in pairwise(beats):
+        assert before.end == after.start
+    for beat in beats:
+        assert beat.start < beat.end
+        assert beat.start <= beat.words[0].start
+        assert beat.words[-1].end <= beat.end + 1e-9
+        for word, following in pairwise(beat.words):
+            assert word.start < word.end == following.start
+
+
+@settings(max_examples=150, deadline=None)
+@given(TOPICS, DURATIONS)
+def test_every_word_of_the_topic_is_shown_first(topic: str, duration: int) -> None:
+    hook = [b for b in write(topic, None, duration, "seed") if b.kind == "hook"]
+    shown = "".join(w.token.text for b in hook for w in b.words)
+    assert squeezed(shown) == squeezed(clean(topic))
+
+
+@settings(max_examples=150, deadline=None)
+@given(TOPICS, st.none() | st.text(max_size=300), DURATIONS)
+def test_no_line_after_the_hook_repeats(topic: str, prompt: str, duration: int) -> None:
+    beats = write(topic, prompt, duration, "seed")
+    hook = {b.text.casefold() for b in beats if b.kind == "hook"}
+    rest = [b.text.casefold() for b in beats if b.kind != "hook"]
+    assert len(rest) == len(set(rest))
+    assert hook.isdisjoint(rest)
+
+
+def kinds(beats: tuple[Beat, ...]) -> list[str]:
+    return [b.kind for b in beats]
+
+
+def test_one_second_is_the_hook_only() -> None:
+    assert kinds(write("Why the ocean glows at night", None, 1, "s")) == ["hook"]
+
+
+def test_five_seconds_have_hook_point_and_close() -> None:
+    assert kinds(write("Why the ocean glows at night", None, 5, "s")) == ["hook", "point", "close"]
+
+
+@pytest.mark.parametrize("seed", ["a", "b", "c"])
+def test_a_minute_keeps_moving(seed: str) -> None:
+    beats = write("Tea", None, 60, seed)
+    assert beats[-1].kind == "close"
+    assert max(b.end - b.start for b in beats) < 3.5
+
+
+def test_the_prompt_is_said_in_whole_sentences_and_in_order() -> None:
+    prompt = "Night trains are back. They left Paris at dusk!\nWho kept them running? " + "A very long thought " * 20
+    said = [b.text for b in write("Night trains", prompt, 9, "s") if b.kind == "point"]
+    assert said[:3] == ["Night trains are back.", "They left Paris at dusk!", "Who kept them running?"]
+    assert not any("A very long" in line for line in said)
+
+
+def test_cuts_fall_on_the_pulse() -> None:
+    beats = write("Why the ocean glows at night", None, 20, "s", 0.6)
+    assert all(abs(b.start / 0.6 - round(b.start / 0.6)) < 1e-6 for b in beats)
+
+
+@pytest.mark.parametrize(
+    ("topic", "form"),
+    [
+        ("Why the ocean glows", "why"),
+        ("how to bake bread", "how"),
+        ("5 ways to rest", "list"),
+        ("Top 10 night trains", "list"),
+        ("Is tea good for you", "question"),
+        ("Tea or coffee?", "question"),
+        ("Whyalla", "statement"),
+        ("The history of tea", "statement"),
+    ],
+)
+def test_forms(topic: str, form: str) -> None:
+    assert lines.form(topic) == form
+
+
+def test_keywords_are_the_telling_words() -> None:
+    assert lines.keywords("Why the ocean glows at night") == ["ocean", "glows", "night"]
+
+
+@given(st.text(max_size=80))
+def test_lines_are_short_whatever_the_topic(topic: str) -> None:
+    assert all(len(pages(line)) <= 2 for line in lines.points(topic, random.Random(1)))
+
+
+@given(st.text(max_size=120))
+def test_tokens_lose_nothing(text: str) -> None:
+    cleaned = clean(text)
+    assert squeezed("".join(t.text for t in tokens(cleaned))) == squeezed(cleaned)
+    assert squeezed(plain(tokens(cleaned))) == squeezed(cleaned)
+    assert "".join(clusters(cleaned)) == cleaned
+
+
+def test_a_long_word_breaks_between_syllables_with_a_hyphen() -> None:
+    pieces = tokens("Donaudampfschifffahrtsgesellschaftskapitän")
+    assert [p.text for p in pieces[:2]] == ["Donaudampf", "schifffahrts"]
+    assert [p.after for p in pieces] == ["-", "-", "-", " "]
+    assert all(len(p.text) <= LONGEST_WORD for p in pieces)
+
+
+def test_signs_stay_with_their_word() -> None:
+    assert [t.text for t in tokens("The ocean — a glow 🌊")] == ["The", "ocean —", "a", "glow 🌊"]
+
+
+def test_clean_drops_what_cannot_be_seen() -> None:
+    assert clean(" a\x00b\u200b\ud800 \n c\u202e ") == "ab c"
+    assert clean("don't") == "don\u2019t"
+
+
+def test_captions_are_the_beats() -> None:
+    beats = write("Tea time", None, 5, "s")
+    cues = srt(beats).strip().split("\n\n")
+    assert len(cues) == len(beats)
+    assert cues[0].startswith("1\n00:00:00,000 --> 00:00:0")
+    assert cues[0].endswith("\nTea time")
+    assert cues[-1].splitlines()[1].endswith("--> 00:00:05,000")

@@ -1,0 +1,205 @@
+"""Typesetting and fonts: always inside the safe area, never a box for a character."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from struct import pack
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from tenxsom_flow_engine.errors import Rejected
+from tenxsom_flow_engine.services.draft.cmap import read
+from tenxsom_flow_engine.services.draft.fonts import DISPLAY, TEXT, Library
+from tenxsom_flow_engine.services.draft.scene import safe_area
+from tenxsom_flow_engine.services.draft.typesetting import MAX_LINES, Area, Block, set_block
+from tenxsom_flow_engine.services.draft.words import clean, pages, tokens
+
+VENDORED = Library(folders=())
+SIZES = st.sampled_from([(540, 960), (960, 540), (540, 540)])
+SHOWN = [char for char in map(chr, range(0x21, 0x2000)) if char in read(DISPLAY[0]) and clean(char)]
+MARKS = [char for char in SHOWN if unicodedata.category(char) == "Mn"]
+TEXT_WE_SHOW = st.text(st.sampled_from([*SHOWN, *" W@i" * 40, *MARKS * 5]), min_size=1, max_size=200).filter(
+    lambda text: bool(text.strip()) and text.strip()[0] not in MARKS
+)
+
+
+def drawn_bounds(block: Block, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the bounds of the pixels that the block's words leave on a canvas with a wide margin."""
+    margin = 400
+    image = Image.new("L", (size[0] + 2 * margin, size[1] + 2 * margin))
+    draw = ImageDraw.Draw(image)
+    for word in block.words:
+        pen = word.x + margin
+        for run in word.runs:
+            draw.text((pen, word.y + margin), run.text, fill=255, font=run.face.at(block.size), anchor="ls")
+            pen += run.face.at(block.size).getlength(run.text)
+    left, top, right, bottom = image.getbbox() or (margin, margin, margin, margin)
+    return left - margin, top - margin, right - margin, bottom - margin
+
+
+@settings(max_examples=120, deadline=None)
+@given(TEXT_WE_SHOW, SIZES, st.booleans())
+def test_type_never_leaves_the_safe_area(text: str, size: tuple[int, int], centred: bool) -> None:
+    area = safe_area(*size, centred)
+    for page in pages(clean(text)):
+        block = set_block(page, area, 150, VENDORED, centred)
+        left, top, right, bottom = drawn_bounds(block, size)
+        assert left >= area.left
+        assert top >= area.top
+        assert right <= area.right
+        assert bottom <= area.bottom
+        assert area.left <= block.ink.left
+        assert block.ink.right <= area.right
+        assert len({word.line for word in block.words}) <= MAX_LINES
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (1920, 1080), (1080, 1080)])
+def test_the_safe_area_leaves_the_players_margins(size: tuple[int, int]) -> None:
+    area = safe_area(*size)
+    assert area.right <= size[0] * 0.88 + 1
+    assert area.bottom <= size[1] * 0.80 + 1
+
+
+def test_short_topics_are_set_large() -> None:
+    block = set_block(tokens("Ocean"), safe_area(1080, 1920), 290, VENDORED)
+    assert block.size > 200
+    assert len(block.words) == 1
+
+
+def test_lines_are_balanced() -> None:
+    block = set_block(tokens("Why the ocean glows at night"), safe_area(1080, 1920), 290, VENDORED)
+    assert [word.line for word in block.words] == [0, 0, 1, 2, 3, 3]
+
+
+def test_a_hyphen_is_shown_only_where_a_line_ends() -> None:
+    pieces = tokens("Donaudampfschifffahrtsgesellschaft")
+    narrow = set_block(pieces, safe_area(540, 960), 150, VENDORED)
+    assert ["".join(r.text for r in w.runs)[-1] == "-" for w in narrow.words] == [True] * (len(pieces) - 1) + [False]
+    flat = set_block(pieces, Area(0, 0, 4000, 60), 50, VENDORED)
+    assert not any("-" in r.text for w in flat.words for r in w.runs)
+
+
+def test_right_to_left_words_stand_right_to_left(hebrew: Library) -> None:
+    block = set_block(tokens("שלום עולם abc def"), Area(0, 0, 2000, 100), 60, hebrew)
+    first, second, latin, more = (word.x for word in block.words)
+    assert latin < more < second < first
+
+
+def test_left_to_right_text_keeps_a_right_to_left_pair_in_its_own_order(hebrew: Library) -> None:
+    block = set_block(tokens("abc שלום עולם def"), Area(0, 0, 2000, 100), 60, hebrew)
+    before, first, second, after = (word.x for word in block.words)
+    assert before < second < first < after
+
+
+@pytest.fixture
+def hebrew(tmp_path: Path) -> Library:
+    """A library whose system folder holds one made font with the letters of two Hebrew words."""
+    (tmp_path / "Made-Bold.ttf").write_bytes(made_font([ord(c) for c in "שלוםע"]))
+    return Library(folders=(tmp_path,))
+
+
+def test_the_vendored_faces_cover_four_alphabets() -> None:
+    for path in (*DISPLAY[1:], TEXT):
+        coverage = read(path)
+        assert all(char in coverage for char in "AzßŐłÿЖяЇЂΩλάỆựơ0€“…—")
+    assert all(run.face.path == DISPLAY[0] for run in VENDORED.runs("Why Почему Γιατί Vì sao đại dương"))
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("海が光る", "fonts-noto-cjk"),
+        ("लहर", "fonts-noto-core"),
+        ("ทะเล", "fonts-noto-core"),
+        ("بحر", "fonts-noto-core"),
+    ],
+)
+def test_a_script_no_font_covers_is_refused_by_name(text: str, package: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        VENDORED.runs(f"sea {text}")
+    assert text[0] in str(caught.value)
+    assert f"U+{ord(text[0]):04X}" in str(caught.value)
+    assert package in caught.value.next_step
+
+
+def test_a_mark_no_font_covers_is_refused_too() -> None:
+    with pytest.raises(Rejected):
+        VENDORED.runs("a\u1ab0")
+
+
+def test_an_emoji_no_font_covers_is_left_out_with_its_space() -> None:
+    assert [run.text for run in VENDORED.runs("Ocean 🌊")] == ["Ocean"]
+    assert VENDORED.runs("👩‍👩‍👧") == []
+
+
+def test_a_fallback_is_used_for_its_run_only(hebrew: Library) -> None:
+    runs = hebrew.runs("abc שלום")
+    assert [run.text for run in runs] == ["abc ", "שלום"]
+    assert [run.face.path.name for run in runs] == [DISPLAY[0].name, "Made-Bold.ttf"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\x01\x00\x00", b"ttcf" + b"\xff" * 40, b"\x00\x01\x00\x00\x00\x09" + b"\x00" * 300]
+)
+def test_a_damaged_font_covers_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.ttf"
+    path.write_bytes(content)
+    assert "a" not in read(path)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 600), st.binary(min_size=1, max_size=8))
+def test_a_font_with_any_bytes_changed_is_read_without_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes
+) -> None:
+    data = bytearray(made_font([0x41, 0x42, 0x5D0]))
+    at %= len(data)
+    data[at : at + len(junk)] = junk
+    path = tmp_path_factory.mktemp("font") / "f.ttf"
+    path.write_bytes(data)
+    _ = "A" in read(path)
+
+
+def test_coverage_is_what_the_table_says(tmp_path: Path) -> None:
+    path = tmp_path / "made.ttf"
+    path.write_bytes(made_font([0x41, 0x43, 0x5D0]))
+    coverage = read(path)
+    assert [char in coverage for char in "ABC\u05d0\u05d1"] == [True, False, True, True, False]
+
+
+def made_font(codes: list[int]) -> bytes:
+    """Return a TrueType font in which each code has the same square for a glyph."""
+    square = pack(">hhhhh", 1, 0, 0, 600, 700) + pack(">HH", 3, 0) + bytes([1] * 4)
+    square += pack(">4h", 0, 600, 0, -600) + pack(">4h", 0, 0, 700, 0)
+    square += b"\0" * (-len(square) % 4)
+    segments = [*((c, c) for c in sorted(codes)), (0xFFFF, 0xFFFF)]
+    count = len(segments)
+    body = b"".join(
+        (
+            np.array([b for _, b in segments], ">u2").tobytes(),
+            b"\0\0",
+            np.array([a for a, _ in segments], ">u2").tobytes(),
+            np.array([(1 - a) % 65536 for a, _ in segments], ">u2").tobytes(),
+            b"\0\0" * count,
+        )
+    )
+    table = pack(">HHHHHHH", 4, 14 + len(body), 0, count * 2, 0, 0, 0) + body
+    tables = {
+        b"cmap": pack(">HHHHI", 0, 1, 3, 1, 12) + table,
+        b"glyf": square,
+        b"head": pack(">IIIIHHQQhhhhHHhhh", 0x10000, 0, 0, 0x5F0F3CF5, 0, 1000, 0, 0, 0, 0, 600, 700, 0, 8, 2, 1, 0),
+        b"hhea": pack(">IhhhHhhhhhhhhhhhH", 0x10000, 800, -200, 0, 650, 0, 0, 600, 1, 0, 0, 0, 0, 0, 0, 0, 2),
+        b"hmtx": pack(">HhHh", 650, 0, 650, 0),
+        b"loca": pack(">III", 0, 0, len(square)),
+        b"maxp": pack(">IH13H", 0x10000, 2, 4, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0),
+    }
+    out, data = pack(">IHHHH", 0x10000, len(tables), 64, 2, len(tables) * 16 - 64), b""
+    for tag, content in sorted(tables.items()):
+        out += pack(">4sIII", tag, 0, 12 + 16 * len(tables) + len(data), len(content))
+        data += content + b"\0" * (-len(content) % 4)
+    return out + data
