@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from pathlib import Path
-from struct import pack
 
-import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from tenxsom_flow_engine.errors import Rejected
-from tenxsom_flow_engine.services.draft.cmap import read
+from tenxsom_flow_engine.services.draft.coverage import covered
 from tenxsom_flow_engine.services.draft.fonts import DISPLAY, TEXT, Library
 from tenxsom_flow_engine.services.draft.scene import safe_area
 from tenxsom_flow_engine.services.draft.typesetting import MAX_LINES, Area, Block, set_block
@@ -21,7 +22,7 @@ from tenxsom_flow_engine.services.draft.words import clean, pages, tokens
 
 VENDORED = Library(folders=())
 SIZES = st.sampled_from([(540, 960), (960, 540), (540, 540)])
-SHOWN = [char for char in map(chr, range(0x21, 0x2000)) if char in read(DISPLAY[0]) and clean(char)]
+SHOWN = [char for char in map(chr, range(0x21, 0x2000)) if char in covered(DISPLAY[0]) and clean(char)]
 MARKS = [char for char in SHOWN if unicodedata.category(char) == "Mn"]
 TEXT_WE_SHOW = st.text(st.sampled_from([*SHOWN, *" W@i" * 40, *MARKS * 5]), min_size=1, max_size=200).filter(
     lambda text: bool(text.strip()) and text.strip()[0] not in MARKS
@@ -105,7 +106,7 @@ def hebrew(tmp_path: Path) -> Library:
 
 def test_the_vendored_faces_cover_four_alphabets() -> None:
     for path in (*DISPLAY[1:], TEXT):
-        coverage = read(path)
+        coverage = covered(path)
         assert all(char in coverage for char in "AzßŐłÿЖяЇЂΩλάỆựơ0€“…—")
     assert all(run.face.path == DISPLAY[0] for run in VENDORED.runs("Why Почему Γιατί Vì sao đại dương"))
 
@@ -149,7 +150,7 @@ def test_a_fallback_is_used_for_its_run_only(hebrew: Library) -> None:
 def test_a_damaged_font_covers_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.ttf"
     path.write_bytes(content)
-    assert "a" not in read(path)
+    assert "a" not in covered(path)
 
 
 @settings(max_examples=80, deadline=None)
@@ -162,44 +163,33 @@ def test_a_font_with_any_bytes_changed_is_read_without_a_crash(
     data[at : at + len(junk)] = junk
     path = tmp_path_factory.mktemp("font") / "f.ttf"
     path.write_bytes(data)
-    _ = "A" in read(path)
+    _ = "A" in covered(path)
 
 
 def test_coverage_is_what_the_table_says(tmp_path: Path) -> None:
     path = tmp_path / "made.ttf"
     path.write_bytes(made_font([0x41, 0x43, 0x5D0]))
-    coverage = read(path)
+    coverage = covered(path)
     assert [char in coverage for char in "ABC\u05d0\u05d1"] == [True, False, True, True, False]
 
 
 def made_font(codes: list[int]) -> bytes:
     """Return a TrueType font in which each code has the same square for a glyph."""
-    square = pack(">hhhhh", 1, 0, 0, 600, 700) + pack(">HH", 3, 0) + bytes([1] * 4)
-    square += pack(">4h", 0, 600, 0, -600) + pack(">4h", 0, 0, 700, 0)
-    square += b"\0" * (-len(square) % 4)
-    segments = [*((c, c) for c in sorted(codes)), (0xFFFF, 0xFFFF)]
-    count = len(segments)
-    body = b"".join(
-        (
-            np.array([b for _, b in segments], ">u2").tobytes(),
-            b"\0\0",
-            np.array([a for a, _ in segments], ">u2").tobytes(),
-            np.array([(1 - a) % 65536 for a, _ in segments], ">u2").tobytes(),
-            b"\0\0" * count,
-        )
-    )
-    table = pack(">HHHHHHH", 4, 14 + len(body), 0, count * 2, 0, 0, 0) + body
-    tables = {
-        b"cmap": pack(">HHHHI", 0, 1, 3, 1, 12) + table,
-        b"glyf": square,
-        b"head": pack(">IIIIHHQQhhhhHHhhh", 0x10000, 0, 0, 0x5F0F3CF5, 0, 1000, 0, 0, 0, 0, 600, 700, 0, 8, 2, 1, 0),
-        b"hhea": pack(">IhhhHhhhhhhhhhhhH", 0x10000, 800, -200, 0, 650, 0, 0, 600, 1, 0, 0, 0, 0, 0, 0, 0, 2),
-        b"hmtx": pack(">HhHh", 650, 0, 650, 0),
-        b"loca": pack(">III", 0, 0, len(square)),
-        b"maxp": pack(">IH13H", 0x10000, 2, 4, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0),
-    }
-    out, data = pack(">IHHHH", 0x10000, len(tables), 64, 2, len(tables) * 16 - 64), b""
-    for tag, content in sorted(tables.items()):
-        out += pack(">4sIII", tag, 0, 12 + 16 * len(tables) + len(data), len(content))
-        data += content + b"\0" * (-len(content) % 4)
-    return out + data
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 700), (600, 700), (600, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "square"])
+    builder.setupCharacterMap(dict.fromkeys(codes, "square"))
+    builder.setupGlyf({".notdef": square, "square": square})
+    builder.setupHorizontalMetrics({".notdef": (650, 0), "square": (650, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Square", "styleName": "Bold"})
+    builder.setupOS2()
+    builder.setupPost()
+    file = io.BytesIO()
+    builder.save(file)
+    return file.getvalue()

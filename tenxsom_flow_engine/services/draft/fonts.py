@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import ImageFont, features
 
 from tenxsom_flow_engine.errors import Rejected
-from tenxsom_flow_engine.services.draft.cmap import Coverage, read
+from tenxsom_flow_engine.services.draft.coverage import covered
 from tenxsom_flow_engine.services.draft.words import clusters
 
 _VENDORED = Path(__file__).parent / "fonts"
@@ -46,9 +46,9 @@ class Face:
     path: Path
 
     @cached_property
-    def coverage(self) -> Coverage:
+    def coverage(self) -> frozenset[str]:
         """The characters the file can show."""
-        return read(self.path)
+        return covered(self.path)
 
     def covers(self, cluster: str) -> bool:
         """Tell whether the face shows all of the cluster, marks included."""
