@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 TOPIC ?= Why the ocean glows at night
+# As it was typed: a dollar sign in a topic is no variable of make.
+override TOPIC := $(value TOPIC)
 export TOPIC
 
 PIN := -c constraints.txt

@@ -9,9 +9,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tenxsom_flow_engine.cli.completion import PROGRAM  # noqa: E402
-from tenxsom_flow_engine.cli.main import cli  # noqa: E402
-from tenxsom_flow_engine.cli.worker import worker  # noqa: E402
+from tenxsom_flow_engine.cli.completion import PROGRAM
+from tenxsom_flow_engine.cli.main import cli
+from tenxsom_flow_engine.cli.worker import worker
 
 HEAD = """\
 # Commands

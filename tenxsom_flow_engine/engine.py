@@ -12,8 +12,8 @@ from threading import Event
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, StoreError
 from tenxsom_flow_engine.generate import Means, generate_video
-from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Ticket, VideoJob
-from tenxsom_flow_engine.outcomes import Dead, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -115,6 +115,11 @@ class Engine:
         """The services that this process can use, and how many generations each may have in flight."""
         return {name: service.slots for name, service in self.services.items()}
 
+    @property
+    def automatic(self) -> frozenset[str]:
+        """The services that may be chosen for a job that names none."""
+        return frozenset(name for name, service in self.services.items() if service.automatic)
+
     def prepare(self, job: VideoJob, due: float | None = None) -> Prepared:
         """Fit a job to the service that it names, or see that some service can make it.
 
@@ -170,20 +175,23 @@ class Engine:
         raise InvalidInput("service", "; ".join(map(str, refusals)))
 
     def _outcome(self, record: JobRecord) -> Outcome:
-        service = self.services.get(record.service) if record.service else self._choose(record.job)[0]
-        if service is None:
-            now = self.store.now()
-            return Wait(now + UNKNOWN_SERVICE_PAUSE, f"{record.service} is not configured on this worker", worked=False)
-        means = Means(
-            service, self._gate, _InsistentJournal(self.store, self.insist), self.output, self._retry, random.random
-        )
+        if record.service and record.service not in self.services:
+            until = self.store.now() + UNKNOWN_SERVICE_PAUSE
+            return Wait(until, f"{record.service} is not configured on this worker", worked=False)
         try:
-            return generate_video(record, means)
+            service = self.services[record.service] if record.service else self._choose(record.job)[0]
+            return generate_video(record, self._means(service))
+        except InvalidInput as error:
+            return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
             raise
         except Exception as error:  # a fault of our own must not take the worker with it
             _log.exception("step %s of job %s", record.step, record.job_id)
             return self._own_fault(record, error)
+
+    def _means(self, service: VideoService) -> Means:
+        journal = _InsistentJournal(self.store, self.insist)
+        return Means(service, self._gate, journal, self.output, self._retry, random.random)
 
     def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
@@ -193,7 +201,11 @@ class Engine:
             "see the worker's log; this is a defect of the engine",
         )
         delay = self._retry.delay(record.attempts + 1, draw=random.random())
-        return Dead(failure) if delay is None else Retry(self.store.now() + delay, failure)
+        if delay is not None:
+            return Retry(self.store.now() + delay, failure)
+        # The fault may have come after a create went out.
+        bought = self.store.require(record.job_id).submission.state
+        return Held(failure) if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN) else Dead(failure)
 
 
 class _InsistentJournal:

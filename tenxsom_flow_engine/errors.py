@@ -137,7 +137,8 @@ class ServiceError(FlowError):
     def __init__(self, service: str, message: str, *, next_step: str = "", retry_after: float | None = None) -> None:
         super().__init__(f"{service}: {message}", next_step=next_step)
         self.service = service
-        self.retry_after = retry_after
+        # A server may say anything; a day is the longest that makes sense.
+        self.retry_after = None if retry_after is None or retry_after != retry_after else min(retry_after, 86400.0)
 
 
 class Rejected(ServiceError):

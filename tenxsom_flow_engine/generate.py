@@ -9,16 +9,18 @@ being paid twice is the order of its acts: journal the intent, send the create, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tenxsom_flow_engine.errors import (
+    ActionRefused,
     Busy,
     FlowError,
     InvalidInput,
-    LeaseLost,
     Misconfigured,
     OutOfCredit,
     OutputError,
@@ -28,7 +30,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video
+from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -98,6 +100,9 @@ def generate_video(record: JobRecord, means: Means) -> Outcome:
                 return _poll(record, means)
     except SlotsBusy as busy:
         return Wait(means.journal.now() + SLOT_PAUSE, busy.message, worked=False)
+    except ActionRefused as changed:
+        # A late worker has brought the ticket between the claim and the intent.
+        return Wait(means.journal.now(), changed.message, worked=False)
     except (ServiceError, OutputError, InvalidInput) as error:
         return _fault(record, error, means)
 
@@ -110,18 +115,18 @@ def _submit(record: JobRecord, means: Means) -> Outcome:
         return Wait(closed.until, closed.why, worked=False)
     # Unique for each delivery of the job, and fit for an Idempotency-Key.
     reference = f"{record.job_id}.{record.nonce}.{record.seq}"
-    try:
-        return _create(record, reference, means)
-    except (SlotsBusy, LeaseLost, InvalidInput):
-        means.gate.give_back(service.name, now)
-        raise
+    with ExitStack() as unsent:
+        unsent.callback(means.gate.give_back, service.name, now)
+        job = _intend(record, reference, means)
+        unsent.pop_all()
+    return _create(record, job, reference, means)
 
 
-def _create(record: JobRecord, reference: str, means: Means) -> Outcome:
-    """Send the paid create, between its intent and what came of it."""
-    service, journal = means.service, means.journal
+def _intend(record: JobRecord, reference: str, means: Means) -> VideoJob:
+    """Journal the create, and return the job as the service will get it."""
+    service = means.service
     job = service.fit(record.job).job
-    journal.intend(
+    means.journal.intend(
         record.job_id,
         record.lease_token,
         submission_id=reference,
@@ -129,13 +134,18 @@ def _create(record: JobRecord, reference: str, means: Means) -> Outcome:
         lifetime=service.create_timeout + service.lifetime,
         slots=service.slots,
     )
+    return job
+
+
+def _create(record: JobRecord, job: VideoJob, reference: str, means: Means) -> Outcome:
+    """Send the paid create, and journal what came of it."""
+    service, journal = means.service, means.journal
     try:
         ticket = service.create(job, reference)
-    except Uncertain as error:
-        journal.doubt(record.job_id, submission_id=reference, reason=error.message)
-        raise
     except ServiceError as error:
-        journal.withdraw(record.job_id, submission_id=reference, reason=error.message)
+        # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
+        proof = record.step is Step.SUBMIT and not isinstance(error, Uncertain)
+        (journal.withdraw if proof else journal.doubt)(record.job_id, submission_id=reference, reason=error.message)
         raise
     except BaseException as error:
         # A fault of our own after the request went out proves nothing.
@@ -150,11 +160,14 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
     """Find out what came of a create, without buying twice."""
     service, journal, submission = means.service, means.journal, record.submission
     now = journal.now()
-    if now < submission.intended_at + service.repeatable_for:
-        return _create(record, submission.id, means)
     settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN
-    if submission.state is SubmissionState.INTENT and now < settled_at:
+    # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
+    harmless = service.repeatable_for == math.inf
+    if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
         return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
+    if now + service.create_timeout < submission.first_intended_at + service.repeatable_for:
+        job = _intend(record, submission.id, means)
+        return _create(record, job, submission.id, means)
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
         if ticket is not None:
@@ -206,6 +219,8 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
     """Turn a fault of this step into its outcome."""
     now = means.journal.now()
     match error:
+        case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
+            return _held(record, means.service.name)
         case Rejected() | InvalidInput():
             return Dead(Failure.of(error))
         case Misconfigured() | OutOfCredit() | Busy():

@@ -6,6 +6,7 @@ down in `codec`.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import unicodedata
@@ -63,6 +64,8 @@ class VideoJob(
             raise InvalidInput("aspect_ratio", f"must be one of {', '.join(ASPECT_RATIOS)}, not {self.aspect_ratio!r}")
         if not _NAME.fullmatch(self.service):
             raise InvalidInput("service", f"{self.service!r} is not a service's name")
+        if not math.isfinite(self.created_at):
+            raise InvalidInput("created_at", "is not a moment")
         _check_text("quality", self.quality, 40, controls="")
         if not _TAG.fullmatch(self.channel):
             raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
@@ -147,8 +150,9 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     state: SubmissionState = SubmissionState.NONE
     id: str = ""
-    #: When the intent was journaled.
+    #: When the create was journaled last, and when first: a repeat is the same submission.
     intended_at: float = 0.0
+    first_intended_at: float = 0.0
     ticket: Ticket | None = None
     #: After this instant the generation is given up, and its in-flight slot is free.
     deadline: float = 0.0
@@ -269,13 +273,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     @property
     def lane(self) -> str:
-        """The line of the queue that the job stands in: its service's, or `ticket` once something may be bought.
+        """The line of the queue that the job stands in: its service's, or that service's line of tickets.
 
         A lane whose service has no free slot is not served at all, so waiting there costs nothing.
         """
         if self.submission.state is SubmissionState.NONE:
             return self.service or self.job.service
-        return TICKET_LANE
+        return TICKET_MARK + self.service
 
     @property
     def holds_slot(self) -> bool:
@@ -289,8 +293,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
         return self.status
 
 
-#: The lane of jobs that hold a ticket, or may: they go first. Not a possible service name.
-TICKET_LANE = "#ticket"
+#: Before a service's name: the lane of jobs that hold a ticket there, or may. They go first.
+TICKET_MARK = "#"
 
 
 def new_job_id(topic: str) -> str:

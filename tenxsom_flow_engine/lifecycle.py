@@ -86,8 +86,12 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
         case Dead(failure, generation_failed):
             submission = _over(record.submission, failed=True) if generation_failed else record.submission
             return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)
+        case Held() if record.submission.state is SubmissionState.ACCEPTED:
+            return _give_back(record, now, due=now, what="waiting", detail="a late worker has brought its ticket")
         case Held(failure):
-            submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
+            submission = record.submission
+            if submission.state is SubmissionState.INTENT:
+                submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
             return _change(
                 record,
                 now,
@@ -130,9 +134,17 @@ def intend(
     """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
     _own_lease(record, token)
     known = record.submission
-    if known.state is not SubmissionState.NONE and known.id != submission_id:
+    if known.state is not SubmissionState.NONE and (
+        known.id != submission_id or known.state is SubmissionState.ACCEPTED
+    ):
         raise ActionRefused(f"job {record.job_id} has a submission already ({known.state})")
-    submission = Submission(state=SubmissionState.INTENT, id=submission_id, intended_at=now, deadline=deadline)
+    submission = Submission(
+        state=SubmissionState.INTENT,
+        id=submission_id,
+        intended_at=now,
+        first_intended_at=known.first_intended_at or now,
+        deadline=deadline,
+    )
     return _change(record, now, record.status, "submitting", service, service=service, submission=submission)
 
 

@@ -96,7 +96,9 @@ class PullWorker:
             return False
         try:
             revision = self._engine.store.revision()
-            claim = self._engine.queue.claim(self.id, free, self._engine.slots, only=self._only)
+            claim = self._engine.queue.claim(
+                self.id, free, self._engine.slots, automatic=self._engine.automatic, only=self._only
+            )
             for record in claim.records:
                 with self._lock:
                     self._in_hand[record.job_id] = record

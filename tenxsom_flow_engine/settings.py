@@ -74,8 +74,7 @@ class _Values:
 
     def path(self, name: str, default: Callable[[], Path]) -> Path:
         value = self._values.get(name, "").strip()
-        # Absolute, because a record keeps paths and other processes have other working folders.
-        return Path(value).expanduser().absolute() if value else default()
+        return _absolute(name, value) if value else default()
 
     def number(self, name: str, default: float, *, least: float, most: float, whole: bool = False) -> float:
         text = self._values.get(name, "").strip()
@@ -93,7 +92,7 @@ class _Values:
 
 def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:
     named = environment.get("TENXSOM_ENV_FILE", "").strip()
-    path = Path(named).expanduser() if named else DEFAULT_ENV_FILE
+    path = _absolute("TENXSOM_ENV_FILE", named) if named else DEFAULT_ENV_FILE
     if not named and not path.is_file():
         return environment
     from dotenv import dotenv_values
@@ -107,7 +106,16 @@ def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:
             f"the environment file {path} cannot be read: {error}",
             next_step="mend it, or set TENXSOM_ENV_FILE to another",
         ) from error
-    return {name: value for name, value in beneath.items() if value is not None} | dict(environment)
+    given = {name: value for name, value in environment.items() if value.strip()}
+    return {name: value for name, value in beneath.items() if value is not None} | given
+
+
+def _absolute(name: str, text: str) -> Path:
+    """Return a path as other processes, with other working folders, can use it."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{name} is {text!r}, and there is no such user") from error
 
 
 def _user_data_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 _OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
@@ -15,3 +16,6 @@ for _name in [name for name in os.environ if name.startswith(_OURS)]:
 # A noisy machine must not fail a property for being slow.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+# So that a failure inside a conformance suite shows what was compared.
+pytest.register_assert_rewrite("tenxsom_flow_engine.testing")

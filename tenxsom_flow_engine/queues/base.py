@@ -63,8 +63,16 @@ class PullsJobs(ABC):
     """The capability that pull workers need. Cloud Tasks pushes, so it has none of this."""
 
     @abstractmethod
-    def claim(self, worker: str, count: int, slots: Mapping[str, int], *, only: str | None = None) -> Claim:
-        """Lease up to `count` due jobs (see `store.base.JobStore.claim`)."""
+    def claim(
+        self,
+        worker: str,
+        count: int,
+        slots: Mapping[str, int],
+        *,
+        automatic: Collection[str] | None = None,
+        only: str | None = None,
+    ) -> Claim:
+        """Lease up to `count` due jobs (see `store.base.ClaimRequest`)."""
 
     @abstractmethod
     def renew(self, leases: Mapping[str, str]) -> Collection[str]:

@@ -64,9 +64,17 @@ class PullQueue(JobQueue, PullsJobs):
 
         return self._store.set_queue_state(self.name, change).limits(self._limits)
 
-    def claim(self, worker: str, count: int, slots: Mapping[str, int], *, only: str | None = None) -> Claim:
+    def claim(
+        self,
+        worker: str,
+        count: int,
+        slots: Mapping[str, int],
+        *,
+        automatic: Collection[str] | None = None,
+        only: str | None = None,
+    ) -> Claim:
         return self._store.claim(
-            ClaimRequest(self.name, worker, count, lease=self.lease, limits=self._limits, slots=slots, only=only)
+            ClaimRequest(self.name, worker, count, self.lease, self._limits, slots, automatic=automatic, only=only)
         )
 
     def renew(self, leases: Mapping[str, str]) -> Collection[str]:

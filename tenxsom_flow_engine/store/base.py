@@ -83,8 +83,15 @@ class ClaimRequest:
     #: The services that this worker can use, and how many generations each may have in flight. Jobs of other
     #: services are left alone, and so are jobs that would need a slot where none is free.
     slots: Mapping[str, int]
+    #: Those among them that may be chosen for a job that names none; None: all of them.
+    automatic: Collection[str] | None = None
     #: Take this job only.
     only: str | None = None
+
+    @property
+    def open_to_all(self) -> frozenset[str]:
+        """The services that may be chosen for a job that names none."""
+        return frozenset(self.slots if self.automatic is None else self.automatic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the store's own time: shared by all its users, and never earlier than it said before."""
+        """Return the store's own time: never earlier than this handle said before, or than any write that it sees."""
 
     @abstractmethod
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
@@ -249,7 +256,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def revision(self) -> object:
-        """Return a mark of what the store holds, for `wait`."""
+        """Return a mark of what the store holds, for `wait` on the same thread. A thread's own writes may not show."""
 
     @abstractmethod
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:

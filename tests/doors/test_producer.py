@@ -252,7 +252,9 @@ def test_a_shell_completes_commands_and_jobs(flow: Flow) -> None:
     program.chmod(0o755)
     script = """
         source <(run_flow_enhanced.py completion bash)
-        complete_words() { COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $FUNCTION $1; echo "${COMPREPLY[@]}"; }
+        complete_words() {
+            COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $FUNCTION $1; echo "${COMPREPLY[@]}"
+        }
         FUNCTION=$(complete -p run_flow_enhanced.py | sed 's/.*-F \\([^ ]*\\).*/\\1/')
         complete_words run_flow_enhanced.py sche
         complete_words run_flow_enhanced.py schedule --daily

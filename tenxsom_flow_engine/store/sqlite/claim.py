@@ -10,10 +10,12 @@ import sqlite3
 from collections.abc import Iterator
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.jobs import AUTO, TICKET_LANE, JobRecord, Lease
+from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease
 from tenxsom_flow_engine.store.base import Claim, ClaimRequest, DispatchLimits, QueueState
 from tenxsom_flow_engine.store.sqlite.rows import record_of, save
 
+#: Seconds by which an instant of today, kept as a float, may be off.
+ROUNDING = 1e-6
 #: Leases that ran out and are taken back in one transaction.
 REAP = 100
 
@@ -38,14 +40,15 @@ def look(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | N
     """Return when there may be something to claim: an instant that has come means now, None not before a change."""
     if queue_state(db, request.queue).paused:
         return None
+    openings = _openings(db, request, now)
+    if request.only is not None:
+        return _look_at(db, request.only, request.queue, openings)
     instants = [_first(db, "lease_until", request.queue)]
-    for lane, free in _openings(db, request, now).items():
+    for lane, free in openings.items():
         if free > 0:
             instants.append(_first(db, "due", request.queue, lane))
         else:
-            # The lane opens when a slot falls free: by a change, or when a generation is given up.
-            until = "SELECT min(slot_until) FROM jobs WHERE slot_service = ? AND slot_until > ?"
-            instants.append(db.execute(until, (lane, now)).fetchone()[0])
+            instants.append(_first_slot(db, lane, now))
     return min((instant for instant in instants if instant is not None), default=None)
 
 
@@ -63,7 +66,7 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
     room = min(request.count, limits.max_concurrent_dispatches - leased, int(tokens))
     if room <= 0:
         if tokens < 1:
-            return Claim((), now + (1 - tokens) / limits.max_dispatches_per_second)
+            return Claim((), now + (1 - tokens) / limits.max_dispatches_per_second + ROUNDING)
         return Claim((), _first(db, "lease_until", request.queue))
     taken = tuple(_lease(db, record, request, now) for record in _due(db, request, now, room))
     _keep_tokens(db, request.queue, tokens - len(taken), now)
@@ -80,6 +83,24 @@ def _first(db: sqlite3.Connection, column: str, queue: str, lane: str | None = N
     return row[0] if row else None
 
 
+def _look_at(db: sqlite3.Connection, job_id: str, queue: str, openings: dict[str, int]) -> float | None:
+    """Return when one job may be claimed."""
+    row = db.execute(
+        "SELECT lane, due, lease_until FROM jobs WHERE job_id = ? AND queue = ?", (job_id, queue)
+    ).fetchone()
+    if row is None or (row["due"] is not None and openings.get(row["lane"], 0) <= 0):
+        return None
+    instant: float | None = row["due"] if row["lease_until"] is None else row["lease_until"]
+    return instant
+
+
+def _first_slot(db: sqlite3.Connection, service: str, now: float) -> float | None:
+    """Return when a slot of a service falls free by itself, because a generation is given up."""
+    until = "SELECT min(slot_until) FROM jobs WHERE slot_service = ? AND slot_until > ?"
+    instant: float | None = db.execute(until, (service, now)).fetchone()[0]
+    return instant
+
+
 def _openings(db: sqlite3.Connection, request: ClaimRequest, now: float) -> dict[str, int]:
     """Return how many jobs of each lane may be taken: those without a ticket only where a slot will be free."""
     # A job in hand will want a slot too, unless it has one.
@@ -90,33 +111,51 @@ def _openings(db: sqlite3.Connection, request: ClaimRequest, now: float) -> dict
             (request.queue, now),
         ).fetchall()
     )
-    openings = {TICKET_LANE: request.count}
-    for service, limit in request.slots.items():
-        openings[service] = max(0, limit - in_flight(db, service, now) - wanting.get(service, 0))
-    free = sum(openings[service] for service in request.slots)
-    openings[AUTO] = max(0, free - wanting.get(AUTO, 0))
-    return openings
+    free = {
+        service: max(0, limit - in_flight(db, service, now) - wanting.get(service, 0))
+        for service, limit in request.slots.items()
+    }
+    choice = request.open_to_all
+    shared = max(0, sum(free[service] for service in choice) - wanting.get(AUTO, 0))
+    # Jobs that name no service share the slots with those that name one, so neither may overbook the other.
+    openings = {service: min(count, shared) if service in choice else count for service, count in free.items()}
+    return {TICKET_MARK + service: request.count for service in request.slots} | openings | {AUTO: shared}
 
 
 def _due(db: sqlite3.Connection, request: ClaimRequest, now: float, room: int) -> Iterator[JobRecord]:
-    openings = _openings(db, request, now)
+    """Give the jobs that may be leased, tickets first, at most `room`."""
+    openings, choice = _openings(db, request, now), request.open_to_all
     if request.only is not None:
-        row = db.execute(
-            "SELECT lane, record FROM jobs WHERE job_id = ? AND queue = ? AND due <= ?",
+        rows = db.execute(
+            "SELECT lane, due, position, record FROM jobs WHERE job_id = ? AND queue = ? AND due <= ?",
             (request.only, request.queue, now),
-        ).fetchone()
-        if row and openings.get(row["lane"], 0) > 0:
-            yield record_of(row)
-        return
-    due: list[sqlite3.Row] = []
-    for lane, free in openings.items():
-        due += db.execute(
-            "SELECT lane, due, position, record FROM jobs"
-            " WHERE queue = ? AND lane = ? AND due <= ? ORDER BY due, position LIMIT ?",
-            (request.queue, lane, now, min(free, room)),
         ).fetchall()
-    due.sort(key=lambda row: (row["lane"] != TICKET_LANE, row["due"], row["position"]))
-    yield from map(record_of, due[:room])
+    else:
+        rows = [
+            row
+            for lane, free in openings.items()
+            for row in _due_in_lane(db, request.queue, lane, now, min(free, room))
+        ]
+        rows.sort(key=lambda row: (not row["lane"].startswith(TICKET_MARK), row["due"], row["position"]))
+    for row in rows:
+        lane = row["lane"]
+        if room == 0:
+            return
+        if openings.get(lane, 0) <= 0 or (lane in choice and openings[AUTO] <= 0):
+            continue
+        openings[lane] -= 1
+        if lane in choice:
+            openings[AUTO] -= 1
+        room -= 1
+        yield record_of(row)
+
+
+def _due_in_lane(db: sqlite3.Connection, queue: str, lane: str, now: float, count: int) -> list[sqlite3.Row]:
+    return db.execute(
+        "SELECT lane, due, position, record FROM jobs"
+        " WHERE queue = ? AND lane = ? AND due <= ? ORDER BY due, position LIMIT ?",
+        (queue, lane, now, count),
+    ).fetchall()
 
 
 def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now: float) -> JobRecord:

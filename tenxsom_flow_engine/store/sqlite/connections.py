@@ -6,18 +6,31 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 
 SCHEMA_VERSION = 1
+#: Marks the file as a job store of ours, in the field of SQLite's header that is meant for it.
+APPLICATION_ID = int.from_bytes(b"TFlo")
 #: Seconds that a call waits for another process's transaction.
 BUSY_TIMEOUT = 15.0
 
 _AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """A connection, and the process and thread that use it."""
+
+    pid: int
+    thread: threading.Thread
+    connection: sqlite3.Connection
 
 
 class Connections:
@@ -32,7 +45,7 @@ class Connections:
         self.path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[tuple[int, sqlite3.Connection]] = []
+        self._open: list[_Owned] = []
         with self.mapped():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +63,8 @@ class Connections:
             self._local.connection = self._connect()
             self._local.pid = pid
             with self._lock:
-                self._open.append((pid, self._local.connection))
+                self._close(lambda owned: not owned.thread.is_alive())
+                self._open.append(_Owned(pid, threading.current_thread(), self._local.connection))
         connection: sqlite3.Connection = self._local.connection
         return connection
 
@@ -91,28 +105,37 @@ class Connections:
     def close(self) -> None:
         """Close the connections that this process opened."""
         with self._lock:
-            mine = [connection for pid, connection in self._open if pid == os.getpid()]
-            # A parent's connections stay referenced: closing them here would drop the parent's file locks.
-            self._open = [(pid, connection) for pid, connection in self._open if pid != os.getpid()]
+            self._close(lambda owned: True)
         self._local = threading.local()
-        for connection in mine:
-            connection.close()
+
+    def _close(self, which: Callable[[_Owned], bool]) -> None:
+        """Close connections of this process; the caller holds the lock."""
+        # A parent's connections stay referenced: closing them here would drop the parent's file locks.
+        ending = [owned for owned in self._open if owned.pid == os.getpid() and which(owned)]
+        self._open = [owned for owned in self._open if owned not in ending]
+        for owned in ending:
+            owned.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.create_function("casefold", 1, str.casefold, deterministic=True)
-        connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            self._refuse_foreign(connection)
+            self._switch_to_wal(connection)
+        except BaseException:
+            connection.close()
+            raise
         # A commit is on disk when it returns: the promise that no job is lost rests on this.
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._version(connection) == SCHEMA_VERSION:
+        if self._number(connection, "user_version") == SCHEMA_VERSION:
             return
         schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
         with self.transaction():
-            version = self._version(connection)  # read again: another process may have been faster
+            version = self._number(connection, "user_version")  # read again: another process may have been faster
             if version == SCHEMA_VERSION:
                 return
             if version != 0:
@@ -120,16 +143,36 @@ class Connections:
                     f"{self.path} has schema version {version}, and this program knows version {SCHEMA_VERSION}",
                     next_step="run the version of the program that wrote it, or name another store",
                 )
-            if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                raise StoreBroken(f"{self.path} is another program's database", next_step="name another store")
             for statement in _statements(schema):
                 connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        """Raise `StoreBroken` for another program's database, before anything in it is changed."""
+        connection.execute("BEGIN")  # one moment for both looks: another process may be making the store
+        mine = self._number(connection, "application_id") == APPLICATION_ID
+        used = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        connection.execute("ROLLBACK")
+        if used and not mine:
+            raise StoreBroken(f"{self.path} is another program's database", next_step="name another store")
+
     @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        return version
+    def _switch_to_wal(connection: sqlite3.Connection) -> None:
+        """Set the journal's mode, which stays with the file. SQLite does not wait for locks here, so this does."""
+        ends = time.monotonic() + BUSY_TIMEOUT
+        while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                    raise
+                time.sleep(0.01)
+
+    @staticmethod
+    def _number(connection: sqlite3.Connection, pragma: str) -> int:
+        number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+        return number
 
     def _error(self, error: sqlite3.Error) -> StoreError:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -18,7 +18,7 @@ from threading import Event
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
-from tenxsom_flow_engine.jobs import TICKET_LANE, JobRecord, Status
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
@@ -26,6 +26,8 @@ from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, record_of, row_of, sa
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000
+#: Seconds after which a worker that gave no sign of life is forgotten.
+FORGET_WORKERS = 86400.0
 #: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
 WATCH_INTERVAL = 0.05
 
@@ -41,19 +43,24 @@ class SQLiteStore(base.JobStore):
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
         self._connections = Connections(path)
+        #: The latest instant that this handle has said. Threads race for it harmlessly: each takes the maximum anew.
+        self._latest = 0.0
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run a write transaction at the store's time."""
         with self._connections.transaction() as db:
             advance = "UPDATE clock SET last = max(last, ?) RETURNING last"
-            yield db, db.execute(advance, (self._clock.now(),)).fetchone()[0]
+            self._latest = db.execute(advance, (max(self._latest, self._clock.now()),)).fetchone()[0]
+            yield db, self._latest
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run reads of one moment, at the store's time."""
         with self._connections.snapshot() as db:
-            yield db, max(self._clock.now(), db.execute("SELECT last FROM clock").fetchone()[0])
+            written = db.execute("SELECT last FROM clock").fetchone()[0]
+            self._latest = max(self._latest, self._clock.now(), written)
+            yield db, self._latest
 
     def now(self) -> float:
         with self._reading() as (_, now):
@@ -128,10 +135,9 @@ class SQLiteStore(base.JobStore):
         lost: set[str] = set()
         with self._writing() as (db, now):
             for job_id, token in leases.items():
-                record = _find(db, job_id)
                 try:
-                    save(db, lifecycle.renew(record, token, now + duration))
-                except LeaseLost:
+                    save(db, lifecycle.renew(_find(db, job_id), token, now + duration))
+                except (LeaseLost, JobNotFound):
                     lost.add(job_id)
         return lost
 
@@ -150,8 +156,8 @@ class SQLiteStore(base.JobStore):
     def cancel_waiting(self, queue: str, limit: int) -> int:
         with self._writing() as (db, now):
             rows = db.execute(
-                "SELECT record FROM jobs WHERE queue = ? AND lane <> ? AND due IS NOT NULL LIMIT ?",
-                (queue, TICKET_LANE, limit),
+                "SELECT record FROM jobs WHERE queue = ? AND substr(lane, 1, 1) <> ? AND due IS NOT NULL LIMIT ?",
+                (queue, TICKET_MARK, limit),
             ).fetchall()
             for row in rows:
                 save(db, lifecycle.cancel(record_of(row), now))
@@ -250,6 +256,8 @@ def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, 
         if value is not None:
             where.append(f"{column} = :{column}")
             values[column] = value
+    if jobs.channel:
+        where.append("channel <> ''")  # lets SQLite see that the index of channels serves
     if jobs.text:
         where.append("(instr(casefold(topic), :text) OR instr(casefold(job_id), :text))")
         values["text"] = jobs.text.casefold()
@@ -264,8 +272,11 @@ def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, 
 
 def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
-    trimmable = "status IN ('succeeded', 'cancelled')"
-    kept = db.execute(f"SELECT ifnull(sum(jobs), 0) FROM counts WHERE {trimmable}").fetchone()[0]
+    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS,))
+    # A cancelled job may be in flight yet: its ticket and cost are to be kept.
+    trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
+    finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"
+    kept = db.execute(finished).fetchone()[0]
     rows = db.execute(
         f"SELECT position, job_id FROM jobs WHERE {trimmable} AND finished_at < ? ORDER BY finished_at LIMIT {CHUNK}",
         (now - retention.age,),

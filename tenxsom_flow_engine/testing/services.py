@@ -1,0 +1,132 @@
+"""A video service whose answers a test writes down beforehand, and which knows what it sold."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A create that is accepted. With `then`, its answer is lost: that is raised after the sale."""
+
+    then: BaseException | None = None
+    credits: float | None = None
+
+
+#: What a create does: sell, or raise and sell nothing.
+CreateAnswer = Sold | BaseException
+CheckAnswer = Progress | Ready | Failed | BaseException
+FindAnswer = Ticket | BaseException | None
+
+
+class ScriptedService(VideoService):
+    """Answers as its scripts say, call by call; after a script's end it sells, is ready, and delivers.
+
+    `on_call`, if set, is called with the name of each method before it does anything, and with `created` after a
+    create has taken effect and before its answer goes out: the place to let the world move on.
+    """
+
+    def __init__(self, clock: Clock, *, name: str = "alpha", slots: int = 100, create_timeout: float = 30.0,
+                 lifetime: float = 3600.0, repeatable_for: float = 0.0, automatic: bool = True) -> None:  # fmt: skip
+        self._clock = clock
+        self.name = name
+        self.slots = slots
+        self.create_timeout = create_timeout
+        self.lifetime = lifetime
+        self.repeatable_for = repeatable_for
+        self.automatic = automatic
+        self.creates: deque[CreateAnswer] = deque()
+        self.checks: deque[CheckAnswer] = deque()
+        #: What a fetch raises; None lets it deliver.
+        self.fetches: deque[BaseException | None] = deque()
+        #: What `fit` raises for every job, if anything.
+        self.unfit: InvalidInput | None = None
+        self.on_call: Callable[[str], None] = lambda call: None
+        #: What a fetch writes as `video.mp4`.
+        self.video = b"a scripted video"
+        #: Creates that were sent, by reference.
+        self.sent: Counter[str] = Counter()
+        #: Generations that were sold, in order: each is one bill.
+        self.sold: list[Ticket] = []
+        #: The tickets of generations that the service said had failed; they stay so.
+        self.failed: set[str] = set()
+        #: The tickets of those that it said were ready.
+        self.ready: set[str] = set()
+        self._keys: dict[str, tuple[float, Ticket]] = {}
+
+    def fit(self, job: VideoJob) -> Fit:
+        if self.unfit is not None:
+            raise self.unfit
+        return Fit(job)
+
+    def create(self, job: VideoJob, reference: str) -> Ticket:
+        self.on_call("create")
+        self.sent[reference] += 1
+        answer = self.creates.popleft() if self.creates else Sold()
+        if not isinstance(answer, Sold):
+            raise answer
+        ticket = self._sell(reference, answer.credits)
+        self.on_call("created")
+        if answer.then is not None:
+            raise answer.then
+        return ticket
+
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        self.on_call("check")
+        answer = self.checks.popleft() if self.checks else Ready(f"https://example.test/{ticket.id}")
+        if isinstance(answer, BaseException):
+            raise answer
+        if ticket.id in self.failed:
+            return Failed("it failed before")
+        if isinstance(answer, Failed):
+            self.failed.add(ticket.id)
+        if isinstance(answer, Ready):
+            self.ready.add(ticket.id)
+        return answer
+
+    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        self.on_call("fetch")
+        fault = self.fetches.popleft() if self.fetches else None
+        if fault is not None:
+            raise fault
+        (folder / "video.mp4").write_bytes(self.video)
+
+    def bought(self, reference: str) -> Ticket | None:
+        """Return the generation that this reference bought, or None."""
+        return next((ticket for ticket in self.sold if ticket.id.endswith(f"/{reference}")), None)
+
+    def _sell(self, reference: str, credits: float | None) -> Ticket:
+        if self.repeatable_for:
+            known = self._keys.get(reference)
+            # The key is honoured for so long from its first use; then the same call is a new order.
+            if known is not None and self._clock.now() < known[0] + self.repeatable_for:
+                return known[1]
+        ticket = Ticket(f"{len(self.sold) + 1}/{reference}", credits=credits)
+        self.sold.append(ticket)
+        self._keys[reference] = (self._clock.now(), ticket)
+        return ticket
+
+
+class FindingService(ScriptedService, FindsByReference):
+    """Finds generations by reference: by its script, and after that by what it sold. Takes the same options."""
+
+    def __init__(self, clock: Clock, *, complete: bool, **options: Any) -> None:
+        super().__init__(clock, **options)
+        self.find_is_complete = complete
+        self.finds: deque[FindAnswer] = deque()
+
+    def find(self, reference: str) -> Ticket | None:
+        self.on_call("find")
+        answer = self.finds.popleft() if self.finds else self.bought(reference)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer

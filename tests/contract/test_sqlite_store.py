@@ -1,0 +1,435 @@
+"""The SQLite store keeps the contract, and what is said about its file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.jobs import AUTO, Status
+from tenxsom_flow_engine.outcomes import Dead, Wait
+from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
+from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
+from tenxsom_flow_engine.testing.store_machine import StoreMachine
+from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, everything
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.sqlite3"
+
+
+@pytest.fixture
+def open_store(file: Path) -> Iterator[OpenStore]:
+    opened: list[SQLiteStore] = []
+
+    def open_one(clock: Clock) -> SQLiteStore:
+        store = SQLiteStore(file, clock)
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+class TestSQLiteStore(StoreSuite):
+    """The conformance suite."""
+
+
+class SQLiteMachine(StoreMachine):
+    """Random operations, each example on a file of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+
+    def open_store(self, clock: Clock) -> SQLiteStore:
+        return SQLiteStore(Path(self._folder.name) / "jobs.sqlite3", clock)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._folder.cleanup()
+
+
+TestSQLiteMachine = SQLiteMachine.TestCase
+TestSQLiteMachine.settings = settings(
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+# The file: what is on disk, and what is refused.
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """Return the driver's connections, as they are opened."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def recorded(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        opened.append(connection)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
+    return opened
+
+
+def refuses(path: Path, *words: str) -> StoreError:
+    """Return the error with which a file is refused, which names the file, the reason and a next step."""
+    with pytest.raises(StoreBroken) as refusal:
+        SQLiteStore(path, ManualClock())
+    for word in (str(path), *words):
+        assert word in refusal.value.message
+    assert refusal.value.next_step
+    return refusal.value
+
+
+def test_commits_are_on_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
+    """Every connection, of each thread, writes ahead and waits for the disk at each commit."""
+    store = open_store(ManualClock())
+    thread = threading.Thread(target=store.now)
+    thread.start()
+    thread.join()
+    assert len(driver) == 2
+    for connection in driver:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed with its thread
+            assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert driver[0].execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_file_that_is_no_database(file: Path) -> None:
+    """A file of another kind is refused and left as it is."""
+    file.write_bytes(b"Dear diary, " * 1000)
+    before = file.read_bytes()
+    refuses(file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_another_programs_database(file: Path, version: int) -> None:
+    """Another program's database is refused and left as it is, whatever version it calls itself."""
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE diary (day TEXT)")
+        other.execute(f"PRAGMA user_version = {version}")
+        other.commit()
+    before = file.read_bytes()
+    refuses(file)
+    assert file.read_bytes() == before
+
+
+def test_a_newer_schema(file: Path, open_store: OpenStore) -> None:
+    """A store that a newer version wrote is refused; its version is named."""
+    open_store(ManualClock()).close()
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA user_version = 99")
+    refuses(file, "99")
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut"])
+def test_a_damaged_file(file: Path, open_store: OpenStore, damage: str) -> None:
+    """A damaged store is told as such when it is used, and never answers as if nothing were wrong."""
+    store = open_store(ManualClock())
+    store.add(QUEUE, new(*(f"j{number}" for number in range(500))))
+    store.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + (b"\x5a" * (len(whole) - 4096) if damage == "overwritten" else b""))
+
+    def use() -> None:
+        damaged = open_store(ManualClock())
+        damaged.claim(a_claim())
+        everything(damaged)
+
+    with pytest.raises(StoreBroken) as refusal:
+        use()
+    assert str(file) in refusal.value.message
+
+
+@contextlib.contextmanager
+def powerless() -> Iterator[None]:
+    """Run without a superuser's rights, so that read-only means read-only."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """Return a folder in which nothing can be made, but whose files can be read."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_a_new_store_in_a_read_only_folder(read_only_folder: Path) -> None:
+    """Where no file can be made, the error names the place and what to do."""
+    read_only_folder.chmod(0o555)
+    for path in (read_only_folder / "jobs.sqlite3", read_only_folder / "deep" / "jobs.sqlite3"):
+        with powerless(), pytest.raises(StoreError) as refusal:
+            SQLiteStore(path, ManualClock())
+        assert str(path.parent) in refusal.value.message
+        assert refusal.value.next_step
+
+
+def test_a_store_in_a_folder_that_became_read_only(read_only_folder: Path) -> None:
+    """A store that cannot be written to any more says so, in the tree of our errors."""
+    path = read_only_folder / "jobs.sqlite3"
+    store = SQLiteStore(path, ManualClock())
+    store.add(QUEUE, new("a"))
+    store.close()
+    path.chmod(0o444)
+    read_only_folder.chmod(0o555)
+
+    def use() -> None:
+        with contextlib.closing(SQLiteStore(path, ManualClock())) as store:
+            store.add(QUEUE, new("b"))
+
+    with powerless(), pytest.raises(StoreError) as refusal:
+        use()
+    assert str(path) in refusal.value.message
+    assert refusal.value.next_step
+
+
+def test_a_file_that_another_process_locks(file: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that waits too long for another process says so and writes nothing; reads go on; later it succeeds."""
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT", 0.05)
+    store = open_store(ManualClock())
+    store.add(QUEUE, new("a"))
+    script = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('BEGIN IMMEDIATE')\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        for write in (lambda: store.add(QUEUE, new("b")), lambda: store.claim(a_claim()), lambda: store.cancel("a")):
+            with pytest.raises(StoreUnavailable) as refusal:
+                write()
+            assert str(file) in refusal.value.message
+        assert store.require("a").status is Status.QUEUED
+        assert store.counts(QUEUE).by_status[Status.QUEUED] == 1
+        holder.communicate()
+    assert store.add(QUEUE, new("b")).new == ("b",)
+
+
+def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
+    """Where no space is left nothing of the call is written, and with space again the store goes on."""
+    store = open_store(ManualClock())
+    store.add(QUEUE, new("a", "b"))
+    (connection,) = driver
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = [NewJob(a_job(f"large{number}", prompt="x" * 9000)) for number in range(50)]
+    with pytest.raises(StoreFull) as refusal:
+        store.add(QUEUE, large)
+    assert refusal.value.next_step
+    assert {record.job_id for record in everything(store)} == {"a", "b"}
+    assert store.counts().by_status[Status.QUEUED] == 2
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert len(store.add(QUEUE, large).new) == 50
+    assert len(store.claim(a_claim()).records) == 52
+
+
+def test_use_after_a_fork(file: Path) -> None:
+    """Parent and child of a fork both use the store, each on connections of its own, and the file stays whole."""
+    script = """
+import os, sys
+from pathlib import Path
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import new
+
+store = SQLiteStore(Path(sys.argv[1]), ManualClock())
+store.add("q", new("before"))
+children = []
+for number in range(4):
+    pid = os.fork()
+    if pid == 0:
+        for turn in range(25):
+            store.add("q", new(f"child-{number}-{turn}"))
+        store.close()
+        os._exit(0)
+    children.append(pid)
+for turn in range(25):
+    store.add("q", new(f"parent-{turn}"))
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+assert sum(store.counts("q").by_status.values()) == 126
+store.add("q", new("after"))
+store.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert db.execute("SELECT count(*) FROM jobs").fetchone()[0] == 127
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return False
+    return True
+
+
+def test_closing_closes_all_connections(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
+    """A closed store leaves no connection open, of whichever thread."""
+    store = open_store(ManualClock())
+    thread = threading.Thread(target=store.now)
+    thread.start()
+    thread.join()
+    store.close()
+    assert not any(map(is_open, driver))
+
+
+def test_threads_that_ended_leave_nothing_open(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
+    """A server that makes a thread for each request does not pile up open files."""
+    store = open_store(ManualClock())
+    for _ in range(50):
+        thread = threading.Thread(target=store.now)
+        thread.start()
+        thread.join()
+    assert sum(map(is_open, driver)) <= 10
+
+
+# Cost: every question is answered from an index.
+
+
+def busy_store(store: JobStore, clock: ManualClock) -> None:
+    """Fill a store with jobs of every kind, so that each statement of a claim has something to find."""
+    store.add(QUEUE, new(*(f"a{number}" for number in range(20))))
+    store.add(QUEUE, new("b1", "b2", service=BETA))
+    store.add(QUEUE, new("open", service=AUTO))
+    store.add(QUEUE, new("later", due=clock.now() + 1000))
+    for record in store.claim(a_claim(count=4)).records:
+        store.intend(record.job_id, record.lease_token, submission_id=record.job_id, service=ALPHA, lifetime=100.0,
+                     slots=100)  # fmt: skip
+        store.accept(record.job_id, submission_id=record.job_id, ticket=TICKET, lifetime=500.0)
+        if record.job_id != "a0":
+            store.settle(record.job_id, record.lease_token, Wait(clock.now() + 31, "rendering"))
+    store.settle("a4", store.claim(a_claim(only="a4")).records[0].lease_token, Dead(FAILURE))
+    store.cancel("a5")
+
+
+CALLS: dict[str, Callable[[JobStore], object]] = {
+    "claim": lambda store: store.claim(a_claim(count=3)),
+    "claim within limits": lambda store: store.claim(a_claim(limits=DispatchLimits(1.0, 1), slots={ALPHA: 1})),
+    "claim of one": lambda store: store.claim(a_claim(only="a9")),
+    "counts": lambda store: store.counts(QUEUE),
+    "counts of all": lambda store: store.counts(),
+    "in_flight": lambda store: store.in_flight(ALPHA),
+    "get": lambda store: store.get("a1"),
+    "cancel": lambda store: store.cancel("a9"),
+    "renew": lambda store: store.renew({"a1": "t"}, 30.0),
+    "cancel_waiting": lambda store: store.cancel_waiting(QUEUE, 5),
+    "trim": lambda store: store.trim(Retention(age=0.0)),
+    "add": lambda store: store.add(QUEUE, new("fresh")),
+    "page of a status": lambda store: store.page(JobFilter(statuses=[Status.FAILED]), limit=5),
+    "page of a channel": lambda store: store.page(JobFilter(channel="sea"), limit=5),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_call_reads_all_jobs(driver: list[sqlite3.Connection], open_store: OpenStore, name: str) -> None:
+    """Every statement of a call finds its rows of the table of jobs by an index."""
+    clock = ManualClock()
+    store = open_store(clock)
+    busy_store(store, clock)
+    clock.advance(31)  # a lease has run out, tickets are due
+    (connection,) = driver
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    CALLS[name](store)
+    connection.set_trace_callback(None)
+    questions = [text for text in statements if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT)\b", text)]
+    assert questions
+    for question in questions:
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
+        # Walking along an index is as bad as walking along the table.
+        assert not [detail for detail in plan if re.match(r"SCAN (TABLE )?jobs\b", detail)], (question, plan)
+
+
+def steps(connection: sqlite3.Connection, act: Callable[[], object]) -> int:
+    """Count the steps of SQLite's machine that a call takes."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    connection.set_progress_handler(step, 1)
+    act()
+    connection.set_progress_handler(None, 1)
+    return count
+
+
+def test_a_claim_costs_the_same_however_many_jobs_wait(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
+    """A claim takes as many steps with 100,000 waiting jobs as with 1,000, whether it finds something or not."""
+    clock = ManualClock()
+    store = open_store(clock)
+    (connection,) = driver
+    costs: dict[str, list[int]] = {}
+
+    def fill(first: int, last: int) -> None:
+        store.add(QUEUE, (NewJob(a_job(f"j{n}", service=(ALPHA, BETA, AUTO)[n % 3]), clock.now() + 500 * (n % 2))
+                          for n in range(first, last)))  # fmt: skip
+
+    requests = {
+        "some": a_claim(count=5, lease=1e6),
+        "none free": a_claim(slots={}),
+        "slots taken": a_claim(slots={ALPHA: 0, BETA: 0}),
+        "one": a_claim(only="nobody"),
+    }
+    for first, last in ((0, 1000), (1000, 100_000)):
+        fill(first, last)
+        for name, request in requests.items():
+            costs.setdefault(name, []).append(steps(connection, partial(store.claim, request)))
+    for name, (few, many) in costs.items():
+        assert few > 0
+        assert many < 1.5 * few, (name, few, many)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_errors_are_of_our_tree(driver: list[sqlite3.Connection], open_store: OpenStore, name: str) -> None:
+    """Whatever the driver raises comes out of every call as an error of ours, with the cause kept."""
+    store = open_store(ManualClock())
+    driver[0].execute("ALTER TABLE jobs RENAME TO gone")
+    driver[0].execute("DROP TABLE clock")
+    with pytest.raises(StoreBroken) as error:
+        CALLS[name](store)
+    assert isinstance(error.value.__cause__, sqlite3.Error)

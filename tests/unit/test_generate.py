@@ -1,0 +1,753 @@
+"""`generate_video`: every step with every answer, and the pay-once protocol under crashes, doubles and late workers."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import (
+    ActionRefused,
+    Busy,
+    FlowError,
+    InvalidInput,
+    LeaseLost,
+    Misconfigured,
+    OutOfCredit,
+    OutputError,
+    Rejected,
+    ServiceError,
+    StoreUnavailable,
+    Transient,
+    Uncertain,
+)
+from tenxsom_flow_engine.generate import SETTLE_MARGIN, SLOT_PAUSE, Means, generate_video
+from tenxsom_flow_engine.jobs import (
+    FINAL,
+    Cost,
+    Failure,
+    JobRecord,
+    Status,
+    Step,
+    Submission,
+    SubmissionState,
+    Ticket,
+    Video,
+)
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.rate_limits.base import Closed, Unmetered
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.services.base import Failed, Progress, Ready, VideoService
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, new
+from tenxsom_flow_engine.testing.services import CheckAnswer, CreateAnswer, FindingService, ScriptedService, Sold
+
+LEASE = 30.0
+NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
+
+
+class Gate(Unmetered):
+    """An open gate that counts; `closed` shuts it."""
+
+    def __init__(self) -> None:
+        self.closed: Closed | None = None
+        self.admitted = 0
+        self.learned: list[ServiceError] = []
+
+    def ask(self, service: str, now: float) -> Closed | None:
+        if self.closed is None:
+            self.admitted += 1
+        return self.closed
+
+    def give_back(self, service: str, now: float) -> None:
+        self.admitted -= 1
+
+    def refused(self, error: ServiceError, now: float) -> Closed:
+        self.learned.append(error)
+        return super().refused(error, now)
+
+
+class Shelf:
+    """Publishes into a folder that is thrown away; counts what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[str] = []
+        self.fault: OutputError | None = None
+
+    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
+        with tempfile.TemporaryDirectory() as folder:
+            fill(Path(folder))
+            assert (Path(folder) / "video.mp4").exists()
+        if self.fault:
+            raise self.fault
+        self.published.append(record.job_id)
+        return VIDEO
+
+
+@dataclass
+class Bench:
+    """One job on a real store, and all that its steps work with."""
+
+    clock: ManualClock
+    store: JobStore
+    service: ScriptedService
+    gate: Gate = field(default_factory=Gate)
+    shelf: Shelf = field(default_factory=Shelf)
+
+    @property
+    def means(self) -> Means:
+        return Means(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5)
+
+    def deliver(self) -> JobRecord:
+        """Claim the job."""
+        (record,) = self.store.claim(a_claim(lease=LEASE)).records
+        return record
+
+    def step(self) -> Outcome:
+        """Take the job's next step and settle it."""
+        record = self.deliver()
+        outcome = generate_video(record, self.means)
+        self.store.settle(record.job_id, record.lease_token, outcome)
+        return outcome
+
+    @property
+    def record(self) -> JobRecord:
+        return self.store.require("job-1")
+
+    def at(self, step: Step) -> None:
+        """Bring the job to a step."""
+        self.store.add(QUEUE, new("job-1"))
+        if step in (Step.POLL, Step.FETCH):
+            self.step()
+        if step is Step.FETCH:
+            self.step()
+        if step is Step.LOOKUP:
+            self.service.creates.append(Uncertain(ALPHA, "the connection broke"))
+            self.step()
+            assert self.record.due is not None
+            self.clock.set(self.record.due)
+        assert self.record.step is step
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: ManualClock) -> Iterator[JobStore]:
+    store = SQLiteStore(tmp_path / "jobs.sqlite3", clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def bench(clock: ManualClock, store: JobStore) -> Bench:
+    return Bench(clock, store, ScriptedService(clock))
+
+
+def summary(outcome: Outcome, now: float) -> tuple[Any, ...]:
+    """Return what matters of an outcome: its kind, when it is due, and its code."""
+    match outcome:
+        case Wait(until, _, _, rendered, worked):
+            return ("wait", pytest.approx(until - now), worked, rendered)
+        case Retry(at, failure):
+            return ("retry", pytest.approx(at - now), failure.code)
+        case Dead(failure, generation_failed):
+            return ("dead", failure.code, generation_failed)
+        case Held(failure):
+            return ("held", failure.code)
+        case Done():
+            return ("done",)
+
+
+SUBMIT_ANSWERS: list[tuple[CreateAnswer, tuple[Any, ...], SubmissionState]] = [
+    (Sold(), ("wait", 0.0, True, False), ACCEPTED),
+    (Rejected(ALPHA, "no"), ("dead", "rejected", False), NONE),
+    (Misconfigured(ALPHA, "bad key"), ("wait", 300.0, False, False), NONE),
+    (OutOfCredit(ALPHA, "no money"), ("wait", 300.0, False, False), NONE),
+    (Busy(ALPHA, "429"), ("wait", 30.0, False, False), NONE),
+    (Busy(ALPHA, "429", retry_after=90.0), ("wait", 90.0, False, False), NONE),
+    (Transient(ALPHA, "refused"), ("retry", 2.0, "transient"), NONE),
+    (Transient(ALPHA, "refused", retry_after=77.0), ("retry", 77.0, "transient"), NONE),
+    (Uncertain(ALPHA, "time-out"), ("retry", 2.0, "uncertain"), UNKNOWN),
+    (Sold(then=Uncertain(ALPHA, "reset")), ("retry", 2.0, "uncertain"), UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected", "state"), SUBMIT_ANSWERS)
+def test_submit(bench: Bench, answer: CreateAnswer, expected: tuple[Any, ...], state: SubmissionState) -> None:
+    """Each answer to a create leads to its outcome, and the journal tells what is known of the purchase."""
+    bench.at(Step.SUBMIT)
+    bench.service.creates.append(answer)
+    assert summary(bench.step(), bench.clock.now()) == expected
+    assert bench.record.submission.state is state
+    assert sum(bench.service.sent.values()) == 1
+
+
+def test_submit_journals_the_intent_before_the_create(bench: Bench) -> None:
+    """While the create is under way its intent is on disk, with the reference that the service sees."""
+    bench.at(Step.SUBMIT)
+    seen: list[Submission] = []
+    bench.service.on_call = lambda call: seen.append(bench.record.submission) if call == "create" else None
+    bench.step()
+    (submission,) = seen
+    assert submission.state is INTENT
+    assert bench.service.sent == {submission.id: 1}
+    assert submission.deadline == bench.clock.now() + bench.service.create_timeout + bench.service.lifetime
+
+
+def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
+    """The ticket and the credits that the service named are in the record, with the generation's deadline."""
+    bench.at(Step.SUBMIT)
+    bench.service.creates.append(Sold(credits=3.0))
+    bench.step()
+    assert bench.record.submission.ticket == bench.service.sold[0]
+    assert bench.record.submission.deadline == bench.clock.now() + bench.service.lifetime
+    assert bench.record.cost == Cost(credits=3.0, estimated=False)
+
+
+def test_submit_at_a_closed_gate(bench: Bench) -> None:
+    """A closed gate costs nothing: no request, no attempt, no journal entry."""
+    bench.at(Step.SUBMIT)
+    bench.gate.closed = Closed(bench.clock.now() + 120, "100 of 100 creates in this hour")
+    assert summary(bench.step(), bench.clock.now()) == ("wait", 120.0, False, False)
+    assert not bench.service.sent
+    assert (bench.record.attempts, bench.record.submission) == (0, Submission())
+
+
+def test_submit_without_a_free_slot(bench: Bench) -> None:
+    """A job that finds no slot waits a little, and its admission is returned."""
+    bench.at(Step.SUBMIT)
+    record = bench.deliver()
+    bench.service.slots = 0
+    outcome = generate_video(record, bench.means)
+    assert summary(outcome, bench.clock.now()) == ("wait", SLOT_PAUSE, False, False)
+    assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
+
+
+def test_submit_of_a_job_that_does_not_fit(bench: Bench) -> None:
+    """A job that the service cannot make is dead before anything is sent."""
+    bench.at(Step.SUBMIT)
+    bench.service.unfit = InvalidInput("duration", "must be 5 or 8")
+    assert summary(bench.step(), bench.clock.now()) == ("dead", "invalid_input", False)
+    assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
+
+
+def test_submit_by_a_worker_that_lost_its_lease(bench: Bench) -> None:
+    """Who lost the lease sends nothing, and its admission is returned."""
+    bench.at(Step.SUBMIT)
+    record = bench.deliver()
+    bench.store.cancel("job-1")
+    with pytest.raises(LeaseLost):
+        generate_video(record, bench.means)
+    assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
+
+
+def test_submit_with_a_store_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the intent cannot be journaled nothing is sent, and the admission is returned."""
+    bench.at(Step.SUBMIT)
+    record = bench.deliver()
+
+    def away(*_: object, **__: object) -> JobRecord:
+        raise StoreUnavailable("the store is away")
+
+    monkeypatch.setattr(bench.store, "intend", away)
+    with pytest.raises(StoreUnavailable):
+        generate_video(record, bench.means)
+    assert sum(bench.service.sent.values()) == 0
+    assert bench.gate.admitted == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), MemoryError()])
+def test_an_unforeseen_end_of_a_create_is_in_doubt(bench: Bench, error: BaseException) -> None:
+    """A create that ends in a way nobody foresaw may have bought something: its outcome is unknown."""
+    bench.at(Step.SUBMIT)
+    bench.service.creates.append(Sold(then=error))
+    record = bench.deliver()
+    with pytest.raises(type(error)):
+        generate_video(record, bench.means)
+    assert bench.record.submission.state is UNKNOWN
+
+
+FAULTS: list[tuple[ServiceError, tuple[Any, ...]]] = [
+    (Misconfigured(ALPHA, "bad key"), ("wait", 300.0, False, False)),
+    (OutOfCredit(ALPHA, "no money"), ("wait", 300.0, False, False)),
+    (Busy(ALPHA, "429", retry_after=40.0), ("wait", 40.0, False, False)),
+    (Transient(ALPHA, "503"), ("retry", 2.0, "transient")),
+]
+
+
+@pytest.mark.parametrize(("fault", "expected"), FAULTS)
+@pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
+def test_poll_faults(bench: Bench, step: Step, fault: ServiceError, expected: tuple[Any, ...]) -> None:
+    """A fault of a poll keeps the ticket; a stopped or busy service is asked later at no attempt."""
+    bench.at(step)
+    bench.service.checks.append(fault)
+    assert summary(bench.step(), bench.clock.now()) == expected
+    assert bench.record.submission.state is ACCEPTED
+    assert bench.record.attempts == (1 if expected[0] == "retry" else 0)
+
+
+POLL_ANSWERS: list[tuple[Step, float, CheckAnswer, tuple[Any, ...]]] = [
+    (Step.POLL, 0, Progress(0.4, 10.0), ("wait", 10.0, True, False)),
+    (Step.POLL, 3595, Progress(None, 10.0), ("wait", 5.0, True, False)),
+    (Step.POLL, 3600, Progress(0.9, 10.0), ("dead", "generation_timeout", False)),
+    (Step.POLL, 0, Ready("https://x"), ("wait", 0.0, True, True)),
+    (Step.POLL, 9999, Ready("https://x"), ("wait", 0.0, True, True)),
+    (Step.POLL, 0, Failed("nsfw"), ("dead", "generation_failed", True)),
+    (Step.POLL, 9999, Failed("nsfw"), ("dead", "generation_failed", True)),
+    (Step.POLL, 0, Rejected(ALPHA, "gone"), ("dead", "rejected", False)),
+    (Step.FETCH, 0, Progress(0.9, 10.0), ("wait", 10.0, True, False)),
+    (Step.FETCH, 0, Ready("https://x"), ("done",)),
+    (Step.FETCH, 9999, Ready("https://x"), ("done",)),
+    (Step.FETCH, 0, Failed("gone"), ("dead", "generation_failed", True)),
+    (Step.FETCH, 0, Rejected(ALPHA, "gone"), ("dead", "rejected", False)),
+]
+
+
+@pytest.mark.parametrize(("step", "later", "answer", "expected"), POLL_ANSWERS)
+def test_poll_and_fetch(bench: Bench, step: Step, later: float, answer: CheckAnswer, expected: tuple[Any, ...]) -> None:
+    """Each answer to a check leads to its outcome; only progress is judged by the deadline, and nothing is sent."""
+    bench.at(step)
+    bench.clock.advance(later)
+    bench.service.checks.append(answer)
+    assert summary(bench.step(), bench.clock.now()) == expected
+    assert sum(bench.service.sent.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [*FAULTS, (Rejected(ALPHA, "404"), ("dead", "rejected", False)), (OutputError("cut"), ("retry", 2.0, "output"))],
+)
+def test_fetch_faults(bench: Bench, fault: FlowError, expected: tuple[Any, ...]) -> None:
+    """A fault of a fetch keeps the ticket, so that the fetch can be tried again."""
+    bench.at(Step.FETCH)
+    bench.service.fetches.append(fault)
+    assert summary(bench.step(), bench.clock.now()) == expected
+    assert bench.record.submission.state is ACCEPTED
+
+
+def test_fetch_with_a_full_disk(bench: Bench) -> None:
+    """A video that cannot be written is tried again, and published once that is mended."""
+    bench.at(Step.FETCH)
+    bench.shelf.fault = OutputError("no space")
+    assert summary(bench.step(), bench.clock.now()) == ("retry", 2.0, "output")
+    bench.shelf.fault = None
+    bench.clock.advance(2)
+    assert summary(bench.step(), bench.clock.now()) == ("done",)
+    assert (bench.record.status, bench.shelf.published) == (Status.SUCCEEDED, ["job-1"])
+
+
+def test_attempts_are_used_up(bench: Bench) -> None:
+    """A step that faults again and again is retried later and later, and then dead with the reason."""
+    bench.at(Step.POLL)
+    bench.service.checks.extend([Transient(ALPHA, "503")] * 6)
+    delays = []
+    while isinstance(outcome := bench.step(), Retry):
+        delays.append(outcome.at - bench.clock.now())
+        bench.clock.set(outcome.at)
+    assert delays == pytest.approx([2, 4, 8, 16, 32])
+    assert isinstance(outcome, Dead)
+    assert "6 attempts" in outcome.failure.message
+    assert "retry job-1" in outcome.failure.next_step
+    assert bench.record.submission.ticket is not None
+
+
+# Looking up what came of a create.
+
+
+def finding(bench: Bench, *, complete: bool, **changes: Any) -> FindingService:
+    """Put a service on the bench that finds by reference."""
+    service = FindingService(bench.clock, complete=complete, **changes)
+    bench.service = service
+    return service
+
+
+def test_lookup_where_nothing_can_tell(bench: Bench) -> None:
+    """Where the service can neither find nor repeat, an unknown create is held for a person, and never repeated."""
+    bench.at(Step.LOOKUP)
+    assert summary(bench.step(), bench.clock.now()) == ("held", "submission_unknown")
+    assert bench.record.status is Status.HELD
+    assert sum(bench.service.sent.values()) == 1
+
+
+def test_lookup_finds_the_ticket(bench: Bench) -> None:
+    """A create that the service knows after all gives its ticket; nothing is bought again."""
+    service = finding(bench, complete=False)
+    bench.store.add(QUEUE, new("job-1"))
+    service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
+    bench.step()
+    bench.clock.advance(2)
+    assert summary(bench.step(), bench.clock.now()) == ("wait", 0.0, True, False)
+    assert bench.record.submission.ticket == service.sold[0]
+    assert sum(service.sent.values()) == 1
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_lookup_finds_nothing(bench: Bench, complete: bool) -> None:
+    """That a create is not found proves nothing until it has settled, and then only where the list is complete."""
+    service = finding(bench, complete=complete)
+    bench.at(Step.LOOKUP)
+    settled = bench.record.submission.intended_at + service.create_timeout + SETTLE_MARGIN
+    assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
+    bench.clock.set(settled)
+    outcome = bench.step()
+    if complete:
+        assert summary(outcome, bench.clock.now()) == ("wait", 0.0, True, False)
+        assert bench.record.submission == Submission()
+    else:
+        assert summary(outcome, bench.clock.now()) == ("held", "submission_unknown")
+
+
+@pytest.mark.parametrize("finds", [True, False])
+def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> None:
+    """An intent whose worker fell silent is not touched before its create's time-out and a margin have passed."""
+    if finds:
+        finding(bench, complete=True)
+    bench.store.add(QUEUE, new("job-1"))
+    late = bench.deliver()
+    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    calls: list[str] = []
+    bench.service.on_call = calls.append
+    settled = bench.clock.now() + bench.service.create_timeout + SETTLE_MARGIN
+    bench.clock.advance(LEASE)
+    assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
+    assert calls == []
+
+
+def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
+    """Also with an idempotency key, a create that another worker may still be sending is not sent beside it."""
+    bench.service.repeatable_for = 600.0
+    bench.store.add(QUEUE, new("job-1"))
+    late = bench.deliver()
+    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    bench.clock.advance(LEASE)
+    bench.step()
+    assert sum(bench.service.sent.values()) == 0
+
+
+def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench) -> None:
+    """A reference that is honoured for ever makes a twin harmless, so a cut-off create costs no wait."""
+    bench.service.repeatable_for = math.inf
+    bench.store.add(QUEUE, new("job-1"))
+    late = bench.deliver()
+    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    bench.clock.advance(LEASE)
+    bench.step()
+    assert bench.service.sent == {"s-1": 1}
+    assert bench.record.submission.ticket is not None
+
+
+def test_lookup_repeats_with_the_key(bench: Bench) -> None:
+    """While the service honours the key, the create is repeated under the same reference and buys nothing new."""
+    bench.service.repeatable_for = 600.0
+    bench.store.add(QUEUE, new("job-1"))
+    bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
+    bench.step()
+    reference = bench.record.submission.id
+    bench.clock.advance(2)
+    assert summary(bench.step(), bench.clock.now()) == ("wait", 0.0, True, False)
+    assert bench.service.sent == {reference: 2}
+    assert [bench.record.submission.ticket] == bench.service.sold
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Rejected(ALPHA, "no"),
+        Busy(ALPHA, "429", retry_after=5.0),
+        Transient(ALPHA, "connection refused"),
+        OutOfCredit(ALPHA, "no money"),
+        Misconfigured(ALPHA, "key revoked"),
+    ],
+    ids=lambda error: error.code,
+)
+def test_a_refused_repeat_proves_nothing(bench: Bench, refusal: ServiceError) -> None:
+    """That a repeat was refused does not prove that the first create bought nothing: the submission stays known."""
+    bench.service.repeatable_for = 600.0
+    bench.store.add(QUEUE, new("job-1"))
+    bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset")), refusal])
+    bench.step()
+    reference = bench.record.submission.id
+    bench.clock.advance(2)
+    bench.step()
+    assert bench.record.submission.id == reference
+    assert bench.record.submission.state is UNKNOWN
+
+
+def test_the_key_counts_from_its_first_use(bench: Bench) -> None:
+    """Repeating a create does not prolong the time for which the service honours its key."""
+    bench.service.repeatable_for = 600.0
+    bench.store.add(QUEUE, new("job-1"))
+    bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset"))] * 3)
+    bench.step()
+    for later in (500, 500, 500):
+        bench.clock.advance(later)
+        if bench.record.due is not None:
+            bench.step()
+    assert len(bench.service.sold) == 1
+
+
+LOOKUP_FAULTS: list[tuple[ServiceError, tuple[Any, ...]]] = [
+    *FAULTS[:3],
+    (Transient(ALPHA, "503"), ("retry", 4.0, "transient")),  # the create was the first fault in a row
+    (Rejected(ALPHA, "unknown reference"), ("held", "submission_unknown")),
+]
+
+
+@pytest.mark.parametrize(("fault", "expected"), LOOKUP_FAULTS)
+def test_lookup_faults(bench: Bench, fault: ServiceError, expected: tuple[Any, ...]) -> None:
+    """A fault of a lookup leaves the submission in doubt; it never ends in a dead letter."""
+    service = finding(bench, complete=True)
+    bench.at(Step.LOOKUP)
+    service.finds.append(fault)
+    assert summary(bench.step(), bench.clock.now()) == expected
+    assert bench.record.submission.state is UNKNOWN
+
+
+def test_a_lookup_that_never_works_is_held(bench: Bench) -> None:
+    """A lookup whose attempts are used up is held, because something may have been bought."""
+    service = finding(bench, complete=True)
+    bench.at(Step.LOOKUP)
+    service.finds.extend([Transient(ALPHA, "503")] * 10)
+    while isinstance(outcome := bench.step(), Retry):
+        bench.clock.set(outcome.at)
+    assert summary(outcome, bench.clock.now()) == ("held", "submission_unknown")
+
+
+def test_a_repeat_that_does_not_fit_any_more_is_held(bench: Bench) -> None:
+    """A job that the service would not take now may have been bought before, so it is held, not dead."""
+    bench.service.repeatable_for = 600.0
+    bench.at(Step.LOOKUP)
+    bench.service.unfit = InvalidInput("duration", "must be 5 or 8")
+    assert summary(bench.step(), bench.clock.now()) == ("held", "submission_unknown")
+
+
+def test_a_held_outcome_gives_way_to_a_ticket(bench: Bench) -> None:
+    """When the ticket arrives while another worker gives the lookup up, the job goes on with its ticket."""
+    bench.at(Step.LOOKUP)
+    submission = bench.record.submission
+    record = bench.deliver()
+    outcome = generate_video(record, bench.means)
+    assert isinstance(outcome, Held)
+    bench.store.accept("job-1", submission_id=submission.id, ticket=Ticket("late"), lifetime=100.0)
+    after = bench.store.settle("job-1", record.lease_token, outcome)
+    assert (after.status, after.submission.ticket) == (Status.RENDERING, Ticket("late"))
+    assert after.lease is None
+    assert after.due is not None
+
+
+# The pay-once protocol as a whole.
+
+
+class Crash(BaseException):
+    """The worker's process is gone."""
+
+
+class Tape:
+    """What chance decides: loud for `length` draws, each with a probability of its own; then all is quiet."""
+
+    def __init__(self, seed: int, length: int, loudness: float) -> None:
+        self._random = random.Random(seed)
+        self._left = length
+        self._loudness = loudness
+
+    def draw(self, number: int) -> int:
+        """Return 0 to number - 1; 0 is the quiet case."""
+        self._left -= 1
+        if self._left < 0 or self._random.random() > self._loudness:
+            return 0
+        return self._random.randrange(number)
+
+
+class World:
+    """A job, a service, a store, and workers that crash, stall and meet, as a tape says."""
+
+    def __init__(self, folder: Path, tape: Tape, make: Callable[[ManualClock], ScriptedService]) -> None:
+        self.tape = tape
+        self.clock = ManualClock()
+        self.store = SQLiteStore(folder / "jobs.sqlite3", self.clock)
+        self.service = make(self.clock)
+        self.service.on_call = self._service_call
+        self.shelf = Shelf()
+        self.depth = 0
+        #: The present worker's create must answer by then: its time-out is part of the service's contract.
+        self.create_ends: list[float] = []
+        #: One entry for each worker at work, innermost last: whether it is still alive.
+        self.alive: list[bool] = []
+
+    def meanwhile(self) -> None:
+        """Let time pass and other workers work while the present one stalls."""
+        if self.depth >= 3:
+            return
+        seconds = (0.0, 0.0, 1.0, LEASE + 1, 95.0)[self.tape.draw(5)]
+        if self.create_ends:
+            seconds = min(seconds, max(0.0, self.create_ends[-1] - self.clock.now()))
+        self.clock.advance(seconds)
+        if seconds:
+            outer, self.create_ends = self.create_ends, self.create_ends[-1:]
+            self.deliver()
+            self.create_ends = outer
+
+    def _crash_point(self) -> None:
+        if not self.alive[-1] or self.tape.draw(8) == 7:
+            self.alive[-1] = False
+            raise Crash
+
+    def _service_call(self, call: str) -> None:
+        if call == "create":
+            self.create_ends.append(self.clock.now() + self.service.create_timeout)
+            fault = self.tape.draw(12)
+            answers: dict[int, CreateAnswer] = {
+                1: Sold(then=Uncertain(ALPHA, "reset")), 2: Uncertain(ALPHA, "time-out"), 3: Rejected(ALPHA, "no"),
+                4: Busy(ALPHA, "429"), 5: Transient(ALPHA, "refused"), 6: OutOfCredit(ALPHA, "no money"),
+                7: Sold(then=RuntimeError("a bug")),
+            }  # fmt: skip
+            self.service.creates.append(answers.get(fault, Sold()))
+        if call == "check":
+            checks: dict[int, CheckAnswer] = {
+                1: Progress(0.5, 10.0), 2: Failed("nsfw"), 3: Transient(ALPHA, "503"), 4: Busy(ALPHA, "429"),
+            }  # fmt: skip
+            answer = checks.get(self.tape.draw(8))
+            if answer is not None and not (isinstance(answer, Failed) and self.service.ready):
+                self.service.checks.append(answer)
+        if call == "find" and self.tape.draw(6) == 5:
+            assert isinstance(self.service, FindingService)
+            self.service.finds.append(Transient(ALPHA, "503"))
+        self._crash_point()
+        self.meanwhile()
+        self._crash_point()
+
+    def deliver(self) -> bool:
+        """Let one worker claim the job and take its step; return whether there was a job to claim."""
+        records = self.store.claim(a_claim(lease=LEASE, worker=f"w-{self.depth}")).records
+        if not records:
+            return False
+        (record,) = records
+        self.depth += 1
+        self.alive.append(True)
+        creating = len(self.create_ends)
+        means = Means(self.service, Unmetered(), CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5)
+        try:
+            self.meanwhile()
+            outcome = self._step(record, means)
+            del self.create_ends[creating:]
+            self.meanwhile()
+            self._crash_point()
+            self.store.settle(record.job_id, record.lease_token, outcome)
+            self._crash_point()
+        except (Crash, LeaseLost, StoreUnavailable, ActionRefused):
+            pass  # the lease runs out
+        finally:
+            del self.create_ends[creating:]
+            self.alive.pop()
+            self.depth -= 1
+        return True
+
+    def _step(self, record: JobRecord, means: Means) -> Outcome:
+        try:
+            return generate_video(record, means)
+        except RuntimeError as error:  # what the engine does with a fault of our own
+            delay = means.retry.delay(record.attempts + 1, draw=0.5)
+            failure = Failure("internal_error", str(error))
+            return Dead(failure) if delay is None else Retry(self.clock.now() + delay, failure)
+
+    def run(self) -> JobRecord:
+        """Deliver until nothing is left to do; a person retries and cancels now and then."""
+        self.store.add(QUEUE, new("job-1"))
+        for _ in range(400):
+            self.deliver()
+            self.check()
+            record = self.store.require("job-1")
+            if self.tape.draw(10) == 9 and record.status not in FINAL:
+                self.store.cancel("job-1")
+            elif record.status in (Status.FAILED, Status.CANCELLED) and self.tape.draw(2) == 1:
+                self.store.requeue("job-1")
+            else:
+                again_at = record.lease.until if record.lease else record.due
+                if again_at is None:
+                    return record
+                self.clock.set(max(again_at, self.clock.now()))
+        raise AssertionError(f"the job did not come to an end: {record}")
+
+    def check(self) -> None:
+        """Nothing was bought twice."""
+        assert len([ticket for ticket in self.service.sold if ticket.id not in self.service.failed]) <= 1
+
+
+class CrashingJournal:
+    """The store as the journal of a worker that may crash before or after each call, and stall before it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.store.now()
+
+    def intend(self, *arguments: Any, **options: Any) -> JobRecord:
+        self._world.meanwhile()
+        if self._world.tape.draw(10) == 9:
+            raise StoreUnavailable("the store is away")
+        return self._around(lambda: self._world.store.intend(*arguments, **options))
+
+    def accept(self, *arguments: Any, **options: Any) -> JobRecord:
+        # The create is over: from here on the worker may stall for as long as it likes.
+        self._world.create_ends.clear()
+        self._world.meanwhile()
+        return self._around(lambda: self._world.store.accept(*arguments, **options))
+
+    def doubt(self, *arguments: Any, **options: Any) -> JobRecord:
+        return self._around(lambda: self._world.store.doubt(*arguments, **options))
+
+    def withdraw(self, *arguments: Any, **options: Any) -> JobRecord:
+        return self._around(lambda: self._world.store.withdraw(*arguments, **options))
+
+    def _around(self, act: Callable[[], JobRecord]) -> JobRecord:
+        self._world._crash_point()
+        record = act()
+        self._world._crash_point()
+        return record
+
+
+MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
+    "neither": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1),
+    "finds": lambda clock: FindingService(clock, complete=False, create_timeout=100.0, slots=1),
+    "finds all": lambda clock: FindingService(clock, complete=True, create_timeout=100.0, slots=1),
+    "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1, repeatable_for=300.0),
+    "repeats and finds all": lambda clock: FindingService(
+        clock, complete=True, create_timeout=100.0, slots=1, repeatable_for=300.0
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@given(seed=st.integers(0, 2**32), length=st.integers(0, 80), loudness=st.sampled_from([0.4, 0.7, 1.0]))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_pay_once(kind: str, seed: int, length: int, loudness: float) -> None:
+    """Whatever crashes, stalls or comes late, one generation at most is bought that did not fail, and the job ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), Tape(seed, length, loudness), MAKERS[kind])
+        try:
+            record = world.run()
+            assert record.status in FINAL | {Status.HELD}
+            if record.status is Status.SUCCEEDED:
+                assert len(world.service.sold) - len(world.service.failed) == 1
+        finally:
+            world.store.close()
+
+
+def test_means_are_contracts(bench: Bench) -> None:
+    """The real store and the scripted service are what a step asks for."""
+    assert isinstance(bench.means.service, VideoService)
+    assert isinstance(bench.store, JobStore)

@@ -1,0 +1,292 @@
+"""The state machine: what each change makes of a job in each situation, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.errors import ActionRefused, LeaseLost
+from tenxsom_flow_engine.jobs import (
+    FINAL,
+    TRANSITIONS,
+    Cost,
+    Failure,
+    JobRecord,
+    Lease,
+    Status,
+    Submission,
+    SubmissionState,
+    Ticket,
+)
+from tenxsom_flow_engine.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Retry, Wait
+from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
+
+NOW = 1000.0
+LEASE = Lease(token="mine", worker="w-1", until=NOW + 30)
+NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
+
+QUEUED = lifecycle.add(a_job(), queue="q", nonce="n", now=NOW, due=NOW)
+
+
+def a_record(status: Status, state: SubmissionState = NONE, *, leased: bool = False, over: bool = False) -> JobRecord:
+    """Return a record in a situation, as the changes that lead there leave it."""
+    submission = Submission() if state is NONE else Submission(
+        state=state, id="s-1", intended_at=NOW - 10, deadline=NOW + 100, over=over,
+        ticket=TICKET if state is ACCEPTED else None,
+    )  # fmt: skip
+    final = status in FINAL
+    return msgspec.structs.replace(
+        QUEUED, status=status, submission=submission, service="" if state is NONE else ALPHA,
+        lease=LEASE if leased else None, due=None if leased or final or status is Status.HELD else NOW,
+        finished_at=NOW if final else None, result=VIDEO if status is Status.SUCCEEDED else None,
+        error=FAILURE if status in (Status.FAILED, Status.HELD) else None,
+    )  # fmt: skip
+
+
+SITUATIONS: dict[str, JobRecord] = {
+    "scheduled": lifecycle.add(a_job(), queue="q", nonce="n", now=NOW, due=NOW + 60),
+    "queued": a_record(Status.QUEUED),
+    "in-doubt": a_record(Status.QUEUED, UNKNOWN),
+    "running": a_record(Status.RUNNING, leased=True),
+    "submitting": a_record(Status.RUNNING, INTENT, leased=True),
+    "looking-up": a_record(Status.RUNNING, UNKNOWN, leased=True),
+    "rendering": a_record(Status.RENDERING, ACCEPTED),
+    "polling": a_record(Status.RENDERING, ACCEPTED, leased=True),
+    "fetching": a_record(Status.RENDERING, ACCEPTED, leased=True, over=True),
+    "held": a_record(Status.HELD, UNKNOWN),
+    "succeeded": a_record(Status.SUCCEEDED, ACCEPTED, over=True),
+    "failed": a_record(Status.FAILED),
+    "failed-paid": a_record(Status.FAILED, ACCEPTED),
+    "failed-doubt": a_record(Status.FAILED, UNKNOWN),
+    "cancelled": a_record(Status.CANCELLED),
+    "cancelled-paid": a_record(Status.CANCELLED, ACCEPTED),
+    "cancelled-doubt": a_record(Status.CANCELLED, INTENT),
+}
+
+CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
+    "take": lambda r: lifecycle.take(r, Lease("new", "w-2", NOW + 30), NOW),
+    "renew": lambda r: lifecycle.renew(r, "mine", NOW + 60),
+    "done": lambda r: lifecycle.settle(r, "mine", Done(VIDEO), NOW),
+    "wait": lambda r: lifecycle.settle(r, "mine", Wait(NOW + 5, "why"), NOW),
+    "retry": lambda r: lifecycle.settle(r, "mine", Retry(NOW + 5, FAILURE), NOW),
+    "dead": lambda r: lifecycle.settle(r, "mine", Dead(FAILURE), NOW),
+    "hold": lambda r: lifecycle.settle(r, "mine", Held(FAILURE), NOW),
+    "back": lambda r: lifecycle.hand_back(r, "mine", NOW),
+    "expire": lambda r: lifecycle.expire(r, NOW + 30),
+    "intend": lambda r: lifecycle.intend(r, "mine", NOW, submission_id="s-1", service=ALPHA, deadline=NOW + 100),
+    "accept": lambda r: lifecycle.accept(r, NOW, submission_id="s-1", ticket=TICKET, deadline=NOW + 200),
+    "doubt": lambda r: lifecycle.doubt(r, NOW, submission_id="s-1", reason="time-out"),
+    "withdraw": lambda r: lifecycle.withdraw(r, NOW, submission_id="s-1", reason="refused"),
+    "cancel": lambda r: lifecycle.cancel(r, NOW),
+    "requeue": lambda r: lifecycle.requeue(r, NOW),
+}
+
+# What becomes of the status. `lost`: LeaseLost. `no`: ActionRefused. `=`: it stays.
+TABLE = """
+                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    doubt withdraw cancel    requeue
+scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
+queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
+in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no
+running          no        =     no        queued    queued    failed held      queued    queued    =      =         =     =        cancelled no
+submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no
+looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no
+rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
+polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no
+fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no
+held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no
+succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no
+failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
+failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering
+failed-doubt     no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
+cancelled        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
+cancelled-paid   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering
+cancelled-doubt  no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
+"""  # noqa: E501
+
+_HEAD, *_ROWS = [line.split() for line in TABLE.strip().splitlines()]
+PAIRS = [
+    (situation, change, expected)
+    for situation, *cells in _ROWS
+    for change, expected in zip(_HEAD, cells, strict=True)
+]  # fmt: skip
+
+
+def test_the_table_is_whole() -> None:
+    """Every situation meets every change, and every status is among the situations."""
+    assert list(CHANGES) == _HEAD
+    assert [row[0] for row in _ROWS] == list(SITUATIONS)
+    assert {record.status for record in SITUATIONS.values()} == set(Status)
+
+
+@pytest.mark.parametrize(("situation", "change", "expected"), PAIRS)
+def test_every_change_in_every_situation(situation: str, change: str, expected: str) -> None:
+    """Each change leads where the table says, or is refused."""
+    record = SITUATIONS[situation]
+    if expected in ("lost", "no"):
+        with pytest.raises(LeaseLost if expected == "lost" else ActionRefused):
+            CHANGES[change](record)
+        return
+    after = CHANGES[change](record)
+    assert after.status is (record.status if expected == "=" else Status(expected))
+    # Whatever happens, the record stays whole.
+    assert (after.due is not None, after.lease is not None).count(True) == (
+        0 if after.status in FINAL | {Status.HELD} else 1
+    )
+    assert (after.finished_at is not None) is (after.status in FINAL)
+    assert (after.job, after.nonce, after.queue, after.added_at) == (record.job, "n", "q", record.added_at)
+    if record.submission.ticket is not None:
+        assert after.submission.ticket == record.submission.ticket
+    # A new delivery has a new number, so that an older one is recognised.
+    handed_on = (record.lease is not None and after.lease is None) or change in ("cancel", "requeue")
+    assert after.seq == record.seq + handed_on
+
+
+def test_only_the_drawn_transitions_happen() -> None:
+    """The changes of the table make exactly the transitions that the data names.
+
+    But for two that are a person's decision on a held job, and one that time alone makes.
+    """
+    made = {
+        (SITUATIONS[situation].status, Status(expected))
+        for situation, _, expected in PAIRS
+        if expected not in ("lost", "no", "=")
+    }
+    drawn = {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
+    assert made <= drawn
+    assert drawn - made == {
+        (Status.HELD, Status.QUEUED),
+        (Status.HELD, Status.FAILED),
+        (Status.SCHEDULED, Status.QUEUED),
+    }
+
+
+@pytest.mark.parametrize("change", ["renew", "done", "wait", "retry", "dead", "hold", "back", "intend"])
+def test_another_owners_job(change: str) -> None:
+    """What a worker may do with its own job it may not do with another's."""
+    record = msgspec.structs.replace(SITUATIONS["polling"], lease=Lease("theirs", "w-2", NOW + 30))
+    with pytest.raises(LeaseLost):
+        CHANGES[change](record)
+
+
+def test_a_lease_that_has_not_run_out() -> None:
+    """A job is not taken from its worker before its lease has run out."""
+    with pytest.raises(ActionRefused):
+        lifecycle.expire(SITUATIONS["running"], NOW + 29.9)
+
+
+def test_expiry_is_counted_to_its_end() -> None:
+    """The tenth lease in a row that runs out makes a dead letter that says what to do."""
+    record = msgspec.structs.replace(SITUATIONS["polling"], expiries=MAX_EXPIRIES - 2)
+    record = lifecycle.expire(record, NOW + 30)
+    assert (record.status, record.expiries) == (Status.RENDERING, MAX_EXPIRIES - 1)
+    record = lifecycle.expire(msgspec.structs.replace(record, lease=LEASE, due=None), NOW + 30)
+    assert (record.status, record.expiries, record.submission.ticket) == (Status.FAILED, MAX_EXPIRIES, TICKET)
+    assert record.error is not None
+    assert "retry job-1" in record.error.next_step
+
+
+def test_what_a_step_that_worked_forgives() -> None:
+    """Work done resets faults and expiries; a wait without work resets nothing."""
+    record = msgspec.structs.replace(SITUATIONS["polling"], attempts=3, expiries=2, error=FAILURE)
+    worked = lifecycle.settle(record, "mine", Wait(NOW + 5, "rendering", progress=0.3), NOW)
+    assert (worked.attempts, worked.expiries, worked.error, worked.progress) == (0, 0, None, 0.3)
+    idle = lifecycle.settle(record, "mine", Wait(NOW + 5, "closed", worked=False), NOW)
+    assert (idle.attempts, idle.expiries, idle.error) == (3, 2, FAILURE)
+
+
+def test_a_fault_counts() -> None:
+    """A fault adds one attempt and keeps the reason; a hand-back adds none."""
+    after = lifecycle.settle(SITUATIONS["running"], "mine", Retry(NOW + 9, FAILURE), NOW)
+    assert (after.attempts, after.error, after.due) == (1, FAILURE, NOW + 9)
+    assert lifecycle.hand_back(SITUATIONS["running"], "mine", NOW).attempts == 0
+
+
+def test_rendered_means_over() -> None:
+    """Once the service is done the generation holds no slot, and the next step fetches."""
+    after = lifecycle.settle(SITUATIONS["polling"], "mine", Wait(NOW, "rendered", rendered=True), NOW)
+    assert (after.submission.over, after.submission.failed, after.holds_slot) == (True, False, False)
+
+
+@pytest.mark.parametrize("state", [INTENT, UNKNOWN])
+def test_another_submission_is_refused(state: SubmissionState) -> None:
+    """While one submission may have bought something, no second one begins."""
+    record = a_record(Status.RUNNING, state, leased=True)
+    with pytest.raises(ActionRefused):
+        lifecycle.intend(record, "mine", NOW, submission_id="s-2", service=ALPHA, deadline=NOW + 1)
+
+
+def test_a_repeated_intent() -> None:
+    """The same submission intended again is an intent again, with a deadline anew."""
+    record = lifecycle.intend(SITUATIONS["looking-up"], "mine", NOW, submission_id="s-1", service=ALPHA,
+                              deadline=NOW + 500)  # fmt: skip
+    assert (record.submission.state, record.submission.id, record.submission.deadline) == (INTENT, "s-1", NOW + 500)
+
+
+@pytest.mark.parametrize("situation", ["submitting", "held", "failed-doubt", "cancelled-doubt", "in-doubt"])
+def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
+    """A ticket, its deadline and its cost are saved whatever became of the job."""
+    cost = Cost(usd=0.5, estimated=False)
+    after = lifecycle.accept(
+        SITUATIONS[situation], NOW, submission_id="s-1", ticket=TICKET, deadline=NOW + 200, cost=cost
+    )
+    assert (after.submission.state, after.submission.ticket, after.submission.deadline, after.cost) == (
+        ACCEPTED, TICKET, NOW + 200, cost,
+    )  # fmt: skip
+
+
+def test_a_ticket_of_another_submission_is_noted() -> None:
+    """The ticket of a submission that the job has left shows in its timeline and changes nothing else."""
+    record = SITUATIONS["polling"]
+    after = lifecycle.accept(record, NOW, submission_id="s-0", ticket=Ticket("t-0"), deadline=NOW + 9)
+    assert after.submission == record.submission
+    assert "t-0" in after.events[-1].detail
+    assert "s-0" in after.events[-1].detail
+
+
+def test_a_second_ticket_of_one_submission_does_not_replace_the_first() -> None:
+    """The first ticket of a submission stays."""
+    record = SITUATIONS["polling"]
+    assert lifecycle.accept(record, NOW, submission_id="s-1", ticket=Ticket("other"), deadline=NOW) == record
+
+
+def test_retry_by_hand() -> None:
+    """A retry begins with all attempts; it buys anew only after a failed generation."""
+    failed = lifecycle.settle(SITUATIONS["polling"], "mine", Dead(FAILURE, generation_failed=True), NOW)
+    after = lifecycle.requeue(msgspec.structs.replace(failed, attempts=5, expiries=9), NOW + 1)
+    assert (after.status, after.submission, after.service) == (Status.QUEUED, Submission(), "")
+    assert (after.attempts, after.expiries, after.error, after.finished_at, after.due) == (0, 0, None, None, NOW + 1)
+    paid = lifecycle.requeue(SITUATIONS["failed-paid"], NOW + 1)
+    assert (paid.submission, paid.service) == (SITUATIONS["failed-paid"].submission, ALPHA)
+
+
+def test_a_held_job_is_not_retried_blindly() -> None:
+    """Retrying a held job is refused with what to do instead."""
+    with pytest.raises(ActionRefused) as refusal:
+        lifecycle.requeue(SITUATIONS["held"], NOW)
+    assert refusal.value.next_step
+
+
+def test_the_same_line_counts_up() -> None:
+    """What happens again and again is one line of the timeline that counts."""
+    record = SITUATIONS["polling"]
+    lines = len(record.events)
+    for number in range(5):
+        record = lifecycle.settle(record, "mine", Wait(NOW, "rendering"), NOW + number)
+        record = lifecycle.take(record, LEASE, NOW + number)
+    assert len(record.events) == lines + 1
+    assert (record.events[-1].times, record.events[-1].at, record.events[-1].last_at) == (5, NOW, NOW + 4)
+
+
+def test_a_timeline_is_bounded() -> None:
+    """A long life keeps its first and its latest lines."""
+    record = SITUATIONS["running"]
+    for number in range(500):
+        record = lifecycle.settle(record, "mine", Retry(NOW, Failure("c", f"fault {number}")), NOW + number)
+        record = lifecycle.take(record, LEASE, NOW)
+    assert len(record.events) == FIRST_EVENTS + LAST_EVENTS
+    assert record.events[0].what == "added"
+    assert record.events[-1].detail == "fault 499"

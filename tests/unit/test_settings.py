@@ -1,0 +1,202 @@
+"""Settings: each variable's default, good and bad values, the file beneath the environment, and who may read it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tenxsom_flow_engine
+from tenxsom_flow_engine import settings
+from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.settings import Settings, load
+
+PACKAGE = Path(tenxsom_flow_engine.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "DEFAULT_ENV_FILE", tmp_path / "nowhere.env")
+
+
+DEFAULTS: dict[str, Any] = {
+    "queue_type": "auto",
+    "max_dispatches_per_second": 10.0,
+    "max_concurrent_dispatches": 5,
+    "lease": 30.0,
+    "keep_days": 30.0,
+    "keep_jobs": 100_000,
+    "simulated": "",
+}
+
+
+def test_defaults() -> None:
+    """With nothing set every setting has its documented default, and all paths are in the user's data folder."""
+    found = load({})
+    assert {name: getattr(found, name) for name in DEFAULTS} == DEFAULTS
+    assert found.home.is_absolute()
+    assert found.output_dir == found.home / "videos"
+    assert found.store.startswith("sqlite://")
+    assert found.store.endswith(f"{found.home}/jobs.sqlite3")
+    assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir", "store"}
+
+
+def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
+    """Output and store follow the home unless they are set."""
+    found = load({"TENXSOM_HOME": str(tmp_path)})
+    assert found.output_dir == tmp_path / "videos"
+    assert found.store.endswith(f"{tmp_path}/jobs.sqlite3")
+
+
+GOOD: list[tuple[str, str, str, Any]] = [
+    ("TENXSOM_HOME", "/srv/flow", "home", Path("/srv/flow")),
+    ("TENXSOM_OUTPUT_DIR", "/srv/my videos", "output_dir", Path("/srv/my videos")),
+    ("TENXSOM_QUEUE_TYPE", "local", "queue_type", "local"),
+    ("TENXSOM_STORE", "sqlite:///x/y.sqlite3", "store", "sqlite:///x/y.sqlite3"),
+    ("CLOUD_TASKS_MAX_DISPATCHES", "0.5", "max_dispatches_per_second", 0.5),
+    ("CLOUD_TASKS_MAX_DISPATCHES", " 500 ", "max_dispatches_per_second", 500.0),
+    ("CLOUD_TASKS_MAX_CONCURRENT", "5000", "max_concurrent_dispatches", 5000),
+    ("TENXSOM_LEASE_SECONDS", "0.5", "lease", 0.5),
+    ("TENXSOM_KEEP_DAYS", "0.01", "keep_days", 0.01),
+    ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
+    ("TENXSOM_SIMULATED", "latency=60 busy=0.02", "simulated", "latency=60 busy=0.02"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), GOOD)
+def test_good_values(variable: str, text: str, name: str, value: Any) -> None:
+    """A good value is read, and so is the default where the variable is empty."""
+    assert getattr(load({variable: text}), name) == value
+    assert getattr(load({variable: "  "}), name) == getattr(load({}), name)
+
+
+BAD = [
+    ("CLOUD_TASKS_MAX_DISPATCHES", ["0", "-1", "501", "fast", "nan", "inf", "1,5", "0x10"]),
+    ("CLOUD_TASKS_MAX_CONCURRENT", ["0", "5001", "2.5", "many", "1e3", "9" * 5000]),
+    ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),
+    ("TENXSOM_KEEP_DAYS", ["0", "3651", "a week"]),
+    ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
+    ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
+    ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
+    ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"), [(variable, text) for variable, texts in BAD for text in texts], ids=lambda text: text[:40]
+)
+def test_bad_values(variable: str, text: str) -> None:
+    """A bad value is a configuration error that names the variable, or the file that it names."""
+    with pytest.raises(ConfigurationError) as refusal:
+        load({variable: text})
+    assert variable in str(refusal.value)
+
+
+def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative path counts from the working folder of now, and `~` is the user's home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    found = load({"TENXSOM_HOME": "flow", "TENXSOM_OUTPUT_DIR": "~/videos"})
+    assert (found.home, found.output_dir) == (tmp_path / "flow", Path("/home/somebody/videos"))
+
+
+def test_settings_are_frozen() -> None:
+    """Nobody changes a setting after the start."""
+    with pytest.raises(AttributeError):
+        load({}).lease = 1.0  # type: ignore[misc]
+
+
+def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping the process's environment counts."""
+    monkeypatch.setenv("TENXSOM_LEASE_SECONDS", "77")
+    assert load().lease == 77.0
+
+
+@pytest.fixture(params=["named", "default"])
+def env_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the environment file, once named by its variable and once at its usual place."""
+    path = tmp_path / "flow.env"
+    if request.param == "named":
+        monkeypatch.setenv("TENXSOM_ENV_FILE", str(path))
+    else:
+        monkeypatch.setattr(settings, "DEFAULT_ENV_FILE", path)
+    return path
+
+
+def test_the_file_lies_beneath_the_environment(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file says holds where the environment says nothing."""
+    env_file.write_text(
+        "# a comment\nTENXSOM_LEASE_SECONDS=44\nexport TENXSOM_KEEP_JOBS=7\n\nTENXSOM_KEEP_DAYS='3'\n"
+        'TENXSOM_HOME="/srv/with space"\nTENXSOM_SIMULATED=${HOME}\n',
+        "utf-8",
+    )
+    monkeypatch.setenv("TENXSOM_LEASE_SECONDS", "55")
+    found = load()
+    assert (found.lease, found.keep_jobs, found.keep_days, found.home) == (55.0, 7, 3.0, Path("/srv/with space"))
+    assert found.simulated == "${HOME}"
+
+
+def test_a_bad_value_in_the_file_names_the_variable(env_file: Path) -> None:
+    """A bad value in the file is told like one in the environment."""
+    env_file.write_text("TENXSOM_LEASE_SECONDS=soon\n", "utf-8")
+    with pytest.raises(ConfigurationError, match="TENXSOM_LEASE_SECONDS"):
+        load()
+
+
+def test_a_file_that_is_no_text(env_file: Path) -> None:
+    """A file that cannot be read as text is told by name, with the next step."""
+    env_file.write_bytes(b"TENXSOM_HOME=\xff\xfe\n")
+    with pytest.raises(ConfigurationError) as refusal:
+        load()
+    assert str(env_file) in refusal.value.message
+    assert refusal.value.next_step
+
+
+def test_the_file_does_not_change_the_environment(env_file: Path) -> None:
+    """Reading settings leaves the process's environment as it is."""
+    env_file.write_text("TENXSOM_LEASE_SECONDS=44\n", "utf-8")
+    before = dict(os.environ)
+    load()
+    assert dict(os.environ) == before
+
+
+def _reads_environment(tree: ast.AST) -> list[int]:
+    """Return the lines in which a module touches the process's environment, by whatever name it imported it."""
+    names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+    lines = []
+    for node in ast.walk(tree):
+        touched: set[str] = set()
+        if isinstance(node, ast.Attribute):
+            touched = {node.attr}
+        elif isinstance(node, ast.Name):
+            touched = {node.id}
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "posix"):
+            touched = {alias.name for alias in node.names}
+        if touched & names:
+            lines.append(node.lineno)  # type: ignore[attr-defined]
+    return lines
+
+
+def test_only_settings_reads_the_environment() -> None:
+    """No other module of the package, and no door, looks at the environment."""
+    root = PACKAGE.parent
+    files = [
+        *PACKAGE.rglob("*.py"),
+        *(root / name for name in ("worker.py", "run_flow_enhanced.py", "queue_manager.py")),
+    ]
+    found = {
+        str(path.relative_to(root)): lines
+        for path in files
+        if (lines := _reads_environment(ast.parse(path.read_text("utf-8"))))
+    }
+    assert set(found) == {"tenxsom_flow_engine/settings.py"}
+
+
+@pytest.mark.parametrize("line", ["os.environ['A']", "from os import environ as e", "os.getenv('A')", "x = environ"])
+def test_the_walk_sees_every_way(line: str) -> None:
+    """The check above would notice each way to reach the environment."""
+    assert _reads_environment(ast.parse(line)) == [1]
