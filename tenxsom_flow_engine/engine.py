@@ -149,6 +149,12 @@ class Engine:
         for service in self.services.values():
             service.sweep()
 
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the store. Closing twice is harmless."""
         self.store.close()

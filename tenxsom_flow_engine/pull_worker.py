@@ -146,7 +146,7 @@ class PullWorker:
                 _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
                 with suppress(StoreError):
                     self._engine.queue.hand_back(record)
-            except FlowError:
+            except Exception:  # a defect must not end the thread; the job's lease runs out and counts
                 _log.exception("step %s of job %s", record.step, record.job_id)
             finally:
                 with self._lock:
@@ -157,20 +157,25 @@ class PullWorker:
     def _keep(self) -> None:
         """Renew the leases in hand and give a sign of life, from a thread of its own so that no step delays it."""
         interval = self._engine.queue.lease / 3
-        swept_at = 0.0
+        swept_at = float("-inf")
         while not self._ended.wait(interval):
-            with self._lock:
-                leases = {job_id: record.lease_token for job_id, record in self._in_hand.items()}
             try:
-                if leases:
-                    for job_id in self._engine.queue.renew(leases):
-                        _log.warning("the lease on job %s is lost", job_id)
+                self._renew()
                 self._beat()
                 if self._only is None and time.monotonic() - swept_at > SWEEP_INTERVAL:
-                    self._engine.sweep()
                     swept_at = time.monotonic()
+                    self._engine.sweep()
             except FlowError as error:
                 _log.warning("the sign of life waits: %s", error)
+            except Exception:  # whatever happens here, the leases must be renewed again
+                _log.exception("sign of life")
+
+    def _renew(self) -> None:
+        with self._lock:
+            leases = {job_id: record.lease_token for job_id, record in self._in_hand.items()}
+        if leases:
+            for job_id in self._engine.queue.renew(leases):
+                _log.warning("the lease on job %s is lost", job_id)
 
     def _beat(self) -> None:
         if self._only is not None:

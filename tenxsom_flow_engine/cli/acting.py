@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, say
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, complain, say
 from tenxsom_flow_engine.cli.session import with_manager
 from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 
@@ -118,7 +118,7 @@ async def _act(chosen: list[str], act: Callable[[str], Awaitable[JobRecord]], do
             record = await act(job_id)
         except (ActionRefused, JobNotFound) as error:
             refused += 1
-            say(f"error: {error.message}" + (f"; {error.next_step}" if error.next_step else ""))
+            complain(error.message, error.next_step)
         else:
             if number < MOST_TOLD:
                 say(f"job {job_id} {done(record)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, PARTLY, USAGE, say
+from tenxsom_flow_engine.cli.exits import DONE, PARTLY, USAGE, complain, say
 from tenxsom_flow_engine.cli.producing import (
     TopicsFile,
     add_all,
@@ -78,10 +78,12 @@ def batch(
         good, bad = plan_batch(read_topics(topics_file, name), fields, timing, engine.prepare, salt=salt)
         tell_bad_lines(bad, name)
         if bad and not keep_going:
-            say(f"error: nothing was added, since {len(bad):,} lines are bad; mend them, or add the rest: --keep-going")
+            complain(
+                f"nothing was added, since {len(bad):,} lines are bad", "mend them, or add the rest with --keep-going"
+            )
             return USAGE
         if not good:
-            say(f"error: {name} holds no {'good ' if bad else ''}topics; write one a line")
+            complain(f"{name} holds no {'good ' if bad else ''}topics", "write one a line")
             return USAGE
         plan = [describe_plan(prepared) for prepared in good]
         end = PARTLY if bad else DONE

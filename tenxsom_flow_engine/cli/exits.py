@@ -31,6 +31,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def complain(message: str, next_step: str = "") -> None:
+    """Say what went wrong and what to do about it, in one line."""
+    say(f"error: {message}; {next_step}" if next_step else f"error: {message}")
+
+
 def run(command: click.Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
     """Run a command and end the process: one line for each error, no traceback for one that we raise on purpose."""
     try:
@@ -38,14 +43,13 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, program:
         code = command.main(arguments, prog_name=program, standalone_mode=False) or DONE
         sys.stdout.flush()
     except FlowError as error:
-        say(f"error: {error.message}" + (f"; {error.next_step}" if error.next_step else ""))
+        complain(error.message, error.next_step)
         code = exit_code(error)
     except click.UsageError as error:
-        help_call = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
-        say(f"error: {error.format_message().rstrip('.')}{help_call}")
+        complain(error.format_message().rstrip("."), f"see: {error.ctx.command_path} --help" if error.ctx else "")
         code = USAGE
     except click.ClickException as error:
-        say(f"error: {error.format_message()}")
+        complain(error.format_message())
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")

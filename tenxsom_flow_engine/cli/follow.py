@@ -10,19 +10,43 @@ from collections.abc import Iterator
 
 import click
 
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, say
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, say
 from tenxsom_flow_engine.cli.view import describe, print_json
-from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.pull_worker import PullWorker
+from tenxsom_flow_engine.settings import load
 
 #: Seconds between two looks, if the store does not report a change before.
 LOOK = 0.5
 _BAR = 24
 
 
-def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
-    """Wait until a job is final or held; print its video's path (or all as JSON) and return the exit code."""
+def follow(queue_type: str | None, job_id: str, *, as_json: bool) -> int:
+    """Wait until a job is final or held; print its video's path (or all as JSON) and return the exit code.
+
+    Runs in the main thread, so that Ctrl-C ends it at once; the job then stays in the queue.
+    """
+    with open_engine(load(), queue_type) as engine:
+        try:
+            record = _to_the_end(engine, job_id)
+        except KeyboardInterrupt:
+            say(f"job {job_id} stays in the queue; a worker goes on with it")
+            raise
+        if as_json:
+            print_json(describe(record, engine.store.now()))
+        elif record.result:
+            click.echo(record.result.path)
+    if record.status is Status.SUCCEEDED:
+        return DONE
+    if record.error:
+        complain(record.error.message, record.error.next_step)
+    else:
+        say(f"job {job_id} is {record.status}")
+    return FAILED
+
+
+def _to_the_end(engine: Engine, job_id: str) -> JobRecord:
     helper = _Helper(engine, job_id)
     never = threading.Event()
     with contextlib.closing(helper), _progress_line() as line:
@@ -31,20 +55,9 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
             record = engine.store.require(job_id)
             line.show(record, engine.store.now())
             if record.due is None and record.lease is None:
-                break
+                return record
             helper.step_in()
             engine.store.wait(revision, timeout=LOOK, wake=never)
-    if as_json:
-        print_json(describe(record, engine.store.now()))
-    elif record.result:
-        click.echo(record.result.path)
-    if record.status is Status.SUCCEEDED:
-        return DONE
-    if record.error:
-        say(f"error: {record.error.message}" + (f"; {record.error.next_step}" if record.error.next_step else ""))
-    else:
-        say(f"job {job_id} is {record.status}")
-    return FAILED
 
 
 class _Helper:

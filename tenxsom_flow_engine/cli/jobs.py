@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, say
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, say
 from tenxsom_flow_engine.cli.session import with_manager
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def open_(job_id: str, queue_type: str | None) -> int:
         record = await manager.get(job_id)
         if record.result is None:
             status = record.status_at(manager.engine.store.now())
-            say(f"error: job {job_id} has no video, it is {status}; see: run_flow_enhanced.py show {job_id}")
+            complain(f"job {job_id} has no video, it is {status}", f"see: run_flow_enhanced.py show {job_id}")
             return FAILED
         if not Path(record.result.path).is_file():
-            say(f"error: the video of job {job_id} is gone: {record.result.path}; it was moved or deleted")
+            complain(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
             return FAILED
         click.echo(record.result.path)
         return DONE

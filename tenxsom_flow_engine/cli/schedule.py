@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, USAGE, say
+from tenxsom_flow_engine.cli.exits import DONE, USAGE, complain, say
 from tenxsom_flow_engine.cli.producing import (
     TopicsFile,
     add_all,
@@ -125,10 +125,10 @@ def _read(topics_file: io.BufferedReader) -> list[Entry]:
     ]
     tell_bad_lines(bad, name)
     if bad:
-        say(f"error: nothing was added, since {len(bad):,} lines are bad; mend them")
+        complain(f"nothing was added, since {len(bad):,} lines are bad", "mend them")
         return []
     if not lines:
-        say(f"error: {name} holds no topics; write one a line")
+        complain(f"{name} holds no topics", "write one a line")
     return entries
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.exits import DONE, say
 from tenxsom_flow_engine.cli.session import with_manager
 
 if TYPE_CHECKING:
@@ -41,41 +41,47 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    import asyncio
-
-    from tenxsom_flow_engine.cli.follow import follow
+    from tenxsom_flow_engine.cli.producing import describe_plan
     from tenxsom_flow_engine.cli.view import describe, print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
 
-    async def add(manager: QueueManager) -> int:
+    job_id = job_id or new_job_id(fields["topic"])
+
+    async def add(manager: QueueManager) -> None:
         engine = manager.engine
         now = engine.store.now()
-        job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
+        job = VideoJob(job_id=job_id, created_at=now, **fields)
         due = now + delay if delay is not None else at
         prepared = engine.prepare(job, due)
         for note in prepared.notes:
             say(f"note: {note}")
         start = iso(due) if due is not None and due > now else "at once"
         if dry_run:
-            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}")
-            return 0
+            say(f"would add job {job_id} to the {engine.queue.name} queue, to start {start}")
+            if as_json:
+                print_json(describe_plan(prepared))
+            return
         alone = not engine.queue.status().workers_alive
         if wait and alone:
             engine.check_output()  # before anything is added that could not be made
-        added = await asyncio.to_thread(engine.queue.enqueue, [prepared.new])
+        added = await manager.enqueue(job, due=due)
         if added.new:
-            say(f"added job {job.job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
+            say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
         else:
-            say(f"job {job.job_id} was added before, so nothing was added")
+            say(f"job {job_id} was added before, so nothing was added")
         if wait:
-            return await asyncio.to_thread(follow, engine, job.job_id, as_json=as_json)
+            return
         if alone:
             say("no worker is running: start one with: python3 worker.py")
         if as_json:
-            print_json(describe(await manager.get(job.job_id), engine.store.now()))
+            print_json(describe(await manager.get(job_id), engine.store.now()))
         else:
-            click.echo(job.job_id)
-        return 0
+            click.echo(job_id)
 
-    return with_manager(queue_type, add)
+    with_manager(queue_type, add)
+    if not wait or dry_run:
+        return DONE
+    from tenxsom_flow_engine.cli.follow import follow
+
+    return follow(queue_type, job_id, as_json=as_json)

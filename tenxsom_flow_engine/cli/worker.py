@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from tenxsom_flow_engine.cli import exits, options
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.pull_worker import PullWorker
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -54,13 +57,32 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         concurrency,
         engine.settings.store,
     )
-    runner.run()
+    _run_aside(runner)
     log.info("worker %s ended", runner.id)
     if runner.firm:
         # Steps that hang still run in their threads and may use the store, so it is not closed.
         return exits.INTERRUPTED
     engine.close()
     return exits.DONE
+
+
+def _run_aside(runner: PullWorker) -> None:
+    """Run the worker in a thread while this one takes signals: a handler may not meet a lock that its thread holds."""
+    import threading
+
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            runner.run()
+        except BaseException as error:  # raised again below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="worker")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 def main() -> NoReturn:

@@ -8,6 +8,7 @@ repeating a create orders nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -104,13 +105,12 @@ class DraftService(VideoService):
 
     def sweep(self) -> None:
         """Remove the work folders of old orders."""
-        if not self._root.is_dir():
-            return
-        for path in self._root.iterdir():
-            if time.time() - path.stat().st_mtime > STALE:
-                with WorkFolder(path).lock() as mine:
-                    if mine is not None:
-                        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another worker sweeps too
+            for path in self._root.iterdir():
+                if time.time() - path.stat().st_mtime > STALE:
+                    with WorkFolder(path).lock() as mine:
+                        if mine is not None:
+                            shutil.rmtree(path, ignore_errors=True)
 
     def _start(self, folder: WorkFolder) -> Progress | Failed:
         """Start the child unless one is at work."""
