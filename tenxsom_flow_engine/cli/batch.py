@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, PARTLY, USAGE, complain, say
+from tenxsom_flow_engine.cli.exits import DONE, PARTLY, USAGE, complain
 from tenxsom_flow_engine.cli.producing import (
     TopicsFile,
     add_all,
