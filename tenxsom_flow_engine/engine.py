@@ -26,7 +26,7 @@ from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Ret
 _log = logging.getLogger(__name__)
 
 #: The carriers of jobs, by the name that `--queue-type` takes.
-QUEUE_TYPES = ("local",)
+QUEUE_TYPES = ("redis", "local")
 #: Seconds after which a job is looked at again whose service this worker cannot use.
 UNKNOWN_SERVICE_PAUSE = 300.0
 
@@ -68,26 +68,46 @@ class Prepared:
 
 
 def choose_queue(settings: Settings, flag: str | None) -> Choice:
-    """Choose the carrier: a flag wins over the environment, and `auto` takes what is there."""
+    """Choose the carrier: a flag wins over the environment, and `auto` takes what is there.
+
+    A Redis server that somebody has named is never passed over silently: where it is away, opening it will say so.
+    """
     wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
-    if wanted == AUTO:
-        return Choice("local", "auto: no server is configured, so the embedded queue is used")
-    if wanted not in QUEUE_TYPES:
+    if wanted != AUTO:
+        if wanted not in QUEUE_TYPES:
+            raise ConfigurationError(
+                f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+            )
+        return Choice(wanted, source)
+    if settings.redis_named:
+        return Choice("redis", "auto: a Redis server is named in the environment")
+    from tenxsom_flow_engine.store.redis.probe import answers
+
+    if answers(settings.redis_url):
+        return Choice("redis", "auto: a Redis server answers")
+    return Choice("local", "auto: no server is named and no Redis server answers, so the embedded queue is used")
+
+
+def open_store(settings: Settings, queue_type: str, clock: Clock) -> JobStore:
+    """Open the store of a queue, or the one that TENXSOM_STORE names. Raises `ConfigurationError`, `StoreError`."""
+    if queue_type == "redis":
+        from tenxsom_flow_engine.store.redis.store import RedisStore
+
+        if settings.store:
+            raise ConfigurationError("the redis queue keeps its records on the server", next_step="unset TENXSOM_STORE")
+        return RedisStore(settings.redis_url, settings.redis_key)
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+    if not settings.store:
+        return SQLiteStore(settings.home / "jobs.sqlite3", clock)
+    scheme, separator, rest = settings.store.partition("://")
+    if scheme != "sqlite" or not separator or not rest.startswith("/") or not rest.strip("/"):
         raise ConfigurationError(
-            f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+            f"TENXSOM_STORE {settings.store!r} names no store of the local queue",
+            next_step="write sqlite:///ABSOLUTE/PATH",
         )
-    return Choice(wanted, source)
-
-
-def open_store(url: str, clock: Clock) -> JobStore:
-    """Open the store that a URL names: `sqlite:///ABSOLUTE/PATH`. Raises `ConfigurationError`, `StoreError`."""
-    scheme, separator, rest = url.partition("://")
-    if scheme == "sqlite" and separator and rest.strip("/") and rest.startswith("/"):
-        from tenxsom_flow_engine.store.sqlite import SQLiteStore
-
-        # Some write four slashes for an absolute path; that is the same path.
-        return SQLiteStore(Path("/" + rest.lstrip("/")), clock)
-    raise ConfigurationError(f"TENXSOM_STORE {url!r} names no store", next_step="write sqlite:///ABSOLUTE/PATH")
+    # Some write four slashes for an absolute path; that is the same path.
+    return SQLiteStore(Path("/" + rest.lstrip("/")), clock)
 
 
 class Engine:
@@ -100,7 +120,7 @@ class Engine:
             name: service for name, make in SERVICES.items() if (service := make(settings, clock)) is not None
         }
         self.output = OutputFolder(settings.output_dir)
-        self.store = open_store(settings.store, clock)
+        self.store = open_store(settings, choice.queue_type, clock)
         limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
         self.queue = PullQueue(choice.queue_type, self.store, limits, settings.lease)
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)

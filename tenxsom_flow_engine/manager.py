@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
-from tenxsom_flow_engine.queues.base import QueueStatus, check_limits
-from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.queues.base import QueueStatus
+from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page
 
 _T = TypeVar("_T")
 
-#: What the `config` dict may hold, and the setting that each key overrides.
+#: What the `config` dict may hold, and the variable that each key stands for.
 CONFIG_KEYS: Mapping[str, Mapping[str, str]] = {
     "cloud_tasks": {
-        "max_dispatches_per_second": "max_dispatches_per_second",
-        "max_concurrent_dispatches": "max_concurrent_dispatches",
+        "max_dispatches_per_second": "CLOUD_TASKS_MAX_DISPATCHES",
+        "max_concurrent_dispatches": "CLOUD_TASKS_MAX_CONCURRENT",
     },
+    "redis": {"host": "REDIS_HOST", "port": "REDIS_PORT", "queue_key": "REDIS_QUEUE_KEY"},
 }
 
 
@@ -41,16 +41,9 @@ class QueueManager:
     `StoreError` when it is opened (`initialize`, or on entering `async with`), not when it is made.
     """
 
-    def __init__(
-        self,
-        queue_type: str | None = None,
-        config: Mapping[str, Mapping[str, Any]] | None = None,
-        *,
-        settings: Settings | None = None,
-    ) -> None:
+    def __init__(self, queue_type: str | None = None, config: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._queue_type = queue_type
         self._config = config or {}
-        self._settings = settings
         self._opened: Engine | None = None
 
     async def initialize(self) -> None:
@@ -143,12 +136,12 @@ class QueueManager:
         return await asyncio.to_thread(act, self.engine)
 
     def _open(self) -> Engine:
-        settings = self._settings or load()
-        return open_engine(replace(settings, **_overrides(self._config)), self._queue_type)
+        return open_engine(load(over=_variables(self._config)), self._queue_type)
 
 
-def _overrides(config: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return a `config` dict as the variables that it stands for, so that both are checked in one place."""
+    values: dict[str, str] = {}
     for section, entries in config.items():
         known = CONFIG_KEYS.get(section)
         if known is None:
@@ -156,8 +149,9 @@ def _overrides(config: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for key, value in entries.items():
             if key not in known:
                 raise InvalidInput(f"config.{section}", f"has no key {key!r}, only {', '.join(known)}")
-            values[known[key]] = value
-    check_limits(values.get("max_dispatches_per_second"), values.get("max_concurrent_dispatches"))
+            values[known[key]] = str(value)
+    if "REDIS_HOST" in values:
+        values["REDIS_URL"] = ""  # which would win over the host
     return values
 
 
@@ -175,6 +169,6 @@ def _status(engine: Engine, status: QueueStatus) -> dict[str, Any]:
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
         "workers_alive": status.workers_alive,
         "services": list(engine.services),
-        "store": engine.settings.store,
+        "store": engine.store.place,
         "output_dir": str(engine.settings.output_dir),
     }

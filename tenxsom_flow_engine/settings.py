@@ -16,6 +16,15 @@ _T = TypeVar("_T")
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
 
 
+class Secret(str):
+    """Text that may hold a password: shown as stars wherever it is written for people."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a process. Durations in seconds."""
@@ -26,8 +35,14 @@ class Settings:
     output_dir: Path
     #: TENXSOM_QUEUE_TYPE: the carrier of new jobs, or `auto`.
     queue_type: str
-    #: TENXSOM_STORE: where records are kept, as a URL.
-    store: str
+    #: TENXSOM_STORE: where records are kept, as a URL; None: where the queue is.
+    store: str | None
+    #: REDIS_URL, or made of REDIS_HOST and REDIS_PORT: the Redis server.
+    redis_url: Secret
+    #: Whether somebody has named a Redis server, so that it must be there.
+    redis_named: bool
+    #: REDIS_QUEUE_KEY: what our keys on the Redis server begin with.
+    redis_key: str
     #: CLOUD_TASKS_MAX_DISPATCHES: steps in a second, over all workers of a queue.
     max_dispatches_per_second: float
     #: CLOUD_TASKS_MAX_CONCURRENT: steps at once, over all workers of a queue.
@@ -42,18 +57,23 @@ class Settings:
     simulated: str
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from a mapping, by default the process's environment and the file beneath it.
+def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from a mapping, by default the process's environment, with a file beneath it.
 
-    Raises `ConfigurationError` naming the variable that is wrong.
+    `over` holds variables that win over all others. Raises `ConfigurationError` naming the variable that is wrong.
     """
-    values = _Values(_with_file(os.environ if environment is None else environment))
+    values = _Values({**_with_file(os.environ if environment is None else environment), **(over or {})})
+    redis_host = values.text("REDIS_HOST", "localhost")
+    redis_port = int(values.number("REDIS_PORT", 6379, least=1, most=65535, whole=True))
     home = values.path("TENXSOM_HOME", default=_user_data_folder)
     return Settings(
         home=home,
         output_dir=values.path("TENXSOM_OUTPUT_DIR", default=lambda: home / "videos"),
         queue_type=values.text("TENXSOM_QUEUE_TYPE", "auto"),
-        store=values.text("TENXSOM_STORE", f"sqlite://{home / 'jobs.sqlite3'}"),
+        store=values.text("TENXSOM_STORE", "") or None,
+        redis_url=Secret(values.text("REDIS_URL", f"redis://{redis_host}:{redis_port}/0")),
+        redis_named=bool(values.text("REDIS_URL", "") or values.text("REDIS_HOST", "")),
+        redis_key=values.text("REDIS_QUEUE_KEY", "tenxsom_flow_engine:job_queue"),
         max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
         max_concurrent_dispatches=int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True)),
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
 
 _OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
 
@@ -19,3 +24,13 @@ settings.load_profile("project")
 
 # So that a failure inside a conformance suite shows what was compared.
 pytest.register_assert_rewrite("tenxsom_flow_engine.testing")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real server, one for each process of the test run; tests keep apart by the prefix of their keys."""
+    from tests.redis_server import RedisServer
+
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()

@@ -55,7 +55,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         engine.queue.name,
         engine.choice.reason,
         concurrency,
-        engine.settings.store,
+        engine.store.place,
     )
     _run_aside(runner)
     log.info("worker %s ended", runner.id)

@@ -171,6 +171,9 @@ class Retention:
 class JobStore(ABC):
     """The one place that knows. Made by `engine`; closed with `close`."""
 
+    #: Where the records are, for people to read; holds no password.
+    place: str
+
     # Primitives, which each store writes.
 
     @abstractmethod

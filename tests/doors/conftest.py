@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import JobStore
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
@@ -27,6 +32,7 @@ class Flow:
             **os.environ,
             "TENXSOM_HOME": str(home),
             "TENXSOM_OUTPUT_DIR": str(home / "videos"),
+            "REDIS_PORT": "1",  # where none can listen, whatever this machine runs
             "TENXSOM_LEASE_SECONDS": "1",
             "CLOUD_TASKS_MAX_DISPATCHES": "500",
             "CLOUD_TASKS_MAX_CONCURRENT": "64",
@@ -77,9 +83,28 @@ class Flow:
             process.kill()
             process.wait()
 
+    @property
+    def queue(self) -> str:
+        """The name of the queue that the processes use."""
+        return "redis" if "REDIS_URL" in self.environment else "local"
+
+    def store(self) -> JobStore:
+        """Open the store that the processes use."""
+        return open_engine(load(self.environment)).store
+
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Flow]:
+    """An installation with the embedded queue."""
     flow = Flow(tmp_path)
     yield flow
     flow.close()
+
+
+@pytest.fixture(params=["local", "redis"])
+def either(request: pytest.FixtureRequest, flow: Flow) -> Flow:
+    """An installation with each queue that workers pull from."""
+    if request.param == "redis":
+        flow.environment["REDIS_URL"] = request.getfixturevalue("redis_server").url
+        flow.environment["REDIS_QUEUE_KEY"] = secrets.token_hex(6)
+    return flow

@@ -9,25 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.store.base import JobStore, NewJob
-from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
 from .conftest import Flow
 
 
 @contextmanager
 def store_of(flow: Flow) -> Iterator[JobStore]:
-    store = SQLiteStore(flow.home / "jobs.sqlite3", SystemClock())
+    store = flow.store()
     yield store
     store.close()
 
 
-def add(store: JobStore, count: int, **fields: str) -> None:
+def add(flow: Flow, store: JobStore, count: int) -> None:
     now = store.now()
     jobs = (VideoJob(job_id=f"job-{n}", topic=f"topic {n}", service="simulated", created_at=now) for n in range(count))
-    store.add("local", [NewJob(job) for job in jobs])
+    store.add(flow.queue, [NewJob(job) for job in jobs])
 
 
 def sold(flow: Flow) -> list[str]:
@@ -36,34 +34,38 @@ def sold(flow: Flow) -> list[str]:
     return [line.rsplit("/", 1)[1].split(".")[0] for line in ledger.read_text().splitlines()]
 
 
-def test_killed_workers_lose_no_job_and_buy_nothing_twice(flow: Flow) -> None:
+def test_killed_workers_lose_no_job_and_buy_nothing_twice(either: Flow) -> None:
     """500 jobs and four workers of which one is killed -9 again and again: each job is made and bought once."""
     count = 500
     plan = {"TENXSOM_SIMULATED": "latency=0.3 slots=200 create_latency=0.02 idempotent=1"}
     draw = random.Random(7)
-    with store_of(flow) as store:
-        add(store, count)
-        workers = [flow.worker("--concurrency", "6", **plan) for _ in range(4)]
+    with store_of(either) as store:
+        add(either, store, count)
+        workers = [either.worker("--concurrency", "6", **plan) for _ in range(4)]
         kills = 0
         done = 0
         while done < count:
             goal = min(count, done + draw.randint(10, 40))
-            flow.until(lambda goal=goal: store.counts("local").by_status[Status.SUCCEEDED] >= goal, f"{goal} jobs")  # type: ignore[misc]
-            done = store.counts("local").by_status[Status.SUCCEEDED]
+
+            def reached(goal: int = goal) -> bool:
+                return store.counts(either.queue).by_status[Status.SUCCEEDED] >= goal
+
+            either.until(reached, f"{goal} jobs")
+            done = store.counts(either.queue).by_status[Status.SUCCEEDED]
             if done < count:
                 victim = draw.randrange(len(workers))
                 workers[victim].kill()
                 workers[victim].wait()
-                workers[victim] = flow.worker("--concurrency", "6", **plan)
+                workers[victim] = either.worker("--concurrency", "6", **plan)
                 kills += 1
         assert kills >= 8
         records = [store.require(f"job-{n}") for n in range(count)]
     assert {record.status for record in records} == {Status.SUCCEEDED}
-    assert sorted(sold(flow)) == sorted(f"job-{n}" for n in range(count))
+    assert sorted(sold(either)) == sorted(f"job-{n}" for n in range(count))
     for record in records:
         assert published_whole(record)
     # A restart finds nothing half-finished under a final name.
-    assert {path.name for path in (flow.home / "videos").iterdir() if not path.name.startswith(".")} == {
+    assert {path.name for path in (either.home / "videos").iterdir() if not path.name.startswith(".")} == {
         record.job_id for record in records
     }
 
@@ -75,64 +77,66 @@ def published_whole(record: JobRecord) -> bool:
     return video.stat().st_size == told == record.result.size
 
 
-def test_a_job_that_kills_its_worker_each_time_ends_dead(flow: Flow) -> None:
+def test_a_job_that_kills_its_worker_each_time_ends_dead(either: Flow) -> None:
     """A job whose step kills the process is given up after ten lost leases; the others are made."""
-    with store_of(flow) as store:
-        add(store, 1)
+    with store_of(either) as store:
+        add(either, store, 1)
         deadly = {"TENXSOM_SIMULATED": "latency=0 crash=1 idempotent=1", "TENXSOM_LEASE_SECONDS": "0.5"}
 
         def one_more_worker() -> JobRecord | None:
-            flow.worker("--burst", **deadly).wait()
+            either.worker("--burst", **deadly).wait()
             record = store.require("job-0")
             return record if record.status is Status.FAILED else None
 
-        record = flow.until(one_more_worker, "the job's end")
+        record = either.until(one_more_worker, "the job's end")
         assert record.error is not None
         assert record.error.code == "worker_lost"
         assert record.expiries == 10
-        assert sold(flow) == ["job-0"]
+        assert sold(either) == ["job-0"]
 
 
-def test_a_killed_workers_job_is_taken_up_after_its_lease(flow: Flow) -> None:
+def test_a_killed_workers_job_is_taken_up_after_its_lease(either: Flow) -> None:
     """What a killed worker had in hand is done by the next worker."""
-    with store_of(flow) as store:
-        add(store, 1)
-        worker = flow.worker(TENXSOM_SIMULATED="create_latency=600")
-        flow.until(lambda: store.require("job-0").submission.id, "the create")
+    with store_of(either) as store:
+        add(either, store, 1)
+        worker = either.worker(TENXSOM_SIMULATED="create_latency=600")
+        either.until(lambda: store.require("job-0").submission.id, "the create")
         worker.kill()
         worker.wait()
-        second = flow.worker("--burst", TENXSOM_SIMULATED="latency=0", TENXSOM_LEASE_SECONDS="1")
-        flow.until(lambda: "lease ran out" in [event.what for event in store.require("job-0").events], "the take-over")
+        second = either.worker("--burst", TENXSOM_SIMULATED="latency=0", TENXSOM_LEASE_SECONDS="1")
+        either.until(
+            lambda: "lease ran out" in [event.what for event in store.require("job-0").events], "the take-over"
+        )
         # Whether the first create went out is not known for another while, so the job waits rather than buys.
-        flow.until(lambda: store.require("job-0").lease is None, "the look")
+        either.until(lambda: store.require("job-0").lease is None, "the look")
         record = store.require("job-0")
         assert record.status is Status.QUEUED
         assert record.events[-1].detail == "the worker that began the paid create may still be sending it"
         second.kill()
 
 
-def test_a_stopped_worker_finishes_what_is_in_hand(flow: Flow) -> None:
+def test_a_stopped_worker_finishes_what_is_in_hand(either: Flow) -> None:
     """SIGTERM in the middle of a paid create: the create ends, its ticket is saved, nothing new is begun."""
-    with store_of(flow) as store:
-        add(store, 2)
-        worker = flow.worker("--concurrency", "1", TENXSOM_SIMULATED="create_latency=1 latency=600")
-        flow.until(lambda: any(store.require(f"job-{n}").submission.id for n in range(2)), "a create")
+    with store_of(either) as store:
+        add(either, store, 2)
+        worker = either.worker("--concurrency", "1", TENXSOM_SIMULATED="create_latency=1 latency=600")
+        either.until(lambda: any(store.require(f"job-{n}").submission.id for n in range(2)), "a create")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait() == 0
         states = sorted(str(store.require(f"job-{n}").status) for n in range(2))
         assert states == ["queued", "rendering"]
-        assert len(sold(flow)) == 1
-        assert store.workers("local", within=60) == []
+        assert len(sold(either)) == 1
+        assert store.workers(either.queue, within=60) == []
 
 
-def test_a_second_signal_is_firm(flow: Flow) -> None:
+def test_a_second_signal_is_firm(either: Flow) -> None:
     """A worker told twice ends at once and hands its job back, with the journal of its create as it stands."""
-    with store_of(flow) as store:
-        add(store, 1)
-        worker = flow.worker(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
-        flow.until(lambda: store.require("job-0").submission.id, "the create")
+    with store_of(either) as store:
+        add(either, store, 1)
+        worker = either.worker(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
+        either.until(lambda: store.require("job-0").submission.id, "the create")
         worker.send_signal(signal.SIGTERM)
-        flow.until(lambda: "stopping" in flow.log(), "the first signal's arrival")
+        either.until(lambda: "stopping" in either.log(), "the first signal's arrival")
         worker.send_signal(signal.SIGINT)
         assert worker.wait() == 130
         record = store.require("job-0")
@@ -140,33 +144,33 @@ def test_a_second_signal_is_firm(flow: Flow) -> None:
         assert record.due is not None
 
 
-def test_a_burst_ends_when_nothing_is_due(flow: Flow) -> None:
+def test_a_burst_ends_when_nothing_is_due(either: Flow) -> None:
     """`--burst` makes what is due, waits for what is being rendered, and leaves what is scheduled for later."""
-    with store_of(flow) as store:
-        add(store, 5)
+    with store_of(either) as store:
+        add(either, store, 5)
         later = VideoJob(job_id="later", topic="later", service="simulated", created_at=store.now())
-        store.add("local", [NewJob(later, due=store.now() + 3600)])
-        assert flow.worker("--burst", TENXSOM_SIMULATED="latency=0.5").wait() == 0
-        counts = store.counts("local").by_status
+        store.add(either.queue, [NewJob(later, due=store.now() + 3600)])
+        assert either.worker("--burst", TENXSOM_SIMULATED="latency=0.5").wait() == 0
+        counts = store.counts(either.queue).by_status
     assert (counts[Status.SUCCEEDED], counts[Status.SCHEDULED]) == (5, 1)
 
 
-def test_faults_of_all_kinds_end_well(flow: Flow) -> None:
+def test_faults_of_all_kinds_end_well(either: Flow) -> None:
     """A stormy service: every job is made, or failed with a reason, and nothing is bought twice."""
     storm = "latency=0.1 transient=0.1 uncertain=0.1 check_fault=0.1 failed=0.05 rejected=0.02"
-    with store_of(flow) as store:
-        add(store, 60)
-        flow.worker("--concurrency", "6", TENXSOM_SIMULATED=storm)
+    with store_of(either) as store:
+        add(either, store, 60)
+        either.worker("--concurrency", "6", TENXSOM_SIMULATED=storm)
 
         def settled() -> bool:
-            counts = store.counts("local").by_status
+            counts = store.counts(either.queue).by_status
             waiting = [store.require(f"job-{n}") for n in range(60)]
             return counts[Status.SUCCEEDED] + counts[Status.FAILED] + sum(
                 # The outcome of its create cannot be known before the create's time-out and a minute have passed.
                 record.submission.state == "unknown" for record in waiting
             ) == 60  # fmt: skip
 
-        flow.until(settled, "the storm's end")
+        either.until(settled, "the storm's end")
         records = [store.require(f"job-{n}") for n in range(60)]
     assert all(record.error for record in records if record.status is Status.FAILED)
-    assert len(sold(flow)) == len(set(sold(flow)))
+    assert len(sold(either)) == len(set(sold(either)))

@@ -35,9 +35,9 @@ def test_named_files_exist(document: str) -> None:
 def test_every_setting_is_documented() -> None:
     """The README's table has every variable that `settings` reads."""
     read = set(
-        re.findall(r'"((?:TENXSOM|CLOUD_TASKS)_[A-Z_]+)"', (ROOT / "tenxsom_flow_engine/settings.py").read_text())
+        re.findall(r'"((?:TENXSOM|CLOUD_TASKS|REDIS)_[A-Z_]+)"', (ROOT / "tenxsom_flow_engine/settings.py").read_text())
     )
-    documented = set(re.findall(r"`((?:TENXSOM|CLOUD_TASKS)_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8")))
+    documented = set(re.findall(r"`((?:TENXSOM|CLOUD_TASKS|REDIS)_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8")))
     assert read == documented
 
 

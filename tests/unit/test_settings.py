@@ -31,6 +31,10 @@ DEFAULTS: dict[str, Any] = {
     "keep_days": 30.0,
     "keep_jobs": 100_000,
     "simulated": "",
+    "store": None,
+    "redis_url": "redis://localhost:6379/0",
+    "redis_named": False,
+    "redis_key": "tenxsom_flow_engine:job_queue",
 }
 
 
@@ -40,16 +44,13 @@ def test_defaults() -> None:
     assert {name: getattr(found, name) for name in DEFAULTS} == DEFAULTS
     assert found.home.is_absolute()
     assert found.output_dir == found.home / "videos"
-    assert found.store.startswith("sqlite://")
-    assert found.store.endswith(f"{found.home}/jobs.sqlite3")
-    assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir", "store"}
+    assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir"}
 
 
 def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
-    """Output and store follow the home unless they are set."""
+    """The output folder follows the home unless it is set."""
     found = load({"TENXSOM_HOME": str(tmp_path)})
     assert found.output_dir == tmp_path / "videos"
-    assert found.store.endswith(f"{tmp_path}/jobs.sqlite3")
 
 
 GOOD: list[tuple[str, str, str, Any]] = [
@@ -63,6 +64,13 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_LEASE_SECONDS", "0.5", "lease", 0.5),
     ("TENXSOM_KEEP_DAYS", "0.01", "keep_days", 0.01),
     ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
+    ("REDIS_URL", "rediss://u:p@cache:1/2", "redis_url", "rediss://u:p@cache:1/2"),
+    ("REDIS_URL", "redis://cache", "redis_named", True),
+    ("REDIS_HOST", "cache", "redis_url", "redis://cache:6379/0"),
+    ("REDIS_HOST", "cache", "redis_named", True),
+    ("REDIS_PORT", "7000", "redis_url", "redis://localhost:7000/0"),
+    ("REDIS_PORT", "7000", "redis_named", False),
+    ("REDIS_QUEUE_KEY", "mine", "redis_key", "mine"),
     ("TENXSOM_SIMULATED", "latency=60 busy=0.02", "simulated", "latency=60 busy=0.02"),
 ]
 
@@ -80,6 +88,7 @@ BAD = [
     ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),
     ("TENXSOM_KEEP_DAYS", ["0", "3651", "a week"]),
     ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
+    ("REDIS_PORT", ["0", "65536", "redis"]),
     ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
     ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
     ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),
@@ -200,3 +209,8 @@ def test_only_settings_reads_the_environment() -> None:
 def test_the_walk_sees_every_way(line: str) -> None:
     """The check above would notice each way to reach the environment."""
     assert _reads_environment(ast.parse(line)) == [1]
+
+
+def test_secrets_are_not_shown() -> None:
+    """A password in an address is not in what a settings value prints of itself."""
+    assert "geheim" not in repr(load({"REDIS_URL": "redis://:geheim@cache:6379/0"}))

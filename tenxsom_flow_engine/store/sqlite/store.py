@@ -43,6 +43,7 @@ class SQLiteStore(base.JobStore):
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
         self._connections = Connections(path)
+        self.place = f"sqlite://{path}"
         #: The latest instant that this handle has said. Threads race for it harmlessly: each takes the maximum anew.
         self._latest = 0.0
 

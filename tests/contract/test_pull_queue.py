@@ -1,7 +1,8 @@
-"""The embedded queue, which is the pull queue over the SQLite store, behaves as every carrier does."""
+"""The pull queue behaves as every carrier does, over each store."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +11,27 @@ import pytest
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.outcomes import Dead
 from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, PullSystem
 from tenxsom_flow_engine.testing.samples import FAILURE, ROOMY, WIDE, new
 
 
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[PullSystem]:
+@pytest.fixture(params=["sqlite", "redis"])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PullSystem]:
     clock = ManualClock()
-    store = SQLiteStore(tmp_path / "jobs.sqlite3", clock)
+    store: JobStore
+    if request.param == "sqlite":
+        store = SQLiteStore(tmp_path / "jobs.sqlite3", clock)
+    else:
+        store = RedisStore(request.getfixturevalue("redis_server").url, secrets.token_hex(6), clock)
     yield PullSystem(store, clock)
     store.close()
 
 
-class TestLocalQueue(CarrierSuite):
+class TestPullQueue(CarrierSuite):
     """The behaviour suite."""
 
 

@@ -1,0 +1,175 @@
+-- Lease due jobs to a worker. ARGV[2]: queue, [3]: worker, [4]: count, [5]: seconds of a lease, [6], [7]: the
+-- environment's dispatches a second and at once, [8]: random text for tokens, [9]: one job's id or empty,
+-- [10]...: service, its slots, '1' if it may be chosen for a job that names none.
+-- Returns {expired ids, leased {id, value, lease} ..., when to ask again or ''}.
+local instant = now()
+local queue, worker, count, seconds = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local settings = redis.call('HMGET', P .. 'queue:' .. queue, 'paused', 'rate', 'concurrent', 'tokens', 'refilled_at')
+if settings[1] == '1' then
+  return {{}, {}, ''}
+end
+local expired = redis.call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', text(instant), 'LIMIT', 0, 100)
+if #expired > 0 then
+  return {expired, {}, text(instant)}
+end
+local rate, concurrent = tonumber(settings[2] or ARGV[6]), tonumber(settings[3] or ARGV[7])
+
+-- How many jobs of each lane may be taken: those without a ticket only where a slot will be free.
+local leased = redis.call('ZCOUNT', P .. 'leased:' .. queue, '(' .. text(instant), '+inf')
+local function wanting(lane)
+  return tonumber(redis.call('HGET', P .. 'wanting:' .. queue, lane) or '0')
+end
+local lanes, openings, automatic, shared = {}, {}, {}, 0
+for i = 10, #ARGV, 3 do
+  local service, slots = ARGV[i], tonumber(ARGV[i + 1])
+  local flying = redis.call('ZCOUNT', P .. 'slots:' .. service, '(' .. text(instant), '+inf')
+  lanes[#lanes + 1] = '#' .. service
+  openings['#' .. service] = count
+  openings[service] = math.max(0, slots - flying - wanting(service))
+  if ARGV[i + 2] == '1' then
+    automatic[service] = true
+    shared = shared + openings[service]
+  end
+end
+shared = math.max(0, shared - wanting('auto'))
+openings['auto'] = shared
+for i = 10, #ARGV, 3 do
+  if automatic[ARGV[i]] then
+    openings[ARGV[i]] = math.min(openings[ARGV[i]], shared)
+  end
+  lanes[#lanes + 1] = ARGV[i]
+end
+lanes[#lanes + 1] = 'auto'
+automatic['auto'] = nil
+
+local function key_of(lane)
+  return P .. 'due:' .. queue .. ':' .. lane
+end
+
+-- When there may be something to claim again.
+local function look()
+  local again
+  local function sooner(candidate)
+    if candidate and (not again or candidate < again) then
+      again = candidate
+    end
+  end
+  if ARGV[9] ~= '' then
+    local value = redis.call('HGET', P .. 'jobs', ARGV[9])
+    if not value then
+      return ''
+    end
+    local until_ = redis.call('ZSCORE', P .. 'leased:' .. queue, ARGV[9])
+    if until_ then
+      return until_
+    end
+    for _, lane in ipairs(lanes) do
+      local due = redis.call('ZSCORE', key_of(lane), position(value) .. ARGV[9])
+      if due and openings[lane] > 0 then
+        return due
+      end
+    end
+    return ''
+  end
+  local _, lease = first(P .. 'leased:' .. queue)
+  sooner(lease)
+  for _, lane in ipairs(lanes) do
+    if openings[lane] > 0 then
+      local _, due = first(key_of(lane))
+      sooner(due)
+    else
+      local slot = redis.call('ZRANGEBYSCORE', P .. 'slots:' .. lane, '(' .. text(instant), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      sooner(tonumber(slot[2]))
+    end
+  end
+  return again and text(again) or ''
+end
+
+-- The bucket of the dispatch rate.
+local burst = math.max(1, rate / 5)
+local passed = math.max(0, instant - tonumber(settings[5] or '0'))
+local tokens = math.min(burst, tonumber(settings[4] or '0') + passed * rate)
+local room = math.min(count, concurrent - leased, math.floor(tokens))
+local again = look()
+if again == '' or tonumber(again) > instant then
+  return {{}, {}, again}
+end
+if room <= 0 then
+  if tokens < 1 then
+    return {{}, {}, text(instant + (1 - tokens) / rate + 0.000002)}
+  end
+  local _, lease = first(P .. 'leased:' .. queue)
+  return {{}, {}, lease and text(lease) or ''}
+end
+
+-- Candidates of each open lane, tickets first, then by due time, then as they were added.
+local candidates = {}
+for _, lane in ipairs(lanes) do
+  local ticket = string.sub(lane, 1, 1) == '#' and 0 or 1
+  local limit = math.min(room, openings[lane])
+  if limit > 0 then
+    local found = redis.call('ZRANGEBYSCORE', key_of(lane), '-inf', text(instant), 'WITHSCORES', 'LIMIT', 0, limit)
+    for i = 1, #found, 2 do
+      local id = string.sub(found[i], 13)
+      if ARGV[9] == '' or ARGV[9] == id then
+        candidates[#candidates + 1] = {ticket, tonumber(found[i + 1]), found[i], lane, id}
+      end
+    end
+    if ARGV[9] ~= '' and #candidates == 0 then
+      local value = redis.call('HGET', P .. 'jobs', ARGV[9])
+      local member = value and position(value) .. ARGV[9]
+      local due = member and redis.call('ZSCORE', key_of(lane), member)
+      if due and tonumber(due) <= instant then
+        candidates[1] = {ticket, tonumber(due), member, lane, ARGV[9]}
+      end
+    end
+  end
+end
+table.sort(candidates, function(a, b)
+  if a[1] ~= b[1] then return a[1] < b[1] end
+  if a[2] ~= b[2] then return a[2] < b[2] end
+  return a[3] < b[3]
+end)
+
+local taken = {}
+for _, candidate in ipairs(candidates) do
+  local member, lane, id = candidate[3], candidate[4], candidate[5]
+  if #taken / 3 >= room then
+    break
+  end
+  if openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0) then
+    openings[lane] = openings[lane] - 1
+    if automatic[lane] then
+      openings['auto'] = openings['auto'] - 1
+    end
+    local value = with_next_version(redis.call('HGET', P .. 'jobs', id))
+    local ends = text(instant + seconds)
+    local lease = ARGV[8] .. string.format('%04x', #taken / 3) .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
+    redis.call('HSET', P .. 'jobs', id, value)
+    redis.call('HSET', P .. 'leases', id, lease)
+    redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
+    redis.call('ZREM', key_of(lane), member)
+    redis.call('ZREM', P .. 'due:' .. queue, id)
+    redis.call('ZREM', P .. 'scheduled:' .. queue, id)
+    if string.sub(lane, 1, 1) ~= '#' then
+      -- It will want a slot: remembered until its intent takes one.
+      redis.call('HSET', P .. 'lanes', id, lane)
+      redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
+    end
+    for _, status in ipairs({'queued', 'scheduled'}) do
+      local place = redis.call('ZSCORE', P .. 'status:' .. queue .. ':' .. status, id)
+      if place then
+        redis.call('ZREM', P .. 'status:' .. queue .. ':' .. status, id)
+        redis.call('ZADD', P .. 'status:' .. queue .. ':running', place, id)
+      end
+    end
+    taken[#taken + 1] = id
+    taken[#taken + 1] = value
+    taken[#taken + 1] = lease
+  end
+end
+if #taken > 0 then
+  changed()
+end
+redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken / 3), 'refilled_at', text(instant))
+return {{}, taken, #taken > 0 and text(instant) or look()}

@@ -1,0 +1,2 @@
+-- Return the store's time.
+return text(now())

@@ -1,0 +1,78 @@
+-- Put before each script. KEYS[1] is the prefix of all keys, a hash tag, so that they lie in one slot of a cluster.
+-- ARGV[1] is an instant, or empty for the server's own time.
+local P = KEYS[1] .. ':'
+
+-- The store's time: never earlier than it said before.
+local function now()
+  local instant = tonumber(ARGV[1])
+  if not instant then
+    local time = redis.call('TIME')
+    instant = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  end
+  local last = tonumber(redis.call('GET', P .. 'clock') or '0')
+  if instant > last then
+    redis.call('SET', P .. 'clock', string.format('%.17g', instant))
+    return instant
+  end
+  return last
+end
+
+-- Instants as text, to the last bit.
+local function text(instant)
+  return string.format('%.17g', instant)
+end
+
+local function first(key)
+  local pair = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return pair[1], tonumber(pair[2])
+end
+
+-- Tell who waits that something may be claimed, or that a followed job has changed.
+local function changed()
+  redis.call('XADD', P .. 'changes', 'MAXLEN', '~', '16', '*', 'c', '')
+end
+
+-- What is stored of a job: its position (12 digits) and version (8 digits), both hexadecimal, then its record.
+local function position(value)
+  return string.sub(value, 1, 12)
+end
+
+local function version(value)
+  return string.sub(value, 13, 20)
+end
+
+local function with_next_version(value)
+  local number = tonumber(version(value), 16) + 1
+  return position(value) .. string.format('%08x', number) .. string.sub(value, 21)
+end
+
+-- Take a job out of the indexes, or put it in: where is {queue, lane, status, due, slot service, slot until, finished}.
+local function unindex(id, place, where)
+  redis.call('ZREM', P .. 'status:' .. where[1] .. ':' .. where[3], id)
+  if where[4] ~= '' then
+    redis.call('ZREM', P .. 'due:' .. where[1] .. ':' .. where[2], place .. id)
+    redis.call('ZREM', P .. 'due:' .. where[1], id)
+    redis.call('ZREM', P .. 'scheduled:' .. where[1], id)
+  end
+  if where[5] ~= '' then
+    redis.call('ZREM', P .. 'slots:' .. where[5], id)
+  end
+  redis.call('ZREM', P .. 'finished', place .. id)
+end
+
+local function index(id, place, where)
+  redis.call('ZADD', P .. 'status:' .. where[1] .. ':' .. where[3], tonumber(place, 16), id)
+  if where[4] ~= '' then
+    redis.call('ZADD', P .. 'due:' .. where[1] .. ':' .. where[2], where[4], place .. id)
+    redis.call('ZADD', P .. 'due:' .. where[1], where[4], id)
+    if where[3] == 'scheduled' then
+      redis.call('ZADD', P .. 'scheduled:' .. where[1], where[4], id)
+    end
+  end
+  if where[5] ~= '' then
+    redis.call('ZADD', P .. 'slots:' .. where[5], where[6], id)
+  end
+  if where[3] == 'succeeded' or where[3] == 'cancelled' then
+    redis.call('ZADD', P .. 'finished', where[7], place .. id)
+  end
+end

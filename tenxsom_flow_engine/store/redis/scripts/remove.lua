@@ -1,0 +1,16 @@
+-- Remove a finished record. ARGV[2]: id, [3]: version that was read, [4]: until when its id is remembered,
+-- [5]..[11]: where it is. Returns 1 if it was removed.
+now()
+local id = ARGV[2]
+local value = redis.call('HGET', P .. 'jobs', id)
+if not value or version(value) ~= ARGV[3] then
+  return 0
+end
+local where = {}
+for i = 1, 7 do
+  where[i] = ARGV[4 + i]
+end
+unindex(id, position(value), where)
+redis.call('HDEL', P .. 'jobs', id)
+redis.call('ZADD', P .. 'finished_ids', ARGV[4], id)
+return 1

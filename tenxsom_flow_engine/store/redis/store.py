@@ -1,0 +1,361 @@
+"""The job store on a Redis or Valkey server (6.2 or newer): for any number of machines.
+
+A record lies in one hash, as its position, its version and its JSON; sorted sets hold what claims and lists ask for.
+A claim writes no JSON: the lease lies beside the record, and reading one puts it in (`_Stored`). Any other change is
+made here, by `lifecycle`, and committed by a script that refuses it if the version is not the one that was read.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from threading import Event
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.codec import decode_record, encode
+from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, SlotsBusy
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Lease, Status
+from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.redis.connection import Connection
+
+#: Jobs added by one call of a script.
+CHUNK = 500
+#: Milliseconds of one blocking read, so that a local wish to wake up is noticed.
+SLICE = 200
+#: Seconds after which a worker that gave no sign of life is forgotten.
+FORGET_WORKERS = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A record as it was read, with the version that a commit must find."""
+
+    record: JobRecord
+    position: int
+    version: str
+
+    @classmethod
+    def parse(cls, value: str, lease: str | None) -> _Stored:
+        record = decode_record(value[20:])
+        if lease:
+            token, until, at, worker, _ = lease.split("|")
+            held = Lease(token=token, worker=worker, until=float(until))
+            # A claim leaves the record as it was; a later commit has written the lease into it.
+            if record.lease is None:
+                record = lifecycle.take(record, held, float(at))
+            else:
+                record = msgspec.structs.replace(record, lease=held)
+        return cls(record, int(value[:12], 16), value[12:20])
+
+
+class RedisStore(base.JobStore):
+    """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
+
+    def __init__(self, url: str, prefix: str, clock: Clock | None = None) -> None:
+        self._connection = Connection(url, prefix)
+        self._clock = clock
+        self.place = self._connection.place
+        #: The server's time minus this machine's monotonic clock, as it was found last, and when.
+        self._offset = 0.0
+        self._measured = float("-inf")
+        self._latest = 0.0
+        with self._connection.mapped():
+            self._connection.client.ping()
+
+    def now(self) -> float:
+        if self._clock is not None:
+            return float(self._connection.run("now", self._instant()))
+        here = time.monotonic()
+        if here - self._measured > 1.0:
+            server = float(self._connection.run("now", ""))
+            # As if the answer had taken no time: so this is never ahead of the server.
+            self._offset, self._measured = server - time.monotonic(), here
+        self._latest = max(self._latest, time.monotonic() + self._offset)
+        return self._latest
+
+    def add(self, queue: str, jobs: Iterable[base.NewJob]) -> base.Added:
+        new: list[str] = []
+        known: list[str] = []
+        remaining = iter(jobs)
+        while chunk := list(islice(remaining, CHUNK)):
+            now = self.now()
+            arguments: list[object] = []
+            for item in chunk:
+                record = lifecycle.add(
+                    item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
+                )
+                arguments += [record.job_id, record.lane, record.status.value, repr(record.due), encode(record)]
+            for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
+                (new if added else known).append(item.job.job_id)
+        return base.Added(tuple(new), tuple(known))
+
+    def get(self, job_id: str) -> JobRecord | None:
+        stored = self._read(job_id)[0]
+        return stored.record if stored else None
+
+    def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+            raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
+        now = self.now()
+        found: list[_Stored] = []
+        below = f"({cursor}" if cursor is not None else "+inf"
+        while len(found) <= limit:
+            ids = self._newest(jobs, below, limit + 1)
+            if not ids:
+                break
+            below = f"({ids[-1][1]:.0f}"
+            stored = self._read_many([job_id for job_id, _ in ids])
+            found += [item for item in stored if _matches(item.record, jobs, now)]
+        more = len(found) > limit
+        found = found[:limit]
+        return base.Page(tuple(item.record for item in found), str(found[-1].position) if more and found else None)
+
+    def counts(self, queue: str | None = None) -> base.Counts:
+        now = self.now()
+        by_status = dict.fromkeys(Status, 0)
+        oldest: list[float] = []
+        key = self._connection.key
+        for name in self._queues(queue):
+            with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+                for status in Status:
+                    pipeline.zcard(key(f"status:{name}:{status}"))
+                pipeline.zcount(key(f"scheduled:{name}"), "-inf", repr(now))
+                pipeline.zrange(key(f"due:{name}"), 0, 0, withscores=True)
+                *sizes, overdue, first = pipeline.execute()
+            for status, size in zip(Status, sizes, strict=True):
+                by_status[status] += size
+            by_status[Status.SCHEDULED] -= overdue
+            by_status[Status.QUEUED] += overdue
+            oldest += [due for _, due in first if due <= now]
+        return base.Counts(by_status, min(oldest, default=None))
+
+    def in_flight(self, service: str) -> int:
+        with self._connection.mapped():
+            key = self._connection.key(f"slots:{service}")
+            return int(self._connection.client.zcount(key, f"({self.now()!r}", "+inf"))
+
+    def claim(self, request: base.ClaimRequest) -> base.Claim:
+        services = [
+            part
+            for service, slots in request.slots.items()
+            for part in (service, slots, "1" if service in request.open_to_all else "")
+        ]
+        while True:
+            expired, taken, again = self._connection.run(
+                "claim", self._instant(), request.queue, request.worker, request.count, request.lease,
+                request.limits.max_dispatches_per_second, request.limits.max_concurrent_dispatches,
+                secrets.token_hex(6), request.only or "", *services,
+            )  # fmt: skip
+            if not expired:
+                break
+            for job_id in expired:
+                self._expire(job_id)
+        records = [_Stored.parse(value, lease).record for _, value, lease in zip(*[iter(taken)] * 3, strict=True)]
+        return base.Claim(tuple(records), float(again) if again else None)
+
+    def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
+        pairs = [part for pair in leases.items() for part in pair]
+        return set(self._connection.run("renew", self._instant(), duration, *pairs))
+
+    def update(
+        self,
+        job_id: str,
+        change: Callable[[JobRecord, float], JobRecord],
+        *,
+        slots: tuple[str, int] | None = None,
+    ) -> JobRecord:
+        while True:
+            stored, now = self._read(job_id)
+            if stored is None:
+                raise JobNotFound(job_id)
+            record = change(stored.record, now)
+            service, limit = slots or ("", 0)
+            answer = self._connection.run(
+                "commit", self._instant(), job_id, stored.version, encode(record), _lease(record, now),
+                record.queue, repr(record.lease.until) if record.lease else "",
+                *_place(stored.record), *_place(record), service, limit,
+            )  # fmt: skip
+            match answer:
+                case "done":
+                    return record
+                case "busy":
+                    raise SlotsBusy(service, limit)
+                case "gone":
+                    raise JobNotFound(job_id)
+
+    def cancel_waiting(self, queue: str, limit: int) -> int:
+        cancelled = 0
+        with self._connection.mapped():
+            waiting = self._connection.client.zrange(self._connection.key(f"due:{queue}"), 0, -1)
+        for job_id in waiting:
+            if cancelled == limit:
+                break
+            record = self.get(job_id)
+            if record and record.due is not None and not record.lane.startswith(TICKET_MARK):
+                self.update(job_id, lifecycle.cancel)
+                cancelled += 1
+        return cancelled
+
+    def queue_state(self, queue: str) -> base.QueueState:
+        with self._connection.mapped():
+            paused, rate, concurrent = self._connection.client.hmget(
+                self._connection.key(f"queue:{queue}"), "paused", "rate", "concurrent"
+            )
+        return base.QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
+
+    def set_queue_state(self, queue: str, change: Callable[[base.QueueState], base.QueueState]) -> base.QueueState:
+        key = self._connection.key(f"queue:{queue}")
+        state = base.QueueState()
+
+        def write(pipeline: Any) -> None:
+            nonlocal state
+            state = change(self.queue_state(queue))
+            pipeline.multi()
+            values = {"rate": state.max_dispatches_per_second, "concurrent": state.max_concurrent_dispatches}
+            pipeline.hset(
+                key, mapping={"paused": int(state.paused)} | {k: v for k, v in values.items() if v is not None}
+            )
+            pipeline.hdel(key, *[k for k, v in values.items() if v is None] or ["-"])
+            pipeline.xadd(self._connection.key("changes"), {"c": ""}, maxlen=16)
+
+        with self._connection.mapped():
+            self._connection.client.transaction(write, key)
+        return state
+
+    def beat(self, worker: base.WorkerInfo) -> None:
+        seen = replace(worker, seen_at=self.now())
+        with self._connection.mapped():
+            self._connection.client.hset(self._connection.key("workers"), worker.id, msgspec.json.encode(asdict(seen)))
+
+    def forget_worker(self, worker_id: str) -> None:
+        with self._connection.mapped():
+            self._connection.client.hdel(self._connection.key("workers"), worker_id)
+
+    def workers(self, queue: str, *, within: float) -> Sequence[base.WorkerInfo]:
+        since = self.now() - within
+        return [worker for worker in self._all_workers() if worker.queue == queue and worker.seen_at >= since]
+
+    def trim(self, retention: base.Retention) -> int:
+        now = self.now()
+        client, key = self._connection.client, self._connection.key
+        with self._connection.mapped():
+            client.zremrangebyscore(key("finished_ids"), "-inf", repr(now))
+            old = client.zrangebyscore(key("finished"), "-inf", f"({now - retention.age!r}")
+            excess = client.zcard(key("finished")) - retention.count
+            if excess > len(old):
+                old = client.zrange(key("finished"), 0, excess - 1)
+            for worker in self._all_workers():
+                if worker.seen_at < now - FORGET_WORKERS:
+                    client.hdel(key("workers"), worker.id)
+        return sum(self._remove(member[12:], now, now + retention.ids) for member in old)
+
+    def revision(self) -> object:
+        with self._connection.mapped():
+            last = self._connection.client.xrevrange(self._connection.key("changes"), count=1)
+        return last[0][0] if last else "0"
+
+    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+        ends = time.monotonic() + timeout
+        key = self._connection.key("changes")
+        while not wake.is_set() and (left := ends - time.monotonic()) > 0:
+            with self._connection.mapped():
+                block = max(1, min(SLICE, int(left * 1000)))
+                if self._connection.client.xread({key: str(revision)}, count=1, block=block):
+                    return
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _instant(self) -> str:
+        return "" if self._clock is None else repr(self._clock.now())
+
+    def _read(self, job_id: str) -> tuple[_Stored | None, float]:
+        value, lease, now = self._connection.run("read", self._instant(), job_id)
+        return (_Stored.parse(value, lease) if value else None), float(now)
+
+    def _read_many(self, job_ids: Sequence[str]) -> list[_Stored]:
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            pipeline.hmget(self._connection.key("jobs"), job_ids)
+            pipeline.hmget(self._connection.key("leases"), job_ids)
+            values, leases = pipeline.execute()
+        return [_Stored.parse(value, lease) for value, lease in zip(values, leases, strict=True) if value]
+
+    def _newest(self, jobs: base.JobFilter, below: str, count: int) -> list[tuple[str, float]]:
+        """Return ids with their positions, newest first, of all jobs that may match."""
+        statuses = set(jobs.statuses or Status)
+        if Status.QUEUED in statuses:
+            statuses.add(Status.SCHEDULED)
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            for queue in self._queues(jobs.queue):
+                for status in statuses:
+                    key = self._connection.key(f"status:{queue}:{status}")
+                    pipeline.zrevrangebyscore(key, below, "-inf", start=0, num=count, withscores=True)
+            ids = [pair for answer in pipeline.execute() for pair in answer]
+        return sorted(ids, key=lambda pair: -pair[1])[:count]
+
+    def _queues(self, queue: str | None) -> Iterable[str]:
+        if queue is not None:
+            return [queue]
+        with self._connection.mapped():
+            names: set[str] = self._connection.client.smembers(self._connection.key("queues"))
+            return sorted(names)
+
+    def _all_workers(self) -> Iterator[base.WorkerInfo]:
+        with self._connection.mapped():
+            known = self._connection.client.hvals(self._connection.key("workers"))
+        for value in known:
+            yield msgspec.json.decode(value, type=base.WorkerInfo)
+
+    def _expire(self, job_id: str) -> None:
+        def expire(record: JobRecord, now: float) -> JobRecord:
+            # Another worker may have taken it back, or its own may have come round.
+            return lifecycle.expire(record, now) if record.lease and record.lease.until <= now else record
+
+        self.update(job_id, expire)
+
+    def _remove(self, job_id: str, now: float, remember_until: float) -> bool:
+        stored, _ = self._read(job_id)
+        if stored is None or (stored.record.holds_slot and stored.record.submission.deadline > now):
+            return False
+        place = _place(stored.record)
+        return bool(
+            self._connection.run("remove", self._instant(), job_id, stored.version, repr(remember_until), *place)
+        )
+
+
+def _lease(record: JobRecord, now: float) -> str:
+    if record.lease is None:
+        return ""
+    return f"{record.lease.token}|{record.lease.until!r}|{now!r}|{record.lease.worker}|{record.queue}"
+
+
+def _place(record: JobRecord) -> list[str]:
+    """Return where a record stands in the indexes (see `prelude.lua`)."""
+    return [
+        record.queue,
+        record.lane,
+        record.status.value,
+        "" if record.due is None else repr(record.due),
+        record.service if record.holds_slot else "",
+        repr(record.submission.deadline) if record.holds_slot else "",
+        "" if record.finished_at is None else repr(record.finished_at),
+    ]
+
+
+def _matches(record: JobRecord, jobs: base.JobFilter, now: float) -> bool:
+    text = (jobs.text or "").casefold()
+    return (
+        (not jobs.statuses or record.status_at(now) in jobs.statuses)
+        and jobs.service in (None, record.service or record.job.service)
+        and jobs.channel in (None, record.job.channel)
+        and (not text or text in record.job.topic.casefold() or text in record.job_id.casefold())
+        and (jobs.added_from is None or record.added_at >= jobs.added_from)
+        and (jobs.added_before is None or record.added_at < jobs.added_before)
+    )
