@@ -22,6 +22,36 @@ class SystemClock:
         return time.time()
 
 
+class SteadyClock:
+    """A clock made never to go backwards, and never to stand still.
+
+    Where the clock beneath stepped back, or others have been told a later instant (`learn`), it goes on from the latest
+    one at half speed until the clock beneath has caught up. So leases still run out, and the lead melts away.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen = clock.now()
+        self._latest = self._seen
+
+    def now(self) -> float:
+        """Return the present instant in seconds since 1970-01-01 UTC."""
+        seen = self._clock.now()
+        passed, self._seen = max(0.0, seen - self._seen), seen
+        self._latest = max(seen, self._latest + passed / 2)
+        return self._latest
+
+    def learn(self, instant: float) -> float:
+        """Take an instant that others were told as the past; return the later of it and the latest one here."""
+        self._latest = max(self.now(), instant)
+        return self._latest
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which it is ahead of the clock beneath."""
+        return self._latest - self._seen
+
+
 def iso(instant: float) -> str:
     """Write an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

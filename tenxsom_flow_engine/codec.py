@@ -34,6 +34,15 @@ def decode_record(data: bytes | str) -> JobRecord:
     return _decode(_record_decoder, data)
 
 
+def check_options(job: VideoJob) -> None:
+    """Raise `InvalidInput` if a job's options hold what cannot be written down."""
+    if job.options:
+        try:
+            _encoder.encode(job.options)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInput("options", f"cannot be written as JSON: {error}") from error
+
+
 def to_builtins(value: VideoJob | JobRecord) -> dict[str, Any]:
     """Return the wire format as a dict, for printing."""
     plain: dict[str, Any] = msgspec.to_builtins(value)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SystemClock
-from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, StoreError
+from tenxsom_flow_engine.codec import check_options
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, ServiceError, StoreError
 from tenxsom_flow_engine.generate import Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
@@ -19,7 +21,7 @@ from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.base import Fit, VideoService
+from tenxsom_flow_engine.services.base import Cancels, Fit, VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention
 
@@ -27,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 #: The carriers of jobs, by the name that `--queue-type` takes.
 QUEUE_TYPES = ("redis", "local")
+#: The last instant that a job may start at: the end of the year 9998, which every calendar and zone can write.
+LATEST = 253_370_764_799.0
 #: Seconds after which a job is looked at again whose service this worker cannot use.
 UNKNOWN_SERVICE_PAUSE = 300.0
 
@@ -116,6 +120,7 @@ class Engine:
     def __init__(self, settings: Settings, choice: Choice, clock: Clock) -> None:
         self.settings = settings
         self.choice = choice
+        self.clock = clock
         self.services = {
             name: service for name, make in SERVICES.items() if (service := make(settings, clock)) is not None
         }
@@ -145,6 +150,9 @@ class Engine:
 
         Raises `InvalidInput` saying what each service lacks.
         """
+        if due is not None and not 0 <= due <= LATEST:
+            raise InvalidInput("at", "is not a moment that a job can start at")
+        check_options(job)
         service, fit = self._choose(job)
         # A job that names no service stays open: which one is best is known when its turn comes.
         fitted = fit.job if job.service != AUTO else job
@@ -157,6 +165,23 @@ class Engine:
         """
         outcome = self._outcome(record)
         return self.insist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Take a job back, and stop its generation where the service can. Raises `JobNotFound`, `ActionRefused`."""
+        record = self.store.cancel(job_id)
+        service, ticket = self.services.get(record.service), record.submission.ticket
+        if service is None or ticket is None or not record.holds_slot or not isinstance(service, Cancels):
+            return record
+        try:
+            service.cancel(ticket)
+        except ServiceError as error:
+            _log.warning("the generation of job %s goes on: %s", job_id, error)
+            return record
+        return self.store.update(job_id, lifecycle.stopped)
+
+    def retry(self, job_id: str) -> JobRecord:
+        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
+        return self.store.requeue(job_id)
 
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""
@@ -251,7 +276,7 @@ class _InsistentJournal:
             lambda: self._store.accept(
                 job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost
             ),
-            f"the ticket of {job_id}",
+            f"the ticket {ticket.id} of job {job_id}",
         )
 
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:

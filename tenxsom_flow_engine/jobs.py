@@ -25,6 +25,8 @@ MAX_DURATION = 1800
 #: The service name that means: let the engine choose.
 AUTO = "auto"
 
+#: Characters that make a terminal or page show text in another order than it has.
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _TAG = re.compile(r"[\w.:@-]{0,64}")
@@ -53,9 +55,20 @@ class VideoJob(
     created_at: float
 
     def __post_init__(self) -> None:
+        # Programs make jobs too, and a field of the wrong type would be found out by whoever reads the job later.
+        for name in ("job_id", "topic", "prompt", "aspect_ratio", "service", "quality", "channel"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidInput(name, "must be text")
+        if type(self.duration) is not int:
+            raise InvalidInput("duration", f"must be a whole number of seconds, not {self.duration!r}")
+        if type(self.created_at) not in (int, float) or not math.isfinite(self.created_at):
+            raise InvalidInput("created_at", "is not a moment")
+        if not isinstance(self.options, dict) or not all(isinstance(own, dict) for own in self.options.values()):
+            raise InvalidInput("options", "must be a dict of dicts, by service")
         check_job_id(self.job_id)
         _check_text("topic", self.topic, MAX_TOPIC, controls="")
-        if not self.topic.strip():
+        # Z: spaces, C: what has no picture of its own, such as a zero-width space.
+        if all(unicodedata.category(letter)[0] in "CZ" for letter in self.topic):
             raise InvalidInput("topic", "is empty", next_step="say in a few words what the video is about")
         _check_text("prompt", self.prompt, MAX_PROMPT, controls="\n\t")
         if not 1 <= self.duration <= MAX_DURATION:
@@ -64,8 +77,6 @@ class VideoJob(
             raise InvalidInput("aspect_ratio", f"must be one of {', '.join(ASPECT_RATIOS)}, not {self.aspect_ratio!r}")
         if not _NAME.fullmatch(self.service):
             raise InvalidInput("service", f"{self.service!r} is not a service's name")
-        if not math.isfinite(self.created_at):
-            raise InvalidInput("created_at", "is not a moment")
         _check_text("quality", self.quality, 40, controls="")
         if not _TAG.fullmatch(self.channel):
             raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
@@ -84,6 +95,10 @@ def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
         category = unicodedata.category(character)
         if category == "Cc" and character not in controls:
             raise InvalidInput(field, f"has a control character (U+{ord(character):04X}) at position {position}")
+        if character in _BIDI_CONTROLS:
+            raise InvalidInput(
+                field, f"has a hidden change of direction (U+{ord(character):04X}) at position {position}"
+            )
         if category == "Cs":  # half of a surrogate pair: what bytes that are not UTF-8 become on a command line
             raise InvalidInput(field, f"is not valid Unicode at position {position}")
 

@@ -201,6 +201,12 @@ def cancel(record: JobRecord, now: float) -> JobRecord:
     return _final(record, now, Status.CANCELLED, "cancelled")
 
 
+def stopped(record: JobRecord, now: float) -> JobRecord:
+    """Note that a cancelled job's generation was stopped: it holds no slot, and a retry orders anew."""
+    submission = _over(record.submission, failed=True)
+    return _change(record, now, record.status, "stopped", record.service, submission=submission)
+
+
 def requeue(record: JobRecord, now: float) -> JobRecord:
     """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
 

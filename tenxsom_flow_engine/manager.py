@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
-from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page
 
@@ -45,17 +45,24 @@ class QueueManager:
         self._queue_type = queue_type
         self._config = config or {}
         self._opened: Engine | None = None
+        self._opening = asyncio.Lock()
+        #: Threads of its own, so that closing can wait for them: a caller that is cancelled leaves its call running.
+        self._threads: ThreadPoolExecutor | None = None
 
     async def initialize(self) -> None:
         """Choose the queue and open it. Calling twice is harmless."""
-        if self._opened is None:
-            self._opened = await asyncio.to_thread(self._open)
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(self._open)
+                self._threads = ThreadPoolExecutor(thread_name_prefix="queue-manager")
 
     async def close(self) -> None:
-        """Let go of files and connections. Calling twice is harmless."""
-        if self._opened is not None:
+        """Wait for the calls in hand, then let go of files and connections. Calling twice is harmless."""
+        async with self._opening:
             opened, self._opened = self._opened, None
-            await asyncio.to_thread(opened.close)
+            if opened is not None and self._threads is not None:
+                await asyncio.to_thread(self._threads.shutdown)
+                await asyncio.to_thread(opened.close)
 
     async def __aenter__(self) -> QueueManager:
         await self.initialize()
@@ -99,11 +106,11 @@ class QueueManager:
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
-        return await self._call(lambda engine: engine.store.cancel(job_id))
+        return await self._call(lambda engine: engine.cancel(job_id))
 
     async def retry(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
-        return await self._call(lambda engine: engine.store.requeue(job_id))
+        return await self._call(lambda engine: engine.retry(job_id))
 
     async def pause(self) -> None:
         """Hand out no more jobs, in all workers, until `resume`."""
@@ -130,10 +137,10 @@ class QueueManager:
 
     async def status(self) -> dict[str, Any]:
         """Return the state of the queue as plain values, ready for JSON."""
-        return await self._call(lambda engine: _status(engine, engine.queue.status()))
+        return await self._call(describe_queue)
 
     async def _call(self, act: Callable[[Engine], _T]) -> _T:
-        return await asyncio.to_thread(act, self.engine)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act, self.engine)
 
     def _open(self) -> Engine:
         return open_engine(load(over=_variables(self._config)), self._queue_type)
@@ -142,6 +149,8 @@ class QueueManager:
 def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a `config` dict as the variables that it stands for, so that both are checked in one place."""
     values: dict[str, str] = {}
+    if not isinstance(config, Mapping) or not all(isinstance(entries, Mapping) for entries in config.values()):
+        raise InvalidInput("config", 'must be a dict of dicts such as {"redis": {"host": "localhost"}}')
     for section, entries in config.items():
         known = CONFIG_KEYS.get(section)
         if known is None:
@@ -155,7 +164,9 @@ def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return values
 
 
-def _status(engine: Engine, status: QueueStatus) -> dict[str, Any]:
+def describe_queue(engine: Engine) -> dict[str, Any]:
+    """Return the state of an engine's queue as plain values, ready for JSON."""
+    status = engine.queue.status()
     return {
         "queue_type": status.queue_type,
         "selected_because": engine.choice.reason,

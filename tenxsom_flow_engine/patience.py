@@ -31,5 +31,6 @@ class Patience:
             except (StoreUnavailable, StoreFull) as error:
                 _log.warning("%s waits for the store: %s", what, error)
                 if self._abandon.wait(pause):
+                    _log.error("%s was given up, unsaved", what)
                     raise
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 LONGEST_REST = 1.0
 #: Seconds of rest while the store cannot be used.
 STORE_PAUSE = 1.0
+#: Seconds by which the store's time may differ from this machine's without a word.
+CLOCK_TOLERANCE = 60.0
 #: Seconds between two sweeps of what is not needed any more.
 SWEEP_INTERVAL = 600.0
 
@@ -43,6 +45,7 @@ class PullWorker:
         self._ended = threading.Event()
         #: Interrupts the loop's rest: a step ended, or a stop was asked for.
         self._wake = threading.Event()
+        #: By the lease's token: a job whose lease was lost may be in hand twice.
         self._in_hand: dict[str, JobRecord] = {}
         self._lock = threading.Lock()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
@@ -50,7 +53,8 @@ class PullWorker:
 
     def run(self) -> None:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
-        self._beat()
+        with suppress(StoreUnavailable, StoreFull):  # the keeper tries again
+            self._beat()
         # Daemons, so that a firm stop need not wait for a step that hangs.
         for number in range(self._concurrency):
             threading.Thread(target=self._work, name=f"step-{number}", daemon=True).start()
@@ -101,7 +105,7 @@ class PullWorker:
             )
             for record in claim.records:
                 with self._lock:
-                    self._in_hand[record.job_id] = record
+                    self._in_hand[record.lease_token] = record
                 self._steps.put(record)
             if claim.records:
                 return False
@@ -150,7 +154,7 @@ class PullWorker:
                 _log.exception("step %s of job %s", record.step, record.job_id)
             finally:
                 with self._lock:
-                    self._in_hand.pop(record.job_id, None)
+                    self._in_hand.pop(record.lease_token, None)
                     self._taken += 1
                 self._wake.set()
 
@@ -165,14 +169,23 @@ class PullWorker:
                 if self._only is None and time.monotonic() - swept_at > SWEEP_INTERVAL:
                     swept_at = time.monotonic()
                     self._engine.sweep()
+                    self._warn_of_the_clock()
             except FlowError as error:
                 _log.warning("the sign of life waits: %s", error)
             except Exception:  # whatever happens here, the leases must be renewed again
                 _log.exception("sign of life")
 
+    def _warn_of_the_clock(self) -> None:
+        ahead = self._engine.store.now() - self._engine.clock.now()
+        if ahead > CLOCK_TOLERANCE:
+            _log.warning(
+                "the store's time is %.0f s ahead of this machine's clock: one of its machines was wrong", ahead
+            )
+
     def _renew(self) -> None:
         with self._lock:
-            leases = {job_id: record.lease_token for job_id, record in self._in_hand.items()}
+            # Of two leases on one job the later is the one that holds.
+            leases = {record.job_id: token for token, record in self._in_hand.items()}
         if leases:
             for job_id in self._engine.queue.renew(leases):
                 _log.warning("the lease on job %s is lost", job_id)

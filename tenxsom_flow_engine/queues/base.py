@@ -89,7 +89,8 @@ class PullsJobs(ABC):
 
 def check_limits(rate: float | None, concurrent: int | None) -> None:
     """Raise `InvalidInput` unless the limits are ones that every carrier can hold."""
-    if rate is not None and not 0 < rate <= MAX_RATE:
-        raise InvalidInput("max_dispatches_per_second", f"must be more than 0 and at most {MAX_RATE:g}, not {rate:g}")
-    if concurrent is not None and not 1 <= concurrent <= MAX_CONCURRENT:
-        raise InvalidInput("max_concurrent_dispatches", f"must be 1 to {MAX_CONCURRENT}, not {concurrent}")
+    # Programs pass these too, so their types are checked as well.
+    if rate is not None and not (type(rate) in (int, float) and 0 < rate <= MAX_RATE):
+        raise InvalidInput("max_dispatches_per_second", f"must be more than 0 and at most {MAX_RATE:g}, not {rate!r}")
+    if concurrent is not None and not (type(concurrent) is int and 1 <= concurrent <= MAX_CONCURRENT):
+        raise InvalidInput("max_concurrent_dispatches", f"must be 1 to {MAX_CONCURRENT}, not {concurrent!r}")

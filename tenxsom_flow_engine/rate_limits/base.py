@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenxsom_flow_engine.errors import ServiceError
+from tenxsom_flow_engine.errors import Busy, ServiceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class QuotaGate(Protocol):
 
 
 class Unmetered:
-    """The gate of services without quotas: always open; a refusal closes it for its `Retry-After` or a floor.
+    """The gate of services without quotas: always open. Each job that is refused asks again by itself.
 
-    The floors, in seconds, are for refusals that name no time: a service that is busy, and one that a person must
-    mend first.
+    The pauses, in seconds, are for refusals that name no time: by a service that is busy, and by one that a person
+    must mend first.
     """
 
-    BUSY_FLOOR = 30.0
-    STOPPED_FLOOR = 300.0
+    BUSY_PAUSE = 30.0
+    STOPPED_PAUSE = 300.0
 
     def ask(self, service: str, now: float) -> Closed | None:
         """Admit."""
@@ -48,5 +48,5 @@ class Unmetered:
 
     def refused(self, error: ServiceError, now: float) -> Closed:
         """Return the pause that the error asks for."""
-        floor = self.BUSY_FLOOR if error.code == "busy" else self.STOPPED_FLOOR
-        return Closed(until=now + max(error.retry_after or 0.0, floor), why=str(error))
+        pause = self.BUSY_PAUSE if isinstance(error, Busy) else self.STOPPED_PAUSE
+        return Closed(until=now + (pause if error.retry_after is None else error.retry_after), why=str(error))

@@ -105,6 +105,38 @@ def refuses(path: Path, *words: str) -> StoreError:
     return refusal.value
 
 
+def test_a_record_that_cannot_be_read_stops_nothing_else(file: Path, open_store: OpenStore) -> None:
+    """A damaged record is named and set aside; the other jobs are handed out, listed and cancelled."""
+    store = open_store(ManualClock())
+    store.add(QUEUE, new("good", "bad", "fine"))
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("""UPDATE jobs SET record = CAST('{"v":1,"job":{}}' AS BLOB) WHERE job_id = 'bad'""")
+        other.commit()
+    assert [record.job_id for record in store.page(JobFilter(), limit=10).records] == ["fine", "good"]
+    with pytest.raises(StoreBroken, match="the record of job bad cannot be read"):
+        store.get("bad")
+    assert [record.job_id for record in store.claim(a_claim()).records] == ["good", "fine"]
+    assert store.claim(a_claim()).records == ()
+    assert store.counts(QUEUE).by_status[Status.FAILED] == 1
+    assert store.cancel_waiting(QUEUE, 10) == 0
+
+
+def test_a_closed_gate_writes_nothing(open_store: OpenStore) -> None:
+    """Workers that ask while the rate is used up, or all steps are taken, wake nobody and cost no disk."""
+    clock = ManualClock()
+    store, other = open_store(clock), open_store(clock)
+    store.add(QUEUE, new(*(f"j{number}" for number in range(20))))
+    for limits in (DispatchLimits(0.01, 100), DispatchLimits(500.0, 1)):
+        assert len(store.claim(a_claim(limits=limits)).records) <= 1
+        revision = other.revision()
+        for _ in range(5):
+            claim = store.claim(a_claim(limits=limits))
+            assert claim.records == ()
+            assert claim.again_at is not None
+            assert claim.again_at > clock.now()
+        assert other.revision() == revision
+
+
 def test_commits_are_on_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
     """Every connection, of each thread, writes ahead and waits for the disk at each commit."""
     store = open_store(ManualClock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,13 @@ from tenxsom_flow_engine.jobs import (
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_job
 
 _instants = st.floats(0, 4e9, allow_nan=False)
-_plain = st.characters(exclude_categories=("Cc", "Cs"))
+_plain = st.characters(exclude_categories=("Cc", "Cf", "Cs"))
+
+
+def _shows_something(text: str) -> bool:
+    return any(unicodedata.category(letter)[0] not in "CZ" for letter in text)
+
+
 _words = st.text(_plain, max_size=30)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -43,7 +50,9 @@ _json = st.recursive(
 _jobs = st.builds(
     VideoJob,
     job_id=st.from_regex(r"[A-Za-z0-9_-]{1,100}", fullmatch=True),
-    topic=st.text(_plain, min_size=1, max_size=80).filter(str.strip),
+    topic=st.text(_plain, min_size=1, max_size=80).filter(
+        lambda text: any(unicodedata.category(letter)[0] not in "CZ" for letter in text)
+    ),
     prompt=st.text(st.one_of(_plain, st.sampled_from("\n\t")), max_size=80),
     duration=st.integers(1, 1800),
     aspect_ratio=st.sampled_from(ASPECT_RATIOS),

@@ -7,6 +7,7 @@ made here, by `lifecycle`, and committed by a script that refuses it if the vers
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,12 +19,14 @@ from typing import Any
 import msgspec
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.codec import decode_record, encode
-from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, SlotsBusy
+from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Lease, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.redis.connection import Connection
+
+_log = logging.getLogger(__name__)
 
 #: Jobs added by one call of a script.
 CHUNK = 500
@@ -42,8 +45,14 @@ class _Stored:
     version: str
 
     @classmethod
-    def parse(cls, value: str, lease: str | None) -> _Stored:
-        record = decode_record(value[20:])
+    def parse(cls, job_id: str, value: str, lease: str | None) -> _Stored:
+        try:
+            record = decode_record(value[20:])
+        except InvalidInput as error:
+            raise StoreBroken(
+                f"the record of job {job_id} cannot be read: {error}",
+                next_step="restore the store from a backup, or run the version that wrote it",
+            ) from error
         if lease:
             token, until, at, worker, _ = lease.split("|")
             held = Lease(token=token, worker=worker, until=float(until))
@@ -60,7 +69,7 @@ class RedisStore(base.JobStore):
 
     def __init__(self, url: str, prefix: str, clock: Clock | None = None) -> None:
         self._connection = Connection(url, prefix)
-        self._clock = clock
+        self._clock = None if clock is None else SteadyClock(clock)
         self.place = self._connection.place
         #: The server's time minus this machine's monotonic clock, as it was found last, and when.
         self._offset = 0.0
@@ -71,7 +80,7 @@ class RedisStore(base.JobStore):
 
     def now(self) -> float:
         if self._clock is not None:
-            return float(self._connection.run("now", self._instant()))
+            return self._clock.learn(float(self._connection.run("now", self._instant())))
         here = time.monotonic()
         if here - self._measured > 1.0:
             server = float(self._connection.run("now", ""))
@@ -157,8 +166,9 @@ class RedisStore(base.JobStore):
                 break
             for job_id in expired:
                 self._expire(job_id)
-        records = [_Stored.parse(value, lease).record for _, value, lease in zip(*[iter(taken)] * 3, strict=True)]
-        return base.Claim(tuple(records), float(again) if again else None)
+        triples = zip(*[iter(taken)] * 3, strict=True)
+        records = tuple(stored.record for stored in self._readable(triples, request.queue))
+        return base.Claim(records, float(again) if again else None)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         pairs = [part for pair in leases.items() for part in pair]
@@ -278,14 +288,29 @@ class RedisStore(base.JobStore):
 
     def _read(self, job_id: str) -> tuple[_Stored | None, float]:
         value, lease, now = self._connection.run("read", self._instant(), job_id)
-        return (_Stored.parse(value, lease) if value else None), float(now)
+        return (_Stored.parse(job_id, value, lease) if value else None), float(now)
+
+    def _readable(self, rows: Iterable[tuple[str, str, str | None]], queue: str | None = None) -> Iterator[_Stored]:
+        """Give the records that can be read, and tell of the others: one bad record must not stop the rest.
+
+        With `queue`, a bad one that was claimed there is set aside: no worker gets it again.
+        """
+        for job_id, value, lease in rows:
+            try:
+                yield _Stored.parse(job_id, value, lease)
+            except StoreBroken as error:
+                _log.error("%s", error)
+                if queue is not None:
+                    with self._connection.mapped():
+                        self._connection.client.zrem(self._connection.key(f"leased:{queue}"), job_id)
 
     def _read_many(self, job_ids: Sequence[str]) -> list[_Stored]:
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
             values, leases = pipeline.execute()
-        return [_Stored.parse(value, lease) for value, lease in zip(values, leases, strict=True) if value]
+        rows = zip(job_ids, values, leases, strict=True)
+        return list(self._readable((job_id, value, lease) for job_id, value, lease in rows if value))
 
     def _newest(self, jobs: base.JobFilter, below: str, count: int) -> list[tuple[str, float]]:
         """Return ids with their positions, newest first, of all jobs that may match."""

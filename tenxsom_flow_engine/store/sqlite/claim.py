@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease
 from tenxsom_flow_engine.store.base import Claim, ClaimRequest, DispatchLimits, QueueState
-from tenxsom_flow_engine.store.sqlite.rows import record_of, save
+from tenxsom_flow_engine.store.sqlite.rows import readable, save
 
 #: Seconds by which an instant of today, kept as a float, may be off.
 ROUNDING = 1e-6
@@ -38,18 +38,24 @@ def in_flight(db: sqlite3.Connection, service: str, now: float, *, beside: str =
 
 def look(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | None:
     """Return when there may be something to claim: an instant that has come means now, None not before a change."""
-    if queue_state(db, request.queue).paused:
+    queue = queue_state(db, request.queue)
+    if queue.paused:
         return None
     openings = _openings(db, request, now)
+    expiry = _first(db, "lease_until", request.queue)
     if request.only is not None:
-        return _look_at(db, request.only, request.queue, openings)
-    instants = [_first(db, "lease_until", request.queue)]
-    for lane, free in openings.items():
-        if free > 0:
-            instants.append(_first(db, "due", request.queue, lane))
-        else:
-            instants.append(_first_slot(db, lane, now))
-    return min((instant for instant in instants if instant is not None), default=None)
+        due = _due_of(db, request.only, request.queue, openings)
+    else:
+        lanes = (
+            _first(db, "due", request.queue, lane) if free > 0 else _first_slot(db, lane, now)
+            for lane, free in openings.items()
+        )
+        due = _earliest(*lanes)
+    if due is not None:
+        # A closed gate costs nothing: nobody asks again before it may be open.
+        _, opens_at = _room(db, request, queue.limits(request.limits), now)
+        due = None if opens_at is None else max(due, opens_at)
+    return _earliest(expiry, due)
 
 
 def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Claim:
@@ -58,19 +64,31 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
     queue = queue_state(db, request.queue)
     if queue.paused:
         return Claim((), None)
-    limits = queue.limits(request.limits)
+    room, _ = _room(db, request, queue.limits(request.limits), now)
+    taken = tuple(_lease(db, record, request, now) for record in _due(db, request, now, room)) if room > 0 else ()
+    if taken:
+        tokens = _tokens(db, request.queue, queue.limits(request.limits), now)
+        _keep_tokens(db, request.queue, tokens - len(taken), now)
+    return Claim(taken, now if taken else look(db, request, now))
+
+
+def _room(
+    db: sqlite3.Connection, request: ClaimRequest, limits: DispatchLimits, now: float
+) -> tuple[int, float | None]:
+    """Return how many steps may go out now, and when one may: None means not before a step ends."""
     leased = db.execute(
         "SELECT count(*) FROM jobs WHERE queue = ? AND lease_until > ?", (request.queue, now)
     ).fetchone()[0]
+    if leased >= limits.max_concurrent_dispatches:
+        return 0, None
     tokens = _tokens(db, request.queue, limits, now)
-    room = min(request.count, limits.max_concurrent_dispatches - leased, int(tokens))
-    if room <= 0:
-        if tokens < 1:
-            return Claim((), now + (1 - tokens) / limits.max_dispatches_per_second + ROUNDING)
-        return Claim((), _first(db, "lease_until", request.queue))
-    taken = tuple(_lease(db, record, request, now) for record in _due(db, request, now, room))
-    _keep_tokens(db, request.queue, tokens - len(taken), now)
-    return Claim(taken, now if taken else look(db, request, now))
+    if tokens < 1:
+        return 0, now + (1 - tokens) / limits.max_dispatches_per_second + ROUNDING
+    return min(request.count, limits.max_concurrent_dispatches - leased, int(tokens)), now
+
+
+def _earliest(*instants: float | None) -> float | None:
+    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _first(db: sqlite3.Connection, column: str, queue: str, lane: str | None = None) -> float | None:
@@ -83,15 +101,10 @@ def _first(db: sqlite3.Connection, column: str, queue: str, lane: str | None = N
     return row[0] if row else None
 
 
-def _look_at(db: sqlite3.Connection, job_id: str, queue: str, openings: dict[str, int]) -> float | None:
-    """Return when one job may be claimed."""
-    row = db.execute(
-        "SELECT lane, due, lease_until FROM jobs WHERE job_id = ? AND queue = ?", (job_id, queue)
-    ).fetchone()
-    if row is None or (row["due"] is not None and openings.get(row["lane"], 0) <= 0):
-        return None
-    instant: float | None = row["due"] if row["lease_until"] is None else row["lease_until"]
-    return instant
+def _due_of(db: sqlite3.Connection, job_id: str, queue: str, openings: dict[str, int]) -> float | None:
+    """Return when one job is due, if its lane is open."""
+    row = db.execute("SELECT lane, due FROM jobs WHERE job_id = ? AND queue = ?", (job_id, queue)).fetchone()
+    return row["due"] if row and openings.get(row["lane"], 0) > 0 else None
 
 
 def _first_slot(db: sqlite3.Connection, service: str, now: float) -> float | None:
@@ -127,7 +140,7 @@ def _due(db: sqlite3.Connection, request: ClaimRequest, now: float, room: int) -
     openings, choice = _openings(db, request, now), request.open_to_all
     if request.only is not None:
         rows = db.execute(
-            "SELECT lane, due, position, record FROM jobs WHERE job_id = ? AND queue = ? AND due <= ?",
+            "SELECT lane, due, position, job_id, record FROM jobs WHERE job_id = ? AND queue = ? AND due <= ?",
             (request.only, request.queue, now),
         ).fetchall()
     else:
@@ -147,12 +160,12 @@ def _due(db: sqlite3.Connection, request: ClaimRequest, now: float, room: int) -
         if lane in choice:
             openings[AUTO] -= 1
         room -= 1
-        yield record_of(row)
+        yield from readable([row], db)
 
 
 def _due_in_lane(db: sqlite3.Connection, queue: str, lane: str, now: float, count: int) -> list[sqlite3.Row]:
     return db.execute(
-        "SELECT lane, due, position, record FROM jobs"
+        "SELECT lane, due, position, job_id, record FROM jobs"
         " WHERE queue = ? AND lane = ? AND due <= ? ORDER BY due, position LIMIT ?",
         (queue, lane, now, count),
     ).fetchall()
@@ -167,10 +180,10 @@ def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now
 
 def _reap(db: sqlite3.Connection, queue: str, now: float) -> None:
     rows = db.execute(
-        "SELECT record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, REAP)
+        "SELECT job_id, record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, REAP)
     ).fetchall()
-    for row in rows:
-        save(db, lifecycle.expire(record_of(row), now))
+    for record in readable(rows, db):
+        save(db, lifecycle.expire(record, now))
 
 
 def _tokens(db: sqlite3.Connection, queue: str, limits: DispatchLimits, now: float) -> float:

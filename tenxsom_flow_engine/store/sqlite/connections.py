@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -24,13 +24,15 @@ _AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlit
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Owned:
-    """A connection, and the process and thread that use it."""
+    """A connection, and the process and thread that use it; `lock` is held for as long as they do."""
 
     pid: int
     thread: threading.Thread
     connection: sqlite3.Connection
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    closed: bool = False
 
 
 class Connections:
@@ -46,6 +48,7 @@ class Connections:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[_Owned] = []
+        self._closed = False
         with self.mapped():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,45 +57,40 @@ class Connections:
                     f"the folder {path.parent} cannot be made: {error.strerror}",
                     next_step="set TENXSOM_HOME to a folder you can write to",
                 ) from error
-            self._prepare(self.get())
+            with self.use() as connection:
+                self._prepare(connection)
 
-    def get(self) -> sqlite3.Connection:
-        """Return this thread's connection."""
-        pid = os.getpid()
-        if getattr(self._local, "pid", None) != pid:
-            self._local.connection = self._connect()
-            self._local.pid = pid
-            with self._lock:
-                self._close(lambda owned: not owned.thread.is_alive())
-                self._open.append(_Owned(pid, threading.current_thread(), self._local.connection))
-        connection: sqlite3.Connection = self._local.connection
-        return connection
+    @contextlib.contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        """Give a block this thread's connection, with errors of our tree; it is not closed meanwhile."""
+        with self.mapped():
+            owned = self._own()
+            with owned.lock:
+                if owned.closed:
+                    raise StoreUnavailable(f"the job store {self.path} is closed")
+                yield owned.connection
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run a block as one write transaction: committed to disk at its end, rolled back on any exception."""
-        with self.mapped():
-            connection = self.get()
+        with self.use() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                # SQLite has rolled back by itself after some errors (a full disk, for one).
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Run a block of reads that all see the same moment."""
-        with self.mapped():
-            connection = self.get()
+        with self.use() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
 
     @contextlib.contextmanager
     def mapped(self) -> Iterator[None]:
@@ -102,11 +100,23 @@ class Connections:
         except sqlite3.Error as error:
             raise self._error(error) from error
 
+    def _own(self) -> _Owned:
+        """Return this thread's connection; it is opened at the first call, and after a fork."""
+        owned: _Owned | None = getattr(self._local, "owned", None)
+        if owned is None or owned.pid != os.getpid():
+            if self._closed:
+                raise StoreUnavailable(f"the job store {self.path} is closed")
+            owned = self._local.owned = _Owned(os.getpid(), threading.current_thread(), self._connect())
+            with self._lock:
+                self._close(lambda other: not other.thread.is_alive())
+                self._open.append(owned)
+        return owned
+
     def close(self) -> None:
-        """Close the connections that this process opened."""
+        """Close the connections that this process opened, each when its call in hand has ended."""
+        self._closed = True
         with self._lock:
             self._close(lambda owned: True)
-        self._local = threading.local()
 
     def _close(self, which: Callable[[_Owned], bool]) -> None:
         """Close connections of this process; the caller holds the lock."""
@@ -114,7 +124,9 @@ class Connections:
         ending = [owned for owned in self._open if owned.pid == os.getpid() and which(owned)]
         self._open = [owned for owned in self._open if owned not in ending]
         for owned in ending:
-            owned.connection.close()
+            with owned.lock:
+                owned.closed = True
+                owned.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -191,6 +203,12 @@ class Connections:
                 next_step="see who holds the file, and that its folder is writable",
             )
         return StoreBroken(f"the job store {self.path} failed: {error}")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite has rolled back by itself after some errors (a full disk, for one).
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tenxsom_flow_engine.codec import decode_record, encode
+from tenxsom_flow_engine.errors import InvalidInput, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = (
     "job_id", "queue", "lane", "status", "service", "channel", "topic", "due", "lease_until", "slot_service",
@@ -37,8 +42,29 @@ def row_of(record: JobRecord) -> dict[str, Any]:
 
 
 def record_of(row: sqlite3.Row) -> JobRecord:
-    """Read the record of a row."""
-    return decode_record(row["record"])
+    """Read the record of a row. Raises `StoreBroken` naming the job if it cannot be read."""
+    try:
+        return decode_record(row["record"])
+    except InvalidInput as error:
+        raise StoreBroken(
+            f"the record of job {row['job_id']} cannot be read: {error}",
+            next_step="restore the store from a backup, or run the version that wrote it",
+        ) from error
+
+
+def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) -> Iterator[JobRecord]:
+    """Give the records that can be read, and tell of the others in the log: one bad record must not stop the rest.
+
+    With `db`, a bad one is also taken out of the queue: it counts as failed, and its record is left as it is.
+    """
+    for row in rows:
+        try:
+            yield record_of(row)
+        except StoreBroken as error:
+            _log.error("%s", error)
+            if db is not None:
+                set_aside = "UPDATE jobs SET status = 'failed', due = NULL, lease_until = NULL WHERE job_id = ?"
+                db.execute(set_aside, (row["job_id"],))
 
 
 def save(db: sqlite3.Connection, record: JobRecord) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 from threading import Event
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
-from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, record_of, row_of, save
+from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, readable, record_of, row_of, save
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000
@@ -41,27 +41,24 @@ class SQLiteStore(base.JobStore):
     """See `store.base.JobStore`. `path` is made if it is not there."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._clock = clock
+        # Threads race for it harmlessly: whatever one sees is later than what it saw before.
+        self._time = SteadyClock(clock)
         self._connections = Connections(path)
         self.place = f"sqlite://{path}"
-        #: The latest instant that this handle has said. Threads race for it harmlessly: each takes the maximum anew.
-        self._latest = 0.0
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run a write transaction at the store's time."""
         with self._connections.transaction() as db:
             advance = "UPDATE clock SET last = max(last, ?) RETURNING last"
-            self._latest = db.execute(advance, (max(self._latest, self._clock.now()),)).fetchone()[0]
-            yield db, self._latest
+            yield db, self._time.learn(db.execute(advance, (self._time.now(),)).fetchone()[0])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run reads of one moment, at the store's time."""
         with self._connections.snapshot() as db:
-            written = db.execute("SELECT last FROM clock").fetchone()[0]
-            self._latest = max(self._latest, self._clock.now(), written)
-            yield db, self._latest
+            self._time.learn(db.execute("SELECT last FROM clock").fetchone()[0])
+            yield db, self._time.now()
 
     def now(self) -> float:
         with self._reading() as (_, now):
@@ -82,8 +79,8 @@ class SQLiteStore(base.JobStore):
         return base.Added(tuple(new), tuple(known))
 
     def get(self, job_id: str) -> JobRecord | None:
-        with self._connections.mapped():
-            row = self._connections.get().execute("SELECT record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+        with self._connections.use() as db:
+            row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
         return record_of(row) if row else None
 
     def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
@@ -93,13 +90,13 @@ class SQLiteStore(base.JobStore):
                 where.append("position < :cursor")
                 values["cursor"] = _position(cursor)
             rows = db.execute(
-                f"SELECT position, record FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} "
+                f"SELECT position, job_id, record FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} "
                 "ORDER BY position DESC LIMIT :limit",
                 values | {"limit": limit + 1},
             ).fetchall()
         more = len(rows) > limit
         rows = rows[:limit]
-        return base.Page(tuple(map(record_of, rows)), str(rows[-1]["position"]) if more and rows else None)
+        return base.Page(tuple(readable(rows)), str(rows[-1]["position"]) if more and rows else None)
 
     def counts(self, queue: str | None = None) -> base.Counts:
         by_status = dict.fromkeys(Status, 0)
@@ -157,16 +154,17 @@ class SQLiteStore(base.JobStore):
     def cancel_waiting(self, queue: str, limit: int) -> int:
         with self._writing() as (db, now):
             rows = db.execute(
-                "SELECT record FROM jobs WHERE queue = ? AND substr(lane, 1, 1) <> ? AND due IS NOT NULL LIMIT ?",
+                "SELECT job_id, record FROM jobs"
+                " WHERE queue = ? AND substr(lane, 1, 1) <> ? AND due IS NOT NULL LIMIT ?",
                 (queue, TICKET_MARK, limit),
             ).fetchall()
-            for row in rows:
-                save(db, lifecycle.cancel(record_of(row), now))
+            for record in readable(rows, db):
+                save(db, lifecycle.cancel(record, now))
         return len(rows)
 
     def queue_state(self, queue: str) -> base.QueueState:
-        with self._connections.mapped():
-            return queue_state(self._connections.get(), queue)
+        with self._connections.use() as db:
+            return queue_state(db, queue)
 
     def set_queue_state(self, queue: str, change: Callable[[base.QueueState], base.QueueState]) -> base.QueueState:
         with self._writing() as (db, _):
@@ -217,8 +215,8 @@ class SQLiteStore(base.JobStore):
                 return removed
 
     def revision(self) -> object:
-        with self._connections.mapped():
-            return self._connections.get().execute("PRAGMA data_version").fetchone()[0]
+        with self._connections.use() as db:
+            return db.execute("PRAGMA data_version").fetchone()[0]
 
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
         # The file's version is the one sign that other processes give; it is read without a lock or the disk.
@@ -232,7 +230,7 @@ class SQLiteStore(base.JobStore):
 
 
 def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
-    row = db.execute("SELECT record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFound(job_id)
     return record_of(row)
