@@ -98,3 +98,11 @@ class FindsByReference(ABC):
     @abstractmethod
     def find(self, reference: str) -> Ticket | None:
         """Return the ticket of the generation that carries this reference, or None."""
+
+
+class Cancels(ABC):
+    """The capability to stop a generation, so that it costs nothing more and holds no slot."""
+
+    @abstractmethod
+    def cancel(self, ticket: Ticket) -> None:
+        """Stop a generation; harmless when it is over. Raises `ServiceError`."""
