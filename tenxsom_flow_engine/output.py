@@ -40,12 +40,16 @@ class OutputFolder:
 
     def sweep(self) -> None:
         """Remove what killed workers left unfinished."""
-        with self._mapped():
-            if not self._staging.is_dir():
-                return
-            for leftover in self._staging.iterdir():
+        if not self._staging.is_dir():
+            return
+        for leftover in self._staging.iterdir():
+            # Another worker may sweep too, so an entry may be gone by now.
+            with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > STALE:
-                    shutil.rmtree(leftover, ignore_errors=True)
+                    if leftover.is_dir():
+                        shutil.rmtree(leftover)
+                    else:
+                        leftover.unlink()
 
     def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
         """Have `fill` write `video.mp4` (and what else it has) into an empty folder, check it, complete and publish it.
@@ -106,6 +110,8 @@ class OutputFolder:
     def _published(folder: Path) -> Video:
         try:
             known = _read(folder)
+            if (folder / "video.mp4").stat().st_size != known["size"]:
+                raise ValueError("the video has another size than its metadata says")
             return Video(
                 str(folder / "video.mp4"),
                 known["duration"],

@@ -116,6 +116,17 @@ def test_a_folder_without_a_video_in_the_way_is_said(output: OutputFolder) -> No
     assert (output.root / "tides" / "notes.txt").read_text() == "mine"
 
 
+def test_a_video_that_was_changed_is_not_passed_off(output: OutputFolder) -> None:
+    """A folder whose video is gone or cut does not count as published."""
+    video = Path(output.publish(RECORD, fill(_tiny_video("1:1", 2))).path)
+    video.write_bytes(video.read_bytes()[:-1])
+    with pytest.raises(OutputError, match="holds no finished video"):
+        output.publish(RECORD, must_not_fill)
+    video.unlink()
+    with pytest.raises(OutputError, match="holds no finished video"):
+        output.publish(RECORD, must_not_fill)
+
+
 def test_an_output_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """The error names the folder, the reason and the setting."""
     (tmp_path / "file").write_text("")
@@ -130,8 +141,11 @@ def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
     fresh, old = output.root / ".staging" / "fresh.1", output.root / ".staging" / "old.1"
     for folder in (fresh, old):
         folder.mkdir()
+    probe = output.root / ".staging" / "probe.1"
+    probe.touch()
     long_ago = fresh.stat().st_mtime - STALE - 1
-    os.utime(old, (long_ago, long_ago))
+    for leftover in (old, probe):
+        os.utime(leftover, (long_ago, long_ago))
     output.sweep()
     assert [path.name for path in (output.root / ".staging").iterdir()] == ["fresh.1"]
 

@@ -1,0 +1,111 @@
+"""The pull worker in one process: what its threads and its keeper do with leases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.pull_worker import PullWorker
+from tenxsom_flow_engine.services.base import Cancels
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, a_job
+from tenxsom_flow_engine.testing.services import ScriptedService
+
+STUCK = 60.0
+
+
+class Stoppable(ScriptedService, Cancels):
+    """A service that can stop a generation, and remembers which it stopped."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.stopped: list[Ticket] = []
+
+    def cancel(self, ticket: Ticket) -> None:
+        self.stopped.append(ticket)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
+    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
+    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+        engine.services = {ALPHA: Stoppable(clock)}
+        yield engine
+
+
+def until(condition: threading.Event) -> None:
+    assert condition.wait(STUCK)
+
+
+def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> None:
+    """A service that can stop is told to; the job holds no slot any more, and a retry orders anew."""
+    engine.store.add(QUEUE, [NewJob(a_job())])
+    (claimed,) = engine.queue.claim("w", 1, engine.slots).records
+    assert engine.step(claimed).submission.state is SubmissionState.ACCEPTED
+    assert engine.store.in_flight(ALPHA) == 1
+    record = engine.cancel("job-1")
+    service = engine.services[ALPHA]
+    assert isinstance(service, Stoppable)
+    assert service.stopped == [record.submission.ticket]
+    assert (record.status, engine.store.in_flight(ALPHA)) == (Status.CANCELLED, 0)
+    assert engine.retry("job-1").submission.state is SubmissionState.NONE
+
+
+def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: ManualClock) -> None:
+    """A step whose lease was lost and taken anew by the same worker does not end the renewal of the later one."""
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    step = engine.step
+
+    def stalled(record: object) -> object:
+        begun.release()
+        assert go_on.acquire(timeout=STUCK)
+        return step(record)  # type: ignore[arg-type]
+
+    engine.step = stalled  # type: ignore[assignment]
+    engine.store.add(QUEUE, [NewJob(a_job())])
+    worker = PullWorker(engine, concurrency=2)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    assert begun.acquire(timeout=STUCK)
+    clock.advance(engine.queue.lease + 1)
+    assert begun.acquire(timeout=STUCK)
+    later = engine.store.require("job-1").lease
+    assert later is not None
+    go_on.release()  # the first step ends; its lease is lost
+    while len(worker._in_hand) > 1:
+        threading.Event().wait(0.01)
+    clock.advance(10)
+    worker._renew()
+    renewed = engine.store.require("job-1").lease
+    assert renewed is not None
+    assert (renewed.token, renewed.until) == (later.token, clock.now() + engine.queue.lease)
+    go_on.release()
+    worker.stop()
+    thread.join(STUCK)
+    assert not thread.is_alive()
+
+
+def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(engine: Engine, clock: ManualClock) -> None:
+    """A job that named no service, and that none of those configured now can make, is dead and says why."""
+    job = VideoJob(job_id="open", topic="x", created_at=1.0)
+    engine.store.add(QUEUE, [NewJob(job)])
+    engine.services = {ALPHA: Stoppable(clock)}
+    engine.services[ALPHA].automatic = False
+    claim = engine.queue.claim("w", 1, {ALPHA: 1}, automatic=(ALPHA,))
+    record = engine.step(claim.records[0])
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error.code == "invalid_input"
