@@ -24,8 +24,9 @@ def binary() -> str:
 class RedisServer:
     """One server on a free port of the loopback interface, with its append-only file in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -36,7 +37,7 @@ class RedisServer:
         """Start the server and wait until it answers."""
         self.process = subprocess.Popen(
             [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
-             "--dir", str(self.folder)],
+             "--dir", str(self.folder), *self.options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         ends = time.monotonic() + 30

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 
 from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.store.base import NewJob
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.testing.samples import QUEUE, a_job
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite
 from tests.redis_server import RedisServer
@@ -56,3 +61,57 @@ TestRedisMachine.settings = settings(
 @pytest.fixture(scope="module", autouse=True)
 def _machine_server(redis_server: RedisServer) -> None:
     RedisMachine.server = redis_server
+
+
+def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:
+    """A memory policy that evicts keys is an error that names the command to mend it."""
+    server = RedisServer(tmp_path, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(ConfigurationError, match="allkeys-lru") as refusal:
+            RedisStore(server.url, "x")
+        assert "noeviction" in refusal.value.next_step
+    finally:
+        server.kill()
+
+
+def test_a_server_without_a_file_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that keeps nothing on disk is used, and the log says what that means."""
+    server = RedisServer(tmp_path, "--appendonly", "no")
+    try:
+        RedisStore(server.url, "x").close()
+        assert "keeps no append-only file" in caplog.text
+    finally:
+        server.kill()
+
+
+def test_a_server_that_is_full_is_said(tmp_path: Path) -> None:
+    """A server out of memory refuses new jobs with an error of ours, and keeps those it has."""
+    server = RedisServer(tmp_path, "--maxmemory", "4mb")
+    try:
+        store = RedisStore(server.url, "x")
+        many = (NewJob(a_job(f"j{number}", prompt="x" * 10_000)) for number in range(1000))
+        with pytest.raises(StoreFull, match="out of memory"):
+            store.add(QUEUE, many)
+        assert store.require("j0").job.prompt
+        store.close()
+    finally:
+        server.kill()
+
+
+def test_the_servers_time_counts(redis_server: RedisServer) -> None:
+    """Without a clock of its own a store goes by the server's, never backwards."""
+    store = RedisStore(redis_server.url, secrets.token_hex(6))
+    with redis.Redis(port=redis_server.port) as client:
+        seconds, _ = client.time()
+        said = [store.now() for _ in range(100)]
+        assert said == sorted(said)
+        assert seconds <= said[0] <= said[-1] <= client.time()[0] + 1
+    store.close()
+
+
+def test_a_wrong_address_is_said() -> None:
+    """An address that is no Redis address, and one where nobody listens, are errors that say so."""
+    with pytest.raises(StoreBroken, match="address of the Redis server is wrong"):
+        RedisStore("http://localhost", "x")
+    with pytest.raises(StoreUnavailable, match="cannot be used now"):
+        RedisStore("redis://127.0.0.1:1/0", "x")

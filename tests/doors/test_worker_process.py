@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tests.redis_server import RedisServer
 
 from .conftest import Flow
 
@@ -174,3 +177,23 @@ def test_faults_of_all_kinds_end_well(either: Flow) -> None:
         records = [store.require(f"job-{n}") for n in range(60)]
     assert all(record.error for record in records if record.status is Status.FAILED)
     assert len(sold(either)) == len(set(sold(either)))
+
+
+def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The server is killed -9 and started again under load: the worker goes on by itself and no job is lost."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendfsync", "always")
+    flow.environment["REDIS_URL"] = server.url
+    try:
+        with store_of(flow) as store:
+            add(flow, store, 100)
+        worker = flow.worker(TENXSOM_SIMULATED="latency=0.3 idempotent=1")
+        flow.until(lambda: "step=fetch" in flow.log(), "the first video")
+        server.kill()
+        flow.until(lambda: "waiting for the store" in flow.log(), "the outage")
+        server.start()
+        with store_of(flow) as store:
+            flow.until(lambda: store.counts("redis").by_status[Status.SUCCEEDED] == 100, "all videos")
+        assert worker.poll() is None
+        assert sorted(sold(flow)) == sorted(f"job-{n}" for n in range(100))
+    finally:
+        server.kill()

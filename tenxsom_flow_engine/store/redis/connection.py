@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
@@ -12,8 +13,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 
+_log = logging.getLogger(__name__)
+
+#: The oldest server that has what the scripts use.
+OLDEST = (6, 2)
 #: Seconds to wait for a connection, and for an answer.
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 3.0, 10.0
 
@@ -44,6 +49,27 @@ class Connection:
         where = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
         #: The server without user and password.
         self.place = f"redis://{where}/{known.get('db') or 0} ({self.prefix})"
+
+    def check_server(self) -> None:
+        """See that the server can keep jobs. Raises `ConfigurationError` if it is too old or would evict them."""
+        with self.mapped():
+            found = self.client.info()
+        version = tuple(map(int, str(found["redis_version"]).split(".")[:2]))
+        if version < OLDEST:
+            raise ConfigurationError(
+                f"the Redis server {self.place} has version {found['redis_version']}", next_step="use 6.2 or newer"
+            )
+        policy = found.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"the Redis server {self.place} throws keys away when its memory is full (maxmemory-policy {policy})",
+                next_step="on the server: CONFIG SET maxmemory-policy noeviction",
+            )
+        if not found.get("aof_enabled"):
+            _log.warning(
+                "the Redis server %s keeps no append-only file: jobs are lost when it stops; "
+                "on the server: CONFIG SET appendonly yes", self.place,
+            )  # fmt: skip
 
     def key(self, name: str) -> str:
         """Return one of our keys."""

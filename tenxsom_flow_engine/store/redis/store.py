@@ -75,8 +75,7 @@ class RedisStore(base.JobStore):
         self._offset = 0.0
         self._measured = float("-inf")
         self._latest = 0.0
-        with self._connection.mapped():
-            self._connection.client.ping()
+        self._connection.check_server()
 
     def now(self) -> float:
         if self._clock is not None:
