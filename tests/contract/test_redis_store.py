@@ -89,7 +89,7 @@ def test_a_server_that_is_full_is_said(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, "--maxmemory", "4mb")
     try:
         store = RedisStore(server.url, "x")
-        many = (NewJob(a_job(f"j{number}", prompt="x" * 10_000)) for number in range(1000))
+        many = (NewJob(a_job(f"j{number}", prompt="x" * 1_000)) for number in range(10_000))
         with pytest.raises(StoreFull, match="out of memory"):
             store.add(QUEUE, many)
         assert store.require("j0").job.prompt
