@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from threading import Event
@@ -21,7 +22,7 @@ import msgspec
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.codec import decode_record, encode
-from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, SlotsBusy, StoreBroken
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Lease, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.redis.connection import Connection
@@ -135,13 +136,15 @@ class RedisStore(base.JobStore):
                 for status in Status:
                     pipeline.zcard(key(f"status:{name}:{status}"))
                 pipeline.zcount(key(f"scheduled:{name}"), "-inf", repr(now))
-                pipeline.zrange(key(f"due:{name}"), 0, 0, withscores=True)
-                *sizes, overdue, first = pipeline.execute()
-            for status, size in zip(Status, sizes, strict=True):
+                for lane in self._lanes(name):
+                    pipeline.zrange(key(f"due:{name}:{lane}"), 0, 0, withscores=True)
+                answers = pipeline.execute()
+            overdue = answers[len(Status)]
+            for status, size in zip(Status, answers[: len(Status)], strict=True):
                 by_status[status] += size
             by_status[Status.SCHEDULED] -= overdue
             by_status[Status.QUEUED] += overdue
-            oldest += [due for _, due in first if due <= now]
+            oldest += [due for first in answers[len(Status) + 1 :] for _, due in first if due <= now]
         return base.Counts(by_status, min(oldest, default=None))
 
     def in_flight(self, service: str) -> int:
@@ -201,15 +204,17 @@ class RedisStore(base.JobStore):
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         cancelled = 0
-        with self._connection.mapped():
-            waiting = self._connection.client.zrange(self._connection.key(f"due:{queue}"), 0, -1)
-        for job_id in waiting:
-            if cancelled == limit:
-                break
-            record = self.get(job_id)
-            if record and record.due is not None and not record.lane.startswith(TICKET_MARK):
-                self.update(job_id, lifecycle.cancel)
-                cancelled += 1
+        for lane in self._lanes(queue):
+            if lane.startswith(TICKET_MARK) or cancelled == limit:
+                continue
+            with self._connection.mapped():
+                key = self._connection.key(f"due:{queue}:{lane}")
+                waiting = self._connection.client.zrange(key, 0, limit - cancelled - 1)
+            for member in waiting:
+                # Claimed or cancelled by somebody else meanwhile: then it does not wait any more.
+                with suppress(ActionRefused, JobNotFound):
+                    self.update(member[12:], _cancel_waiting)
+                    cancelled += 1
         return cancelled
 
     def queue_state(self, queue: str) -> base.QueueState:
@@ -324,6 +329,12 @@ class RedisStore(base.JobStore):
             ids = [pair for answer in pipeline.execute() for pair in answer]
         return sorted(ids, key=lambda pair: -pair[1])[:count]
 
+    def _lanes(self, queue: str) -> Iterable[str]:
+        """Return the lanes that jobs of a queue have ever waited in."""
+        with self._connection.mapped():
+            names: set[str] = self._connection.client.smembers(self._connection.key(f"lanes:{queue}"))
+            return sorted(names)
+
     def _queues(self, queue: str | None) -> Iterable[str]:
         if queue is not None:
             return [queue]
@@ -352,6 +363,12 @@ class RedisStore(base.JobStore):
         return bool(
             self._connection.run("remove", self._instant(), job_id, stored.version, repr(remember_until), *place)
         )
+
+
+def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:
+    if record.due is None or record.lane.startswith(TICKET_MARK):
+        raise ActionRefused(f"job {record.job_id} does not wait any more")
+    return lifecycle.cancel(record, now)
 
 
 def _lease(record: JobRecord, now: float) -> str:

@@ -149,11 +149,10 @@ for _, candidate in ipairs(candidates) do
     redis.call('HSET', P .. 'leases', id, lease)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
     redis.call('ZREM', key_of(lane), member)
-    redis.call('ZREM', P .. 'due:' .. queue, id)
     redis.call('ZREM', P .. 'scheduled:' .. queue, id)
     if string.sub(lane, 1, 1) ~= '#' then
       -- It will want a slot: remembered until its intent takes one.
-      redis.call('HSET', P .. 'lanes', id, lane)
+      redis.call('HSET', P .. 'wanting', id, lane)
       redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
     end
     for _, status in ipairs({'queued', 'scheduled'}) do

@@ -35,9 +35,9 @@ redis.call('HSET', P .. 'jobs', id, place .. following .. ARGV[4])
 unindex(id, place, before)
 index(id, place, after)
 -- A job in hand wants a slot until it has one, or is given up.
-local lane = redis.call('HGET', P .. 'lanes', id)
+local lane = redis.call('HGET', P .. 'wanting', id)
 if lane and (ARGV[5] == '' or after[5] ~= '') then
-  redis.call('HDEL', P .. 'lanes', id)
+  redis.call('HDEL', P .. 'wanting', id)
   redis.call('HINCRBY', P .. 'wanting:' .. before[1], lane, -1)
 end
 if ARGV[5] ~= '' then

@@ -51,7 +51,6 @@ local function unindex(id, place, where)
   redis.call('ZREM', P .. 'status:' .. where[1] .. ':' .. where[3], id)
   if where[4] ~= '' then
     redis.call('ZREM', P .. 'due:' .. where[1] .. ':' .. where[2], place .. id)
-    redis.call('ZREM', P .. 'due:' .. where[1], id)
     redis.call('ZREM', P .. 'scheduled:' .. where[1], id)
   end
   if where[5] ~= '' then
@@ -64,7 +63,7 @@ local function index(id, place, where)
   redis.call('ZADD', P .. 'status:' .. where[1] .. ':' .. where[3], tonumber(place, 16), id)
   if where[4] ~= '' then
     redis.call('ZADD', P .. 'due:' .. where[1] .. ':' .. where[2], where[4], place .. id)
-    redis.call('ZADD', P .. 'due:' .. where[1], where[4], id)
+    redis.call('SADD', P .. 'lanes:' .. where[1], where[2])
     if where[3] == 'scheduled' then
       redis.call('ZADD', P .. 'scheduled:' .. where[1], where[4], id)
     end
