@@ -15,6 +15,7 @@ from tenxsom_flow_engine.codec import check_options
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, ServiceError, StoreError
 from tenxsom_flow_engine.generate import Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
@@ -23,7 +24,7 @@ from tenxsom_flow_engine.rate_limits.base import Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, Fit, VideoService
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention
+from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention, TakenIn, TakesIn
 
 _log = logging.getLogger(__name__)
 
@@ -182,6 +183,12 @@ class Engine:
     def retry(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
         return self.store.requeue(job_id)
+
+    def take_in(self) -> TakenIn:
+        """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
+        if not isinstance(self.store, TakesIn):
+            return TakenIn()
+        return self.store.take_in(self.queue.name, lambda entry: self.prepare(read_legacy(entry)).new)
 
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""

@@ -15,7 +15,7 @@ from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page
+from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page, TakesIn
 
 _T = TypeVar("_T")
 
@@ -182,4 +182,4 @@ def describe_queue(engine: Engine) -> dict[str, Any]:
         "services": list(engine.services),
         "store": engine.store.place,
         "output_dir": str(engine.settings.output_dir),
-    }
+    } | ({"entries_set_aside": engine.store.set_aside()} if isinstance(engine.store, TakesIn) else {})

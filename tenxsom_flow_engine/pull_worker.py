@@ -50,6 +50,7 @@ class PullWorker:
         self._lock = threading.Lock()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
         self._taken = 0
+        self._takes_in_at = float("-inf")
 
     def run(self) -> None:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
@@ -99,6 +100,7 @@ class PullWorker:
             self._wake.wait(LONGEST_REST)
             return False
         try:
+            self._take_in()
             revision = self._engine.store.revision()
             claim = self._engine.queue.claim(
                 self.id, free, self._engine.slots, automatic=self._engine.automatic, only=self._only
@@ -116,6 +118,16 @@ class PullWorker:
             _log.warning("waiting for the store: %s", error)
             self._wake.wait(STORE_PAUSE)
         return False
+
+    def _take_in(self) -> None:
+        """Look for entries of old producers, now and then: they wake nobody."""
+        if self._only is not None or time.monotonic() < self._takes_in_at:
+            return
+        taken = self._engine.take_in()
+        if taken.moved or taken.aside:
+            _log.info("%d entries of the plain list became jobs, %d are bad and kept aside", taken.moved, taken.aside)
+        else:
+            self._takes_in_at = time.monotonic() + LONGEST_REST
 
     def _rest(self, claim: Claim) -> float:
         if claim.again_at is None:

@@ -168,6 +168,26 @@ class Retention:
     ids: float = field(default=32 * 86400.0)
 
 
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What was moved from a plain list into the store, and how many entries were set aside because they are bad."""
+
+    moved: int = 0
+    aside: int = 0
+
+
+class TakesIn(ABC):
+    """The capability to take over what producers of old push onto a plain list beside the store."""
+
+    @abstractmethod
+    def take_in(self, queue: str, read: Callable[[str], NewJob]) -> TakenIn:
+        """Move entries into a queue, each once; `read` makes a job of an entry's text or raises `InvalidInput`."""
+
+    @abstractmethod
+    def set_aside(self) -> int:
+        """Return how many bad entries are kept aside."""
+
+
 class JobStore(ABC):
     """The one place that knows. Made by `engine`; closed with `close`."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.store.base import JobStore, NewJob
@@ -197,3 +199,28 @@ def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest
         assert sorted(sold(flow)) == sorted(f"job-{n}" for n in range(100))
     finally:
         server.kill()
+
+
+def test_entries_of_old_producers_become_jobs(flow: Flow, redis_server: RedisServer) -> None:
+    """What is pushed onto the plain list is made, in its order and once; bad entries are kept aside and counted."""
+    name = secrets.token_hex(6)
+    flow.environment |= {"REDIS_URL": redis_server.url, "REDIS_QUEUE_KEY": name}
+    entries = [
+        '{"topic": "plain", "duration": 8, "service": "simulated"}',
+        '{"id": 7, "params": {"topic": "inner", "duration": 5.0, "service": "simulated"}}',
+        '{"duration": 5}',
+        "no JSON",
+        '{"topic": "too long", "service": "draft", "duration": 900}',
+    ]
+    with redis.Redis(port=redis_server.port, decode_responses=True) as client:
+        client.lpush(name, *entries)
+        assert flow.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0
+        assert client.lrange(name, 0, -1) == []
+        assert client.lrange(f"{{{name}}}:rejected", 0, -1) == entries[:1:-1]
+    jobs = flow.json("jobs", "--json")["jobs"]
+    assert [(job["topic"], job["duration"], job["status"]) for job in jobs] == [
+        ("inner", 5, "succeeded"),
+        ("plain", 8, "succeeded"),
+    ]
+    assert flow.json("status")["entries_set_aside"] == 3
+    assert "is set aside: topic: is missing" in flow.log()

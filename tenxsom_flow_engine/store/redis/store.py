@@ -18,6 +18,7 @@ from threading import Event
 from typing import Any
 
 import msgspec
+import redis
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 #: Jobs added by one call of a script.
 CHUNK = 500
+#: Entries of the plain list that are moved at a time.
+INTAKE = 200
 #: Milliseconds of one blocking read, so that a local wish to wake up is noticed.
 SLICE = 200
 #: Seconds after which a worker that gave no sign of life is forgotten.
@@ -65,11 +68,13 @@ class _Stored:
         return cls(record, int(value[:12], 16), value[12:20])
 
 
-class RedisStore(base.JobStore):
+class RedisStore(base.JobStore, base.TakesIn):
     """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
 
     def __init__(self, url: str, prefix: str, clock: Clock | None = None) -> None:
         self._connection = Connection(url, prefix)
+        #: The plain list that producers of old push onto: the name that our keys begin with, by itself.
+        self._list = prefix
         self._clock = None if clock is None else SteadyClock(clock)
         self.place = self._connection.place
         #: The server's time minus this machine's monotonic clock, as it was found last, and when.
@@ -97,10 +102,7 @@ class RedisStore(base.JobStore):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                record = lifecycle.add(
-                    item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
-                )
-                arguments += [record.job_id, record.lane, record.status.value, repr(record.due), encode(record)]
+                arguments += _addition(self._new_record(queue, item, now))
             for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
                 (new if added else known).append(item.job.job_id)
         return base.Added(tuple(new), tuple(known))
@@ -270,6 +272,32 @@ class RedisStore(base.JobStore):
                     client.hdel(key("workers"), worker.id)
         return sum(self._remove(member[12:], now, now + retention.ids) for member in old)
 
+    def take_in(self, queue: str, read: Callable[[str], base.NewJob]) -> base.TakenIn:
+        with self._connection.mapped():
+            try:
+                entries = self._connection.client.lrange(self._list, -INTAKE, -1)
+            except redis.exceptions.ResponseError:  # the key is something else than a list: not ours to touch
+                return base.TakenIn()
+        if not entries:
+            return base.TakenIn()
+        now = self.now()
+        arguments: list[object] = []
+        for entry in reversed(entries):
+            try:
+                item = read(entry)
+            except InvalidInput as error:
+                _log.warning("an entry of %s is set aside: %s", self._list, error)
+                arguments += [entry, "", "", "", "", ""]
+            else:
+                record = self._new_record(queue, item, now)
+                arguments += [entry, *_addition(record)]
+        moved, aside = self._connection.run("intake", self._instant(), queue, self._list, *arguments)
+        return base.TakenIn(moved, aside)
+
+    def set_aside(self) -> int:
+        with self._connection.mapped():
+            return int(self._connection.client.llen(self._connection.key("rejected")))
+
     def revision(self) -> object:
         with self._connection.mapped():
             last = self._connection.client.xrevrange(self._connection.key("changes"), count=1)
@@ -286,6 +314,11 @@ class RedisStore(base.JobStore):
 
     def close(self) -> None:
         self._connection.close()
+
+    @staticmethod
+    def _new_record(queue: str, item: base.NewJob, now: float) -> JobRecord:
+        nonce = secrets.token_hex(8)
+        return lifecycle.add(item.job, queue=queue, nonce=nonce, now=now, due=item.due or now, cost=item.cost)
 
     def _instant(self) -> str:
         return "" if self._clock is None else repr(self._clock.now())
@@ -369,6 +402,11 @@ def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:
     if record.due is None or record.lane.startswith(TICKET_MARK):
         raise ActionRefused(f"job {record.job_id} does not wait any more")
     return lifecycle.cancel(record, now)
+
+
+def _addition(record: JobRecord) -> list[object]:
+    """Return a new record as the scripts that add it take it."""
+    return [record.job_id, record.lane, record.status.value, repr(record.due), encode(record)]
 
 
 def _lease(record: JobRecord, now: float) -> str:

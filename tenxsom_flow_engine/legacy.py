@@ -1,0 +1,36 @@
+"""Jobs as the producers of old wrote them: JSON objects on a plain list, read here and nowhere else.
+
+Two shapes are known: `{"topic": …, "duration": …}`, and the same fields inside `params`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import VideoJob, new_job_id
+
+_FIELDS = ("job_id", "topic", "prompt", "duration", "aspect_ratio", "service", "quality", "channel")
+
+
+def read_legacy(entry: str) -> VideoJob:
+    """Make a job of an entry's text; fields that no job has are passed over. Raises `InvalidInput`."""
+    try:
+        given = msgspec.json.decode(entry)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidInput("entry", f"is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise InvalidInput("entry", "is not a JSON object")
+    params = given.get("params")
+    given = given | params if isinstance(params, dict) else given
+    fields: dict[str, Any] = {name: given[name] for name in _FIELDS if given.get(name) is not None}
+    topic = fields.get("topic")
+    if not isinstance(topic, str):
+        raise InvalidInput("topic", "is missing")
+    if isinstance(fields.get("duration"), float) and fields["duration"].is_integer():
+        fields["duration"] = int(fields["duration"])  # as JavaScript and old JSON writers put it
+    fields.setdefault("job_id", new_job_id(topic))
+    return VideoJob(created_at=time.time(), **fields)
