@@ -34,7 +34,7 @@ from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionS
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.base import Failed, FindsByReference, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, Lost, Progress, Ready, VideoService
 
 #: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
 SETTLE_MARGIN = 60.0
@@ -205,6 +205,15 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
                     "generation_failed",
                     f"{means.service.name} gave up: {message}",
                     f"order it anew with: run_flow_enhanced.py retry {record.job_id}",
+                ),
+                generation_failed=True,
+            )
+        case Lost(message):
+            return Dead(
+                Failure(
+                    "generation_lost",
+                    f"{means.service.name} knows nothing of it any more: {message}",
+                    f"order it anew, it cost nothing: run_flow_enhanced.py retry {record.job_id}",
                 ),
                 generation_failed=True,
             )

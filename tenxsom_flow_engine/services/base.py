@@ -42,6 +42,13 @@ class Failed:
     charged: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The service knows nothing of the generation any more, and nothing was or will be charged: order it anew."""
+
+    message: str
+
+
 class VideoService(ABC):
     """One way to have a video made. Instances are shared by the threads of a worker.
 
@@ -77,8 +84,8 @@ class VideoService(ABC):
         """Order the generation: the only call that costs. `reference` identifies it at the service where it can."""
 
     @abstractmethod
-    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
-        """Ask how a generation stands."""
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
+        """Ask how a generation stands. Raises `Rejected` if the service took the order and refused it later."""
 
     def sweep(self) -> None:
         """Remove what is left of old orders on this machine."""
