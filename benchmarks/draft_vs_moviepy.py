@@ -88,7 +88,7 @@ t = np.arange(seconds * rate) / rate
 tone = sum(np.sin(2 * np.pi * hertz * t) for hertz in (220.0, 277.2, 329.6)) * 0.1
 video = video.with_audio(AudioArrayClip(np.stack([tone, tone], 1), rate))
 video.write_videofile(sys.argv[2] + "/video.mp4", fps=30, codec="libx264", preset="superfast", audio_codec="aac",
-                      audio_fps=rate, threads=2, ffmpeg_params=["-crf", "19"], logger=None)
+                      audio_fps=rate, threads=2, ffmpeg_params=["-crf", "23"], logger=None)
 """
 
 

@@ -199,12 +199,13 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
                     f"look again with: run_flow_enhanced.py retry {record.job_id}",
                 )
             )
-        case Failed(message):
+        case Failed(message, _, next_step):
+            anew = f"order it anew with: run_flow_enhanced.py retry {record.job_id}"
             return Dead(
                 Failure(
                     "generation_failed",
                     f"{means.service.name} gave up: {message}",
-                    f"order it anew with: run_flow_enhanced.py retry {record.job_id}",
+                    f"{next_step}; then {anew}" if next_step else anew,
                 ),
                 generation_failed=True,
             )

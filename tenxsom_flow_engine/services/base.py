@@ -40,6 +40,8 @@ class Failed:
 
     message: str
     charged: bool | None = None
+    #: What to do before it is ordered anew, if the service knows.
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class VideoService(ABC):
 
     @abstractmethod
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
-        """Ask how a generation stands. Raises `Rejected` if the service took the order and refused it later."""
+        """Ask how a generation stands."""
 
     def sweep(self) -> None:
         """Remove what is left of old orders on this machine."""

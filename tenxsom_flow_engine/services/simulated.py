@@ -24,6 +24,8 @@ from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Pro
 NAME = "simulated"
 #: Pixels of the longer side.
 _SIDE = 96
+#: The options of a plan that are no probabilities or shares.
+_UNBOUNDED = frozenset({"latency", "create_latency", "create_timeout", "slots"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class SimulationPlan:
     jitter: float = 0.2
     #: How long a create takes to answer.
     create_latency: float = 0.0
+    #: How long a caller waits for that answer before it counts as lost.
+    create_timeout: float = 30.0
     slots: float = 1000
     #: 1: a create with a reference that was sold before sells nothing (an idempotency key).
     idempotent: float = 0
@@ -49,6 +53,13 @@ class SimulationPlan:
     #: The worker process is killed -9 in a create (after the sale), a check or a fetch.
     crash: float = 0.0
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            highest = 1e9 if field.name in _UNBOUNDED else 1.0
+            if not 0 <= value <= highest:
+                raise InvalidInput("TENXSOM_SIMULATED", f"{field.name}={value:g} is not from 0 to {highest:g}")
+
     @classmethod
     def parse(cls, text: str) -> SimulationPlan:
         """Read a plan such as `latency=60 busy=0.02`. Raises `InvalidInput` naming what is wrong."""
@@ -62,8 +73,6 @@ class SimulationPlan:
                 values[name] = float(value)
             except ValueError:
                 raise InvalidInput("TENXSOM_SIMULATED", f"{word!r} has no number") from None
-            if not 0 <= values[name] < 1e9:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{word!r} is out of range")
         return cls(**values)
 
 
@@ -72,7 +81,6 @@ class SimulatedService(VideoService, FindsByReference):
 
     name = NAME
     automatic = False
-    create_timeout = 30.0
     lifetime = 3600.0
     find_is_complete = True
 
@@ -80,6 +88,7 @@ class SimulatedService(VideoService, FindsByReference):
         self._plan = plan
         self._ledger = ledger
         self._clock = clock
+        self.create_timeout = plan.create_timeout
         self.slots = max(1, int(plan.slots))
         self.repeatable_for = math.inf if plan.idempotent else 0.0
 

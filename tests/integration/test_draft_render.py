@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -37,6 +40,7 @@ def drafted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_streams_and_tags(drafted: tuple[RenderSpec, Path]) -> None:
+    """A draft is H.264 and AAC of the size, rate, colours and length that were ordered."""
     spec, folder = drafted
     assert {p.name for p in folder.iterdir()} == {"video.mp4", "thumbnail.jpg", "captions.srt"}
     with av.open(str(folder / "video.mp4")) as container:
@@ -53,6 +57,7 @@ def test_streams_and_tags(drafted: tuple[RenderSpec, Path]) -> None:
 
 
 def test_sound_is_as_long_as_the_picture_neither_silent_nor_clipped(drafted: tuple[RenderSpec, Path]) -> None:
+    """The sound is as long as the picture, audible, not clipped, and fades out."""
     spec, folder = drafted
     with av.open(str(folder / "video.mp4")) as container:
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
@@ -64,6 +69,7 @@ def test_sound_is_as_long_as_the_picture_neither_silent_nor_clipped(drafted: tup
 
 
 def test_the_index_comes_before_the_pictures(drafted: tuple[RenderSpec, Path]) -> None:
+    """A draft can be played while it loads."""
     boxes, data, at = [], (drafted[1] / "video.mp4").read_bytes(), 0
     while at < len(data):
         boxes.append(data[at + 4 : at + 8])
@@ -72,6 +78,7 @@ def test_the_index_comes_before_the_pictures(drafted: tuple[RenderSpec, Path]) -
 
 
 def test_the_picture_moves_and_is_never_empty(drafted: tuple[RenderSpec, Path]) -> None:
+    """Every frame shows something, and the picture moves all the time."""
     with av.open(str(drafted[1] / "video.mp4")) as container:
         frames = [frame.to_ndarray(format="gray").astype(np.int16) for frame in container.decode(video=0)]
     assert min(frame.max() - frame.min() for frame in frames) > 100
@@ -79,6 +86,7 @@ def test_the_picture_moves_and_is_never_empty(drafted: tuple[RenderSpec, Path]) 
 
 
 def test_thumbnail_and_captions(drafted: tuple[RenderSpec, Path]) -> None:
+    """The thumbnail has the video's size and shows type, and the captions hold the topic."""
     spec, folder = drafted
     with Image.open(folder / "thumbnail.jpg") as image:
         assert image.size == SIZES[spec.aspect_ratio]
@@ -88,19 +96,42 @@ def test_thumbnail_and_captions(drafted: tuple[RenderSpec, Path]) -> None:
 
 
 def test_the_same_spec_gives_the_same_bytes(drafted: tuple[RenderSpec, Path], tmp_path: Path) -> None:
+    """The same order gives the same files, byte for byte."""
     spec, folder = drafted
     render.render(spec, tmp_path, lambda part: None)
     for name in ("video.mp4", "thumbnail.jpg", "captions.srt"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+RENDER = """
+import sys
+from pathlib import Path
+from tenxsom_flow_engine.services.draft.render import RenderSpec, render
+render(RenderSpec("Why the ocean glows at night", None, 2, "16:9", "540p", "s1"), Path(sys.argv[1]), lambda part: None)
+"""
+
+
+def test_the_bytes_do_not_depend_on_what_was_in_memory(tmp_path: Path) -> None:
+    """A draft has the same bytes whatever its process's memory held before."""
+    videos = set()
+    for filler in ("1", "85"):  # the C library fills fresh memory with it
+        folder = tmp_path / filler
+        folder.mkdir()
+        environment = os.environ | {"MALLOC_PERTURB_": filler}
+        subprocess.run([sys.executable, "-c", RENDER, str(folder)], env=environment, check=True)
+        videos.add((folder / "video.mp4").read_bytes())
+    assert len(videos) == 1
+
+
 def test_another_seed_gives_another_video(drafted: tuple[RenderSpec, Path], tmp_path: Path) -> None:
+    """Another seed gives another look."""
     spec, folder = drafted
     render.render(replace(spec, seed="another", duration=1), tmp_path, lambda part: None)
     assert (tmp_path / "thumbnail.jpg").read_bytes() != (folder / "thumbnail.jpg").read_bytes()
 
 
 def test_progress_rises_from_none_to_all(tmp_path: Path) -> None:
+    """Progress is told from none to all, about once a second of video, and never falls."""
     told: list[float] = []
     render.render(replace(SPEC, duration=3, aspect_ratio="1:1"), tmp_path, told.append)
     assert told == sorted(told)
@@ -123,6 +154,7 @@ def luminance(frame: av.VideoFrame) -> NDArray[Any]:
 
 @pytest.mark.parametrize("seed", [f"seed {n}" for n in range(12)])
 def test_type_stands_out_from_every_part_of_the_field(seed: str) -> None:
+    """Type is legible by WCAG AA before every part of the field, at any time and in any look."""
     style = look(seed)
     assert contrast(style.accent, style.accent_ink) >= LEGIBLE
     assert min(contrast(style.ink, c) for c in (style.ground, *(x.colour for x in style.lights))) >= LEAST_CONTRAST
@@ -150,6 +182,7 @@ def test_type_stands_out_from_every_part_of_the_field(seed: str) -> None:
     ],
 )
 def test_what_makes_no_video_is_refused(tmp_path: Path, change: dict[str, Any], error: type[Exception]) -> None:
+    """An order that makes no sense is refused before anything is written."""
     with pytest.raises(error):
         render.render(replace(SPEC, **change), tmp_path, lambda part: None)
     assert list(tmp_path.iterdir()) == []
@@ -157,6 +190,7 @@ def test_what_makes_no_video_is_refused(tmp_path: Path, change: dict[str, Any], 
 
 @pytest.mark.parametrize("topic", ["🦑🪸", "海 at night"])
 def test_a_topic_no_font_shows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    """A topic that no font shows is refused before anything is written."""
     monkeypatch.setattr(render, "library", lambda: Library(folders=()))
     with pytest.raises(Rejected):
         render.render(replace(SPEC, topic=topic), tmp_path, lambda part: None)
@@ -164,9 +198,20 @@ def test_a_topic_no_font_shows_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
+    """A draft that cannot be written ends as an output error."""
     with pytest.raises(OutputError):
         render.render(SPEC, tmp_path / "missing", lambda part: None)
 
 
+@pytest.mark.parametrize("name", ["thumbnail.jpg", "captions.srt"])
+def test_a_full_disk_is_an_output_error_that_says_what_to_do(tmp_path: Path, name: str) -> None:
+    """A draft that does not fit on the disk says to free some space."""
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OutputError) as caught:
+        render.render(replace(SPEC, duration=1), tmp_path, lambda part: None)
+    assert caught.value.next_step.startswith("free some space")
+
+
 def test_the_library_of_the_process_is_one() -> None:
+    """Fonts are looked for once in a process."""
     assert fonts.library() is fonts.library()

@@ -42,6 +42,7 @@ def squeezed(text: str) -> str:
 def test_beats_and_words_fill_the_clip_in_order(
     topic: str, prompt: str, duration: int, seed: str, pulse: float
 ) -> None:
+    """Beats and their words follow each other without gap or overlap, from the clip's begin to its end."""
     beats = write(topic, prompt, duration, seed, pulse)
     if not clean(topic):
         assert beats == ()
@@ -61,6 +62,7 @@ def test_beats_and_words_fill_the_clip_in_order(
 @settings(max_examples=150, deadline=None)
 @given(TOPICS, DURATIONS)
 def test_every_word_of_the_topic_is_shown_first(topic: str, duration: int) -> None:
+    """The hook shows every word of the topic."""
     hook = [b for b in write(topic, None, duration, "seed") if b.kind == "hook"]
     shown = "".join(w.token.text for b in hook for w in b.words)
     assert squeezed(shown) == squeezed(clean(topic))
@@ -69,6 +71,7 @@ def test_every_word_of_the_topic_is_shown_first(topic: str, duration: int) -> No
 @settings(max_examples=150, deadline=None)
 @given(TOPICS, st.none() | st.text(max_size=300), DURATIONS)
 def test_no_line_after_the_hook_repeats(topic: str, prompt: str, duration: int) -> None:
+    """No line is said twice."""
     beats = write(topic, prompt, duration, "seed")
     hook = {b.text.casefold() for b in beats if b.kind == "hook"}
     rest = [b.text.casefold() for b in beats if b.kind != "hook"]
@@ -81,21 +84,25 @@ def kinds(beats: tuple[Beat, ...]) -> list[str]:
 
 
 def test_one_second_is_the_hook_only() -> None:
+    """A clip of one second shows the hook."""
     assert kinds(write("Why the ocean glows at night", None, 1, "s")) == ["hook"]
 
 
 def test_five_seconds_have_hook_point_and_close() -> None:
+    """A clip of five seconds has a hook, a point and a close."""
     assert kinds(write("Why the ocean glows at night", None, 5, "s")) == ["hook", "point", "close"]
 
 
 @pytest.mark.parametrize("seed", ["a", "b", "c"])
 def test_a_minute_keeps_moving(seed: str) -> None:
+    """A clip of a minute changes its line at least every three and a half seconds."""
     beats = write("Tea", None, 60, seed)
     assert beats[-1].kind == "close"
     assert max(b.end - b.start for b in beats) < 3.5
 
 
 def test_the_prompt_is_said_in_whole_sentences_and_in_order() -> None:
+    """The prompt's sentences become the points, whole and in their order; those too long are left out."""
     prompt = "Night trains are back. They left Paris at dusk!\nWho kept them running? " + "A very long thought " * 20
     said = [b.text for b in write("Night trains", prompt, 9, "s") if b.kind == "point"]
     assert said[:3] == ["Night trains are back.", "They left Paris at dusk!", "Who kept them running?"]
@@ -103,6 +110,7 @@ def test_the_prompt_is_said_in_whole_sentences_and_in_order() -> None:
 
 
 def test_cuts_fall_on_the_pulse() -> None:
+    """Lines change on the music's beat."""
     beats = write("Why the ocean glows at night", None, 20, "s", 0.6)
     assert all(abs(b.start / 0.6 - round(b.start / 0.6)) < 1e-6 for b in beats)
 
@@ -121,20 +129,24 @@ def test_cuts_fall_on_the_pulse() -> None:
     ],
 )
 def test_forms(topic: str, form: str) -> None:
+    """The form of a topic is told by how it begins and ends."""
     assert lines.form(topic) == form
 
 
 def test_keywords_are_the_telling_words() -> None:
+    """Keywords are the topic's words that say what it is about."""
     assert lines.keywords("Why the ocean glows at night") == ["ocean", "glows", "night"]
 
 
 @given(st.text(max_size=80))
 def test_lines_are_short_whatever_the_topic(topic: str) -> None:
+    """Whatever the topic, no line takes more than two pages."""
     assert all(len(pages(line)) <= 2 for line in lines.points(topic, random.Random(1)))
 
 
 @given(st.text(max_size=120))
 def test_tokens_lose_nothing(text: str) -> None:
+    """Cutting a text into words loses no character."""
     cleaned = clean(text)
     assert squeezed("".join(t.text for t in tokens(cleaned))) == squeezed(cleaned)
     assert squeezed(plain(tokens(cleaned))) == squeezed(cleaned)
@@ -142,6 +154,7 @@ def test_tokens_lose_nothing(text: str) -> None:
 
 
 def test_a_long_word_breaks_between_syllables_with_a_hyphen() -> None:
+    """A word too long for a line is broken between syllables, with a hyphen."""
     pieces = tokens("Donaudampfschifffahrtsgesellschaftskapitän")
     assert [p.text for p in pieces[:2]] == ["Donaudampf", "schifffahrts"]
     assert [p.after for p in pieces] == ["-", "-", "-", " "]
@@ -149,15 +162,18 @@ def test_a_long_word_breaks_between_syllables_with_a_hyphen() -> None:
 
 
 def test_signs_stay_with_their_word() -> None:
+    """Punctuation stays with its word."""
     assert [t.text for t in tokens("The ocean — a glow 🌊")] == ["The", "ocean —", "a", "glow 🌊"]
 
 
 def test_clean_drops_what_cannot_be_seen() -> None:
+    """Characters that cannot be seen are dropped from a text."""
     assert clean(" a\x00b\u200b\ud800 \n c\u202e ") == "ab c"
     assert clean("don't") == "don\u2019t"
 
 
 def test_captions_are_the_beats() -> None:
+    """The captions say what the picture says, from the first second to the last."""
     beats = write("Tea time", None, 5, "s")
     cues = srt(beats).strip().split("\n\n")
     assert len(cues) == len(beats)

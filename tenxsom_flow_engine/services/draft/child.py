@@ -10,10 +10,12 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
-from tenxsom_flow_engine.errors import ServiceError
-from tenxsom_flow_engine.services.draft.workfolder import WorkFolder
+from tenxsom_flow_engine.errors import FlowError, OutputError
+from tenxsom_flow_engine.services.draft.formats import MORE_SPACE, NAME
+from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFolder
 
 #: Bytes of address space; a render maps about 2 GiB, most of it never touched.
 MEMORY = 6 * 2**30
@@ -21,32 +23,61 @@ MEMORY = 6 * 2**30
 TIME_BASE, TIME_PER_SECOND = 60, 30
 
 
+class _Cancelled(Exception):
+    """Nobody wants the video any more."""
+
+
 def main(path: str) -> None:
     """Render the order of a work folder."""
     folder = WorkFolder(Path(path))
     order = folder.order()
+    _end_after(TIME_BASE + TIME_PER_SECOND * order.duration)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.alarm(TIME_BASE + TIME_PER_SECOND * order.duration)
     os.nice(5)  # the worker's short steps go before
+    try:
+        folder.clear()
+        _render(order, folder)
+        folder.finish()
+    except _Cancelled:
+        folder.remove()
+    except MemoryError:
+        sys.exit(f"the render needed more than {MEMORY / 2**30:.1f} GiB of memory")
+    except FlowError as error:
+        permanent = not isinstance(error, OutputError)
+        folder.give_up(Fault(error.message.removeprefix(f"{NAME}: "), error.next_step, permanent))
+    except OSError as error:  # the small files beside the video
+        folder.give_up(Fault(f"the draft could not be written: {error}", MORE_SPACE, permanent=False))
+
+
+def _render(order: Order, folder: WorkFolder) -> None:
     from tenxsom_flow_engine.services.draft.render import RenderSpec, render
 
-    for leftover in folder.files.iterdir():
-        leftover.unlink()
     spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it less
 
     def report(fraction: float) -> None:
+        if folder.cancelled:
+            raise _Cancelled
         folder.report(fraction)
         # Frames of changing size leave holes in the heap; given back, memory stays flat however long the video is.
         if trim is not None:
             trim(0)
 
-    try:
-        render(spec, folder.files, report)
-    except ServiceError as error:
-        folder.refuse(str(error).removeprefix("draft: "))
-    else:
-        folder.finish()
+    render(spec, folder.files, report)
+
+
+def _end_after(seconds: int) -> None:
+    """End this process when the time is up, whatever it is doing."""
+
+    def end() -> None:
+        sys.stderr.write(f"the render took longer than {seconds} seconds\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    signal.alarm(seconds + 10)  # should that thread never get its turn
 
 
 if __name__ == "__main__":

@@ -14,14 +14,11 @@ from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
 from tenxsom_flow_engine.services.draft.captions import srt
 from tenxsom_flow_engine.services.draft.encode import FPS, encode
 from tenxsom_flow_engine.services.draft.fonts import library
+from tenxsom_flow_engine.services.draft.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
 from tenxsom_flow_engine.services.draft.look import look
 from tenxsom_flow_engine.services.draft.music import Music, beat_seconds
 from tenxsom_flow_engine.services.draft.scene import Scene
 from tenxsom_flow_engine.services.draft.script import Beat, write
-
-LONGEST = 60
-_RATIOS = {"9:16": (9, 16), "16:9": (16, 9), "1:1": (1, 1)}
-_SHORT_SIDES = {"1080p": 1080, "720p": 720, "540p": 540}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +40,12 @@ class RenderSpec:
 
 def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
     """Return width and height in pixels, both even. Raises InvalidInput for a ratio or quality there is not."""
-    if aspect_ratio not in _RATIOS:
-        raise InvalidInput("aspect_ratio", f"{aspect_ratio!r} is not one of {', '.join(_RATIOS)}")
-    if quality not in _SHORT_SIDES:
-        raise InvalidInput("quality", f"{quality!r} is not one of {', '.join(_SHORT_SIDES)}")
-    across, down = _RATIOS[aspect_ratio]
-    unit = _SHORT_SIDES[quality] / min(across, down)
+    if aspect_ratio not in ASPECT_RATIOS:
+        raise InvalidInput("aspect_ratio", f"{aspect_ratio!r} is not one of {', '.join(ASPECT_RATIOS)}")
+    if quality not in QUALITIES:
+        raise InvalidInput("quality", f"{quality!r} is not one of {', '.join(QUALITIES)}")
+    across, down = ASPECT_RATIOS[aspect_ratio]
+    unit = QUALITIES[quality] / min(across, down)
     return round(across * unit), round(down * unit)
 
 
@@ -58,17 +55,17 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None]) ->
     Raises InvalidInput for a spec that makes no sense, Rejected for a topic that cannot be shown (nothing visible
     in it, or characters that no font on the machine has), OutputError if a file cannot be written.
     """
-    if not 1 <= spec.duration <= LONGEST:
-        raise InvalidInput("duration", f"{spec.duration} is not from 1 to {LONGEST} seconds")
+    if not 1 <= spec.duration <= MAX_DURATION:
+        raise InvalidInput("duration", f"{spec.duration} is not from 1 to {MAX_DURATION} seconds")
     size = frame_size(spec.aspect_ratio, spec.quality)
     style = look(spec.seed)
     beats = write(spec.topic, spec.prompt, spec.duration, spec.seed, beat_seconds(style.score))
     if not beats:
-        raise Rejected("draft", "the topic has nothing to show", next_step="give it at least one letter")
+        raise Rejected(NAME, "the topic has nothing to show", next_step="give it at least one letter")
     progress(0.0)
     scene = Scene(beats, style, size, library())
     if not any(word.runs for word in scene.blocks[0].words):
-        raise Rejected("draft", "no font shows any of the topic", next_step="add words, or apt install fonts-noto-core")
+        raise Rejected(NAME, "no font shows any of the topic", next_step="add words, or apt install fonts-noto-core")
     music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
     try:
         _thumbnail(scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
@@ -76,8 +73,10 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None]) ->
         for number in encode(folder / "video.mp4", size, spec.duration, scene.paint, music.block):
             if number % FPS == 0:
                 progress((number + 1) / (spec.duration * FPS))
+    except MemoryError:  # which may be an FFmpegError too
+        raise
     except (OSError, FFmpegError) as error:
-        raise OutputError(f"the draft could not be written: {error}", next_step="check the disk's space") from error
+        raise OutputError(f"the draft could not be written: {error}", next_step=MORE_SPACE) from error
     progress(1.0)
 
 

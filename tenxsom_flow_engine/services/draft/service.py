@@ -9,45 +9,56 @@ repeating a create orders nothing twice.
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import math
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import InvalidInput, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
-from tenxsom_flow_engine.services.base import Failed, Fit, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.draft.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
+from tenxsom_flow_engine.services.draft.pacing import pause
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 
-NAME = "draft"
-MAX_DURATION = 60
-ASPECT_RATIOS = ("9:16", "16:9", "1:1")
-QUALITIES = ("1080p", "720p", "540p")
 #: A render whose child died so often is given up.
 MAX_STARTS = 3
-#: Seconds between two looks at a render.
-POLL = 0.3
 #: Seconds after which a work folder has been fetched, or never will be.
 STALE = 86400.0
+#: Seconds after which a video that was fetched has been published too.
+SETTLED = 60.0
 
-_CHILD = "tenxsom_flow_engine.services.draft.child"
+_CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
 _IMPORT_ROOT = Path(__file__).resolve().parents[3]
+_log = logging.getLogger(__name__)
 
 
-class DraftService(VideoService):
-    """See the module. `root` holds the work folders; workers that share it share their renders."""
+class DraftService(VideoService, Cancels):
+    """See the module. `root` holds the work folders; workers that share it share their renders.
+
+    A ticket's id is the path of its work folder and its account the machine that renders, so a worker with another
+    root finds it all the same.
+    """
 
     name = NAME
     create_timeout = 10.0
     lifetime = 3600.0
     repeatable_for = math.inf
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
+        self._root = root.absolute()
+        self._now = now
+        self._machine = socket.gethostname()
         self._children: list[subprocess.Popen[bytes]] = []
+        self._guard = threading.Lock()  # of that list
         self.slots = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def fit(self, job: VideoJob) -> Fit:
@@ -64,35 +75,40 @@ class DraftService(VideoService):
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)
-        try:
-            # The seed is the topic, so the same job always gives the same video.
-            folder.begin(
-                Order(
-                    job.topic, job.prompt, job.duration, job.aspect_ratio, job.quality or QUALITIES[0], seed=job.topic
-                )
-            )
-            self._start(folder)
-        except OSError as error:
-            raise Transient(NAME, f"the render cannot be started in {self._root}: {error.strerror or error}") from error
-        return Ticket(reference)
+        quality = job.quality or next(iter(QUALITIES))
+        # The seed is the topic, so the same job always gives the same video.
+        order = Order(job.topic, job.prompt, job.duration, job.aspect_ratio, quality, seed=job.topic)
+        with _mapped(folder):
+            folder.begin(order)
+            with folder.lock() as lock:
+                if lock is not None and not folder.starts:  # else it is a repeat
+                    self._start(folder, lock)
+        return Ticket(str(folder.path), account=self._machine)
 
-    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
         folder = WorkFolder(self._root / ticket.id)
-        if not folder.path.is_dir():
-            return Failed(f"its work folder {folder.path} is gone", charged=False)
-        try:
-            with folder.lock() as mine:
-                # Decided under the lock: a child that ends between two looks must not be taken for a dead one.
-                if mine is None:
-                    return Progress(folder.progress(), POLL)
-                if refusal := folder.refusal():
-                    return Failed(refusal, charged=False)
-                if folder.finished:
-                    return Ready(url=str(folder.path))
-            return self._start(folder)
-        except OSError as error:
-            reason = f"the render's folder {folder.path} cannot be used: {error.strerror or error}"
-            raise Transient(NAME, reason) from error
+        self._bury()
+        with _mapped(folder):
+            try:
+                return self._look(folder)
+            except FileNotFoundError:
+                if folder.path.exists():
+                    raise
+                return self._missing(ticket)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Have the render stop, which it does within about a second, and its folder removed."""
+        folder = WorkFolder(self._root / ticket.id)
+        if not folder.path.exists():
+            self._missing(ticket)
+            return
+        with _mapped(folder), contextlib.suppress(FileNotFoundError):  # it went just now
+            # The child itself looks for the sign: that needs no process number that may be another's by now, and is
+            # heard on any machine that shares the folder.
+            folder.cancel()
+            with folder.lock() as lock:
+                if lock is not None:
+                    folder.remove()
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         # Linked, not moved: if publishing fails, the next fetch finds the files still here. `sweep` clears them.
@@ -100,35 +116,102 @@ class DraftService(VideoService):
         for name in FILES:
             try:
                 os.link(work.files / name, folder / name)
+            except FileNotFoundError as error:
+                raise Transient(NAME, f"{error.filename} is gone") from error
             except OSError:  # a file system without hard links
                 shutil.copyfile(work.files / name, folder / name)
 
     def sweep(self) -> None:
-        """Remove the work folders of old orders."""
-        with contextlib.suppress(OSError):  # another worker sweeps too
-            for path in self._root.iterdir():
-                if time.time() - path.stat().st_mtime > STALE:
-                    with WorkFolder(path).lock() as mine:
-                        if mine is not None:
-                            shutil.rmtree(path, ignore_errors=True)
+        """Remove the work folders of what is published, cancelled, or a day old."""
+        try:
+            paths = [Path(entry) for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("old drafts in %s cannot be removed: %s", self._root, error.strerror or error)
+            return
+        for path in paths:
+            try:
+                self._sweep(WorkFolder(path))
+            except FileNotFoundError:  # another worker sweeps too
+                continue
+            except OSError as error:
+                _log.warning("the old draft %s cannot be removed: %s", path, error.strerror or error)
 
-    def _start(self, folder: WorkFolder) -> Progress | Failed:
-        """Start the child unless one is at work."""
-        self._children = [child for child in self._children if child.poll() is None]  # also buries the dead
+    def _sweep(self, folder: WorkFolder) -> None:
+        now, published_at = self._now(), folder.published_at()
+        published = published_at is not None and now - published_at > SETTLED
+        if published or folder.cancelled or now - folder.path.stat().st_mtime > STALE:
+            with folder.lock() as lock:
+                if lock is not None:
+                    folder.remove()
+
+    def _look(self, folder: WorkFolder) -> Progress | Ready | Failed | Lost:
+        # Decided under the lock: a child that ends between two looks must not be taken for a dead one.
         with folder.lock() as lock:
-            if lock is None or folder.finished:
-                return Progress(folder.progress(), POLL)
-            if folder.count_start() > MAX_STARTS:
-                return Failed(f"the render died {MAX_STARTS} times: {folder.last_words() or 'it was killed'}", False)
-            with (folder.path / "errors").open("wb") as errors:
-                child = subprocess.Popen(
-                    [sys.executable, "-m", _CHILD, str(folder.path.resolve())],
-                    cwd=_IMPORT_ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    pass_fds=(lock,),  # holds the folder's lock for as long as the child lives
-                    start_new_session=True,  # a signal to the worker's group is not for the render
-                )
+            if folder.cancelled:
+                return Lost("it was cancelled")
+            if lock is None:
+                return self._at_work(folder)
+            return self._resting(folder, lock)
+
+    def _missing(self, ticket: Ticket) -> Lost:
+        if ticket.account not in ("", self._machine):
+            raise Transient(
+                NAME,
+                f"it renders on {ticket.account} in {ticket.id}, which is not to be seen on {self._machine}",
+                next_step="set TENXSOM_OUTPUT_DIR to a folder that all workers share",
+            )
+        return Lost(f"its work folder {ticket.id} is gone")
+
+    def _at_work(self, folder: WorkFolder) -> Progress:
+        fraction, begun, told = folder.progress()
+        return Progress(fraction, pause(folder.order().duration, fraction, told - begun, self._now() - begun))
+
+    def _resting(self, folder: WorkFolder, lock: int) -> Progress | Ready | Failed:
+        """Answer for a folder in which no child is at work, and begin the render again if it died."""
+        if folder.finished:
+            return Ready(url=str(folder.path))
+        spent = folder.starts >= MAX_STARTS
+        fault = folder.fault()
+        if fault is not None and fault.permanent:
+            return Failed(fault.message, charged=False, next_step=fault.next_step)
+        if fault is not None and not spent:
+            folder.forget_fault()
+            raise Transient(NAME, fault.message, next_step=fault.next_step)
+        if spent:
+            folder.clear()
+            reason = f"{fault.message}; {fault.next_step}" if fault else folder.last_words() or "it was killed"
+            return Failed(f"the render failed {MAX_STARTS} times: {reason}", charged=False)
+        self._start(folder, lock)
+        return self._at_work(folder)
+
+    def _start(self, folder: WorkFolder, lock: int) -> None:
+        folder.count_start()
+        with (folder.path / "errors").open("wb") as errors:
+            child = subprocess.Popen(
+                [sys.executable, *_CHILD, str(folder.path)],
+                cwd=_IMPORT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(lock,),  # holds the folder's lock for as long as the child lives
+                start_new_session=True,  # a signal to the worker's group is not for the render
+            )
+        with self._guard:
             self._children.append(child)
-        return Progress(0.0, POLL)
+
+    def _bury(self) -> None:
+        """Let go of the children that ended."""
+        with self._guard:
+            self._children = [child for child in self._children if child.poll() is None]
+
+
+@contextlib.contextmanager
+def _mapped(folder: WorkFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = f"the render's folder {folder.path} cannot be used: {error.strerror or error}"
+        raise Transient(NAME, reason, next_step=MORE_SPACE if full else "") from error

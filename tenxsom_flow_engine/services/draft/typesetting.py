@@ -15,7 +15,8 @@ MAX_LINES = 5
 _REFERENCE = 128.0  # pixels to the em when measuring; widths scale from it
 _GAP = 0.27  # em between words
 _PAD = 0.125  # em of the highlight beside a word
-_ABOVE, _BELOW = 0.81, 0.275  # em of the highlight over and under the baseline
+_ABOVE, _BELOW = 0.81, 0.275  # em of the highlight over and under the baseline, or more where marks need it
+_AIR = 0.03  # em of the highlight over and under marks that reach further
 _LEADING = 1.12  # em between baselines, or more where tall marks need it
 _SMALLEST = 4.0  # pixels to the em
 
@@ -62,7 +63,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A word in em: pen advance, ink to the left of the pen and to the right, above and below the baseline."""
+    """A word in em: how far its highlight reaches, left and right of the pen, above and below the baseline."""
 
     runs: tuple[Run, ...]
     after: str
@@ -84,8 +85,7 @@ def set_block(tokens: Sequence[Token], area: Area, largest: float, library: Libr
     """
     measured = [_measure(token, library) for token in tokens]
     hyphen = _measure(Token("-"), library).right
-    above = max([_ABOVE, *(m.above for m in measured)])
-    below = max([_BELOW, *(m.below for m in measured)])
+    above, below = max(m.above for m in measured), max(m.below for m in measured)
     pitch = max(_LEADING, above + below + 0.03)
     options = []
     for count in range(1, min(MAX_LINES, len(tokens)) + 1):
@@ -112,7 +112,8 @@ def _measure(token: Token, library: Library) -> _Measured:
         right = max(right, pen)
     # Two pixels at the reference size, for hinting and rounding at others.
     em = [(v + 2) / _REFERENCE for v in (left, right, above, below)]
-    return _Measured(tuple(runs), token.after, em[0] + _PAD, em[1] + _PAD, em[2], em[3])
+    above, below = max(_ABOVE, em[2] + _AIR), max(_BELOW, em[3] + _AIR)
+    return _Measured(tuple(runs), token.after, em[0] + _PAD, em[1] + _PAD, above, below)
 
 
 def _gap(word: _Measured) -> float:
@@ -160,21 +161,21 @@ def _place(
         if row[-1].after == "-" and end != len(words):
             row[-1] = _hyphenated(row[-1], library)
         width = _line_width(row, 0.0, True) * size
+        # One height for the whole line, as the highlight slides along it.
+        top, bottom = baseline - max(w.above for w in row) * size, baseline + max(w.below for w in row) * size
         shift = (area.width - width) / 2 if centred else (area.width - width) * rtl
         pen = area.left + max(0.0, shift)
         for index in _visual(row, rtl):
             word = row[index]
             x = pen + word.left * size
-            box = (pen, baseline - _ABOVE * size, pen + word.width * size, baseline + _BELOW * size)
+            box = (pen, top, pen + word.width * size, bottom)
             placed[start + index] = Placed(word.runs, x, baseline, line, box)
             pen += (word.width + _gap(word)) * size
         baseline += pitch
     boxes = [p.box for p in placed.values()]
-    top = min(b[1] for b in boxes) - above + _ABOVE * size
-    bottom = max(b[3] for b in boxes) + below - _BELOW * size
-    ink = Area(
-        math.floor(min(b[0] for b in boxes)), math.floor(top), math.ceil(max(b[2] for b in boxes)), math.ceil(bottom)
-    )
+    left, highest = (math.floor(min(b[side] for b in boxes)) for side in (0, 1))
+    right, lowest = (math.ceil(max(b[side] for b in boxes)) for side in (2, 3))
+    ink = Area(left, highest, right, lowest)
     return Block(tuple(placed[i] for i in sorted(placed)), size, ink)
 
 

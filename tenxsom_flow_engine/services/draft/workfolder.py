@@ -6,8 +6,11 @@ The child holds a lock on it for as long as it lives, so anybody can tell a rend
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +30,12 @@ class Order(msgspec.Struct, frozen=True):
     seed: str
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why this order can never be rendered."""
+class Fault(msgspec.Struct, frozen=True):
+    """Why a render gave up: a sentence, what to do about it, and whether the order can never be rendered."""
 
     message: str
+    next_step: str
+    permanent: bool
 
 
 class WorkFolder:
@@ -54,6 +59,7 @@ class WorkFolder:
         """Yield a descriptor that holds the folder's lock, or None if a render holds it.
 
         A child that inherits the descriptor keeps the lock until it ends, also after this block has closed it here.
+        Raises FileNotFoundError if the folder is not there.
         """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -61,28 +67,49 @@ class WorkFolder:
         except BlockingIOError:
             yield None
         else:
+            if not os.fstat(descriptor).st_nlink:  # removed between the two calls
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def count_start(self) -> int:
-        """Return how often a render of this folder was begun, this time included. What was finished is so no more."""
-        (self.path / "done").unlink(missing_ok=True)
-        path = self.path / "starts"
-        starts = (int(path.read_text()) if path.exists() else 0) + 1
-        self._write("starts", str(starts).encode())
-        return starts
+    def remove(self) -> None:
+        """Remove the folder; by the holder of its lock only."""
+        # Out of the way first, so that nobody finds half of it.
+        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        self.path.rename(aside)
+        shutil.rmtree(aside)
+
+    # The render's starts and progress.
+
+    @property
+    def starts(self) -> int:
+        """How often a render of this folder was begun."""
+        try:
+            return int((self.path / "starts").read_text())
+        except FileNotFoundError:
+            return 0
+
+    def count_start(self) -> None:
+        """Note that a render begins. What an earlier one told, finished or complained of is so no more."""
+        for name in ("done", "fault.json", "progress"):
+            (self.path / name).unlink(missing_ok=True)
+        self._write("starts", str(self.starts + 1).encode())
 
     def report(self, fraction: float) -> None:
         """Say how far the render is, 0 to 1."""
         self._write("progress", f"{fraction:.3f}".encode())
 
-    def progress(self) -> float:
-        """Return how far the render is."""
+    def progress(self) -> tuple[float, float, float]:
+        """Return how far the render is, and the instants at which it was begun and told so."""
+        begun = (self.path / "starts").stat().st_mtime
         try:
-            return float((self.path / "progress").read_text())
-        except (FileNotFoundError, ValueError):
-            return 0.0
+            with (self.path / "progress").open() as file:
+                return float(file.read()), begun, os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return 0.0, begun, begun
+
+    # How it ended.
 
     def finish(self) -> None:
         """Say that all files are whole."""
@@ -93,16 +120,27 @@ class WorkFolder:
         """Whether all files are whole and still here."""
         return (self.path / "done").exists() and all((self.files / name).exists() for name in FILES)
 
-    def refuse(self, message: str) -> None:
-        """Say that this order can never be rendered."""
-        self._write("refusal.json", msgspec.json.encode(Refusal(message)))
+    def give_up(self, fault: Fault) -> None:
+        """Say why the render ended without a video, of which nothing is kept."""
+        self.clear()
+        self._write("fault.json", msgspec.json.encode(fault))
 
-    def refusal(self) -> str | None:
-        """Return why the order can never be rendered, if so."""
+    def fault(self) -> Fault | None:
+        """Return why the last render gave up, if it did."""
         try:
-            return msgspec.json.decode((self.path / "refusal.json").read_bytes(), type=Refusal).message
+            return msgspec.json.decode((self.path / "fault.json").read_bytes(), type=Fault)
         except FileNotFoundError:
             return None
+
+    def forget_fault(self) -> None:
+        """Let the order be begun again."""
+        (self.path / "fault.json").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove the files, whole or half made."""
+        self.files.mkdir(exist_ok=True)
+        for file in self.files.iterdir():
+            file.unlink()
 
     def last_words(self) -> str:
         """Return the last line that the child wrote to its error output."""
@@ -112,8 +150,31 @@ class WorkFolder:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
+    # What came of it outside.
+
+    def cancel(self) -> None:
+        """Ask the render to stop and to remove the folder."""
+        (self.path / "cancelled").touch()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the video any more."""
+        return (self.path / "cancelled").exists()
+
+    def published_at(self) -> float | None:
+        """Return when the video was linked to from elsewhere, if it is: it stays there when this folder goes."""
+        try:
+            video = (self.files / FILES[0]).stat()
+        except FileNotFoundError:
+            return None
+        return video.st_ctime if video.st_nlink > 1 else None
+
     def _write(self, name: str, content: bytes) -> None:
         """Write a file so that a reader finds the old content or the new, never half of it."""
-        aside = self.path / f".{name}.{os.getpid()}"
-        aside.write_bytes(content)
-        aside.replace(self.path / name)
+        aside = self.path / f".{name}.{secrets.token_hex(4)}"  # workers and their threads may write at once
+        try:
+            aside.write_bytes(content)
+            aside.replace(self.path / name)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,350 @@
+"""The draft service with real renders in real processes: what it promises whatever dies, is lost or runs full."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.errors import Transient
+from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.services.base import Cancels, Failed, Lost, Progress, Ready
+from tenxsom_flow_engine.services.draft import service as module
+from tenxsom_flow_engine.services.draft.service import SETTLED, STALE, DraftService
+from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
+
+JOB = VideoJob(job_id="job", topic="Why the ocean glows at night", duration=1, quality="540p", created_at=0.0)
+LONG = VideoJob(job_id="long", topic="Why the ocean glows at night", duration=60, created_at=0.0)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[DraftService]:
+    """A service; what it started is ended with the test."""
+    service = DraftService(tmp_path / "drafts")
+    yield service
+    end(service)
+
+
+def end(service: DraftService) -> None:
+    for child in service._children:
+        child.kill()
+        child.wait()
+
+
+def folder_of(ticket: Ticket) -> WorkFolder:
+    return WorkFolder(Path(ticket.id))
+
+
+def wait_for_the_child(ticket: Ticket) -> None:
+    """Return when no process holds the folder's lock."""
+    with (folder_of(ticket).path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def instead_of_the_child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have renders run this code, which finds the work folder's path in `sys.argv[1]`."""
+    monkeypatch.setattr(module, "_CHILD", ("-c", f"import sys\n{code}"))
+
+
+def hold_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Have renders wait until the pipe that is returned is written to."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = f"open({str(pipe)!r}).read()\nfrom tenxsom_flow_engine.services.draft import child\nchild.main(sys.argv[1])"
+    instead_of_the_child(monkeypatch, code)
+    return pipe
+
+
+def finished(service: DraftService, reference: str = "order") -> WorkFolder:
+    """Return a work folder whose render is made up."""
+    folder = WorkFolder(service._root / reference)
+    folder.begin(Order("topic", "", 1, "9:16", "540p", "topic"))
+    for name in FILES:
+        (folder.files / name).write_bytes(b"made")
+    folder.finish()
+    return folder
+
+
+def test_the_service_starts_without_the_renderers_libraries() -> None:
+    """Commands that render nothing do not load what renders."""
+    code = f"import sys, {module.__name__}; assert not {{'numpy', 'av', 'PIL'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_order_becomes_files(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order renders, can be asked for, and its files can be fetched more than once."""
+    pipe = hold_the_child(monkeypatch, tmp_path)
+    ticket = service.create(JOB, "order")
+    assert isinstance(service.check(ticket), Progress)
+    pipe.write_text("go")
+    wait_for_the_child(ticket)
+    ready = service.check(ticket)
+    assert isinstance(ready, Ready)
+    for staging in (tmp_path / "first", tmp_path / "second"):
+        staging.mkdir()
+        service.fetch(JOB, ready, staging)
+        assert {file.name for file in staging.iterdir()} == set(FILES)
+
+
+def test_a_killed_render_is_begun_again(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order survives a kill -9 of its render."""
+    hold_the_child(monkeypatch, tmp_path)
+    ticket = service.create(JOB, "order")
+    os.kill(service._children[0].pid, signal.SIGKILL)
+    wait_for_the_child(ticket)
+    monkeypatch.undo()
+    assert isinstance(service.check(ticket), Progress)
+    wait_for_the_child(ticket)
+    assert isinstance(service.check(ticket), Ready)
+
+
+def test_a_render_that_dies_thrice_is_given_up(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A render that always dies ends with its last words and leaves no half-made files."""
+    instead_of_the_child(monkeypatch, "open(sys.argv[1] + '/files/video.mp4', 'w'); sys.exit('the sky fell')")
+    ticket = service.create(JOB, "order")
+    wait_for_the_child(ticket)
+    for _ in range(2):
+        service.check(ticket)  # begins it again
+        wait_for_the_child(ticket)
+    answer = service.check(ticket)
+    assert answer == service.check(ticket) == Failed("the render failed 3 times: the sky fell", charged=False)
+    assert list(folder_of(ticket).files.iterdir()) == []
+
+
+def test_many_workers_render_an_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many workers repeat a create at once or later, one render is begun."""
+    instead_of_the_child(monkeypatch, "")
+    with contextlib.ExitStack() as ended:
+        services = [DraftService(tmp_path / "drafts") for _ in range(6)]
+        for service in services:
+            ended.callback(end, service)
+        with ThreadPoolExecutor(12) as pool:
+            tickets = list(pool.map(lambda service: service.create(JOB, "order"), services * 2))
+        assert len(set(tickets)) == 1
+        wait_for_the_child(tickets[0])
+        services[0].create(JOB, "order")
+        assert sum(len(service._children) for service in services) == 1
+        assert folder_of(tickets[0]).starts == 1
+
+
+def test_another_worker_finishes_what_one_began(
+    service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker with another output folder finds a render that goes on, and its result."""
+    pipe = hold_the_child(monkeypatch, tmp_path)
+    ticket = service.create(JOB, "order")
+    other = DraftService(tmp_path / "elsewhere")
+    assert isinstance(other.check(ticket), Progress)
+    pipe.write_text("go")
+    wait_for_the_child(ticket)
+    assert isinstance(other.check(ticket), Ready)
+    assert folder_of(ticket).starts == 1
+
+
+def test_a_relative_root_makes_a_ticket_for_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ticket holds from whatever folder it is asked about."""
+    monkeypatch.chdir(tmp_path)
+    instead_of_the_child(monkeypatch, "")
+    service = DraftService(Path("drafts"))
+    ticket = service.create(JOB, "order")
+    end(service)
+    assert ticket.id == str(tmp_path / "drafts" / "order")
+
+
+def test_a_lost_folder_is_said(service: DraftService) -> None:
+    """An order whose work folder was deleted counts as lost, not as failed."""
+    ticket = Ticket(str(finished(service).path))
+    assert isinstance(service.check(ticket), Ready)
+    shutil.rmtree(ticket.id)
+    assert isinstance(service.check(ticket), Lost)
+
+
+def test_a_folder_of_another_machine_is_not_lost(service: DraftService) -> None:
+    """A worker that cannot see a render's folder because another machine has it says which."""
+    for ask in (service.check, service.cancel):
+        with pytest.raises(Transient, match="renders on elsewhere") as caught:
+            ask(Ticket("/not/here", account="elsewhere"))
+        assert "TENXSOM_OUTPUT_DIR" in caught.value.next_step
+
+
+def test_files_that_vanish_before_the_fetch_are_a_passing_fault(service: DraftService, tmp_path: Path) -> None:
+    """A fetch that finds no files lets the job ask afresh."""
+    folder = finished(service)
+    (folder.files / "video.mp4").unlink()
+    with pytest.raises(Transient, match="is gone"):
+        service.fetch(JOB, Ready(str(folder.path)), tmp_path)
+
+
+def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
+    service: DraftService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal keeps its reason and its next step, however often it is asked for."""
+    instead_of_the_child(
+        monkeypatch,
+        "from tenxsom_flow_engine.services.draft import child, fonts, render\n"
+        "render.library = lambda: fonts.Library(folders=())\n"
+        "child.main(sys.argv[1])",
+    )
+    ticket = service.create(VideoJob(job_id="job", topic="海", duration=1, quality="540p", created_at=0.0), "order")
+    wait_for_the_child(ticket)
+    for _ in range(2):
+        assert service.check(ticket) == Failed(
+            "no font on this machine shows: 海 (U+6D77)",
+            charged=False,
+            next_step="apt install fonts-noto-cjk, or rewrite the topic",
+        )
+    assert folder_of(ticket).starts == 1
+
+
+def test_a_full_disk_while_rendering_is_said(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A render that cannot be written says to free some space, leaves nothing, and is begun again, but not for ever."""
+    instead_of_the_child(
+        monkeypatch,
+        "import resource\n"
+        "from tenxsom_flow_engine.services.draft import child\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "child.main(sys.argv[1])",
+    )
+    ticket = service.create(JOB, "order")
+    for _ in range(2):
+        wait_for_the_child(ticket)
+        with pytest.raises(Transient, match="could not be written") as caught:
+            service.check(ticket)
+        assert caught.value.next_step.startswith("free some space")
+        assert list(folder_of(ticket).files.iterdir()) == []
+        assert isinstance(service.check(ticket), Progress)
+    wait_for_the_child(ticket)
+    answer = service.check(ticket)
+    assert isinstance(answer, Failed)
+    assert "free some space" in answer.message
+
+
+def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that finds the disk full says to free some space."""
+
+    def full(self: WorkFolder, order: Order) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(WorkFolder, "begin", full)
+    with pytest.raises(Transient, match="No space left") as caught:
+        service.create(JOB, "order")
+    assert caught.value.next_step.startswith("free some space")
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("child.TIME_BASE = child.TIME_PER_SECOND = 0", "took longer than 0 seconds"),
+        ("child.MEMORY = 2**30; render.render = lambda *order: bytearray(2**31)", "more than 1.0 GiB of memory"),
+    ],
+)
+def test_a_render_without_measure_is_ended(
+    service: DraftService, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
+) -> None:
+    """A render that takes too long or too much memory is ended, and that is said."""
+    instead_of_the_child(
+        monkeypatch,
+        f"from tenxsom_flow_engine.services.draft import child, render\n{limit}\nchild.main(sys.argv[1])",
+    )
+    ticket = service.create(JOB, "order")
+    wait_for_the_child(ticket)
+    for _ in range(2):
+        service.check(ticket)  # begins it again
+        wait_for_the_child(ticket)
+    answer = service.check(ticket)
+    assert isinstance(answer, Failed)
+    assert reason in answer.message
+
+
+def test_a_cancelled_render_stops_and_leaves_nothing(service: DraftService) -> None:
+    """A cancelled draft stops long before its end, its folder is removed, and to cancel it again does no harm."""
+    assert isinstance(service, Cancels)
+    ticket = service.create(LONG, "order")
+    child = service._children[0]
+    service.cancel(ticket)
+    assert isinstance(service.check(ticket), Lost)
+    assert child.wait() == 0
+    assert not folder_of(ticket).path.exists()
+    assert isinstance(service.check(ticket), Lost)
+    service.cancel(ticket)
+
+
+def test_a_cancelled_order_that_rests_is_removed_at_once(service: DraftService) -> None:
+    """To cancel a draft that is finished or whose render died removes its folder."""
+    folder = finished(service)
+    service.cancel(Ticket(str(folder.path)))
+    assert not folder.path.exists()
+
+
+def test_what_is_published_is_swept_a_minute_later(service: DraftService, tmp_path: Path) -> None:
+    """A published video is not kept a second time, but one that is being published can be fetched again."""
+    folder = finished(service)
+    service.fetch(JOB, Ready(str(folder.path)), tmp_path)
+    service.sweep()
+    assert folder.finished
+    DraftService(service._root, now=lambda: time.time() + SETTLED + 1).sweep()
+    assert not folder.path.exists()
+    assert (tmp_path / "video.mp4").read_bytes() == b"made"
+
+
+def test_what_nobody_fetched_is_swept_a_day_later(service: DraftService) -> None:
+    """A draft that nobody fetched is kept for a day."""
+    folder = finished(service)
+    DraftService(service._root, now=lambda: time.time() + STALE - 60).sweep()
+    assert folder.path.exists()
+    DraftService(service._root, now=lambda: time.time() + STALE + 60).sweep()
+    assert not folder.path.exists()
+
+
+def test_what_was_cancelled_is_swept_at_once(service: DraftService) -> None:
+    """A cancelled draft whose render was killed before it could clear up is removed."""
+    folder = finished(service)
+    folder.cancel()
+    service.sweep()
+    assert not folder.path.exists()
+
+
+def test_a_render_is_never_swept(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which a render is at work stays, whatever the clock says."""
+    hold_the_child(monkeypatch, tmp_path)
+    ticket = service.create(JOB, "order")
+    DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
+    assert isinstance(service.check(ticket), Progress)
+
+
+def test_a_stray_file_stops_no_sweep(
+    service: DraftService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be removed is named in the log, and the rest is swept all the same."""
+    stuck, *others = (finished(service, reference) for reference in "abc")
+    (service._root / ".DS_Store").touch()
+    remove = WorkFolder.remove
+
+    def removed(self: WorkFolder) -> None:
+        if self.path == stuck.path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+        remove(self)
+
+    monkeypatch.setattr(WorkFolder, "remove", removed)
+    DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
+    assert [folder.path.exists() for folder in others] == [False, False]
+    assert [(record.levelname, str(stuck.path) in record.getMessage()) for record in caplog.records] == [
+        ("WARNING", True)
+    ]
+
+
+def test_a_sweep_before_the_first_order_finds_nothing(service: DraftService) -> None:
+    """A sweep needs no folder."""
+    service.sweep()
+    assert not service._root.exists()
