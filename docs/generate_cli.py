@@ -19,7 +19,7 @@ HEAD = """\
 Made from the commands by `make docs`; a test sees that it is up to date.
 
 Data goes to standard output, talk and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 partly
-done, 5 queue or store unreachable, 130 interrupted.
+done, 4 quota (kept for it; no command ends so yet), 5 queue or store unreachable, 130 interrupted.
 """
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, complain, say
-from tenxsom_flow_engine.cli.session import with_manager
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, agree, complain, count, say
+from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 
 if TYPE_CHECKING:
+    from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.jobs import JobRecord, Status
-    from tenxsom_flow_engine.manager import QueueManager
 
 #: Jobs that are told one by one; of more, only the number is.
 MOST_TOLD = 10
@@ -36,12 +35,13 @@ def retry(
     """
     from tenxsom_flow_engine.jobs import Status
 
-    async def run(manager: QueueManager) -> int:
-        chosen = await _choose(manager, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
+    with session(queue_type) as engine:
+        chosen = _choose(engine, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
+        if not chosen:
+            say("no job has failed" + " there" * bool(service or channel))
+            return DONE
         _ask("retry", chosen, all_of_a_kind=failed, yes=yes)
-        return await _act(chosen, manager.retry, lambda record: f"is {record.status} again{_onward(record)}")
-
-    return with_manager(queue_type, run)
+        return _act(chosen, engine.retry, lambda record: f"is {record.status} again{_onward(record)}")
 
 
 @click.command()
@@ -61,18 +61,17 @@ def cancel(
     """Take jobs back. What a service renders already goes on there, and is paid; its ticket and cost are kept."""
     from tenxsom_flow_engine.jobs import Status
 
-    async def run(manager: QueueManager) -> int:
-        chosen = await _choose(
-            manager, job_ids, Status.SCHEDULED if scheduled else None, "--scheduled", service, channel
-        )
+    with session(queue_type) as engine:
+        chosen = _choose(engine, job_ids, Status.SCHEDULED if scheduled else None, "--scheduled", service, channel)
+        if not chosen:
+            say("no job is scheduled" + " there" * bool(service or channel))
+            return DONE
         _ask("cancel", chosen, all_of_a_kind=scheduled, yes=yes)
-        return await _act(chosen, manager.cancel, lambda record: f"is cancelled{_paid(record)}")
-
-    return with_manager(queue_type, run)
+        return _act(chosen, engine.cancel, lambda record: f"is cancelled{_paid(record)}")
 
 
-async def _choose(
-    manager: QueueManager,
+def _choose(
+    engine: Engine,
     job_ids: tuple[str, ...],
     status: Status | None,
     flag: str,
@@ -88,11 +87,11 @@ async def _choose(
         if service or channel:
             raise click.UsageError(f"--service and --channel go with {flag}")
         return list(dict.fromkeys(job_ids))
-    wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=manager.engine.queue.name)
+    wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=engine.queue.name)
     chosen: list[str] = []
     cursor = None
     while True:
-        page = await manager.jobs(wanted, limit=1000, cursor=cursor)
+        page = engine.store.page(wanted, limit=1000, cursor=cursor)
         chosen += [record.job_id for record in page.records]
         if (cursor := page.cursor) is None:
             return chosen
@@ -100,22 +99,17 @@ async def _choose(
 
 def _ask(verb: str, chosen: list[str], *, all_of_a_kind: bool, yes: bool) -> None:
     """Show how many jobs a sweeping command means, and have a person agree."""
-    if not all_of_a_kind or not chosen or yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"this would {verb} {len(chosen):,} jobs; say --yes if that is meant")
-    click.confirm(f"{verb} {len(chosen):,} jobs?", abort=True, err=True)
+    if all_of_a_kind and not yes:
+        jobs = count(len(chosen), "job")
+        agree(f"{verb} {jobs}?", f"this would {verb} {jobs}; say --yes if that is meant")
 
 
-async def _act(chosen: list[str], act: Callable[[str], Awaitable[JobRecord]], done: Callable[[JobRecord], str]) -> int:
+def _act(chosen: list[str], act: Callable[[str], JobRecord], done: Callable[[JobRecord], str]) -> int:
     """Act on each job, go on where one is refused, and return the exit code."""
-    if not chosen:
-        say("there is no such job")
-        return DONE
     refused = 0
     for number, job_id in enumerate(chosen):
         try:
-            record = await act(job_id)
+            record = act(job_id)
         except (ActionRefused, JobNotFound) as error:
             refused += 1
             complain(error.message, error.next_step)
@@ -123,7 +117,7 @@ async def _act(chosen: list[str], act: Callable[[str], Awaitable[JobRecord]], do
             if number < MOST_TOLD:
                 say(f"job {job_id} {done(record)}")
     if len(chosen) > 1:
-        say(f"{len(chosen) - refused:,} of {len(chosen):,} jobs done")
+        say(f"{len(chosen) - refused:,} of {count(len(chosen), 'job')} done")
     return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
 
 
@@ -140,4 +134,5 @@ def _onward(record: JobRecord) -> str:
 
 
 def _paid(record: JobRecord) -> str:
-    return "; what was ordered goes on at its service, and is paid" if record.holds_slot else ""
+    costs = record.cost is not None and bool(record.cost.usd or record.cost.credits)
+    return "; what was ordered goes on at its service, and is paid" if costs and record.holds_slot else ""

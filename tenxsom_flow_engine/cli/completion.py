@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+from tenxsom_flow_engine.cli.exits import put
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.settings import Settings
 
 PROGRAM = "run_flow_enhanced.py"
 VARIABLE = "_RUN_FLOW_ENHANCED_PY_COMPLETE"
 
+#: Ids that a shell is given at most.
+MOST = 50
+
 EPILOG = """\b
-For this shell, and for each new one:
-  source <(./run_flow_enhanced.py completion bash)
-  ./run_flow_enhanced.py completion bash > ~/.local/share/bash-completion/completions/run_flow_enhanced.py
+It completes the name run_flow_enhanced.py, so that must be found on PATH: put this folder there.
+
+\b
+For each new shell:
+  bash: add to ~/.bashrc      source <(run_flow_enhanced.py completion bash)
+  zsh:  add to ~/.zshrc       source <(run_flow_enhanced.py completion zsh)
+  fish: run once              run_flow_enhanced.py completion fish \\
+                                > ~/.config/fish/completions/run_flow_enhanced.py.fish
 """
 
 
@@ -23,4 +39,36 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+    put(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+
+
+def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
+    """Return ids of the latest jobs that begin so. Makes nothing, and whatever is wrong is no id: TAB cannot say it."""
+    from tenxsom_flow_engine.clock import SystemClock
+    from tenxsom_flow_engine.engine import choose_queue, open_store
+    from tenxsom_flow_engine.settings import load
+    from tenxsom_flow_engine.store.base import JobFilter
+
+    try:
+        settings = load()
+        chosen = choose_queue(settings, queue_type).queue_type
+        if not _is_there(settings, chosen):
+            return []
+        store = open_store(settings, chosen, SystemClock())
+        try:
+            page = store.page(JobFilter(text=incomplete), limit=MOST)
+        finally:
+            store.close()
+    except Exception:  # a shell that completes has no place to show an error
+        return []
+    return [record.job_id for record in page.records if record.job_id.startswith(incomplete)]
+
+
+def _is_there(settings: Settings, queue_type: str) -> bool:
+    """Return whether there is a store to look into, without making one or waiting for one."""
+    if queue_type == "redis":
+        from tenxsom_flow_engine.store.redis.probe import answers
+
+        return answers(settings.redis_url)
+    path = settings.store.removeprefix("sqlite://") if settings.store else settings.home / "jobs.sqlite3"
+    return Path(path).is_file()

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import threading
 from collections.abc import Iterator
 
-import click
-
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, say
-from tenxsom_flow_engine.cli.view import describe, print_json
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, INTERRUPTED, complain, draw, on_terminal, put, say
+from tenxsom_flow_engine.cli.view import cut, describe, print_json
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.pull_worker import PullWorker
-from tenxsom_flow_engine.settings import load
 
 #: Seconds between two looks, if the store does not report a change before.
 LOOK = 0.5
 _BAR = 24
 
 
-def follow(queue_type: str | None, job_id: str, *, as_json: bool) -> int:
+def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     """Wait until a job is final or held; print its video's path (or all as JSON) and return the exit code.
 
     Runs in the main thread, so that Ctrl-C ends it at once; the job then stays in the queue.
     """
-    with open_engine(load(), queue_type) as engine:
-        try:
-            record = _to_the_end(engine, job_id)
-        except KeyboardInterrupt:
-            say(f"job {job_id} stays in the queue; a worker goes on with it")
-            raise
-        if as_json:
-            print_json(describe(record, engine.store.now()))
-        elif record.result:
-            click.echo(record.result.path)
+    try:
+        record = _to_the_end(engine, job_id)
+    except KeyboardInterrupt:
+        alone = not engine.queue.status().workers_alive
+        onward = "no worker is running: go on with: python3 worker.py" if alone else "a worker goes on with it"
+        say(f"job {job_id} stays in the queue; {onward}")
+        return INTERRUPTED
+    if record is None:
+        say(f"the record of job {job_id} is gone: it has finished and was not to be kept longer")
+        return DONE
+    if as_json:
+        print_json(describe(record, engine.store.now()))
+    elif record.result:
+        put(record.result.path)
     if record.status is Status.SUCCEEDED:
         return DONE
     if record.error:
@@ -46,13 +48,14 @@ def follow(queue_type: str | None, job_id: str, *, as_json: bool) -> int:
     return FAILED
 
 
-def _to_the_end(engine: Engine, job_id: str) -> JobRecord:
-    helper = _Helper(engine, job_id)
+def _to_the_end(engine: Engine, job_id: str) -> JobRecord | None:
     never = threading.Event()
-    with contextlib.closing(helper), _progress_line() as line:
+    with _progress_line() as line, contextlib.closing(_Helper(engine, job_id, line)) as helper:
         while True:
             revision = engine.store.revision()
-            record = engine.store.require(job_id)
+            record = engine.store.get(job_id)
+            if record is None:
+                return None
             line.show(record, engine.store.now())
             if record.due is None and record.lease is None:
                 return record
@@ -60,46 +63,11 @@ def _to_the_end(engine: Engine, job_id: str) -> JobRecord:
             engine.store.wait(revision, timeout=LOOK, wake=never)
 
 
-class _Helper:
-    """Works on one job, from a thread of its own, while no worker is alive."""
-
-    def __init__(self, engine: Engine, job_id: str) -> None:
-        self._engine = engine
-        self._job_id = job_id
-        self._worker: PullWorker | None = None
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
-
-    def step_in(self) -> None:
-        """Start working, unless a worker is alive or this works already. Raises what ended the work."""
-        if self._failure is not None:
-            raise self._failure
-        if self._thread is not None or self._engine.queue.status().workers_alive:
-            return
-        self._engine.check_output()
-        say("no worker is running, so this command makes the video itself")
-        self._worker = PullWorker(self._engine, concurrency=1, only=self._job_id)
-        self._thread = threading.Thread(target=self._run, args=(self._worker,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the work after the step in hand."""
-        if self._worker is not None and self._thread is not None:
-            self._worker.stop()
-            self._thread.join()
-
-    def _run(self, worker: PullWorker) -> None:
-        try:
-            worker.run()
-        except BaseException as error:  # raised again in the thread that follows
-            self._failure = error
-
-
 class _ProgressLine:
     """One line on a terminal that is written again and again; elsewhere a line for each change of status."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._live = on_terminal(sys.stderr)
         self._said = ""
 
     def show(self, record: JobRecord, now: float) -> None:
@@ -112,14 +80,70 @@ class _ProgressLine:
             return
         filled = round(_BAR * record.progress)
         last = record.events[-1]
-        text = f"{'█' * filled}{'░' * (_BAR - filled)} {record.progress:4.0%} {status} {last.detail or last.what}"
-        width = shutil.get_terminal_size().columns
-        click.echo("\r\x1b[K" + text[: width - 1], err=True, nl=False)
+        detail = last.detail or last.what
+        text = f"{'█' * filled}{'░' * (_BAR - filled)} {record.progress:4.0%} {status}"
+        if detail != status:
+            text += f" {detail}"
+        draw("\r\x1b[K" + cut(text, shutil.get_terminal_size().columns - 1))
+
+    def talk(self, text: str) -> None:
+        """Say something else, on a line of its own."""
+        self.clear()
+        say(text)
 
     def clear(self) -> None:
         """Leave a clean line behind."""
         if self._live:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            draw("\r\x1b[K")
+
+
+class _Helper:
+    """Works on one job, from a thread of its own, while no worker is alive."""
+
+    def __init__(self, engine: Engine, job_id: str, line: _ProgressLine) -> None:
+        self._engine = engine
+        self._job_id = job_id
+        self._line = line
+        self._worker: PullWorker | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._paused = False
+
+    def step_in(self) -> None:
+        """Start working, unless a worker is alive or this works already. Raises what ended the work."""
+        if self._failure is not None:
+            raise self._failure
+        queue = self._engine.queue.status()
+        if queue.paused and not self._paused:
+            self._line.talk("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
+        self._paused = queue.paused
+        if self._thread is not None or queue.workers_alive or queue.paused:
+            return
+        self._engine.check_output()
+        self._line.talk("no worker is running, so this command makes the video itself")
+        self._worker = PullWorker(self._engine, concurrency=1, only=self._job_id)
+        self._thread = threading.Thread(target=self._run, args=(self._worker,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the work after the step in hand; interrupted once more, hand the step back and end the process."""
+        if self._worker is None or self._thread is None:
+            return
+        self._worker.stop()
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            self._worker.stop()
+            self._thread.join()
+            self._line.talk(f"job {self._job_id} is handed back and stays in the queue")
+            # A step that hangs may still use the store, so that is not closed and Python's own end is passed over.
+            os._exit(INTERRUPTED)
+
+    def _run(self, worker: PullWorker) -> None:
+        try:
+            worker.run()
+        except BaseException as error:  # raised again in the thread that follows
+            self._failure = error
 
 
 @contextlib.contextmanager

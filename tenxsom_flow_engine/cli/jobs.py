@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, say
-from tenxsom_flow_engine.cli.session import with_manager
-
-if TYPE_CHECKING:
-    from tenxsom_flow_engine.manager import QueueManager
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, put, say
+from tenxsom_flow_engine.cli.session import session
 
 
 @click.command()
-@click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Only these; may be given several times.")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(options.STATUSES), metavar="STATUS",
+    help=f"Only these; may be given several times: {', '.join(options.STATUSES)}.",
+)  # fmt: skip
 @options.narrowing
 @click.option("--text", help="Only jobs with this in their topic or id.")
 @click.option("--since", type=options.Instant(), help="Only jobs added then or later.")
@@ -38,44 +38,34 @@ def jobs(
     as_json: bool,
 ) -> None:
     """List jobs, newest first."""
-    from tenxsom_flow_engine.cli.view import describe, print_json, table
+    from tenxsom_flow_engine.cli.view import describe, print_json, short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
     from tenxsom_flow_engine.store.base import JobFilter
 
-    known = [str(status) for status in Status]
-    for name in statuses:
-        if name not in known:
-            raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint="--status")
     wanted = JobFilter(
         statuses=tuple(map(Status, statuses)), service=service, channel=channel, text=text,
         added_from=since, added_before=until,
     )  # fmt: skip
-
-    async def look(manager: QueueManager) -> None:
-        page = await manager.jobs(wanted, limit=limit, cursor=after)
-        now = manager.engine.store.now()
-        if as_json:
-            print_json({"jobs": [describe(record, now) for record in page.records], "next": page.cursor})
-            return
-        if not page.records:
-            say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
-            return
-        rows = [
-            [
-                record.job_id,
-                str(record.status_at(now)),
-                record.service or record.job.service,
-                iso(record.added_at)[:19] + "Z",
-                record.job.topic,
-            ]
-            for record in page.records
-        ]
-        click.echo(table(("JOB", "STATUS", "SERVICE", "ADDED", "TOPIC"), rows))
-        if page.cursor:
-            say(f"there are more: --after {page.cursor}")
-
-    with_manager(queue_type, look)
+    with session(queue_type) as engine:
+        page = engine.store.page(wanted, limit=limit, cursor=after)
+        now = engine.store.now()
+    if as_json:
+        print_json({"jobs": [describe(record, now) for record in page.records], "next": page.cursor})
+        return
+    if not page.records:
+        say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
+        return
+    rows = []
+    for record in page.records:
+        status = record.status_at(now)
+        start = short_time(iso(record.due)) if status is Status.SCHEDULED and record.due is not None else ""
+        added = short_time(iso(record.added_at))
+        rows.append([record.job_id, status, record.service or record.job.service, added, start, record.job.topic])
+    head = ("JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "TOPIC")
+    put(table(rows, head=head, may_cut=("TOPIC",)))
+    if page.cursor:
+        say(f"there are more: --after {page.cursor}")
 
 
 @click.command()
@@ -86,11 +76,9 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     """Show all that is known about a job: facts, files, timeline, and what to do about an error."""
     from tenxsom_flow_engine.cli.view import describe, print_json
 
-    async def look(manager: QueueManager) -> None:
-        facts = describe(await manager.get(job_id), manager.engine.store.now())
-        print_json(facts) if as_json else _print_facts(facts)
-
-    with_manager(queue_type, look)
+    with session(queue_type) as engine:
+        facts = describe(engine.store.require(job_id), engine.store.now())
+    print_json(facts) if as_json else _print_facts(facts)
 
 
 @click.command("open", epilog='Example: mpv "$(run_flow_enhanced.py open JOB)"')
@@ -98,20 +86,17 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
 @options.queue_type
 def open_(job_id: str, queue_type: str | None) -> int:
     """Print the path of a job's video."""
-
-    async def look(manager: QueueManager) -> int:
-        record = await manager.get(job_id)
-        if record.result is None:
-            status = record.status_at(manager.engine.store.now())
-            complain(f"job {job_id} has no video, it is {status}", f"see: run_flow_enhanced.py show {job_id}")
-            return FAILED
-        if not Path(record.result.path).is_file():
-            complain(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
-            return FAILED
-        click.echo(record.result.path)
-        return DONE
-
-    return with_manager(queue_type, look)
+    with session(queue_type) as engine:
+        record = engine.store.require(job_id)
+        status = record.status_at(engine.store.now())
+    if record.result is None:
+        complain(f"job {job_id} has no video, it is {status}", f"see: run_flow_enhanced.py show {job_id}")
+        return FAILED
+    if not Path(record.result.path).is_file():
+        complain(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
+        return FAILED
+    put(record.result.path)
+    return DONE
 
 
 _PLAIN = (
@@ -139,11 +124,11 @@ def _print_facts(facts: dict[str, Any]) -> None:
         _line("error", f"{error['message']} [{error['code']}]")
         if error["next_step"]:
             _line("next step", error["next_step"])
-    click.echo("timeline")
+    put("timeline")
     for event in facts["events"]:
         times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
-        click.echo(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}")
+        put(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}")
 
 
 def _line(name: str, value: object) -> None:
-    click.echo(f"{name:13} {value}")
+    put(f"{name:13} {value}")

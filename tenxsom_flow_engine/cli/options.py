@@ -11,6 +11,11 @@ import click
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Seconds: a hundred years, more than which nobody means.
+_LONGEST = 100 * 366 * 86400
+
+#: The statuses of a job, written out so that `--help` need not load them.
+STATUSES = ("scheduled", "queued", "running", "rendering", "held", "succeeded", "failed", "cancelled")
 
 
 class Seconds(click.ParamType[float]):
@@ -20,10 +25,13 @@ class Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value).strip())
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([smhd]?)", str(value).strip())
         if not match:
-            self.fail(f"{value!r} is not a length of time such as 90s, 10m, 2h or 1d", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+            self.fail(f"{str(value)[:40]!r} is not a length of time such as 90s, 10m, 2h or 1d", param, ctx)
+        seconds = float(match[1]) * _UNITS[match[2]]
+        if seconds > _LONGEST:
+            self.fail(f"{str(value)[:40]!r} is longer than a hundred years", param, ctx)
+        return seconds
 
 
 class Instant(click.ParamType[float]):
@@ -33,9 +41,37 @@ class Instant(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds since 1970-01-01 UTC."""
+        from tenxsom_flow_engine.errors import InvalidInput
         from tenxsom_flow_engine.planning.moments import parse_moment
 
-        return parse_moment(str(value))
+        try:
+            return parse_moment(str(value))
+        except InvalidInput as error:
+            self.fail(error.reason, param, ctx)
+
+
+def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.engine import SERVICES
+
+    return [name for name in ("auto", *SERVICES) if name.startswith(incomplete)]
+
+
+def _aspect_ratios(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.jobs import ASPECT_RATIOS
+
+    return [ratio for ratio in ASPECT_RATIOS if ratio.startswith(incomplete)]
+
+
+def _queue_types(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.engine import QUEUE_TYPES
+
+    return [name for name in ("auto", *QUEUE_TYPES) if name.startswith(incomplete)]
+
+
+def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.cli.completion import job_ids
+
+    return job_ids(ctx.params.get("queue_type"), incomplete)
 
 
 def job_fields(command: _F) -> _F:
@@ -43,25 +79,17 @@ def job_fields(command: _F) -> _F:
     for option in (
         click.option("--channel", default="", help="A tag to find the jobs by."),
         click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own."),
-        click.option("--service", default="auto", show_default=True, help="The video service, or auto."),
-        click.option("--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …"),
+        click.option(
+            "--service", default="auto", show_default=True, help="The video service, or auto.", shell_complete=_services
+        ),
+        click.option(
+            "--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …",
+            shell_complete=_aspect_ratios,
+        ),
         click.option("--duration", type=int, default=5, show_default=True, help="Seconds."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
-
-
-def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the latest jobs' ids, for a shell that completes one."""
-    from tenxsom_flow_engine.cli.session import with_manager
-    from tenxsom_flow_engine.errors import FlowError
-    from tenxsom_flow_engine.store.base import JobFilter
-
-    try:
-        page = with_manager(None, lambda manager: manager.jobs(JobFilter(text=incomplete), limit=50))
-    except FlowError:  # a shell that completes has no place to show an error
-        return []
-    return [record.job_id for record in page.records if record.job_id.startswith(incomplete)]
 
 
 #: Add the argument JOB, or any number of them.
@@ -75,7 +103,7 @@ yes = click.option("--yes", is_flag=True, help="Do not ask.")
 def narrowing(command: _F) -> _F:
     """Add `--service` and `--channel`, which narrow a choice of jobs."""
     command = click.option("--channel", help="Only jobs of this channel.")(command)
-    return click.option("--service", help="Only jobs of this service.")(command)
+    return click.option("--service", help="Only jobs of this service.", shell_complete=_services)(command)
 
 
 def queue_type(command: _F) -> _F:
@@ -83,8 +111,8 @@ def queue_type(command: _F) -> _F:
     return click.option(
         "--queue-type",
         metavar="TYPE",
-        envvar=None,
-        help="auto or local; wins over TENXSOM_QUEUE_TYPE.",
+        help="auto, redis or local; wins over TENXSOM_QUEUE_TYPE.",
+        shell_complete=_queue_types,
     )(command)
 
 

@@ -1,23 +1,46 @@
-"""What the commands share that add many jobs: telling bad lines, showing a plan, adding with a progress bar."""
+"""What the commands share that add many jobs: reading topics, showing a plan, adding with a progress bar."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.exits import (
+    INTERRUPTED,
+    PARTLY,
+    USAGE,
+    Stop,
+    count,
+    exit_code,
+    on_terminal,
+    problem,
+    put,
+    say,
+)
+from tenxsom_flow_engine.errors import StoreError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine, Prepared
-    from tenxsom_flow_engine.planning.files import BadLine
+    from tenxsom_flow_engine.jobs import JobRecord
+    from tenxsom_flow_engine.planning.files import BadLine, Entry
     from tenxsom_flow_engine.store.base import Added, NewJob
+
+_T = TypeVar("_T")
 
 #: Bad lines that are told one by one.
 MOST_TOLD = 20
+#: Jobs added at once: Ctrl-C waits for no more.
+CHUNK = 1000
+#: How to go on after a part was added.
+SAME_COMMAND = "run the same command again to add the rest"
 
 
 class TopicsFile(click.File):
@@ -40,21 +63,54 @@ def file_name(stream: io.BufferedReader) -> str:
     return "standard input" if name in ("-", "<stdin>", "0") else name
 
 
-def tell_bad_lines(bad: Sequence[BadLine], name: str) -> None:
-    """Say what is wrong with each line, as far as a person reads."""
+def read_checked(
+    stream: io.BufferedReader,
+    check: Callable[[Iterable[Entry | BadLine]], tuple[list[_T], list[BadLine]]],
+    *,
+    keep_going: bool | None = None,
+) -> tuple[list[_T], list[BadLine]]:
+    """Read a file of topics and return what `check` makes of its lines, the good and the bad, which are told.
+
+    Ends the command if there is nothing good, or anything bad without `keep_going` (None: there is no such option).
+    """
+    from tenxsom_flow_engine.planning.files import read_topics
+
+    name = file_name(stream)
+    try:
+        with contextlib.closing(read_topics(stream, name)) as lines:
+            good, bad = check(lines)
+    except OSError as error:
+        raise Stop(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
+    bad.sort(key=lambda line: line.line)
     for line in bad[:MOST_TOLD]:
         say(f"{name} line {line.line}: {line.reason}")
     if len(bad) > MOST_TOLD:
-        say(f"{name}: and {len(bad) - MOST_TOLD:,} more bad lines")
+        say(f"{name}: and {count(len(bad) - MOST_TOLD, 'more bad line')}")
+    if bad and not keep_going:
+        are = "is" if len(bad) == 1 else "are"
+        mend = "mend " + ("it" if len(bad) == 1 else "them")
+        rest = ", or add the rest with --keep-going" if keep_going is False else ""
+        raise Stop(problem(f"nothing was added, since {count(len(bad), 'line')} {are} bad", mend + rest), USAGE)
+    if not good:
+        raise Stop(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
+    return good, bad
 
 
-def describe_plan(prepared: Prepared) -> dict[str, Any]:
+def tell_notes(plan: Iterable[Prepared]) -> None:
+    """Say what was changed to fit the services, each change once with the number of its jobs."""
+    notes = Counter(note for prepared in plan for note in prepared.notes)
+    for note, times in notes.most_common():
+        say(f"note: {note}" + (f" ({count(times, 'job')})" if times > 1 else ""))
+
+
+def describe_plan(prepared: Prepared, state: str = "new") -> dict[str, Any]:
     """Return a job that would be added, as plain values."""
     from tenxsom_flow_engine.clock import iso
 
     new = prepared.new
     return {
         "job_id": new.job.job_id,
+        "state": state,
         "start": iso(new.due) if new.due is not None else None,
         "service": prepared.service,
         "duration": new.job.duration,
@@ -63,40 +119,117 @@ def describe_plan(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def print_plan(plan: Sequence[dict[str, Any]]) -> None:
-    """Print a plan as a table, with what it will cost where prices are known."""
-    from tenxsom_flow_engine.cli.view import table
+def describe_known(record: JobRecord, start: float | None) -> dict[str, Any]:
+    """Return a job of the plan that was added before, as plain values."""
+    from tenxsom_flow_engine.clock import iso
 
-    head = ["START", "JOB", "SERVICE", "SECONDS", "USD", *(["STATE"] if plan and "state" in plan[0] else []), "TOPIC"]
+    start = record.due if start is None else start
+    return {
+        "job_id": record.job_id,
+        "state": "known",
+        "start": iso(start) if start is not None else None,
+        "service": record.service or record.job.service,
+        "duration": record.job.duration,
+        "cost_usd": record.cost.usd if record.cost else None,
+        "topic": record.job.topic,
+    }
+
+
+def print_plan(plan: Sequence[dict[str, Any]]) -> None:
+    """Print a plan as a table, with what its new jobs will cost where prices are known."""
+    from tenxsom_flow_engine.cli.view import short_time, table
+
     rows: list[list[str]] = []
     for item in plan:
         cost = "?" if item["cost_usd"] is None else f"{item['cost_usd']:.2f}"
-        start = item["start"][:19] + "Z" if item["start"] else "at once"
-        state = [item["state"]] if "state" in item else []
-        rows.append([start, item["job_id"], item["service"], str(item["duration"]), cost, *state, item["topic"]])
-    click.echo(table(head, rows))
-    known = [item["cost_usd"] for item in plan if item["cost_usd"] is not None]
-    unpriced = len(plan) - len(known)
-    say(f"{len(plan):,} jobs, about USD {sum(known):.2f}" + (f" and {unpriced:,} of unknown price" if unpriced else ""))
+        start = short_time(item["start"]) if item["start"] else "at once" if item["state"] == "new" else ""
+        rows.append(
+            [start, item["job_id"], item["state"], item["service"], f"{item['duration']} s", cost, item["topic"]]
+        )
+    if rows:
+        head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC")
+        put(table(rows, head=head, may_cut=("TOPIC", "JOB")))
+    new = [item["cost_usd"] for item in plan if item["state"] == "new"]
+    priced = [cost for cost in new if cost is not None]
+    unpriced = f" and {len(new) - len(priced):,} of unknown price" if len(priced) < len(new) else ""
+    known = f"; {count(len(plan) - len(new), 'other')} known already" if len(new) < len(plan) else ""
+    say(f"{count(len(new), 'new job')}, about USD {sum(priced):.2f}{unpriced}{known}")
 
 
-def add_all(engine: Engine, jobs: Sequence[NewJob]) -> Added:
-    """Add jobs, with a progress bar on a terminal."""
-    stream = sys.stderr
-    with click.progressbar(length=len(jobs), label="adding jobs", file=stream, hidden=not stream.isatty()) as bar:
+def add_and_tell(
+    engine: Engine,
+    jobs: Sequence[NewJob],
+    *,
+    facts: dict[str, Any] | None,
+    known: Sequence[str] = (),
+    rest: str = SAME_COMMAND,
+) -> None:
+    """Add jobs and say what came of it; print the new ids, or `facts` and both kinds of ids as JSON.
 
-        def counted() -> Iterator[NewJob]:
-            for done, job in enumerate(jobs):
-                if done % 500 == 0:
-                    bar.update(min(500, len(jobs) - done))
-                yield job
+    The jobs `known` were left out, since the store has them. Ends the command, after it has told what was added, if a
+    part is missing: `rest` says how to add that.
+    """
+    from tenxsom_flow_engine.cli.view import print_json
 
-        return engine.queue.enqueue(counted())
-
-
-def tell_added(engine: Engine, added: Added) -> None:
-    """Say what was added, what was there before, and whether anybody will work on it."""
-    known = f"; {len(added.known):,} were added before, so they were not added again" if added.known else ""
-    say(f"added {len(added.new):,} jobs to the {engine.queue.name} queue ({engine.choice.reason}){known}")
+    added, stop = _add_all(engine, jobs, rest)
+    known = [*known, *added.known]
+    before = f"; {len(known):,} {'was' if len(known) == 1 else 'were'} added before and not again" if known else ""
+    say(f"added {count(len(added.new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){before}")
+    if facts is not None:
+        print_json({"added": list(added.new), "known": list(known), **facts})
+    else:
+        for job_id in added.new:
+            put(job_id)
+    if stop:
+        raise stop
     if added.new and engine.queue.status().workers_alive == 0:
         say("no worker is running: start one with: python3 worker.py")
+
+
+def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Stop | None]:
+    """Add jobs, with a progress bar on a terminal, and return what was added, and why not all of it was."""
+    from tenxsom_flow_engine.store.base import Added
+
+    new: list[str] = []
+    known: list[str] = []
+    stop: Stop | None = None
+    hidden = not on_terminal(sys.stderr)
+    with (
+        _noting_interrupts() as interrupts,
+        click.progressbar(length=len(jobs), label="adding jobs", file=sys.stderr, hidden=hidden) as bar,
+    ):
+        for begin in range(0, len(jobs), CHUNK):
+            far = f"after {begin:,} of {count(len(jobs), 'job')}"
+            if interrupts:
+                stop = Stop(f"interrupted {far}; {rest}", INTERRUPTED)
+                break
+            chunk = jobs[begin : begin + CHUNK]
+            try:
+                added = engine.queue.enqueue(chunk)
+            except StoreError as error:
+                if not new and not known:
+                    raise
+                why = problem(f"{error.message}, {far}", error.next_step)
+                stop = Stop(f"{why}; {rest}", PARTLY if new else exit_code(error))
+                break
+            new += added.new
+            known += added.known
+            bar.update(len(chunk))
+    return Added(tuple(new), tuple(known)), stop
+
+
+@contextlib.contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Note a Ctrl-C in the list that this gives; a second one interrupts as usual."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

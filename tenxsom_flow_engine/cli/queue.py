@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import say
-from tenxsom_flow_engine.cli.session import with_manager
-
-if TYPE_CHECKING:
-    from tenxsom_flow_engine.manager import QueueManager
+from tenxsom_flow_engine.cli.exits import agree, count, put, say
+from tenxsom_flow_engine.cli.session import session
 
 
 @click.group()
@@ -26,48 +20,41 @@ def queue() -> None:
 def show(queue_type: str | None, as_json: bool) -> None:
     """Show the queue's state, limits and counts."""
     from tenxsom_flow_engine.cli.view import print_json, table
+    from tenxsom_flow_engine.manager import describe_queue
 
-    async def look(manager: QueueManager) -> None:
-        status = await manager.status()
-        if as_json:
-            print_json(status)
-            return
-        limits = status["rate_limits"]
-        rows = [
-            ["queue", f"{status['queue_type']} ({status['selected_because']})"],
-            ["state", status["state"]],
-            ["dispatches", f"{limits['max_dispatches_per_second']:g} a second{_source(limits, 'second')}"],
-            ["at once", f"{limits['max_concurrent_dispatches']}{_source(limits, 'concurrent')}"],
-            ["workers", str(status["workers_alive"])],
-            *([name, f"{count:,}"] for name, count in status["jobs"].items()),
-        ]
-        click.echo(table(("", ""), rows).lstrip("\n"))
-
-    with_manager(queue_type, look)
+    with session(queue_type) as engine:
+        status = describe_queue(engine)
+    if as_json:
+        print_json(status)
+        return
+    limits = status["rate_limits"]
+    rows = [
+        ["queue", f"{status['queue_type']} ({status['selected_because']})"],
+        ["state", status["state"]],
+        ["dispatches", f"{limits['max_dispatches_per_second']:g} a second{_source(limits, 'second')}"],
+        ["at once", f"{limits['max_concurrent_dispatches']}{_source(limits, 'concurrent')}"],
+        ["workers", str(status["workers_alive"])],
+        *([name, f"{number:,}"] for name, number in status["jobs"].items()),
+    ]
+    put(table(rows))
 
 
 @queue.command()
 @options.queue_type
 def pause(queue_type: str | None) -> None:
     """Hand out no more jobs, in all workers; adding jobs and the steps in hand go on."""
-
-    async def act(manager: QueueManager) -> None:
-        await manager.pause()
-        say("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
-
-    with_manager(queue_type, act)
+    with session(queue_type) as engine:
+        engine.queue.pause()
+    say("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
 
 
 @queue.command()
 @options.queue_type
 def resume(queue_type: str | None) -> None:
     """Hand out jobs again."""
-
-    async def act(manager: QueueManager) -> None:
-        await manager.resume()
-        say("the queue is running")
-
-    with_manager(queue_type, act)
+    with session(queue_type) as engine:
+        engine.queue.resume()
+    say("the queue is running")
 
 
 @queue.command()
@@ -75,17 +62,19 @@ def resume(queue_type: str | None) -> None:
 @options.queue_type
 def purge(yes: bool, queue_type: str | None) -> None:
     """Cancel all waiting jobs, scheduled ones too, for which nothing may have been bought."""
+    from tenxsom_flow_engine.jobs import Status
 
-    async def act(manager: QueueManager) -> None:
-        jobs = (await manager.status())["jobs"]
+    with session(queue_type) as engine:
+        jobs = engine.queue.status().counts.by_status
+        waiting = count(jobs.get(Status.QUEUED, 0) + jobs.get(Status.SCHEDULED, 0), "waiting job")
+        if waiting.startswith("0 "):
+            say("no job is waiting, so there is nothing to cancel")
+            return
         if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("this would cancel all waiting jobs; say --yes if that is meant")
-            number = jobs["queued"] + jobs["scheduled"]
-            click.confirm(f"cancel {number:,} waiting jobs?", abort=True, err=True)
-        say(f"{await manager.purge():,} jobs are cancelled; see: run_flow_enhanced.py jobs --status cancelled")
-
-    with_manager(queue_type, act)
+            agree(f"cancel {waiting}?", f"this would cancel {waiting}; say --yes if that is meant")
+        purged = engine.queue.purge()
+    are = "is" if purged == 1 else "are"
+    say(f"{count(purged, 'job')} {are} cancelled; see: run_flow_enhanced.py jobs --status cancelled")
 
 
 @queue.command()
@@ -101,19 +90,17 @@ def limits(
 ) -> None:
     """Show or set the queue's limits; what is set here is kept and wins over the environment."""
     from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.manager import describe_queue
 
-    async def act(manager: QueueManager) -> None:
-        now = await manager.update_rate_limits(
-            max_dispatches_per_second=max_dispatches_per_second,
-            max_concurrent_dispatches=max_concurrent_dispatches,
-        )
-        if as_json:
-            print_json(now)
-            return
-        click.echo(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
-        click.echo(f"{now['max_concurrent_dispatches']} steps at once{_source(now, 'concurrent')}")
-
-    with_manager(queue_type, act)
+    with session(queue_type) as engine:
+        engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)
+        now = describe_queue(engine)["rate_limits"]
+    if as_json:
+        print_json(now)
+        return
+    put(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
+    at_once = now["max_concurrent_dispatches"]
+    put(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
 
 
 def _source(limits: dict[str, object], part: str) -> str:

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, USAGE, complain, say
+from tenxsom_flow_engine.cli.exits import count, say
 from tenxsom_flow_engine.cli.producing import (
     TopicsFile,
-    add_all,
+    add_and_tell,
+    describe_known,
     describe_plan,
-    file_name,
     print_plan,
-    tell_added,
-    tell_bad_lines,
+    read_checked,
+    tell_notes,
 )
-from tenxsom_flow_engine.cli.session import with_manager
+from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
-    from tenxsom_flow_engine.engine import Engine, Prepared
-    from tenxsom_flow_engine.manager import QueueManager
-    from tenxsom_flow_engine.planning.files import Entry
-    from tenxsom_flow_engine.planning.slots import Slot, Window
+    from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.jobs import VideoJob
+    from tenxsom_flow_engine.planning.channel import KnownSlot
+    from tenxsom_flow_engine.planning.files import BadLine, Entry
+    from tenxsom_flow_engine.planning.slots import Slot
+    from tenxsom_flow_engine.planning.windows import Window
 
 EPILOG = """\b
-Slots lie on a fixed grid in UTC, and a job's id is its channel and slot: running the command again adds only slots
-that are new. Run it daily from cron, or hourly to be always a day ahead.
+Slots lie on a fixed grid in UTC, and a job's id is its channel and slot, so running the command again adds only what
+is new. What was cancelled stays cancelled.
+
+\b
+With --date the first --daily-count slots of that day are planned. Run it daily from cron with --date tomorrow, and
+--timezone the zone of cron's clock: days join without gap or overlap. A day that cron missed is made up for with
+--date today, without the slots already past. A day of 23 hours may have fewer videos, which is said.
+
+\b
+Without --date the next 24 hours are planned, so that no 24 hours hold more than --daily-count videos of the channel:
+it may be run as often as you like, e.g. hourly to be always a day ahead.
+
+\b
+A list of one's own is used in its order, then again; each run goes on behind the slot before. Where the list was
+changed, it goes on behind the topic that was used last.
 
 \b
 Examples:
@@ -63,102 +76,138 @@ def schedule(
     queue_type: str | None,
     as_json: bool,
     **fields: Any,
-) -> int:
+) -> None:
     """Plan a day of videos at a steady pace, and add what is new of it."""
-    import asyncio
-
     from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.planning.slots import parse_rate, plan, window
+    from tenxsom_flow_engine.planning.channel import known_slots
+    from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
+    from tenxsom_flow_engine.planning.windows import window
 
     if timezone and not date:
         raise click.UsageError("--timezone goes with --date")
-
-    async def run(manager: QueueManager) -> int:
-        engine = manager.engine
+    rate = parse_rate(videos_per_hour)
+    channel: str = fields["channel"]
+    with session(queue_type) as engine:
         now = engine.store.now()
-        rate = parse_rate(videos_per_hour)
         span = window(now, day=date, zone=timezone, start=start)
-        slots = plan(span, daily_count, rate)
-        _tell_length(span, daily_count, len(slots))
-        ahead = [slot for slot in slots if slot.instant >= now]
-        if len(ahead) < len(slots):
-            say(f"{len(slots) - len(ahead):,} slots are past already and are left out")
-        entries = _read(topics_file) if topics_file else None
-        if entries is not None and not entries:
-            return USAGE
-        jobs = list(_fill(engine, ahead, rate, entries, fields, now))
-        rows = [describe_plan(prepared) | {"state": state} for prepared, state in jobs]
-        if dry_run:
-            print_json({"slots": rows}) if as_json else print_plan(rows)
-            return DONE
-        added = await asyncio.to_thread(add_all, engine, [prepared.new for prepared, _ in jobs])
-        tell_added(engine, added)
-        if as_json:
-            print_json({"added": list(added.new), "known": list(added.known), "slots": rows})
+        check_count(span, daily_count, rate)
+        entries = _read(engine, topics_file, fields, now) if topics_file else None
+        slots = grid(span, rate)
+        known = known_slots(engine.store, channel)
+        taken = {instant for instant, slot in known.items() if not slot.cancelled}
+        if date is None:
+            ahead = steady_slots([slot for slot in slots if slot.instant >= now], daily_count, taken)
+            past = min(daily_count, sum(slot.instant < now for slot in slots))
         else:
-            for job_id in added.new:
-                click.echo(job_id)
-        return DONE
+            first = first_slots(slots, daily_count, {at for at in taken if span.start <= at < span.end})
+            ahead = [slot for slot in first if slot.instant >= now]
+            past = len(first) - len(ahead)
+        _tell_window(span, daily_count, len(slots))
+        _tell_left_out(past, ahead, slots, known, span, channel)
+        new = [slot for slot in ahead if slot.instant not in known]
+        prepared = [engine.prepare(job, float(slot.instant)) for slot, job in _fill(new, entries, known, fields, now)]
+        tell_notes(prepared)
+        rows: list[dict[str, Any]] = []
+        if dry_run or as_json:
+            planned = {item.new.job.job_id: item for item in prepared}
+            for slot in ahead:
+                job_id = slot_job_id(channel, slot.instant)
+                if job_id in planned:
+                    rows.append(describe_plan(planned[job_id]))
+                elif record := engine.store.get(job_id):
+                    rows.append(describe_known(record, float(slot.instant)))
+        if not dry_run:
+            facts = {"slots": rows} if as_json else None
+            before = [slot_job_id(channel, slot.instant) for slot in ahead if slot.instant in known]
+            add_and_tell(engine, [item.new for item in prepared], facts=facts, known=before)
+        elif as_json:
+            print_json({"slots": rows})
+        else:
+            print_plan(rows)
 
-    return with_manager(queue_type, run)
 
+def _tell_window(span: Window, wanted: int, room: int) -> None:
+    from tenxsom_flow_engine.planning.windows import human_time
 
-def _tell_length(span: Window, wanted: int, found: int) -> None:
+    if span.note:
+        say(span.note)
     if span.lost:
-        say(f"the clocks change: this day has {24 - span.lost / 3600:g} hours")
-    if found < wanted:
-        say(f"so it has room for {found:,} of {wanted:,} videos")
+        say(f"the clocks change: there are {human_time(span.seconds)} to plan")
+    if room < wanted:
+        say(f"the grid has {count(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
 
 
-def _read(topics_file: io.BufferedReader) -> list[Entry]:
-    """Return a file's entries; if any is bad, tell which and return none."""
-    from tenxsom_flow_engine.planning.files import BadLine, Entry, read_topics
+def _tell_left_out(
+    past: int,
+    planned: Sequence[Slot],
+    slots: Sequence[Slot],
+    known: Mapping[int, KnownSlot],
+    span: Window,
+    channel: str,
+) -> None:
+    """Say what of the plan is not made, and which videos of the channel the plan does not know of."""
+    if past:
+        say(f"{count(past, 'slot')} {'is' if past == 1 else 'are'} past already and left out")
+    cancelled = sum(known[slot.instant].cancelled for slot in planned if slot.instant in known)
+    if cancelled:
+        again = "put one in again with: run_flow_enhanced.py retry JOB"
+        say(f"{count(cancelled, 'slot')} of the plan {'was' if cancelled == 1 else 'were'} cancelled before; {again}")
+    grid = {slot.instant for slot in slots}
+    off = sum(span.start <= at < span.end and at not in grid and not slot.cancelled for at, slot in known.items())
+    if off:
+        whose = f" --channel {channel}" if channel else ""
+        say(
+            f"{count(off, 'video')} in this time {'lies' if off == 1 else 'lie'} beside this grid, since the pace was "
+            f"changed, and {'counts' if off == 1 else 'count'} as planned; take back what is scheduled with: "
+            f"run_flow_enhanced.py cancel --scheduled{whose}"
+        )
 
-    name = file_name(topics_file)
-    lines = list(read_topics(topics_file, name))
-    bad = [line for line in lines if isinstance(line, BadLine)]
-    entries = [line for line in lines if isinstance(line, Entry)]
-    bad += [
-        BadLine(entry.line, "names a time or a channel, which a schedule sets itself")
-        for entry in entries
-        if entry.at is not None or "channel" in entry.fields
-    ]
-    tell_bad_lines(bad, name)
-    if bad:
-        complain(f"nothing was added, since {len(bad):,} lines are bad", "mend them")
-        return []
-    if not lines:
-        complain(f"{name} holds no topics", "write one a line")
-    return entries
+
+def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], now: float) -> list[VideoJob]:
+    """Return a file's entries as jobs that some service can make; all of them, or the command ends."""
+    from tenxsom_flow_engine.planning.batch import Timing, plan_batch
+    from tenxsom_flow_engine.planning.files import BadLine, Entry
+
+    def narrow(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
+        for line in lines:
+            if isinstance(line, Entry) and (line.at is not None or "channel" in line.fields):
+                yield BadLine(line.line, "names a time or a channel, which a schedule sets itself")
+            else:
+                yield line
+
+    def possible(job: VideoJob, due: float | None) -> VideoJob:
+        engine.prepare(job, due)
+        return job
+
+    return read_checked(stream, lambda lines: plan_batch(narrow(lines), fields, Timing(now), possible))[0]
 
 
 def _fill(
-    engine: Engine, slots: list[Slot], rate: Fraction, entries: list[Entry] | None, fields: dict[str, Any], now: float
-) -> Iterator[tuple[Prepared, str]]:
-    """Give each slot its job, and say whether it is new or known."""
+    new: Sequence[Slot],
+    entries: Sequence[VideoJob] | None,
+    known: Mapping[int, KnownSlot],
+    fields: Mapping[str, Any],
+    now: float,
+) -> Iterator[tuple[Slot, VideoJob]]:
+    """Give each new slot its job."""
+    from msgspec.structs import replace
+
     from tenxsom_flow_engine.jobs import VideoJob
-    from tenxsom_flow_engine.planning.rotation import builtin_topic, builtin_topics, in_order
-    from tenxsom_flow_engine.planning.slots import before, slot_job_id
+    from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topic, builtin_topics
+    from tenxsom_flow_engine.planning.slots import slot_job_id
 
-    def find(slot: Slot) -> VideoJob | None:
-        record = engine.store.get(slot_job_id(fields["channel"], slot))
-        return record.job if record else None
-
-    known = {slot: job for slot in slots if (job := find(slot))}
-    missing = [slot for slot in slots if slot not in known]
-    supply: Iterator[Entry] = iter(())
-    if entries is not None and missing:
-        # Goes on where the channel's slot before has left off, so that a list is used up in order over many runs.
-        last = next((job.topic for slot in before(missing[0], rate) if (job := find(slot))), None)
-        supply = in_order(entries, last)
-        if len(entries) < len(missing):
-            say(f"{len(entries):,} topics for {len(missing):,} new slots, so topics come again")
-    elif len(missing) > len(builtin_topics()):
-        say(f"{len(builtin_topics())} built-in topics for {len(missing):,} new slots, so topics come again")
-    for slot in slots:
-        job = known.get(slot)
-        if job is None:
-            own = next(supply).fields if entries is not None else {"topic": builtin_topic(slot)}
-            job_id = slot_job_id(fields["channel"], slot)
-            job = VideoJob(**{**fields, **own, "job_id": job_id, "created_at": now})
-        yield engine.prepare(job, slot.instant), "known" if slot in known else "new"
+    channel: str = fields["channel"]
+    topics = len(builtin_topics() if entries is None else entries)
+    if topics < len(new):
+        kind = "built-in topic" if entries is None else "topic"
+        say(f"{count(topics, kind)} for {count(len(new), 'new slot')}, so topics come again")
+    if entries is None:
+        for slot in new:
+            topic = builtin_topic(slot, channel)
+            job_id = slot_job_id(channel, slot.instant)
+            yield slot, VideoJob(**{**fields, "topic": topic, "job_id": job_id, "created_at": now})
+        return
+    used = {at: slot.use for at, slot in known.items() if slot.use and not slot.cancelled}
+    by_instant = {slot.instant: slot for slot in new}
+    for instant, entry in Playlist(entries).assign(by_instant, used):
+        yield by_instant[instant], replace(entry, job_id=slot_job_id(channel, instant))

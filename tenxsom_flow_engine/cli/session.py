@@ -1,24 +1,16 @@
-"""A command's session with the queue: opened for it, closed after it."""
+"""A command's session with the queue."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.manager import QueueManager
-
-_T = TypeVar("_T")
+    from tenxsom_flow_engine.engine import Engine
 
 
-def with_manager(queue_type: str | None, act: Callable[[QueueManager], Awaitable[_T]]) -> _T:
-    """Return what `act` returns when it is given an open queue manager."""
-    import asyncio
+def session(queue_type: str | None) -> Engine:
+    """Open what the settings ask for, to be used in `with`; nothing of it is loaded before."""
+    from tenxsom_flow_engine.engine import open_engine
+    from tenxsom_flow_engine.settings import load
 
-    from tenxsom_flow_engine.manager import QueueManager
-
-    async def session() -> _T:
-        async with QueueManager(queue_type) as manager:
-            return await act(manager)
-
-    return asyncio.run(session())
+    return open_engine(load(), queue_type)

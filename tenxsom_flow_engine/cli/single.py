@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, say
-from tenxsom_flow_engine.cli.session import with_manager
+from tenxsom_flow_engine.cli.exits import DONE, put, say
+from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.manager import QueueManager
+    from tenxsom_flow_engine.engine import Engine, Prepared
 
 
 @click.command()
@@ -41,47 +41,54 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    from tenxsom_flow_engine.cli.producing import describe_plan
-    from tenxsom_flow_engine.cli.view import describe, print_json
+    from tenxsom_flow_engine.cli.producing import describe_plan, tell_notes
+    from tenxsom_flow_engine.cli.view import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
+    from tenxsom_flow_engine.planning.moments import bounded
 
-    job_id = job_id or new_job_id(fields["topic"])
-
-    async def add(manager: QueueManager) -> None:
-        engine = manager.engine
+    with session(queue_type) as engine:
         now = engine.store.now()
-        job = VideoJob(job_id=job_id, created_at=now, **fields)
-        due = now + delay if delay is not None else at
+        job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
+        due = bounded(now + delay, "delay") if delay is not None else at
         prepared = engine.prepare(job, due)
-        for note in prepared.notes:
-            say(f"note: {note}")
+        tell_notes([prepared])
         start = iso(due) if due is not None and due > now else "at once"
-        if dry_run:
-            say(f"would add job {job_id} to the {engine.queue.name} queue, to start {start}")
-            if as_json:
-                print_json(describe_plan(prepared))
-            return
-        alone = not engine.queue.status().workers_alive
-        if wait and alone:
-            engine.check_output()  # before anything is added that could not be made
-        added = await manager.enqueue(job, due=due)
-        if added.new:
-            say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
+        if not dry_run:
+            return _add(engine, prepared, start, wait=wait, as_json=as_json)
+        record = engine.store.get(job.job_id)
+        if record:
+            say(f"job {job.job_id} was added before, so nothing would be added")
         else:
-            say(f"job {job_id} was added before, so nothing was added")
-        if wait:
-            return
-        if alone:
-            say("no worker is running: start one with: python3 worker.py")
+            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}")
         if as_json:
-            print_json(describe(await manager.get(job_id), engine.store.now()))
-        else:
-            click.echo(job_id)
-
-    with_manager(queue_type, add)
-    if not wait or dry_run:
+            print_json(describe_plan(prepared, "known" if record else "new"))
         return DONE
-    from tenxsom_flow_engine.cli.follow import follow
 
-    return follow(queue_type, job_id, as_json=as_json)
+
+def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:
+    from tenxsom_flow_engine.cli.view import describe, print_json
+
+    job_id = prepared.new.job.job_id
+    alone = not engine.queue.status().workers_alive
+    if wait and alone:
+        engine.check_output()  # before anything is added that could not be made
+    if engine.queue.enqueue([prepared.new]).new:
+        say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
+    else:
+        say(f"job {job_id} was added before, so nothing was added")
+    record = engine.store.get(job_id)
+    if record is None:
+        say(f"job {job_id} was finished before, and its record is gone; give another --job-id to make it again")
+        return DONE
+    if wait:
+        from tenxsom_flow_engine.cli.follow import follow
+
+        return follow(engine, job_id, as_json=as_json)
+    if as_json:
+        print_json(describe(record, engine.store.now()))
+    else:
+        put(job_id)
+    if alone and record.due is not None:
+        say("no worker is running: start one with: python3 worker.py")
+    return DONE

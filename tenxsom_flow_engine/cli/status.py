@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.session import with_manager
-
-if TYPE_CHECKING:
-    from tenxsom_flow_engine.manager import QueueManager
+from tenxsom_flow_engine.cli.session import session
 
 
 @click.command()
@@ -18,8 +13,7 @@ if TYPE_CHECKING:
 def status(queue_type: str | None) -> None:
     """Print the state of the queue as one JSON object."""
     from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.manager import describe_queue
 
-    async def look(manager: QueueManager) -> None:
-        print_json(await manager.status())
-
-    with_manager(queue_type, look)
+    with session(queue_type) as engine:
+        print_json(describe_queue(engine))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-import click
-
+from tenxsom_flow_engine.cli.exits import on_terminal, put
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
+
+#: A column is not cut below so many cells.
+LEAST_CELLS = 16
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    put(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def describe(record: JobRecord, now: float) -> dict[str, Any]:
@@ -83,16 +86,30 @@ def describe(record: JobRecord, now: float) -> dict[str, Any]:
     }
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out rows under a head; the last column is cut to the width of the terminal."""
-    lines = [list(head), *(list(row) for row in rows)]
+def short_time(text: str) -> str:
+    """Shorten an instant of a table, which says UTC in its head: `2026-12-24 18:00`, with seconds if there are any."""
+    return f"{text[:10]} {text[11:16]}" + (text[16:19] if text[17:19] != "00" else "")
+
+
+def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: Collection[str] = ()) -> str:
+    """Lay out rows, under a head if there is one.
+
+    On a terminal that is too narrow the columns named in `may_cut` are cut, one after the other; elsewhere none is.
+    """
+    lines = [list(line) for line in ([head] if head else [])] + [list(row) for row in rows]
     widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
-    room = max(20, shutil.get_terminal_size((120, 24)).columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    if on_terminal(sys.stdout):
+        excess = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size((120, 24)).columns
+        for name in may_cut:
+            column = head.index(name)
+            less = max(0, min(excess, widths[column] - LEAST_CELLS))
+            widths[column] -= less
+            excess -= less
     out = []
     for line in lines:
-        padded = [text + " " * (width - _cells(text)) for text, width in zip(line[:-1], widths[:-1], strict=True)]
-        out.append("  ".join([*padded, _cut(line[-1], room)]).rstrip())
-    return "\n".join(out)
+        fitted = [cut(text, width) for text, width in zip(line, widths, strict=True)]
+        out.append("  ".join(text + " " * (width - _cells(text)) for text, width in zip(fitted, widths, strict=True)))
+    return "\n".join(line.rstrip() for line in out)
 
 
 def _cells(text: str) -> int:
@@ -103,7 +120,8 @@ def _cells(text: str) -> int:
     )
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
+    """Cut a text to so many cells of a terminal."""
     if _cells(text) <= room:
         return text
     while text and _cells(text) >= room:

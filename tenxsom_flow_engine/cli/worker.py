@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.cli import exits, options
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.pull_worker import PullWorker
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +25,7 @@ LEVELS = ("debug", "info", "warning", "error")
     help="Steps at once in this process. Waiting jobs need none, so few carry many.",
 )
 @click.option("--burst", is_flag=True, help="End when every job that was due has been made or has failed.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log.")
+@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log.")
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
     """Take jobs from the queue and make their videos, until stopped.
 
@@ -34,7 +33,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     """
     import logging
 
-    from tenxsom_flow_engine import logs, settings
+    from tenxsom_flow_engine import settings
     from tenxsom_flow_engine.engine import open_engine
     from tenxsom_flow_engine.pull_worker import PullWorker
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.moments import parse_moment
@@ -47,32 +47,37 @@ class BadLine:
     reason: str
 
 
-def read_topics(stream: io.BufferedReader, name: str) -> Iterator[Entry | BadLine]:
+def read_topics(stream: io.BufferedReader, name: str) -> Generator[Entry | BadLine]:
     """Read a file's jobs in order. The ending of `name` tells the format: `.csv`, `.jsonl`, else the content does.
 
-    Raises `InvalidInput` if the file is no text at all.
+    Close what this returns if it is not read to its end. Raises `InvalidInput` if the file is no text at all, or its
+    columns are not a job's.
     """
-    lines = _lines(stream, name)
-    first = next(lines, None)
-    if first is None:
-        return
-    lines = _chain(first, lines)
-    ending = Path(name).suffix.lower()
-    text = first[1] or ""
-    if ending in (".jsonl", ".ndjson", ".json") or (ending != ".csv" and text.lstrip().startswith("{")):
-        yield from _json_lines(lines)
-    elif ending == ".csv" or _is_header(text):
-        yield from _csv(lines)
-    else:
-        yield from _plain(lines)
+    with closing(_lines(stream, name)) as lines:
+        first = next((line for line in lines if not _says_nothing(line[1])), None)
+        if first is None:
+            return
+        ending = Path(name).suffix.lower()
+        text = first[1] or ""
+        if ending in (".jsonl", ".ndjson", ".json") or (ending != ".csv" and text.lstrip().startswith("{")):
+            yield from _json_lines(_chain(first, lines))
+        elif ending == ".csv" or _is_header(text):
+            yield from _csv(_chain(first, lines), name)
+        else:
+            yield from _plain(_chain(first, lines))
+
+
+def _says_nothing(text: str | None) -> bool:
+    """Return whether a line is blank or a comment."""
+    return text is not None and (not text.strip() or text.lstrip().startswith("#"))
 
 
 def _plain(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
     for number, text in lines:
         if text is None:
             yield _too_long(number)
-        elif (topic := text.strip()) and not topic.startswith("#"):
-            yield Entry(number, {"topic": topic})
+        elif not _says_nothing(text):
+            yield Entry(number, {"topic": text.strip()})
 
 
 def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
@@ -80,12 +85,15 @@ def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | Bad
         if text is None:
             yield _too_long(number)
             continue
-        if not text.strip() or text.lstrip().startswith("#"):
+        if _says_nothing(text):
             continue
         try:
-            fields = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            yield BadLine(number, f"is not JSON: {error}")
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            yield BadLine(number, f"is not JSON: {error.msg} at position {error.pos + 1}")
+            continue
+        except (ValueError, RecursionError) as error:
+            yield BadLine(number, f"is not JSON that can be read: {str(error).partition(';')[0]}")
             continue
         if not isinstance(fields, dict):
             yield BadLine(number, 'is not a JSON object such as {"topic": "How tides work"}')
@@ -93,13 +101,15 @@ def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | Bad
         yield _entry(number, fields)
 
 
-def _csv(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
-    last = 0
+def _csv(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Entry | BadLine]:
+    numbers: list[int] = []  # of the lines that the present row is made of
+    too_long = False
 
     def feed() -> Iterator[str]:
-        nonlocal last
+        nonlocal too_long
         for number, text in lines:
-            last = number
+            numbers.append(number)
+            too_long = too_long or text is None
             # The reader's own bound then refuses the line.
             yield (text if text is not None else '"' + "x" * (MAX_LINE + 1)) + "\n"
 
@@ -107,26 +117,29 @@ def _csv(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
     reader = csv.reader(feed(), strict=True)
     head: list[str] | None = None
     while True:
-        begins = last + 1
+        numbers.clear()
+        too_long = False
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadLine(begins, f"is not CSV: {error}")
+            yield _too_long(numbers[-1]) if too_long else BadLine(numbers[0], f"is not CSV: {error}")
             reader = csv.reader(feed(), strict=True)  # goes on with the next line
             continue
-        if not row or row == [""] or row[0].startswith("#"):
+        begins = numbers[0]
+        if not row or row == [""] or row[0].lstrip().startswith("#"):
             continue
         if head is None:
             head = [cell.strip().lower() for cell in row]
             if "topic" not in head or set(head) - set(FIELDS) or len(set(head)) < len(head):
                 raise InvalidInput(
-                    f"line {begins}",
+                    f"{name} line {begins}",
                     f"a CSV file begins with the names of its columns: topic, and any of {', '.join(FIELDS[1:])}",
                 )
         elif len(row) != len(head):
-            yield BadLine(begins, f"has {len(row)} cells under {len(head)} columns")
+            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            yield BadLine(begins, f"has {cells} under {len(head)} column{'s' * (len(head) != 1)}")
         else:
             yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()})
 
@@ -164,8 +177,8 @@ def _too_long(number: int) -> BadLine:
 
 
 def _is_header(text: str) -> bool:
-    cells = [cell.strip().lower() for cell in text.split(",")]
-    return "topic" in cells and len(cells) > 1 and set(cells) <= set(FIELDS)
+    cells = {cell.strip().strip('"').lower() for cell in text.split(",")}
+    return "topic" in cells and cells <= set(FIELDS)
 
 
 def _chain(first: tuple[int, str | None], rest: Iterator[tuple[int, str | None]]) -> Iterator[tuple[int, str | None]]:
@@ -173,7 +186,7 @@ def _chain(first: tuple[int, str | None], rest: Iterator[tuple[int, str | None]]
     yield from rest
 
 
-def _lines(stream: io.BufferedReader, name: str) -> Iterator[tuple[int, str | None]]:
+def _lines(stream: io.BufferedReader, name: str) -> Generator[tuple[int, str | None]]:
     """Give the numbered lines without their ends; None stands for one that is too long to be kept."""
     head = stream.peek(8192)[:8192]
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)

@@ -1,16 +1,34 @@
-"""Moments as people write them."""
+"""Moments as people write them, and the years that the engine plans in."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from tenxsom_flow_engine.errors import InvalidInput
 
+#: Instants are within the years 1970 to 9998, so that every zone and every text form can hold them.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+_END = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()
 
-def parse_moment(text: str, field: str = "at") -> float:
-    """Return the instant that ISO 8601 text names; without a zone it is this machine's. Raises `InvalidInput`."""
+
+def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> float:
+    """Return the instant that ISO 8601 text names; without a zone it is in `zone` (default: this machine's).
+
+    Raises `InvalidInput`.
+    """
     try:
-        return datetime.fromisoformat(text.strip()).timestamp()
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        instant = moment.timestamp()
     except (ValueError, OverflowError, OSError):
         example = "2026-12-24T18:00 or 2026-12-24T18:00+01:00"
         raise InvalidInput(field, f"{text[:60]!r} is not a moment such as {example}") from None
+    return bounded(instant, field)
+
+
+def bounded(instant: float, field: str) -> float:
+    """Return the instant. Raises `InvalidInput` if it lies outside the years that the engine plans in."""
+    if not 0 <= instant < _END:
+        raise InvalidInput(field, f"the moment lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
+    return instant

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import cycle, islice
 
-from tenxsom_flow_engine.planning.files import Entry
+import msgspec
+
+from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.planning.slots import Slot
+
+#: The key of a job's options under which stands which place of which list its topic came from.
+OPTION = "schedule"
 
 
 @cache
@@ -21,17 +28,63 @@ def builtin_topics() -> tuple[str, ...]:
     return tuple(resources.files(__package__).joinpath("topics.txt").read_text("utf-8").split("\n")[:-1])
 
 
-def builtin_topic(slot: Slot) -> str:
-    """Return a slot's built-in topic: a function of the slot alone, so every run and machine agrees.
+def builtin_topic(slot: Slot, channel: str = "") -> str:
+    """Return a slot's built-in topic: a function of slot and channel alone, so every run and machine agrees.
 
-    Slots that follow each other have different topics until the whole list is used up.
+    Slots of a channel that follow each other have different topics until the whole list is used up. Each channel
+    begins at a place of its own, so that channels differ in the same slot.
     """
     topics = builtin_topics()
-    return topics[slot.number % len(topics)]
+    offset = int.from_bytes(hashlib.sha256(channel.encode()).digest()[:8]) if channel else 0
+    return topics[(slot.number + offset) % len(topics)]
 
 
-def in_order(entries: Sequence[Entry], after: str | None) -> Iterator[Entry]:
-    """Give a person's entries in their order, then again; begin behind the one with the topic `after`, if there."""
-    topics = [entry.fields["topic"] for entry in entries]
-    begin = topics.index(after) + 1 if after in topics else 0
-    return islice(cycle(entries), begin, None)
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A place of a person's list that a slot has used, with the topic that stood there."""
+
+    digest: str
+    place: int
+    topic: str
+
+
+def use_of(job: VideoJob) -> Use | None:
+    """Return which place of a list a job's topic came from; None if it came from none."""
+    options = job.options.get(OPTION, {})
+    digest, place = options.get("list"), options.get("place")
+    if isinstance(digest, str) and isinstance(place, int) and place >= 0:
+        return Use(digest, place, job.topic)
+    return None
+
+
+class Playlist:
+    """A person's list, of which each slot uses the entry behind the one that the slot before it has used."""
+
+    def __init__(self, entries: Sequence[VideoJob]) -> None:
+        self._entries = entries
+        self._topics = [entry.topic for entry in entries]
+        #: Tells a list that was changed. Other fields than the topic do not matter: the order is the same.
+        self.digest = hashlib.sha256(json.dumps(self._topics).encode()).hexdigest()[:16]
+
+    def assign(self, instants: Iterable[int], used: Mapping[int, Use]) -> Iterator[tuple[int, VideoJob]]:
+        """Give each slot, in order of time, its entry, which carries its place.
+
+        `used` are the slots that have used a list before. If none has used this one, the list was changed (or is the
+        first): then it begins behind the topic that was used last, if that stands in it once, else at its start.
+        """
+        new = set(instants) - used.keys()
+        place, seen = 0, False
+        for instant in sorted(new | used.keys()):
+            use = used.get(instant)
+            if use is None:
+                yield instant, self._entry(place % len(self._entries))
+                place, seen = place + 1, True
+            elif use.digest == self.digest:
+                place, seen = use.place + 1, True
+            elif not seen:
+                place = self._topics.index(use.topic) + 1 if self._topics.count(use.topic) == 1 else 0
+
+    def _entry(self, place: int) -> VideoJob:
+        entry = self._entries[place]
+        options = {**entry.options, OPTION: {"list": self.digest, "place": place}}
+        return msgspec.structs.replace(entry, options=options)

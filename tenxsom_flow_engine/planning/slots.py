@@ -9,33 +9,21 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.moments import parse_moment
+from tenxsom_flow_engine.planning.windows import DAY, Window, human_time
 
-DAY = 86400
 #: Slots are whole seconds, so no more than one a second.
 MAX_PER_HOUR = 3600
+#: The finest fraction of a rate, which keeps the arithmetic small.
+MAX_DENOMINATOR = 10_000
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The time to plan, in seconds since 1970: from `start` up to, not including, `end`."""
-
-    start: float
-    end: float
-    #: Seconds that a change of the clocks takes from the day (an hour in spring) or gives to it (less than 0).
-    lost: float = 0.0
-
-    @property
-    def hours(self) -> float:
-        """How long it is."""
-        return (self.end - self.start) / 3600
+_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +36,18 @@ class Slot:
 
 def parse_rate(text: str) -> Fraction:
     """Read how many videos an hour: `4`, `0.5`, `1/3`. Raises `InvalidInput`."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise InvalidInput("videos-per-hour", f"{text!r} is not a number such as 4 or 0.5") from None
-    if not 0 < rate <= MAX_PER_HOUR or rate.denominator > 10_000:
-        raise InvalidInput("videos-per-hour", f"must be more than 0 and at most {MAX_PER_HOUR}, not {text}")
+    field = "videos-per-hour"
+    # Checked before the arithmetic: a power such as 1e999999999 would never come to an end.
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}|[0-9]{1,9}/0*[1-9][0-9]{0,8}", text.strip()):
+        raise InvalidInput(field, f"{text[:40]!r} is not a number such as 4, 0.5 or 1/3")
+    rate = Fraction(text)
+    if not 0 < rate <= MAX_PER_HOUR:
+        raise InvalidInput(field, f"must be more than 0 and at most {MAX_PER_HOUR}, not {text.strip()}")
+    if rate.denominator > MAX_DENOMINATOR:
+        raise InvalidInput(
+            field, f"{text.strip()} is too fine", next_step="use at most 4 decimals, or 1/N up to 1/10000"
+        )
     return rate
-
-
-def window(now: float, *, day: str | None = None, zone: str | None = None, start: str | None = None) -> Window:
-    """Return the time that a person means.
-
-    Without `day` it is 24 hours from `start` (a moment) or from now. `day` is an ISO date, `today` or `tomorrow` in
-    `zone` (default UTC), from `start` (a time of day, or a moment in it) or from midnight on. Raises `InvalidInput`.
-    """
-    if day is None:
-        begin = now if start is None else parse_moment(start, "start")
-        return Window(begin, begin + DAY)
-    where = _zone(zone or "UTC")
-    whole = civil_day(_date(day, datetime.fromtimestamp(now, where).date()), where)
-    if start is None:
-        return whole
-    begin = _moment_in(start, datetime.fromtimestamp(whole.start, where))
-    if not whole.start <= begin < whole.end:
-        raise InvalidInput("start", f"{start!r} is not within the day that is planned")
-    return Window(begin, whole.end, whole.lost)
-
-
-def civil_day(day: date, zone: ZoneInfo) -> Window:
-    """Return a calendar day of a zone, which has 23 or 25 hours where the clocks change."""
-    start, end = (datetime.combine(day + timedelta(days=n), time(), zone).timestamp() for n in (0, 1))
-    return Window(start, end, DAY - (end - start))
 
 
 def capacity(window: Window, per_hour: Fraction) -> int:
@@ -87,44 +55,91 @@ def capacity(window: Window, per_hour: Fraction) -> int:
     return _first_number(window.end, per_hour) - _first_number(window.start, per_hour)
 
 
-def plan(span: Window, count: int, per_hour: Fraction) -> list[Slot]:
-    """Return the first `count` slots of a window. Raises `InvalidInput` if they do not fit, saying what would.
+def grid(window: Window, per_hour: Fraction) -> list[Slot]:
+    """Return the slots of a window."""
+    first = _first_number(window.start, per_hour)
+    return [Slot(number, _instant(number, per_hour)) for number in range(first, first + capacity(window, per_hour))]
 
-    A day that the clocks make shorter takes what would have fitted as far as it goes: the caller sees fewer slots.
+
+def check_count(span: Window, count: int, per_hour: Fraction) -> None:
+    """Raise `InvalidInput` unless so many videos fit into a window, saying what would.
+
+    Only the window's length counts, not how the grid happens to lie in it, nor an hour that the clocks skip: what fits
+    on one day is refused on none.
     """
     if count < 1:
         raise InvalidInput("daily-count", f"must be at least 1, not {count}")
-    room = capacity(span, per_hour)
-    usual = max(room, capacity(Window(span.start, span.end + max(0.0, span.lost)), per_hour))
-    if count > usual:
-        enough = math.ceil(count / span.hours)
+    room = Fraction(round(span.usual * 1000), 3_600_000) * per_hour
+    most = math.ceil(room)
+    if count > most:
+        enough = math.ceil(count * 3600 / span.usual)
+        pace = per_hour if per_hour.denominator == 1 else f"{float(per_hour):g}"
         raise InvalidInput(
             "daily-count",
-            f"{count} videos do not fit: {float(per_hour):g} an hour are {usual} in {span.hours:g} hours",
-            next_step=f"ask for --daily-count {usual}" + f" or --videos-per-hour {enough}" * (enough <= MAX_PER_HOUR),
+            f"{count} videos do not fit: {pace} an hour are {'at most ' * (room != most)}{most} "
+            f"in {human_time(span.usual)}",
+            next_step=f"ask for --daily-count {most}" + f" or --videos-per-hour {enough}" * (enough <= MAX_PER_HOUR),
         )
-    first = _first_number(span.start, per_hour)
-    return [_slot(number, per_hour) for number in range(first, first + min(count, room))]
 
 
-def before(slot: Slot, per_hour: Fraction) -> Iterator[Slot]:
-    """Give the slots of the day before a slot, latest first."""
-    for number in range(slot.number - 1, slot.number - 1 - math.ceil(24 * per_hour), -1):
-        yield _slot(number, per_hour)
+def first_slots(slots: list[Slot], count: int, taken: Collection[int]) -> list[Slot]:
+    """Choose the first slots of a day, so many that it has `count` videos with those at instants off the grid."""
+    on_grid = {slot.instant for slot in slots}
+    return slots[: max(0, count - sum(instant not in on_grid for instant in taken))]
 
 
-def slot_job_id(channel: str, slot: Slot) -> str:
-    """Return the id of a channel's job in a slot: the same on every machine and in every run."""
+def steady_slots(slots: list[Slot], count: int, taken: Collection[int]) -> list[Slot]:
+    """Choose the slots that are taken, and as many others as leave no 24 hours with more than `count` videos.
+
+    `taken` are the instants of the videos that are there already, on the grid or off it, also those before and behind.
+    """
+    instants = sorted(taken)
+    known = set(instants)
+    chosen = []
+    for slot in slots:
+        if slot.instant in known:
+            chosen.append(slot)
+        elif _has_room(slot.instant, instants, count):
+            insort(instants, slot.instant)
+            chosen.append(slot)
+    return chosen
+
+
+def _has_room(instant: int, instants: list[int], count: int) -> bool:
+    """Return whether every 24 hours that hold an instant hold fewer than `count` of the others."""
+    first, last = bisect_right(instants, instant - DAY), bisect_left(instants, instant + DAY)
+    if last - first < count:
+        return True
+    place = bisect_left(instants, instant)
+    # Of the 24 hours that could be full, the first begins with an instant, or each begins with the slot itself.
+    begins = [*instants[first:place], instant]
+    return all(bisect_left(instants, begin + DAY) - bisect_left(instants, begin) < count for begin in begins)
+
+
+def slot_prefix(channel: str) -> str:
+    """Return what the ids of a channel's slots begin with, up to the last hyphen."""
     name = channel or "slot"
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        # Letters that an id cannot have are replaced; the digest keeps such channels apart.
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
-        name = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
-    return f"{name}-{datetime.fromtimestamp(slot.instant, UTC):%Y%m%dT%H%M%SZ}"
+    if channel != "slot" and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        return name
+    # Letters that an id cannot have are replaced; the digest keeps such channels apart, and `slot` from no channel.
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
-def _slot(number: int, per_hour: Fraction) -> Slot:
-    return Slot(number, _instant(number, per_hour))
+def slot_job_id(channel: str, instant: int) -> str:
+    """Return the id of a channel's job in the slot at an instant: the same on every machine and in every run."""
+    return f"{slot_prefix(channel)}-{datetime.fromtimestamp(instant, UTC):{_STAMP}}"
+
+
+def slot_instant(channel: str, job_id: str) -> int | None:
+    """Return the instant of the slot that an id names; None if it is no id of a slot of this channel."""
+    prefix, _, stamp = job_id.rpartition("-")
+    if prefix != slot_prefix(channel) or not re.fullmatch(r"\d{8}T\d{6}Z", stamp):
+        return None
+    try:
+        return int(datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
 
 
 def _instant(number: int, per_hour: Fraction) -> int:
@@ -137,25 +152,3 @@ def _first_number(instant: float, per_hour: Fraction) -> int:
     while _instant(number, per_hour) < instant:
         number += 1
     return number
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidInput("timezone", f"{name!r} is not known; write it as in Europe/Berlin") from None
-
-
-def _date(text: str, today: date) -> date:
-    known = {"today": today, "tomorrow": today + timedelta(days=1)}
-    try:
-        return known.get(text) or date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("date", f"{text!r} is not a date such as 2026-12-24, today or tomorrow") from None
-
-
-def _moment_in(text: str, midnight: datetime) -> float:
-    try:
-        return datetime.combine(midnight.date(), time.fromisoformat(text), midnight.tzinfo).timestamp()
-    except ValueError:
-        return parse_moment(text, "start")

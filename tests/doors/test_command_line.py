@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
+
+from tenxsom_flow_engine.store.base import Retention
 
 from .conftest import ROOT, Flow
 
@@ -83,7 +86,7 @@ def test_jobs_lists_and_pages(flow: Flow) -> None:
     assert [job["job_id"] for job in rest["jobs"]] == ["j0"]
     assert rest["next"] is None
     table = flow.run("jobs").stdout.splitlines()
-    assert table[0].split() == ["JOB", "STATUS", "SERVICE", "ADDED", "TOPIC"]
+    assert table[0].split() == ["JOB", "STATUS", "SERVICE", "ADDED", "(UTC)", "DUE", "(UTC)", "TOPIC"]
     assert len(table) == 4
 
 
@@ -126,8 +129,18 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["single", "--topic", "x", "--at", "soon"], {}, 2, "not a moment such as 2026-12-24T18:00"),
     (["single", "--topic", "x", "--at", "2026-12-24", "--delay", "1s"], {}, 2, "--delay and --at exclude each other"),
     (["single"], {}, 2, "Missing option '--topic'; see: "),
-    (["jobs", "--status", "fine"], {}, 2, "'fine' is not one of scheduled, queued"),
+    (["jobs", "--status", "fine"], {}, 2, "Invalid value for '--status': 'fine' is not one of 'scheduled'"),
     (["jobs", "--after", "yonder"], {}, 2, "cursor: 'yonder' does not come from an earlier list"),
+    (["jobs", "--since", "foo"], {}, 2, "Invalid value for '--since': 'foo' is not a moment such as"),
+    (["single", "--topic", "x", "--delay", "9" * 30 + "d"], {}, 2, "Invalid value for '--delay': '9999"),
+    (["single", "--topic", "x", "--delay", "999999999d"], {}, 2, "is longer than a hundred years"),
+    (["single", "--topic", "x", "--at", "9999-12-31T23:59-12:00"], {}, 2, "the moment lies outside the years 1970 to"),
+    (["batch", "--topics-file", "/dev/null", "--stagger", "9" * 9 + "d"], {}, 2, "is longer than a hundred years"),
+    (["schedule", "--date", "9999-12-31"], {}, 2, "date: 9999-12-31 is outside the years 1971 to 9998"),
+    (["schedule", "--start", "9999-12-31T23:00Z"], {}, 2, "start: the moment lies outside the years 1970 to 9998"),
+    (["schedule", "--date", "2011-12-30", "--timezone", "Pacific/Apia"], {}, 2, "there was no 2011-12-30 in"),
+    (["schedule", "--videos-per-hour", "1e999999999"], {}, 2, "'1e999999999' is not a number such as 4, 0.5 or 1/3"),
+    (["schedule", "--timezone", "UTC"], {}, 2, "--timezone goes with --date"),
     (["show", "nobody"], {}, 1, "no job has the id 'nobody'; list them with"),
     (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "there is no queue type 'kafka'"),
     (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' names no store of the local queue"),
@@ -153,6 +166,77 @@ def test_bad_input_is_one_clear_line(
     assert reason in done.stderr
     if "TENXSOM_STORE" not in environment and "TENXSOM_HOME" not in environment:
         assert flow.json("jobs", "--json")["jobs"] == []
+
+
+@pytest.mark.parametrize("command", [(), ("queue",)])
+def test_a_bare_command_prints_its_help_only(flow: Flow, command: tuple[str, ...]) -> None:
+    """It is no error of the user's that needs another line."""
+    done = flow.run(*command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: run_flow_enhanced.py")
+    assert "error" not in done.stderr
+    assert "\nCommands:\n" in done.stderr
+
+
+def test_a_job_that_was_trimmed_is_said_to_be_gone(flow: Flow) -> None:
+    """Its id is known, so nothing is added; there is nothing to follow or to print, and that is no failure."""
+    flow.run("single", "--topic", "x", "--job-id", "x")
+    flow.run("cancel", "x")
+    with contextlib.closing(flow.store()) as store:
+        assert store.trim(Retention(age=0.0, count=0)) == 1
+    for options in (("--json",), ("--wait",), ("--wait", "--json"), ()):
+        done = flow.run("single", "--topic", "x", "--job-id", "x", *options)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "job x was finished before, and its record is gone" in done.stderr
+
+
+def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
+    """It says what keeps the job waiting and how to go on, and goes on when the queue does."""
+    flow.run("queue", "pause")
+    command = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "single", "--topic", "x", "--service", "simulated"]
+    process = subprocess.Popen(
+        [*command, "--wait"],
+        env=flow.environment | SIMULATED,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = ""
+    while "is paused" not in said:
+        said = process.stderr.readline()
+        assert said
+        assert "makes the video itself" not in said
+    assert said == "the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume\n"
+    flow.run("queue", "resume")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert Path(out.strip()).is_file()
+
+
+def test_wait_follows_in_the_queue_that_was_asked_for(either: Flow) -> None:
+    """A flag decides for the adding and the following alike."""
+    command = ("single", "--topic", "x", "--service", "simulated", "--wait", "--json")
+    done = either.run(*command, "--queue-type", either.queue, **SIMULATED)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["queue"] == either.queue
+
+
+def test_tables_are_whole_in_a_pipe(flow: Flow) -> None:
+    """Nothing is cut where no terminal is too narrow for it; a job that waits for its time shows it."""
+    topic = "long " * 40 + "end"
+    flow.run("single", "--topic", topic, "--job-id", "x", "--at", "2099-12-24T18:00Z")
+    listed = flow.run("jobs", COLUMNS="40").stdout
+    assert topic in listed
+    assert "2099-12-24 18:00" in listed
+
+
+def test_the_queue_is_shown(either: Flow) -> None:
+    """Each queue shows its state, limits and counts, a line each."""
+    shown = dict(line.split(None, 1) for line in either.run("queue", "show").stdout.splitlines())
+    assert shown["queue"].startswith(either.queue)
+    assert shown["state"] == "RUNNING"
+    assert shown["queued"] == "0"
 
 
 def test_help_is_quick_to_load() -> None:

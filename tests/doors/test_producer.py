@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
+
+from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.jobs import Status
 
 from .conftest import ROOT, Flow
 
@@ -48,7 +50,7 @@ def test_a_bad_line_stops_the_batch(flow: Flow) -> None:
     assert flow.json("status")["approximate_task_count"] == 0
     kept = flow.run("batch", "--topics-file", topics, "--keep-going")
     assert kept.returncode == 3
-    assert "added 1 jobs" in kept.stderr
+    assert "added 1 job to" in kept.stderr
 
 
 def test_a_batch_from_a_pipe(flow: Flow) -> None:
@@ -68,6 +70,30 @@ def test_a_batch_from_a_pipe(flow: Flow) -> None:
     assert [job["cost_usd"] for job in jobs] == [0.0] * 3
     assert [round(later - earlier) for earlier, later in itertools.pairwise(starts)] == [900, 900]
     assert flow.json("status")["approximate_task_count"] == 0
+
+
+def test_an_id_from_a_file_is_the_same_for_ever(flow: Flow) -> None:
+    """Another machine or version must find the same id, or it would buy again."""
+    topics = write(
+        flow, "topics.jsonl", '{"topic": "d"}\n{"topic": " d ", "prompt": ""}\n{"topic": "d", "duration": 8}\n'
+    )
+    done = flow.run("batch", "--topics-file", topics)
+    assert done.stdout.split() == ["d-383564468322611b", "d-8efa09247bfcf58d", "d-47a013f17b472251"]
+
+
+def test_a_dry_run_tells_new_from_known(flow: Flow) -> None:
+    """The plan says what would be added, and sums the price of that only."""
+    flow.run("batch", "--topics-file", write(flow, "topics.txt", "a\nb\n"))
+    topics = write(flow, "topics.txt", "a\nb\nc\n")
+    done = flow.run("batch", "--topics-file", topics, "--dry-run")
+    assert [line.split()[-6] for line in done.stdout.splitlines()[1:]] == ["known", "known", "new"]
+    assert done.stderr == "1 new job, about USD 0.00; 2 others known already\n"
+    jobs = flow.json("batch", "--topics-file", topics, "--dry-run", "--json", "--stagger", "1d", "--delay", "1h")[
+        "jobs"
+    ]
+    assert [job["state"] for job in jobs] == ["known", "known", "new"]
+    again = flow.json("batch", "--topics-file", topics, "--dry-run", "--json", "--again")["jobs"]
+    assert {job["state"] for job in again} == {"new"}
 
 
 def test_files_that_hold_nothing_or_are_not_there(flow: Flow) -> None:
@@ -93,74 +119,6 @@ def test_a_hundred_thousand_lines(flow: Flow) -> None:
     assert "100,000 were added before" in flow.run("batch", "--topics-file", topics).stderr
 
 
-def test_a_day_is_scheduled_once(flow: Flow) -> None:
-    """A second run adds only slots that are new, and says so."""
-    day = ("schedule", "--date", "2099-06-01", "--channel", "fun")
-    plan = flow.json(*day, "--dry-run", "--json")["slots"]
-    assert len(plan) == 96
-    assert plan[0]["job_id"] == "fun-20990601T000000Z"
-    assert len({slot["topic"] for slot in plan}) == 96
-    assert flow.json("status")["approximate_task_count"] == 0
-    first = flow.run(*day, "--daily-count", "40")
-    assert "added 40 jobs" in first.stderr
-    second = flow.run(*day)
-    assert "added 56 jobs" in second.stderr
-    assert "40 were added before" in second.stderr
-    assert second.stdout.split() == [slot["job_id"] for slot in plan[40:]]
-    assert flow.json("status")["jobs"]["scheduled"] == 96
-    assert {slot["state"] for slot in flow.json(*day, "--dry-run", "--json")["slots"]} == {"known"}
-    assert [slot["topic"] for slot in flow.json(*day, "--dry-run", "--json")["slots"]] == [s["topic"] for s in plan]
-
-
-def test_the_next_day_hours_are_planned_from_now(flow: Flow) -> None:
-    """Without a date the plan is the next 24 hours, all of it ahead."""
-    slots = flow.json("schedule", "--daily-count", "96", "--videos-per-hour", "4", "--json")["slots"]
-    assert len(slots) == 96
-    assert flow.json("status")["jobs"]["scheduled"] >= 95
-
-
-def test_what_does_not_fit_is_refused(flow: Flow) -> None:
-    """97 at 4 an hour: exit code 2, and what would fit."""
-    done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 24 hours; "
-        "ask for --daily-count 96 or --videos-per-hour 5\n"
-    )
-
-
-def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
-    """A day of 23 hours has room for 92, one of 25 for 100, and slots that are past are left out."""
-    berlin = ("--timezone", "Europe/Berlin", "--dry-run")
-    spring = flow.run("schedule", "--date", "2099-03-29", *berlin)
-    assert spring.stderr.splitlines()[:2] == [
-        "the clocks change: this day has 23 hours",
-        "so it has room for 92 of 96 videos",
-    ]
-    autumn = flow.run("schedule", "--date", "2099-10-25", "--daily-count", "100", *berlin)
-    assert autumn.stderr.splitlines()[0] == "the clocks change: this day has 25 hours"
-    past = flow.run("schedule", "--date", "2020-01-01", "--dry-run")
-    assert past.returncode == 0
-    assert past.stderr.splitlines()[0] == "96 slots are past already and are left out"
-
-
-def test_own_topics_go_on_where_they_stopped(flow: Flow) -> None:
-    """A list of topics is used in order over several plans, then again."""
-    topics = write(flow, "topics.txt", "".join(f"topic {n}\n" for n in range(5)))
-    for start, count, expected in (("08:00", 3, [0, 1, 2]), ("08:00", 5, [0, 1, 2, 3, 4]), ("10:00", 2, [0, 1])):
-        slots = flow.json("schedule", "--date", "2099-06-01", "--start", start, "--daily-count", str(count),
-                          "--topics-file", topics, "--json")["slots"]  # fmt: skip
-        assert [slot["topic"] for slot in slots] == [f"topic {n}" for n in expected]
-
-
-def test_a_schedule_refuses_lines_with_a_time(flow: Flow) -> None:
-    """Times and channels are the schedule's own."""
-    topics = write(flow, "topics.csv", "topic,at\nTides,2099-01-01T00:00Z\n")
-    done = flow.run("schedule", "--date", "2099-06-01", "--topics-file", topics)
-    assert done.returncode == 2
-    assert "line 2: names a time or a channel" in done.stderr
-
-
 def test_acting_on_all_of_a_kind_asks_first(flow: Flow) -> None:
     """Without `--yes` nothing happens where nobody can answer; with it all scheduled jobs of the channel are taken."""
     flow.run("schedule", "--date", "2099-06-01", "--daily-count", "3", "--channel", "fun")
@@ -177,23 +135,6 @@ def test_acting_on_all_of_a_kind_asks_first(flow: Flow) -> None:
         assert flow.run(*nonsense).returncode == 2
 
 
-def test_a_person_is_asked_on_a_terminal(flow: Flow) -> None:
-    """On a terminal the number is shown and asked for; no means no."""
-    flow.run("schedule", "--date", "2099-06-01", "--daily-count", "3")
-    main, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run_flow_enhanced.py"), "cancel", "--scheduled"],
-        env=flow.environment, stdin=child, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    os.write(main, b"n\n")
-    _, talk = process.communicate(timeout=60)
-    os.close(main)
-    os.close(child)
-    assert process.returncode == 130
-    assert "cancel 3 jobs? [y/N]" in talk
-    assert flow.json("status")["jobs"]["scheduled"] == 3
-
-
 def test_some_refused_is_partly_done(flow: Flow) -> None:
     """Of several jobs those that can be acted on are; the exit code says that not all were."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides")
@@ -202,6 +143,26 @@ def test_some_refused_is_partly_done(flow: Flow) -> None:
     assert "job tides is cancelled" in done.stderr
     assert "no job has the id 'nobody'" in done.stderr
     assert "1 of 2 jobs done" in done.stderr
+
+
+def test_cancelling_what_is_not_paid_speaks_of_no_money(flow: Flow) -> None:
+    """Only a job that costs something goes on and is paid."""
+    flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated")
+    worker = flow.worker(TENXSOM_SIMULATED="latency=600")
+    flow.until(lambda: flow.json("show", "tides", "--json")["status"] == "rendering", "the order")
+    assert flow.run("cancel", "tides").stderr == "job tides is cancelled\n"
+    assert worker.poll() is None
+
+
+def test_there_may_be_nothing_to_act_on(flow: Flow) -> None:
+    """No job has failed, none is scheduled: that is said, and is no failure."""
+    for arguments, said in (
+        (("retry", "--failed"), "no job has failed\n"),
+        (("retry", "--failed", "--channel", "fun"), "no job has failed there\n"),
+        (("cancel", "--scheduled"), "no job is scheduled\n"),
+    ):
+        done = flow.run(*arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
 
 
 def test_failed_jobs_are_retried_all_at_once(flow: Flow) -> None:
@@ -237,29 +198,60 @@ def test_the_queue_is_steered(flow: Flow) -> None:
     assert flow.json("status")["rate_limits"]["set_at_run_time"] == ["max_dispatches_per_second"]
     assert "20 steps in a second, set by hand" in flow.run("queue", "limits").stdout
     assert "must be 1 to 5000, not 0" in flow.run("queue", "limits", "--max-concurrent-dispatches", "0").stderr
-    assert flow.run("queue", "purge").returncode == 2
-    assert "1 jobs are cancelled" in flow.run("queue", "purge", "--yes").stderr
+    refused = flow.run("queue", "purge")
+    assert refused.returncode == 2
+    assert "this would cancel 1 waiting job; say --yes if that is meant" in refused.stderr
+    assert "1 job is cancelled" in flow.run("queue", "purge", "--yes").stderr
     assert flow.json("show", "x", "--json")["status"] == "cancelled"
+    nothing = flow.run("queue", "purge")
+    assert (nothing.returncode, nothing.stderr) == (0, "no job is waiting, so there is nothing to cancel\n")
 
 
-def test_a_shell_completes_commands_and_jobs(flow: Flow) -> None:
-    """The completion script of bash knows commands, options and the ids of jobs."""
-    flow.run("single", "--topic", "Tides", "--job-id", "tides-1")
+def complete(flow: Flow, *words: str, **environment: str) -> list[str]:
+    """Return what bash would offer for the last of the words."""
     bin_dir = flow.home / "bin"
-    bin_dir.mkdir()
+    bin_dir.mkdir(exist_ok=True)
     program = bin_dir / "run_flow_enhanced.py"
     program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{ROOT / 'run_flow_enhanced.py'}' \"$@\"\n")
     program.chmod(0o755)
     script = """
         source <(run_flow_enhanced.py completion bash)
-        complete_words() {
-            COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $FUNCTION $1; echo "${COMPREPLY[@]}"
-        }
         FUNCTION=$(complete -p run_flow_enhanced.py | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-        complete_words run_flow_enhanced.py sche
-        complete_words run_flow_enhanced.py schedule --daily
-        complete_words run_flow_enhanced.py show ti
+        COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); $FUNCTION $1; echo "${COMPREPLY[@]}"
     """
-    environment = flow.environment | {"PATH": f"{bin_dir}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:3] == ["schedule", "--daily-count", "tides-1"]
+    environment = flow.environment | {"PATH": f"{bin_dir}:{os.environ['PATH']}"} | environment
+    command = ["bash", "-c", script, "bash", "run_flow_enhanced.py", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
+    """The completion script of bash knows commands, options, values and the ids of jobs."""
+    either.run("single", "--topic", "Tides", "--job-id", "tides-1")
+    assert complete(either, "sche") == ["schedule"]
+    assert complete(either, "schedule", "--daily") == ["--daily-count"]
+    assert complete(either, "show", "ti") == ["tides-1"]
+    assert complete(either, "jobs", "--status", "s") == ["scheduled", "succeeded"]
+    assert complete(either, "single", "--service", "") == ["auto", "draft", "simulated"]
+    assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
+
+
+def test_completing_makes_nothing(flow: Flow) -> None:
+    """TAB before anything was added leaves no home, and one with settings that are wrong says nothing."""
+    home = flow.home / "none"
+    assert complete(flow, "show", "", TENXSOM_HOME=str(home)) == []
+    assert not home.exists()
+    assert complete(flow, "show", "", TENXSOM_QUEUE_TYPE="kafka") == []
+    assert complete(flow, "show", "", REDIS_URL="redis://127.0.0.1:1/0") == []
+
+
+def test_completion_is_written_for_three_shells(flow: Flow) -> None:
+    """Each shell has a script, and the help says where it goes."""
+    told = flow.run("completion", "--help").stdout
+    for shell in ("bash", "zsh", "fish"):
+        assert "run_flow_enhanced.py" in flow.run("completion", shell).stdout
+        assert f"completion {shell}" in told
+
+
+def test_the_statuses_of_the_command_line_are_the_jobs_own() -> None:
+    """No status is missing from `jobs --status`."""
+    assert tuple(map(str, Status)) == options.STATUSES

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import check_job_id
 from tenxsom_flow_engine.planning.slots import (
-    DAY,
-    Window,
-    before,
     capacity,
-    civil_day,
+    check_count,
+    first_slots,
+    grid,
     parse_rate,
-    plan,
+    slot_instant,
     slot_job_id,
-    window,
+    steady_slots,
 )
+from tenxsom_flow_engine.planning.windows import DAY, Window, civil_day, human_time, window
 
-instants = st.floats(min_value=0, max_value=4e9, allow_nan=False)
+instants = st.floats(min_value=0, max_value=4e9, allow_nan=False).map(lambda instant: round(instant, 3))
 rates = st.one_of(
     st.integers(1, 60).map(Fraction),
     st.fractions(min_value=Fraction(1, 48), max_value=12, max_denominator=100),
@@ -37,114 +37,164 @@ days = st.dates(date(1975, 1, 1), date(2090, 1, 1))
 channels = st.text(st.characters(whitelist_categories=("Lu", "Ll", "Nd"), whitelist_characters=".:@_-"), max_size=64)
 
 
-@given(instants, rates, st.data())
-def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction, data: st.DataObject) -> None:
-    """Any count that fits gives so many slots, in the window, in order, each a step of the grid after the other."""
+@given(instants, rates)
+def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> None:
+    """The slots lie in the window, in order, each a step of the grid after the other, and none is left out."""
     span = Window(start, start + DAY)
-    count = data.draw(st.integers(1, max(1, capacity(span, rate))))
-    if capacity(span, rate) == 0:
-        return
-    slots = plan(span, count, rate)
-    assert len(slots) == count
+    slots = grid(span, rate)
+    assert len(slots) == capacity(span, rate) in (math.floor(24 * rate), math.ceil(24 * rate))
     assert all(span.start <= slot.instant < span.end for slot in slots)
     steps = {later.instant - earlier.instant for earlier, later in itertools.pairwise(slots)}
     step = 3600 / rate
     assert steps <= {math.floor(step), math.ceil(step)}
-    # No slot of the window was left out before the first.
-    assert next(before(slots[0], rate)).instant < span.start
+    assert not slots or slots[0].instant - span.start <= math.ceil(step)
+    assert not slots or span.end - slots[-1].instant <= math.ceil(step)
 
 
 @given(instants, rates)
-def test_one_more_than_fits_is_refused_saying_what_would(start: float, rate: Fraction) -> None:
-    """The error names a count that then fits."""
+def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -> None:
+    """How the grid lies in a day does not decide: a count is refused by the day's length alone, saying what fits."""
     span = Window(start, start + DAY)
-    room = capacity(span, rate)
-    with pytest.raises(InvalidInput, match=f"--daily-count {room}" if room else "daily-count"):
-        plan(span, room + 1, rate)
-    if room:
-        assert len(plan(span, room, rate)) == room
+    most = math.ceil(24 * rate)
+    check_count(span, most, rate)
+    with pytest.raises(InvalidInput, match=f"--daily-count {most}"):
+        check_count(span, most + 1, rate)
+
+
+def test_eight_a_day_at_three_in_ten_hours() -> None:
+    """The grid has 7 slots on some days and 8 on others; both days are planned."""
+    rate = parse_rate("0.3")
+    days = [Window(n * DAY, (n + 1) * DAY) for n in range(20_000, 20_010)]
+    assert {capacity(day, rate) for day in days} == {7, 8}
+    for day in days:
+        check_count(day, 8, rate)
 
 
 @given(instants, st.floats(0, DAY), rates)
 def test_plans_that_overlap_share_their_slots(start: float, later: float, rate: Fraction) -> None:
     """Planning again later gives the slots of before where the windows overlap, and no other between them."""
     first, second = Window(start, start + DAY), Window(start + later, start + later + DAY)
-    both = [
-        {slot for slot in plan(span, capacity(span, rate), rate) if second.start <= slot.instant < first.end}
-        for span in (first, second)
-        if capacity(span, rate)
-    ]
-    assert len(both) < 2 or both[0] == both[1]
+    both = [{slot for slot in grid(span, rate) if second.start <= slot.instant < first.end} for span in (first, second)]
+    assert both[0] == both[1]
 
 
 @given(days, zones, rates)
 def test_a_civil_day_is_planned_whole(day: date, zone: ZoneInfo, rate: Fraction) -> None:
     """Slots of a calendar day have that date in its zone, and the days join without gap or overlap."""
-    span = civil_day(day, zone)
+    try:
+        span = civil_day(day, zone)
+        assert span.end == civil_day(date.fromordinal(day.toordinal() + 1), zone).start
+    except InvalidInput:
+        return  # the zone's calendar passed over a day
     assert span.lost == DAY - (span.end - span.start)
-    for slot in plan(span, capacity(span, rate), rate) if capacity(span, rate) else []:
+    for slot in grid(span, rate):
         assert datetime.fromtimestamp(slot.instant, zone).date() == day
-    assert span.end == civil_day(date.fromordinal(day.toordinal() + 1), zone).start
+
+
+def test_a_day_that_the_calendar_passed_over_is_refused() -> None:
+    """Samoa had no 30 December 2011."""
+    with pytest.raises(InvalidInput, match="there was no 2011-12-30 in Pacific/Apia"):
+        civil_day(date(2011, 12, 30), ZoneInfo("Pacific/Apia"))
 
 
 def test_a_day_of_23_hours_takes_what_fits() -> None:
     """In spring a usual day's count is planned as far as it goes; a count that no day takes is refused."""
     spring = civil_day(date(2027, 3, 28), ZoneInfo("Europe/Berlin"))
-    assert spring.hours == 23
-    assert len(plan(spring, 96, Fraction(4))) == 92
-    with pytest.raises(InvalidInput):
-        plan(spring, 97, Fraction(4))
+    assert spring.seconds == 23 * 3600
+    check_count(spring, 96, Fraction(4))
+    assert len(first_slots(grid(spring, Fraction(4)), 96, ())) == 92
+    with pytest.raises(InvalidInput, match="4 an hour are 96 in 24 hours"):
+        check_count(spring, 97, Fraction(4))
 
 
 def test_a_day_of_25_hours_takes_more() -> None:
     """In autumn there is room for another hour."""
     autumn = civil_day(date(2027, 10, 31), ZoneInfo("Europe/Berlin"))
-    assert autumn.hours == 25
-    assert len(plan(autumn, 100, Fraction(4))) == 100
+    assert autumn.seconds == 25 * 3600
+    assert len(first_slots(grid(autumn, Fraction(4)), 100, ())) == 100
     with pytest.raises(InvalidInput, match="101 videos do not fit: 4 an hour are 100 in 25 hours"):
-        plan(autumn, 101, Fraction(4))
+        check_count(autumn, 101, Fraction(4))
 
 
 def test_ninety_seven_at_four_an_hour_do_not_fit() -> None:
     """The refusal says what would fit, both ways."""
     with pytest.raises(InvalidInput) as caught:
-        plan(Window(0, DAY), 97, Fraction(4))
+        check_count(Window(0, DAY), 97, Fraction(4))
     assert caught.value.next_step == "ask for --daily-count 96 or --videos-per-hour 5"
+
+
+def test_a_refusal_speaks_of_times_as_people_do() -> None:
+    """Ten minutes are 10 minutes, and what is advised is never nothing."""
+    with pytest.raises(InvalidInput, match=r"at most 1 in 10 minutes \(ask for --daily-count 1 or"):
+        check_count(Window(0, 600), 2, Fraction(4))
+    assert [human_time(n) for n in (86400, 5400, 3660, 59, 0)] == [
+        "24 hours", "1 hour 30 minutes", "1 hour 1 minute", "59 seconds", "0 seconds"
+    ]  # fmt: skip
+
+
+hourly = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+
+
+@given(instants, st.integers(1, 30), rates, hourly, st.sets(st.integers(0, 3 * DAY), max_size=10))
+def test_no_24_hours_hold_more_than_the_daily_count(
+    start: float, count: int, rate: Fraction, pauses: list[int], others: set[int]
+) -> None:
+    """However often the next 24 hours are planned, the count is kept in any 24 hours; again at once adds nothing."""
+    taken = {int(start) + other for other in others} if len(others) <= count else set()
+    now = start
+    for pause in pauses:
+        slots = grid(Window(now, now + DAY), rate)
+        planned = {slot.instant for slot in steady_slots(slots, count, taken)}
+        assert {slot.instant for slot in steady_slots(slots, count, taken | planned)} == planned
+        taken |= planned
+        assert all(sum(begin <= other < begin + DAY for other in taken) <= count for begin in taken)
+        now += pause * 3600
+
+
+def test_hourly_runs_keep_a_days_rhythm() -> None:
+    """24 a day at 4 an hour, planned every hour of three days, are the same six hours on each day."""
+    taken: set[int] = set()
+    for hour in range(49):
+        slots = grid(Window(hour * 3600, hour * 3600 + DAY), Fraction(4))
+        taken |= {slot.instant for slot in steady_slots(slots, 24, taken)}
+    assert sorted(taken) == [day * DAY + n * 900 for day in range(3) for n in range(24)]
+
+
+def test_videos_off_the_grid_count_on_a_day() -> None:
+    """What was planned at another pace takes its part of the day's count."""
+    slots = grid(Window(0, DAY), Fraction(1))
+    assert [slot.instant for slot in first_slots(slots, 5, {0, 900, 1800})] == [0, 3600, 7200]
 
 
 @given(channels, channels, instants, rates)
 def test_ids_are_stable_safe_and_apart(one: str, other: str, start: float, rate: Fraction) -> None:
-    """An id follows from channel and slot alone, is a valid id, and differs where channel or slot differ."""
-    span = Window(start, start + 4 * DAY)
-    slots = plan(span, min(50, capacity(span, rate)), rate) if capacity(span, rate) else []
-    ids = [slot_job_id(one, slot) for slot in slots]
-    assert ids == [slot_job_id(one, slot) for slot in slots]
+    """An id follows from channel and slot alone, is valid, names its instant, and differs where either differs."""
+    slots = grid(Window(start, start + 4 * DAY), rate)[:50]
+    ids = [slot_job_id(one, slot.instant) for slot in slots]
     assert len(set(ids)) == len(ids)
-    for job_id in ids:
+    for slot, job_id in zip(slots, ids, strict=True):
         check_job_id(job_id)
-    if one != other:
-        assert not set(ids) & {slot_job_id(other, slot) for slot in slots}
+        assert slot_instant(one, job_id) == slot.instant
+        if one != other:
+            assert job_id != slot_job_id(other, slot.instant)
+            assert slot_instant(other, job_id) is None
 
 
 def test_an_id_names_channel_and_slot() -> None:
     """A person can read an id; it is the same for ever, since other machines rely on it."""
-    (slot,) = plan(Window(1_800_000_000, 1_800_000_000 + DAY), 1, Fraction(4))
-    assert slot_job_id("fun", slot) == "fun-20270115T080000Z"
-    assert slot_job_id("", slot) == "slot-20270115T080000Z"
-    assert slot_job_id("größe@x", slot) == "gr-e-x-e3278d4d-20270115T080000Z"
+    at = 1_800_000_000
+    assert slot_job_id("fun", at) == "fun-20270115T080000Z"
+    assert slot_job_id("", at) == "slot-20270115T080000Z"
+    assert slot_job_id("größe@x", at) == "gr-e-x-e3278d4d-20270115T080000Z"
 
 
-@given(instants, rates)
-def test_before_goes_back_slot_by_slot(start: float, rate: Fraction) -> None:
-    """The slots before one are the grid's, latest first, at least a day back."""
-    span = Window(start + DAY, start + 3 * DAY + 3600 * 48)
-    if not capacity(span, rate):
-        return
-    (slot,) = plan(span, 1, rate)
-    back = list(before(slot, rate))
-    numbers = [earlier.number for earlier in back]
-    assert numbers == list(range(slot.number - 1, slot.number - 1 - len(back), -1))
-    assert slot.instant - back[-1].instant >= DAY - 1
+def test_a_channel_may_be_called_slot() -> None:
+    """It shares no id with jobs of no channel."""
+    job_id = slot_job_id("slot", 1_800_000_000)
+    assert job_id == "slot-65588383-20270115T080000Z"
+    assert slot_instant("", job_id) is None
+    assert slot_instant("slot", "slot-20270115T080000Z") is None
+    assert slot_instant("", "slot-20271315T080000Z") is None
 
 
 NOW = datetime(2026, 12, 23, 22, 30, tzinfo=UTC).timestamp()
@@ -159,9 +209,10 @@ def test_windows_as_people_name_them() -> None:
     assert window(NOW, day="today", zone="Asia/Tokyo").start == datetime(2026, 12, 24, tzinfo=tokyo).timestamp()
     assert window(NOW, day="tomorrow", zone="Asia/Tokyo").start == datetime(2026, 12, 25, tzinfo=tokyo).timestamp()
     late = window(NOW, day="2026-12-24", zone="Asia/Tokyo", start="18:00")
-    assert (late.start, late.hours) == (datetime(2026, 12, 24, 18, tzinfo=tokyo).timestamp(), 6)
+    assert (late.start, late.seconds) == (datetime(2026, 12, 24, 18, tzinfo=tokyo).timestamp(), 6 * 3600)
+    assert window(NOW, day="2026-12-24", zone="Asia/Tokyo", start="2026-12-24T18:00") == late
     moment = window(NOW, start="2026-12-31T12:00Z")
-    assert (moment.start, moment.hours) == (datetime(2026, 12, 31, 12, tzinfo=UTC).timestamp(), 24)
+    assert (moment.start, moment.seconds) == (datetime(2026, 12, 31, 12, tzinfo=UTC).timestamp(), DAY)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +225,11 @@ def test_windows_as_people_name_them() -> None:
         ({"day": "today", "start": "noon"}, "start: 'noon' is not a moment"),
         ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not within the day"),
         ({"start": "noon"}, "start: 'noon' is not a moment"),
+        ({"day": "today", "start": "08:00+02:00"}, "has a zone of its own (name the zone with --timezone)"),
+        ({"day": "9999-12-31"}, "date: 9999-12-31 is outside the years 1971 to 9998"),
+        ({"start": "9998-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),
+        ({"start": "9999-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),
+        ({"day": "2011-12-30", "zone": "Pacific/Apia"}, "date: there was no 2011-12-30 in Pacific/Apia"),
     ],
 )
 def test_windows_that_make_no_sense(words: dict[str, str], reason: str) -> None:
@@ -183,15 +239,37 @@ def test_windows_that_make_no_sense(words: dict[str, str], reason: str) -> None:
     assert reason in str(caught.value)
 
 
+def test_a_start_that_no_clock_shows_is_said() -> None:
+    """Where the clocks are put forward over the start, the plan begins when they go on."""
+    span = window(NOW, day="2027-03-28", zone="Europe/Berlin", start="02:30")
+    assert span.note == "the clocks are put forward over 02:30 on 2027-03-28, so it begins at 03:30"
+    assert span.start == datetime(2027, 3, 28, 1, 30, tzinfo=UTC).timestamp()
+    assert span.lost == 0
+
+
+def test_an_hour_lost_before_the_start_is_not_granted() -> None:
+    """A day that begins after the clocks change has the hours that are left of it."""
+    morning = window(NOW, day="2027-03-28", zone="Europe/Berlin", start="08:00")
+    assert (morning.seconds, morning.lost, morning.note) == (16 * 3600, 0, "")
+    with pytest.raises(InvalidInput, match="4 an hour are 64 in 16 hours"):
+        check_count(morning, 65, Fraction(4))
+    assert window(NOW, day="2027-03-28", zone="Europe/Berlin", start="01:00").lost == 3600
+
+
 def test_the_densest_grid_is_a_slot_a_second() -> None:
     """At 3,600 an hour every second of the day is a slot."""
-    slots = plan(Window(0.5, 0.5 + DAY), DAY, Fraction(3600))
+    slots = grid(Window(0.5, 0.5 + DAY), Fraction(3600))
     assert [slot.instant for slot in slots] == list(range(1, DAY + 1))
 
 
 def test_rates() -> None:
     """A rate is a number or a fraction; what no grid can hold is refused."""
-    assert (parse_rate("4"), parse_rate("0.5"), parse_rate("1/3")) == (Fraction(4), Fraction(1, 2), Fraction(1, 3))
-    for bad in ("0", "-1", "3601", "many", "", "1/0", "nan", "inf", "1e-9"):
-        with pytest.raises(InvalidInput, match="videos-per-hour"):
+    assert (parse_rate("4"), parse_rate(".5"), parse_rate("1/3")) == (Fraction(4), Fraction(1, 2), Fraction(1, 3))
+    for bad in ("-1", "many", "", "1/0", "nan", "inf", "1e-9", "1e999999999", "9" * 5000):
+        with pytest.raises(InvalidInput, match="is not a number such as 4"):
             parse_rate(bad)
+    for bad in ("0", "3601"):
+        with pytest.raises(InvalidInput, match=f"must be more than 0 and at most 3600, not {bad}"):
+            parse_rate(bad)
+    with pytest.raises(InvalidInput, match="1/20000 is too fine"):
+        parse_rate("1/20000")

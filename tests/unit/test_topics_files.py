@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import io
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, check_job_id
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
 from tenxsom_flow_engine.planning.files import FIELDS, MAX_LINE, BadLine, Entry, read_topics
-from tenxsom_flow_engine.planning.rotation import builtin_topic, builtin_topics, in_order
+from tenxsom_flow_engine.planning.rotation import Playlist, Use, builtin_topic, builtin_topics, use_of
 from tenxsom_flow_engine.planning.slots import Slot
 
 
@@ -92,6 +94,7 @@ def test_json_lines() -> None:
         ('{"topic": "x"', "is not JSON"),
         ('["x"]', "is not a JSON object"),
         ("[" * 60_000, "is not JSON"),
+        ("9" * 5000, "is not JSON that can be read: Exceeds the limit"),
     ],
 )
 def test_bad_json_lines_are_told_by_number(line: str, reason: str) -> None:
@@ -109,7 +112,7 @@ def test_bad_csv_lines_are_told_by_number() -> None:
     entries = read(content, "plan.csv")
     assert entries[:3] == [
         BadLine(2, "has 3 cells under 2 columns"),
-        BadLine(3, "has 1 cells under 2 columns"),
+        BadLine(3, "has 1 cell under 2 columns"),
         Entry(4, {"topic": "fine", "channel": "fun"}),
     ]
     assert isinstance(entries[3], BadLine)
@@ -121,6 +124,34 @@ def test_a_csv_head_must_name_known_columns() -> None:
     for head in ("title,channel", "topic,length", "topic,topic"):
         with pytest.raises(InvalidInput, match="topic, and any of prompt, duration"):
             read(f"{head}\na,b\n", "plan.csv")
+
+
+def test_a_csv_head_names_its_file_and_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is one error and nothing else, though the file is not read to its end."""
+    with pytest.raises(InvalidInput, match=r"^plan\.csv line 3: a CSV file begins"):
+        read(b"# list\n\ntitle,channel\na,b\n", "plan.csv")
+    gc.collect()
+    assert capfd.readouterr().err == ""
+
+
+def test_comments_before_the_first_entry_do_not_hide_the_format() -> None:
+    """The first line that says something tells the format, and lines keep their numbers."""
+    for comments in ("# a comment\n\n", "\n  # another\n"):
+        assert topics(f"{comments}topic,channel\nTides,fun\n", "-") == [(4, "Tides")]
+        assert topics(f'{comments}{{"topic": "Tides"}}\n', "-") == [(3, "Tides")]
+        assert topics(f"{comments}topic\nTides\n", "-") == [(4, "Tides")]
+        assert topics(f"{comments}Tides\n", "-") == [(3, "Tides")]
+
+
+def test_a_head_of_one_column_is_a_head() -> None:
+    """A list with the line `topic` on top, as spreadsheets write it, has no video about topics."""
+    assert topics('"Topic"\nTides\n"Why, oh why"\n', "-") == [(2, "Tides"), (3, "Why, oh why")]
+
+
+def test_half_a_letter_in_json_is_said_rightly() -> None:
+    """Half of a surrogate pair is valid JSON and no text: its field and position are named."""
+    good, bad = plan_batch(read('{"topic": "ab\\ud800"}\n', "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
+    assert (good, bad) == ([], [BadLine(1, "topic: is not valid Unicode at position 3")])
 
 
 @pytest.mark.parametrize("content", [b"\x7fELF\0\0\0\1", b"PK\3\4\0\0", b"topic\0\n"])
@@ -175,6 +206,12 @@ def test_a_line_of_a_gigabyte_is_one_bad_line() -> None:
     assert stream.largest < 2**20
 
 
+def test_a_csv_line_that_is_too_long_is_told_like_any_other() -> None:
+    """It is told by its length, not as a fault of the quotes that nobody wrote."""
+    content = f"topic\n{'x' * (MAX_LINE + 1)}\nfine\n"
+    assert read(content, "a.csv") == [BadLine(2, "has more than 65,536 characters"), Entry(3, {"topic": "fine"})]
+
+
 def test_lines_at_the_bound() -> None:
     """The longest line that is allowed is read; one letter more is not."""
     for name in ("topics.txt", "-"):
@@ -219,10 +256,21 @@ def test_ids_follow_from_content_and_occurrence() -> None:
         check_job_id(job_id)
 
 
-def test_ids_are_the_same_for_ever() -> None:
-    """Another machine or version must find the same id, or it would buy again."""
-    ((job, _),) = plan("How tides work", duration=5)
-    assert job.job_id == "how-tides-work-52dddc82a546aa19"
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"topic": "d"}',
+        '{"topic": "d", "prompt": ""}',
+        '{"topic": " d ", "duration": 5}',
+        '{"channel": "", "topic": "d"}',
+    ],
+)
+def test_an_id_follows_from_what_is_said_not_how(line: str) -> None:
+    """Blanks around text and values that are defaults make no other job."""
+    ((job, _),) = plan(line)
+    ((plain, _),) = plan("d", duration=5, service="auto", aspect_ratio="9:16", quality="", channel="")
+    assert (job.job_id, job.topic) == (plain.job_id, "d")
+    assert job.job_id == "d-383564468322611b"
 
 
 def test_stagger_and_delay_set_the_starts() -> None:
@@ -232,6 +280,26 @@ def test_stagger_and_delay_set_the_starts() -> None:
     assert good == [2000.0, 1798135200.0, 2120.0]
     assert Timing(1000.0).due(5) is None
     assert Timing(1000.0, stagger=10.0).due(2) == 1020.0
+
+
+def test_jobs_that_are_known_take_no_place_in_the_stagger() -> None:
+    """A list that has grown starts its new jobs now, not behind all that were added before."""
+    old = {job.job_id for job, _ in plan("a\nb\n")}
+    good, _ = plan_batch(
+        read("a\nb\nc\nd\n"),
+        {},
+        Timing(1000.0, stagger=60.0),
+        lambda job, due: (job.topic, due),
+        known=old.__contains__,
+    )
+    assert good[2:] == [("c", 1000.0), ("d", 1060.0)]
+
+
+def test_a_start_beyond_all_years_is_a_bad_line() -> None:
+    """Far too long a stagger is told, not a fault."""
+    good, bad = plan_batch(read("a\nb\n"), {}, Timing(1000.0, stagger=3e11), lambda job, due: due)
+    assert good == [1000.0]
+    assert bad == [BadLine(2, "stagger: the moment lies outside the years 1970 to 9998")]
 
 
 def test_a_refused_job_is_a_bad_line() -> None:
@@ -261,27 +329,79 @@ def test_builtin_topics_are_many_and_good() -> None:
         VideoJob(job_id="x", topic=topic, created_at=0.0)
 
 
-@given(st.integers(0, 10**7))
-def test_builtin_topics_rotate(number: int) -> None:
+@given(st.integers(0, 10**7), st.sampled_from(["", "fun", "work"]))
+def test_builtin_topics_rotate(number: int, channel: str) -> None:
     """No topic comes twice within 200 slots that follow each other, and the next day begins with another."""
-    chosen = [builtin_topic(Slot(n, 0)) for n in range(number, number + 200)]
+    chosen = [builtin_topic(Slot(n, 0), channel) for n in range(number, number + 200)]
     assert len(set(chosen)) == 200
     for per_day in (24, 48, 96, 240):
-        assert builtin_topic(Slot(number, 0)) != builtin_topic(Slot(number + per_day, 0))
+        assert builtin_topic(Slot(number, 0), channel) != builtin_topic(Slot(number + per_day, 0), channel)
 
 
-def test_own_topics_are_used_in_order_then_again() -> None:
-    """A list goes on behind the topic that was used last."""
-    entries = [Entry(n, {"topic": topic}) for n, topic in enumerate("abc")]
+def test_channels_have_different_topics_in_the_same_slot() -> None:
+    """Channels that are made on one machine do not publish the same video at the same time."""
+    assert len({builtin_topic(Slot(1000, 0), channel) for channel in ("", "fun", "work", "science")}) == 4
 
-    def first(count: int, after: str | None) -> str:
-        supply = in_order(entries, after)
-        return "".join(next(supply).fields["topic"] for _ in range(count))
 
-    assert first(5, None) == "abcab"
-    assert first(3, "a") == "bca"
-    assert first(3, "c") == "abc"
-    assert first(3, "gone from the list") == "abc"
+def playlist(letters: str) -> Playlist:
+    return Playlist([VideoJob(job_id="x", topic=letter, created_at=0.0) for letter in letters])
+
+
+def assigned(entries: str, instants: Iterable[int], used: dict[int, Use]) -> dict[int, Use]:
+    """Return what the slots at these instants use, as a later run finds it."""
+    found = {at: use_of(job) for at, job in playlist(entries).assign(instants, used)}
+    return {at: use for at, use in found.items() if use}
+
+
+def topics_of(used: dict[int, Use]) -> str:
+    return "".join(used[at].topic for at in sorted(used))
+
+
+def test_a_list_with_duplicates_keeps_its_place() -> None:
+    """Planned slot by slot, `A B A C D` goes on behind the A that was used, not behind the first."""
+    used: dict[int, Use] = {}
+    for at in range(8):
+        used |= assigned("ABACD", [at], used)
+    assert topics_of(used) == "ABACDABA"
+
+
+def test_a_missed_day_and_another_pace_lose_nothing() -> None:
+    """The list goes on behind the latest slot before, however far back and on whatever grid that lies."""
+    used = assigned("ABCDE", range(0, 3600, 900), {})
+    used |= assigned("ABCDE", range(864_000, 864_003), used)
+    assert topics_of(used) == "ABCDEAB"
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [("xBy", "yx"), ("xy", "xy"), ("BxBy", "Bx"), ("Bx", "xB")],
+    ids=["behind the topic used last", "that is gone", "that is there twice", "with another end"],
+)
+def test_a_changed_list_goes_on_behind_the_last_topic(changed: str, expected: str) -> None:
+    """It does where that topic stands in the list once; else the list begins at its start."""
+    used = assigned("ABC", [0, 1], {})
+    assert topics_of(assigned(changed, [2, 3], used)) == expected
+
+
+def test_two_lists_of_a_channel_do_not_disturb_each_other() -> None:
+    """A list goes on where it stopped though another was used in between."""
+    used = assigned("ABC", [0, 1], {})
+    used |= assigned("xyz", [2, 3], used)
+    used |= assigned("ABC", [4, 5], used)
+    used |= assigned("xyz", [6], used)
+    assert topics_of(used) == "ABxyCAz"
+
+
+@given(st.text("ABC", min_size=1, max_size=6), st.integers(1, 30), st.sets(st.integers(1, 29)))
+def test_any_split_of_a_plan_uses_the_list_as_one_run(letters: str, count: int, cuts: set[int]) -> None:
+    """How often the command runs does not show in what is made."""
+    whole = assigned(letters, range(count), {})
+    parts: dict[int, Use] = {}
+    edges = [0, *sorted(cut for cut in cuts if cut < count), count]
+    for begin, end in itertools.pairwise(edges):
+        # Overlapping what is there already, as a rerun does.
+        parts |= assigned(letters, range(max(0, begin - 2), end), parts)
+    assert parts == whole
 
 
 def test_every_field_of_a_file_is_a_jobs() -> None:

@@ -1,0 +1,42 @@
+"""What a channel's slots have already: read from the store, whose job ids name channel and slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.planning.rotation import Use, use_of
+from tenxsom_flow_engine.planning.slots import slot_instant, slot_prefix
+from tenxsom_flow_engine.store.base import JobFilter, JobStore
+
+#: Records read at once.
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSlot:
+    """A slot that has a job."""
+
+    #: A person took the job back. It is no video of the channel any more, but its id is used up.
+    cancelled: bool
+    #: Which place of a person's list its topic came from, if from one.
+    use: Use | None
+
+
+def known_slots(store: JobStore, channel: str) -> Mapping[int, KnownSlot]:
+    """Return all of a channel's slots that have a job, by their instants."""
+    return dict(_known(store, channel))
+
+
+def _known(store: JobStore, channel: str) -> Iterator[tuple[int, KnownSlot]]:
+    wanted = JobFilter(channel=channel, text=f"{slot_prefix(channel)}-")
+    cursor = None
+    while True:
+        page = store.page(wanted, limit=PAGE, cursor=cursor)
+        for record in page.records:
+            instant = slot_instant(channel, record.job_id)
+            if instant is not None:
+                yield instant, KnownSlot(record.status is Status.CANCELLED, use_of(record.job))
+        if (cursor := page.cursor) is None:
+            return

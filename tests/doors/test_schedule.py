@@ -1,0 +1,174 @@
+"""A channel's days, planned as a person or a cron does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .conftest import Flow
+
+
+def write(flow: Flow, name: str, text: str) -> str:
+    path = flow.home / name
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def topics_of(slots: list[dict[str, Any]]) -> str:
+    return "".join(slot["topic"] for slot in slots)
+
+
+def test_a_day_is_scheduled_once(flow: Flow) -> None:
+    """A second run adds only slots that are new, and says so."""
+    day = ("schedule", "--date", "2099-06-01", "--channel", "fun")
+    plan = flow.json(*day, "--dry-run", "--json")["slots"]
+    assert len(plan) == 96
+    assert plan[0]["job_id"] == "fun-20990601T000000Z"
+    assert len({slot["topic"] for slot in plan}) == 96
+    assert flow.json("status")["approximate_task_count"] == 0
+    first = flow.run(*day, "--daily-count", "40")
+    assert "added 40 jobs" in first.stderr
+    second = flow.run(*day)
+    assert "added 56 jobs" in second.stderr
+    assert "40 were added before" in second.stderr
+    assert second.stdout.split() == [slot["job_id"] for slot in plan[40:]]
+    assert flow.json("status")["jobs"]["scheduled"] == 96
+    known = flow.json(*day, "--dry-run", "--json")["slots"]
+    assert {slot["state"] for slot in known} == {"known"}
+    assert [slot["topic"] for slot in known] == [slot["topic"] for slot in plan]
+    assert "0 new jobs, about USD 0.00; 96 others known already" in flow.run(*day, "--dry-run").stderr
+
+
+def test_days_join_in_any_zone(flow: Flow) -> None:
+    """Planned day by day, no slot is missing or comes twice, also where the clocks change."""
+    instants: list[str] = []
+    for day in ("2099-10-24", "2099-10-25", "2099-10-26"):
+        slots = flow.json("schedule", "--date", day, "--timezone", "Europe/Berlin", "--daily-count", "24",
+                          "--videos-per-hour", "1", "--json")["slots"]  # fmt: skip
+        instants += [slot["start"] for slot in slots]
+    assert instants[0] == "2099-10-23T22:00:00.000Z"
+    # The day of 25 hours has its 24 videos in the first 24 of them.
+    assert instants[47:49] == ["2099-10-25T21:00:00.000Z", "2099-10-25T23:00:00.000Z"]
+    assert len(set(instants)) == 72
+
+
+def test_the_next_day_hours_are_planned_from_now(flow: Flow) -> None:
+    """Without a date the plan is the next 24 hours, all of it ahead; run again, it has nothing to add."""
+    slots = flow.json("schedule", "--daily-count", "96", "--videos-per-hour", "4", "--json")["slots"]
+    assert len(slots) == 96
+    assert flow.json("status")["jobs"]["scheduled"] >= 95
+
+
+def test_a_part_of_the_grid_is_not_topped_up(flow: Flow) -> None:
+    """Fewer videos a day than the grid has slots stay so many in any 24 hours, however often the command runs."""
+    command = ("schedule", "--daily-count", "5", "--videos-per-hour", "4", "--channel", "fun")
+    added = []
+    for start in ("2099-06-01T00:00Z", "2099-06-01T00:00Z", "2099-06-01T01:00Z", "2099-06-01T02:00Z"):
+        added.append(flow.run(*command, "--start", start).stdout.split())
+    assert added == [
+        [f"fun-20990601T{at}00Z" for at in ("0000", "0015", "0030", "0045", "0100")],
+        [],
+        # One of the next 24 hours' five is there already, and the rest waits until a day has passed.
+        [f"fun-20990602T{at}00Z" for at in ("0000", "0015", "0030", "0045")],
+        [f"fun-20990602T{at}00Z" for at in ("0100",)],
+    ]
+
+
+def test_what_does_not_fit_is_refused(flow: Flow) -> None:
+    """97 at 4 an hour: exit code 2, and what would fit."""
+    done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 24 hours; "
+        "ask for --daily-count 96 or --videos-per-hour 5\n"
+    )
+
+
+def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
+    """A day of 23 hours has room for 92, one of 25 for 100, and slots that are past are left out."""
+    berlin = ("--timezone", "Europe/Berlin", "--dry-run")
+    spring = flow.run("schedule", "--date", "2099-03-29", *berlin)
+    assert spring.stderr.splitlines()[:2] == [
+        "the clocks change: there are 23 hours to plan",
+        "the grid has 92 slots in this time, so there is room for 92 of 96 videos",
+    ]
+    autumn = flow.run("schedule", "--date", "2099-10-25", "--daily-count", "100", *berlin)
+    assert autumn.stderr.splitlines()[0] == "the clocks change: there are 25 hours to plan"
+    past = flow.run("schedule", "--date", "2020-01-01", "--dry-run")
+    assert past.returncode == 0
+    assert past.stderr.splitlines()[0] == "96 slots are past already and left out"
+    gap = flow.run("schedule", "--date", "2099-03-29", "--start", "02:30", "--daily-count", "1", *berlin)
+    assert "the clocks are put forward over 02:30 on 2099-03-29, so it begins at 03:30" in gap.stderr
+    assert "2099-03-29 01:30" in gap.stdout
+
+
+def test_what_lies_beside_a_changed_pace_is_said(flow: Flow) -> None:
+    """Videos of another pace count, and the way to take them back works: then the day is planned anew."""
+    day = ("schedule", "--date", "2099-06-01", "--channel", "fun", "--daily-count", "24")
+    flow.run(*day, "--videos-per-hour", "4")
+    changed = flow.run(*day, "--videos-per-hour", "1")
+    assert "added 0 jobs" in changed.stderr
+    advice = "take back what is scheduled with: run_flow_enhanced.py cancel --scheduled --channel fun\n"
+    assert (
+        "18 videos in this time lie beside this grid, since the pace was changed, and count as planned; " + advice
+        in (changed.stderr)
+    )
+    flow.run("cancel", "--scheduled", "--channel", "fun", "--yes")
+    anew = flow.run(*day, "--videos-per-hour", "1")
+    assert "added 18 jobs" in anew.stderr
+    assert "6 slots of the plan were cancelled before; put one in again with: run_flow_enhanced.py retry" in anew.stderr
+    assert "beside this grid" not in anew.stderr
+
+
+def test_own_topics_go_on_where_they_stopped(flow: Flow) -> None:
+    """A list of topics is used in order over several plans, then again."""
+    topics = write(flow, "topics.txt", "".join(f"topic {n}\n" for n in range(5)))
+    for start, count, expected in (("08:00", 3, [0, 1, 2]), ("08:00", 5, [0, 1, 2, 3, 4]), ("10:00", 2, [0, 1])):
+        slots = flow.json("schedule", "--date", "2099-06-01", "--start", start, "--daily-count", str(count),
+                          "--topics-file", topics, "--json")["slots"]  # fmt: skip
+        assert [slot["topic"] for slot in slots] == [f"topic {n}" for n in expected]
+
+
+def test_own_topics_are_neither_lost_nor_repeated(either: Flow) -> None:
+    """Duplicates, a day that was missed, the clocks' change, another pace and other channels do not disturb a list."""
+    topics = write(either, "topics.txt", "A\nB\nA\nC\nD\n")
+    command = ("schedule", "--channel", "fun", "--topics-file", topics, "--timezone", "Europe/Berlin", "--json")
+    either.run("schedule", "--date", "2099-10-24", "--topics-file", topics)
+    used = ""
+    for day, count, rate in (
+        ("2099-10-20", 1, "1"), ("2099-10-21", 1, "1"), ("2099-10-22", 1, "1"),
+        ("2099-10-24", 1, "1"), ("2099-10-25", 25, "1"), ("2099-10-26", 3, "1/2"), ("2099-11-26", 2, "7"),
+    ):  # fmt: skip
+        plan = ("--date", day, "--daily-count", str(count), "--videos-per-hour", rate)
+        used += topics_of(either.json(*command, *plan)["slots"])
+    assert used == ("ABACD" * 7)[:34]
+
+
+def test_a_schedule_refuses_lines_with_a_time(flow: Flow) -> None:
+    """Times and channels are the schedule's own."""
+    topics = write(flow, "topics.csv", "topic,at\nTides,2099-01-01T00:00Z\n")
+    done = flow.run("schedule", "--date", "2099-06-01", "--topics-file", topics)
+    assert done.returncode == 2
+    assert "line 2: names a time or a channel" in done.stderr
+
+
+def test_every_line_of_a_list_is_checked_before_anything_is_planned(flow: Flow) -> None:
+    """A line that its service cannot make is told by number, though the plan would not have come so far."""
+    topics = write(flow, "topics.jsonl", '{"topic": "fine"}\n{"topic": "x", "duration": 99}\n{"topic": ""}\n')
+    done = flow.run("schedule", "--date", "2099-06-01", "--daily-count", "1", "--topics-file", topics)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.partition("topics.jsonl ")[2] for line in done.stderr.splitlines()[:2]] == [
+        "line 2: duration: drafts are 1 to 60 seconds long, not 99",
+        "line 3: topic: is empty (say in a few words what the video is about)",
+    ]
+    assert done.stderr.endswith("error: nothing was added, since 2 lines are bad; mend them\n")
+    assert flow.json("status")["approximate_task_count"] == 0
+
+
+def test_channels_do_not_show_the_same(flow: Flow) -> None:
+    """Channels have different topics in the same slots, and one may be called as no channel's ids begin."""
+    plans = []
+    for channel in ("", "fun", "slot"):
+        plans.append(flow.json("schedule", "--date", "2099-06-01", "--channel", channel, "--json")["slots"])
+        assert len({slot["topic"] for slot in plans[-1]}) == 96
+    assert all(len({slot["topic"] for slot in slots}) == 3 for slots in zip(*plans, strict=True))
+    assert flow.json("status")["jobs"]["scheduled"] == 3 * 96

@@ -1,0 +1,104 @@
+"""What commands say and end with while they add many jobs, where faults are needed to see it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tenxsom_flow_engine.cli.exits import Stop, on_terminal
+from tenxsom_flow_engine.cli.producing import CHUNK, add_and_tell, print_plan, tell_notes
+from tenxsom_flow_engine.engine import Engine, Prepared
+from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.store.base import Added, NewJob
+
+
+def jobs(number: int) -> list[NewJob]:
+    return [NewJob(VideoJob(job_id=f"j{n}", topic="x", created_at=0.0)) for n in range(number)]
+
+
+def engine(fault: Callable[[int], None]) -> Engine:
+    """Return an engine whose queue meets a fault, which is told how many jobs it has taken."""
+    taken: list[str] = []
+
+    def enqueue(chunk: Iterable[NewJob]) -> Added:
+        fault(len(taken))
+        new = tuple(item.job.job_id for item in chunk)
+        taken.extend(new)
+        return Added(new, ())
+
+    queue = SimpleNamespace(name="local", enqueue=enqueue, status=lambda: SimpleNamespace(workers_alive=1))
+    return cast(Engine, SimpleNamespace(queue=queue, choice=SimpleNamespace(reason="a test")))
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str], again: int) -> None:
+    """What was added is printed and counted, with the way to add the rest; a second Ctrl-C ends it at once."""
+
+    def interrupt(taken: int) -> None:
+        if taken == CHUNK:
+            for _ in range(again):
+                signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stop if again == 1 else KeyboardInterrupt) as stop:
+        add_and_tell(engine(interrupt), jobs(5 * CHUNK), facts=None)
+    assert signal.getsignal(signal.SIGINT) is before
+    if isinstance(stop.value, Stop):
+        assert stop.value.said == "interrupted after 2,000 of 5,000 jobs; run the same command again to add the rest"
+        assert stop.value.code == 130
+        assert len(capsys.readouterr().out.split()) == 2 * CHUNK
+
+
+def test_a_store_that_fails_in_the_middle_leaves_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said how far it came and that the same command adds the rest: partly done."""
+
+    def fail(taken: int) -> None:
+        if taken == 3 * CHUNK:
+            raise StoreFull("the disk is full", next_step="make room")
+
+    with pytest.raises(Stop) as stop:
+        add_and_tell(engine(fail), jobs(5 * CHUNK), facts={"bad_lines": 0})
+    assert stop.value.said == (
+        "error: the disk is full, after 3,000 of 5,000 jobs; make room; run the same command again to add the rest"
+    )
+    assert stop.value.code == 3
+    assert '"j2999"\n' in capsys.readouterr().out
+
+
+def test_a_store_that_is_not_there_is_its_own_error() -> None:
+    """Where nothing was added there is no part to speak of."""
+
+    def fail(taken: int) -> None:
+        raise StoreUnavailable("the server is away")
+
+    with pytest.raises(StoreUnavailable):
+        add_and_tell(engine(fail), jobs(5), facts=None)
+
+
+def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand jobs with the same note are one line."""
+    (new,) = jobs(1)
+    plan = [Prepared(new, "x", ("7 s become 8 s",))] * 3 + [Prepared(new, "x", ("no sound",)), Prepared(new, "x", ())]
+    tell_notes(plan)
+    assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
+
+
+def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    """Jobs that were added before cost nothing once more, and prices that nobody knows are counted apart."""
+    row: dict[str, Any] = {"job_id": "j", "start": None, "service": "x", "duration": 5, "topic": "t"}
+    print_plan(
+        [row | {"state": state, "cost_usd": usd} for state, usd in (("new", 0.5), ("known", 0.5), ("new", None))]
+    )
+    told = capsys.readouterr()
+    assert told.err == "2 new jobs, about USD 0.50 and 1 of unknown price; 1 other known already\n"
+    assert told.out.splitlines()[0].split() == ["START", "(UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC"]
+
+
+def test_nobody_sits_at_a_stream_that_is_not_there() -> None:
+    """A process may have been started without its standard streams."""
+    assert not on_terminal(None)
