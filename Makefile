@@ -22,7 +22,7 @@ help:
 	@echo 'make clean                remove what the other targets made'
 
 demo: .venv/.runtime
-	@TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
+	@TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
 		--queue-type local --service draft --wait
 
 test: .venv/.development
@@ -46,7 +46,7 @@ format: .venv/.development
 	$(IN_VENV) ruff format .
 
 clean:
-	rm -rf .venv .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.runtime: requirements.txt constraints.txt | .venv/bin/python
 	@echo 'Installing what the engine runs on …' >&2

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from tenxsom_flow_engine.cli.exits import DONE, FAILED, INTERRUPTED, complain, draw, on_terminal, put, say
 from tenxsom_flow_engine.cli.view import cut, describe, print_json
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.pull_worker import PullWorker
 
@@ -35,6 +36,8 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     if record is None:
         say(f"the record of job {job_id} is gone: it has finished and was not to be kept longer")
         return DONE
+    with contextlib.suppress(FlowError):  # nobody else may clear away here what is done with
+        engine.sweep()
     if as_json:
         print_json(describe(record, engine.store.now()))
     elif record.result:
