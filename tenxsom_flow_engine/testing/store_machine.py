@@ -46,7 +46,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def open_store(self, clock: Clock) -> JobStore:
         """Open one more handle on this example's place, which starts empty."""
-        raise NotImplementedError
+        raise AssertionError("a back end supplies open_store")
 
     @initialize()
     def _open(self) -> None:

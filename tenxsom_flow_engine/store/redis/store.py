@@ -1,7 +1,7 @@
 """The job store on a Redis or Valkey server (6.2 or newer): for any number of machines.
 
 A record lies in one hash, as its position, its version and its JSON; sorted sets hold what claims and lists ask for.
-A claim writes no JSON: the lease lies beside the record, and reading one puts it in (`_Stored`). Any other change is
+A claim writes no JSON: the lease lies beside the record, and reading one puts it in (`Stored`). Any other change is
 made here, by `lifecycle`, and committed by a script that refuses it if the version is not the one that was read.
 """
 
@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from threading import Event
 from typing import Any
@@ -22,11 +22,12 @@ import redis
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
-from tenxsom_flow_engine.codec import decode_record, encode
+from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, SlotsBusy, StoreBroken
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Lease, Status
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.redis.rows import Stored, addition, lease_text, matches, place
 
 _log = logging.getLogger(__name__)
 
@@ -38,34 +39,6 @@ INTAKE = 200
 SLICE = 200
 #: Seconds after which a worker that gave no sign of life is forgotten.
 FORGET_WORKERS = 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A record as it was read, with the version that a commit must find."""
-
-    record: JobRecord
-    position: int
-    version: str
-
-    @classmethod
-    def parse(cls, job_id: str, value: str, lease: str | None) -> _Stored:
-        try:
-            record = decode_record(value[20:])
-        except InvalidInput as error:
-            raise StoreBroken(
-                f"the record of job {job_id} cannot be read: {error}",
-                next_step="restore the store from a backup, or run the version that wrote it",
-            ) from error
-        if lease:
-            token, until, at, worker, _ = lease.split("|")
-            held = Lease(token=token, worker=worker, until=float(until))
-            # A claim leaves the record as it was; a later commit has written the lease into it.
-            if record.lease is None:
-                record = lifecycle.take(record, held, float(at))
-            else:
-                record = msgspec.structs.replace(record, lease=held)
-        return cls(record, int(value[:12], 16), value[12:20])
 
 
 class RedisStore(base.JobStore, base.TakesIn):
@@ -102,7 +75,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                arguments += _addition(self._new_record(queue, item, now))
+                arguments += addition(self._new_record(queue, item, now))
             for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
                 (new if added else known).append(item.job.job_id)
         return base.Added(tuple(new), tuple(known))
@@ -115,7 +88,7 @@ class RedisStore(base.JobStore, base.TakesIn):
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
         now = self.now()
-        found: list[_Stored] = []
+        found: list[Stored] = []
         below = f"({cursor}" if cursor is not None else "+inf"
         while len(found) <= limit:
             ids = self._newest(jobs, below, limit + 1)
@@ -123,7 +96,7 @@ class RedisStore(base.JobStore, base.TakesIn):
                 break
             below = f"({ids[-1][1]:.0f}"
             stored = self._read_many([job_id for job_id, _ in ids])
-            found += [item for item in stored if _matches(item.record, jobs, now)]
+            found += [item for item in stored if matches(item.record, jobs, now)]
         more = len(found) > limit
         found = found[:limit]
         return base.Page(tuple(item.record for item in found), str(found[-1].position) if more and found else None)
@@ -192,9 +165,9 @@ class RedisStore(base.JobStore, base.TakesIn):
             record = change(stored.record, now)
             service, limit = slots or ("", 0)
             answer = self._connection.run(
-                "commit", self._instant(), job_id, stored.version, encode(record), _lease(record, now),
+                "commit", self._instant(), job_id, stored.version, encode(record), lease_text(record, now),
                 record.queue, repr(record.lease.until) if record.lease else "",
-                *_place(stored.record), *_place(record), service, limit,
+                *place(stored.record), *place(record), service, limit,
             )  # fmt: skip
             match answer:
                 case "done":
@@ -290,7 +263,7 @@ class RedisStore(base.JobStore, base.TakesIn):
                 arguments += [entry, "", "", "", "", ""]
             else:
                 record = self._new_record(queue, item, now)
-                arguments += [entry, *_addition(record)]
+                arguments += [entry, *addition(record)]
         moved, aside = self._connection.run("intake", self._instant(), queue, self._list, *arguments)
         return base.TakenIn(moved, aside)
 
@@ -323,25 +296,25 @@ class RedisStore(base.JobStore, base.TakesIn):
     def _instant(self) -> str:
         return "" if self._clock is None else repr(self._clock.now())
 
-    def _read(self, job_id: str) -> tuple[_Stored | None, float]:
+    def _read(self, job_id: str) -> tuple[Stored | None, float]:
         value, lease, now = self._connection.run("read", self._instant(), job_id)
-        return (_Stored.parse(job_id, value, lease) if value else None), float(now)
+        return (Stored.parse(job_id, value, lease) if value else None), float(now)
 
-    def _readable(self, rows: Iterable[tuple[str, str, str | None]], queue: str | None = None) -> Iterator[_Stored]:
+    def _readable(self, rows: Iterable[tuple[str, str, str | None]], queue: str | None = None) -> Iterator[Stored]:
         """Give the records that can be read, and tell of the others: one bad record must not stop the rest.
 
         With `queue`, a bad one that was claimed there is set aside: no worker gets it again.
         """
         for job_id, value, lease in rows:
             try:
-                yield _Stored.parse(job_id, value, lease)
+                yield Stored.parse(job_id, value, lease)
             except StoreBroken as error:
                 _log.error("%s", error)
                 if queue is not None:
                     with self._connection.mapped():
                         self._connection.client.zrem(self._connection.key(f"leased:{queue}"), job_id)
 
-    def _read_many(self, job_ids: Sequence[str]) -> list[_Stored]:
+    def _read_many(self, job_ids: Sequence[str]) -> list[Stored]:
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
@@ -392,9 +365,9 @@ class RedisStore(base.JobStore, base.TakesIn):
         stored, _ = self._read(job_id)
         if stored is None or (stored.record.holds_slot and stored.record.submission.deadline > now):
             return False
-        place = _place(stored.record)
+        where = place(stored.record)
         return bool(
-            self._connection.run("remove", self._instant(), job_id, stored.version, repr(remember_until), *place)
+            self._connection.run("remove", self._instant(), job_id, stored.version, repr(remember_until), *where)
         )
 
 
@@ -402,39 +375,3 @@ def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:
     if record.due is None or record.lane.startswith(TICKET_MARK):
         raise ActionRefused(f"job {record.job_id} does not wait any more")
     return lifecycle.cancel(record, now)
-
-
-def _addition(record: JobRecord) -> list[object]:
-    """Return a new record as the scripts that add it take it."""
-    return [record.job_id, record.lane, record.status.value, repr(record.due), encode(record)]
-
-
-def _lease(record: JobRecord, now: float) -> str:
-    if record.lease is None:
-        return ""
-    return f"{record.lease.token}|{record.lease.until!r}|{now!r}|{record.lease.worker}|{record.queue}"
-
-
-def _place(record: JobRecord) -> list[str]:
-    """Return where a record stands in the indexes (see `prelude.lua`)."""
-    return [
-        record.queue,
-        record.lane,
-        record.status.value,
-        "" if record.due is None else repr(record.due),
-        record.service if record.holds_slot else "",
-        repr(record.submission.deadline) if record.holds_slot else "",
-        "" if record.finished_at is None else repr(record.finished_at),
-    ]
-
-
-def _matches(record: JobRecord, jobs: base.JobFilter, now: float) -> bool:
-    text = (jobs.text or "").casefold()
-    return (
-        (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, record.service or record.job.service)
-        and jobs.channel in (None, record.job.channel)
-        and (not text or text in record.job.topic.casefold() or text in record.job_id.casefold())
-        and (jobs.added_from is None or record.added_at >= jobs.added_from)
-        and (jobs.added_before is None or record.added_at < jobs.added_before)
-    )
