@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def test_a_wide_plan_fits_a_narrow_terminal(flow: Flow) -> None:
 def test_closed_streams_are_no_faults(flow: Flow, command: str, closed: str) -> None:
     """A command that was started without a standard stream does its work without it."""
     flow.environment["TENXSOM_SIMULATED"] = "latency=0"
-    script = f"{' '.join(PROGRAM)} {command.replace('--wait', '--service simulated --wait')} {closed}"
+    script = f"{shlex.join(PROGRAM)} {command.replace('--wait', '--service simulated --wait')} {closed}"
     done = subprocess.run(
         ["bash", "-c", script],
         env=flow.environment,
@@ -182,7 +183,7 @@ def test_a_full_disk_behind_the_output_is_one_line(flow: Flow, command: str) -> 
     """Output that cannot be written is said, with exit code 1; where that cannot be said either, the code says it."""
     for where, said in ((">/dev/full", 1), (">/dev/full 2>/dev/full", 0)):
         done = subprocess.run(
-            ["bash", "-c", f"{' '.join(PROGRAM)} {command} {where}"],
+            ["bash", "-c", f"{shlex.join(PROGRAM)} {command} {where}"],
             env=flow.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
@@ -194,7 +195,7 @@ def test_a_reader_that_has_enough_is_no_failure(flow: Flow) -> None:
     """`batch … | head -1` ends with 0 and without noise, and all is added."""
     with many_topics(flow, 10_000) as topics:
         done = subprocess.run(
-            ["bash", "-c", f"{' '.join(PROGRAM)} batch --topics-file {topics} | head -1; echo ${{PIPESTATUS[0]}}"],
+            ["bash", "-c", f"{shlex.join(PROGRAM)} batch --topics-file {shlex.quote(str(topics))} | head -1; echo ${{PIPESTATUS[0]}}"],
             env=flow.environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
     assert done.stdout.splitlines()[1:] == ["0"]
