@@ -194,8 +194,9 @@ def test_a_full_disk_behind_the_output_is_one_line(flow: Flow, command: str) -> 
 def test_a_reader_that_has_enough_is_no_failure(flow: Flow) -> None:
     """`batch … | head -1` ends with 0 and without noise, and all is added."""
     with many_topics(flow, 10_000) as topics:
+        batch = shlex.join([*PROGRAM, "batch", "--topics-file", str(topics)])
         done = subprocess.run(
-            ["bash", "-c", f"{shlex.join(PROGRAM)} batch --topics-file {shlex.quote(str(topics))} | head -1; echo ${{PIPESTATUS[0]}}"],
+            ["bash", "-c", f"{batch} | head -1; echo ${{PIPESTATUS[0]}}"],
             env=flow.environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
     assert done.stdout.splitlines()[1:] == ["0"]
