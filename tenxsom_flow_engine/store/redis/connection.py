@@ -104,7 +104,7 @@ def _error(error: redis.RedisError) -> StoreError:
     text = str(error)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
         return StoreBroken(f"the Redis server refuses us: {text}", next_step="see user and password in REDIS_URL")
-    if isinstance(error, redis.exceptions.OutOfMemoryError) or text.startswith("OOM"):
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command" in text:  # 6.2 wraps it
         return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some")
     if "MISCONF" in text:
         return StoreFull(f"the Redis server cannot write its file: {text}", next_step="see the server's disk and log")
