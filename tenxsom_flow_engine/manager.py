@@ -181,5 +181,6 @@ def describe_queue(engine: Engine) -> dict[str, Any]:
         "workers_alive": status.workers_alive,
         "services": list(engine.services),
         "store": engine.store.place,
+        "advice": engine.store.advice or None,
         "output_dir": str(engine.settings.output_dir),
     } | ({"entries_set_aside": engine.store.set_aside()} if isinstance(engine.store, TakesIn) else {})

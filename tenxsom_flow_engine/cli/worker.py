@@ -56,6 +56,8 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         concurrency,
         engine.store.place,
     )
+    if engine.store.advice:
+        log.warning("%s", engine.store.advice)
     _run_aside(runner)
     log.info("worker %s ended", runner.id)
     if runner.firm:

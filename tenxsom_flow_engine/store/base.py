@@ -193,6 +193,8 @@ class JobStore(ABC):
 
     #: Where the records are, for people to read; holds no password.
     place: str
+    #: What a person should know about how safe the records are; empty if all is well.
+    advice: str = ""
 
     # Primitives, which each store writes.
 

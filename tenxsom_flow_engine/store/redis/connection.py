@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
@@ -14,8 +13,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
-
-_log = logging.getLogger(__name__)
 
 #: The oldest server that has what the scripts use.
 OLDEST = (6, 2)
@@ -50,8 +47,11 @@ class Connection:
         #: The server without user and password.
         self.place = f"redis://{where}/{known.get('db') or 0} ({self.prefix})"
 
-    def check_server(self) -> None:
-        """See that the server can keep jobs. Raises `ConfigurationError` if it is too old or would evict them."""
+    def check_server(self) -> str:
+        """See that the server can keep jobs; return what a person should know of it, or nothing.
+
+        Raises `ConfigurationError` if it is too old or would evict them.
+        """
         with self.mapped():
             found = self.client.info()
         version = tuple(map(int, str(found["redis_version"]).split(".")[:2]))
@@ -66,10 +66,11 @@ class Connection:
                 next_step="on the server: CONFIG SET maxmemory-policy noeviction",
             )
         if not found.get("aof_enabled"):
-            _log.warning(
-                "the Redis server %s keeps no append-only file: jobs are lost when it stops; "
-                "on the server: CONFIG SET appendonly yes", self.place,
-            )  # fmt: skip
+            return (
+                f"the Redis server {self.place} keeps no append-only file, so jobs are lost when it stops; "
+                "on the server: CONFIG SET appendonly yes"
+            )
+        return ""
 
     def key(self, name: str) -> str:
         """Return one of our keys."""

@@ -54,7 +54,7 @@ class RedisStore(base.JobStore, base.TakesIn):
         self._offset = 0.0
         self._measured = float("-inf")
         self._latest = 0.0
-        self._connection.check_server()
+        self.advice = self._connection.check_server()
 
     def now(self) -> float:
         if self._clock is not None:
