@@ -46,11 +46,6 @@ class SteadyClock:
         self._latest = max(self.now(), instant)
         return self._latest
 
-    @property
-    def ahead(self) -> float:
-        """Seconds by which it is ahead of the clock beneath."""
-        return self._latest - self._seen
-
 
 def iso(instant: float) -> str:
     """Write an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""

@@ -9,13 +9,15 @@ Every method may raise `StoreUnavailable` (try again later), `StoreFull` or `Sto
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.errors import JobNotFound
+from tenxsom_flow_engine.codec import decode_record
+from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome
 
@@ -186,6 +188,28 @@ class TakesIn(ABC):
     @abstractmethod
     def set_aside(self) -> int:
         """Return how many bad entries are kept aside."""
+
+
+#: Seconds after which a worker that gave no sign of life is forgotten.
+FORGET_WORKERS = 86400.0
+
+
+def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
+    """Return the record of a job that is added to a queue now."""
+    return lifecycle.add(
+        item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
+    )
+
+
+def read_record(job_id: str, data: bytes | str) -> JobRecord:
+    """Read a stored record. Raises `StoreBroken` naming the job if it cannot be read."""
+    try:
+        return decode_record(data)
+    except InvalidInput as error:
+        raise StoreBroken(
+            f"the record of job {job_id} cannot be read: {error}",
+            next_step="restore the store from a backup, or run the version that wrote it",
+        ) from error
 
 
 class JobStore(ABC):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import msgspec
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode_record, encode
-from tenxsom_flow_engine.errors import InvalidInput, StoreBroken
+from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.jobs import JobRecord, Lease
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.base import JobFilter, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +23,7 @@ class Stored:
     @classmethod
     def parse(cls, job_id: str, value: str, lease: str | None) -> Stored:
         """Read what the scripts return. Raises `StoreBroken` naming the job if the record cannot be read."""
-        try:
-            record = decode_record(value[20:])
-        except InvalidInput as error:
-            raise StoreBroken(
-                f"the record of job {job_id} cannot be read: {error}",
-                next_step="restore the store from a backup, or run the version that wrote it",
-            ) from error
+        record = read_record(job_id, value[20:])
         if lease:
             token, until, at, worker, _ = lease.split("|")
             held = Lease(token=token, worker=worker, until=float(until))

@@ -37,8 +37,6 @@ CHUNK = 500
 INTAKE = 200
 #: Milliseconds of one blocking read, so that a local wish to wake up is noticed.
 SLICE = 200
-#: Seconds after which a worker that gave no sign of life is forgotten.
-FORGET_WORKERS = 86400.0
 
 
 class RedisStore(base.JobStore, base.TakesIn):
@@ -75,7 +73,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                arguments += addition(self._new_record(queue, item, now))
+                arguments += addition(base.new_record(queue, item, now))
             for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
                 (new if added else known).append(item.job.job_id)
         return base.Added(tuple(new), tuple(known))
@@ -241,7 +239,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             if excess > len(old):
                 old = client.zrange(key("finished"), 0, excess - 1)
             for worker in self._all_workers():
-                if worker.seen_at < now - FORGET_WORKERS:
+                if worker.seen_at < now - base.FORGET_WORKERS:
                     client.hdel(key("workers"), worker.id)
         return sum(self._remove(member[12:], now, now + retention.ids) for member in old)
 
@@ -262,7 +260,7 @@ class RedisStore(base.JobStore, base.TakesIn):
                 _log.warning("an entry of %s is set aside: %s", self._list, error)
                 arguments += [entry, "", "", "", "", ""]
             else:
-                record = self._new_record(queue, item, now)
+                record = base.new_record(queue, item, now)
                 arguments += [entry, *addition(record)]
         moved, aside = self._connection.run("intake", self._instant(), queue, self._list, *arguments)
         return base.TakenIn(moved, aside)
@@ -287,11 +285,6 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def close(self) -> None:
         self._connection.close()
-
-    @staticmethod
-    def _new_record(queue: str, item: base.NewJob, now: float) -> JobRecord:
-        nonce = secrets.token_hex(8)
-        return lifecycle.add(item.job, queue=queue, nonce=nonce, now=now, due=item.due or now, cost=item.cost)
 
     def _instant(self) -> str:
         return "" if self._clock is None else repr(self._clock.now())

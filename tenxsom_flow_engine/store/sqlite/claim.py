@@ -64,10 +64,11 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
     queue = queue_state(db, request.queue)
     if queue.paused:
         return Claim((), None)
-    room, _ = _room(db, request, queue.limits(request.limits), now)
+    limits = queue.limits(request.limits)
+    room, _ = _room(db, request, limits, now)
     taken = tuple(_lease(db, record, request, now) for record in _due(db, request, now, room)) if room > 0 else ()
     if taken:
-        tokens = _tokens(db, request.queue, queue.limits(request.limits), now)
+        tokens = _tokens(db, request.queue, limits, now)
         _keep_tokens(db, request.queue, tokens - len(taken), now)
     return Claim(taken, now if taken else look(db, request, now))
 

@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tenxsom_flow_engine.codec import decode_record, encode
-from tenxsom_flow_engine.errors import InvalidInput, StoreBroken
+from tenxsom_flow_engine.codec import encode
+from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.store.base import read_record
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +44,7 @@ def row_of(record: JobRecord) -> dict[str, Any]:
 
 def record_of(row: sqlite3.Row) -> JobRecord:
     """Read the record of a row. Raises `StoreBroken` naming the job if it cannot be read."""
-    try:
-        return decode_record(row["record"])
-    except InvalidInput as error:
-        raise StoreBroken(
-            f"the record of job {row['job_id']} cannot be read: {error}",
-            next_step="restore the store from a backup, or run the version that wrote it",
-        ) from error
+    return read_record(row["job_id"], row["record"])
 
 
 def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) -> Iterator[JobRecord]:

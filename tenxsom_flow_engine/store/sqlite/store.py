@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,8 +25,6 @@ from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, readable, record_of, 
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000
-#: Seconds after which a worker that gave no sign of life is forgotten.
-FORGET_WORKERS = 86400.0
 #: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
 WATCH_INTERVAL = 0.05
 
@@ -71,9 +68,7 @@ class SQLiteStore(base.JobStore):
         while chunk := list(islice(remaining, CHUNK)):
             with self._writing() as (db, now):
                 for item in chunk:
-                    record = lifecycle.add(
-                        item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
-                    )
+                    record = base.new_record(queue, item, now)
                     added = db.execute(_INSERT, row_of(record)).rowcount > 0
                     (new if added else known).append(record.job_id)
         return base.Added(tuple(new), tuple(known))
@@ -271,7 +266,7 @@ def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, 
 
 def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
-    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS,))
+    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - base.FORGET_WORKERS,))
     # A cancelled job may be in flight yet: its ticket and cost are to be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"

@@ -1,7 +1,7 @@
 -- Move entries of the plain list into the store, oldest first, as long as they are the ones that were read.
 -- ARGV[2]: queue, [3]: the list; then for each entry: its text, id, lane, status, due, record; a bad one has no id.
 -- Returns {moved, set aside}.
-now()
+local instant = now()
 local queue, list = ARGV[2], ARGV[3]
 local moved, aside = 0, 0
 redis.call('SADD', P .. 'queues', queue)
@@ -15,11 +15,7 @@ for i = 4, #ARGV, 6 do
     redis.call('LPUSH', P .. 'rejected', ARGV[i])
     aside = aside + 1
   else
-    if redis.call('HEXISTS', P .. 'jobs', id) == 0 then
-      local place = string.format('%012x', redis.call('INCR', P .. 'position'))
-      redis.call('HSET', P .. 'jobs', id, place .. '00000001' .. ARGV[i + 5])
-      index(id, place, {queue, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], '', '', ''})
-    end
+    insert(instant, queue, id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
     moved = moved + 1
   end
 end
