@@ -109,6 +109,25 @@ class FindsByReference(ABC):
         """Return the ticket of the generation that carries this reference, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What is left at a service. `remaining` is None where it does not say."""
+
+    remaining: float | None
+    #: What is counted: `credits`, or a currency such as `USD`.
+    unit: str = "credits"
+    #: What a person should know of it, such as the plan and the day on which it ends.
+    note: str = ""
+
+
+class HasCredits(ABC):
+    """The capability to say what is left to spend."""
+
+    @abstractmethod
+    def credits(self) -> Credits:
+        """Ask what is left. Raises `ServiceError`."""
+
+
 class Cancels(ABC):
     """The capability to stop a generation, so that it costs nothing more and holds no slot."""
 
