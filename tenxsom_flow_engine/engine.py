@@ -69,6 +69,8 @@ class Prepared:
 
     new: NewJob
     service: str
+    #: What that service would be told.
+    prompt: str
     notes: tuple[str, ...]
 
 
@@ -157,7 +159,8 @@ class Engine:
         service, fit = self._choose(job)
         # A job that names no service stays open: which one is best is known when its turn comes.
         fitted = fit.job if job.service != AUTO else job
-        return Prepared(NewJob(fitted, due, service.estimate(fit.job)), service.name, fit.notes)
+        new = NewJob(fitted, due, service.estimate(fit.job))
+        return Prepared(new, service.name, service.prompt(fit.job), fit.notes)
 
     def step(self, record: JobRecord) -> JobRecord:
         """Take one step of a leased job, and hand the job on as the step's outcome says.

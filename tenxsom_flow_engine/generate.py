@@ -49,7 +49,7 @@ class Journal(Protocol):
         """Return the present instant."""
 
     def intend(
-        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int
+        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int, prompt: str
     ) -> JobRecord:
         """Journal a create before it is sent, and take its in-flight slot."""
 
@@ -133,6 +133,7 @@ def _intend(record: JobRecord, reference: str, means: Means) -> VideoJob:
         service=service.name,
         lifetime=service.create_timeout + service.lifetime,
         slots=service.slots,
+        prompt=service.prompt(job),
     )
     return job
 

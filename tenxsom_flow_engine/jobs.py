@@ -19,6 +19,8 @@ import msgspec
 from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost
 
 ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
+#: The looks that a prompt can be made in (see `prompts`); the first is the default.
+STYLES = ("documentary", "cinematic", "explainer", "animation", "retro")
 MAX_TOPIC = 500
 MAX_PROMPT = 10_000
 MAX_DURATION = 1800
@@ -39,8 +41,9 @@ class VideoJob(
 
     job_id: str
     topic: str
-    #: What the service is told; empty means that it is built from the topic.
+    #: What the service is told; empty means that it is built from the topic in the job's style.
     prompt: str = ""
+    style: str = STYLES[0]
     #: Seconds.
     duration: int = 5
     aspect_ratio: str = "9:16"
@@ -56,7 +59,7 @@ class VideoJob(
 
     def __post_init__(self) -> None:
         # Programs make jobs too, and a field of the wrong type would be found out by whoever reads the job later.
-        for name in ("job_id", "topic", "prompt", "aspect_ratio", "service", "quality", "channel"):
+        for name in ("job_id", "topic", "prompt", "style", "aspect_ratio", "service", "quality", "channel"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
@@ -71,6 +74,8 @@ class VideoJob(
         if all(unicodedata.category(letter)[0] in "CZ" for letter in self.topic):
             raise InvalidInput("topic", "is empty", next_step="say in a few words what the video is about")
         _check_text("prompt", self.prompt, MAX_PROMPT, controls="\n\t")
+        if self.style not in STYLES:
+            raise InvalidInput("style", f"must be one of {', '.join(STYLES)}, not {self.style!r}")
         if not 1 <= self.duration <= MAX_DURATION:
             raise InvalidInput("duration", f"must be 1 to {MAX_DURATION} seconds, not {self.duration}")
         if self.aspect_ratio not in ASPECT_RATIOS:
@@ -168,6 +173,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     #: When the create was journaled last, and when first: a repeat is the same submission.
     intended_at: float = 0.0
     first_intended_at: float = 0.0
+    #: What the service was told.
+    prompt: str = ""
     ticket: Ticket | None = None
     #: After this instant the generation is given up, and its in-flight slot is free.
     deadline: float = 0.0

@@ -129,7 +129,7 @@ def expire(record: JobRecord, now: float) -> JobRecord:
 
 
 def intend(
-    record: JobRecord, token: str, now: float, *, submission_id: str, service: str, deadline: float
+    record: JobRecord, token: str, now: float, *, submission_id: str, service: str, deadline: float, prompt: str = ""
 ) -> JobRecord:
     """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
     _own_lease(record, token)
@@ -144,6 +144,7 @@ def intend(
         intended_at=now,
         first_intended_at=known.first_intended_at or now,
         deadline=deadline,
+        prompt=prompt,
     )
     return _change(record, now, record.status, "submitting", service, service=service, submission=submission)
 

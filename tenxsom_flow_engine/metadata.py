@@ -36,6 +36,7 @@ def describe(record: JobRecord, video: Video) -> dict[str, Any]:
         "sha256": video.sha256,
         "made": {
             "service": record.service,
+            "prompt": record.submission.prompt or None,
             "submission": record.submission.id,
             "ticket": record.submission.ticket.id if record.submission.ticket else None,
             "ordered_at": iso(record.submission.intended_at),

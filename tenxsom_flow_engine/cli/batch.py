@@ -24,7 +24,7 @@ from tenxsom_flow_engine.cli.session import session
 EPILOG = """\b
 A file holds one topic a line; blank lines and lines that begin with # are skipped.
 Or it is CSV whose first line names the columns, or JSON lines, with any of
-  topic, prompt, duration, aspect_ratio, service, quality, channel, at
+  topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
 
 \b
 Examples:

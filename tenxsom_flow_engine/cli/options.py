@@ -62,6 +62,12 @@ def _aspect_ratios(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return [ratio for ratio in ASPECT_RATIOS if ratio.startswith(incomplete)]
 
 
+def _styles(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.jobs import STYLES
+
+    return [style for style in STYLES if style.startswith(incomplete)]
+
+
 def _queue_types(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from tenxsom_flow_engine.engine import QUEUE_TYPES
 
@@ -85,6 +91,10 @@ def job_fields(command: _F) -> _F:
         click.option(
             "--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …",
             shell_complete=_aspect_ratios,
+        ),
+        click.option(
+            "--style", default="documentary", show_default=True, shell_complete=_styles,
+            help="The look that the prompt asks for: documentary, cinematic, explainer, animation, retro.",
         ),
         click.option("--duration", type=int, default=5, show_default=True, help="Seconds."),
     ):  # fmt: skip

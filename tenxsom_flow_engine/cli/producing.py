@@ -116,6 +116,7 @@ def describe_plan(prepared: Prepared, state: str = "new") -> dict[str, Any]:
         "duration": new.job.duration,
         "cost_usd": new.cost.usd if new.cost else None,
         "topic": new.job.topic,
+        "prompt": prepared.prompt or None,
     }
 
 
@@ -132,6 +133,7 @@ def describe_known(record: JobRecord, start: float | None) -> dict[str, Any]:
         "duration": record.job.duration,
         "cost_usd": record.cost.usd if record.cost else None,
         "topic": record.job.topic,
+        "prompt": record.submission.prompt or record.job.prompt or None,
     }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--topic", required=True, help="What the video is about.")
-@click.option("--prompt", default="", help="What the service is told; default: made from the topic.")
+@click.option("--prompt", default="", help="What the service is told; default: made from topic and style.")
 @options.job_fields
 @click.option("--delay", type=options.Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
 @click.option("--at", type=options.Instant(), help="Start at a moment: 2026-12-24T18:00 (this machine's zone if none).")

@@ -21,7 +21,7 @@ from tenxsom_flow_engine.planning.moments import parse_moment
 #: Characters in a line: far more than a job's fields can hold.
 MAX_LINE = 64 * 1024
 #: The fields that a line of CSV or JSON may have.
-FIELDS = ("topic", "prompt", "duration", "aspect_ratio", "service", "quality", "channel", "at")
+FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

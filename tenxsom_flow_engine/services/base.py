@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
+from tenxsom_flow_engine.prompts import prompt_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,10 @@ class VideoService(ABC):
     def estimate(self, job: VideoJob) -> Cost | None:
         """Return what a fitting job is expected to cost, if prices are known. Pure."""
         return None
+
+    def prompt(self, job: VideoJob) -> str:
+        """Return the prompt that `create` sends, which is published beside the video. Pure."""
+        return prompt_for(job)
 
     @abstractmethod
     def create(self, job: VideoJob, reference: str) -> Ticket:

@@ -343,16 +343,31 @@ class JobStore(ABC):
     # The submission journal (the contract that `generate` names `Journal`).
 
     def intend(
-        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int
+        self,
+        job_id: str,
+        token: str,
+        *,
+        submission_id: str,
+        service: str,
+        lifetime: float,
+        slots: int,
+        prompt: str = "",
     ) -> JobRecord:
         """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`.
 
-        `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create.
+        `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create; `prompt` is
+        what the service will be told.
         """
         return self.update(
             job_id,
             lambda record, now: lifecycle.intend(
-                record, token, now, submission_id=submission_id, service=service, deadline=now + lifetime
+                record,
+                token,
+                now,
+                submission_id=submission_id,
+                service=service,
+                deadline=now + lifetime,
+                prompt=prompt,
             ),
             slots=(service, slots),
         )

@@ -14,11 +14,12 @@ import msgspec
 import pytest
 
 from tenxsom_flow_engine.errors import OutputError
-from tenxsom_flow_engine.jobs import JobRecord, VideoJob
+from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
 from tenxsom_flow_engine.output import STALE, OutputFolder
 from tenxsom_flow_engine.services.simulated import _tiny_video
 
 RECORD = JobRecord(
+    submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", prompt="Tides, seen from above."),
     job=VideoJob(job_id="tides", topic="how tides work, and why", created_at=1.0),
     queue="local", nonce="aaaa", service="simulated", added_at=1.0, updated_at=1.0,
 )  # fmt: skip
@@ -53,6 +54,7 @@ def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
     metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
     assert metadata["title"] == "How tides work, and why"
     assert metadata["hashtags"] == ["#tides", "#work", "#shorts"]
+    assert metadata["made"]["prompt"] == "Tides, seen from above."
     assert metadata["sha256"] == video.sha256 == hashlib.sha256(content).hexdigest()
     assert (video.path, video.size, video.duration) == (str(folder / "video.mp4"), len(content), 3.0)
     assert (video.width, video.height) == (54, 96)

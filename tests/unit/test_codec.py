@@ -17,6 +17,7 @@ from tenxsom_flow_engine.codec import decode_job, decode_record, encode, to_buil
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import (
     ASPECT_RATIOS,
+    STYLES,
     Cost,
     Event,
     Failure,
@@ -54,6 +55,7 @@ _jobs = st.builds(
         lambda text: any(unicodedata.category(letter)[0] not in "CZ" for letter in text)
     ),
     prompt=st.text(st.one_of(_plain, st.sampled_from("\n\t")), max_size=80),
+    style=st.sampled_from(STYLES),
     duration=st.integers(1, 1800),
     aspect_ratio=st.sampled_from(ASPECT_RATIOS),
     service=st.from_regex(r"[a-z0-9_]{1,40}", fullmatch=True),
@@ -167,8 +169,9 @@ def test_defaults_are_filled_in() -> None:
 
 BAD: list[tuple[str, Any]] = [
     ("job_id", 5), ("job_id", "a b"), ("job_id", ...), ("topic", ""), ("topic", None), ("topic", ...),
-    ("topic", "a\u0000"), ("prompt", ["x"]), ("prompt", "\u0007"), ("duration", "5"), ("duration", 5.5),
-    ("duration", 0), ("duration", 10**30), ("duration", None), ("aspect_ratio", "1:2"), ("aspect_ratio", 9),
+    ("topic", "a\u0000"), ("prompt", ["x"]), ("prompt", "\u0007"), ("style", "dull"), ("duration", "5"),
+    ("duration", 5.5), ("duration", 0), ("duration", 10**30), ("duration", None), ("aspect_ratio", "1:2"),
+    ("aspect_ratio", 9),
     ("service", "No Such"), ("service", {}), ("quality", 720), ("channel", "a b"), ("channel", 1),
     ("options", []), ("options", {"a": 1}), ("created_at", "yesterday"), ("created_at", ...), ("colour", "red"),
 ]  # fmt: skip

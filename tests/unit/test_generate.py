@@ -43,6 +43,7 @@ from tenxsom_flow_engine.jobs import (
     Video,
 )
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.prompts import prompt_for
 from tenxsom_flow_engine.rate_limits.base import Closed, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready, VideoService
@@ -215,6 +216,12 @@ def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
     assert bench.record.submission.ticket == bench.service.sold[0]
     assert bench.record.submission.deadline == bench.clock.now() + bench.service.lifetime
     assert bench.record.cost == Cost(credits=3.0, estimated=False)
+
+
+def test_submit_keeps_the_prompt_that_was_sent(bench: Bench) -> None:
+    """What the service was told stays with the job, also where it was made from the topic."""
+    bench.at(Step.POLL)
+    assert bench.record.submission.prompt == prompt_for(bench.record.job)
 
 
 def test_submit_at_a_closed_gate(bench: Bench) -> None:

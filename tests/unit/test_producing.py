@@ -83,7 +83,7 @@ def test_a_store_that_is_not_there_is_its_own_error() -> None:
 def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand jobs with the same note are one line."""
     (new,) = jobs(1)
-    plan = [Prepared(new, "x", ("7 s become 8 s",))] * 3 + [Prepared(new, "x", ("no sound",)), Prepared(new, "x", ())]
+    plan = [Prepared(new, "x", "", notes) for notes in (("7 s become 8 s",),) * 3 + (("no sound",), ())]
     tell_notes(plan)
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
 

@@ -122,7 +122,7 @@ def test_bad_csv_lines_are_told_by_number() -> None:
 def test_a_csv_head_must_name_known_columns() -> None:
     """A head without `topic`, or with a column that no job has, is one error that lists the names."""
     for head in ("title,channel", "topic,length", "topic,topic"):
-        with pytest.raises(InvalidInput, match="topic, and any of prompt, duration"):
+        with pytest.raises(InvalidInput, match="topic, and any of prompt, style, duration"):
             read(f"{head}\na,b\n", "plan.csv")
 
 
@@ -268,7 +268,9 @@ def test_ids_follow_from_content_and_occurrence() -> None:
 def test_an_id_follows_from_what_is_said_not_how(line: str) -> None:
     """Blanks around text and values that are defaults make no other job."""
     ((job, _),) = plan(line)
-    ((plain, _),) = plan("d", duration=5, service="auto", aspect_ratio="9:16", quality="", channel="")
+    ((plain, _),) = plan(
+        "d", duration=5, service="auto", aspect_ratio="9:16", quality="", channel="", style="documentary"
+    )
     assert (job.job_id, job.topic) == (plain.job_id, "d")
     assert job.job_id == "d-383564468322611b"
 

@@ -73,11 +73,15 @@ class DraftService(VideoService, Cancels):
     def estimate(self, job: VideoJob) -> Cost | None:
         return Cost(usd=0.0)
 
+    def prompt(self, job: VideoJob) -> str:
+        # Its sentences are what is shown (see `script`), so one made up about light and lenses has no place here.
+        return job.prompt
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)
         quality = job.quality or next(iter(QUALITIES))
         # The seed is the topic, so the same job always gives the same video.
-        order = Order(job.topic, job.prompt, job.duration, job.aspect_ratio, quality, seed=job.topic)
+        order = Order(job.topic, self.prompt(job), job.duration, job.aspect_ratio, quality, seed=job.topic)
         with _mapped(folder):
             folder.begin(order)
             with folder.lock() as lock:
