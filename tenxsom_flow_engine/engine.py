@@ -20,7 +20,7 @@ from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.pull import PullQueue
-from tenxsom_flow_engine.rate_limits.base import Unmetered
+from tenxsom_flow_engine.rate_limits.base import QuotaGate, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, Fit, VideoService
 from tenxsom_flow_engine.settings import Settings
@@ -135,7 +135,7 @@ class Engine:
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
         self.insist = Patience(self.abandon)
-        self._gate = Unmetered()
+        self.gate: QuotaGate = Unmetered(clock)
         self._retry = RetryPolicy()
 
     @property
@@ -252,7 +252,7 @@ class Engine:
 
     def _means(self, service: VideoService) -> Means:
         journal = _InsistentJournal(self.store, self.insist)
-        return Means(service, self._gate, journal, self.output, self._retry, random.random)
+        return Means(service, self.gate, journal, self.output, self._retry, random.random)
 
     def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"

@@ -32,7 +32,7 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
-from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Lost, Progress, Ready, VideoService
 
@@ -108,15 +108,17 @@ def generate_video(record: JobRecord, means: Means) -> Outcome:
 
 
 def _submit(record: JobRecord, means: Means) -> Outcome:
-    service = means.service
-    now = means.journal.now()
-    closed = means.gate.ask(service.name, now)
-    if closed:
-        return Wait(closed.until, closed.why, worked=False)
     # Unique for each delivery of the job, and fit for an Idempotency-Key.
-    reference = f"{record.job_id}.{record.nonce}.{record.seq}"
+    return _order(record, f"{record.job_id}.{record.nonce}.{record.seq}", means)
+
+
+def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
+    """Order the generation, if the gate is open: admission, intent, create, in this order."""
+    answer = means.gate.ask(means.service.name, record.job_id)
+    if isinstance(answer, Closed):
+        return Wait(answer.until, answer.why, worked=False)
     with ExitStack() as unsent:
-        unsent.callback(means.gate.give_back, service.name, now)
+        unsent.callback(means.gate.give_back, answer)
         job = _intend(record, reference, means)
         unsent.pop_all()
     return _create(record, job, reference, means)
@@ -141,6 +143,7 @@ def _intend(record: JobRecord, reference: str, means: Means) -> VideoJob:
 def _create(record: JobRecord, job: VideoJob, reference: str, means: Means) -> Outcome:
     """Send the paid create, and journal what came of it."""
     service, journal = means.service, means.journal
+    began = journal.now()
     try:
         ticket = service.create(job, reference)
     except ServiceError as error:
@@ -153,8 +156,11 @@ def _create(record: JobRecord, job: VideoJob, reference: str, means: Means) -> O
         journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
         raise
     cost = Cost(credits=ticket.credits, estimated=False) if ticket.credits is not None else None
+    answered = journal.now()
     journal.accept(record.job_id, submission_id=reference, ticket=ticket, lifetime=service.lifetime, cost=cost)
-    return Wait(journal.now(), f"submitted to {service.name}")
+    # The ticket goes first: what is bought must be on disk before anything else.
+    means.gate.answered(service.name, answered - began)
+    return Wait(answered, f"submitted to {service.name}")
 
 
 def _look_up(record: JobRecord, means: Means) -> Outcome:
@@ -167,8 +173,8 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
     if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
         return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
     if now + service.create_timeout < submission.first_intended_at + service.repeatable_for:
-        job = _intend(record, submission.id, means)
-        return _create(record, job, submission.id, means)
+        # A repeat buys nothing new, but it is a request like any other.
+        return _order(record, submission.id, means)
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
         if ticket is not None:
@@ -235,7 +241,7 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         case Rejected() | InvalidInput():
             return Dead(Failure.of(error))
         case Misconfigured() | OutOfCredit() | Busy():
-            closed = means.gate.refused(error, now)
+            closed = means.gate.refused(means.service.name, error)
             return Wait(closed.until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
     delay = means.retry.delay(record.attempts + 1, draw=means.draw(), retry_after=retry_after)

@@ -1,36 +1,67 @@
-"""The quota gate's contract: whether a paid create may be sent now, and what its answer teaches."""
+"""The quota gate's contract: whether a paid create may be sent now, and what its answer teaches.
+
+All instants are the deciding store's own time, in seconds since 1970 (UTC).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Busy, ServiceError
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """The right to send one create now. It counts from `at`, whether it is used or not, unless it is given back."""
+
+    service: str
+    at: float
+    #: The service is paused, and this create is sent to see whether it works again.
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
-    """Not now. `until` is a hint when to ask again, not a right to pass then."""
+    """Not now. `until` is a hint when to ask again, not a right to pass then; hints differ, so that waiters do."""
 
     until: float
     why: str
+    #: When the first of all waiters may pass.
+    opens_at: float
+    #: When this was said.
+    at: float
 
 
 class QuotaGate(Protocol):
-    """What `generate_video` asks before each paid create. Blocks nowhere."""
+    """What `generate_video` asks before each paid create. Blocks nowhere. Every method may raise `StoreError`."""
 
-    def ask(self, service: str, now: float) -> Closed | None:
-        """Take an admission for one create of `service`, or say when to ask again."""
+    def ask(self, service: str, asker: str) -> Admission | Closed:
+        """Take an admission for one create of `service`, or learn when to ask again.
 
-    def give_back(self, service: str, now: float) -> None:
+        `asker` names who asks (e.g. a job), the same each time, so that a refused one keeps its place.
+        """
+
+    def give_back(self, admission: Admission) -> None:
         """Return an admission whose create was not sent."""
 
-    def refused(self, error: ServiceError, now: float) -> Closed:
-        """Learn that a service said busy, misconfigured or out of credit; return when to ask again."""
+    def answered(self, service: str, seconds: float) -> None:
+        """Learn that a service took a create, and how long its answer took."""
+
+    def refused(self, service: str, error: ServiceError) -> Closed:
+        """Learn that any call was answered with busy, misconfigured or out of credit; return when to ask again."""
+
+    def closed(self) -> Mapping[str, float]:
+        """Return the services that this process knows to be shut, and until when. Cheap: asks at most once a second."""
+
+    def opens_at(self, service: str) -> float:
+        """Return when a create could next pass: what has come means now; infinity, not before a person acts."""
 
 
 class Unmetered:
-    """The gate of services without quotas: always open. Each job that is refused asks again by itself.
+    """A gate without quotas: always open. Each job that is refused asks again by itself.
 
     The pauses, in seconds, are for refusals that name no time: by a service that is busy, and by one that a person
     must mend first.
@@ -39,14 +70,30 @@ class Unmetered:
     BUSY_PAUSE = 30.0
     STOPPED_PAUSE = 300.0
 
-    def ask(self, service: str, now: float) -> Closed | None:
-        """Admit."""
-        return None
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
-    def give_back(self, service: str, now: float) -> None:
+    def ask(self, service: str, asker: str) -> Admission | Closed:
+        """Admit."""
+        return Admission(service, self._clock.now())
+
+    def give_back(self, admission: Admission) -> None:
         """Admissions are not counted here, so there is nothing to return."""
 
-    def refused(self, error: ServiceError, now: float) -> Closed:
+    def answered(self, service: str, seconds: float) -> None:
+        """Nothing is kept here."""
+
+    def refused(self, service: str, error: ServiceError) -> Closed:
         """Return the pause that the error asks for."""
+        now = self._clock.now()
         pause = self.BUSY_PAUSE if isinstance(error, Busy) else self.STOPPED_PAUSE
-        return Closed(until=now + (pause if error.retry_after is None else error.retry_after), why=str(error))
+        until = now + (pause if error.retry_after is None else error.retry_after)
+        return Closed(until, str(error), opens_at=until, at=now)
+
+    def closed(self) -> Mapping[str, float]:
+        """None is known to be shut."""
+        return {}
+
+    def opens_at(self, service: str) -> float:
+        """Now."""
+        return 0.0

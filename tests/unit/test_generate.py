@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     Busy,
@@ -44,7 +45,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.prompts import prompt_for
-from tenxsom_flow_engine.rate_limits.base import Closed, Unmetered
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready, VideoService
 from tenxsom_flow_engine.store.base import JobStore
@@ -58,24 +59,32 @@ NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 
 
 class Gate(Unmetered):
-    """An open gate that counts; `closed` shuts it."""
+    """An open gate that counts; `shut` closes it."""
 
-    def __init__(self) -> None:
-        self.closed: Closed | None = None
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.shut: Closed | None = None
+        self.askers: list[str] = []
         self.admitted = 0
         self.learned: list[ServiceError] = []
+        self.durations: list[float] = []
 
-    def ask(self, service: str, now: float) -> Closed | None:
-        if self.closed is None:
-            self.admitted += 1
-        return self.closed
+    def ask(self, service: str, asker: str) -> Admission | Closed:
+        self.askers.append(asker)
+        if self.shut is not None:
+            return self.shut
+        self.admitted += 1
+        return super().ask(service, asker)
 
-    def give_back(self, service: str, now: float) -> None:
+    def give_back(self, admission: Admission) -> None:
         self.admitted -= 1
 
-    def refused(self, error: ServiceError, now: float) -> Closed:
+    def answered(self, service: str, seconds: float) -> None:
+        self.durations.append(seconds)
+
+    def refused(self, service: str, error: ServiceError) -> Closed:
         self.learned.append(error)
-        return super().refused(error, now)
+        return super().refused(service, error)
 
 
 class Shelf:
@@ -102,8 +111,11 @@ class Bench:
     clock: ManualClock
     store: JobStore
     service: ScriptedService
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate = field(init=False)
     shelf: Shelf = field(default_factory=Shelf)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.clock)
 
     @property
     def means(self) -> Means:
@@ -227,10 +239,20 @@ def test_submit_keeps_the_prompt_that_was_sent(bench: Bench) -> None:
 def test_submit_at_a_closed_gate(bench: Bench) -> None:
     """A closed gate costs nothing: no request, no attempt, no journal entry."""
     bench.at(Step.SUBMIT)
-    bench.gate.closed = Closed(bench.clock.now() + 120, "100 of 100 creates in this hour")
+    now = bench.clock.now()
+    bench.gate.shut = Closed(now + 120, "100 of 100 creates in this hour", opens_at=now + 60, at=now)
     assert summary(bench.step(), bench.clock.now()) == ("wait", 120.0, False, False)
     assert not bench.service.sent
     assert (bench.record.attempts, bench.record.submission) == (0, Submission())
+    assert bench.gate.askers == ["job-1"]
+
+
+def test_the_gate_learns_how_long_an_answer_took(bench: Bench) -> None:
+    """The gate is told how many seconds each create that the service took was under way."""
+    bench.at(Step.SUBMIT)
+    bench.service.on_call = lambda call: bench.clock.advance(1.5 if call == "created" else 0.0)
+    bench.step()
+    assert bench.gate.durations == [pytest.approx(1.5)]
 
 
 def test_submit_without_a_free_slot(bench: Bench) -> None:
@@ -645,7 +667,8 @@ class World:
         self.depth += 1
         self.alive.append(True)
         creating = len(self.create_ends)
-        means = Means(self.service, Unmetered(), CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5)
+        gate = Unmetered(self.clock)
+        means = Means(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5)
         try:
             self.meanwhile()
             outcome = self._step(record, means)
