@@ -1,0 +1,76 @@
+"""What every part of the server says things with: refusals, resource names, and times as the API writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from grpc import StatusCode
+
+_LOCATION = r"projects/([A-Za-z0-9.:-]+)/locations/([A-Za-z0-9-]+)"
+_QUEUE = _LOCATION + r"/queues/([A-Za-z0-9-]{1,100})"
+_TASK = _QUEUE + r"/tasks/([A-Za-z0-9_-]{1,500})"
+
+
+class Refused(Exception):
+    """A call ends with an error that the caller sees. It never leaves the server."""
+
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def invalid(message: str) -> Refused:
+    """Return the refusal of a request that can never be right."""
+    return Refused(StatusCode.INVALID_ARGUMENT, message)
+
+
+def check_location(name: str) -> None:
+    """Refuse what does not look like `projects/P/locations/L`."""
+    _match(_LOCATION, name, "projects/PROJECT_ID/locations/LOCATION_ID")
+
+
+def check_queue(name: str) -> None:
+    """Refuse what does not look like a queue's name; its id has 1 to 100 letters, digits and hyphens."""
+    _match(_QUEUE, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID")
+
+
+def check_task(name: str) -> None:
+    """Refuse what does not look like a task's name; its id has 1 to 500 letters, digits, hyphens and underscores."""
+    _match(_TASK, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID/tasks/TASK_ID")
+
+
+def _match(pattern: str, name: str, form: str) -> None:
+    if not re.fullmatch(pattern, name):
+        raise invalid(f'The resource name "{name}" must be formatted: "{form}".')
+
+
+def project(name: str) -> str:
+    """Return the project of a resource."""
+    return name.split("/")[1]
+
+
+def parent(name: str) -> str:
+    """Return the queue of a task, or the location of a queue."""
+    return name.rsplit("/", 2)[0]
+
+
+def short(name: str) -> str:
+    """Return the last part of a name: the id."""
+    return name.rsplit("/", 1)[-1]
+
+
+def instant(timestamp: Any) -> float:
+    """Read a timestamp as seconds since 1970."""
+    return float(timestamp.seconds) + float(timestamp.nanos) / 1e9
+
+
+def write(timestamp: Any, at: float) -> None:
+    """Write seconds since 1970 into a timestamp, to the microsecond as the API does."""
+    timestamp.FromMicroseconds(int(at * 1_000_000))
+
+
+def seconds(duration: Any) -> float:
+    """Read a duration as seconds."""
+    return float(duration.seconds) + float(duration.nanos) / 1e9
