@@ -1,4 +1,4 @@
-"""The one wire format of jobs and records: JSON with a version in `v`, checked on the way in.
+"""The one wire format of jobs, records and deliveries: JSON with a version in `v`, checked on the way in.
 
 Bad input is one error, `InvalidInput`, that names the field and the reason.
 """
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 
@@ -17,10 +18,11 @@ _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 _job_decoder = msgspec.json.Decoder(VideoJob)
 _record_decoder = msgspec.json.Decoder(JobRecord)
+_delivery_decoder = msgspec.json.Decoder(Delivery)
 
 
-def encode(value: VideoJob | JobRecord) -> bytes:
-    """Write a job or a record as compact UTF-8 JSON."""
+def encode(value: VideoJob | JobRecord | Delivery) -> bytes:
+    """Write a job, a record or a delivery as compact UTF-8 JSON."""
     return _encoder.encode(value)
 
 
@@ -32,6 +34,11 @@ def decode_job(data: bytes | str) -> VideoJob:
 def decode_record(data: bytes | str) -> JobRecord:
     """Read a record. Raises `InvalidInput`."""
     return _decode(_record_decoder, data)
+
+
+def decode_delivery(data: bytes | str) -> Delivery:
+    """Read a delivery. Raises `InvalidInput`."""
+    return _decode(_delivery_decoder, data)
 
 
 def check_options(job: VideoJob) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,14 @@ from threading import Event
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.codec import check_options
-from tenxsom_flow_engine.errors import (
-    ActionRefused,
-    ConfigurationError,
-    FlowError,
-    InvalidInput,
-    LeaseLost,
-    ServiceError,
-    StoreError,
-)
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, ServiceError, StoreError
 from tenxsom_flow_engine.generate import Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
-from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
+from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
+from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -38,7 +30,8 @@ from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Ret
 _log = logging.getLogger(__name__)
 
 #: The carriers of jobs, by the name that `--queue-type` takes.
-QUEUE_TYPES = ("redis", "local")
+CLOUD_TASKS = "cloud_tasks"
+QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The last instant that a job may start at: the end of the year 9998, which every calendar and zone can write.
 LATEST = 253_370_764_799.0
 #: Seconds after which a job is looked at again whose service this worker cannot use.
@@ -83,10 +76,11 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def choose_queue(settings: Settings, flag: str | None) -> Choice:
-    """Choose the carrier: a flag wins over the environment, and `auto` takes what is there.
+def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> Choice:
+    """Choose the carrier: a flag wins over the environment, and `auto` takes what is there, saying what was missing.
 
     A Redis server that somebody has named is never passed over silently: where it is away, opening it will say so.
+    With `pulled`, `auto` passes over the carriers that push: a worker asks that pulls.
     """
     wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
     if wanted != AUTO:
@@ -95,35 +89,67 @@ def choose_queue(settings: Settings, flag: str | None) -> Choice:
                 f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
             )
         return Choice(wanted, source)
+    if pulled:
+        passed = "workers do not pull from Cloud Tasks"
+    else:
+        from tenxsom_flow_engine.queues.cloud_tasks.access import lacking
+
+        missing = lacking(settings.cloud_tasks)
+        if not missing:
+            return Choice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
+        passed = f"Cloud Tasks lacks {', '.join(missing)}"
     if settings.redis_named:
-        return Choice("redis", "auto: a Redis server is named in the environment")
+        return Choice("redis", f"auto: {passed}, and a Redis server is named in the environment")
     from tenxsom_flow_engine.store.redis.probe import answers
 
     if answers(settings.redis_url):
-        return Choice("redis", "auto: a Redis server answers")
-    return Choice("local", "auto: no server is named and no Redis server answers, so the embedded queue is used")
+        return Choice("redis", f"auto: {passed}, and a Redis server answers")
+    return Choice(
+        "local", f"auto: {passed}, no server is named and no Redis server answers, so the embedded queue is used"
+    )
 
 
 def open_store(settings: Settings, queue_type: str, clock: Clock) -> JobStore:
     """Open the store of a queue, or the one that TENXSOM_STORE names. Raises `ConfigurationError`, `StoreError`."""
+    place = settings.store or ""
     if queue_type == "redis":
-        from tenxsom_flow_engine.store.redis.store import RedisStore
-
-        if settings.store:
+        if place:
             raise ConfigurationError("the redis queue keeps its records on the server", next_step="unset TENXSOM_STORE")
-        return RedisStore(settings.redis_url, settings.redis_key)
+        return _redis_store(settings, settings.redis_url)
+    if queue_type == CLOUD_TASKS:
+        if place.startswith(("redis://", "rediss://", "unix://")):
+            return _redis_store(settings, place)
+        if not place and settings.redis_named:
+            return _redis_store(settings, settings.redis_url)
     from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
-    if not settings.store:
+    if not place:
         return SQLiteStore(settings.home / "jobs.sqlite3", clock)
-    scheme, separator, rest = settings.store.partition("://")
+    scheme, separator, rest = place.partition("://")
     if scheme != "sqlite" or not separator or not rest.startswith("/") or not rest.strip("/"):
+        either = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
         raise ConfigurationError(
-            f"TENXSOM_STORE {settings.store!r} names no store of the local queue",
-            next_step="write sqlite:///ABSOLUTE/PATH",
+            f"TENXSOM_STORE {place!r} names no store of the {queue_type} queue",
+            next_step=f"write sqlite:///ABSOLUTE/PATH{either}",
         )
     # Some write four slashes for an absolute path; that is the same path.
     return SQLiteStore(Path("/" + rest.lstrip("/")), clock)
+
+
+def _redis_store(settings: Settings, url: str) -> JobStore:
+    from tenxsom_flow_engine.store.redis.store import RedisStore
+
+    return RedisStore(url, settings.redis_key)
+
+
+def open_queue(settings: Settings, queue_type: str, store: JobStore) -> JobQueue:
+    """Open a carrier over a store."""
+    limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
+    if queue_type == CLOUD_TASKS:
+        from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
+
+        return CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease)
+    return PullQueue(queue_type, store, limits, settings.lease)
 
 
 class Engine:
@@ -138,8 +164,7 @@ class Engine:
         }
         self.output = OutputFolder(settings.output_dir)
         self.store = open_store(settings, choice.queue_type, clock)
-        limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
-        self.queue = PullQueue(choice.queue_type, self.store, limits, settings.lease)
+        self.queue = open_queue(settings, choice.queue_type, self.store)
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
@@ -193,26 +218,27 @@ class Engine:
         return self.store.update(job_id, lifecycle.stopped)
 
     def retry(self, job_id: str) -> JobRecord:
-        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
-        return self.store.requeue(job_id)
+        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
+        return self.hand_on(self.store.requeue(job_id))
 
-    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
-        """Say what came of a create whose outcome is not known; a ticket means that it was bought.
+    def hand_on(self, record: JobRecord) -> JobRecord:
+        """Tell a job's carrier of its next delivery, where the carrier must be told; return the record."""
+        if record.undispatched:
+            # A store may hold the jobs of several carriers.
+            own = record.queue == self.queue.name
+            queue = self.queue if own else open_queue(self.settings, record.queue, self.store)
+            try:
+                if isinstance(queue, PushesJobs):
+                    queue.dispatch([record])
+            finally:
+                if not own:
+                    queue.close()
+        return record
 
-        Raises `JobNotFound`, `ActionRefused`, and `InvalidInput` for what no service gives as an id.
-        """
-        if not isinstance(decision, Ticket):
-            return self.store.resolve(job_id, decision)
-        if not re.fullmatch(r"[!-~]{1,500}", decision.id):
-            raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
-        name = self.store.require(job_id).service
-        service = self.services.get(name)
-        if service is None:
-            raise ActionRefused(
-                f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
-                next_step="run this where its service is configured",
-            )
-        return self.store.resolve(job_id, Bought(decision, service.lifetime))
+    @property
+    def unattended(self) -> bool:
+        """Whether jobs would wait because no worker is alive that pulls them."""
+        return isinstance(self.queue, PullsJobs) and not self.queue.status().workers_alive
 
     def take_in(self) -> TakenIn:
         """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
@@ -238,7 +264,8 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Close the store. Closing twice is harmless."""
+        """Close the queue and the store. Closing twice is harmless."""
+        self.queue.close()
         self.store.close()
 
     def _choose(self, job: VideoJob) -> tuple[VideoService, Fit]:
@@ -293,10 +320,7 @@ class Engine:
             return Retry(self.store.now() + delay, failure)
         # The fault may have come after a create went out.
         bought = self.store.require(record.job_id).submission.state
-        if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
-            next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
-            return Held(Failure(failure.code, failure.message, next_step))
-        return Dead(failure)
+        return Held(failure) if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN) else Dead(failure)
 
 
 class _InsistentJournal:
@@ -332,6 +356,8 @@ class _InsistentJournal:
         )
 
 
-def open_engine(settings: Settings, queue_type: str | None = None, clock: Clock | None = None) -> Engine:
-    """Open the parts that the settings ask for; `queue_type`, a flag, wins over them."""
-    return Engine(settings, choose_queue(settings, queue_type), clock or SystemClock())
+def open_engine(
+    settings: Settings, queue_type: str | None = None, clock: Clock | None = None, *, pulled: bool = False
+) -> Engine:
+    """Open the parts that the settings ask for; `queue_type`, a flag, wins over them (see `choose_queue`)."""
+    return Engine(settings, choose_queue(settings, queue_type, pulled=pulled), clock or SystemClock())

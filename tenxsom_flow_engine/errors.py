@@ -6,7 +6,13 @@
     ├── JobNotFound           no record of that id
     ├── ActionRefused         the job's status does not allow it
     ├── LeaseLost             another worker owns the job now; write nothing
+    ├── LeasedElsewhere       another worker has this very delivery in hand; let it come again
+    ├── Stopping              this worker takes no more deliveries
     ├── SlotsBusy             the service already has as many generations in flight as it may
+    ├── QueueError            the carrier could not do its part
+    │   ├── QueueUnavailable  unreachable or overloaded: the same call may succeed later
+    │   ├── QueueMissing      the queue, or something that the call names, does not exist there
+    │   └── QueueForbidden    the account lacks a role
     ├── StoreError
     │   ├── StoreUnavailable  locked, busy or unreachable: the same call may succeed later
     │   ├── StoreFull         no space left where the store lives
@@ -88,6 +94,26 @@ class LeaseLost(FlowError):
         self.job_id = job_id
 
 
+class LeasedElsewhere(FlowError):
+    """Another worker has this very delivery in hand, so it shall come again later."""
+
+    code = "leased_elsewhere"
+
+    def __init__(self, job_id: str, worker: str) -> None:
+        super().__init__(f"worker {worker} has job {job_id} in hand")
+        self.job_id = job_id
+        self.worker = worker
+
+
+class Stopping(FlowError):
+    """The worker takes no more deliveries; another one will get them."""
+
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("this worker is stopping and takes no more deliveries")
+
+
 class SlotsBusy(FlowError):
     """The service already has as many generations in flight as it may."""
 
@@ -97,6 +123,30 @@ class SlotsBusy(FlowError):
         super().__init__(f"{service} has {limit} of {limit} generations in flight")
         self.service = service
         self.limit = limit
+
+
+class QueueError(FlowError):
+    """The carrier of the jobs could not do its part."""
+
+    code = "queue"
+
+
+class QueueUnavailable(QueueError):
+    """Unreachable or overloaded; the same call may succeed later."""
+
+    code = "queue_unavailable"
+
+
+class QueueMissing(QueueError):
+    """The queue, or something else that the call names, does not exist there."""
+
+    code = "queue_missing"
+
+
+class QueueForbidden(QueueError):
+    """The account lacks a role that the call needs."""
+
+    code = "queue_forbidden"
 
 
 class StoreError(FlowError):

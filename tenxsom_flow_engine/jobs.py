@@ -27,6 +27,9 @@ MAX_DURATION = 1800
 #: The service name that means: let the engine choose.
 AUTO = "auto"
 
+#: The carriers that bring jobs to workers by themselves, so they must be told of every new delivery.
+PUSHED = frozenset({"cloud_tasks"})
+
 #: Characters that make a terminal or page show text in another order than it has.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -247,7 +250,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     nonce: str
     #: The number of the delivery that the job waits for.
     seq: int = 0
-    #: Whether the carrier has been told of that delivery; pull queues need no telling.
+    #: Whether the carrier has been told of that delivery; only those that push need telling (`PUSHED`).
     dispatched: bool = True
     status: Status = Status.QUEUED
     #: Faults in a row within the present step.
@@ -302,6 +305,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
         if self.submission.state is SubmissionState.NONE:
             return self.service or self.job.service
         return TICKET_MARK + self.service
+
+    @property
+    def undispatched(self) -> bool:
+        """Whether the job waits for a delivery of which its carrier has yet to be told."""
+        return self.due is not None and not self.dispatched
 
     @property
     def holds_slot(self) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.errors import ActionRefused, LeaseLost
+from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.errors import ActionRefused, LeasedElsewhere, LeaseLost
 from tenxsom_flow_engine.jobs import (
     FINAL,
+    PUSHED,
     TRANSITIONS,
     Cost,
     Event,
@@ -25,7 +27,7 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     VideoJob,
 )
-from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 
 #: A job whose lease runs out this often in one step kills its workers, and is dead.
 MAX_EXPIRIES = 10
@@ -41,6 +43,7 @@ def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: 
         queue=queue,
         nonce=nonce,
         status=Status.SCHEDULED if later else Status.QUEUED,
+        dispatched=queue not in PUSHED,
         due=due if later else now,
         cost=cost,
         added_at=now,
@@ -54,6 +57,74 @@ def take(record: JobRecord, lease: Lease, now: float) -> JobRecord:
     if record.lease is not None or record.due is None:
         raise ActionRefused(f"job {record.job_id} is not waiting for a worker")
     return _change(record, now, _in_hand(record), lease=lease, due=None)
+
+
+def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now: float) -> JobRecord:
+    """Lease a job to the worker that its delivery has come to, whether or not it is due by this clock.
+
+    A lease of the same delivery that ran out is taken over, and counts (see `expire`), so the job may come out dead.
+    Raises `LeasedElsewhere` if a worker has it in hand, `ActionRefused` if the job waits for another delivery.
+    """
+    if (record.queue, record.nonce) != (queue, delivery.nonce) or delivery.seq < record.seq:
+        raise ActionRefused(f"job {record.job_id} waits for another delivery")
+    if record.lease is not None and record.lease.until > now:
+        raise LeasedElsewhere(record.job_id, record.lease.worker)
+    if record.lease is not None:
+        record = expire(record, now)
+        if record.status in FINAL:
+            return record
+        # It is still the same delivery: its carrier has no other.
+        record = msgspec.structs.replace(record, seq=record.seq - 1)
+    if delivery.seq > record.seq and record.due is not None:
+        record = _catch_up(record, delivery)
+    return take(msgspec.structs.replace(record, dispatched=True), lease, now)
+
+
+def adopt(delivery: Delivery, queue: str, now: float) -> JobRecord:
+    """Return the record of a job that is known from its delivery alone."""
+    bought = delivery.submission.state is SubmissionState.ACCEPTED
+    return JobRecord(
+        job=delivery.job,
+        queue=queue,
+        nonce=delivery.nonce,
+        seq=delivery.seq,
+        status=Status.RENDERING if bought else Status.QUEUED,
+        attempts=delivery.attempts,
+        service=delivery.service,
+        submission=delivery.submission,
+        due=now,
+        added_at=min(delivery.added_at, now),
+        updated_at=now,
+        events=(Event(at=now, what="adopted", detail=f"from its delivery {delivery.seq}"),),
+    )
+
+
+def dispatched(record: JobRecord, seq: int) -> JobRecord:
+    """Note that the carrier was told of a delivery; one that is past changes nothing."""
+    return msgspec.structs.replace(record, dispatched=True) if record.seq == seq else record
+
+
+def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
+    """Have a job delivered anew whose delivery `seq` its carrier has lost, also if a worker has died over it."""
+    if record.seq != seq:
+        raise ActionRefused(f"job {record.job_id} has gone on meanwhile")
+    if record.lease is not None:
+        return expire(record, now)
+    if record.due is None:
+        raise ActionRefused(f"job {record.job_id} waits for no delivery")
+    return _change(
+        record, now, record.status, "delivered anew", "its delivery was lost", due=max(now, record.due), seq=seq + 1
+    )
+
+
+def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
+    """Give a waiting job to another carrier; when it is due and what was bought stay as they are."""
+    if record.queue != source or record.due is None:
+        raise ActionRefused(f"job {record.job_id} does not wait in the {source} queue")
+    return _change(
+        record, now, record.status, "moved", f"from {source} to {target}",
+        queue=target, due=record.due, seq=record.seq + 1,
+    )  # fmt: skip
 
 
 def renew(record: JobRecord, token: str, until: float) -> JobRecord:
@@ -121,7 +192,7 @@ def expire(record: JobRecord, now: float) -> JobRecord:
         failure = Failure(
             code="worker_lost",
             message=f"{expiries} workers in a row died or stalled in its step {record.step}",
-            next_step=f"find out why in the worker's log, then: {_onward(record)}",
+            next_step="find out why in the worker's log, then: run_flow_enhanced.py retry " + record.job_id,
         )
         return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, expiries=expiries)
     detail = f"worker {record.lease.worker} died or stalled"
@@ -189,10 +260,10 @@ def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> 
 
 
 def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
-    """Journal the proof that a submission bought nothing: the choice of a service is open again."""
+    """Journal the proof that a submission bought nothing."""
     if record.submission.id != submission_id or record.submission.state is SubmissionState.ACCEPTED:
         return record
-    return _change(record, now, record.status, "nothing bought", reason, submission=Submission(), service="")
+    return _change(record, now, record.status, "nothing bought", reason, submission=Submission())
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
@@ -211,86 +282,31 @@ def stopped(record: JobRecord, now: float) -> JobRecord:
 def requeue(record: JobRecord, now: float) -> JobRecord:
     """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
 
-    Where a create was cut off, the next step looks it up; it never buys. Where one's outcome is not known, a person has
-    to say it first (`resolve`).
+    Where the outcome of a create is not known, the next step looks it up; it never buys.
     """
-    over = record.status in (Status.FAILED, Status.CANCELLED)
-    if record.submission.state is SubmissionState.UNKNOWN and (over or record.status is Status.HELD):
+    if record.status not in (Status.FAILED, Status.CANCELLED):
+        hint = "decide whether it was bought first" if record.status is Status.HELD else ""
         raise ActionRefused(
-            f"whether the paid create of job {record.job_id} was accepted is not known, so it cannot be retried",
-            next_step=how_to_resolve(record.job_id, held=not over),
+            f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried", next_step=hint
         )
-    if not over:
-        raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried")
     submission = Submission() if record.submission.failed else record.submission
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     # With nothing bought, the choice of a service is open again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
-    return _begin_again(record, now, status, "retried by hand", submission=submission, service=service)
-
-
-def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
-    """Apply what a person found out about a create whose outcome is not known, and which no worker looks up now."""
-    submission = record.submission
-    if submission.state is not SubmissionState.UNKNOWN:
-        raise ActionRefused(f"job {record.job_id} is {record.status}, and of its paid create nothing is unknown")
-    if record.lease is not None:
-        raise ActionRefused(
-            f"a worker looks up right now what came of the paid create of job {record.job_id}",
-            next_step="wait for what it finds",
-        )
-    match resolution:
-        case Resubmit():
-            detail = "nothing was bought, says a person"
-            return _begin_again(record, now, Status.QUEUED, "ordered anew", detail, submission=Submission(), service="")
-        case Bought(ticket, lifetime):
-            accepted = msgspec.structs.replace(
-                submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
-            )
-            detail = f"ticket {ticket.id}, says a person"
-            return _begin_again(record, now, Status.RENDERING, "accepted", detail, submission=accepted)
-        case GiveUp():
-            if record.status is not Status.HELD:
-                raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held one can be given up")
-            failure = Failure(
-                "given_up",
-                f"given up by a person; whether {record.service} was paid for {submission.id} was never found out",
-                f"look at the bill of {record.service}; if you find out: {how_to_resolve(record.job_id)}",
-            )
-            return _final(record, now, Status.FAILED, "given up", error=failure)
-
-
-def how_to_resolve(job_id: str, *, held: bool = False) -> str:
-    """Return the commands by which a person says what came of a paid create; one that is held may be given up too."""
-    command = f"run_flow_enhanced.py jobs resolve {job_id}"
-    give_up = f"; to let it be: {command} --give-up" if held else ""
-    return f"if it was not bought: {command} --resubmit; if it was: {command} --ticket ID{give_up}"
-
-
-def _onward(record: JobRecord) -> str:
-    if record.submission.state is SubmissionState.UNKNOWN:
-        return how_to_resolve(record.job_id)
-    return f"run_flow_enhanced.py retry {record.job_id}"
-
-
-def _begin_again(
-    record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any
-) -> JobRecord:
-    """Return a job to its queue by a person's hand: due at once, with all its attempts."""
     return _change(
         record,
         now,
         status,
-        what,
-        detail,
+        "retried by hand",
         due=now,
         seq=record.seq + 1,
         attempts=0,
         expiries=0,
+        submission=submission,
+        service=service,
         error=None,
         finished_at=None,
         progress=0.0,
-        **changes,
     )
 
 
@@ -316,6 +332,16 @@ def _final(record: JobRecord, now: float, status: Status, what: str, detail: str
     )
 
 
+def _catch_up(record: JobRecord, delivery: Delivery) -> JobRecord:
+    """Bring forward a record that is older than its delivery: its store was set back to an earlier state."""
+    news: dict[str, Any] = {"seq": delivery.seq}
+    if record.submission.state is not SubmissionState.ACCEPTED:
+        news |= {"submission": delivery.submission, "service": delivery.service}
+        if delivery.submission.state is SubmissionState.ACCEPTED:
+            news["status"] = Status.RENDERING
+    return msgspec.structs.replace(record, **news)
+
+
 def _over(submission: Submission, *, failed: bool = False) -> Submission:
     return msgspec.structs.replace(submission, over=True, failed=failed)
 
@@ -336,7 +362,11 @@ def _change(
     if status is not record.status and status not in TRANSITIONS[record.status]:
         raise ActionRefused(f"job {record.job_id} cannot go from {record.status} to {status}")
     events = _note(record.events, now, what, detail) if what else record.events
-    return msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
+    after = msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
+    if after.due is not None and (after.due, after.seq) != (record.due, record.seq):
+        # It waits for a delivery that its carrier does not know of yet.
+        after = msgspec.structs.replace(after, dispatched=after.queue not in PUSHED)
+    return after
 
 
 def _note(events: tuple[Event, ...], now: float, what: str, detail: str) -> tuple[Event, ...]:

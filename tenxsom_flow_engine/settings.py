@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,30 @@ class Secret(str):
 
 
 @dataclass(frozen=True, slots=True)
+class CloudTasksSettings:
+    """Where the Cloud Tasks queue is, who speaks to it, and where its worker listens. Empty text: not known."""
+
+    #: GOOGLE_CLOUD_PROJECT, else the project of the credentials' file.
+    project: str
+    #: CLOUD_TASKS_LOCATION: the region of the queue.
+    location: str
+    #: CLOUD_TASKS_QUEUE: the queue's name.
+    queue: str
+    #: CLOUD_TASKS_WORKER_URL: the base address of the worker.
+    worker_url: str
+    #: CLOUD_TASKS_SERVICE_ACCOUNT: in whose name the worker is called, else the account of the credentials' file.
+    service_account: str
+    #: CLOUD_TASKS_AUDIENCE: whom the calls' tokens are meant for, else the worker's address.
+    audience: str
+    #: CLOUD_TASKS_EMULATOR_HOST: host:port of a plain-text Cloud Tasks API, which needs no credentials.
+    emulator_host: str
+    #: GOOGLE_APPLICATION_CREDENTIALS, else the file that gcloud keeps, if it is there.
+    credentials_file: Path | None
+    #: Whether GCE_METADATA_HOST or K_SERVICE (which Cloud Run sets) tells of a metadata server.
+    metadata_server: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a process. Durations in seconds."""
 
@@ -43,6 +68,8 @@ class Settings:
     redis_named: bool
     #: REDIS_QUEUE_KEY: what our keys on the Redis server begin with.
     redis_key: str
+    #: The variables of Google Cloud Tasks.
+    cloud_tasks: CloudTasksSettings
     #: CLOUD_TASKS_MAX_DISPATCHES: steps in a second, over all workers of a queue.
     max_dispatches_per_second: float
     #: CLOUD_TASKS_MAX_CONCURRENT: steps at once, over all workers of a queue.
@@ -74,6 +101,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         redis_url=Secret(values.text("REDIS_URL", f"redis://{redis_host}:{redis_port}/0")),
         redis_named=bool(values.text("REDIS_URL", "") or values.text("REDIS_HOST", "")),
         redis_key=values.text("REDIS_QUEUE_KEY", "tenxsom_flow_engine:job_queue"),
+        cloud_tasks=_cloud_tasks(values),
         max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
         max_concurrent_dispatches=int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True)),
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
@@ -81,6 +109,37 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
         simulated=values.text("TENXSOM_SIMULATED", ""),
     )
+
+
+def _cloud_tasks(values: _Values) -> CloudTasksSettings:
+    folder = values.path("CLOUDSDK_CONFIG", lambda: Path("~/.config/gcloud").expanduser())
+    kept = folder / "application_default_credentials.json"
+    file = values.path("GOOGLE_APPLICATION_CREDENTIALS", lambda: kept)
+    named = bool(values.text("GOOGLE_APPLICATION_CREDENTIALS", ""))
+    facts = _facts(file)
+    worker_url = values.text("CLOUD_TASKS_WORKER_URL", "").rstrip("/")
+    if worker_url and not worker_url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"CLOUD_TASKS_WORKER_URL must begin with https:// or http://, not {worker_url!r}")
+    return CloudTasksSettings(
+        project=values.text("GOOGLE_CLOUD_PROJECT", "") or facts.get("project_id", ""),
+        location=values.text("CLOUD_TASKS_LOCATION", "us-central1"),
+        queue=values.text("CLOUD_TASKS_QUEUE", "tenxsom-video-generation"),
+        worker_url=worker_url,
+        service_account=values.text("CLOUD_TASKS_SERVICE_ACCOUNT", "") or facts.get("client_email", ""),
+        audience=values.text("CLOUD_TASKS_AUDIENCE", worker_url),
+        emulator_host=values.text("CLOUD_TASKS_EMULATOR_HOST", ""),
+        credentials_file=file if named or kept.is_file() else None,
+        metadata_server=bool(values.text("GCE_METADATA_HOST", "") or values.text("K_SERVICE", "")),
+    )
+
+
+def _facts(credentials_file: Path) -> dict[str, str]:
+    """Return what a credentials file says in plain text, nothing where it cannot be read: whoever uses it says so."""
+    try:
+        facts = json.loads(credentials_file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in facts.items() if isinstance(value, str)} if isinstance(facts, dict) else {}
 
 
 class _Values:

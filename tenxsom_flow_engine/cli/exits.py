@@ -14,7 +14,7 @@ from typing import NoReturn, TextIO
 
 import click
 
-from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, StoreUnavailable
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, QueueUnavailable, StoreUnavailable
 
 DONE, FAILED, USAGE, PARTLY, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 5, 130
 
@@ -22,6 +22,7 @@ _CODES: tuple[tuple[type[FlowError], int], ...] = (
     (InvalidInput, USAGE),
     (ConfigurationError, USAGE),
     (StoreUnavailable, UNREACHABLE),
+    (QueueUnavailable, UNREACHABLE),
     (FlowError, FAILED),
 )
 

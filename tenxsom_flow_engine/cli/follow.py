@@ -15,6 +15,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.pull_worker import PullWorker
+from tenxsom_flow_engine.queues.base import PullsJobs
 
 #: Seconds between two looks, if the store does not report a change before.
 LOOK = 0.5
@@ -29,8 +30,9 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     try:
         record = _to_the_end(engine, job_id)
     except KeyboardInterrupt:
-        alone = not engine.queue.status().workers_alive
-        onward = "no worker is running: go on with: python3 worker.py" if alone else "a worker goes on with it"
+        onward = (
+            "no worker is running: go on with: python3 worker.py" if engine.unattended else "a worker goes on with it"
+        )
         say(f"job {job_id} stays in the queue; {onward}")
         return INTERRUPTED
     if record is None:
@@ -116,6 +118,8 @@ class _Helper:
         """Start working, unless a worker is alive or this works already. Raises what ended the work."""
         if self._failure is not None:
             raise self._failure
+        if not isinstance(self._engine.queue, PullsJobs):
+            return  # its carrier brings the job to a worker, and nowhere else
         queue = self._engine.queue.status()
         if queue.paused and not self._paused:
             self._line.talk("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")

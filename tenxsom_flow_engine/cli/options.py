@@ -121,7 +121,7 @@ def queue_type(command: _F) -> _F:
     return click.option(
         "--queue-type",
         metavar="TYPE",
-        help="auto, redis or local; wins over TENXSOM_QUEUE_TYPE.",
+        help="auto, cloud_tasks, redis or local; wins over TENXSOM_QUEUE_TYPE.",
         shell_complete=_queue_types,
     )(command)
 

@@ -25,7 +25,7 @@ from tenxsom_flow_engine.cli.exits import (
     put,
     say,
 )
-from tenxsom_flow_engine.errors import StoreError
+from tenxsom_flow_engine.errors import QueueError, StoreError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine, Prepared
@@ -184,7 +184,7 @@ def add_and_tell(
             put(job_id)
     if stop:
         raise stop
-    if added.new and engine.queue.status().workers_alive == 0:
+    if added.new and engine.unattended:
         say("no worker is running: start one with: python3 worker.py")
 
 
@@ -208,7 +208,7 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
             chunk = jobs[begin : begin + CHUNK]
             try:
                 added = engine.queue.enqueue(chunk)
-            except StoreError as error:
+            except (StoreError, QueueError) as error:
                 if not new and not known:
                     raise
                 why = problem(f"{error.message}, {far}", error.next_step)

@@ -33,7 +33,8 @@ def show(queue_type: str | None, as_json: bool) -> None:
         ["state", status["state"]],
         ["dispatches", f"{limits['max_dispatches_per_second']:g} a second{_source(limits, 'second')}"],
         ["at once", f"{limits['max_concurrent_dispatches']}{_source(limits, 'concurrent')}"],
-        ["workers", str(status["workers_alive"])],
+        *([["because", status["state_unknown_because"]]] if status["state_unknown_because"] else []),
+        *([["workers", str(status["workers_alive"])]] if status["workers_alive"] is not None else []),
         *([name, f"{number:,}"] for name, number in status["jobs"].items()),
     ]
     put(table(rows))

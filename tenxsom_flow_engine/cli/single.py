@@ -70,7 +70,7 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     from tenxsom_flow_engine.cli.view import describe, print_json
 
     job_id = prepared.new.job.job_id
-    alone = not engine.queue.status().workers_alive
+    alone = engine.unattended
     if wait and alone:
         engine.check_output()  # before anything is added that could not be made
     if engine.queue.enqueue([prepared.new]).new:

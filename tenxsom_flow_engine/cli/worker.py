@@ -38,9 +38,9 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     from tenxsom_flow_engine.pull_worker import PullWorker
 
     logs.configure(log_level)
-    engine = open_engine(settings.load(), queue_type)
-    engine.check_output()
+    engine = open_engine(settings.load(), queue_type, pulled=True)
     runner = PullWorker(engine, concurrency=concurrency, burst=burst)
+    engine.check_output()
 
     def stop(number: int, frame: FrameType | None) -> None:
         runner.stop()

@@ -1,11 +1,12 @@
-"""The queue's contract: what every carrier of jobs can do, and what only those can that workers pull from."""
+"""The queue's contract: what every carrier of jobs can do, what only those can that workers pull from, or that push."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.outcomes import Outcome
@@ -27,16 +28,25 @@ class QueueStatus:
     counts: Counts
     #: Workers that gave a sign of life lately; None where the carrier cannot know.
     workers_alive: int | None
+    #: Why the carrier's state cannot be told, and what to do; empty if it can. Then `paused` is what we last asked for.
+    unknown: str = ""
+    #: How many deliveries the carrier itself says that it has; None where it does not say.
+    task_count: int | None = None
 
 
 class JobQueue(ABC):
     """A carrier: takes jobs in, and brings each to a worker when it is due, as often as its steps ask for."""
 
     name: str
+    #: Seconds that a job stays with a worker that gives no sign of life.
+    lease: float
 
     @abstractmethod
-    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
-        """Add jobs. An id that is known adds nothing, so a repeated call is harmless."""
+    def enqueue(self, jobs: Iterable[NewJob], *, progress: Callable[[int], None] | None = None) -> Added:
+        """Add jobs. An id that is known adds nothing, so a repeated call is harmless, and completes one that broke off.
+
+        `progress` is called with how many more of the jobs are done with.
+        """
 
     @abstractmethod
     def status(self) -> QueueStatus:
@@ -58,9 +68,25 @@ class JobQueue(ABC):
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
         """Change limits at run time, over all workers; None leaves one as it is. Raises `InvalidInput`."""
 
+    @abstractmethod
+    def renew(self, leases: Mapping[str, str]) -> Collection[str]:
+        """Prolong leases; return the ids of those that are lost."""
+
+    @abstractmethod
+    def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
+        """Apply what a step of a leased job returned, and hand the job on. Raises `LeaseLost`."""
+
+    @abstractmethod
+    def hand_back(self, record: JobRecord) -> None:
+        """Return a leased job undone. A lease that is lost is no error."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections; the store stays open. Closing twice is harmless."""
+
 
 class PullsJobs(ABC):
-    """The capability that pull workers need. Cloud Tasks pushes, so it has none of this."""
+    """The capability that pull workers need."""
 
     @abstractmethod
     def claim(
@@ -74,17 +100,36 @@ class PullsJobs(ABC):
     ) -> Claim:
         """Lease up to `count` due jobs (see `store.base.ClaimRequest`)."""
 
-    @abstractmethod
-    def renew(self, leases: Mapping[str, str]) -> Collection[str]:
-        """Prolong leases; return the ids of those that are lost."""
+
+class PushesJobs(ABC):
+    """The capability of carriers that bring each job to a worker's address, and must be told of every delivery."""
 
     @abstractmethod
-    def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
-        """Apply what a step of a leased job returned. Raises `LeaseLost`."""
+    def receive(self, delivery: Delivery, worker: str) -> JobRecord | None:
+        """Lease the job that a delivery brings, also one that the store has never seen.
+
+        None: there is nothing to do, since the job has gone on, is over, or has moved away; the delivery that it waits
+        for now is sure to come. The job may come back dead, if its workers died over it. Raises `LeasedElsewhere`.
+        """
 
     @abstractmethod
-    def hand_back(self, record: JobRecord) -> None:
-        """Return a leased job undone. A lease that is lost is no error."""
+    def dispatch(self, records: Sequence[JobRecord], *, progress: Callable[[int], None] | None = None) -> None:
+        """Tell the carrier of the deliveries that these jobs wait for; told twice, each comes once.
+
+        Raises `QueueError` when the first cannot be told; the rest may have been, and the same call completes them.
+        """
+
+    @abstractmethod
+    def sweep(self, owner: str) -> int:
+        """Have jobs delivered anew whose delivery the carrier has lost; return how many. One owner a minute does it."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the queue at the carrier, with the limits in force. Raises `QueueError` if it is there."""
+
+    @abstractmethod
+    def update(self) -> None:
+        """Give the queue at the carrier the limits in force, and how it retries."""
 
 
 def check_limits(rate: float | None, concurrent: int | None) -> None:

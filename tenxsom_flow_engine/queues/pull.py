@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -25,8 +25,11 @@ class PullQueue(JobQueue, PullsJobs):
         self._limits = limits
         self.lease = lease
 
-    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
-        return self._store.add(self.name, jobs)
+    def enqueue(self, jobs: Iterable[NewJob], *, progress: Callable[[int], None] | None = None) -> Added:
+        added = self._store.add(self.name, jobs)
+        if progress is not None:
+            progress(len(added.new) + len(added.known))
+        return added
 
     def status(self) -> QueueStatus:
         state = self._store.queue_state(self.name)
@@ -86,3 +89,6 @@ class PullQueue(JobQueue, PullsJobs):
     def hand_back(self, record: JobRecord) -> None:
         with suppress(LeaseLost):
             self._store.hand_back(record.job_id, record.lease_token)
+
+    def close(self) -> None:
+        """There is nothing to let go of: the store is not the queue's own."""

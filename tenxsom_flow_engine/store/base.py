@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -19,7 +20,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode_record
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
-from tenxsom_flow_engine.outcomes import Outcome, Resolution
+from tenxsom_flow_engine.outcomes import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +235,10 @@ class JobStore(ABC):
         """
 
     @abstractmethod
+    def adopt(self, record: JobRecord) -> bool:
+        """Add a record as it is; return False, and add nothing, if its id is known or has finished before."""
+
+    @abstractmethod
     def get(self, job_id: str) -> JobRecord | None:
         """Return a job's record, or None."""
 
@@ -278,6 +283,17 @@ class JobStore(ABC):
     @abstractmethod
     def cancel_waiting(self, queue: str, limit: int) -> int:
         """Cancel up to `limit` waiting jobs of a queue for which nothing may have been bought; return how many."""
+
+    @abstractmethod
+    def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
+        """Return up to `limit` jobs of a queue that were due before an instant, or whose lease ran out before it.
+
+        Those that have been due longest come first, then the leases.
+        """
+
+    @abstractmethod
+    def hold(self, name: str, owner: str, seconds: float) -> bool:
+        """Take or renew a lease of the store's own, so that one owner at a time does a chore; return whether it did."""
 
     @abstractmethod
     def queue_state(self, queue: str) -> QueueState:
@@ -332,6 +348,12 @@ class JobStore(ABC):
         """Return a leased job undone, as no attempt. Raises `LeaseLost`."""
         return self.update(job_id, lambda record, now: lifecycle.hand_back(record, token, now))
 
+    def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
+        """Note that carriers were told of deliveries (job id to number); what has gone on meanwhile is left alone."""
+        for job_id in deliveries:
+            with suppress(JobNotFound):
+                self.update(job_id, lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id]))
+
     def cancel(self, job_id: str) -> JobRecord:
         """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.cancel)
@@ -339,10 +361,6 @@ class JobStore(ABC):
     def requeue(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.requeue)
-
-    def resolve(self, job_id: str, resolution: Resolution) -> JobRecord:
-        """Say what came of a create whose outcome is not known. Raises `JobNotFound`, `ActionRefused`."""
-        return self.update(job_id, lambda record, now: lifecycle.resolve(record, now, resolution))
 
     # The submission journal (the contract that `generate` names `Journal`).
 

@@ -122,7 +122,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["single", "--topic", "x", "--aspect-ratio", "4:3"], {}, 2, "aspect_ratio: drafts are 9:16, 16:9, 1:1"),
     (["single", "--topic", "x", "--quality", "8K"], {}, 2, "quality: drafts are 1080p, 720p, 540p, not 8K"),
     (["single", "--topic", "x", "--service", "sora"], {}, 2, "use one of: auto, draft, simulated"),
-    (["single", "--topic", "x", "--queue-type", "kafka"], {}, 2, "use one of: auto, redis, local"),
+    (["single", "--topic", "x", "--queue-type", "kafka"], {}, 2, "use one of: auto, cloud_tasks, redis, local"),
     (["single", "--topic", "x", "--job-id", "../x"], {}, 2, "job_id: must be 1 to 100 letters, digits, _ or -"),
     (["single", "--topic", "x", "--channel", "a b"], {}, 2, "channel: may hold letters, digits"),
     (["single", "--topic", "x", "--delay", "soon"], {}, 2, "not a length of time such as 90s"),

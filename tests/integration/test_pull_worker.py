@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import pytest
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.pull_worker import PullWorker
+from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Cancels
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.base import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
@@ -46,6 +47,11 @@ def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
         yield engine
 
 
+def claim(engine: Engine, slots: Mapping[str, int], automatic: Collection[str] | None = None) -> Claim:
+    assert isinstance(engine.queue, PullsJobs)
+    return engine.queue.claim("w", 1, slots, automatic=automatic)
+
+
 def until(condition: threading.Event) -> None:
     assert condition.wait(STUCK)
 
@@ -53,7 +59,7 @@ def until(condition: threading.Event) -> None:
 def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> None:
     """A service that can stop is told to; the job holds no slot any more, and a retry orders anew."""
     engine.store.add(QUEUE, [NewJob(a_job())])
-    (claimed,) = engine.queue.claim("w", 1, engine.slots).records
+    (claimed,) = claim(engine, engine.slots).records
     assert engine.step(claimed).submission.state is SubmissionState.ACCEPTED
     assert engine.store.in_flight(ALPHA) == 1
     record = engine.cancel("job-1")
@@ -85,10 +91,10 @@ def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: 
     later = engine.store.require("job-1").lease
     assert later is not None
     go_on.release()  # the first step ends; its lease is lost
-    while len(worker._in_hand) > 1:
+    while len(worker._keeper.in_hand) > 1:
         threading.Event().wait(0.01)
     clock.advance(10)
-    worker._renew()
+    worker._keeper.renew()
     renewed = engine.store.require("job-1").lease
     assert renewed is not None
     assert (renewed.token, renewed.until) == (later.token, clock.now() + engine.queue.lease)
@@ -104,8 +110,8 @@ def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(engine: En
     engine.store.add(QUEUE, [NewJob(job)])
     engine.services = {ALPHA: Stoppable(clock)}
     engine.services[ALPHA].automatic = False
-    claim = engine.queue.claim("w", 1, {ALPHA: 1}, automatic=(ALPHA,))
-    record = engine.step(claim.records[0])
+    (claimed,) = claim(engine, {ALPHA: 1}, automatic=(ALPHA,)).records
+    record = engine.step(claimed)
     assert record.status is Status.FAILED
     assert record.error is not None
     assert record.error.code == "invalid_input"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def test_defaults() -> None:
     assert {name: getattr(found, name) for name in DEFAULTS} == DEFAULTS
     assert found.home.is_absolute()
     assert found.output_dir == found.home / "videos"
-    assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir"}
+    assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir", "cloud_tasks"}
 
 
 def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
@@ -82,7 +83,46 @@ def test_good_values(variable: str, text: str, name: str, value: Any) -> None:
     assert getattr(load({variable: "  "}), name) == getattr(load({}), name)
 
 
+CLOUD = {
+    "GOOGLE_CLOUD_PROJECT": "p-1",
+    "CLOUD_TASKS_WORKER_URL": "https://worker.example/",
+    "CLOUD_TASKS_SERVICE_ACCOUNT": "caller@p-1.iam.gserviceaccount.com",
+}
+
+
+def test_cloud_tasks(tmp_path: Path) -> None:
+    """The queue, its worker and its account are read; the audience is the worker's address unless it is set."""
+    found = load({"CLOUDSDK_CONFIG": str(tmp_path), **CLOUD}).cloud_tasks
+    assert (found.project, found.location, found.queue) == ("p-1", "us-central1", "tenxsom-video-generation")
+    assert (found.worker_url, found.audience) == ("https://worker.example", "https://worker.example")
+    assert found.service_account == CLOUD["CLOUD_TASKS_SERVICE_ACCOUNT"]
+    assert (found.credentials_file, found.metadata_server, found.emulator_host) == (None, False, "")
+    assert load(CLOUD | {"CLOUD_TASKS_AUDIENCE": "flow"}).cloud_tasks.audience == "flow"
+    assert load({"K_SERVICE": "flow"}).cloud_tasks.metadata_server
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["named", "kept by gcloud"])
+def test_a_key_file_tells_project_and_account(tmp_path: Path, kept: bool) -> None:
+    """What the credentials' file says need not be said again, and what is said wins."""
+    file = tmp_path / "application_default_credentials.json"
+    file.write_text(json.dumps({"project_id": "p-2", "client_email": "key@p-2.iam.gserviceaccount.com"}))
+    where = {"CLOUDSDK_CONFIG": str(tmp_path)} if kept else {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+    found = load(where).cloud_tasks
+    assert (found.project, found.service_account) == ("p-2", "key@p-2.iam.gserviceaccount.com")
+    assert found.credentials_file == file
+    assert load(where | CLOUD).cloud_tasks.project == "p-1"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"project_id": 7}'])
+def test_a_bad_key_file_is_left_to_who_needs_it(tmp_path: Path, text: str) -> None:
+    """Settings are read although a key file is bad: a command that does not need it goes on."""
+    file = tmp_path / "key.json"
+    file.write_text(text)
+    assert load({"GOOGLE_APPLICATION_CREDENTIALS": str(file)}).cloud_tasks.project == ""
+
+
 BAD = [
+    ("CLOUD_TASKS_WORKER_URL", ["worker.example", "ftp://worker.example"]),
     ("CLOUD_TASKS_MAX_DISPATCHES", ["0", "-1", "501", "fast", "nan", "inf", "1,5", "0x10"]),
     ("CLOUD_TASKS_MAX_CONCURRENT", ["0", "5001", "2.5", "many", "1e3", "9" * 5000]),
     ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),

@@ -78,6 +78,10 @@ class RedisStore(base.JobStore, base.TakesIn):
                 (new if added else known).append(item.job.job_id)
         return base.Added(tuple(new), tuple(known))
 
+    def adopt(self, record: JobRecord) -> bool:
+        slot = place(record)[4:6]
+        return bool(self._connection.run("adopt", self._instant(), record.queue, *addition(record), *slot))
+
     def get(self, job_id: str) -> JobRecord | None:
         stored = self._read(job_id)[0]
         return stored.record if stored else None
@@ -189,6 +193,21 @@ class RedisStore(base.JobStore, base.TakesIn):
                     self.update(member[12:], _cancel_waiting)
                     cancelled += 1
         return cancelled
+
+    def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
+        client, key, bounds = self._connection.client, self._connection.key, ("-inf", f"({before!r}")
+        due: list[tuple[str, float]] = []
+        for lane in self._lanes(queue):
+            with self._connection.mapped():
+                due += client.zrangebyscore(key(f"due:{queue}:{lane}"), *bounds, start=0, num=limit, withscores=True)
+        with self._connection.mapped():
+            leased = client.zrangebyscore(key(f"leased:{queue}"), *bounds, start=0, num=limit)
+        oldest = [member[12:] for member, _ in sorted(due, key=lambda pair: pair[1])]
+        ids = [*oldest, *leased][:limit]
+        return [stored.record for stored in self._read_many(ids)] if ids else []
+
+    def hold(self, name: str, owner: str, seconds: float) -> bool:
+        return bool(self._connection.run("hold", self._instant(), name, owner, seconds))
 
     def queue_state(self, queue: str) -> base.QueueState:
         with self._connection.mapped():

@@ -66,6 +66,13 @@ CREATE TABLE queues (
     refilled_at                REAL NOT NULL DEFAULT 0
 ) STRICT;
 
+-- Chores that one process at a time does.
+CREATE TABLE holds (
+    name   TEXT PRIMARY KEY,
+    owner  TEXT NOT NULL,
+    until  REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE workers (
     id           TEXT PRIMARY KEY,
     queue        TEXT NOT NULL,

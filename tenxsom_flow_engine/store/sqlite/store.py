@@ -73,6 +73,10 @@ class SQLiteStore(base.JobStore):
                     (new if added else known).append(record.job_id)
         return base.Added(tuple(new), tuple(known))
 
+    def adopt(self, record: JobRecord) -> bool:
+        with self._writing() as (db, _):
+            return db.execute(_INSERT, row_of(record)).rowcount > 0
+
     def get(self, job_id: str) -> JobRecord | None:
         with self._connections.use() as db:
             row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
@@ -156,6 +160,31 @@ class SQLiteStore(base.JobStore):
             for record in readable(rows, db):
                 save(db, lifecycle.cancel(record, now))
         return len(rows)
+
+    def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
+        found: list[sqlite3.Row] = []
+        with self._reading() as (db, _):
+            for column in ("due", "lease_until"):
+                found += db.execute(
+                    f"SELECT job_id, record FROM jobs WHERE queue = ? AND {column} < ? ORDER BY {column} LIMIT ?",
+                    (queue, before, limit - len(found)),
+                ).fetchall()
+        return list(readable(found))
+
+    def hold(self, name: str, owner: str, seconds: float) -> bool:
+        with self._writing() as (db, now):
+            held = db.execute(
+                "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET owner = excluded.owner,"
+                " until = excluded.until WHERE until <= ? OR owner = excluded.owner",
+                (name, owner, now + seconds, now),
+            )
+            return held.rowcount > 0
+
+    def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
+        with self._writing() as (db, _):  # one transaction for all of them
+            for job_id, seq in deliveries.items():
+                with contextlib.suppress(JobNotFound):
+                    save(db, lifecycle.dispatched(_find(db, job_id), seq))
 
     def queue_state(self, queue: str) -> base.QueueState:
         with self._connections.use() as db:

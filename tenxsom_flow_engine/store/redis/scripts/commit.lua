@@ -34,6 +34,9 @@ local following = string.format('%08x', tonumber(version(value), 16) + 1)
 redis.call('HSET', P .. 'jobs', id, place .. following .. ARGV[4])
 unindex(id, place, before)
 index(id, place, after)
+if after[1] ~= before[1] then
+  redis.call('SADD', P .. 'queues', after[1])
+end
 -- A job in hand wants a slot until it has one, or is given up.
 local lane = redis.call('HGET', P .. 'wanting', id)
 if lane and (ARGV[5] == '' or after[5] ~= '') then

@@ -76,14 +76,14 @@ local function index(id, place, where)
   end
 end
 
--- Add a job, unless its id is known or remembered; return whether it is new.
-local function insert(instant, queue, id, lane, status, due, record)
+-- Add a job, unless its id is known or remembered; return whether it is new. The slot that it holds, if any, comes last.
+local function insert(instant, queue, id, lane, status, due, record, service, slot_until)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if redis.call('HEXISTS', P .. 'jobs', id) == 1 or (remembered and tonumber(remembered) > instant) then
     return false
   end
   local place = string.format('%012x', redis.call('INCR', P .. 'position'))
   redis.call('HSET', P .. 'jobs', id, place .. '00000001' .. record)
-  index(id, place, {queue, lane, status, due, '', '', ''})
+  index(id, place, {queue, lane, status, due, service or '', slot_until or '', ''})
   return true
 end

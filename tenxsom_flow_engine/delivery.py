@@ -1,0 +1,58 @@
+"""What travels to a worker when a carrier pushes: which delivery of which job it is, and what has been bought.
+
+A worker whose store has never seen the job takes it on from this alone, so it looks after what was paid instead of
+buying it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from tenxsom_flow_engine.jobs import JobRecord, Submission, VideoJob
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
+               tag_field="v", tag=1):  # fmt: skip
+    """One delivery of a job: the link of its chain that `nonce` and `seq` name."""
+
+    job: VideoJob
+    #: Tells this chain of deliveries from an earlier one of the same job id.
+    nonce: str
+    #: The number of this delivery in the chain.
+    seq: int
+    #: The service that was chosen; empty if none was yet.
+    service: str = ""
+    submission: Submission = Submission()
+    #: Faults in a row within the present step.
+    attempts: int = 0
+    added_at: float
+
+    @classmethod
+    def of(cls, record: JobRecord) -> Delivery:
+        """Describe the delivery that a record waits for."""
+        return cls(
+            job=record.job,
+            nonce=record.nonce,
+            seq=record.seq,
+            service=record.service,
+            submission=record.submission,
+            attempts=record.attempts,
+            added_at=record.added_at,
+        )
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+
+def task_id(record: JobRecord) -> str:
+    """Return the name of the delivery that a record waits for: the same each time, so that it is made once.
+
+    It begins with a hash, since Cloud Tasks slows down under names that follow one another
+    (https://docs.cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2#task). At most 500 of `A-Za-z0-9_-`.
+    """
+    chain = f"{record.job_id}-{record.nonce}-{record.seq}"
+    return f"{hashlib.sha256(chain.encode()).hexdigest()[:8]}-{chain}"

@@ -1,0 +1,178 @@
+"""What keeps a worker's jobs its own: leases renewed in time, a sign of life, and the sweeps, from a thread of its own.
+
+A thread of its own, so that no step delays it. It is started at the first use in a process, never before a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.queues.base import PushesJobs
+from tenxsom_flow_engine.store.base import WorkerInfo
+
+_log = logging.getLogger(__name__)
+
+#: Seconds by which the store's time may differ from this machine's without a word.
+CLOCK_TOLERANCE = 60.0
+#: Seconds between two sweeps of what is not needed any more, and of deliveries that a carrier has lost.
+SWEEP_INTERVAL, LOST_INTERVAL = 600.0, 60.0
+#: Seconds to wait for the thread's end.
+END = 1.0
+
+
+class Keeper:
+    """Keeps the jobs that one worker process has in hand.
+
+    A worker that is not `counted` serves one job only: it gives no sign of life, for others may not count on it, and
+    sweeps nothing.
+    """
+
+    def __init__(self, engine: Engine, *, concurrency: int, counted: bool = True) -> None:
+        self._engine = engine
+        self._concurrency = concurrency
+        self._counted = counted
+        self._pid = 0
+        self._id = ""
+        self._started_at = 0.0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        #: By the lease's token: a job whose lease was lost may be in hand twice.
+        self._in_hand: dict[str, JobRecord] = {}
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @property
+    def id(self) -> str:
+        """The worker's name: host, process, and a random part."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._id = f"{socket.gethostname()}-{self._pid}-{secrets.token_hex(3)}"
+        return self._id
+
+    @property
+    def in_hand(self) -> list[JobRecord]:
+        """The leased jobs whose steps are being taken."""
+        with self._lock:
+            return list(self._in_hand.values())
+
+    def start(self) -> None:
+        """Give a sign of life and go on doing so. Starting twice is harmless."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+            self._thread.start()
+        with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
+            self._beat()
+
+    @contextlib.contextmanager
+    def holding(self, record: JobRecord) -> Iterator[None]:
+        """Renew a job's lease for as long as a block runs."""
+        self.hold(record)
+        try:
+            yield
+        finally:
+            self.release(record)
+
+    def hold(self, record: JobRecord) -> None:
+        """Renew a job's lease from now on."""
+        with self._lock:
+            self._in_hand[record.lease_token] = record
+
+    def release(self, record: JobRecord) -> None:
+        """Renew a job's lease no more: its step has ended."""
+        with self._lock:
+            if self._in_hand.pop(record.lease_token, None) is not None:
+                self._taken += 1
+
+    def end(self) -> None:
+        """Hand back what is still in hand, and take the worker off the list."""
+        for record in self.in_hand:
+            _log.warning("job %s is handed back in its step %s", record.job_id, record.step)
+            with contextlib.suppress(StoreError, QueueError):
+                self._engine.queue.hand_back(record)
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=END)
+            with contextlib.suppress(StoreError):
+                self._engine.store.forget_worker(self.id)
+
+    def _keep(self) -> None:
+        interval = self._engine.queue.lease / 3
+        swept_at = looked_at = float("-inf")
+        while not self._ended.wait(interval):
+            try:
+                self.renew()
+                self._beat()
+                if self._counted and time.monotonic() - swept_at > SWEEP_INTERVAL:
+                    swept_at = time.monotonic()
+                    self._engine.sweep()
+                    self._warn_of_the_clock()
+                if self._counted and time.monotonic() - looked_at > LOST_INTERVAL:
+                    looked_at = time.monotonic()
+                    self._look_for_the_lost()
+            except FlowError as error:
+                _log.warning("the sign of life waits: %s", error)
+            except Exception:  # whatever happens here, the leases must be renewed again
+                _log.exception("sign of life")
+
+    def renew(self) -> None:
+        """Prolong the leases in hand."""
+        with self._lock:
+            # Of two leases on one job the later is the one that holds.
+            leases = {record.job_id: token for token, record in self._in_hand.items()}
+        if leases:
+            for job_id in self._engine.queue.renew(leases):
+                _log.warning("the lease on job %s is lost", job_id)
+
+    def _look_for_the_lost(self) -> None:
+        if isinstance(self._engine.queue, PushesJobs):
+            self._engine.queue.sweep(self.id)
+
+    def _warn_of_the_clock(self) -> None:
+        ahead = self._engine.store.now() - self._engine.clock.now()
+        if ahead > CLOCK_TOLERANCE:
+            _log.warning(
+                "the store's time is %.0f s ahead of this machine's clock: one of its machines was wrong", ahead
+            )
+
+    def _beat(self) -> None:
+        if not self._counted:
+            return
+        self._started_at = self._started_at or self._engine.store.now()
+        self._engine.store.beat(
+            WorkerInfo(
+                self.id,
+                self._engine.queue.name,
+                socket.gethostname(),
+                os.getpid(),
+                self._concurrency,
+                self._started_at,
+                steps=self._taken,
+            )
+        )
+
+
+def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
+    """Write the one line that the log has about a step."""
+    event = after.events[-1]
+    _log.info(
+        "job=%s step=%s service=%s status=%s took=%.0fms %s",
+        before.job_id,
+        before.step,
+        after.service or "-",
+        after.status,
+        seconds * 1000,
+        f"{event.what}: {event.detail}" if event.detail else event.what,
+    )

@@ -1,0 +1,93 @@
+"""Google's errors as ours: what went wrong, and which role to grant or which command to run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+
+from tenxsom_flow_engine.errors import (
+    ConfigurationError,
+    FlowError,
+    QueueError,
+    QueueForbidden,
+    QueueMissing,
+    QueueUnavailable,
+)
+from tenxsom_flow_engine.queues.cloud_tasks.access import CREDENTIALS_STEP
+
+#: What each kind of call needs (https://docs.cloud.google.com/iam/docs/roles-permissions/cloudtasks).
+ENQUEUER, QUEUE_ADMIN, VIEWER = "roles/cloudtasks.enqueuer", "roles/cloudtasks.queueAdmin", "roles/cloudtasks.viewer"
+
+#: The call may succeed later. `RetryError`: it was repeated as long as it may be.
+AWAY = (
+    api.ServiceUnavailable,
+    api.DeadlineExceeded,
+    api.ResourceExhausted,
+    api.TooManyRequests,
+    api.InternalServerError,
+    api.Aborted,
+    api.Cancelled,
+    api.ServerError,
+)
+
+
+@contextlib.contextmanager
+def mapped(what: str, queue: str, role: str) -> Iterator[None]:
+    """Turn Google's errors into ours. `what` names the act, `queue` the queue, `role` what the act needs."""
+    try:
+        yield
+    except (api.GoogleAPIError, auth.GoogleAuthError) as error:
+        raise _error(error, what, queue, role) from error
+
+
+def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
+    text = getattr(error, "message", "") or str(error)
+    said = f"{what} failed: {text}"
+    match error:
+        case api.PermissionDenied() if "SERVICE_DISABLED" in str(error) or "has not been used" in text:
+            return ConfigurationError(
+                f"{what} failed: the Cloud Tasks API is not enabled in the project",
+                next_step="gcloud services enable cloudtasks.googleapis.com",
+            )
+        case api.PermissionDenied() if "actAs" in text:
+            return QueueForbidden(
+                f"{what} was refused: {text}",
+                next_step="grant roles/iam.serviceAccountUser on the account that CLOUD_TASKS_SERVICE_ACCOUNT names",
+            )
+        case api.Forbidden():
+            return QueueForbidden(
+                f"{what} was refused: {text}",
+                next_step=f"grant {role} to the account, and check GOOGLE_CLOUD_PROJECT",
+            )
+        case api.NotFound() if "service account" in text.lower():
+            return QueueMissing(said, next_step="check CLOUD_TASKS_SERVICE_ACCOUNT")
+        case api.NotFound():
+            return QueueMissing(
+                f"{what} failed: there is no queue {queue}",
+                next_step="make it with: run_flow_enhanced.py queue create (a new queue is known after a minute), "
+                "or check CLOUD_TASKS_QUEUE and CLOUD_TASKS_LOCATION",
+            )
+        case api.Conflict() if not isinstance(error, api.Aborted):
+            return QueueError(
+                f"{what} failed: the queue {queue} is there already",
+                next_step="change it with: run_flow_enhanced.py queue update",
+            )
+        case api.FailedPrecondition():
+            return QueueError(
+                said,
+                next_step="if the queue was deleted, its name is free again after days: "
+                "set CLOUD_TASKS_QUEUE to another name",
+            )
+        case api.Unauthorized() | auth.DefaultCredentialsError() | auth.RefreshError():
+            return ConfigurationError(f"{what}: Google refuses the credentials: {text}", next_step=CREDENTIALS_STEP)
+        case api.RetryError() | auth.TransportError():
+            return QueueUnavailable(said, next_step="see whether Google Cloud Tasks can be reached from here")
+        case _ if isinstance(error, AWAY):
+            return QueueUnavailable(said, next_step="see whether Google Cloud Tasks can be reached from here")
+        case auth.GoogleAuthError():
+            return ConfigurationError(f"{what} failed: {text}", next_step=CREDENTIALS_STEP)
+        case _:
+            return QueueError(said, next_step="see the message of Google Cloud Tasks")

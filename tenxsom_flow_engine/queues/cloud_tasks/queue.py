@@ -1,0 +1,335 @@
+"""The queue on Google Cloud Tasks: the records are in the job store, and a task brings each delivery to the worker.
+
+The order of acts is what loses no job: first the record with its new number, not dispatched; then the task, whose name
+is that number's; then the mark that it is dispatched. Whoever finds the mark missing makes the task again, under the
+same name.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.codec import encode
+from tenxsom_flow_engine.delivery import Delivery, task_id
+from tenxsom_flow_engine.errors import (
+    ActionRefused,
+    InvalidInput,
+    JobNotFound,
+    LeaseLost,
+    QueueError,
+    QueueForbidden,
+    QueueUnavailable,
+    StoreError,
+)
+from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
+from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.queues.base import (
+    MAX_CONCURRENT,
+    MAX_RATE,
+    JobQueue,
+    PushesJobs,
+    QueueStatus,
+    check_limits,
+)
+from tenxsom_flow_engine.settings import CloudTasksSettings
+from tenxsom_flow_engine.store.base import (
+    IN_PROGRESS,
+    Added,
+    DispatchLimits,
+    JobFilter,
+    JobStore,
+    NewJob,
+    QueueState,
+)
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.queues.cloud_tasks.api import Api, QueueFacts
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+#: The name of the queue in records, of which a store has one.
+NAME = "cloud_tasks"
+#: Tasks that are made at once: more of them begin to time out.
+AT_ONCE = 32
+#: Jobs added in one go, and cancelled in one transaction by a purge.
+CHUNK = 500
+#: Seconds ahead that a task may be scheduled (https://docs.cloud.google.com/tasks/docs/quotas).
+FURTHEST = 30 * 86400.0
+#: Bytes of a job's JSON, so that its task, which holds more than that, surely fits.
+MAX_JOB = 1_000_000
+#: Seconds between two sweeps, over all workers; and how long a job is overdue before its task is looked for.
+SWEEP_INTERVAL, OVERDUE = 60.0, 60.0
+#: Seconds that a job is overdue, beyond what the backlog explains, before an account that may not look for its task
+#: takes it for lost.
+OVERDUE_UNSEEN = 600.0
+#: Jobs looked at in one sweep.
+SWEEP = 200
+
+Progress = Callable[[int], None] | None
+
+
+class CloudTasksQueue(JobQueue, PushesJobs):
+    """The queue that the settings name, over a store, with the environment's limits and lease (seconds).
+
+    Every call may raise `QueueError`, with the step to take: which role to grant, which command to run.
+    """
+
+    name = NAME
+
+    def __init__(
+        self, store: JobStore, settings: CloudTasksSettings, limits: DispatchLimits, lease: float = 30.0
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._limits = DispatchLimits(
+            min(limits.max_dispatches_per_second, MAX_RATE), min(limits.max_concurrent_dispatches, MAX_CONCURRENT)
+        )
+        self.lease = lease
+
+    @cached_property
+    def _api(self) -> Api:
+        # Google's library takes a good part of a second to load, and not every command calls it.
+        from tenxsom_flow_engine.queues.cloud_tasks.api import Api
+
+        return Api(self._settings)
+
+    def enqueue(self, jobs: Iterable[NewJob], *, progress: Progress = None) -> Added:
+        new: list[str] = []
+        known: list[str] = []
+        for chunk in _chunks(self._checked(jobs)):
+            added = self._store.add(self.name, chunk)
+            records = [self._store.get(job_id) for job_id in dict.fromkeys((*added.new, *added.known))]
+            missing = [record for record in records if record and record.queue == self.name and record.undispatched]
+            if progress is not None:
+                progress(len(chunk) - len(missing))
+            self.dispatch(missing, progress=progress)
+            new += added.new
+            known += added.known
+        return Added(tuple(new), tuple(known))
+
+    def dispatch(self, records: Sequence[JobRecord], *, progress: Progress = None) -> None:
+        told: dict[str, int] = {}
+        try:
+            for record in self._at_once(self._tell, records):
+                told[record.job_id] = record.seq
+                if progress is not None:
+                    progress(1)
+        finally:
+            try:
+                self._store.mark_dispatched(told)
+            except StoreError as error:  # harmless: whoever finds the mark missing makes a task that is there already
+                _log.warning("%d tasks are made and not marked so: %s", len(told), error)
+
+    def status(self) -> QueueStatus:
+        state = self._store.queue_state(self.name)
+        facts, unknown = self._facts()
+        limits = facts.limits if facts else state.limits(self._limits)
+        return QueueStatus(
+            queue_type=self.name,
+            paused=facts.paused if facts else state.paused,
+            limits=limits,
+            set_at_run_time=tuple(
+                name
+                for name in ("max_dispatches_per_second", "max_concurrent_dispatches")
+                if getattr(state, name) is not None or getattr(limits, name) != getattr(self._limits, name)
+            ),
+            counts=self._store.counts(self.name),
+            workers_alive=None,
+            unknown=unknown,
+            task_count=facts.tasks if facts else None,
+        )
+
+    def pause(self) -> None:
+        self._api.pause()
+        self._store.set_queue_state(self.name, lambda state: replace(state, paused=True))
+
+    def resume(self) -> None:
+        self._api.resume()
+        self._store.set_queue_state(self.name, lambda state: replace(state, paused=False))
+
+    def purge(self) -> int:
+        purged = 0
+        while chunk := self._store.cancel_waiting(self.name, CHUNK):
+            purged += chunk
+        if purged:
+            self._api.purge()
+            self._deliver_anew_what_is_left()
+        return purged
+
+    def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
+        check_limits(rate, concurrent)
+
+        def change(state: QueueState) -> QueueState:
+            return QueueState(
+                paused=state.paused,
+                max_dispatches_per_second=state.max_dispatches_per_second if rate is None else rate,
+                max_concurrent_dispatches=state.max_concurrent_dispatches if concurrent is None else concurrent,
+            )
+
+        limits = change(self._store.queue_state(self.name)).limits(self._limits)
+        if rate is not None or concurrent is not None:
+            self._api.update_queue(limits)
+            self._store.set_queue_state(self.name, change)
+        return limits
+
+    def create(self) -> None:
+        self._api.create_queue(self._store.queue_state(self.name).limits(self._limits))
+
+    def update(self) -> None:
+        self._api.update_queue(self._store.queue_state(self.name).limits(self._limits))
+
+    def renew(self, leases: Mapping[str, str]) -> Collection[str]:
+        return self._store.renew(leases, self.lease)
+
+    def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
+        after = self._store.settle(record.job_id, record.lease_token, outcome)
+        self._see_to(after)
+        return after
+
+    def hand_back(self, record: JobRecord) -> None:
+        with suppress(LeaseLost):
+            self._see_to(self._store.hand_back(record.job_id, record.lease_token))
+
+    def receive(self, delivery: Delivery, worker: str) -> JobRecord | None:
+        token = secrets.token_hex(8)
+
+        def take(record: JobRecord, now: float) -> JobRecord:
+            return lifecycle.receive(record, delivery, self.name, Lease(token, worker, now + self.lease), now)
+
+        try:
+            return self._store.update(delivery.job_id, take)
+        except ActionRefused:
+            self._see_to(self._store.get(delivery.job_id))
+            return None
+        except JobNotFound:
+            if self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now())):
+                _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
+            elif self._store.get(delivery.job_id) is None:
+                return None  # it was finished, and its record is gone
+        return self.receive(delivery, worker)
+
+    def sweep(self, owner: str) -> int:
+        if not self._store.hold(f"sweep:{self.name}", owner, SWEEP_INTERVAL):
+            return 0
+        overdue = self._store.overdue(self.name, self._store.now() - OVERDUE, SWEEP)
+        if not overdue or self._paused():
+            return 0
+        lost = [record for record, is_lost in self._at_once(lambda r: (r, self._is_lost(r)), overdue) if is_lost]
+        anew = [record if record.undispatched else self._number_anew(record) for record in lost]
+        told = [record for record in anew if record is not None and record.undispatched]
+        self.dispatch(told)
+        if told:
+            _log.warning("%d jobs whose tasks were lost are delivered anew", len(told))
+        return len(told)
+
+    def close(self) -> None:
+        """Close the connection to Google. Closing twice is harmless."""
+        if "_api" in self.__dict__:
+            self._api.close()
+
+    def _tell(self, record: JobRecord) -> JobRecord:
+        """Make the task of the delivery that a job waits for."""
+        now = self._store.now()
+        later = record.due if record.due is not None and record.due > now else None
+        self._api.create_task(task_id(record), encode(Delivery.of(record)), later)
+        return record
+
+    def _see_to(self, record: JobRecord | None) -> None:
+        """Make sure that the delivery that a job waits for will come."""
+        if record is not None and record.queue == self.name and record.undispatched:
+            self.dispatch([record])
+
+    def _checked(self, jobs: Iterable[NewJob]) -> list[NewJob]:
+        """Return the jobs, all of which can be tasks. Raises `InvalidInput`."""
+        checked = list(jobs)
+        latest = self._store.now() + FURTHEST
+        for item in checked:
+            if item.due is not None and item.due > latest:
+                raise InvalidInput(
+                    "at",
+                    "is more than 30 days ahead, and Cloud Tasks schedules no further",
+                    next_step="add the job later, or use --queue-type redis or local",
+                )
+            if (size := len(encode(item.job))) > MAX_JOB:
+                raise InvalidInput(
+                    "job", f"{item.job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}"
+                )
+        return checked
+
+    def _facts(self) -> tuple[QueueFacts | None, str]:
+        """Return what Google says about the queue, or why it does not."""
+        try:
+            return self._api.facts(), ""
+        except QueueUnavailable:
+            raise
+        except QueueError as error:
+            return None, str(error)
+
+    def _paused(self) -> bool:
+        facts, _ = self._facts()
+        return facts.paused if facts else self._store.queue_state(self.name).paused
+
+    def _is_lost(self, record: JobRecord) -> bool:
+        """Tell whether nothing will bring an overdue job any more."""
+        if record.undispatched:
+            return True
+        try:
+            return not self._api.has_task(task_id(record))
+        except QueueForbidden as error:
+            since = record.due if record.lease is None else record.lease.until
+            lost = since is not None and since < self._store.now() - OVERDUE_UNSEEN - self._backlog()
+            if lost:
+                _log.warning("job %s is taken for lost, unseen: %s", record.job_id, error)
+            return lost
+
+    def _backlog(self) -> float:
+        """Return how many seconds the deliveries of all jobs in progress take, twice over."""
+        counts = self._store.counts(self.name).by_status
+        limits = self._store.queue_state(self.name).limits(self._limits)
+        return 2 * sum(counts[status] for status in IN_PROGRESS) / limits.max_dispatches_per_second
+
+    def _number_anew(self, record: JobRecord) -> JobRecord | None:
+        try:
+            return self._store.update(record.job_id, lambda r, now: lifecycle.redispatch(r, record.seq, now))
+        except (ActionRefused, JobNotFound):
+            return None  # it has gone on meanwhile
+
+    def _deliver_anew_what_is_left(self) -> None:
+        """Give the jobs that outlive a purge new tasks: theirs are deleted, and their names stay taken."""
+        waiting = JobFilter(queue=self.name, statuses=(Status.SCHEDULED, *IN_PROGRESS))
+        cursor = None
+        while True:
+            page = self._store.page(waiting, limit=CHUNK, cursor=cursor)
+            anew = [self._number_anew(record) for record in page.records if record.due is not None]
+            self.dispatch([record for record in anew if record is not None])
+            if (cursor := page.cursor) is None:
+                return
+
+    def _at_once(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
+        """Act on many records, so many at a time, and give what comes of it; the first error ends it."""
+        if len(records) == 1:
+            yield act(records[0])
+            return
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cloud-tasks") as pool:
+            futures: list[Future[_T]] = [pool.submit(act, record) for record in records]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
+    remaining = iter(jobs)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk

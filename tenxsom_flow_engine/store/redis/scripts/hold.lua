@@ -1,0 +1,8 @@
+-- Take or renew a lease on a chore. ARGV[2]: its name, [3]: the owner, [4]: seconds. Returns 1 if it is the owner's.
+local instant = now()
+local held = redis.call('HMGET', P .. 'hold:' .. ARGV[2], 'owner', 'until')
+if held[1] and held[1] ~= ARGV[3] and tonumber(held[2]) > instant then
+  return 0
+end
+redis.call('HSET', P .. 'hold:' .. ARGV[2], 'owner', ARGV[3], 'until', text(instant + tonumber(ARGV[4])))
+return 1
