@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import datetime
+import itertools
+import random
+import socket
+import threading
 
 import pytest
 from google.cloud import tasks_v2
 
-from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tests.http_target import HttpTarget
+from tests.cloud_tasks_setting import LOCATION, QUEUE, Setting
+from tests.http_target import HttpTarget, Reply
 
-LOCATION = "projects/project-1/locations/us-central1"
-QUEUE = f"{LOCATION}/queues/videos"
-
-
-class Setting:
-    """A server whose time is moved by hand, Google's client, and a target."""
-
-    def __init__(self, server: CloudTasksServer, clock: ManualClock, target: HttpTarget) -> None:
-        self.server, self.clock, self.target = server, clock, target
-        self.client = server.client()
-
-    def queue(self, **settings: Any) -> None:
-        """Create the queue."""
-        self.client.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=QUEUE, **settings))
-
-    def task(self, task_id: str = "", *, request: dict[str, Any] | None = None, **fields: Any) -> tasks_v2.Task:
-        """Create a task for the target."""
-        name = f"{QUEUE}/tasks/{task_id}" if task_id else ""
-        http_request = {"url": self.target.url, "body": b"{}"} | (request or {})
-        return self.client.create_task(parent=QUEUE, task=tasks_v2.Task(name=name, http_request=http_request, **fields))
-
-    def play(self) -> None:
-        """Move the clock from event to event until nothing is left to do."""
-        self.server.wait_idle()
-        while (at := self.server.next_at()) is not None:
-            self.clock.set(at)
-            self.server.wait_idle()
-
-    def headers(self, name: str) -> list[str | None]:
-        """Return a header of all requests that the target got."""
-        return [request.headers.get(name.lower()) for request in self.target.received]
+TASK = f"{QUEUE}/tasks/t-1"
 
 
-@pytest.fixture
-def target() -> Iterator[HttpTarget]:
-    target = HttpTarget()
-    yield target
-    target.close()
+def at(cloud: Setting, ahead: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(cloud.clock.now() + ahead, datetime.UTC)
 
 
-@pytest.fixture
-def setting(target: HttpTarget) -> Iterator[Setting]:
-    clock = ManualClock()
-    with CloudTasksServer(clock) as server:
-        yield Setting(server, clock, target)
+def starts(cloud: Setting) -> list[float]:
+    """When each delivery began, in seconds after the first."""
+    times = sorted(delivery.at for delivery in cloud.server.deliveries)
+    return [round(time - times[0], 3) for time in times]
 
 
-def test_a_task_is_posted_to_its_url_with_the_headers_of_the_service(setting: Setting) -> None:
+# ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_task_is_posted_to_its_url_with_the_headers_of_the_service(cloud: Setting) -> None:
     """A delivery carries the task's method, address, body and headers, and who it is from."""
-    setting.queue()
-    setting.task("t-1", request={"url": f"{setting.target.url}?a=b c", "headers": {"Content-Type": "application/json"}})
-    setting.server.wait_idle()
-    [received] = setting.target.received
+    cloud.queue()
+    cloud.task("t-1", request={"url": f"{cloud.target.url}?a=b c", "headers": {"Content-Type": "application/json"}})
+    cloud.server.wait_idle()
+    [received] = cloud.target.received
     assert (received.method, received.path, received.body) == ("POST", "/process?a=b%20c", b"{}")
     assert received.headers == {
-        "host": setting.target.address.removeprefix("http://"),
+        "host": cloud.target.address.removeprefix("http://"),
         "user-agent": "Google-Cloud-Tasks",
         "content-type": "application/json",
         "content-length": "2",
@@ -79,14 +51,344 @@ def test_a_task_is_posted_to_its_url_with_the_headers_of_the_service(setting: Se
     }
 
 
-def test_retries_are_counted_as_recorded_of_the_service(setting: Setting) -> None:
+def test_headers_that_belong_to_the_service_are_replaced(cloud: Setting) -> None:
+    """What a task says for Host, User-Agent, lengths and Google's own headers does not reach the target."""
+    cloud.queue()
+    own = {
+        "Host": "elsewhere.test", "Content-Length": "99", "user-agent": "me", "X-Google-Auth": "1",
+        "X-AppEngine-QueueName": "default", "X-CloudTasks-TaskRetryCount": "7", "X-Mine": "kept",
+    }  # fmt: skip
+    cloud.task("t-1", request={"headers": own, "http_method": tasks_v2.HttpMethod.PUT})
+    cloud.server.wait_idle()
+    [received] = cloud.target.received
+    assert received.method == "PUT"
+    assert received.headers["host"] == cloud.target.address.removeprefix("http://")
+    assert (received.headers["content-length"], received.headers["user-agent"]) == ("2", "Google-Cloud-Tasks")
+    assert (received.headers["x-cloudtasks-taskretrycount"], received.headers["x-mine"]) == ("0", "kept")
+    assert not {"x-google-auth", "x-appengine-queuename"} & set(received.headers)
+
+
+def test_retries_are_counted_as_recorded_of_the_service(cloud: Setting) -> None:
     """Every attempt counts as a retry; answers of 5xx do not count as executions; the previous answer is told."""
-    setting.queue()
-    setting.target.answer(503, 404, 429, 500, 302, 200)
-    setting.task("t-1")
-    setting.play()
-    assert setting.headers("X-CloudTasks-TaskRetryCount") == ["0", "1", "2", "3", "4", "5"]
-    assert setting.headers("X-CloudTasks-TaskExecutionCount") == ["0", "0", "1", "2", "2", "3"]
-    assert setting.headers("X-CloudTasks-TaskPreviousResponse") == [None, "503", "404", "429", "500", "302"]
-    assert setting.headers("X-CloudTasks-TaskRetryReason") == [None, "", "", "", "", ""]
-    assert [delivery.then for delivery in setting.server.deliveries] == ["retried"] * 5 + ["done"]
+    cloud.queue()
+    cloud.target.answer(503, 404, 429, 500, Reply(302, {"Location": "/elsewhere"}), 200)
+    cloud.task("t-1")
+    cloud.play()
+    assert cloud.headers("X-CloudTasks-TaskRetryCount") == ["0", "1", "2", "3", "4", "5"]
+    assert cloud.headers("X-CloudTasks-TaskExecutionCount") == ["0", "0", "1", "2", "2", "3"]
+    assert cloud.headers("X-CloudTasks-TaskPreviousResponse") == [None, "503", "404", "429", "500", "302"]
+    assert cloud.headers("X-CloudTasks-TaskRetryReason") == [None, "", "", "", "", ""]
+    assert {received.path for received in cloud.target.received} == {"/process"}
+    assert [delivery.then for delivery in cloud.server.deliveries] == ["retried"] * 5 + ["done"]
+
+
+# ── when ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_task_is_not_delivered_before_its_time(cloud: Setting) -> None:
+    """A task for in thirty days is delivered in thirty days, and says when it was meant for."""
+    cloud.queue()
+    due = at(cloud, 30 * 86_400)
+    cloud.task("t-1", schedule_time=due)
+    cloud.clock.advance(30 * 86_400 - 0.001)
+    cloud.server.wait_idle()
+    assert not cloud.target.received
+    cloud.clock.advance(0.001)
+    cloud.server.wait_idle()
+    assert cloud.headers("X-CloudTasks-TaskETA") == [f"{due.timestamp():.6f}"]
+
+
+def test_retries_wait_as_the_documented_series_says(cloud: Setting) -> None:
+    """10 s, 300 s and 3 doublings give 10, 20, 40, 80, 160, 240, 300, 300."""
+    cloud.queue(retry_config={"min_backoff": {"seconds": 10}, "max_backoff": {"seconds": 300}, "max_doublings": 3})
+    cloud.target.answer(*[500] * 8)
+    cloud.task("t-1")
+    cloud.play()
+    assert [after - before for before, after in itertools.pairwise(starts(cloud))] == [
+        10, 20, 40, 80, 160, 240, 300, 300
+    ]  # fmt: skip
+
+
+def test_a_tasks_own_retry_rule_wins(cloud: Setting) -> None:
+    """What a task's retry_config names overrides the queue's; the rest stays the queue's."""
+    cloud.queue(retry_config={"min_backoff": {"seconds": 10}, "max_attempts": 2})
+    cloud.target.answer(*[500] * 9)
+    cloud.task("t-1", retry_config={"max_attempts": 4, "max_doublings": 1})
+    cloud.play()
+    assert starts(cloud) == [0, 10, 30, 70]
+    assert [delivery.then for delivery in cloud.server.deliveries][-1] == "given up"
+
+
+def test_a_task_is_given_up_when_both_limits_are_used_up(cloud: Setting) -> None:
+    """With attempts and a duration, retries end when the last attempt is made and the duration has passed."""
+    cloud.queue(
+        retry_config={"min_backoff": {"seconds": 10}, "max_doublings": 1, "max_attempts": 2,
+                      "max_retry_duration": {"seconds": 65}}
+    )  # fmt: skip
+    cloud.target.answer(*[500] * 9)
+    cloud.task("t-1")
+    cloud.play()
+    assert starts(cloud) == [0, 10, 30, 70]
+    assert not list(cloud.client.list_tasks(parent=QUEUE))
+
+
+def test_tasks_are_deleted_after_thirty_one_days(cloud: Setting) -> None:
+    """What could not be delivered in 31 days is gone."""
+    cloud.queue()
+    cloud.client.pause_queue(name=QUEUE)
+    cloud.task("t-1")
+    cloud.clock.advance(31 * 86_400 - 1)
+    assert cloud.client.get_task(name=TASK)
+    cloud.clock.advance(1)
+    cloud.server.wait_empty()
+
+
+def test_an_attempt_that_takes_too_long_is_made_again(cloud: Setting) -> None:
+    """After its deadline an attempt counts as 504 and is retried, while the old one still runs unheard."""
+    cloud.queue(retry_config={"min_backoff": {"seconds": 5}})
+    release = threading.Event()
+    cloud.target.answer(Reply(200, held=release), 200)
+    cloud.task("t-1", dispatch_deadline={"seconds": 15})
+    cloud.target.started.acquire()
+    cloud.clock.advance(14.9)
+    assert cloud.client.get_task(name=TASK).last_attempt.response_status.code == 0
+    cloud.clock.advance(0.1)
+    cloud.server.wait_idle()
+    attempt = cloud.client.get_task(name=TASK)
+    assert (attempt.last_attempt.response_status.code, attempt.dispatch_count, attempt.response_count) == (4, 1, 0)
+    cloud.clock.advance(5)
+    cloud.server.wait_empty()
+    release.set()
+    assert cloud.headers("X-CloudTasks-TaskPreviousResponse") == [None, "504"]
+    assert cloud.headers("X-CloudTasks-TaskExecutionCount") == ["0", "0"]
+    assert [(delivery.status, delivery.took) for delivery in cloud.server.deliveries] == [(504, 15), (200, 0)]
+
+
+def test_a_target_that_is_not_there_is_tried_again(cloud: Setting) -> None:
+    """A refused connection is a failed attempt without an answer."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    cloud.queue(retry_config={"max_attempts": 2})
+    cloud.task("t-1", request={"url": nobody})
+    cloud.play()
+    assert [(delivery.status, delivery.then) for delivery in cloud.server.deliveries] == [
+        (None, "retried"), (None, "given up")
+    ]  # fmt: skip
+    assert "ConnectionRefused" in cloud.server.deliveries[0].reason
+
+
+# ── how fast ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_rate_of_a_queue_is_kept(cloud: Setting) -> None:
+    """At 10/s with a burst of 2 the first two go at once and the others a tenth of a second apart."""
+    cloud.queue(rate_limits={"max_dispatches_per_second": 10})
+    for _ in range(12):
+        cloud.task()
+    cloud.play()
+    assert starts(cloud) == pytest.approx([0, 0, *(number / 10 for number in range(1, 11))], abs=0.002)
+
+
+def test_a_rate_below_one_in_a_second_works(cloud: Setting) -> None:
+    """A queue may dispatch once in ten seconds."""
+    cloud.queue(rate_limits={"max_dispatches_per_second": 0.1})
+    for _ in range(3):
+        cloud.task()
+    cloud.play()
+    assert starts(cloud) == pytest.approx([0, 10, 20], abs=0.02)
+
+
+def test_limits_can_be_changed_while_a_queue_works(cloud: Setting) -> None:
+    """An updated rate holds from then on, for the tasks that already wait too."""
+    cloud.queue(rate_limits={"max_dispatches_per_second": 0.1})
+    for _ in range(3):
+        cloud.task()
+    cloud.server.wait_idle()
+    cloud.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, rate_limits={"max_dispatches_per_second": 1}))
+    cloud.play()
+    assert starts(cloud) == pytest.approx([0, 1, 2], abs=0.002)
+
+
+def test_no_more_than_the_allowed_number_run_at_once(cloud: Setting) -> None:
+    """Dispatching stops at the concurrency limit and goes on as answers come in."""
+    cloud.queue(rate_limits={"max_concurrent_dispatches": 3})
+    release = threading.Event()
+    cloud.target.answer(*[Reply(200, held=release)] * 3)
+    for _ in range(5):
+        cloud.task()
+    for _ in range(3):
+        cloud.target.started.acquire()
+    cloud.clock.advance(60)
+    stats = cloud.server.beta_client().get_queue(request={"name": QUEUE, "read_mask": "stats"}).stats
+    assert (stats.concurrent_dispatches_count, stats.tasks_count, len(cloud.target.received)) == (3, 5, 3)
+    release.set()
+    cloud.server.wait_empty()
+    assert len(cloud.target.received) == 5
+
+
+def test_an_overloaded_target_slows_its_queue_and_successes_speed_it_up(cloud: Setting) -> None:
+    """429 and 503 halve the effective rate, at most once a second; a success doubles it again."""
+    cloud.queue(rate_limits={"max_dispatches_per_second": 16}, retry_config={"min_backoff": {"seconds": 2}})
+    beta = cloud.server.beta_client()
+
+    def rate() -> float:
+        return beta.get_queue(request={"name": QUEUE, "read_mask": "stats"}).stats.effective_execution_rate
+
+    cloud.target.answer(503, 503, 429)
+    cloud.task("t-1")
+    cloud.task("t-2")
+    cloud.server.wait_idle()
+    assert rate() == 8
+    cloud.clock.advance(2)
+    cloud.server.wait_idle()
+    assert rate() == 8  # 429 halved it, and the success of the other doubled it
+    cloud.play()
+    assert rate() == 16
+
+
+def test_a_target_may_say_when_to_come_back(cloud: Setting) -> None:
+    """`Retry-After` of a 429 or 503 is the least that the task waits."""
+    cloud.queue()
+    cloud.target.answer(Reply(503, {"Retry-After": "120"}), Reply(429, {"Retry-After": "soon"}))
+    cloud.task("t-1")
+    cloud.play()
+    assert starts(cloud) == [0, 120, 120.2]
+
+
+# ── pause, purge, delete, run ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_paused_queue_takes_tasks_and_delivers_none(cloud: Setting) -> None:
+    """Pause and resume may follow each other as one likes; what was added meanwhile is delivered afterwards."""
+    cloud.queue()
+    cloud.client.pause_queue(name=QUEUE)
+    cloud.task("t-1")
+    cloud.clock.advance(3600)
+    assert cloud.server.next_at() is None
+    for _ in range(3):
+        cloud.client.resume_queue(name=QUEUE)
+        cloud.server.wait_empty()
+        assert cloud.client.pause_queue(name=QUEUE).state == tasks_v2.Queue.State.PAUSED
+        cloud.task()
+    assert len(cloud.target.received) == 3
+
+
+def test_a_pause_lets_attempts_under_way_end(cloud: Setting) -> None:
+    """What was sent before the pause is heard and done."""
+    cloud.queue()
+    release = threading.Event()
+    cloud.target.answer(Reply(200, held=release))
+    cloud.task("t-1")
+    cloud.target.started.acquire()
+    cloud.client.pause_queue(name=QUEUE)
+    release.set()
+    cloud.server.wait_empty()
+
+
+def test_a_purge_removes_what_waits_and_what_would_be_retried(cloud: Setting) -> None:
+    """After a purge nothing of before is delivered; the failure of an attempt under way is not retried."""
+    cloud.queue()
+    release = threading.Event()
+    cloud.target.answer(Reply(500, held=release))
+    cloud.task("t-1")
+    cloud.target.started.acquire()
+    cloud.task("t-2", schedule_time=at(cloud, 10))
+    assert cloud.client.purge_queue(name=QUEUE).purge_time.timestamp() == cloud.clock.now()
+    release.set()
+    cloud.play()
+    assert cloud.delivered() == ["t-1"]
+    assert [delivery.then for delivery in cloud.server.deliveries] == ["ignored"]
+
+
+def test_a_deleted_task_is_not_delivered(cloud: Setting) -> None:
+    """Deleting a due task of a paused queue stops it for good."""
+    cloud.queue()
+    cloud.client.pause_queue(name=QUEUE)
+    cloud.task("t-1")
+    cloud.client.delete_task(name=TASK)
+    cloud.client.resume_queue(name=QUEUE)
+    cloud.play()
+    assert not cloud.target.received
+
+
+def test_run_task_delivers_once_and_now(cloud: Setting) -> None:
+    """A scheduled task of a paused queue that is run is delivered at once, and not again at its time."""
+    cloud.queue()
+    cloud.client.pause_queue(name=QUEUE)
+    cloud.task("t-1", schedule_time=at(cloud, 100))
+    cloud.client.run_task(name=TASK)
+    cloud.server.wait_empty()
+    cloud.client.resume_queue(name=QUEUE)
+    cloud.clock.advance(100)
+    cloud.play()
+    assert cloud.delivered() == ["t-1"]
+
+
+def test_a_failed_run_is_retried_after_the_backoff(cloud: Setting) -> None:
+    """If a forced run fails, the task is due again at the time of the call plus the retry delay."""
+    cloud.queue(retry_config={"min_backoff": {"seconds": 7}})
+    cloud.target.answer(500)
+    cloud.task("t-1", schedule_time=at(cloud, 100))
+    cloud.client.run_task(name=TASK)
+    cloud.server.wait_idle()
+    assert cloud.client.get_task(name=TASK).schedule_time == at(cloud, 7)
+
+
+# ── faults to order, and real time ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_delivery_can_come_twice_at_the_same_moment(cloud: Setting) -> None:
+    """A duplicated delivery is the same request; the answer to the second counts for nothing."""
+    cloud.queue()
+    cloud.server.faults.deliver_twice()
+    cloud.task("t-1")
+    cloud.play()
+    first, second = cloud.target.received
+    assert first == second
+
+
+def test_a_delivery_can_come_again_after_its_success(cloud: Setting) -> None:
+    """When the answer of a delivery is missed, the task comes again after its backoff."""
+    cloud.queue(retry_config={"min_backoff": {"seconds": 3}})
+    cloud.server.faults.miss_answers()
+    cloud.task("t-1")
+    cloud.play()
+    assert starts(cloud) == [0, 3]
+    assert cloud.headers("X-CloudTasks-TaskPreviousResponse") == [None, None]
+
+
+def test_deliveries_come_in_order_unless_they_are_shuffled(cloud: Setting) -> None:
+    """Due tasks go oldest first; with the fault they come in any order, each once."""
+    cloud.queue(rate_limits={"max_concurrent_dispatches": 1})
+    names: list[str | None] = [f"t-{number}" for number in range(10)]
+    cloud.client.pause_queue(name=QUEUE)
+    for name in names:
+        cloud.task(str(name))
+    cloud.client.resume_queue(name=QUEUE)
+    cloud.server.wait_empty()
+    assert cloud.delivered() == names
+    cloud.server.faults.shuffle = random.Random(1)
+    cloud.client.pause_queue(name=QUEUE)
+    others: list[str | None] = [f"u-{number}" for number in range(10)]
+    for name in others:
+        cloud.task(str(name))
+    cloud.client.resume_queue(name=QUEUE)
+    cloud.server.wait_empty()
+    assert cloud.delivered()[10:] != others
+    assert sorted(map(str, cloud.delivered()[10:])) == others
+
+
+def test_it_works_by_the_machines_clock_too() -> None:
+    """Without a manual clock schedules and retries come true by themselves."""
+    target = HttpTarget()
+    target.answer(500)
+    with CloudTasksServer() as server:
+        client = server.client()
+        client.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=QUEUE))
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=0.1)
+        client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request={"url": target.url}, schedule_time=soon))
+        server.wait_empty()
+        first, second = server.deliveries
+    target.close()
+    assert soon.timestamp() - 0.001 <= first.at < first.at + 0.1 <= second.at

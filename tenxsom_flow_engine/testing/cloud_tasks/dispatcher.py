@@ -15,7 +15,7 @@ from tenxsom_flow_engine.testing.cloud_tasks.cloud import Cloud
 from tenxsom_flow_engine.testing.cloud_tasks.delivery import DEADLINE_PASSED, Answer, Request
 from tenxsom_flow_engine.testing.cloud_tasks.faults import Faults
 from tenxsom_flow_engine.testing.cloud_tasks.limits import encoded
-from tenxsom_flow_engine.testing.cloud_tasks.queue import Attempt, Queue, StoredTask
+from tenxsom_flow_engine.testing.cloud_tasks.queue import Queue, StoredTask
 from tenxsom_flow_engine.testing.cloud_tasks.retries import RetryRule
 from tenxsom_flow_engine.testing.cloud_tasks.tokens import TokenIssuer
 from tenxsom_flow_engine.testing.cloud_tasks.wire import seconds, short, write
@@ -47,6 +47,25 @@ class Delivery:
     next_at: float | None = None
 
 
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """One delivery of a task, from its start to its answer. Instants in seconds since 1970."""
+
+    queue: Queue
+    task: StoredTask
+    started: float
+    deadline: float
+    retry_count: int
+    #: Asked for by RunTask, so not by the queue's own pace.
+    forced: bool
+    #: A second delivery at the same moment; its answer counts for nothing.
+    twin: bool
+    #: Nobody listens any more.
+    ended: bool = False
+    #: Cuts the connection; there is none at first.
+    hang_up: Callable[[], None] = lambda: None
+
+
 class Dispatcher:
     """Starts attempts when they are due and settles them when they end."""
 
@@ -58,6 +77,7 @@ class Dispatcher:
         self._faults = faults
         self._told = told
         self._real_time = real_time
+        self._attempts: set[Attempt] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
 
@@ -70,16 +90,22 @@ class Dispatcher:
         with self._cloud.changed:
             self._closed = True
             self._cloud.changed.notify_all()
-            attempts = [attempt for queue in self._cloud.queues.values() for attempt in queue.attempts]
         self._thread.join()
-        for attempt in attempts:
-            attempt.hang_up()
+        with self._cloud.changed:
+            for attempt in self._attempts:
+                attempt.ended = True
+                attempt.hang_up()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt is under way."""
+        return bool(self._attempts)
 
     def next_at(self) -> float | None:
         """Return when there is something to do next: a task to deliver, or a deadline that passes."""
         now = self._cloud.clock.now()
         times = [at for queue in self._cloud.queues.values() if (at := queue.next_dispatch(now)) is not None]
-        times += [attempt.deadline for queue in self._cloud.queues.values() for attempt in queue.attempts]
+        times += [attempt.deadline for attempt in self._attempts]
         return min(times, default=None)
 
     def run(self, queue: Queue, task: StoredTask) -> None:
@@ -96,11 +122,11 @@ class Dispatcher:
                 self._cloud.changed.wait(None if at is None else max(0.0, at - self._cloud.clock.now()))
 
     def _act(self, now: float) -> None:
+        for attempt in [attempt for attempt in self._attempts if attempt.deadline <= now]:
+            self._end(attempt, DEADLINE_PASSED)
+            attempt.hang_up()
         for queue in self._cloud.queues.values():
             queue.forget(now)
-            for attempt in [attempt for attempt in queue.attempts if attempt.deadline <= now]:
-                attempt.hang_up()
-                self._end(attempt, DEADLINE_PASSED)
             while (task := queue.take(now, self._faults.shuffle)) is not None:
                 self._begin(queue, task, now, forced=False)
                 if self._faults.twin():
@@ -119,8 +145,12 @@ class Dispatcher:
 
     def _send(self, queue: Queue, task: StoredTask, now: float, *, forced: bool = False, twin: bool = False) -> None:
         deadline = now + seconds(task.message.dispatch_deadline)
-        attempt = Attempt(queue, task, started=now, deadline=deadline, forced=forced, twin=twin)
-        queue.attempts.add(attempt)
+        retry_count = task.message.dispatch_count - 1
+        attempt = Attempt(
+            queue, task, started=now, deadline=deadline, retry_count=retry_count, forced=forced, twin=twin
+        )
+        self._attempts.add(attempt)
+        queue.concurrent += 1
         headers = delivery.allowed(task.message.http_request.headers) | _headers(queue, task)
         threading.Thread(target=self._deliver, args=(attempt, headers), name=task.name, daemon=True).start()
 
@@ -129,6 +159,8 @@ class Dispatcher:
 
         def connected(hang_up: Callable[[], None]) -> None:
             attempt.hang_up = hang_up
+            if attempt.ended:
+                hang_up()
 
         try:
             if asked.HasField("oidc_token"):
@@ -136,7 +168,8 @@ class Dispatcher:
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
                 headers["Authorization"] = f"Bearer {self._tokens.issue(account, audience or asked.url)}"
             request = Request(tasks_v2.HttpMethod(asked.http_method).name, encoded(asked.url), headers, asked.body)
-            answer = delivery.send(request, seconds(attempt.task.message.dispatch_deadline), connected)
+            # In real time a little longer than the deadline, which the clock that was given decides.
+            answer = delivery.send(request, seconds(attempt.task.message.dispatch_deadline) + 10, connected)
         except Exception as error:  # whatever it is, the attempt must end
             _log.exception("a delivery of %s failed", attempt.task.name)
             answer = Answer(None, f"{type(error).__name__}: {error}")
@@ -146,21 +179,19 @@ class Dispatcher:
 
     def _end(self, attempt: Attempt, answer: Answer) -> None:
         queue, task, now = attempt.queue, attempt.task, self._cloud.clock.now()
-        if attempt not in queue.attempts:
+        if attempt.ended:
             return  # its deadline had passed: nobody listens any more
-        queue.attempts.remove(attempt)
-        queue.answered(now)
-        if answer.status in (429, 503):
-            queue.overloaded(now)
-        elif answer.success:
-            queue.succeeded(now)
-        then, retry_count, next_at = "ignored", task.message.dispatch_count - 1, None
+        attempt.ended = True
+        self._attempts.remove(attempt)
+        queue.concurrent -= 1
+        queue.answered(answer.status, now)
+        then, next_at = "ignored", None
         if queue.tasks.get(task.name) is task and not attempt.twin:
             then, next_at = self._settle(attempt, answer, now)
         self._told(
             Delivery(
                 at=attempt.started, took=now - attempt.started, queue=queue.id, task=short(task.name),
-                url=task.message.http_request.url, retry_count=retry_count, status=answer.status,
+                url=task.message.http_request.url, retry_count=attempt.retry_count, status=answer.status,
                 reason=answer.reason, then=then, next_at=next_at,
             )
         )  # fmt: skip

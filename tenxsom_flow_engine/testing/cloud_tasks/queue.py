@@ -1,12 +1,11 @@
-"""One queue in memory: its tasks, which of them is due, which attempts are under way, and the names not free again."""
+"""One queue in memory: its tasks, which of them is due, and the names that are not free again."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -44,29 +43,14 @@ class StoredTask:
         return str(self.message.name)
 
 
-@dataclass(eq=False, slots=True)
-class Attempt:
-    """One delivery of a task, from its start to its answer. Instants in seconds since 1970."""
-
-    queue: Queue
-    task: StoredTask
-    started: float
-    deadline: float
-    #: Asked for by RunTask, so not by the queue's own pace.
-    forced: bool
-    #: A second delivery at the same moment; its answer counts for nothing.
-    twin: bool
-    #: Ends the wait for an answer.
-    hang_up: Callable[[], None] = field(default=lambda: None)
-
-
 class Queue:
     """The state behind one queue's name. Not safe for threads: its owner holds a lock."""
 
     def __init__(self, message: Any, now: float, tombstone_ttl: float) -> None:
         self.message = message
         self.tasks: dict[str, StoredTask] = {}  # by name, in order of their creation
-        self.attempts: set[Attempt] = set()
+        #: Attempts under way.
+        self.concurrent = 0
         self.policy: Any = None
         self._pace = Pace(message.rate_limits, now)
         self._tombstone_ttl = tombstone_ttl
@@ -150,18 +134,14 @@ class Queue:
         due = self._next_due() if self._free() else None
         return None if due is None else max(due, self._pace.ready_at(now))
 
-    def answered(self, now: float) -> None:
-        """Count an answer for the statistics."""
+    def answered(self, status: int | None, now: float) -> None:
+        """Count an answer, and go by it: 429 and 503 slow the queue down, a success lets it recover."""
         self._answered.append(now)
         self._forget_answers(now)
-
-    def succeeded(self, now: float) -> None:
-        """Recover the pace after a success."""
-        self._pace.succeeded(now)
-
-    def overloaded(self, now: float) -> None:
-        """Slow down after 429 or 503."""
-        self._pace.overloaded(now)
+        if status in (429, 503):
+            self._pace.overloaded(now)
+        elif status is not None and 200 <= status < 300:
+            self._pace.succeeded(now)
 
     def write_stats(self, stats: Any, now: float) -> None:
         """Write the queue's statistics (`QueueStats` of v2beta3)."""
@@ -169,13 +149,13 @@ class Queue:
         self._forget_answers(now)
         stats.tasks_count = len(self.tasks)
         stats.executed_last_minute_count = len(self._answered)
-        stats.concurrent_dispatches_count = len(self.attempts)
+        stats.concurrent_dispatches_count = self.concurrent
         stats.effective_execution_rate = self._pace.rate
         if (due := self._next_due()) is not None:
             write(stats.oldest_estimated_arrival_time, due)
 
     def _free(self) -> bool:
-        return self.running and len(self.attempts) < self.message.rate_limits.max_concurrent_dispatches
+        return self.running and self.concurrent < self.message.rate_limits.max_concurrent_dispatches
 
     def _next_due(self) -> float | None:
         while self._waiting and self._waiting[0][1] != self._waiting[0][2].place:

@@ -52,7 +52,7 @@ class QueueCalls:
             raise invalid(f"The update_mask names a field that a queue does not have: {', '.join(mask.paths)}.")
         changed = _QueueMessage()
         changed.CopyFrom(queue.message)
-        mask.MergeMessage(request.queue, changed, replace_message=True)
+        mask.MergeMessage(request.queue, changed, True)  # replacing messages, not merging them
         # Output only: what callers say of these is ignored.
         changed.name, changed.state = queue.message.name, queue.message.state
         changed.purge_time.CopyFrom(queue.message.purge_time)

@@ -22,9 +22,7 @@ from tenxsom_flow_engine.testing.cloud_tasks.certificates import CertificateServ
 from tenxsom_flow_engine.testing.cloud_tasks.cloud import TOMBSTONE_TTL, Cloud
 from tenxsom_flow_engine.testing.cloud_tasks.dispatcher import Delivery, Dispatcher
 from tenxsom_flow_engine.testing.cloud_tasks.faults import Faults
-from tenxsom_flow_engine.testing.cloud_tasks.queue_calls import QueueCalls
 from tenxsom_flow_engine.testing.cloud_tasks.service import handlers
-from tenxsom_flow_engine.testing.cloud_tasks.task_calls import TaskCalls
 from tenxsom_flow_engine.testing.cloud_tasks.tokens import TokenIssuer
 
 _T = TypeVar("_T")
@@ -88,10 +86,9 @@ class CloudTasksServer:
             self.certificates = opening.enter_context(
                 contextlib.closing(_on_port(self._certificates_port, self._serve_certificates))
             )
-            server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="api"), options=_OPTIONS)
-            queues = QueueCalls(self._cloud)
-            tasks = TaskCalls(self._cloud, self._dispatcher.run)
-            server.add_generic_rpc_handlers(handlers(self._cloud, self.faults, queues, tasks))
+            threads = opening.enter_context(ThreadPoolExecutor(_THREADS, thread_name_prefix="api"))
+            server = grpc.server(threads, options=_OPTIONS)
+            server.add_generic_rpc_handlers(handlers(self._cloud, self.faults, self._dispatcher.run))
             port = _on_port(self._port, lambda port: server.add_insecure_port(f"127.0.0.1:{port}"))
             self.target = f"127.0.0.1:{port}"
             server.start()
@@ -130,10 +127,8 @@ class CloudTasksServer:
         """Wait until no attempt is under way and none can be made before the clock moves on."""
 
         def idle() -> bool:
-            if any(queue.attempts for queue in self._cloud.queues.values()):
-                return False
             at = self._dispatcher.next_at()
-            return at is None or at > self._clock.now()
+            return not self._dispatcher.busy and (at is None or at > self._clock.now())
 
         self.wait_until(idle, "idle", timeout)
 

@@ -8,22 +8,28 @@ from typing import Any, NoReturn
 import grpc
 from google.cloud import tasks_v2, tasks_v2beta3
 from google.iam.v1 import iam_policy_pb2
+from google.longrunning import operations_pb2
 
+from tenxsom_flow_engine.testing.cloud_tasks.batches import BatchCalls
 from tenxsom_flow_engine.testing.cloud_tasks.cloud import Cloud
 from tenxsom_flow_engine.testing.cloud_tasks.faults import Faults
+from tenxsom_flow_engine.testing.cloud_tasks.queue import Queue, StoredTask
 from tenxsom_flow_engine.testing.cloud_tasks.queue_calls import QueueCalls
 from tenxsom_flow_engine.testing.cloud_tasks.task_calls import TaskCalls
 from tenxsom_flow_engine.testing.cloud_tasks.wire import Refused
 
 V2, BETA = "google.cloud.tasks.v2.CloudTasks", "google.cloud.tasks.v2beta3.CloudTasks"
+OPERATIONS = "google.longrunning.Operations"
 
 _Call = Callable[[Any], Any]
 #: A call, and the class of its request.
 _Method = tuple[_Call, Any]
 
 
-def handlers(cloud: Cloud, faults: Faults, queues: QueueCalls, tasks: TaskCalls) -> list[Any]:
-    """Return the handlers of all services."""
+def handlers(cloud: Cloud, faults: Faults, run: Callable[[Queue, StoredTask], None]) -> list[Any]:
+    """Return the handlers of all services. `run` delivers a task at once."""
+    queues, tasks = QueueCalls(cloud), TaskCalls(cloud, run)
+    batches = BatchCalls(cloud, tasks)
     v2: dict[str, _Method] = {
         "ListQueues": (queues.list_queues, tasks_v2.ListQueuesRequest.pb()),
         "GetQueue": (queues.get_queue, tasks_v2.GetQueueRequest.pb()),
@@ -39,11 +45,15 @@ def handlers(cloud: Cloud, faults: Faults, queues: QueueCalls, tasks: TaskCalls)
         "ListTasks": (tasks.list_tasks, tasks_v2.ListTasksRequest.pb()),
         "GetTask": (tasks.get_task, tasks_v2.GetTaskRequest.pb()),
         "CreateTask": (tasks.create_task, tasks_v2.CreateTaskRequest.pb()),
+        "BatchCreateTasks": (batches.batch_create_tasks, tasks_v2.BatchCreateTasksRequest.pb()),
+        "BatchDeleteTasks": (batches.batch_delete_tasks, tasks_v2.BatchDeleteTasksRequest.pb()),
         "DeleteTask": (tasks.delete_task, tasks_v2.DeleteTaskRequest.pb()),
         "RunTask": (tasks.run_task, tasks_v2.RunTaskRequest.pb()),
     }
     beta: dict[str, _Method] = {"GetQueue": (queues.get_beta_queue, tasks_v2beta3.GetQueueRequest.pb())}
-    return [_service(name, methods, cloud, faults) for name, methods in ((V2, v2), (BETA, beta))]
+    operations: dict[str, _Method] = {"GetOperation": (batches.get_operation, operations_pb2.GetOperationRequest)}
+    services = {V2: v2, BETA: beta, OPERATIONS: operations}
+    return [_service(name, methods, cloud, faults) for name, methods in services.items()]
 
 
 def _service(name: str, methods: dict[str, _Method], cloud: Cloud, faults: Faults) -> Any:

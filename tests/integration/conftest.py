@@ -1,0 +1,25 @@
+"""What the tests of one room share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cloud_tasks_setting import Setting
+
+
+@pytest.fixture
+def cloud() -> Iterator[Setting]:
+    """A Cloud Tasks server whose time is moved by hand, and a target for it."""
+    from tenxsom_flow_engine.testing.clock import ManualClock
+    from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+    from tests.cloud_tasks_setting import Setting
+    from tests.http_target import HttpTarget
+
+    clock, target = ManualClock(), HttpTarget()
+    with CloudTasksServer(clock) as server:
+        yield Setting(server, clock, target)
+    target.close()
