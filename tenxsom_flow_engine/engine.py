@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,19 @@ from threading import Event
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.codec import check_options
-from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, LeaseLost, ServiceError, StoreError
+from tenxsom_flow_engine.errors import (
+    ActionRefused,
+    ConfigurationError,
+    FlowError,
+    InvalidInput,
+    LeaseLost,
+    ServiceError,
+    StoreError,
+)
 from tenxsom_flow_engine.generate import Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
-from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
@@ -240,6 +249,24 @@ class Engine:
         """Whether jobs would wait because no worker is alive that pulls them."""
         return isinstance(self.queue, PullsJobs) and not self.queue.status().workers_alive
 
+    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        """Say what came of a create whose outcome is not known; a ticket means that it was bought.
+
+        Raises `JobNotFound`, `ActionRefused`, and `InvalidInput` for what no service gives as an id.
+        """
+        if not isinstance(decision, Ticket):
+            return self.hand_on(self.store.resolve(job_id, decision))
+        if not re.fullmatch(r"[!-~]{1,500}", decision.id):
+            raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
+        name = self.store.require(job_id).service
+        service = self.services.get(name)
+        if service is None:
+            raise ActionRefused(
+                f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
+                next_step="run this where its service is configured",
+            )
+        return self.hand_on(self.store.resolve(job_id, Bought(decision, service.lifetime)))
+
     def take_in(self) -> TakenIn:
         """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
         if not isinstance(self.store, TakesIn):
@@ -320,7 +347,10 @@ class Engine:
             return Retry(self.store.now() + delay, failure)
         # The fault may have come after a create went out.
         bought = self.store.require(record.job_id).submission.state
-        return Held(failure) if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN) else Dead(failure)
+        if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
+            next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
+            return Held(Failure(failure.code, failure.message, next_step))
+        return Dead(failure)
 
 
 class _InsistentJournal:

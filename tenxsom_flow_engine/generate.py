@@ -31,6 +31,7 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
+from tenxsom_flow_engine.lifecycle import how_to_resolve
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -255,11 +256,10 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
 
 
 def _held(record: JobRecord, service: str) -> Held:
-    reference = record.submission.id or record.job_id
     return Held(
         Failure(
             "submission_unknown",
-            f"whether {service} accepted the paid create {reference} is not known",
-            f"look for it at {service}, then cancel the job or order it anew",
+            f"whether {service} accepted the paid create {record.submission.id} is not known",
+            f"look for it at {service}; {how_to_resolve(record.job_id, held=True)}",
         )
     )

@@ -27,7 +27,7 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     VideoJob,
 )
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
 
 #: A job whose lease runs out this often in one step kills its workers, and is dead.
 MAX_EXPIRIES = 10
@@ -192,7 +192,7 @@ def expire(record: JobRecord, now: float) -> JobRecord:
         failure = Failure(
             code="worker_lost",
             message=f"{expiries} workers in a row died or stalled in its step {record.step}",
-            next_step="find out why in the worker's log, then: run_flow_enhanced.py retry " + record.job_id,
+            next_step=f"find out why in the worker's log, then: {_onward(record)}",
         )
         return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, expiries=expiries)
     detail = f"worker {record.lease.worker} died or stalled"
@@ -260,10 +260,10 @@ def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> 
 
 
 def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
-    """Journal the proof that a submission bought nothing."""
+    """Journal the proof that a submission bought nothing: the choice of a service is open again."""
     if record.submission.id != submission_id or record.submission.state is SubmissionState.ACCEPTED:
         return record
-    return _change(record, now, record.status, "nothing bought", reason, submission=Submission())
+    return _change(record, now, record.status, "nothing bought", reason, submission=Submission(), service="")
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
@@ -282,31 +282,86 @@ def stopped(record: JobRecord, now: float) -> JobRecord:
 def requeue(record: JobRecord, now: float) -> JobRecord:
     """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
 
-    Where the outcome of a create is not known, the next step looks it up; it never buys.
+    Where a create was cut off, the next step looks it up; it never buys. Where one's outcome is not known, a person has
+    to say it first (`resolve`).
     """
-    if record.status not in (Status.FAILED, Status.CANCELLED):
-        hint = "decide whether it was bought first" if record.status is Status.HELD else ""
+    over = record.status in (Status.FAILED, Status.CANCELLED)
+    if record.submission.state is SubmissionState.UNKNOWN and (over or record.status is Status.HELD):
         raise ActionRefused(
-            f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried", next_step=hint
+            f"whether the paid create of job {record.job_id} was accepted is not known, so it cannot be retried",
+            next_step=how_to_resolve(record.job_id, held=not over),
         )
+    if not over:
+        raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried")
     submission = Submission() if record.submission.failed else record.submission
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     # With nothing bought, the choice of a service is open again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
+    return _begin_again(record, now, status, "retried by hand", submission=submission, service=service)
+
+
+def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
+    """Apply what a person found out about a create whose outcome is not known, and which no worker looks up now."""
+    submission = record.submission
+    if submission.state is not SubmissionState.UNKNOWN:
+        raise ActionRefused(f"job {record.job_id} is {record.status}, and of its paid create nothing is unknown")
+    if record.lease is not None:
+        raise ActionRefused(
+            f"a worker looks up right now what came of the paid create of job {record.job_id}",
+            next_step="wait for what it finds",
+        )
+    match resolution:
+        case Resubmit():
+            detail = "nothing was bought, says a person"
+            return _begin_again(record, now, Status.QUEUED, "ordered anew", detail, submission=Submission(), service="")
+        case Bought(ticket, lifetime):
+            accepted = msgspec.structs.replace(
+                submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
+            )
+            detail = f"ticket {ticket.id}, says a person"
+            return _begin_again(record, now, Status.RENDERING, "accepted", detail, submission=accepted)
+        case GiveUp():
+            if record.status is not Status.HELD:
+                raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held one can be given up")
+            failure = Failure(
+                "given_up",
+                f"given up by a person; whether {record.service} was paid for {submission.id} was never found out",
+                f"look at the bill of {record.service}; if you find out: {how_to_resolve(record.job_id)}",
+            )
+            return _final(record, now, Status.FAILED, "given up", error=failure)
+
+
+def how_to_resolve(job_id: str, *, held: bool = False) -> str:
+    """Return the commands by which a person says what came of a paid create; one that is held may be given up too."""
+    command = f"run_flow_enhanced.py jobs resolve {job_id}"
+    give_up = f"; to let it be: {command} --give-up" if held else ""
+    return f"if it was not bought: {command} --resubmit; if it was: {command} --ticket ID{give_up}"
+
+
+def _onward(record: JobRecord) -> str:
+    if record.submission.state is SubmissionState.UNKNOWN:
+        return how_to_resolve(record.job_id)
+    return f"run_flow_enhanced.py retry {record.job_id}"
+
+
+def _begin_again(
+    record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any
+) -> JobRecord:
+    """Return a job to its queue by a person's hand: due at once, with all its attempts."""
     return _change(
         record,
         now,
         status,
-        "retried by hand",
+        what,
+        detail,
         due=now,
         seq=record.seq + 1,
         attempts=0,
         expiries=0,
-        submission=submission,
-        service=service,
         error=None,
         finished_at=None,
         progress=0.0,
+        **changes,
     )
 
 

@@ -13,11 +13,15 @@ from typing import Any, TypeVar
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import JobRecord, VideoJob
+from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket, VideoJob
+from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page, TakesIn
 
 _T = TypeVar("_T")
+
+#: Held jobs that the status names.
+MOST_HELD = 10
 
 #: What the `config` dict may hold, and the variable that each key stands for.
 CONFIG_KEYS: Mapping[str, Mapping[str, str]] = {
@@ -115,6 +119,13 @@ class QueueManager:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
         return await self._call(lambda engine: engine.retry(job_id))
 
+    async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        """Say what came of a paid create whose outcome is not known; a ticket means that it was bought.
+
+        Raises `JobNotFound`, `ActionRefused`.
+        """
+        return await self._call(lambda engine: engine.resolve(job_id, decision))
+
     async def pause(self) -> None:
         """Hand out no more jobs, in all workers, until `resume`."""
         await self._call(lambda engine: engine.queue.pause())
@@ -167,6 +178,13 @@ def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return values
 
 
+def _held(engine: Engine) -> dict[str, str]:
+    """Return the latest jobs that wait for a person, with what that person can do."""
+    held = JobFilter(statuses=(Status.HELD,), queue=engine.queue.name)
+    page = engine.store.page(held, limit=MOST_HELD)
+    return {record.job_id: record.error.next_step if record.error else "" for record in page.records}
+
+
 def describe_queue(engine: Engine) -> dict[str, Any]:
     """Return the state of an engine's queue as plain values, ready for JSON."""
     status = engine.queue.status()
@@ -182,6 +200,7 @@ def describe_queue(engine: Engine) -> dict[str, Any]:
         },
         "approximate_task_count": status.counts.unfinished if status.task_count is None else status.task_count,
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
+        "held": _held(engine) if status.counts.by_status[Status.HELD] else {},
         "workers_alive": status.workers_alive,
         "services": list(engine.services),
         "store": engine.store.place,

@@ -1,10 +1,10 @@
-"""What one step of a job returns. The carrier does the rest (see `lifecycle.settle`)."""
+"""What one step of a job returns, and what a person decides where a step cannot (see `lifecycle`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import Failure, Video
+from tenxsom_flow_engine.jobs import Failure, Ticket, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +52,25 @@ class Held:
 
 
 Outcome = Done | Wait | Retry | Dead | Held
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """A person's decision on a create of unknown outcome: nothing was bought, so order it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A person's decision on a create of unknown outcome: it was bought, so go on from its ticket."""
+
+    ticket: Ticket
+    #: Seconds from now after which the generation is given up.
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A person's decision on a held job: fail it, whether or not something was bought."""
+
+
+Resolution = Resubmit | Bought | GiveUp

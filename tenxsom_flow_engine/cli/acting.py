@@ -32,6 +32,7 @@ def retry(
     """Try failed or cancelled jobs again.
 
     A job that was paid goes on from its ticket. It is ordered anew only if its service said that the generation failed.
+    Where nobody knows whether it was paid, say so first: `jobs resolve`.
     """
     from tenxsom_flow_engine.jobs import Status
 
@@ -41,7 +42,7 @@ def retry(
             say("no job has failed" + " there" * bool(service or channel))
             return DONE
         _ask("retry", chosen, all_of_a_kind=failed, yes=yes)
-        return _act(chosen, engine.retry, lambda record: f"is {record.status} again{_onward(record)}")
+        return _act(chosen, engine.retry, lambda record: f"is {record.status} again{onward(record)}")
 
 
 @click.command()
@@ -121,9 +122,12 @@ def _act(chosen: list[str], act: Callable[[str], JobRecord], done: Callable[[Job
     return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
 
 
-def _onward(record: JobRecord) -> str:
-    from tenxsom_flow_engine.jobs import Step
+def onward(record: JobRecord) -> str:
+    """Return how a job that was put in again goes on."""
+    from tenxsom_flow_engine.jobs import FINAL, Step
 
+    if record.status in FINAL:
+        return ""
     match record.step:
         case Step.SUBMIT:
             return " and will be ordered"

@@ -1,4 +1,4 @@
-"""`jobs`, `show`, `open`: looking at the jobs at hand."""
+"""`jobs`, `show`, `open`: looking at the jobs at hand; `jobs resolve`: deciding on one that is held."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, complain, put, say
+from tenxsom_flow_engine.cli.acting import onward
+from tenxsom_flow_engine.cli.exits import DONE, FAILED, USAGE, Stop, complain, problem, put, say
 from tenxsom_flow_engine.cli.session import session
+from tenxsom_flow_engine.errors import ActionRefused
 
 
-@click.command()
+@click.group(invoke_without_command=True, subcommand_metavar="[resolve JOB ...]")
 @click.option(
     "--status", "statuses", multiple=True, type=click.Choice(options.STATUSES), metavar="STATUS",
     help=f"Only these; may be given several times: {', '.join(options.STATUSES)}.",
@@ -25,7 +27,9 @@ from tenxsom_flow_engine.cli.session import session
 @click.option("--after", metavar="CURSOR", help="Go on from where the last list ended.")
 @options.queue_type
 @options.as_json
+@click.pass_context
 def jobs(
+    context: click.Context,
     statuses: tuple[str, ...],
     service: str | None,
     channel: str | None,
@@ -37,7 +41,10 @@ def jobs(
     queue_type: str | None,
     as_json: bool,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first; or decide on one that is held: `jobs resolve`."""
+    if context.invoked_subcommand:
+        _nothing_given(context)
+        return
     from tenxsom_flow_engine.cli.view import describe, print_json, short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
@@ -66,6 +73,45 @@ def jobs(
     put(table(rows, head=head, may_cut=("TOPIC",)))
     if page.cursor:
         say(f"there are more: --after {page.cursor}")
+
+
+def _nothing_given(context: click.Context) -> None:
+    """Raise `UsageError` if an option of the list stands before a subcommand, where it would do nothing."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} belongs to the list, or behind {context.invoked_subcommand}")
+
+
+@jobs.command()
+@options.job_argument
+@click.option("--resubmit", is_flag=True, help="Nothing was bought: order it anew.")
+@click.option("--ticket", metavar="ID", help="It was bought: go on from the service's id of it.")
+@click.option("--account", metavar="NAME", help="The account that holds it, where the service has several.")
+@click.option("--give-up", is_flag=True, help="Let it be: the job fails, and whether it was paid stays open.")
+@options.queue_type
+def resolve(
+    job_id: str, resubmit: bool, ticket: str | None, account: str | None, give_up: bool, queue_type: str | None
+) -> None:
+    """Say what came of a paid create whose outcome is not known.
+
+    Such a job is held: neither the engine nor its service could tell whether it was bought. Look at the service, then
+    say what you found. `show JOB` has the reference that the create carried.
+    """
+    if [resubmit, ticket is not None, give_up].count(True) != 1:
+        raise click.UsageError("say what came of it with one of --resubmit, --ticket ID, --give-up")
+    if account is not None and ticket is None:
+        raise click.UsageError("--account goes with --ticket")
+    from tenxsom_flow_engine.jobs import Ticket
+    from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
+
+    decision = Resubmit() if resubmit else GiveUp() if ticket is None else Ticket(ticket, account=account or "")
+    with session(queue_type) as engine:
+        try:
+            record = engine.resolve(job_id, decision)
+        except ActionRefused as refusal:
+            raise Stop(problem(refusal.message, refusal.next_step), USAGE) from refusal
+    say(f"job {job_id} is {record.status}{onward(record)}")
 
 
 @click.command()

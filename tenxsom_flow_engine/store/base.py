@@ -20,7 +20,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode_record
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
-from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.outcomes import Outcome, Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +361,10 @@ class JobStore(ABC):
     def requeue(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.requeue)
+
+    def resolve(self, job_id: str, resolution: Resolution) -> JobRecord:
+        """Say what came of a create whose outcome is not known. Raises `JobNotFound`, `ActionRefused`."""
+        return self.update(job_id, lambda record, now: lifecycle.resolve(record, now, resolution))
 
     # The submission journal (the contract that `generate` names `Journal`).
 

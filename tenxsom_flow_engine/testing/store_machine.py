@@ -23,16 +23,18 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
 )
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_claim, a_job
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, a_job
 from tenxsom_flow_engine.testing.store_suite import check_counts, everything
 
 #: Slots of each service at an intent.
 SLOTS = 2
 #: Few ids, so that operations meet.
 IDS = [f"j{number}" for number in range(8)]
+#: What a person may say of a create whose outcome is not known.
+DECISIONS: list[Resolution] = [Resubmit(), Bought(TICKET, 100.0), GiveUp()]
 
 Seen = dict[str, JobRecord]
 _delays = st.sampled_from([0.0, 1.0, 29.0, 31.0, 200.0])
@@ -214,13 +216,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
     def requeue(self, handle: int, name: str) -> None:
-        """Try a job again: the only way out of a final status."""
+        """Try a job again, unless it may be paid and nobody knows."""
         if name in self.added:
             before = self.seen[name]
             after = self._change(name, self.handles[handle].requeue, requeues=True)
-            assert isinstance(after, JobRecord) is (before.status in (Status.FAILED, Status.CANCELLED))
+            known = before.submission.state is not SubmissionState.UNKNOWN
+            assert isinstance(after, JobRecord) is (known and before.status in (Status.FAILED, Status.CANCELLED))
             if isinstance(after, JobRecord) and before.submission.ticket and not before.submission.failed:
                 assert after.submission == before.submission
+
+    @rule(handle=_handles, name=st.sampled_from(IDS), decision=st.sampled_from(DECISIONS))
+    def resolve(self, handle: int, name: str, decision: Resolution) -> None:
+        """Say what came of a create of unknown outcome that nobody is looking up."""
+        if name in self.added:
+            before = self.seen[name]
+            after = self._change(name, lambda name: self.handles[handle].resolve(name, decision), requeues=True)
+            open_question = before.submission.state is SubmissionState.UNKNOWN and before.lease is None
+            allowed = before.status is Status.HELD or not isinstance(decision, GiveUp)
+            assert isinstance(after, JobRecord) is (open_question and allowed)
 
     @rule(handle=_handles, limit=st.integers(1, 3))
     def purge(self, handle: int, limit: int) -> None:

@@ -23,7 +23,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Status, Step, Submission, SubmissionState, Ticket
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
 from tenxsom_flow_engine.store.base import (
     Added,
     Claim,
@@ -841,7 +841,7 @@ class LeaseSuite(_Suite):
 
 
 class SettlingSuite(_Suite):
-    """`settle`, `hand_back`, `cancel`, `requeue`, `cancel_waiting`."""
+    """`settle`, `hand_back`, `cancel`, `requeue`, `resolve`, `cancel_waiting`."""
 
     def test_done(self, store: JobStore, clock: ManualClock) -> None:
         """A published job succeeded: result, end and progress are in its record, and nothing is due."""
@@ -982,17 +982,50 @@ class SettlingSuite(_Suite):
         record = take(store)
         assert (record.step, record.submission, record.service) == (Step.SUBMIT, Submission(), "")
 
-    def test_requeue_of_an_unknown_outcome_looks_it_up(self, store: JobStore) -> None:
-        """A job that ended while its create was in doubt never buys at a retry: it looks up first."""
-        store.add(QUEUE, new("a", "b"))
-        intend(store, take(store, only="a"))
+    def test_requeue_of_a_create_that_was_cut_off_looks_it_up(self, store: JobStore) -> None:
+        """A job that ended within its create never buys at a retry: it looks up first."""
+        store.add(QUEUE, new("a"))
+        intend(store, take(store))
         store.cancel("a")
-        record = intend(store, take(store, only="b"))
-        store.doubt("b", submission_id=record.submission.id, reason="time-out")
-        settle(store, record, Dead(FAILURE))
-        for name in ("a", "b"):
-            store.requeue(name)
-            assert take(store, only=name).step is Step.LOOKUP
+        store.requeue("a")
+        assert take(store).step is Step.LOOKUP
+
+    @pytest.mark.parametrize(
+        ("decision", "step", "in_flight"),
+        [(Resubmit(), Step.SUBMIT, 0), (Bought(TICKET, 50.0), Step.POLL, 1)],
+    )
+    def test_resolve(
+        self, store: JobStore, clock: ManualClock, decision: Resolution, step: Step, in_flight: int
+    ) -> None:
+        """A person's word puts a held job into the queue again: to be ordered anew, or to go on from its ticket."""
+        before = finished(store, "a", Status.HELD)
+        with pytest.raises(ActionRefused, match="jobs resolve a") as refusal:
+            store.requeue("a")
+        assert "--resubmit" in str(refusal.value)
+        record = store.resolve("a", decision)
+        assert record.seq > before.seq
+        assert store.in_flight(ALPHA) == in_flight
+        check_counts(store)
+        assert take(store).step is step
+
+    def test_resolve_by_giving_up(self, store: JobStore) -> None:
+        """A held job that is given up has failed; a person may still find its ticket later."""
+        finished(store, "a", Status.HELD)
+        record = store.resolve("a", GiveUp())
+        assert (record.status, record.due) == (Status.FAILED, None)
+        check_counts(store)
+        assert store.claim(a_claim()).records == ()
+        assert store.resolve("a", Bought(TICKET, 50.0)).status is Status.RENDERING
+        assert take(store).step is Step.POLL
+
+    @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+    def test_what_needs_no_resolving(self, store: JobStore, status: Status) -> None:
+        """Where nothing is unknown a person has nothing to decide, and nothing is changed."""
+        before = finished(store, "a", status)
+        for decision in (Resubmit(), Bought(TICKET, 50.0), GiveUp()):
+            with pytest.raises(ActionRefused):
+                store.resolve("a", decision)
+        assert store.require("a") == before
 
     @pytest.mark.parametrize("stage", ["scheduled", "queued", "running", "rendering", "held", "succeeded"])
     def test_what_cannot_be_requeued(self, store: JobStore, clock: ManualClock, stage: str) -> None:

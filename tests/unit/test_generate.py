@@ -43,7 +43,7 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     Video,
 )
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.prompts import prompt_for
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -694,7 +694,7 @@ class World:
             return Dead(failure) if delay is None else Retry(self.clock.now() + delay, failure)
 
     def run(self) -> JobRecord:
-        """Deliver until nothing is left to do; a person retries and cancels now and then."""
+        """Deliver until nothing is left to do; a person retries, cancels and resolves now and then."""
         self.store.add(QUEUE, new("job-1"))
         for _ in range(400):
             self.deliver()
@@ -702,7 +702,9 @@ class World:
             record = self.store.require("job-1")
             if self.tape.draw(10) == 9 and record.status not in FINAL:
                 self.store.cancel("job-1")
-            elif record.status in (Status.FAILED, Status.CANCELLED) and self.tape.draw(2) == 1:
+            elif record.submission.state is UNKNOWN and record.lease is None and self.tape.draw(2) == 1:
+                self._resolve(record)
+            elif self._may_be_retried(record) and self.tape.draw(2) == 1:
                 self.store.requeue("job-1")
             else:
                 again_at = record.lease.until if record.lease else record.due
@@ -710,6 +712,15 @@ class World:
                     return record
                 self.clock.set(max(again_at, self.clock.now()))
         raise AssertionError(f"the job did not come to an end: {record}")
+
+    def _resolve(self, record: JobRecord) -> None:
+        """Have a person look at the service and say what is there."""
+        ticket = self.service.bought(record.submission.id)
+        self.store.resolve("job-1", Bought(ticket, self.service.lifetime) if ticket else Resubmit())
+
+    @staticmethod
+    def _may_be_retried(record: JobRecord) -> bool:
+        return record.status in (Status.FAILED, Status.CANCELLED) and record.submission.state is not UNKNOWN
 
     def check(self) -> None:
         """Nothing was bought twice."""

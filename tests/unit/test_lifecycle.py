@@ -17,12 +17,13 @@ from tenxsom_flow_engine.jobs import (
     JobRecord,
     Lease,
     Status,
+    Step,
     Submission,
     SubmissionState,
     Ticket,
 )
 from tenxsom_flow_engine.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
 
 NOW = 1000.0
@@ -65,6 +66,7 @@ SITUATIONS: dict[str, JobRecord] = {
     "cancelled": a_record(Status.CANCELLED),
     "cancelled-paid": a_record(Status.CANCELLED, ACCEPTED),
     "cancelled-doubt": a_record(Status.CANCELLED, INTENT),
+    "cancelled-unknown": a_record(Status.CANCELLED, UNKNOWN),
 }
 
 CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
@@ -83,28 +85,32 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "withdraw": lambda r: lifecycle.withdraw(r, NOW, submission_id="s-1", reason="refused"),
     "cancel": lambda r: lifecycle.cancel(r, NOW),
     "requeue": lambda r: lifecycle.requeue(r, NOW),
+    "resubmit": lambda r: lifecycle.resolve(r, NOW, Resubmit()),
+    "bought": lambda r: lifecycle.resolve(r, NOW, Bought(TICKET, 200.0)),
+    "give-up": lambda r: lifecycle.resolve(r, NOW, GiveUp()),
 }
 
 # What becomes of the status. `lost`: LeaseLost. `no`: ActionRefused. `=`: it stays.
 TABLE = """
-                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    doubt withdraw cancel    requeue
-scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
-queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
-in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no
-running          no        =     no        queued    queued    failed held      queued    queued    =      =         =     =        cancelled no
-submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no
-looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no
-rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no
-polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no
-fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no
-held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no
-succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no
-failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
-failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering
-failed-doubt     no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
-cancelled        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
-cancelled-paid   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering
-cancelled-doubt  no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued
+                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    doubt withdraw cancel    requeue resubmit bought    give-up
+scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
+queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
+in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       =        rendering no
+running          no        =     no        queued    queued    failed held      queued    queued    =      =         =     =        cancelled no       no       no        no
+submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
+looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
+rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
+polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
+fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
+held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       queued   rendering failed
+succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
+failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
+failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
+failed-doubt     no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       queued   rendering no
+cancelled        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
+cancelled-paid   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
+cancelled-doubt  no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
+cancelled-unknown no      lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no        queued   rendering no
 """  # noqa: E501
 
 _HEAD, *_ROWS = [line.split() for line in TABLE.strip().splitlines()]
@@ -141,14 +147,16 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
     if record.submission.ticket is not None:
         assert after.submission.ticket == record.submission.ticket
     # A new delivery has a new number, so that an older one is recognised.
-    handed_on = (record.lease is not None and after.lease is None) or change in ("cancel", "requeue")
+    handed_on = (record.lease is not None and after.lease is None) or change in (
+        "cancel", "requeue", "resubmit", "bought", "give-up"
+    )  # fmt: skip
     assert after.seq == record.seq + handed_on
 
 
 def test_only_the_drawn_transitions_happen() -> None:
     """The changes of the table make exactly the transitions that the data names.
 
-    But for two that are a person's decision on a held job, and one that time alone makes.
+    But for one that time alone makes.
     """
     made = {
         (SITUATIONS[situation].status, Status(expected))
@@ -157,11 +165,7 @@ def test_only_the_drawn_transitions_happen() -> None:
     }
     drawn = {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
     assert made <= drawn
-    assert drawn - made == {
-        (Status.HELD, Status.QUEUED),
-        (Status.HELD, Status.FAILED),
-        (Status.SCHEDULED, Status.QUEUED),
-    }
+    assert drawn - made == {(Status.SCHEDULED, Status.QUEUED)}
 
 
 @pytest.mark.parametrize("change", ["renew", "done", "wait", "retry", "dead", "hold", "back", "intend"])
@@ -263,11 +267,50 @@ def test_retry_by_hand() -> None:
     assert (paid.submission, paid.service) == (SITUATIONS["failed-paid"].submission, ALPHA)
 
 
-def test_a_held_job_is_not_retried_blindly() -> None:
-    """Retrying a held job is refused with what to do instead."""
+@pytest.mark.parametrize("situation", ["held", "failed-doubt", "cancelled-unknown"])
+def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None:
+    """Retrying a job that may be paid is refused with the commands that settle it, each of which works then."""
+    record = SITUATIONS[situation]
     with pytest.raises(ActionRefused) as refusal:
-        lifecycle.requeue(SITUATIONS["held"], NOW)
-    assert refusal.value.next_step
+        lifecycle.requeue(record, NOW)
+    for flag, decision in (("--resubmit", "resubmit"), ("--ticket", "bought"), ("--give-up", "give-up")):
+        if f"jobs resolve job-1 {flag}" in refusal.value.next_step:
+            CHANGES[decision](record)
+        else:
+            assert (flag, record.status in FINAL) == ("--give-up", True)
+
+
+def test_what_a_person_found_out() -> None:
+    """Not bought: ordered anew, with the choice of a service open. Bought: only reads follow. Either with new tries."""
+    held = msgspec.structs.replace(SITUATIONS["held"], attempts=5, expiries=9, progress=0.5)
+    anew = lifecycle.resolve(held, NOW + 1, Resubmit())
+    assert (anew.submission, anew.service, anew.step) == (Submission(), "", Step.SUBMIT)
+    bought = lifecycle.resolve(held, NOW + 1, Bought(TICKET, 200.0))
+    assert (bought.submission.state, bought.submission.ticket, bought.submission.id) == (ACCEPTED, TICKET, "s-1")
+    assert (bought.submission.deadline, bought.service, bought.step) == (NOW + 201, ALPHA, Step.POLL)
+    for record in (anew, bought):
+        assert (record.attempts, record.expiries, record.error, record.due) == (0, 0, None, NOW + 1)
+
+
+def test_giving_up_says_the_money_question() -> None:
+    """Who gives a held job up reads in it, ever after, that it may have been paid, and how to mend that."""
+    record = lifecycle.resolve(SITUATIONS["held"], NOW, GiveUp())
+    assert record.error is not None
+    assert "whether alpha was paid for s-1 was never found out" in record.error.message
+    assert "jobs resolve job-1 --ticket ID" in record.error.next_step
+    assert "--give-up" not in record.error.next_step
+    assert lifecycle.resolve(record, NOW + 1, Bought(TICKET, 9.0)).status is Status.RENDERING
+
+
+def test_a_job_is_not_resolved_under_its_worker() -> None:
+    """While a worker looks up what came of a create, a person's answer is not taken."""
+    with pytest.raises(ActionRefused, match="a worker looks up right now"):
+        lifecycle.resolve(SITUATIONS["looking-up"], NOW, Resubmit())
+
+
+def test_with_nothing_bought_the_choice_of_a_service_is_open() -> None:
+    """The proof that nothing was bought lets another service make the job."""
+    assert CHANGES["withdraw"](SITUATIONS["submitting"]).service == ""
 
 
 def test_the_same_line_counts_up() -> None:

@@ -1,0 +1,119 @@
+"""Jobs for which something may have been paid, through the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
+from tenxsom_flow_engine.outcomes import Held
+from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
+from tests.doors.conftest import Flow
+
+SERVICE = "simulated"
+#: What the simulated service gives for a generation that was finished long ago.
+TICKET = "1.000/2.000/fine/somewhere"
+
+
+def hold(flow: Flow, store: JobStore, *job_ids: str) -> None:
+    """Add jobs whose create was sent and whose outcome nobody could find out."""
+    for job_id in job_ids:
+        store.add(flow.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
+        record = claim(flow, store, job_id)
+        store.settle(job_id, record.lease_token, Held(FAILURE))
+
+
+def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:
+    """Take a job as far as its paid create."""
+    (record,) = store.claim(a_claim(queue=flow.queue, slots={SERVICE: 99}, only=job_id)).records
+    return store.intend(
+        job_id, record.lease_token, submission_id=f"s-{job_id}", service=SERVICE, lifetime=600.0, slots=99
+    )
+
+
+def test_a_person_settles_what_nobody_could_find_out(either: Flow) -> None:
+    """A held job is ordered anew, or followed by the ticket that was found; a retry alone decides nothing."""
+    store = either.store()
+    hold(either, store, "lost", "found")
+    refused = either.run("retry", "lost")
+    assert refused.returncode == 1
+    assert "run_flow_enhanced.py jobs resolve lost --resubmit" in refused.stderr
+    assert either.run("jobs", "resolve", "lost", "--resubmit").returncode == 0
+    found = either.run("jobs", "resolve", "found", "--ticket", TICKET, "--account", "me@example.org")
+    assert (found.returncode, found.stderr) == (0, "job found is rendering and goes on from its ticket\n")
+    assert store.require("found").submission.ticket == Ticket(TICKET, account="me@example.org")
+    assert either.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0
+    assert {store.require(name).status for name in ("lost", "found")} == {Status.SUCCEEDED}
+    sold = (either.home / "simulated-ledger").read_text().splitlines()
+    assert len(sold) == 1
+    assert "/lost." in sold[0]
+    store.close()
+
+
+def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
+    """`status` names what waits for a person; given up, the job says for ever that its payment was never cleared."""
+    store = flow.store()
+    hold(flow, store, "lost")
+    assert list(flow.json("status")["held"]) == ["lost"]
+    assert flow.run("jobs", "resolve", "lost", "--give-up").returncode == 0
+    error = flow.json("show", "lost", "--json")["error"]
+    assert "whether simulated was paid for s-lost was never found out" in error["message"]
+    assert "jobs resolve lost --ticket ID" in error["next_step"]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["held"], "say what came of it with one of --resubmit, --ticket ID, --give-up"),
+        (["held", "--resubmit", "--give-up"], "say what came of it with one of"),
+        (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
+        (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without blanks"),
+        (["queued", "--resubmit"], "job queued is queued, and of its paid create nothing is unknown"),
+        (["in-hand", "--resubmit"], "job in-hand is running, and of its paid create nothing is unknown"),
+    ],
+)
+def test_what_cannot_be_resolved(flow: Flow, arguments: list[str], reason: str) -> None:
+    """A decision that makes no sense is one clear line and exit code 2, and nothing is changed."""
+    with_lease = VideoJob(job_id="in-hand", topic="Tides", service=SERVICE, created_at=1.0)
+    store = flow.store()
+    hold(flow, store, "held")
+    store.add(flow.queue, [NewJob(with_lease), NewJob(VideoJob(job_id="queued", topic="Tides", created_at=1.0))])
+    claim(flow, store, "in-hand")
+    before = [store.require(name) for name in ("held", "queued", "in-hand")]
+    done = flow.run("jobs", "resolve", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [store.require(name) for name in ("held", "queued", "in-hand")] == before
+    store.close()
+
+
+def test_options_of_the_list_do_not_go_with_a_decision(flow: Flow) -> None:
+    """An option that would do nothing is refused."""
+    done = flow.run("jobs", "--status", "held", "resolve", "x", "--resubmit")
+    assert done.returncode == 2
+    assert "--status belongs to the list" in done.stderr
+
+
+def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
+    """Cancelled in the middle of its create, a job still shows what was bought; a retry goes on from it, unpaid."""
+    store = flow.store()
+    store.add(flow.queue, [NewJob(VideoJob(job_id="late", topic="Tides", service=SERVICE, created_at=1.0))])
+    claim(flow, store, "late")
+    assert flow.run("cancel", "late").returncode == 0
+    cost = Cost(usd=0.14, credits=35.0, estimated=False)
+    store.accept("late", submission_id="s-late", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
+    shown = flow.json("show", "late", "--json")
+    assert (shown["status"], shown["submission"]["ticket"]) == ("cancelled", TICKET)
+    assert shown["cost"] == {"usd": 0.14, "credits": 35.0, "estimated": False}
+    assert "job late is rendering again and goes on from its ticket" in flow.run("retry", "late").stderr
+    assert flow.worker("--burst").wait() == 0
+    assert store.require("late").status is Status.SUCCEEDED
+    assert not (flow.home / "simulated-ledger").exists()
+    metadata = Path(store.require("late").result.path).with_name("metadata.json")  # type: ignore[union-attr]
+    assert json.loads(metadata.read_text())["made"]["ticket"] == TICKET
+    store.close()
