@@ -13,17 +13,15 @@ import random
 import signal
 import time
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Busy, InvalidInput, Rejected, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
+from tenxsom_flow_engine.tiny_video import tiny_video
 
 NAME = "simulated"
-#: Pixels of the longer side.
-_SIDE = 96
 #: The options of a plan that are no probabilities or shares.
 _UNBOUNDED = frozenset({"latency", "create_latency", "create_timeout", "slots"})
 
@@ -127,7 +125,7 @@ class SimulatedService(VideoService, FindsByReference):
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         self._crash()
-        (folder / "video.mp4").write_bytes(_tiny_video(job.aspect_ratio, job.duration))
+        (folder / "video.mp4").write_bytes(tiny_video(job.aspect_ratio, job.duration))
 
     def find(self, reference: str) -> Ticket | None:
         return next((ticket for ticket in self.sold() if ticket.id.endswith(f"/{reference}")), None)
@@ -159,25 +157,3 @@ class SimulatedService(VideoService, FindsByReference):
     @staticmethod
     def _happens(probability: float) -> bool:
         return random.random() < probability
-
-
-@lru_cache(maxsize=32)
-def _tiny_video(aspect_ratio: str, duration: int) -> bytes:
-    """Make a silent H.264 file of the right length and shape, one frame a second."""
-    import io
-
-    import av
-    import numpy as np
-
-    across, down = map(int, aspect_ratio.split(":"))
-    scale = _SIDE / max(across, down)
-    width, height = (max(16, round(side * scale / 2) * 2) for side in (across, down))
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=1)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for second in range(duration):
-            shade = np.full((height, width, 3), 40 + second * 7 % 160, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
-        container.mux(stream.encode())
-    return file.getvalue()

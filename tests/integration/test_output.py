@@ -16,7 +16,7 @@ import pytest
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
 from tenxsom_flow_engine.output import STALE, OutputFolder
-from tenxsom_flow_engine.services.simulated import _tiny_video
+from tenxsom_flow_engine.tiny_video import tiny_video
 
 RECORD = JobRecord(
     submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", prompt="Tides, seen from above."),
@@ -43,7 +43,7 @@ def output(tmp_path: Path) -> OutputFolder:
 
 def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
     """The folder holds video, thumbnail, captions and metadata, and the facts are the file's own."""
-    content = _tiny_video("9:16", 3)
+    content = tiny_video("9:16", 3)
     video = output.publish(RECORD, fill(content))
     folder = output.root / "tides"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -64,7 +64,7 @@ def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.95])
 def test_a_cut_file_is_not_published(output: OutputFolder, tmp_path: Path, share: float) -> None:
     """A file that ends early, also one with its index at the front, is refused, and nothing is left."""
-    whole = _front_loaded(_tiny_video("1:1", 20), tmp_path / "front.mp4")
+    whole = _front_loaded(tiny_video("1:1", 20), tmp_path / "front.mp4")
     assert whole.find(b"moov") < whole.find(b"mdat")
     with pytest.raises(OutputError):
         output.publish(RECORD, fill(whole[: int(len(whole) * share)]))
@@ -82,7 +82,7 @@ def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:
 
 def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
     """If another worker publishes while this one fetches, the first video stays and both report it."""
-    first, second = _tiny_video("1:1", 2), _tiny_video("1:1", 4)
+    first, second = tiny_video("1:1", 2), tiny_video("1:1", 4)
 
     def slow(folder: Path) -> None:
         output.publish(RECORD, fill(first))
@@ -95,15 +95,15 @@ def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
 
 def test_a_published_job_is_not_fetched_again(output: OutputFolder) -> None:
     """A delivery that comes again after the publication finds the video and downloads nothing."""
-    video = output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+    video = output.publish(RECORD, fill(tiny_video("1:1", 2)))
     assert output.publish(RECORD, must_not_fill) == video
 
 
 def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> None:
     """A job whose id was used before, long ago, gets a folder beside the old one."""
-    old = output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+    old = output.publish(RECORD, fill(tiny_video("1:1", 2)))
     again = msgspec.structs.replace(RECORD, nonce="bbbb")
-    new = output.publish(again, fill(_tiny_video("1:1", 3)))
+    new = output.publish(again, fill(tiny_video("1:1", 3)))
     assert Path(old.path).is_file()
     assert new.path == str(output.root / "tides~bbbb" / "video.mp4")
     assert output.publish(again, must_not_fill) == new
@@ -114,13 +114,13 @@ def test_a_folder_without_a_video_in_the_way_is_said(output: OutputFolder) -> No
     (output.root / "tides").mkdir(parents=True)
     (output.root / "tides" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds no finished video"):
-        output.publish(RECORD, fill(_tiny_video("1:1", 2)))
+        output.publish(RECORD, fill(tiny_video("1:1", 2)))
     assert (output.root / "tides" / "notes.txt").read_text() == "mine"
 
 
 def test_a_video_that_was_changed_is_not_passed_off(output: OutputFolder) -> None:
     """A folder whose video is gone or cut does not count as published."""
-    video = Path(output.publish(RECORD, fill(_tiny_video("1:1", 2))).path)
+    video = Path(output.publish(RECORD, fill(tiny_video("1:1", 2))).path)
     video.write_bytes(video.read_bytes()[:-1])
     with pytest.raises(OutputError, match="holds no finished video"):
         output.publish(RECORD, must_not_fill)
