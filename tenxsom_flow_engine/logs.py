@@ -20,3 +20,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It tells whole addresses, and those of finished videos carry signatures.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)

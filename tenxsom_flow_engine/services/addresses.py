@@ -1,0 +1,48 @@
+"""Which network addresses are public: a video's address comes from outside, and must not lead into our own network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from ipaddress import IPv4Address, IPv6Address
+
+#: IPv6 addresses that stand for IPv4 ones behind a translator (RFC 6052).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Addresses of one name that are tried at most.
+MOST = 4
+
+
+class NotPublic(Exception):
+    """A name leads to an address that is not public."""
+
+
+def public_addresses(host: str, port: int) -> list[str]:
+    """Resolve a name once and return its addresses, all of them public.
+
+    Whoever connects must connect to one of these, not to the name: the next resolution may say something else. Raises
+    `NotPublic` if any address is not public, and `OSError` if the name cannot be resolved.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+    for address in addresses:
+        if not is_public(address):
+            raise NotPublic(f"{host} leads to {address}, which is no public address")
+    return addresses[:MOST]
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address, and each IPv4 address that it carries inside, belongs to the public internet."""
+    ip = ipaddress.ip_address(address)
+    return all(part.is_global and not part.is_multicast and not part.is_reserved for part in _parts(ip))
+
+
+def _parts(ip: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """Return what is to be judged: for an address that only wraps an IPv4 one, that one."""
+    if isinstance(ip, IPv4Address):
+        return [ip]
+    if ip.ipv4_mapped:
+        return [ip.ipv4_mapped]
+    if ip in _NAT64:
+        return [IPv4Address(int(ip) & 0xFFFFFFFF)]
+    inner = [ip.sixtofour, *(ip.teredo or ())]
+    return [ip, *(part for part in inner if part is not None)]

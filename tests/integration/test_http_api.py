@@ -1,0 +1,305 @@
+"""Calls over a real socket: what each fault proves of a purchase, and that every call ends in time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine.errors import (
+    Busy,
+    ConfigurationError,
+    OutOfCredit,
+    Rejected,
+    ServiceError,
+    Transient,
+    Uncertain,
+)
+from tenxsom_flow_engine.services.answers import ErrorRow
+from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, Timeouts, check_base_url, check_key
+from tenxsom_flow_engine.testing.fake_services.server import (
+    At,
+    Cut,
+    FakeServer,
+    Fault,
+    Hang,
+    Reply,
+    Request,
+    Trickle,
+)
+
+KEY = "a-key-that-must-appear-nowhere"
+ROWS = (
+    ErrorRow(400, Rejected, "no such model", "change it"),
+    ErrorRow(402, OutOfCredit, "no money", code="insufficient"),
+    ErrorRow(402, Rejected, "this plan does not have it"),
+    ErrorRow(429, Busy, "too many"),
+    ErrorRow(503, Transient, "it is down"),
+)
+SHORT = Timeouts(connect=0.4, read=0.4, total=0.6)
+
+
+class Echo(FakeServer):
+    """Sells to whoever asks."""
+
+    sold = 0
+
+    def route(self, request: Request) -> str:
+        return "order" if request.method == "POST" else "look"
+
+    def work(self, route: str, request: Request) -> Reply:
+        if route == "order":
+            self.sold += 1
+        return Reply(200, {"id": "v-1", "sent": request.json()})
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    with Echo() as server:
+        yield server
+
+
+def api(url: str, **changes: Any) -> HttpApi:
+    options: dict[str, Any] = {
+        "headers": {"Authorization": f"Bearer {KEY}"}, "secrets": [KEY], "errors": ROWS,
+        "reading": SHORT, "ordering": SHORT,
+    }  # fmt: skip
+    return HttpApi("echo", url, **(options | changes))
+
+
+def ordered(client: HttpApi) -> ServiceError:
+    """Order, and return the error that this must end in."""
+    with pytest.raises(ServiceError) as caught:
+        client.result(client.order("/videos", {"prompt": "x"}), paid=True)
+    return caught.value
+
+
+def test_calls_and_their_answers(echo: Echo) -> None:
+    """A call carries key and content, and brings the answer's object."""
+    client = api(echo.url + "/v2/")
+    assert client.result(client.look("/videos/a:b@c", {"limit": 40}))["id"] == "v-1"
+    assert client.result(client.order("/videos", {"prompt": "x"}, {"Idempotency-Key": "k"}), paid=True)["sent"] == {
+        "prompt": "x"
+    }
+    (look,), (order,) = echo.seen["look"], echo.seen["order"]
+    assert look.path == "/v2/videos/a:b@c?limit=40"
+    assert look.headers["Authorization"] == order.headers["Authorization"] == f"Bearer {KEY}"
+    assert order.headers["Idempotency-Key"] == "k"
+    assert order.headers["User-Agent"].startswith("tenxsom-flow-engine/")
+
+
+UNCERTAIN: dict[str, Fault] = {
+    "cut after it was read": Cut(At.READ),
+    "cut when it was done": Cut(At.DONE),
+    "cut in the answer": Cut(At.ANSWERING),
+    "no answer": Hang(At.READ),
+    "half an answer": Hang(At.ANSWERING),
+    "a slow answer": Trickle(),
+    "a slow head": Trickle(head=True),
+    "no JSON": Reply(200, b"<html>fine</html>", done=True),
+    "half a JSON": Reply(200, b'{"id": "v-', done=True),
+    "no object": Reply(200, ["v-1"], done=True),
+    "nothing": Reply(204, b"", done=True),
+    "too much": Reply(200, b'{"id": "' + b"v" * MAX_ANSWER + b'"}', done=True),
+    "wrong bytes": Reply(200, b"\xff\xfe\x00", done=True),
+    "a deep answer": Reply(200, b"[" * 200_000, done=True),
+    "a redirect": Reply(302, b"", {"Location": "/elsewhere"}),
+    "500": Reply(500, {"error": "x"}),
+    "503": Reply(503, {"error": "x"}),
+    "a gateway's page": Reply(502, b"<html>bad gateway</html>"),
+    "an undocumented refusal": Reply(418, {"error": "teapot"}),
+}
+
+
+@pytest.mark.parametrize("fault", UNCERTAIN.values(), ids=UNCERTAIN)
+def test_what_proves_nothing_about_a_purchase(echo: Echo, fault: Fault) -> None:
+    """Once a byte of an order went out, all but a good answer and a documented refusal leave it uncertain."""
+    echo.faults["order"].append(fault)
+    error = ordered(api(echo.url))
+    assert type(error) is Uncertain
+    assert len(echo.seen["order"]) == 1
+    assert KEY not in str(error)
+
+
+@pytest.mark.parametrize("fault", [Cut(At.UNREAD), Hang(At.UNREAD)])
+def test_a_connection_that_breaks_before_it_was_read_is_uncertain_all_the_same(echo: Echo, fault: Cut | Hang) -> None:
+    """That nothing was read on the other side cannot be known on ours."""
+    echo.unread.append(fault)
+    assert type(ordered(api(echo.url))) is Uncertain
+    assert echo.sold == 0
+
+
+def test_an_order_is_never_sent_twice_nor_over_an_old_connection(echo: Echo) -> None:
+    """A connection that was kept alive and has died meanwhile costs a look a fault at most, and an order nothing."""
+    client = api(echo.url)
+    client.look("/videos")
+    echo.hang_up()
+    assert client.result(client.order("/videos", {}), paid=True)["id"] == "v-1"
+    assert echo.sold == 1
+
+
+REFUSALS: list[tuple[Reply, type[ServiceError], str]] = [
+    (Reply(400, {"error": "model v9"}), Rejected, "echo: no such model (HTTP 400): model v9 (change it)"),
+    (Reply(400, b"<html>"), Rejected, "echo: no such model (HTTP 400) (change it)"),
+    (Reply(402, {"error": {"code": "insufficient"}}), OutOfCredit, "echo: no money (HTTP 402)"),
+    (Reply(402, {"error": "plan"}), Rejected, "echo: this plan does not have it (HTTP 402): plan"),
+    (Reply(429, {}, {"x-request-id": "r-1"}), Busy, "echo: too many (HTTP 429, request r-1)"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "words"), REFUSALS)
+@pytest.mark.parametrize("broken", [False, True])
+def test_documented_refusals_are_proof(
+    echo: Echo, reply: Reply, kind: type[ServiceError], words: str, broken: bool
+) -> None:
+    """A refusal that the table knows proves that nothing was bought, also where its text breaks off."""
+    if broken:
+        reply = Reply(reply.status, b"", {"Content-Length": "99"})
+    echo.faults["order"].append(reply)
+    error = ordered(api(echo.url))
+    assert not isinstance(error, Transient)
+    if not broken:
+        assert (type(error), str(error)) == (kind, words)
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(None, 30.0), ("5", 30.0), ("90", 90.0), ("1e9", 86400.0)])
+def test_a_busy_service_is_left_alone(echo: Echo, told: str | None, seconds: float) -> None:
+    """Busy means half a minute at least, longer if the service says so, and a day at most."""
+    echo.faults["order"].append(Reply(429, {}, {} if told is None else {"Retry-After": told}))
+    assert ordered(api(echo.url)).retry_after == seconds
+
+
+READ_FAULTS = [*UNCERTAIN.values(), Cut(At.READ)]
+
+
+@pytest.mark.parametrize("fault", READ_FAULTS, ids=[*UNCERTAIN, "cut"])
+def test_a_look_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
+    """The same faults of a call that costs nothing are worth another try."""
+    echo.faults["look"].append(fault)
+    client = api(echo.url)
+    with pytest.raises(ServiceError) as caught:
+        client.result(client.look("/videos"))
+    assert type(caught.value) is Transient
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_nobody_there_proves_that_nothing_was_bought() -> None:
+    """A connection that is refused sold nothing."""
+    error = ordered(api(f"http://127.0.0.1:{free_port()}"))
+    assert type(error) is Transient
+    assert "Connection refused" in str(error)
+    assert "127.0.0.1 can be reached" in error.next_step
+
+
+def test_an_unknown_name_proves_that_nothing_was_bought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that cannot be resolved sold nothing."""
+
+    def unknown(*_: object, **__: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = ordered(api("https://nowhere.example"))
+    assert type(error) is Transient
+    assert "Name or service not known" in str(error)
+
+
+def test_a_connection_that_does_not_come_about_proves_that_nothing_was_bought() -> None:
+    """A full backlog lets the connect time-out run out, and nothing was sold."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        address = deaf.getsockname()
+        waiting = []
+        for _ in range(4):  # fill the backlog
+            caller = socket.socket()
+            caller.setblocking(False)
+            caller.connect_ex(address)
+            waiting.append(caller)
+        error = ordered(api(f"http://127.0.0.1:{address[1]}"))
+        for caller in waiting:
+            caller.close()
+    assert type(error) is Transient
+    assert "no connection" in str(error)
+
+
+def test_a_failing_handshake_proves_that_nothing_was_bought(echo: Echo) -> None:
+    """Where TLS does not come about, not a byte of the order went out."""
+    error = ordered(api(echo.url.replace("http:", "https:")))
+    assert type(error) is Transient
+    assert echo.seen["order"] == []
+
+
+def test_a_handshake_that_hangs_proves_that_nothing_was_bought(echo: Echo) -> None:
+    """Nor where its time runs out."""
+    echo.unread.append(Hang(At.UNREAD))
+    error = ordered(api(echo.url.replace("http:", "https:")))
+    assert type(error) is Transient
+
+
+def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is held up until others may think its create over does not send it any more."""
+    resolve = socket.getaddrinfo
+    client = api(echo.url, ordering=Timeouts(connect=5.0, read=5.0, total=0.05))
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        from tenxsom_flow_engine.services.connection import _present
+
+        exchange = _present.get()
+        while exchange is not None and not exchange.over:
+            os.sched_yield()
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    assert type(ordered(client)) is Transient
+    assert echo.seen["order"] == []
+
+
+def test_a_key_that_a_service_repeats_is_not_told(echo: Echo) -> None:
+    """Also a service's own words do not bring the key into an error."""
+    echo.faults["order"].append(Reply(400, {"error": f"bad Bearer {KEY}\x1b[2J"}))
+    assert str(ordered(api(echo.url))) == "echo: no such model (HTTP 400): bad Bearer *** [2J (change it)"
+
+
+def test_a_child_has_connections_of_its_own(echo: Echo) -> None:
+    """After a fork, parent and child never write into one connection."""
+    client = api(echo.url)
+    client.look("/videos")
+    before = client._session.get()
+    child = os.fork()
+    if child == 0:
+        os._exit(client._session.get() is before)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert client._session.get() is before
+
+
+@pytest.mark.parametrize("url", ["https://api.useapi.net/v2", "http://127.0.0.1:8080", "http://localhost/x"])
+def test_addresses_that_may_get_a_key(url: str) -> None:
+    """A key goes over TLS, or nowhere."""
+    assert check_base_url("X_URL", url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.useapi.net/v2", "ftp://x", "api.useapi.net", "https://", "https://u:p@x", "https://x?y", "http://["],
+)
+def test_addresses_that_may_not(url: str) -> None:
+    """Any other base URL is refused by the name of its variable."""
+    with pytest.raises(ConfigurationError, match="X_URL"):
+        check_base_url("X_URL", url)
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ", "a\rb"])
+def test_keys_that_no_header_can_hold(key: str) -> None:
+    """A mangled key is refused by the name of its variable, and not shown."""
+    with pytest.raises(ConfigurationError, match="X_KEY") as refusal:
+        check_key("X_KEY", key)
+    assert key not in str(refusal.value)

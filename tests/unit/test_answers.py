@@ -1,0 +1,79 @@
+"""Reading HTTP answers: how long to wait, what went wrong, and what must not be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.services.answers import MAX_WORDS, Redaction, error_code, error_words, read_retry_after
+
+NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
+NOON_SECONDS = 1795435200.0
+
+WAITS: list[tuple[dict[str, str], Any, float | None]] = [
+    ({"Retry-After": "120"}, None, 120.0),
+    ({"Retry-After": "1.5"}, None, 1.5),
+    ({"Retry-After": "-5"}, None, 0.0),
+    ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT", "Date": NOON}, None, 90.0),
+    ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT"}, None, 60.0),  # by our clock, which is half a minute on
+    ({"Retry-After": "Mon, 23 Nov 2026 11:00:00 GMT", "Date": NOON}, None, 0.0),
+    ({"Retry-After": "soon"}, None, None),
+    ({"Retry-After": "nan"}, None, None),
+    ({"Retry-After": "Mon, 99 Nov 2026 12:00:00 GMT"}, None, None),
+    ({}, {"retryAfter": 45}, 45.0),
+    ({"Retry-After": "10"}, {"retryAfter": 45}, 10.0),
+    ({}, {"retryAfter": True}, None),
+    ({}, {"retryAfter": []}, None),
+    ({}, ["a list"], None),
+    ({}, None, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "body", "seconds"), WAITS)
+def test_retry_after(headers: dict[str, str], body: Any, seconds: float | None) -> None:
+    """Seconds and dates are understood, a date by the server's own clock; nonsense counts as nothing said."""
+    assert read_retry_after(headers, body, now=NOON_SECONDS + 30) == seconds
+
+
+ERRORS: list[tuple[Any, str, str]] = [
+    ({"error": "All slots are taken"}, "", "All slots are taken"),
+    ({"error": "bad", "code": 400017}, "400017", "bad"),
+    ({"error": {"code": 500044, "message": "too many"}}, "500044", "too many"),
+    ({"ErrCode": 500043, "ErrMsg": "no credits"}, "500043", "no credits"),
+    ({"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}}, "rate_limit_error", "slow"),
+    ({"error": {"code": "quota_exceeded", "message": "m", "param": None}}, "quota_exceeded", "m"),
+    ({"message": "gone"}, "", "gone"),
+    ({"error": {"deep": {"er": 1}}}, "", ""),
+    ({"error": None}, "", ""),
+    (["no", "object"], "", ""),
+    ("text", "", ""),
+    (None, "", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "words"), ERRORS)
+def test_errors_in_their_forms(body: Any, code: str, words: str) -> None:
+    """Code and words of an error are found in each form in which our services tell them."""
+    assert (error_code(body), error_words(body)) == (code, words)
+
+
+SECRET = "user:7-geheim/+="
+
+
+@given(st.text(), st.text())
+def test_a_secret_is_blotted_out_wherever_it_stands(before: str, after: str) -> None:
+    """No text from outside carries a secret on, be it plain or as part of an address."""
+    told = Redaction([SECRET])(f"{before}{SECRET}{after} /x?t=user%3A7-geheim%2F%2B%3D&u=1")
+    assert SECRET not in told
+    assert "geheim" not in told.replace(before, "").replace(after, "")
+
+
+@given(st.text())
+def test_what_is_told_is_one_short_printable_line(text: str) -> None:
+    """What a service says cannot fill a log or take over a terminal."""
+    told = Redaction([])(text)
+    assert len(told) <= MAX_WORDS
+    assert told == "" or told.isprintable()
