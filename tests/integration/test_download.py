@@ -1,0 +1,350 @@
+"""Fetching a video: from public places only, whole, and within bounds."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
+from tenxsom_flow_engine.services import connection
+from tenxsom_flow_engine.services.addresses import is_public
+from tenxsom_flow_engine.services.download import MAX_CONNECTIONS, Downloader
+from tenxsom_flow_engine.services.http import Timeouts
+from tenxsom_flow_engine.testing.fake_services.files import Files
+from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
+
+CONTENT = bytes(range(256)) * 40
+SHORT = Timeouts(connect=1.0, read=0.4, total=0.8)
+
+
+class Store(FakeServer):
+    """Hands out one file; `/to?URL` leads elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = Files(lambda: self.url)
+        self.files.put("v.mp4", CONTENT)
+
+    def route(self, request: Request) -> str:
+        return "redirect" if request.bare_path == "/to" else "file"
+
+    def work(self, route: str, request: Request) -> Reply:
+        if route == "redirect":
+            return Reply(302, b"", {"Location": request.path.partition("?")[2]})
+        return self.files.answer(request)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store() as server:
+        yield server
+
+
+def fetched(folder: Path, url: str, **options: Any) -> bytes:
+    """Fetch and return what came."""
+    defaults: dict[str, Any] = {"allow_private": True, "patience": SHORT}
+    Downloader(**(defaults | options)).fetch("alpha", url, folder / "video.mp4")
+    assert [path.name for path in folder.iterdir()] == ["video.mp4"]
+    return (folder / "video.mp4").read_bytes()
+
+
+def refused(folder: Path, url: str, **options: Any) -> ServiceError:
+    """Fetch, see that nothing appears under the final name, and return the error."""
+    with pytest.raises(ServiceError) as caught:
+        fetched(folder, url, **options)
+    assert not (folder / "video.mp4").exists()
+    assert "sig-" not in str(caught.value)
+    return caught.value
+
+
+def test_a_file_comes_whole(store: Store, tmp_path: Path) -> None:
+    """What the address holds is in the file, also behind redirects."""
+    assert fetched(tmp_path, store.files.sign("v.mp4")) == CONTENT
+    assert fetched(tmp_path, f"{store.url}/to?/to?{store.files.sign('v.mp4')}") == CONTENT
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_cut_transfer_goes_on(store: Store, tmp_path: Path, ranges: bool) -> None:
+    """After a cut only the rest is fetched where the server can do that, else all of it again."""
+    store.files.ranges = ranges
+    store.faults["file"].append(Cut(At.ANSWERING))
+    assert fetched(tmp_path, store.files.sign("v.mp4")) == CONTENT
+    asked = [request.headers.get("Range") for request in store.seen["file"]]
+    assert asked[0] is None
+    assert (asked[-1] is not None) is ranges
+
+
+def test_a_file_that_changed_is_fetched_anew(store: Store, tmp_path: Path) -> None:
+    """The halves of two different files are never put together."""
+    store.faults["file"].append(Cut(At.ANSWERING))
+    other = CONTENT[::-1]
+    store.on_moment = lambda route, at, request: store.files.put("v.mp4", other) if at is At.ANSWERING else None
+    assert fetched(tmp_path, store.files.sign("v.mp4")) == other
+
+
+def test_a_part_that_was_not_asked_for_is_not_taken(store: Store, tmp_path: Path) -> None:
+    """A server that answers with another part than the missing one is not believed."""
+    part = Reply(206, CONTENT[5:], {"Content-Range": f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}"})
+    store.faults["file"].extend([Cut(At.ANSWERING), part])
+    assert type(refused(tmp_path, store.files.sign("v.mp4"))) is Transient
+
+
+def test_a_transfer_that_breaks_again_and_again_is_given_up(store: Store, tmp_path: Path) -> None:
+    """Cuts without end are a fault of this step; there is a bound."""
+    store.files.ranges = False
+    store.faults["file"].extend([Cut(At.ANSWERING)] * 50)
+    assert type(refused(tmp_path, store.files.sign("v.mp4"))) is Transient
+    assert len(store.seen["file"]) == MAX_CONNECTIONS
+
+
+FAULTS: dict[str, tuple[Fault, type[ServiceError]]] = {
+    "expired": (Reply(403, b"expired"), Transient),
+    "away": (Reply(404, b"no"), Transient),
+    "gone": (Reply(410, b"no"), Transient),
+    "down": (Reply(503, b"no"), Transient),
+    "a web page": (Reply(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}), Transient),
+    "an error as JSON": (Reply(200, {"error": "x"}, {"Content-Type": "application/json"}), Transient),
+    "too large, and says so": (Reply(200, CONTENT + b"xx"), Rejected),
+    "too slow": (Trickle(), Transient),
+    "no end": (Hang(At.ANSWERING), Transient),
+}
+
+
+@pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS)
+def test_faults(store: Store, tmp_path: Path, fault: Fault, kind: type[ServiceError]) -> None:
+    """An address that has expired, a page in place of a video, a server too slow, a file too large: none appears."""
+    store.faults["file"].append(fault)
+    store.files.expire()
+    error = refused(tmp_path, f"{store.url}/media/v.mp4", max_size=len(CONTENT) + 1)
+    assert type(error) is kind
+
+
+def test_too_large_without_saying_so(store: Store, tmp_path: Path) -> None:
+    """A stream that names no length is cut off at the bound."""
+    store.faults["file"].append(
+        Reply(
+            200, f"{2 * len(CONTENT):x}\r\n".encode() + CONTENT * 2 + b"\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked"}
+        )
+    )
+    assert type(refused(tmp_path, store.files.sign("v.mp4"), max_size=len(CONTENT))) is Rejected
+
+
+def test_redirects_without_end(store: Store, tmp_path: Path) -> None:
+    """A loop of redirects is left."""
+    store.faults["redirect"].extend([Reply(302, b"", {"Location": "/to?x"})] * 20)
+    assert type(refused(tmp_path, f"{store.url}/to?x")) is Rejected
+    assert len(store.seen["redirect"]) == 6
+
+
+def test_a_disk_that_refuses_is_no_fault_of_the_network(store: Store, tmp_path: Path) -> None:
+    """That a file cannot be written is told as what it is."""
+    with pytest.raises(FileNotFoundError):
+        Downloader(allow_private=True).fetch("alpha", store.files.sign("v.mp4"), tmp_path / "no folder" / "video.mp4")
+
+
+# Where nothing is fetched from.
+
+PRIVATE = [
+    "127.0.0.1", "10.0.0.1", "172.16.5.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+    "255.255.255.255", "240.0.0.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
+    "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
+    "2001:db8::1",
+]  # fmt: skip
+PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses(address: str) -> None:
+    """Loopback, private, link-local, reserved and multicast addresses are not public, however they are wrapped."""
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses(address: str) -> None:
+    """What anybody can reach is public."""
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://8.8.8.8/v.mp4", "ftp://8.8.8.8/v.mp4", "file:///etc/passwd", "https:///v.mp4", "v.mp4", "",
+        "https://user:pass@8.8.8.8/v.mp4", "https://[::1/v.mp4", "HTTP://8.8.8.8/",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_followed(tmp_path: Path, url: str) -> None:
+    """Only https addresses without a password in them are asked at all."""
+    assert type(refused(tmp_path, url, allow_private=False)) is Rejected
+
+
+class Names:
+    """A name service of the test's own: the answers for each name in turn, the last one again and again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: dict[str, list[list[str]]] = {}
+        self.asked: list[str] = []
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+
+    def _resolve(self, host: str, port: int, *_: object, **__: object) -> list[Any]:
+        self.asked.append(host)
+        answers = self.answers.get(host) or [[host]]
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    return Names(monkeypatch)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.0.0.7"])
+def test_private_addresses_are_not_asked(tmp_path: Path, host: str) -> None:
+    """An address within our own network is refused before a connection is made."""
+    assert "no public address" in str(refused(tmp_path, f"https://{host}:9/v.mp4", allow_private=False))
+
+
+@pytest.mark.parametrize("found", [["10.0.0.7"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
+def test_names_that_lead_inside_are_not_asked(names: Names, tmp_path: Path, found: list[str]) -> None:
+    """A name is refused if any of its addresses is private."""
+    names.answers["cdn.example"] = [found]
+    assert type(refused(tmp_path, "https://cdn.example/v.mp4", allow_private=False)) is Rejected
+
+
+class Tls:
+    """The store behind TLS, with a certificate for `cdn.example` of an authority of the test's own."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cdn.example")])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("cdn.example")]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.authority = folder / "authority.pem"
+        self.authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        private = folder / "key.pem"
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.authority, private)
+        store.wrap(context)
+        #: Addresses at which nobody answers.
+        self.away: set[str] = set()
+        self.port = int(store.url.rpartition(":")[2])
+
+
+@pytest.fixture
+def tls(
+    store: Store, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, names: Names
+) -> tuple[Tls, list[str]]:
+    """Return the store behind TLS, and the list of addresses that were connected to: all of them lead to the store."""
+    wrapped = Tls(store, tmp_path_factory.mktemp("tls"))
+    connected: list[str] = []
+
+    def to_the_store(address: tuple[str, int], *arguments: Any, **options: Any) -> socket.socket:
+        connected.append(address[0])
+        if address[0] in wrapped.away:
+            raise ConnectionRefusedError
+        caller = socket.socket()
+        caller.connect(("127.0.0.1", wrapped.port))
+        return caller
+
+    monkeypatch.setattr(connection, "create_connection", to_the_store)
+    return wrapped, connected
+
+
+def trusting(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sessions trust the test's authority."""
+    make = connection.new_session
+
+    def made(**options: Any) -> Any:
+        session = make(**options)
+        session.verify = str(tls.authority)
+        return session
+
+    monkeypatch.setattr(connection, "new_session", made)
+
+
+def test_the_checked_address_is_the_one_that_is_connected_to(
+    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is resolved once: one that says something else the second time leads nowhere else; TLS goes by name."""
+    trusting(tls[0], monkeypatch)
+    names.answers["cdn.example"] = [["8.8.8.8"], ["127.0.0.1"]]
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
+    assert fetched(tmp_path, url, allow_private=False) == CONTENT
+    assert (names.asked, tls[1]) == (["cdn.example"], ["8.8.8.8"])
+
+
+def test_a_certificate_of_another_name_is_not_believed(
+    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate must be of the name in the address, though an address is connected to."""
+    trusting(tls[0], monkeypatch)
+    names.answers["other.example"] = [["8.8.8.8"]]
+    url = store.files.sign("v.mp4").replace(store.url, f"https://other.example:{tls[0].port}")
+    assert "certificate verify failed" in str(refused(tmp_path, url, allow_private=False)).lower()
+    assert store.seen["file"] == []
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_believed(
+    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path
+) -> None:
+    """Nor one that nobody known has signed."""
+    names.answers["cdn.example"] = [["8.8.8.8"]]
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
+    assert "certificate verify failed" in str(refused(tmp_path, url, allow_private=False)).lower()
+    assert store.seen["file"] == []
+
+
+@pytest.mark.parametrize(
+    "target", ["https://127.0.0.1:9/v.mp4", "https://inside.example/v.mp4", "http://cdn.example/v.mp4", "file:///x"]
+)
+def test_redirects_are_checked_as_well(
+    store: Store,
+    tls: tuple[Tls, list[str]],
+    names: Names,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    """A public server cannot lead us to loopback, to a name that resolves inside, or away from TLS."""
+    trusting(tls[0], monkeypatch)
+    names.answers |= {"cdn.example": [["8.8.8.8"]], "inside.example": [["10.0.0.7"]]}
+    error = refused(tmp_path, f"https://cdn.example:{tls[0].port}/to?{target}", allow_private=False)
+    assert type(error) is Rejected
+    assert tls[1] == ["8.8.8.8"]
+
+
+def test_an_address_that_is_away_gives_way_to_the_next(
+    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several public addresses the first that answers is taken."""
+    trusting(tls[0], monkeypatch)
+    tls[0].away.add("8.8.8.8")
+    names.answers["cdn.example"] = [["8.8.8.8", "8.8.4.4"]]
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
+    assert fetched(tmp_path, url, allow_private=False) == CONTENT
+    assert tls[1] == ["8.8.8.8", "8.8.4.4"]
