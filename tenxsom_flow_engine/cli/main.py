@@ -7,7 +7,7 @@ from typing import NoReturn
 import click
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.cli import acting, batch, completion, exits, jobs, queue, schedule, single, status
+from tenxsom_flow_engine.cli import acting, batch, completion, emulator, exits, jobs, queue, schedule, single, status
 
 EPILOG = """\b
 Examples:
@@ -39,6 +39,7 @@ for command in (
     acting.cancel,
     status.status,
     queue.queue,
+    emulator.emulator,
     completion.completion,
 ):
     cli.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -83,14 +84,12 @@ class CloudTasksServer:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
-            self.certificates = opening.enter_context(
-                contextlib.closing(_on_port(self._certificates_port, self._serve_certificates))
-            )
             threads = opening.enter_context(ThreadPoolExecutor(_THREADS, thread_name_prefix="api"))
             server = grpc.server(threads, options=_OPTIONS)
             server.add_generic_rpc_handlers(handlers(self._cloud, self.faults, self._dispatcher.run))
-            port = _on_port(self._port, lambda port: server.add_insecure_port(f"127.0.0.1:{port}"))
-            self.target = f"127.0.0.1:{port}"
+            self.target = f"127.0.0.1:{_on_port(self._port, lambda port: _listen(server, port))}"
+            self.certificates = _on_port(self._certificates_port, self._serve_certificates)
+            opening.callback(self.certificates.close)
             server.start()
             opening.callback(lambda: server.stop(grace=None).wait())
             if isinstance(self._clock, ManualClock):
@@ -165,10 +164,20 @@ class CloudTasksServer:
             self._cloud.changed.notify_all()
 
 
+def _listen(server: grpc.Server, port: int) -> int:
+    """Let the server listen on a port, or on a free one for 0; return which."""
+    # Bound for a moment before, since gRPC's own error does not say what is wrong.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+    bound: int = server.add_insecure_port(f"127.0.0.1:{port}")
+    return bound
+
+
 def _on_port(port: int, listen: Callable[[int], _T]) -> _T:
     try:
         return listen(port)
     except (OSError, RuntimeError) as error:
         raise ConfigurationError(
-            f"port {port} of 127.0.0.1 cannot be listened on: {error}", next_step="choose another one"
+            f"port {port} of 127.0.0.1 cannot be listened on: {error}", next_step="end what uses it, or choose another"
         ) from error

@@ -1,0 +1,90 @@
+"""`emulator`: the Cloud Tasks API on this machine, for trying out and for development."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from tenxsom_flow_engine.cli.exits import put, say
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.testing.cloud_tasks.dispatcher import Delivery
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65534),
+    default=8123,
+    show_default=True,
+    help="The API's port; 0 is any that is free.",
+)
+@click.option("--queue", "queues", metavar="NAME", multiple=True, help="Create this queue at once; may be repeated.")
+@click.option("--project", default="local", show_default=True, help="The project of --queue.")
+@click.option("--location", default="us-central1", show_default=True, help="The location of --queue.")
+@click.option(
+    "--worker-url", default="http://127.0.0.1:8080", show_default=True, help="Where the worker will be; only printed."
+)
+def emulator(port: int, queues: tuple[str, ...], project: str, location: str, worker_url: str) -> None:
+    """Serve the Cloud Tasks API on this machine until stopped, and deliver as Google would, signed tokens included.
+
+    What to set for the other commands goes to standard output, each delivery to standard error. Only programs on this
+    machine can reach it; the certificates of its tokens are served on the next port. Nothing is kept when it ends.
+    """
+    from google.api_core.exceptions import InvalidArgument
+    from google.cloud import tasks_v2
+
+    from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+
+    ended = threading.Event()
+    failures: list[BaseException] = []
+
+    def told(delivery: Delivery) -> None:
+        try:
+            say(_line(delivery))
+        except BaseException as error:  # raised again below, where it ends the command
+            failures.append(error)
+            ended.set()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    with CloudTasksServer(port=port, certificates_port=port and port + 1, told=told) as server:
+        client = server.client()
+        for queue in queues:
+            parent = client.common_location_path(project, location)
+            name = client.queue_path(project, location, queue)
+            try:
+                client.create_queue(parent=parent, queue=tasks_v2.Queue(name=name))
+            except InvalidArgument as error:
+                raise click.BadParameter(error.message, param_hint="--queue") from error
+        put(f"CLOUD_TASKS_EMULATOR_HOST={server.target}")
+        put(f"TENXSOM_TOKEN_CERTS_URL={server.certs_url}")
+        put(f"GOOGLE_CLOUD_PROJECT={project}")
+        put(f"CLOUD_TASKS_LOCATION={location}")
+        if queues:
+            put(f"CLOUD_TASKS_QUEUE={queues[0]}")
+        put(f"CLOUD_TASKS_WORKER_URL={worker_url}")
+        put(f"CLOUD_TASKS_SERVICE_ACCOUNT=worker@{project}.iam.gserviceaccount.com")
+        say("serving the Cloud Tasks API; set these for the other commands, or name a file of them in TENXSOM_ENV_FILE")
+        ended.wait()
+    if failures:
+        raise failures[0]
+
+
+def _line(delivery: Delivery) -> str:
+    """Say what became of a delivery in one line."""
+    from tenxsom_flow_engine.clock import iso
+
+    answer = f"{delivery.status} {delivery.reason}" if delivery.status else delivery.reason
+    then = delivery.then if delivery.next_at is None else f"again at {iso(delivery.next_at)}"
+    return (
+        f"{iso(delivery.at)} {delivery.queue}/{delivery.task} attempt {delivery.retry_count + 1} to {delivery.url}: "
+        f"{answer} after {delivery.took:.2f} s; {then}"
+    )
