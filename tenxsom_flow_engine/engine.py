@@ -6,7 +6,7 @@ import logging
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -32,7 +32,8 @@ from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.base import Cancels, Fit, VideoService
+from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
+from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention, TakenIn, TakesIn
 
@@ -59,7 +60,7 @@ def _simulated(settings: Settings, clock: Clock) -> VideoService:
     return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
 
 
-#: How each service is made, in the order in which `auto` asks them. None: it is not configured.
+#: How each service is made. None: it is not configured.
 SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
     "draft": _draft,
     "simulated": _simulated,
@@ -76,7 +77,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job that can be added, the service that would make it as things stand, and what was changed to fit it."""
+    """A job that can be added, the cheapest service that can make it, and what was changed to fit it there."""
 
     new: NewJob
     service: str
@@ -189,7 +190,7 @@ class Engine:
     @property
     def automatic(self) -> frozenset[str]:
         """The services that may be chosen for a job that names none."""
-        return frozenset(name for name, service in self.services.items() if service.automatic)
+        return automatic(self.services)
 
     def prepare(self, job: VideoJob, due: float | None = None) -> Prepared:
         """Fit a job to the service that it names, or see that some service can make it.
@@ -199,11 +200,10 @@ class Engine:
         if due is not None and not 0 <= due <= LATEST:
             raise InvalidInput("at", "is not a moment that a job can start at")
         check_options(job)
-        service, fit = self._choose(job)
+        best = candidates(job, self.services)[0]
         # A job that names no service stays open: which one is best is known when its turn comes.
-        fitted = fit.job if job.service != AUTO else job
-        new = NewJob(fitted, due, service.estimate(fit.job))
-        return Prepared(new, service.name, service.prompt(fit.job), fit.notes)
+        new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)
+        return Prepared(new, best.service.name, best.service.prompt(best.fit.job), best.fit.notes)
 
     def step(self, record: JobRecord) -> JobRecord:
         """Take one step of a leased job, and hand the job on as the step's outcome says.
@@ -230,6 +230,24 @@ class Engine:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
         return self.hand_on(self.store.requeue(job_id))
 
+    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        """Say what came of a create whose outcome is not known; a ticket means that it was bought.
+
+        Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for what no service gives as an id.
+        """
+        if not isinstance(decision, Ticket):
+            return self.hand_on(self.store.resolve(job_id, decision))
+        if not re.fullmatch(r"[!-~]{1,500}", decision.id):
+            raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
+        name = self.store.require(job_id).service
+        service = self.services.get(name)
+        if service is None:
+            raise ActionRefused(
+                f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
+                next_step="run this where its service is configured",
+            )
+        return self.hand_on(self.store.resolve(job_id, Bought(decision, service.lifetime)))
+
     def hand_on(self, record: JobRecord) -> JobRecord:
         """Tell a job's carrier of its next delivery, where the carrier must be told; return the record."""
         if record.undispatched:
@@ -248,24 +266,6 @@ class Engine:
     def unattended(self) -> bool:
         """Whether jobs would wait because no worker is alive that pulls them."""
         return isinstance(self.queue, PullsJobs) and not self.queue.status().workers_alive
-
-    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
-        """Say what came of a create whose outcome is not known; a ticket means that it was bought.
-
-        Raises `JobNotFound`, `ActionRefused`, and `InvalidInput` for what no service gives as an id.
-        """
-        if not isinstance(decision, Ticket):
-            return self.hand_on(self.store.resolve(job_id, decision))
-        if not re.fullmatch(r"[!-~]{1,500}", decision.id):
-            raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
-        name = self.store.require(job_id).service
-        service = self.services.get(name)
-        if service is None:
-            raise ActionRefused(
-                f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
-                next_step="run this where its service is configured",
-            )
-        return self.hand_on(self.store.resolve(job_id, Bought(decision, service.lifetime)))
 
     def take_in(self) -> TakenIn:
         """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
@@ -295,34 +295,15 @@ class Engine:
         self.queue.close()
         self.store.close()
 
-    def _choose(self, job: VideoJob) -> tuple[VideoService, Fit]:
-        if job.service != AUTO:
-            service = self.services.get(job.service)
-            if service is None:
-                raise InvalidInput(
-                    "service",
-                    f"there is no service {job.service!r}",
-                    next_step=f"use one of: {AUTO}, {', '.join(self.services)}",
-                )
-            return service, service.fit(job)
-        refusals = []
-        for service in self.services.values():
-            if service.automatic:
-                try:
-                    return service, service.fit(job)
-                except InvalidInput as refusal:
-                    refusals.append(refusal)
-        if len(refusals) == 1:
-            raise refusals[0]
-        raise InvalidInput("service", "; ".join(map(str, refusals)))
-
     def _outcome(self, record: JobRecord) -> Outcome:
-        if record.service and record.service not in self.services:
+        name = record.service or record.job.service
+        if name != AUTO and name not in self.services:
             until = self.store.now() + UNKNOWN_SERVICE_PAUSE
-            return Wait(until, f"{record.service} is not configured on this worker", worked=False)
+            return Wait(until, f"{name} is not configured on this worker", worked=False)
         try:
-            service = self.services[record.service] if record.service else self._choose(record.job)[0]
-            return generate_video(record, self._means(service))
+            if name == AUTO:
+                return self._submit_somewhere(record)
+            return generate_video(record, self._means(self.services[name]))
         except InvalidInput as error:
             return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
@@ -330,6 +311,21 @@ class Engine:
         except Exception as error:  # a fault of our own must not take the worker with it
             _log.exception("step %s of job %s", record.step, record.job_id)
             return self._own_fault(record, error)
+
+    def _submit_somewhere(self, record: JobRecord) -> Outcome:
+        """Submit a job that names no service to the best one."""
+        choice = candidates(record.job, self.services)
+        if len(choice) == 1:
+            return generate_video(record, self._means(choice[0].service))
+        _, best = soonest(choice, self.gate, self.store.in_flight, self.store.now())
+        outcome = generate_video(record, self._means(best.service))
+        if isinstance(outcome, Wait) and not outcome.worked:
+            # What was refused here need not wait here, if another gate is open now.
+            now = self.store.now()
+            opens_at, other = soonest(choice, self.gate, self.store.in_flight, now)
+            if other is not best and opens_at <= now:
+                return replace(outcome, until=now)
+        return outcome
 
     def _means(self, service: VideoService) -> Means:
         journal = _InsistentJournal(self.store, self.insist)

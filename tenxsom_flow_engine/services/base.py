@@ -70,6 +70,8 @@ class VideoService(ABC):
     repeatable_for: float = 0.0
     #: Whether the service may be chosen for a job that names none.
     automatic: bool = True
+    #: Whether it only stands in, for a job that names no service, where no other is configured.
+    stand_in: bool = False
 
     @abstractmethod
     def fit(self, job: VideoJob) -> Fit:

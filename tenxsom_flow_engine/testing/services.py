@@ -10,7 +10,7 @@ from typing import Any
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
 
 
@@ -36,7 +36,8 @@ class ScriptedService(VideoService):
     """
 
     def __init__(self, clock: Clock, *, name: str = "alpha", slots: int = 100, create_timeout: float = 30.0,
-                 lifetime: float = 3600.0, repeatable_for: float = 0.0, automatic: bool = True) -> None:  # fmt: skip
+                 lifetime: float = 3600.0, repeatable_for: float = 0.0, automatic: bool = True,
+                 price: Cost | None = None) -> None:  # fmt: skip
         self._clock = clock
         self.name = name
         self.slots = slots
@@ -44,6 +45,8 @@ class ScriptedService(VideoService):
         self.lifetime = lifetime
         self.repeatable_for = repeatable_for
         self.automatic = automatic
+        #: What each job is expected to cost.
+        self.price = price
         self.creates: deque[CreateAnswer] = deque()
         self.checks: deque[CheckAnswer] = deque()
         #: What a fetch raises; None lets it deliver.
@@ -67,6 +70,9 @@ class ScriptedService(VideoService):
         if self.unfit is not None:
             raise self.unfit
         return Fit(job)
+
+    def estimate(self, job: VideoJob) -> Cost | None:
+        return self.price
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         self.on_call("create")

@@ -52,6 +52,7 @@ class DraftService(VideoService, Cancels):
     create_timeout = 10.0
     lifetime = 3600.0
     repeatable_for = math.inf
+    stand_in = True
 
     def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
         self._root = root.absolute()

@@ -1,0 +1,219 @@
+"""`auto`: which service makes a job that names none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
+from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, VideoJob
+from tenxsom_flow_engine.rate_limits.base import Closed, Unmetered
+from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job
+from tenxsom_flow_engine.testing.services import ScriptedService
+
+NOW = 1_800_000_000.0
+JOB = a_job(service=AUTO)
+
+
+class Gates(Unmetered):
+    """Gates that open when a test says so, and that a refusal shuts for as long as it asks."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.opening: dict[str, float] = {}
+
+    def refused(self, service: str, error: ServiceError) -> Closed:
+        closed = super().refused(service, error)
+        self.opening[service] = closed.opens_at
+        return closed
+
+    def opens_at(self, service: str) -> float:
+        return self.opening.get(service, 0.0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+def services(clock: ManualClock, **prices: float | None) -> dict[str, VideoService]:
+    """Return scripted services of these names and prices."""
+    return {
+        name: ScriptedService(clock, name=name, price=None if usd is None else Cost(usd=usd))
+        for name, usd in prices.items()
+    }
+
+
+def stand_in(clock: ManualClock) -> ScriptedService:
+    """Return a free service that only stands in."""
+    service = ScriptedService(clock, name="draft", price=Cost(usd=0.0))
+    service.stand_in = True
+    return service
+
+
+def names(job: VideoJob, known: dict[str, VideoService]) -> list[str]:
+    return [candidate.service.name for candidate in candidates(job, known)]
+
+
+def test_the_cheaper_is_first_and_an_unknown_price_last(clock: ManualClock) -> None:
+    """Where several can make a job, the plan is for the cheapest."""
+    assert names(JOB, services(clock, dear=0.9, unknown=None, cheap=0.1)) == ["cheap", "dear", "unknown"]
+
+
+def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
+    """Who names a service gets it, also one that is never chosen by itself; one that is not there is refused."""
+    known = services(clock, alpha=0.9, beta=0.1)
+    known[ALPHA].automatic = False
+    assert names(a_job(service=ALPHA), known) == [ALPHA]
+    with pytest.raises(InvalidInput, match="there is no service 'gamma'"):
+        candidates(a_job(service="gamma"), known)
+
+
+def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
+    """Drafts are chosen only where no paid service is configured, or when asked for; never instead of a refusal."""
+    known: dict[str, VideoService] = {"draft": stand_in(clock)}
+    assert automatic(known) == {"draft"}
+    paid = ScriptedService(clock, name=ALPHA, price=Cost(usd=0.5))
+    known[ALPHA] = paid
+    assert automatic(known) == {ALPHA}
+    assert names(JOB, known) == [ALPHA]
+    assert names(a_job(service="draft"), known) == ["draft"]
+    paid.unfit = InvalidInput("duration", "alpha makes 5 to 10 seconds")
+    with pytest.raises(InvalidInput, match="alpha makes 5 to 10 seconds"):
+        candidates(JOB, known)
+
+
+def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
+    """A service that is not automatic takes no job that names none, whatever else there is."""
+    known = services(clock, simulated=0.0)
+    known["simulated"].automatic = False
+    assert automatic(known) == frozenset()
+    with pytest.raises(InvalidInput, match="none is chosen by itself"):
+        candidates(JOB, known)
+
+
+def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> None:
+    """The refusal names every service that was asked, and its reason."""
+    known = services(clock, alpha=0.9, beta=0.1)
+    for name, reason in ((ALPHA, "at most 10 seconds"), (BETA, "no portrait")):
+        service = known[name]
+        assert isinstance(service, ScriptedService)
+        service.unfit = InvalidInput("duration", reason)
+    with pytest.raises(InvalidInput) as refusal:
+        candidates(JOB, known)
+    assert "alpha: duration: at most 10 seconds; beta: duration: no portrait" in refusal.value.reason
+
+
+def choose(known: dict[str, VideoService], gates: Gates, flying: dict[str, int]) -> str:
+    return soonest(candidates(JOB, known), gates, lambda name: flying.get(name, 0), NOW)[1].service.name
+
+
+def test_the_first_open_gate_wins_then_the_price(clock: ManualClock) -> None:
+    """An open gate beats a price; of two open ones the cheaper is taken, however long ago the other one opened."""
+    known, gates = services(clock, dear=0.9, cheap=0.1), Gates(clock)
+    assert choose(known, gates, {}) == "cheap"
+    gates.opening = {"dear": NOW - 100, "cheap": NOW - 1}
+    assert choose(known, gates, {}) == "cheap"
+    gates.opening = {"cheap": NOW + 1}
+    assert choose(known, gates, {}) == "dear"
+    gates.opening = {"cheap": NOW + 30, "dear": math.inf}
+    assert choose(known, gates, {}) == "cheap"
+
+
+def test_full_slots_count_as_a_closed_gate(clock: ManualClock) -> None:
+    """A service with as many generations in flight as it may have is passed over, but not for one that is stopped."""
+    known, gates = services(clock, dear=0.9, cheap=0.1), Gates(clock)
+    assert choose(known, gates, {"cheap": 100}) == "dear"
+    assert choose(known, gates, {"cheap": 99}) == "cheap"
+    assert choose(known, gates, {"cheap": 100, "dear": 100}) == "cheap"
+    gates.opening = {"dear": math.inf}
+    assert choose(known, gates, {"cheap": 100}) == "cheap"
+
+
+_worlds = st.lists(st.tuples(st.floats(0, 9), st.integers(-50, 50), st.booleans()), min_size=1, max_size=5)
+
+
+@given(_worlds)
+def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]]) -> None:
+    """Whatever the prices, gates and slots: no other candidate opens earlier, nor as early for less."""
+    clock = ManualClock(NOW)
+    known = services(clock, **{f"s{n}": price for n, (price, _, _) in enumerate(world)})
+    gates = Gates(clock)
+    gates.opening = {f"s{n}": NOW + later for n, (_, later, _) in enumerate(world)}
+    flying = {f"s{n}": 100 for n, (_, _, full) in enumerate(world) if full}
+    chosen = world[int(choose(known, gates, flying)[1:])]
+    order = [(max(later, 5 if full else 0), price) for price, later, full in (chosen, *world)]
+    assert order[0] == min(order)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
+    """An engine with two scripted services, of which beta is dearer."""
+    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
+    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+        engine.services = services(clock, alpha=0.1, beta=0.9)
+        engine.gate = Gates(clock)
+        engine.queue.enqueue([engine.prepare(JOB).new])
+        yield engine
+
+
+def step(engine: Engine, clock: ManualClock) -> JobRecord:
+    """Take the job's next step when it is due."""
+    record = engine.store.require("job-1")
+    assert record.due is not None
+    clock.set(max(clock.now(), record.due))
+    (claimed,) = engine.store.claim(a_claim(count=1, slots=engine.slots, automatic=engine.automatic)).records
+    return engine.step(claimed)
+
+
+def script(engine: Engine, name: str, answer: ServiceError) -> None:
+    service = engine.services[name]
+    assert isinstance(service, ScriptedService)
+    service.creates.append(answer)
+
+
+def test_a_job_goes_elsewhere_while_nothing_is_bought(engine: Engine, clock: ManualClock) -> None:
+    """A service that refuses shuts its gate, and the next try, at once, is at the other one."""
+    script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=600.0))
+    refused = step(engine, clock)
+    assert (refused.service, refused.due, refused.attempts) == ("", clock.now(), 0)
+    bought = step(engine, clock)
+    assert (bought.service, [service.sold for service in sold(engine)]) == (BETA, [[], [bought.submission.ticket]])
+    assert bought.submission.prompt
+
+
+def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: ManualClock) -> None:
+    """After a create of unknown outcome no other service is asked, though its gate is open."""
+    script(engine, ALPHA, Uncertain(ALPHA, "the connection broke"))
+    record = step(engine, clock)
+    assert (record.service, record.submission.state) == (ALPHA, "unknown")
+    for _ in range(5):
+        if record.due is not None:
+            record = step(engine, clock)
+    assert (record.status, record.service) == ("held", ALPHA)
+    assert sold(engine)[1].sent == {}
+
+
+def sold(engine: Engine) -> list[ScriptedService]:
+    return [service for service in engine.services.values() if isinstance(service, ScriptedService)]
+
+
+def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: ManualClock) -> None:
+    """When every gate is shut, the job waits until the first of them opens, without an attempt or a request."""
+    script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=600.0))
+    script(engine, BETA, Busy(BETA, "too many", retry_after=60.0))
+    step(engine, clock)
+    waiting = step(engine, clock)
+    assert (waiting.due, waiting.attempts) == (clock.now() + 60.0, 0)
+    assert step(engine, clock).service == BETA
