@@ -200,6 +200,8 @@ class Engine:
         if due is not None and not 0 <= due <= LATEST:
             raise InvalidInput("at", "is not a moment that a job can start at")
         check_options(job)
+        if isinstance(self.queue, PushesJobs):
+            self.queue.check(job, due)
         best = candidates(job, self.services)[0]
         # A job that names no service stays open: which one is best is known when its turn comes.
         new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)

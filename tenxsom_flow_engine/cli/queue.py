@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import agree, count, put, say
+from tenxsom_flow_engine.cli.exits import DONE, PARTLY, agree, count, on_terminal, put, say
 from tenxsom_flow_engine.cli.session import session
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.queues.base import PushesJobs
+
+#: Jobs that stay where they are, and are told one by one.
+MOST_TOLD = 10
 
 
 @click.group()
 def queue() -> None:
-    """Look at the queue, pause and resume it, empty it, set its limits."""
+    """Look at the queue, pause and resume it, empty it, set its limits; make one at Google, move jobs between two."""
 
 
 @queue.command()
@@ -79,6 +89,48 @@ def purge(yes: bool, queue_type: str | None) -> None:
 
 
 @queue.command()
+def create() -> None:
+    """Make the queue at Google Cloud Tasks, with the limits in force."""
+    with session("cloud_tasks") as engine:
+        _pushed(engine).create()
+        where = engine.settings.cloud_tasks
+    say(f"the queue {where.queue} is made in {where.location}; everybody knows it after a minute")
+
+
+@queue.command()
+def update() -> None:
+    """Give the queue at Google Cloud Tasks the limits in force, and how it tries again."""
+    with session("cloud_tasks") as engine:
+        _pushed(engine).update()
+        where = engine.settings.cloud_tasks
+    say(f"the queue {where.queue} in {where.location} has the limits in force; see: run_flow_enhanced.py queue show")
+
+
+@queue.command()
+@click.option("--from", "source", metavar="TYPE", required=True, help="The queue to take jobs from.")
+@click.option("--to", "target", metavar="TYPE", required=True, help="The queue to give them to.")
+def move(source: str, target: str) -> int:
+    """Move all waiting jobs to another queue that keeps its records in the same store.
+
+    When each is due and what was bought stay as they are. Steps in hand are left alone. Run it again after an
+    interruption: it completes what was begun.
+    """
+    from tenxsom_flow_engine.moving import move_jobs
+
+    with session(target) as engine:
+        waiting = engine.store.counts(source).unfinished
+        hidden = not on_terminal(sys.stderr)
+        with click.progressbar(length=waiting, label="moving jobs", file=sys.stderr, hidden=hidden) as bar:
+            moved = move_jobs(engine, source, progress=bar.update)
+    say(f"moved {count(moved.jobs, 'job')} from the {source} to the {target} queue")
+    for job_id, reason in moved.left[:MOST_TOLD]:
+        say(f"job {job_id} stays: {reason}")
+    if len(moved.left) > MOST_TOLD:
+        say(f"and {count(len(moved.left) - MOST_TOLD, 'more job')} stay")
+    return PARTLY if moved.left else DONE
+
+
+@queue.command()
 @click.option("--max-dispatches-per-second", type=float, help="Steps in a second, over all workers.")
 @click.option("--max-concurrent-dispatches", type=int, help="Steps at once, over all workers.")
 @options.queue_type
@@ -102,6 +154,14 @@ def limits(
     put(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
     at_once = now["max_concurrent_dispatches"]
     put(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
+
+
+def _pushed(engine: Engine) -> PushesJobs:
+    """Return the queue of an engine that was opened for a carrier that pushes."""
+    from tenxsom_flow_engine.queues.base import PushesJobs
+
+    assert isinstance(engine.queue, PushesJobs)
+    return engine.queue
 
 
 def _source(limits: dict[str, object], part: str) -> str:

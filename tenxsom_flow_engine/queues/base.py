@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome
 from tenxsom_flow_engine.store.base import Added, Claim, Counts, DispatchLimits, NewJob
 
@@ -103,6 +103,10 @@ class PullsJobs(ABC):
 
 class PushesJobs(ABC):
     """The capability of carriers that bring each job to a worker's address, and must be told of every delivery."""
+
+    @abstractmethod
+    def check(self, job: VideoJob, due: float | None) -> None:
+        """Raise `InvalidInput` for a job that the carrier cannot take, or not that long ahead."""
 
     @abstractmethod
     def receive(self, delivery: Delivery, worker: str) -> JobRecord | None:

@@ -65,6 +65,8 @@ class RunningSystem(ABC):
     unsubmitted: set[str] = field(default_factory=set)
     #: When which job's step was taken.
     steps: list[tuple[float, str]] = field(default_factory=list)
+    #: What becomes of limits that are never reached: a carrier may have bounds of its own.
+    wide: DispatchLimits = WIDE
 
     @abstractmethod
     def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
@@ -390,7 +392,7 @@ class CarrierSuite:
         queue.enqueue(new("q1", "q2"))
         system.clock.advance(10)
         status = queue.status()
-        assert (status.queue_type, status.limits, status.paused) == (queue.name, WIDE, True)
+        assert (status.queue_type, status.limits, status.paused) == (queue.name, system.wide, True)
         assert {name: number for name, number in status.counts.by_status.items() if number} == {
             Status.RENDERING: 1, Status.FAILED: 1, Status.SUCCEEDED: 1, Status.SCHEDULED: 1, Status.QUEUED: 2,
         }  # fmt: skip

@@ -30,7 +30,7 @@ from tenxsom_flow_engine.errors import (
     QueueUnavailable,
     StoreError,
 )
-from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
+from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import (
     MAX_CONCURRENT,
@@ -106,7 +106,10 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def enqueue(self, jobs: Iterable[NewJob], *, progress: Progress = None) -> Added:
         new: list[str] = []
         known: list[str] = []
-        for chunk in _chunks(self._checked(jobs)):
+        wanted = list(jobs)
+        for item in wanted:
+            self.check(item.job, item.due)
+        for chunk in _chunks(wanted):
             added = self._store.add(self.name, chunk)
             records = [self._store.get(job_id) for job_id in dict.fromkeys((*added.new, *added.known))]
             missing = [record for record in records if record and record.queue == self.name and record.undispatched]
@@ -116,6 +119,16 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             new += added.new
             known += added.known
         return Added(tuple(new), tuple(known))
+
+    def check(self, job: VideoJob, due: float | None) -> None:
+        if due is not None and due > self._store.now() + FURTHEST:
+            raise InvalidInput(
+                "at",
+                "is more than 30 days ahead, and Cloud Tasks schedules no further",
+                next_step="add the job later, or use --queue-type redis or local",
+            )
+        if (size := len(encode(job))) > MAX_JOB:
+            raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}")
 
     def dispatch(self, records: Sequence[JobRecord], *, progress: Progress = None) -> None:
         told: dict[str, int] = {}
@@ -248,23 +261,6 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         """Make sure that the delivery that a job waits for will come."""
         if record is not None and record.queue == self.name and record.undispatched:
             self.dispatch([record])
-
-    def _checked(self, jobs: Iterable[NewJob]) -> list[NewJob]:
-        """Return the jobs, all of which can be tasks. Raises `InvalidInput`."""
-        checked = list(jobs)
-        latest = self._store.now() + FURTHEST
-        for item in checked:
-            if item.due is not None and item.due > latest:
-                raise InvalidInput(
-                    "at",
-                    "is more than 30 days ahead, and Cloud Tasks schedules no further",
-                    next_step="add the job later, or use --queue-type redis or local",
-                )
-            if (size := len(encode(item.job))) > MAX_JOB:
-                raise InvalidInput(
-                    "job", f"{item.job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}"
-                )
-        return checked
 
     def _facts(self) -> tuple[QueueFacts | None, str]:
         """Return what Google says about the queue, or why it does not."""

@@ -1,0 +1,169 @@
+"""The Cloud Tasks queue behaves as every carrier does: against a real server of its API, which delivers over HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.codec import decode_delivery
+from tenxsom_flow_engine.errors import LeasedElsewhere
+from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.queues.base import JobQueue
+from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, RunningSystem
+from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, WIDE
+from tests.push_target import PushTarget
+
+#: Real seconds after which what should have happened counts as stuck.
+STUCK = 30.0
+CLOSED, RUNNING, HOLDING = "closed", "running", "holding"
+
+
+class PushSystem(RunningSystem):
+    """The server, and a worker that it delivers to; deliveries wait at its door until the test lets them in."""
+
+    def __init__(self, store: JobStore, clock: ManualClock, server: CloudTasksServer) -> None:
+        super().__init__(clock)
+        self.wide = DispatchLimits(500.0, 5000)
+        self.store = store
+        self.server = server
+        self.target = PushTarget(self._handle)
+        self._worker: CloudTasksQueue | None = None
+        self._changed = threading.Condition()
+        self._door = CLOSED
+        self._in_hand: dict[str, JobRecord] = {}
+        self._begun: list[str] = []
+        self._to_finish: set[str] = set()
+        self._ended = 0
+        self._failures: list[Exception] = []
+        #: A worker takes no more steps at once than it has threads.
+        self._threads = threading.Semaphore(32)
+        self._beta = server.beta_client()
+
+    def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
+        settings = load({
+            "CLOUD_TASKS_EMULATOR_HOST": self.server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
+            "CLOUD_TASKS_WORKER_URL": self.target.url, "CLOUD_TASKS_SERVICE_ACCOUNT": "caller@p-1.test",
+        })  # fmt: skip
+        queue = CloudTasksQueue(self.store, settings.cloud_tasks, limits, lease=30.0)
+        queue.create() if self._worker is None else queue.update()
+        self._worker = queue
+        return queue
+
+    def record(self, job_id: str) -> JobRecord:
+        return self.store.require(job_id)
+
+    def deliver(self) -> None:
+        self._open(RUNNING)
+        self.server.wait_idle()
+        self._open(CLOSED)
+        self._raise()
+
+    def begin(self) -> list[str]:
+        self._open(HOLDING)
+        with self._changed:
+            while not self._settled():
+                self._changed.wait(0.005)
+            begun, self._begun = self._begun, []
+        self._open(CLOSED)
+        self._raise()
+        return begun
+
+    def finish(self, job_id: str) -> None:
+        with self._changed:
+            ended = self._ended
+            self._to_finish.add(job_id)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._ended > ended, STUCK)
+        self._raise()
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._open(RUNNING)
+        if self._worker is not None:
+            self._worker.close()
+        self.target.close()
+
+    def _settled(self) -> bool:
+        """Whether all that can be delivered at this instant is in hand."""
+        before, at, after = self._under_way(), self.server.next_at(), self._under_way()
+        return before == after == len(self._in_hand) and (at is None or at > self.clock.now())
+
+    def _under_way(self) -> int:
+        name = "projects/p-1/locations/us-central1/queues/tenxsom-video-generation"
+        stats = self._beta.get_queue(request={"name": name, "read_mask": "stats"}).stats
+        return int(stats.concurrent_dispatches_count)
+
+    def _open(self, door: str) -> None:
+        with self._changed:
+            self._door = door
+            self._changed.notify_all()
+
+    def _raise(self) -> None:
+        if self._failures:
+            raise self._failures[0]
+
+    def _handle(self, body: bytes) -> int:
+        try:
+            with self._changed:
+                assert self._changed.wait_for(lambda: self._door != CLOSED, STUCK)
+            return self._take(body)
+        except Exception as error:
+            self._failures.append(error)
+            return 500
+
+    def _take(self, body: bytes) -> int:
+        assert self._worker is not None
+        try:
+            with self._threads:
+                record = self._worker.receive(decode_delivery(body), "w-1")
+        except LeasedElsewhere:
+            return 409
+        if record is None:
+            return 200
+        with self._changed:
+            self.steps.append((self.clock.now(), record.job_id))
+            if self._door == HOLDING:
+                self._in_hand[record.job_id] = record
+                self._begun.append(record.job_id)
+                self._changed.notify_all()
+                assert self._changed.wait_for(lambda: record.job_id in self._to_finish, STUCK)
+        with self._threads:
+            self._end(self._worker, record)
+        return 200
+
+    def _end(self, worker: CloudTasksQueue, record: JobRecord) -> None:
+        job_id = record.job_id
+        if record.submission.ticket is None and job_id not in self.unsubmitted:
+            submission_id = f"{job_id}.{record.seq}"
+            self.store.intend(job_id, record.lease_token, submission_id=submission_id, service=ALPHA, lifetime=1e6,
+                              slots=1000)  # fmt: skip
+            self.store.accept(job_id, submission_id=submission_id, ticket=TICKET, lifetime=1e6)
+        worker.settle(record, self.play(record))
+        with self._changed:
+            self._in_hand.pop(job_id, None)
+            self._to_finish.discard(job_id)
+            self._ended += 1
+            self._changed.notify_all()
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[PushSystem]:
+    clock = ManualClock()
+    with ExitStack() as open_parts:
+        store = open_parts.enter_context(closing(SQLiteStore(tmp_path / "jobs.sqlite3", clock)))
+        server = open_parts.enter_context(CloudTasksServer(clock))
+        yield open_parts.enter_context(closing(PushSystem(store, clock, server)))
+
+
+class TestCloudTasksQueue(CarrierSuite):
+    """The behaviour suite."""
