@@ -229,6 +229,21 @@ def test_a_name_stays_taken_for_an_hour_after_its_task_ended(
     cloud.task("t-1")
 
 
+def test_names_can_stay_taken_for_longer() -> None:
+    """A test may ask for the day that the service takes at worst."""
+    with CloudTasksServer(clock := ManualClock(), tombstone_ttl=DAY) as server:
+        client = server.client()
+        client.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=QUEUE))
+        task = tasks_v2.Task(
+            name=TASK, http_request={"url": "http://worker.test/"}, schedule_time={"seconds": 1_800_000_009}
+        )
+        client.create_task(parent=QUEUE, task=task)
+        client.delete_task(name=TASK)
+        clock.advance(DAY - 1)
+        with pytest.raises(exceptions.AlreadyExists):
+            client.create_task(parent=QUEUE, task=task)
+
+
 @pytest.mark.parametrize(
     "name", [f"{LOCATION}/queues/other/tasks/t", f"{QUEUE}/tasks/a.b", f"{QUEUE}/tasks/{'x' * 501}", "t"]
 )
