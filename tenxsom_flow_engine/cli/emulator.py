@@ -12,7 +12,7 @@ import click
 from tenxsom_flow_engine.cli.exits import put, say
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.testing.cloud_tasks.dispatcher import Delivery
+    from tenxsom_flow_engine.testing.cloud_tasks.attempts import Delivery
 
 
 @click.command()

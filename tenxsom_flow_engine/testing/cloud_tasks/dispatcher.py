@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from google.cloud import tasks_v2
 
 from tenxsom_flow_engine.testing.cloud_tasks import delivery
+from tenxsom_flow_engine.testing.cloud_tasks.attempts import Attempt, Delivery, headers, write_status
 from tenxsom_flow_engine.testing.cloud_tasks.cloud import Cloud
 from tenxsom_flow_engine.testing.cloud_tasks.delivery import DEADLINE_PASSED, Answer, Request
 from tenxsom_flow_engine.testing.cloud_tasks.faults import Faults
@@ -22,48 +21,8 @@ from tenxsom_flow_engine.testing.cloud_tasks.wire import seconds, short, write
 
 #: Seconds for which a target may ask with Retry-After at most: ours, the service's is not known.
 _LONGEST_RETRY_AFTER = 3600.0
-#: How statuses are shown in a task's last attempt, as codes of google.rpc; others are UNKNOWN (2).
-_RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one delivery. Instants in seconds since 1970, `took` in seconds."""
-
-    at: float
-    took: float
-    queue: str
-    task: str
-    url: str
-    retry_count: int
-    #: None if nothing answered.
-    status: int | None
-    reason: str
-    #: What the server does now: "done", "retried", "given up", or "ignored" where the task had ended before.
-    then: str
-    #: When it is delivered again.
-    next_at: float | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Attempt:
-    """One delivery of a task, from its start to its answer. Instants in seconds since 1970."""
-
-    queue: Queue
-    task: StoredTask
-    started: float
-    deadline: float
-    retry_count: int
-    #: Asked for by RunTask, so not by the queue's own pace.
-    forced: bool
-    #: A second delivery at the same moment; its answer counts for nothing.
-    twin: bool
-    #: Nobody listens any more.
-    ended: bool = False
-    #: Cuts the connection; there is none at first.
-    hang_up: Callable[[], None] = lambda: None
 
 
 class Dispatcher:
@@ -151,10 +110,10 @@ class Dispatcher:
         )
         self._attempts.add(attempt)
         queue.concurrent += 1
-        headers = delivery.allowed(task.message.http_request.headers) | _headers(queue, task)
-        threading.Thread(target=self._deliver, args=(attempt, headers), name=task.name, daemon=True).start()
+        sent = delivery.allowed(task.message.http_request.headers) | headers(queue, task)
+        threading.Thread(target=self._deliver, args=(attempt, sent), name=task.name, daemon=True).start()
 
-    def _deliver(self, attempt: Attempt, headers: dict[str, str]) -> None:
+    def _deliver(self, attempt: Attempt, sent: dict[str, str]) -> None:
         asked = attempt.task.message.http_request
 
         def connected(hang_up: Callable[[], None]) -> None:
@@ -165,9 +124,9 @@ class Dispatcher:
         try:
             if asked.HasField("oidc_token"):
                 account, audience = asked.oidc_token.service_account_email, asked.oidc_token.audience
-                headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-                headers["Authorization"] = f"Bearer {self._tokens.issue(account, audience or asked.url)}"
-            request = Request(tasks_v2.HttpMethod(asked.http_method).name, encoded(asked.url), headers, asked.body)
+                sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
+                sent["Authorization"] = f"Bearer {self._tokens.issue(account, audience or asked.url)}"
+            request = Request(tasks_v2.HttpMethod(asked.http_method).name, encoded(asked.url), sent, asked.body)
             # In real time a little longer than the deadline, which the clock that was given decides.
             answer = delivery.send(request, seconds(attempt.task.message.dispatch_deadline) + 10, connected)
         except Exception as error:  # whatever it is, the attempt must end
@@ -206,7 +165,7 @@ class Dispatcher:
         if answer is not DEADLINE_PASSED and answer.status is not None and heard:
             message.response_count += 1
             task.executions += answer.status < 500
-        _write_status(message.last_attempt, task.previous, answer.reason, now)
+        write_status(message.last_attempt, task.previous, answer.reason, now)
         rule = RetryRule.of(
             queue.message.retry_config, message.retry_config if message.HasField("retry_config") else None
         )
@@ -222,27 +181,3 @@ class Dispatcher:
         write(message.schedule_time, due)
         queue.wait(task, due)
         return "retried", due
-
-
-def _headers(queue: Queue, task: StoredTask) -> dict[str, str]:
-    """Return the headers that the service adds, by what was recorded of it."""
-    retry_count = task.message.dispatch_count - 1
-    headers = {
-        "User-Agent": "Google-Cloud-Tasks",
-        "X-CloudTasks-QueueName": queue.id,
-        "X-CloudTasks-TaskName": short(task.name),
-        "X-CloudTasks-TaskRetryCount": str(retry_count),
-        "X-CloudTasks-TaskExecutionCount": str(task.executions),
-        "X-CloudTasks-TaskETA": f"{task.due:.6f}",
-    }
-    if retry_count:
-        headers["X-CloudTasks-TaskRetryReason"] = ""
-        if task.previous is not None:  # what is sent where nothing answered was not recorded
-            headers["X-CloudTasks-TaskPreviousResponse"] = str(task.previous)
-    return headers
-
-
-def _write_status(attempt: Any, status: int | None, reason: str, now: float) -> None:
-    write(attempt.response_time, now)
-    attempt.response_status.code = 14 if status is None else _RPC_CODES.get(status, 2)
-    attempt.response_status.message = reason if status is None else f"HTTP status code {status}"

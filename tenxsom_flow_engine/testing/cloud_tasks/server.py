@@ -19,9 +19,10 @@ from google.cloud.tasks_v2beta3.services.cloud_tasks.transports import CloudTask
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.cloud_tasks.attempts import Delivery
 from tenxsom_flow_engine.testing.cloud_tasks.certificates import CertificateServer
 from tenxsom_flow_engine.testing.cloud_tasks.cloud import TOMBSTONE_TTL, Cloud
-from tenxsom_flow_engine.testing.cloud_tasks.dispatcher import Delivery, Dispatcher
+from tenxsom_flow_engine.testing.cloud_tasks.dispatcher import Dispatcher
 from tenxsom_flow_engine.testing.cloud_tasks.faults import Faults
 from tenxsom_flow_engine.testing.cloud_tasks.service import handlers
 from tenxsom_flow_engine.testing.cloud_tasks.tokens import TokenIssuer
