@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="The API's port; 0 is any that is free.",
 )
-@click.option("--queue", "queues", metavar="NAME", multiple=True, help="Create this queue at once; may be repeated.")
+@click.option(
+    "--queue",
+    "queues",
+    metavar="NAME",
+    multiple=True,
+    help="Create this queue, with Google's defaults; may be repeated.",
+)
 @click.option("--project", default="local", show_default=True, help="The project of --queue.")
 @click.option("--location", default="us-central1", show_default=True, help="The location of --queue.")
 @click.option(
@@ -82,7 +88,7 @@ def _line(delivery: Delivery) -> str:
     """Say what became of a delivery in one line."""
     from tenxsom_flow_engine.clock import iso
 
-    answer = f"{delivery.status} {delivery.reason}" if delivery.status else delivery.reason
+    answer = f"{delivery.status} {delivery.reason}" if delivery.status else f"no answer ({delivery.reason})"
     then = delivery.then if delivery.next_at is None else f"again at {iso(delivery.next_at)}"
     return (
         f"{iso(delivery.at)} {delivery.queue}/{delivery.task} attempt {delivery.retry_count + 1} to {delivery.url}: "

@@ -76,7 +76,9 @@ def send(request: Request, patience: float, connected: Callable[[Callable[[], No
         response = connection.getresponse()
         response.read(_MOST)
         return Answer(response.status, response.reason, _retry_after(response.getheader("Retry-After", "")))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except OSError as error:
+        return Answer(None, error.strerror or str(error) or type(error).__name__)
+    except (http.client.HTTPException, ValueError) as error:
         return Answer(None, f"{type(error).__name__}: {error}")
     finally:
         connection.close()
