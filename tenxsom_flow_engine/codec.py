@@ -28,17 +28,17 @@ def encode(value: VideoJob | JobRecord | Delivery) -> bytes:
 
 def decode_job(data: bytes | str) -> VideoJob:
     """Read a job. Raises `InvalidInput`."""
-    return _decode(_job_decoder, data)
+    return decode(_job_decoder, data)
 
 
 def decode_record(data: bytes | str) -> JobRecord:
     """Read a record. Raises `InvalidInput`."""
-    return _decode(_record_decoder, data)
+    return decode(_record_decoder, data)
 
 
 def decode_delivery(data: bytes | str) -> Delivery:
     """Read a delivery. Raises `InvalidInput`."""
-    return _decode(_delivery_decoder, data)
+    return decode(_delivery_decoder, data)
 
 
 def check_options(job: VideoJob) -> None:
@@ -56,7 +56,8 @@ def to_builtins(value: VideoJob | JobRecord) -> dict[str, Any]:
     return plain
 
 
-def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | str) -> _T:
+def decode(decoder: msgspec.json.Decoder[_T], data: bytes | str) -> _T:
+    """Read what holds a job. Raises `InvalidInput`."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:

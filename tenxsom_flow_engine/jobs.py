@@ -99,6 +99,8 @@ def check_job_id(job_id: str) -> None:
 def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
     if len(text) > limit:
         raise InvalidInput(field, f"has {len(text)} characters, at most {limit} are allowed")
+    if text.isprintable():  # almost every text: then it holds nothing of what is looked for below
+        return
     for position, character in enumerate(text, start=1):
         category = unicodedata.category(character)
         if category == "Cc" and character not in controls:

@@ -94,7 +94,6 @@ class PullWorker:
             return False
         try:
             self._take_in()
-            revision = self._engine.store.revision()
             claim = self._queue.claim(
                 self.id, free, self._engine.slots, automatic=self._engine.automatic, only=self._only
             )
@@ -105,7 +104,7 @@ class PullWorker:
                 return False
             if self._done():
                 return True
-            self._engine.store.wait(revision, timeout=self._rest(claim), wake=self._wake)
+            self._engine.store.wait(claim.revision, timeout=self._rest(claim), wake=self._wake)
         except (StoreUnavailable, StoreFull) as error:
             _log.warning("waiting for the store: %s", error)
             self._wake.wait(STORE_PAUSE)

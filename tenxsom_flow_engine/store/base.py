@@ -103,6 +103,8 @@ class Claim:
 
     records: tuple[JobRecord, ...]
     again_at: float | None
+    #: The mark of what this claim saw (see `JobStore.revision`).
+    revision: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +200,14 @@ FORGET_WORKERS = 86400.0
 def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
     """Return the record of a job that is added to a queue now."""
     return lifecycle.add(
-        item.job, queue=queue, nonce=secrets.token_hex(8), now=now, due=item.due or now, cost=item.cost
+        item.job, queue=queue, nonce=secrets.token_hex(6), now=now, due=item.due or now, cost=item.cost
     )
 
 
-def read_record(job_id: str, data: bytes | str) -> JobRecord:
+def read_record(job_id: str, data: bytes | str, read: Callable[[bytes | str], JobRecord] = decode_record) -> JobRecord:
     """Read a stored record. Raises `StoreBroken` naming the job if it cannot be read."""
     try:
-        return decode_record(data)
+        return read(data)
     except InvalidInput as error:
         raise StoreBroken(
             f"the record of job {job_id} cannot be read: {error}",

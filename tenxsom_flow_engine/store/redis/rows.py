@@ -1,15 +1,35 @@
-"""A record as the scripts know it: position, version, JSON, lease, and where it stands in the indexes."""
+"""A record as the scripts know it: position, version, the record itself, its lease, and where it stands in the indexes.
+
+Most records of a full queue wait untouched. So a new one is stored as what it was made of (the job, its queue, its
+nonce, when it was added, …), from which `lifecycle` makes the record again; one with a history as its wire format.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.jobs import JobRecord, Lease
+from tenxsom_flow_engine.codec import decode, decode_record, encode
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
 from tenxsom_flow_engine.store.base import JobFilter, read_record
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Origin(msgspec.Struct, frozen=True, array_like=True):
+    """What `lifecycle.add` makes a record of."""
+
+    job: VideoJob
+    queue: str
+    nonce: str
+    now: float
+    due: float | None = None
+    cost: Cost | None = None
+
+
+_origins = msgspec.json.Decoder(_Origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +43,9 @@ class Stored:
     @classmethod
     def parse(cls, job_id: str, value: str, lease: str | None) -> Stored:
         """Read what the scripts return. Raises `StoreBroken` naming the job if the record cannot be read."""
-        record = read_record(job_id, value[20:])
+        begin = past(value, 0)
+        rest = past(value, begin)
+        record = _read(job_id, value[rest:])
         if lease:
             token, until, at, worker, _ = lease.split("|")
             held = Lease(token=token, worker=worker, until=float(until))
@@ -32,19 +54,48 @@ class Stored:
                 record = lifecycle.take(record, held, float(at))
             else:
                 record = msgspec.structs.replace(record, lease=held)
-        return cls(record, int(value[:12], 16), value[12:20])
+        return cls(record, int(value[1:begin], 16), value[begin:rest])
+
+    def followed_by(self, record: JobRecord) -> Stored:
+        """Return what is stored once `record` was committed after this."""
+        return replace(self, record=record, version=packed(int(self.version[1:], 16) + 1))
 
 
-def addition(record: JobRecord) -> list[object]:
-    """Return a new record as the scripts that add it take it."""
-    return [record.job_id, record.lane, record.status.value, repr(record.due), encode(record)]
+def packed(number: int) -> str:
+    """Write a number as the scripts do: a letter for how many hexadecimal digits follow, and these."""
+    digits = f"{number:x}"
+    return chr(96 + len(digits)) + digits
 
 
-def lease_text(record: JobRecord, now: float) -> str:
-    """Return the lease as it lies beside the record: token, end, beginning, worker, queue; empty if there is none."""
-    if record.lease is None:
-        return ""
-    return f"{record.lease.token}|{record.lease.until!r}|{now!r}|{record.lease.worker}|{record.queue}"
+def past(value: str, at: int) -> int:
+    """Return where the packed number that begins at a place of a text has ended."""
+    return at + ord(value[at]) - 95
+
+
+def addition(record: JobRecord, written: bytes) -> list[object]:
+    """Return a record, and how it is written, as the scripts that add it take it."""
+    _, lane, status, due, *_ = place(record)
+    return [record.job_id, lane, status, due, written]
+
+
+def newcomer(record: JobRecord) -> list[object]:
+    """Return a record to which nothing has happened yet as the scripts that add it take it."""
+    origin: list[object] = [record.job, record.queue, record.nonce, record.added_at]
+    if record.cost is not None:
+        origin += [record.due, record.cost]
+    elif record.due != record.added_at:
+        origin.append(record.due)
+    return addition(record, _encoder.encode(origin))
+
+
+def commitment(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> list[object]:
+    """Return the replacement of a record as `commit.lua` takes it."""
+    held = after.lease
+    # As it lies beside the record: token, end, beginning, worker, queue.
+    lease = [f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)] if held else ["", ""]
+    return [
+        after.job_id, before.version, encode(after), *lease, *place(before.record), *place(after), *(slots or ("", 0))
+    ]  # fmt: skip
 
 
 def place(record: JobRecord) -> list[str]:
@@ -71,3 +122,13 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
         and (jobs.added_from is None or record.added_at >= jobs.added_from)
         and (jobs.added_before is None or record.added_at < jobs.added_before)
     )
+
+
+def _read(job_id: str, text: str) -> JobRecord:
+    return read_record(job_id, text, _original if text.startswith("[") else decode_record)
+
+
+def _original(text: bytes | str) -> JobRecord:
+    origin = decode(_origins, text)
+    due = origin.now if origin.due is None else origin.due
+    return lifecycle.add(origin.job, queue=origin.queue, nonce=origin.nonce, now=origin.now, due=due, cost=origin.cost)

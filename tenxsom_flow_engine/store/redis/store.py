@@ -1,15 +1,14 @@
 """The job store on a Redis or Valkey server (6.2 or newer): for any number of machines.
 
-A record lies in one hash, as its position, its version and its JSON; sorted sets hold what claims and lists ask for.
-A claim writes no JSON: the lease lies beside the record, and reading one puts it in (`Stored`). Any other change is
-made here, by `lifecycle`, and committed by a script that refuses it if the version is not the one that was read.
+A record lies in one hash, after its position and its version; sorted sets hold what claims and lists ask for. A claim
+writes no record: the lease lies beside it, and reading one puts it in (`Stored`). Any other change is made here, by
+`lifecycle`, and committed by a script that refuses it if the version is not the one that was read.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -23,11 +22,14 @@ import redis
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, SlotsBusy, StoreBroken
+from tenxsom_flow_engine.errors import ActionRefused, FlowError, InvalidInput, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
 from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
-from tenxsom_flow_engine.store.redis.rows import Stored, addition, lease_text, matches, place
+from tenxsom_flow_engine.store.redis.known import Known
+from tenxsom_flow_engine.store.redis.rows import Stored, addition, commitment, matches, newcomer, past, place
+from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +37,6 @@ _log = logging.getLogger(__name__)
 CHUNK = 500
 #: Entries of the plain list that are moved at a time.
 INTAKE = 200
-#: Milliseconds of one blocking read, so that a local wish to wake up is noticed.
-SLICE = 200
 
 
 class RedisStore(base.JobStore, base.TakesIn):
@@ -48,22 +48,15 @@ class RedisStore(base.JobStore, base.TakesIn):
         self._list = prefix
         self._clock = None if clock is None else SteadyClock(clock)
         self.place = self._connection.place
-        #: The server's time minus this machine's monotonic clock, as it was found last, and when.
-        self._offset = 0.0
-        self._measured = float("-inf")
-        self._latest = 0.0
+        self._server_clock = ServerClock(lambda: float(self._connection.run("now", "")))
+        self._known = Known()
+        self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
 
     def now(self) -> float:
         if self._clock is not None:
             return self._clock.learn(float(self._connection.run("now", self._instant())))
-        here = time.monotonic()
-        if here - self._measured > 1.0:
-            server = float(self._connection.run("now", ""))
-            # As if the answer had taken no time: so this is never ahead of the server.
-            self._offset, self._measured = server - time.monotonic(), here
-        self._latest = max(self._latest, time.monotonic() + self._offset)
-        return self._latest
+        return self._server_clock.now()
 
     def add(self, queue: str, jobs: Iterable[base.NewJob]) -> base.Added:
         new: list[str] = []
@@ -73,14 +66,15 @@ class RedisStore(base.JobStore, base.TakesIn):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                arguments += addition(base.new_record(queue, item, now))
+                arguments += newcomer(base.new_record(queue, item, now))
             for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
                 (new if added else known).append(item.job.job_id)
         return base.Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
-        return bool(self._connection.run("adopt", self._instant(), record.queue, *addition(record), *slot))
+        added = self._connection.run("adopt", self._instant(), record.queue, *addition(record, encode(record)), *slot)
+        return bool(added)
 
     def get(self, job_id: str) -> JobRecord | None:
         stored = self._read(job_id)[0]
@@ -136,7 +130,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             for part in (service, slots, "1" if service in request.open_to_all else "")
         ]
         while True:
-            expired, taken, again = self._connection.run(
+            expired, taken, again, now, latest = self._connection.run(
                 "claim", self._instant(), request.queue, request.worker, request.count, request.lease,
                 request.limits.max_dispatches_per_second, request.limits.max_concurrent_dispatches,
                 secrets.token_hex(6), request.only or "", *services,
@@ -145,13 +139,18 @@ class RedisStore(base.JobStore, base.TakesIn):
                 break
             for job_id in expired:
                 self._expire(job_id)
-        triples = zip(*[iter(taken)] * 3, strict=True)
-        records = tuple(stored.record for stored in self._readable(triples, request.queue))
-        return base.Claim(records, float(again) if again else None)
+        self._told(float(now))
+        stored = list(self._readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
+        for one in stored:
+            self._known.keep(one)
+        return base.Claim(tuple(one.record for one in stored), float(again) if again else None, latest)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         pairs = [part for pair in leases.items() for part in pair]
-        return set(self._connection.run("renew", self._instant(), duration, *pairs))
+        lost = set(self._connection.run("renew", self._instant(), duration, *pairs))
+        for job_id in leases:
+            self._known.forget(job_id)
+        return lost
 
     def update(
         self,
@@ -160,24 +159,22 @@ class RedisStore(base.JobStore, base.TakesIn):
         *,
         slots: tuple[str, int] | None = None,
     ) -> JobRecord:
-        while True:
-            stored, now = self._read(job_id)
-            if stored is None:
-                raise JobNotFound(job_id)
-            record = change(stored.record, now)
-            service, limit = slots or ("", 0)
-            answer = self._connection.run(
-                "commit", self._instant(), job_id, stored.version, encode(record), lease_text(record, now),
-                record.queue, repr(record.lease.until) if record.lease else "",
-                *place(stored.record), *place(record), service, limit,
-            )  # fmt: skip
-            match answer:
+        for stored, now, fresh in self._reads(job_id):
+            try:
+                record = change(stored.record, now)
+            except FlowError:
+                if fresh:
+                    raise
+                continue  # what was known may be old, so it refuses nothing
+            match self._connection.run("commit", self._instant(), *commitment(stored, record, now, slots)):
                 case "done":
+                    self._known.keep(stored.followed_by(record))
                     return record
-                case "busy":
-                    raise SlotsBusy(service, limit)
+                case "busy" if slots:
+                    raise SlotsBusy(*slots)
                 case "gone":
-                    raise JobNotFound(job_id)
+                    break
+        raise JobNotFound(job_id)
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         cancelled = 0
@@ -190,7 +187,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             for member in waiting:
                 # Claimed or cancelled by somebody else meanwhile: then it does not wait any more.
                 with suppress(ActionRefused, JobNotFound):
-                    self.update(member[12:], _cancel_waiting)
+                    self.update(_id_in(member), _cancel_waiting)
                     cancelled += 1
         return cancelled
 
@@ -202,7 +199,7 @@ class RedisStore(base.JobStore, base.TakesIn):
                 due += client.zrangebyscore(key(f"due:{queue}:{lane}"), *bounds, start=0, num=limit, withscores=True)
         with self._connection.mapped():
             leased = client.zrangebyscore(key(f"leased:{queue}"), *bounds, start=0, num=limit)
-        oldest = [member[12:] for member, _ in sorted(due, key=lambda pair: pair[1])]
+        oldest = [_id_in(member) for member, _ in sorted(due, key=lambda pair: pair[1])]
         ids = [*oldest, *leased][:limit]
         return [stored.record for stored in self._read_many(ids)] if ids else []
 
@@ -260,7 +257,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             for worker in self._all_workers():
                 if worker.seen_at < now - base.FORGET_WORKERS:
                     client.hdel(key("workers"), worker.id)
-        return sum(self._remove(member[12:], now, now + retention.ids) for member in old)
+        return sum(self._remove(_id_in(member), now, now + retention.ids) for member in old)
 
     def take_in(self, queue: str, read: Callable[[str], base.NewJob]) -> base.TakenIn:
         with self._connection.mapped():
@@ -280,7 +277,7 @@ class RedisStore(base.JobStore, base.TakesIn):
                 arguments += [entry, "", "", "", "", ""]
             else:
                 record = base.new_record(queue, item, now)
-                arguments += [entry, *addition(record)]
+                arguments += [entry, *newcomer(record)]
         moved, aside = self._connection.run("intake", self._instant(), queue, self._list, *arguments)
         return base.TakenIn(moved, aside)
 
@@ -289,28 +286,39 @@ class RedisStore(base.JobStore, base.TakesIn):
             return int(self._connection.client.llen(self._connection.key("rejected")))
 
     def revision(self) -> object:
-        with self._connection.mapped():
-            last = self._connection.client.xrevrange(self._connection.key("changes"), count=1)
-        return last[0][0] if last else "0"
+        return self._changes.latest()
 
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
-        ends = time.monotonic() + timeout
-        key = self._connection.key("changes")
-        while not wake.is_set() and (left := ends - time.monotonic()) > 0:
-            with self._connection.mapped():
-                block = max(1, min(SLICE, int(left * 1000)))
-                if self._connection.client.xread({key: str(revision)}, count=1, block=block):
-                    return
+        self._changes.wait(str(revision), timeout, wake)
 
     def close(self) -> None:
+        self._changes.close()
         self._connection.close()
 
     def _instant(self) -> str:
         return "" if self._clock is None else repr(self._clock.now())
 
+    def _told(self, now: float) -> None:
+        """Take the time that a script told."""
+        if self._clock is None:
+            self._server_clock.learn(now)
+
     def _read(self, job_id: str) -> tuple[Stored | None, float]:
         value, lease, now = self._connection.run("read", self._instant(), job_id)
+        self._told(float(now))
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
+
+    def _reads(self, job_id: str) -> Iterator[tuple[Stored, float, bool]]:
+        """Give a record to change, the time, and whether it was read just now; again as long as the change fails."""
+        known = self._known.get(job_id)
+        if known is not None:
+            yield known, max(self.now(), known.record.updated_at), False
+            self._known.forget(job_id)
+        while True:
+            stored, now = self._read(job_id)
+            if stored is None:
+                return
+            yield stored, now, True
 
     def _readable(self, rows: Iterable[tuple[str, str, str | None]], queue: str | None = None) -> Iterator[Stored]:
         """Give the records that can be read, and tell of the others: one bad record must not stop the rest.
@@ -381,6 +389,11 @@ class RedisStore(base.JobStore, base.TakesIn):
         return bool(
             self._connection.run("remove", self._instant(), job_id, stored.version, repr(remember_until), *where)
         )
+
+
+def _id_in(member: str) -> str:
+    """Return the job's id of an index's member, which begins with its position."""
+    return member[past(member, 0) :]
 
 
 def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:

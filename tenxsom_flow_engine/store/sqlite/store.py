@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
@@ -120,13 +121,14 @@ class SQLiteStore(base.JobStore):
             return in_flight(db, service, now)
 
     def claim(self, request: base.ClaimRequest) -> base.Claim:
+        revision = self.revision()
         # An idle worker asks often: it must not take the write lock, nor the disk, to learn that nothing is due.
         with self._reading() as (db, now):
             again_at = look(db, request, now)
         if again_at is None or again_at > now:
-            return base.Claim((), again_at)
+            return base.Claim((), again_at, revision)
         with self._writing() as (db, now):
-            return claim_due(db, request, now)
+            return replace(claim_due(db, request, now), revision=revision)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         lost: set[str] = set()

@@ -1,16 +1,20 @@
 -- Lease due jobs to a worker. ARGV[2]: queue, [3]: worker, [4]: count, [5]: seconds of a lease, [6], [7]: the
 -- environment's dispatches a second and at once, [8]: random text for tokens, [9]: one job's id or empty,
 -- [10]...: service, its slots, '1' if it may be chosen for a job that names none.
--- Returns {expired ids, leased {id, value, lease} ..., when to ask again or ''}.
+-- Returns {expired ids, leased {id, value, lease} ..., when to ask again or '', the time, the latest change}.
 local instant = now()
+local function answer(expired, taken, again)
+  local latest = redis.call('XREVRANGE', P .. 'changes', '+', '-', 'COUNT', 1)
+  return {expired, taken, again, text(instant), latest[1] and latest[1][1] or '0'}
+end
 local queue, worker, count, seconds = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local settings = redis.call('HMGET', P .. 'queue:' .. queue, 'paused', 'rate', 'concurrent', 'tokens', 'refilled_at')
 if settings[1] == '1' then
-  return {{}, {}, ''}
+  return answer({}, {}, '')
 end
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', text(instant), 'LIMIT', 0, 100)
 if #expired > 0 then
-  return {expired, {}, text(instant)}
+  return answer(expired, {}, text(instant))
 end
 local rate, concurrent = tonumber(settings[2] or ARGV[6]), tonumber(settings[3] or ARGV[7])
 
@@ -92,14 +96,14 @@ local tokens = math.min(burst, tonumber(settings[4] or '0') + passed * rate)
 local room = math.min(count, concurrent - leased, math.floor(tokens))
 local again = look()
 if again == '' or tonumber(again) > instant then
-  return {{}, {}, again}
+  return answer({}, {}, again)
 end
 if room <= 0 then
   if tokens < 1 then
-    return {{}, {}, text(instant + (1 - tokens) / rate + 0.000002)}
+    return answer({}, {}, text(instant + (1 - tokens) / rate + 0.000002))
   end
   local _, lease = first(P .. 'leased:' .. queue)
-  return {{}, {}, lease and text(lease) or ''}
+  return answer({}, {}, lease and text(lease) or '')
 end
 
 -- Candidates of each open lane, tickets first, then by due time, then as they were added.
@@ -110,7 +114,7 @@ for _, lane in ipairs(lanes) do
   if limit > 0 then
     local found = redis.call('ZRANGEBYSCORE', key_of(lane), '-inf', text(instant), 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #found, 2 do
-      local id = string.sub(found[i], 13)
+      local id = string.sub(found[i], past(found[i], 1))
       if ARGV[9] == '' or ARGV[9] == id then
         candidates[#candidates + 1] = {ticket, tonumber(found[i + 1]), found[i], lane, id}
       end
@@ -149,18 +153,16 @@ for _, candidate in ipairs(candidates) do
     redis.call('HSET', P .. 'leases', id, lease)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
     redis.call('ZREM', key_of(lane), member)
-    redis.call('ZREM', P .. 'scheduled:' .. queue, id)
     if string.sub(lane, 1, 1) ~= '#' then
       -- It will want a slot: remembered until its intent takes one.
       redis.call('HSET', P .. 'wanting', id, lane)
       redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
     end
-    for _, status in ipairs({'queued', 'scheduled'}) do
-      local place = redis.call('ZSCORE', P .. 'status:' .. queue .. ':' .. status, id)
-      if place then
-        redis.call('ZREM', P .. 'status:' .. queue .. ':' .. status, id)
-        redis.call('ZADD', P .. 'status:' .. queue .. ':running', place, id)
-      end
+    -- One with a ticket is rendering, in hand or not.
+    local statuses = P .. 'status:' .. queue .. ':'
+    local late = redis.call('ZREM', P .. 'scheduled:' .. queue, id) == 1
+    if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then
+      redis.call('ZADD', statuses .. 'running', number(position(value)), id)
     end
     taken[#taken + 1] = id
     taken[#taken + 1] = value
@@ -171,4 +173,4 @@ if #taken > 0 then
   changed()
 end
 redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken / 3), 'refilled_at', text(instant))
-return {{}, taken, #taken > 0 and text(instant) or look()}
+return answer({}, taken, #taken > 0 and text(instant) or look())

@@ -1,8 +1,7 @@
 -- Replace a record if nobody changed it since it was read.
--- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: the lease's queue,
--- [7]: its end or empty, [8]..[14]: where it was, [15]..[21]: where it goes,
--- [22], [23]: a service whose slots are limited, and the limit; or empty.
--- Returns {'done'}, {'gone'}, {'changed'} or {'busy'}.
+-- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: its end or empty,
+-- [7]..[13]: where it was, [14]..[20]: where it goes, [21], [22]: a service whose slots are limited, and the limit; or
+-- empty. Returns 'done', 'gone', 'changed' or 'busy'.
 local instant = now()
 local id = ARGV[2]
 local value = redis.call('HGET', P .. 'jobs', id)
@@ -12,7 +11,7 @@ end
 if version(value) ~= ARGV[3] then
   return 'changed'
 end
-local service = ARGV[22]
+local service = ARGV[21]
 if service ~= '' then
   local key = P .. 'slots:' .. service
   local flying = redis.call('ZCOUNT', key, '(' .. text(instant), '+inf')
@@ -20,18 +19,17 @@ if service ~= '' then
   if own and tonumber(own) > instant then
     flying = flying - 1
   end
-  if flying >= tonumber(ARGV[23]) then
+  if flying >= tonumber(ARGV[22]) then
     return 'busy'
   end
 end
 local before, after = {}, {}
 for i = 1, 7 do
-  before[i] = ARGV[7 + i]
-  after[i] = ARGV[14 + i]
+  before[i] = ARGV[6 + i]
+  after[i] = ARGV[13 + i]
 end
 local place = position(value)
-local following = string.format('%08x', tonumber(version(value), 16) + 1)
-redis.call('HSET', P .. 'jobs', id, place .. following .. ARGV[4])
+redis.call('HSET', P .. 'jobs', id, with_next_version(value, ARGV[4]))
 unindex(id, place, before)
 index(id, place, after)
 if after[1] ~= before[1] then
@@ -45,7 +43,7 @@ if lane and (ARGV[5] == '' or after[5] ~= '') then
 end
 if ARGV[5] ~= '' then
   redis.call('HSET', P .. 'leases', id, ARGV[5])
-  redis.call('ZADD', P .. 'leased:' .. ARGV[6], ARGV[7], id)
+  redis.call('ZADD', P .. 'leased:' .. after[1], ARGV[6], id)
 else
   redis.call('HDEL', P .. 'leases', id)
   redis.call('ZREM', P .. 'leased:' .. before[1], id)

@@ -32,18 +32,37 @@ local function changed()
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', '16', '*', 'c', '')
 end
 
--- What is stored of a job: its position (12 digits) and version (8 digits), both hexadecimal, then its record.
+-- A number as text that sorts as numbers do: a letter for how many hexadecimal digits follow, and these.
+local function packed(number)
+  local digits = string.format('%x', number)
+  return string.char(96 + #digits) .. digits
+end
+
+-- Where the packed number that begins at a place of a text has ended.
+local function past(value, at)
+  return at + string.byte(value, at) - 95
+end
+
+-- What is stored of a job: its position and its version, both packed, then its record.
 local function position(value)
-  return string.sub(value, 1, 12)
+  return string.sub(value, 1, past(value, 1) - 1)
 end
 
 local function version(value)
-  return string.sub(value, 13, 20)
+  local at = past(value, 1)
+  return string.sub(value, at, past(value, at) - 1)
 end
 
-local function with_next_version(value)
-  local number = tonumber(version(value), 16) + 1
-  return position(value) .. string.format('%08x', number) .. string.sub(value, 21)
+local function number(text)
+  return tonumber(string.sub(text, 2), 16)
+end
+
+-- A stored value with the version that follows, and with another record if one is given.
+local function with_next_version(value, record)
+  local at = past(value, 1)
+  local rest = past(value, at)
+  local following = packed(number(string.sub(value, at, rest - 1)) + 1)
+  return string.sub(value, 1, at - 1) .. following .. (record or string.sub(value, rest))
 end
 
 -- Take a job out of the indexes, or put it in: where is {queue, lane, status, due, slot service, slot until, finished}.
@@ -56,11 +75,13 @@ local function unindex(id, place, where)
   if where[5] ~= '' then
     redis.call('ZREM', P .. 'slots:' .. where[5], id)
   end
-  redis.call('ZREM', P .. 'finished', place .. id)
+  if where[7] ~= '' then
+    redis.call('ZREM', P .. 'finished', place .. id)
+  end
 end
 
 local function index(id, place, where)
-  redis.call('ZADD', P .. 'status:' .. where[1] .. ':' .. where[3], tonumber(place, 16), id)
+  redis.call('ZADD', P .. 'status:' .. where[1] .. ':' .. where[3], number(place), id)
   if where[4] ~= '' then
     redis.call('ZADD', P .. 'due:' .. where[1] .. ':' .. where[2], where[4], place .. id)
     redis.call('SADD', P .. 'lanes:' .. where[1], where[2])
@@ -82,8 +103,8 @@ local function insert(instant, queue, id, lane, status, due, record, service, sl
   if redis.call('HEXISTS', P .. 'jobs', id) == 1 or (remembered and tonumber(remembered) > instant) then
     return false
   end
-  local place = string.format('%012x', redis.call('INCR', P .. 'position'))
-  redis.call('HSET', P .. 'jobs', id, place .. '00000001' .. record)
+  local place = packed(redis.call('INCR', P .. 'position'))
+  redis.call('HSET', P .. 'jobs', id, place .. packed(1) .. record)
   index(id, place, {queue, lane, status, due, service or '', slot_until or '', ''})
   return true
 end

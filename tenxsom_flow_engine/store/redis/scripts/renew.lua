@@ -9,6 +9,8 @@ for i = 3, #ARGV, 2 do
     local _, _, at, worker = string.find(lease, '^[^|]*|[^|]*|([^|]*)|([^|]*)|')
     redis.call('HSET', P .. 'leases', id, token .. '|' .. ends .. '|' .. at .. '|' .. worker .. '|' .. queue)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
+    -- Whoever has read the record before does not know of this end.
+    redis.call('HSET', P .. 'jobs', id, with_next_version(redis.call('HGET', P .. 'jobs', id)))
   else
     lost[#lost + 1] = id
   end

@@ -1,0 +1,97 @@
+"""Waiting for a change: a blocking read of the stream that every change writes to, on a connection of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from tenxsom_flow_engine.errors import StoreUnavailable
+from tenxsom_flow_engine.store.redis.connection import ANSWER_TIMEOUT, Connection
+
+#: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
+HOLD = 10.0
+#: Seconds between two looks at whether the caller wants to wake up; a look takes some 10 microseconds.
+LOOK_INTERVAL = 0.05
+
+
+class Changes:
+    """The stream of changes. Threads share it; each waits on a connection of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._key = connection.key("changes")
+        self._local = threading.local()
+        self._lines: list[_Line] = []
+
+    def latest(self) -> str:
+        """Return the mark of the latest change."""
+        with self._connection.mapped():
+            last = self._connection.client.xrevrange(self._key, count=1)
+        return last[0][0] if last else "0"
+
+    def wait(self, after: str, timeout: float, wake: threading.Event) -> None:
+        """Block until something has changed after a mark, `timeout` seconds have passed, or `wake` is set."""
+        ends = time.monotonic() + timeout
+        with self._connection.mapped():
+            line = self._line()
+            while not wake.is_set() and (left := ends - time.monotonic()) > 0:
+                seen = line.listen(after, min(left, LOOK_INTERVAL))
+                if seen is not None and _order(seen) > _order(after):
+                    return
+
+    def close(self) -> None:
+        """Close the connections."""
+        for line in self._lines:
+            line.close()
+
+    def _line(self) -> _Line:
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None or line.owner != os.getpid():  # a child's socket would be its parent's
+            line = self._local.line = _Line(self._connection.client.connection_pool.make_connection(), self._key)
+            self._lines.append(line)
+        return line
+
+
+class _Line:
+    """One connection, and the blocking read that is under way on it."""
+
+    def __init__(self, connection: Any, key: str) -> None:
+        self.owner = os.getpid()
+        self._connection = connection
+        self._key = key
+        #: When the server must have answered; None: nothing was asked.
+        self._due: float | None = None
+
+    def listen(self, after: str, seconds: float) -> str | None:
+        """Return the mark of a change, perhaps of an older one than was asked for; None if none comes in time."""
+        try:
+            if self._due is None:
+                block = int(HOLD * 1000)
+                self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
+                self._due = time.monotonic() + HOLD + ANSWER_TIMEOUT
+            if not self._connection.can_read(seconds):
+                if time.monotonic() > self._due:
+                    raise StoreUnavailable("the Redis server does not answer a blocking read any more")
+                return None
+            answer = self._connection.read_response()
+            self._due = None
+        except BaseException:
+            self.close()
+            raise
+        if not answer:
+            return None
+        # By stream, as pairs (RESP2) or as a map (RESP3).
+        entries = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
+        mark: str = entries[0][0]
+        return mark
+
+    def close(self) -> None:
+        """Close the connection; listening again opens it."""
+        self._due = None
+        self._connection.disconnect()
+
+
+def _order(mark: str) -> tuple[int, ...]:
+    return tuple(map(int, mark.split("-")))
