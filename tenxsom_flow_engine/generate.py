@@ -120,16 +120,16 @@ def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
         return Wait(answer.until, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(means.gate.give_back, answer)
-        job = _intend(record, reference, means)
+        job, began = _intend(record, reference, means)
         unsent.pop_all()
-    return _create(record, job, reference, means)
+    return _create(record, job, reference, began, means)
 
 
-def _intend(record: JobRecord, reference: str, means: Means) -> VideoJob:
-    """Journal the create, and return the job as the service will get it."""
+def _intend(record: JobRecord, reference: str, means: Means) -> tuple[VideoJob, float]:
+    """Journal the create; return the job as the service will get it, and the instant of the intent."""
     service = means.service
     job = service.fit(record.job).job
-    means.journal.intend(
+    intended = means.journal.intend(
         record.job_id,
         record.lease_token,
         submission_id=reference,
@@ -138,13 +138,15 @@ def _intend(record: JobRecord, reference: str, means: Means) -> VideoJob:
         slots=service.slots,
         prompt=service.prompt(job),
     )
-    return job
+    return job, intended.submission.intended_at
 
 
-def _create(record: JobRecord, job: VideoJob, reference: str, means: Means) -> Outcome:
-    """Send the paid create, and journal what came of it."""
+def _create(record: JobRecord, job: VideoJob, reference: str, began: float, means: Means) -> Outcome:
+    """Send the paid create, and journal what came of it.
+
+    Nothing is asked of the store between intent, create and ticket, not even the time: it may be away by now.
+    """
     service, journal = means.service, means.journal
-    began = journal.now()
     try:
         ticket = service.create(job, reference)
     except ServiceError as error:
@@ -157,9 +159,10 @@ def _create(record: JobRecord, job: VideoJob, reference: str, means: Means) -> O
         journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
         raise
     cost = Cost(credits=ticket.credits, estimated=False) if ticket.credits is not None else None
-    answered = journal.now()
-    journal.accept(record.job_id, submission_id=reference, ticket=ticket, lifetime=service.lifetime, cost=cost)
-    # The ticket goes first: what is bought must be on disk before anything else.
+    accepted = journal.accept(
+        record.job_id, submission_id=reference, ticket=ticket, lifetime=service.lifetime, cost=cost
+    )
+    answered = accepted.updated_at
     means.gate.answered(service.name, answered - began)
     return Wait(answered, f"submitted to {service.name}")
 

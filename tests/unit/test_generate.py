@@ -298,6 +298,27 @@ def test_submit_with_a_store_that_is_away(bench: Bench, monkeypatch: pytest.Monk
     assert bench.gate.admitted == 0
 
 
+def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away during a create, and cannot even tell the time, costs neither the create nor its ticket."""
+    bench.at(Step.SUBMIT)
+    record = bench.deliver()
+    intend = bench.store.intend
+
+    def away() -> float:
+        raise StoreUnavailable("the store is away")
+
+    def then_away(*arguments: Any, **options: Any) -> JobRecord:
+        intended = intend(*arguments, **options)
+        monkeypatch.setattr(bench.store, "now", away)
+        return intended
+
+    monkeypatch.setattr(bench.store, "intend", then_away)
+    assert isinstance(generate_video(record, bench.means), Wait)
+    assert bench.record.submission.state is ACCEPTED
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), MemoryError()])
 def test_an_unforeseen_end_of_a_create_is_in_doubt(bench: Bench, error: BaseException) -> None:
     """A create that ends in a way nobody foresaw may have bought something: its outcome is unknown."""
