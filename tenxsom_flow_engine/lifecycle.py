@@ -234,7 +234,8 @@ def accept(
     )
     # A final job stays final: its ticket and cost are kept for whoever asks.
     status = record.status if record.status in FINAL else Status.RENDERING
-    due = now if record.status is Status.HELD else record.due
+    # One that is held, or waits to find out what came of its create, goes on at once.
+    due = now if record.status is Status.HELD or record.due is not None else None
     error = None if record.status is Status.HELD else record.error
     return _change(
         record,

@@ -1117,6 +1117,17 @@ class JournalSuite(_Suite):
         after = settle(store, owner, Wait(clock.now(), "waiting for the other worker", worked=False))
         assert (after.status, after.submission.ticket) == (Status.RENDERING, TICKET)
 
+    def test_a_waiting_job_goes_on_with_its_late_ticket(self, store: JobStore, clock: ManualClock) -> None:
+        """A job that waits to learn what came of its create is due at once when the ticket comes."""
+        store.add(QUEUE, new("a"))
+        late = intend(store, take(store, worker="w-late"))
+        clock.advance(31)
+        settle(store, take(store, worker="w-2"), Wait(clock.now() + 90, "it may be under way", worked=False))
+        clock.advance(1)
+        record = accept(store, late)
+        assert (record.status, record.due) == (Status.RENDERING, clock.now())
+        assert take(store).job_id == "a"
+
     @pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED])
     def test_a_final_job_saves_its_ticket(self, store: JobStore, status: Status) -> None:
         """A job that was cancelled or failed while its create was under way stays so, with its ticket and cost."""
