@@ -46,6 +46,8 @@ class RedisServer:
                 with redis.Redis(port=self.port) as client:
                     client.ping()
                 return
+            except redis.AuthenticationError:
+                return  # it answers, though not to those without its password
             except redis.RedisError:
                 assert self.process.poll() is None, "the Redis server ended"
                 assert time.monotonic() < ends, "the Redis server does not answer"

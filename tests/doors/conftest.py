@@ -17,10 +17,20 @@ import pytest
 from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
+from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
 PATIENCE = 60.0
+#: Runs a program on a machine whose clock is off by so many seconds.
+CLOCK_OFF = """
+import os, runpy, sys, time
+off, program, right = float(sys.argv[1]), sys.argv[2], time.time
+sys.path.insert(0, os.path.dirname(program))
+time.time = lambda: right() + off
+sys.argv = sys.argv[2:]
+runpy.run_path(program, run_name="__main__")
+"""
 
 
 class Flow:
@@ -55,14 +65,25 @@ class Flow:
 
     def worker(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a worker; its log goes to a file in the home."""
+        return self._start([str(ROOT / "worker.py"), *arguments], environment)
+
+    def worker_with_clock_off(self, seconds: float) -> subprocess.Popen[str]:
+        """Start a worker on a machine whose clock is ahead by so many seconds."""
+        return self._start(["-c", CLOCK_OFF, str(seconds), str(ROOT / "worker.py")], {})
+
+    def _start(self, program: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
         log = self.home / f"worker-{len(self._workers)}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, str(ROOT / "worker.py"), *arguments],
+                [sys.executable, *program],
                 env=self.environment | environment, stderr=stream, stdout=subprocess.DEVNULL, text=True, cwd=self.home,
             )  # fmt: skip
         self._workers.append(process)
         return process
+
+    def sold(self) -> list[str]:
+        """Return the ledger of the simulated service: a ticket for each sale."""
+        return (self.home / "simulated-ledger").read_text().splitlines()
 
     def log(self) -> str:
         """Return what all workers have logged."""
@@ -105,6 +126,12 @@ def flow(tmp_path: Path) -> Iterator[Flow]:
 def either(request: pytest.FixtureRequest, flow: Flow) -> Flow:
     """An installation with each queue that workers pull from."""
     if request.param == "redis":
-        flow.environment["REDIS_URL"] = request.getfixturevalue("redis_server").url
-        flow.environment["REDIS_QUEUE_KEY"] = secrets.token_hex(6)
+        request.getfixturevalue("on_redis")
+    return flow
+
+
+@pytest.fixture
+def on_redis(flow: Flow, redis_server: RedisServer) -> Flow:
+    """An installation with the queue on Redis."""
+    flow.environment |= {"REDIS_URL": redis_server.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
     return flow

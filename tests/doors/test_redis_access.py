@@ -1,0 +1,105 @@
+"""A Redis server that lets in only who is known, or only over TLS, and what is said to who is not."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.store.base import NewJob
+from tests.redis_server import RedisServer
+from tests.tls_proxy import TlsProxy, certificate
+
+from .conftest import Flow
+
+KEY = "flow:jobs"
+DEFAULT_PASSWORD, USER_PASSWORD = secrets.token_hex(12), secrets.token_hex(12)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server with a password, and with a user who may touch our keys only and do nothing to the server itself."""
+    server = RedisServer(
+        tmp_path_factory.mktemp("redis"), "--requirepass", DEFAULT_PASSWORD,
+        "--user", "flow", "on", f">{USER_PASSWORD}", f"~{KEY}", f"~{{{KEY}}}*", "+@all", "-@admin",
+    )  # fmt: skip
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def guarded_flow(flow: Flow, guarded: RedisServer) -> Flow:
+    flow.environment |= {"REDIS_QUEUE_KEY": KEY, "TENXSOM_SIMULATED": "latency=0"}
+    return flow
+
+
+def add(flow: Flow) -> None:
+    with closing(flow.store()) as store:
+        job = VideoJob(job_id=secrets.token_hex(6), topic="any", service="simulated", created_at=store.now())
+        store.add(flow.queue, [NewJob(job)])
+
+
+@pytest.mark.parametrize("login", [f":{DEFAULT_PASSWORD}", f"flow:{USER_PASSWORD}"])
+def test_a_login_in_the_address_is_used_and_never_shown(guarded_flow: Flow, guarded: RedisServer, login: str) -> None:
+    """With a password, or as a user with no more rights than needed, jobs are made; neither log nor status shows it."""
+    guarded_flow.environment["REDIS_URL"] = f"redis://{login}@127.0.0.1:{guarded.port}/0"
+    add(guarded_flow)
+    worker = guarded_flow.worker("--burst", "--log-level", "debug")
+    shown = guarded_flow.run("status")
+    assert worker.wait() == shown.returncode == 0
+    assert "status=succeeded" in guarded_flow.log()
+    assert login.partition(":")[2] not in guarded_flow.log() + shown.stdout + shown.stderr
+
+
+def test_a_wrong_login_is_said(guarded_flow: Flow, guarded: RedisServer) -> None:
+    """Without the right password nothing starts: an exit code, one line that names REDIS_URL, and no password."""
+    workers = [
+        guarded_flow.worker(REDIS_URL=f"redis://{login}127.0.0.1:{guarded.port}/0")
+        for login in ("", ":wr0ng-secret@", "flow:wr0ng-secret@")
+    ]
+    assert [worker.wait() for worker in workers] == [1, 1, 1]
+    lines = guarded_flow.log().splitlines()
+    assert len(lines) == len(workers)
+    for line in lines:
+        assert line.startswith("error: the Redis server refuses us: ")
+        assert line.endswith("see user and password in REDIS_URL")
+        assert "wr0ng" not in line
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("certificates")
+    return {name: certificate(folder, name) for name in ("ours", "another")}
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer, certificates: dict[str, Path]) -> Iterator[TlsProxy]:
+    with closing(TlsProxy(redis_server.port, certificates["ours"])) as proxy:
+        yield proxy
+
+
+def test_jobs_go_over_tls(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
+    """With `rediss://` and the certificate that signed the server's, jobs are added and made."""
+    on_redis.environment["REDIS_URL"] = f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={certificates['ours']}"
+    add(on_redis)
+    assert on_redis.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0, on_redis.log()
+    assert "status=succeeded" in on_redis.log()
+
+
+def test_a_server_that_cannot_prove_who_it_is(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
+    """A server whose certificate nobody vouches for is not talked to: exit code 5, and a line that says why."""
+    workers = [
+        on_redis.worker(REDIS_URL=f"rediss://:s3cret@127.0.0.1:{proxy.port}/0{trusted}")
+        for trusted in ("", f"?ssl_ca_certs={certificates['another']}")
+    ]
+    assert [worker.wait() for worker in workers] == [5, 5]
+    lines = on_redis.log().splitlines()
+    assert len(lines) == len(workers)
+    for line in lines:
+        assert line.startswith("error: the Redis server ")
+        assert "certificate" in line
+        assert "s3cret" not in line

@@ -1,0 +1,64 @@
+"""A Redis server that stops answering, under real worker processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
+from tenxsom_flow_engine.store.base import NewJob
+from tests.redis_server import RedisServer
+
+from .conftest import Flow
+
+#: Seconds until an answer counts as lost, in place of the many that are usual.
+TIMEOUT = 0.2
+LEASE = 0.6
+
+
+@pytest.fixture
+def server(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendfsync", "always")
+    flow.environment["TENXSOM_LEASE_SECONDS"] = str(LEASE)
+    flow.environment["REDIS_URL"] = f"{server.url}?socket_timeout={TIMEOUT}&socket_connect_timeout={TIMEOUT}"
+    yield server
+    server.kill()
+
+
+def under_way(record: JobRecord) -> bool:
+    """Tell whether a create goes on, and its worker has heard so: a later renewal of the lease has been carried out."""
+    lease, submission = record.lease, record.submission
+    return bool(submission.id and lease and lease.until > submission.intended_at + LEASE)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_was_bought_during_an_outage_is_kept(flow: Flow, server: RedisServer, dies: bool) -> None:
+    """A server that freezes in mid-create for longer than all time-outs costs no ticket and buys nothing twice."""
+    jobs = [f"job-{n}" for n in range(6)]
+    with closing(flow.store()) as store:
+        now = store.now()
+        made = (VideoJob(job_id=name, topic=name, service="simulated", created_at=now) for name in jobs)
+        store.add(flow.queue, map(NewJob, made))
+        workers = [
+            flow.worker("--concurrency", "2", TENXSOM_SIMULATED="create_latency=0.8 latency=0.1") for _ in range(2)
+        ]
+        flow.until(lambda: all(under_way(store.require(name)) for name in jobs[:4]), "four creates")
+        server.process.send_signal(signal.SIGSTOP)
+        flow.until(lambda: flow.log().count("the ticket") >= 4, "four tickets that wait for the store")
+        # Every lease has run out by now, each call was tried anew, and its like is lost in the frozen server's inbox.
+        flow.until(lambda: flow.log().count("the ticket") >= 8, "more tries")
+        if dies:
+            server.kill()
+            server.start()
+        else:
+            server.process.send_signal(signal.SIGCONT)
+
+        def done() -> bool:
+            return store.counts().by_status[Status.SUCCEEDED] == len(jobs)
+
+        flow.until(done, "all videos")
+        assert [worker.poll() for worker in workers] == [None, None]
+    assert sorted(ticket.rsplit("/", 1)[1].split(".")[0] for ticket in flow.sold()) == jobs

@@ -1,0 +1,102 @@
+"""Workers on one Redis server as real processes: late ones, ones on a wrong clock, and many together."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, JobStore, NewJob
+
+from .conftest import Flow
+
+
+def add(flow: Flow, store: JobStore, *job_ids: str, due: float | None = None) -> None:
+    now = store.now()
+    jobs = (VideoJob(job_id=job_id, topic=job_id, service="simulated", created_at=now) for job_id in job_ids)
+    store.add(flow.queue, [NewJob(job, due) for job in jobs])
+
+
+def test_a_worker_that_comes_late_is_refused_but_its_ticket_is_not(on_redis: Flow) -> None:
+    """A worker frozen in a paid create until another has its job: the ticket is kept, the job bought and made once."""
+    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.5", "TENXSOM_SIMULATED": "create_latency=1 latency=0"}
+    with closing(on_redis.store()) as store:
+        add(on_redis, store, "late")
+        frozen = on_redis.worker()
+        on_redis.until(lambda: store.require("late").submission.id, "the create")
+        frozen.send_signal(signal.SIGSTOP)
+        on_redis.worker()
+
+        def passed_on() -> bool:
+            record = store.require("late")
+            return record.lease is None and "lease ran out" in [event.what for event in record.events]
+
+        on_redis.until(passed_on, "the take-over")
+        frozen.send_signal(signal.SIGCONT)
+        on_redis.until(lambda: store.require("late").status is Status.SUCCEEDED, "the video")
+        on_redis.until(lambda: "its outcome is left to the new owner" in on_redis.log(), "the refusal")
+        record = store.require("late")
+    assert on_redis.sold() == [record.submission.ticket.id if record.submission.ticket else None]
+    assert [event.what for event in record.events].count("published") == 1
+
+
+@pytest.mark.parametrize("off", [3600.0, -3600.0])
+def test_a_worker_whose_clock_is_an_hour_off(on_redis: Flow, off: float) -> None:
+    """The server owns the time: nothing starts early or an hour late, live leases hold and dead ones end."""
+    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.6", "TENXSOM_SIMULATED": "create_latency=1 latency=0.1"}
+    with closing(on_redis.store()) as store:
+        add(on_redis, store, "live", "dead")
+        limits = DispatchLimits(500.0, 64)
+        leases = {}
+        for job_id, seconds in (("live", 600.0), ("dead", 0.5)):
+            request = ClaimRequest(on_redis.queue, "other", 1, seconds, limits, {"simulated": 9}, only=job_id)
+            (leases[job_id],) = store.claim(request).records
+        due = store.now() + 1.5
+        add(on_redis, store, "later", due=due)
+        on_redis.worker_with_clock_off(off)
+        for job_id in ("dead", "later"):
+            on_redis.until(lambda: store.require(job_id).status is Status.SUCCEEDED, job_id)  # noqa: B023
+        live, dead, later = map(store.require, ("live", "dead", "later"))
+    assert later.submission.intended_at >= due
+    held = leases["dead"].lease
+    assert held is not None
+    assert next(event.at for event in dead.events if event.what == "lease ran out") >= held.until
+    assert live.lease == leases["live"].lease
+    # The job's own steps were longer than the lease, which was renewed on time.
+    assert dead.expiries + later.expiries == 0
+    assert sorted(ticket.rsplit("/", 1)[1].split(".")[0] for ticket in on_redis.sold()) == ["dead", "later"]
+
+
+def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
+    """Three workers on one list of jobs: each step once, and never more of them than the limits of the queue allow."""
+    count, rate, at_once, create = 16, 15.0, 4, 0.4
+    on_redis.environment |= {
+        "CLOUD_TASKS_MAX_DISPATCHES": str(rate),
+        "CLOUD_TASKS_MAX_CONCURRENT": str(at_once),
+        "TENXSOM_SIMULATED": f"create_latency={create} latency=0",
+    }
+    burst = DispatchLimits(rate, at_once).burst
+    with closing(on_redis.store()) as store:
+        store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=True))
+        add(on_redis, store, *(f"job-{n}" for n in range(count)))
+        for _ in range(3):
+            on_redis.worker("--concurrency", "8")
+        on_redis.until(lambda: len(store.workers(on_redis.queue, within=60)) == 3, "the workers")
+        began = store.now()
+        store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=False))
+        on_redis.until(lambda: store.counts().by_status[Status.SUCCEEDED] == count, "all videos")
+        ended = store.now()
+    steps = Counter(re.findall(r"job=(\S+) step=(\S+)", on_redis.log()))
+    assert all(steps[f"job-{n}", step] == 1 for n in range(count) for step in ("submit", "poll", "fetch"))
+    assert sum(steps.values()) <= burst + rate * (ended - began)
+    sales = sorted(float(ticket.split("/")[0]) for ticket in on_redis.sold())
+    for n, sale in enumerate(sales, start=1):
+        assert n <= burst + rate * (sale - began)
+    # Each create lay within its lease and lasted at least so long, so no more than `at_once` may meet in one instant.
+    creates = [(sale - create + 0.002, sale - 0.002) for sale in sales]
+    assert max(sum(start <= at < end for start, end in creates) for at, _ in creates) == at_once
