@@ -9,6 +9,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tenxsom_flow_engine.cli.cloud_tasks_worker import cloud_tasks_worker
 from tenxsom_flow_engine.cli.completion import PROGRAM
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.cli.worker import worker
@@ -28,6 +29,7 @@ def main() -> None:
     print(HEAD)
     _section(cli, PROGRAM, level=2)
     _section(worker, "worker.py", level=2)
+    _section(cloud_tasks_worker, "cloud_tasks_worker.py", level=2)
 
 
 def _section(command: click.Command, path: str, *, level: int, parent: click.Context | None = None) -> None:

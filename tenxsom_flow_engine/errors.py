@@ -18,6 +18,11 @@
     │   ├── StoreFull         no space left where the store lives
     │   └── StoreBroken       not a store, damaged, or written by a newer version
     ├── OutputError           a video could not be written or is not whole
+    ├── AccessError
+    │   ├── Unauthenticated   a request proves nothing about who sent it
+    │   ├── Forbidden         it does, and they may not; or nobody may yet
+    │   └── CertificatesUnavailable  nothing can be proved now: the same request may succeed later
+    ├── WorkerBusy            this process has as many steps in hand as it may
     └── ServiceError          a video service said no, or could not be asked
         ├── Rejected          permanent: this job will never be made as it is
         ├── Misconfigured     key, plan or account: stops the service, not the job
@@ -177,6 +182,36 @@ class OutputError(FlowError):
     """A video could not be written, or what was fetched is not a whole video."""
 
     code = "output"
+
+
+class AccessError(FlowError):
+    """A request over the network was not let in. No message of these holds a part of a token."""
+
+    code = "access"
+
+
+class Unauthenticated(AccessError):
+    """The request carries no proof of who sent it, or one that proves nothing."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(AccessError):
+    """The sender may not do this, or nobody may until a setting is made."""
+
+    code = "forbidden"
+
+
+class CertificatesUnavailable(AccessError):
+    """The certificates that proofs are checked with cannot be had; the same request may succeed later."""
+
+    code = "certificates_unavailable"
+
+
+class WorkerBusy(FlowError):
+    """The process has as many steps in hand as it may; the same request may succeed in a moment, or elsewhere."""
+
+    code = "worker_busy"
 
 
 class ServiceError(FlowError):

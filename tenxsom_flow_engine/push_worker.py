@@ -38,8 +38,9 @@ class Delivered:
 class PushWorker:
     """Takes the steps of pushed jobs in one process: `deliver` is called from as many threads as there are steps.
 
-    Its own thread starts with the first delivery, so it may be made before a fork. `concurrency` is told to people who
-    look at the workers; the caller keeps to it. Raises `ConfigurationError` for a queue that workers pull from.
+    Its own thread starts with `start` or the first delivery, so it may be made before a fork. `concurrency` is told to
+    people who look at the workers; the caller keeps to it. Raises `ConfigurationError` for a queue that workers pull
+    from.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int | None = None) -> None:
@@ -61,6 +62,10 @@ class PushWorker:
     def in_hand(self) -> int:
         """How many steps are being taken now."""
         return len(self._keeper.in_hand)
+
+    def start(self) -> None:
+        """Begin to look after the queue, so that lost deliveries are noticed while none come. Twice is harmless."""
+        self._keeper.start()
 
     def deliver(self, body: bytes) -> Delivered:
         """Take the step that a task's body asks for, and see to it that the job's next delivery will come.

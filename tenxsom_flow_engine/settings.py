@@ -51,6 +51,20 @@ class CloudTasksSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSettings:
+    """How a worker that jobs are pushed to serves, and whom."""
+
+    #: PORT: where it listens if no flag says otherwise; Cloud Run sets it.
+    port: int
+    #: TENXSOM_WORKER_CONCURRENCY: steps at once in each process.
+    concurrency: int
+    #: TENXSOM_ALLOW_UNAUTHENTICATED: whether deliveries are taken from anybody.
+    allow_unauthenticated: bool
+    #: TENXSOM_TOKEN_CERTS_URL: where an emulator publishes the certificates of its tokens; empty: Google's are used.
+    token_certs_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a process. Durations in seconds."""
 
@@ -82,6 +96,8 @@ class Settings:
     keep_jobs: int
     #: TENXSOM_SIMULATED: how the service `simulated` behaves (see `services.simulated.SimulationPlan`).
     simulated: str
+    #: The variables of a worker that jobs are pushed to.
+    web: WebSettings
 
 
 def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
@@ -103,11 +119,12 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         redis_key=values.text("REDIS_QUEUE_KEY", "tenxsom_flow_engine:job_queue"),
         cloud_tasks=_cloud_tasks(values),
         max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
-        max_concurrent_dispatches=int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True)),
+        max_concurrent_dispatches=_max_concurrent(values),
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
         keep_days=values.number("TENXSOM_KEEP_DAYS", 30.0, least=0.01, most=3650.0),
         keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
         simulated=values.text("TENXSOM_SIMULATED", ""),
+        web=_web(values),
     )
 
 
@@ -142,6 +159,25 @@ def _facts(credentials_file: Path) -> dict[str, str]:
     return {name: value for name, value in facts.items() if isinstance(value, str)} if isinstance(facts, dict) else {}
 
 
+#: Steps at once in a process that the queue's limit stands for at most; each takes a thread.
+MOST_BY_DEFAULT = 64
+
+
+def _web(values: _Values) -> WebSettings:
+    # One process can then take all that the queue hands out, however unevenly it reaches several of them.
+    at_once = min(_max_concurrent(values), MOST_BY_DEFAULT)
+    return WebSettings(
+        port=int(values.number("PORT", 8080, least=0, most=65535, whole=True)),
+        concurrency=int(values.number("TENXSOM_WORKER_CONCURRENCY", at_once, least=1, most=256, whole=True)),
+        allow_unauthenticated=values.switch("TENXSOM_ALLOW_UNAUTHENTICATED"),
+        token_certs_url=values.text("TENXSOM_TOKEN_CERTS_URL", ""),
+    )
+
+
+def _max_concurrent(values: _Values) -> int:
+    return int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True))
+
+
 class _Values:
     """Reads typed values out of text, naming the variable where one is wrong. Empty counts as not set."""
 
@@ -167,6 +203,13 @@ class _Values:
         if not least <= number <= most:
             raise ConfigurationError(f"{name} must be {kind} from {least:g} to {most:g}, not {text}")
         return number
+
+    def switch(self, name: str) -> bool:
+        """Read a yes or no; not set is no."""
+        text = self._values.get(name, "").strip().lower()
+        if text not in ("", "true", "1", "yes", "false", "0", "no"):
+            raise ConfigurationError(f"{name} must be true or false, not {text!r}")
+        return text in ("true", "1", "yes")
 
 
 def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:

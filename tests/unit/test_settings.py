@@ -14,7 +14,7 @@ import pytest
 import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.settings import Settings, WebSettings, load
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "redis_url": "redis://localhost:6379/0",
     "redis_named": False,
     "redis_key": "tenxsom_flow_engine:job_queue",
+    "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
 }
 
 
@@ -121,8 +122,29 @@ def test_a_bad_key_file_is_left_to_who_needs_it(tmp_path: Path, text: str) -> No
     assert load({"GOOGLE_APPLICATION_CREDENTIALS": str(file)}).cloud_tasks.project == ""
 
 
+WEB: list[tuple[str, str, str, Any]] = [
+    ("PORT", "9000", "port", 9000),
+    ("TENXSOM_WORKER_CONCURRENCY", "256", "concurrency", 256),
+    ("CLOUD_TASKS_MAX_CONCURRENT", "20", "concurrency", 20),
+    ("CLOUD_TASKS_MAX_CONCURRENT", "5000", "concurrency", 64),
+    ("TENXSOM_ALLOW_UNAUTHENTICATED", "True", "allow_unauthenticated", True),
+    ("TENXSOM_ALLOW_UNAUTHENTICATED", "no", "allow_unauthenticated", False),
+    ("TENXSOM_TOKEN_CERTS_URL", "http://localhost:1/certs", "token_certs_url", "http://localhost:1/certs"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), WEB)
+def test_good_values_of_the_web_worker(variable: str, text: str, name: str, value: Any) -> None:
+    """A worker that jobs are pushed to takes as many steps at once as the queue hands out, unless told otherwise."""
+    assert getattr(load({variable: text}).web, name) == value
+    assert load({variable: "  "}).web == load({}).web
+
+
 BAD = [
     ("CLOUD_TASKS_WORKER_URL", ["worker.example", "ftp://worker.example"]),
+    ("PORT", ["-1", "65536", "http"]),
+    ("TENXSOM_WORKER_CONCURRENCY", ["0", "257", "few"]),
+    ("TENXSOM_ALLOW_UNAUTHENTICATED", ["maybe", "2", "on"]),
     ("CLOUD_TASKS_MAX_DISPATCHES", ["0", "-1", "501", "fast", "nan", "inf", "1,5", "0x10"]),
     ("CLOUD_TASKS_MAX_CONCURRENT", ["0", "5001", "2.5", "many", "1e3", "9" * 5000]),
     ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),
@@ -235,7 +257,7 @@ def test_only_settings_reads_the_environment() -> None:
     root = PACKAGE.parent
     files = [
         *PACKAGE.rglob("*.py"),
-        *(root / name for name in ("worker.py", "run_flow_enhanced.py", "queue_manager.py")),
+        *root.glob("*.py"),
     ]
     found = {
         str(path.relative_to(root)): lines

@@ -1,0 +1,54 @@
+"""`cloud_tasks_worker.py`: the process that Cloud Tasks pushes jobs to."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+
+from tenxsom_flow_engine import logs
+from tenxsom_flow_engine.cli import exits
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: PORT, else 8080]")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    help="Steps at once in each process.  [default: TENXSOM_WORKER_CONCURRENCY, else as many as the queue allows]",
+)
+@click.option("--allow-unauthenticated", is_flag=True, help="Take deliveries from anybody who reaches the port.")
+@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log.")
+def cloud_tasks_worker(
+    host: str, port: int | None, workers: int, concurrency: int | None, allow_unauthenticated: bool, log_level: str
+) -> None:
+    """Take deliveries from Cloud Tasks at POST /process and make their videos, until stopped.
+
+    The first SIGTERM or Ctrl-C lets the steps in hand end; a Ctrl-C after it hands them back and ends at once.
+    """
+    from dataclasses import replace
+
+    from tenxsom_flow_engine.settings import load
+    from tenxsom_flow_engine.web.auth import open_access
+    from tenxsom_flow_engine.web.parts import open_parts
+    from tenxsom_flow_engine.web.server import serve
+
+    settings = load()
+    web = replace(
+        settings.web,
+        port=settings.web.port if port is None else port,
+        concurrency=concurrency or settings.web.concurrency,
+        allow_unauthenticated=allow_unauthenticated or settings.web.allow_unauthenticated,
+    )
+    settings = replace(settings, web=web)
+    # Opened and closed again, so that what is wrong is said here and not by a process of the server.
+    open_access(settings)
+    open_parts(settings).engine.close()
+    serve(settings, host=host, processes=workers, log_level=log_level)
+
+
+def main() -> NoReturn:
+    """Run the command and end the process."""
+    exits.run(cloud_tasks_worker)

@@ -1,0 +1,67 @@
+"""The worker as a WSGI application, for any server: `cloud_tasks_worker:app`.
+
+Nothing is opened when it is imported, so a server may import it before it forks (gunicorn's `preload_app`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tenxsom_flow_engine.settings import Settings, load
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from flask import Flask
+
+    from tenxsom_flow_engine.web.parts import Parts
+
+
+_log = logging.getLogger(__name__)
+
+
+class Application:
+    """The worker of these settings, by default the environment's, made at the first request or by `start`."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._made: tuple[Flask, Parts] | None = None
+
+    def __call__(self, request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._make()[0](request, start_response)
+
+    def start(self) -> None:
+        """Open everything and begin to work, so that what is wrong is said at the start. Raises `FlowError`."""
+        self._make()[1].start()
+
+    def stop(self) -> None:
+        """Take no more deliveries; called again, give up the steps in hand."""
+        if self._made is not None:
+            self._made[1].stop()
+
+    def close(self) -> None:
+        """Hand back the steps that have not ended, and let go of everything."""
+        if self._made is not None:
+            self._made[1].close()
+
+    def _make(self) -> tuple[Flask, Parts]:
+        with self._lock:
+            if self._made is None:
+                from tenxsom_flow_engine.web.app import create_app
+                from tenxsom_flow_engine.web.auth import advice, open_access
+                from tenxsom_flow_engine.web.parts import Parts, open_parts
+
+                settings = self._settings or load()
+                parts = Parts(lambda: open_parts(settings))
+                app = create_app(parts, open_access(settings), concurrency=settings.web.concurrency)
+                if text := advice(settings):
+                    _log.warning("%s", text)
+                self._made = app, parts
+            return self._made
+
+
+app = Application()

@@ -1,0 +1,393 @@
+"""The routes of the worker: which answer means what, and what is never in one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.errors import (
+    CertificatesUnavailable,
+    ConfigurationError,
+    Forbidden,
+    InvalidInput,
+    LeasedElsewhere,
+    QueueUnavailable,
+    Stopping,
+    StoreBroken,
+    StoreFull,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.push_worker import Delivered
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.web.app import create_app
+from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
+from tenxsom_flow_engine.web.parts import Opened, Parts
+
+STUCK = 60.0
+DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
+
+
+class ScriptedWorker:
+    """Does with each delivery what a test says."""
+
+    def __init__(self) -> None:
+        self.in_hand = 0
+        self.bodies: list[bytes] = []
+        self.act: Callable[[], Delivered] = lambda: DONE
+        self.stops = 0
+        self.started = False
+        self.closed = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def deliver(self, body: bytes) -> Delivered:
+        self.bodies.append(body)
+        return self.act()
+
+    def fails_with(self, error: BaseException) -> None:
+        def fail() -> Delivered:
+            raise error
+
+        self.act = fail
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def worker() -> ScriptedWorker:
+    return ScriptedWorker()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), ManualClock()) as engine:
+        yield engine
+
+
+@pytest.fixture
+def client(worker: ScriptedWorker, engine: Engine) -> FlaskClient:
+    return client_of(Parts(lambda: Opened(engine, worker)))
+
+
+def client_of(parts: Parts, access: Access = anybody, concurrency: int = 2) -> FlaskClient:
+    return create_app(parts, access, concurrency=concurrency).test_client()
+
+
+def post(client: FlaskClient, body: bytes = b"{}", **options: Any) -> TestResponse:
+    return client.post("/process", data=body, content_type=options.pop("content_type", "application/json"), **options)
+
+
+def error_of(answer: TestResponse) -> dict[str, str]:
+    assert answer.mimetype == "application/json"
+    error: dict[str, str] = answer.get_json()["error"]
+    return error
+
+
+def test_a_delivery_is_answered_with_what_became_of_it(client: FlaskClient, worker: ScriptedWorker) -> None:
+    """A step that was taken is a 200 that says in small JSON how the job stands."""
+    answer = post(client, b'{"v": 1}')
+    assert (answer.status_code, worker.bodies) == (200, [b'{"v": 1}'])
+    assert answer.get_json() == {"job": "job-1", "worked": True, "status": "rendering", "detail": "bought"}
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.HELD, None])
+def test_a_jobs_own_failure_is_no_failure_of_the_delivery(
+    client: FlaskClient, worker: ScriptedWorker, status: Status | None
+) -> None:
+    """A dead or held job is a 200, so it slows the queue for nobody."""
+    worker.act = lambda: replace(DONE, status=status)
+    assert post(client).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (InvalidInput("seq", "is missing"), 400, None),
+        (LeasedElsewhere("job-1", "w-2"), 409, None),
+        (QueueUnavailable("adding a task failed", next_step="look"), 500, None),
+        (Stopping(), 500, None),
+        (StoreUnavailable("the store is locked", next_step="wait"), 503, "10"),
+        (StoreFull("the disk is full"), 503, "10"),
+        (StoreBroken("this is no store"), 503, "10"),
+    ],
+)
+def test_what_this_worker_cannot_do_comes_again(
+    client: FlaskClient, worker: ScriptedWorker, error: Any, status: int, retry_after: str | None
+) -> None:
+    """Only what would meet every delivery alike slows down the whole queue: a store that is away."""
+    worker.fails_with(error)
+    answer = post(client)
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry_after)
+    told = error_of(answer)
+    assert (told["code"], told["message"], told.get("next_step", "")) == (error.code, error.message, error.next_step)
+
+
+def test_a_defect_tells_nothing_of_the_code(
+    client: FlaskClient, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of our own is a 500 without a trace of where it arose; the trace is in the log."""
+    worker.fails_with(RuntimeError("secret detail"))
+    answer = post(client)
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
+    assert b"secret" not in answer.data
+    assert b"Traceback" not in answer.data
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"content_type": "text/plain"}, 415),
+        ({"content_type": ""}, 415),
+        ({"body": b"x" * (1024 * 1024 + 64 * 1024 + 1)}, 413),
+    ],
+)
+def test_what_is_no_delivery_is_refused_unread(
+    client: FlaskClient, worker: ScriptedWorker, options: dict[str, Any], status: int
+) -> None:
+    """Deliveries are JSON, and no larger than Cloud Tasks makes them."""
+    answer = post(client, **options)
+    assert (answer.status_code, worker.bodies) == (status, [])
+    assert error_of(answer)["message"]
+
+
+def test_the_largest_task_is_taken(client: FlaskClient, worker: ScriptedWorker) -> None:
+    """A body of one MiB, more than any task holds, is read whole."""
+    assert post(client, b"x" * 1024 * 1024).status_code == 200
+    assert len(worker.bodies[0]) == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "challenge"),
+    [
+        (Unauthenticated("the token cannot be read"), 401, "Bearer"),
+        (Forbidden("the token is not one of ours"), 403, None),
+        (CertificatesUnavailable("no answer"), 503, None),
+    ],
+)
+def test_who_is_not_let_in_is_told_why(
+    worker: ScriptedWorker, engine: Engine, caplog: pytest.LogCaptureFixture, error: Any, status: int,
+    challenge: str | None,
+) -> None:  # fmt: skip
+    """Bad tokens are a 401, good ones of others a 403, and while nothing can be checked the task waits."""
+
+    def refuse(authorization: str | None) -> None:
+        assert authorization == "Bearer a-token"
+        raise error
+
+    client = client_of(Parts(lambda: Opened(engine, worker)), refuse)
+    headers = {"Authorization": "Bearer a-token", "X-CloudTasks-TaskName": "forged-name"}
+    answer = post(client, headers=headers)
+    assert (answer.status_code, answer.headers.get("WWW-Authenticate")) == (status, challenge)
+    assert (error_of(answer)["message"], worker.bodies) == (error.message, [])
+    assert error.message in caplog.text
+    assert "a-token" not in caplog.text
+    assert "forged-name" not in caplog.text
+
+
+EMULATOR = {"CLOUD_TASKS_EMULATOR_HOST": "localhost:8123", "TENXSOM_TOKEN_CERTS_URL": "http://localhost:1/certs"}
+BOTH = {"CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p.iam.gserviceaccount.com", "CLOUD_TASKS_AUDIENCE": "https://w.test"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({}, ["CLOUD_TASKS_SERVICE_ACCOUNT", "CLOUD_TASKS_AUDIENCE", "CLOUD_TASKS_WORKER_URL"]),
+        ({"CLOUD_TASKS_AUDIENCE": "https://w.test"}, ["CLOUD_TASKS_SERVICE_ACCOUNT"]),
+        ({"CLOUD_TASKS_WORKER_URL": "https://w.test"}, ["CLOUD_TASKS_SERVICE_ACCOUNT"]),
+        ({"CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p.test"}, ["CLOUD_TASKS_AUDIENCE"]),
+        ({"TENXSOM_ALLOW_UNAUTHENTICATED": "false"} | EMULATOR, ["CLOUD_TASKS_SERVICE_ACCOUNT"]),
+    ],
+)
+def test_nobody_gets_in_before_it_is_set_who_may(
+    worker: ScriptedWorker, engine: Engine, tmp_path: Path, environment: dict[str, str], named: list[str]
+) -> None:
+    """Until account and audience are both known every delivery is a 403 that names what is missing."""
+    access = open_access(load({"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)} | environment))
+    client = client_of(Parts(lambda: Opened(engine, worker)), access)
+    for headers in ({}, {"Authorization": "Bearer x"}, {"X-Forwarded-For": "127.0.0.1"}):
+        answer = post(client, headers=headers)
+        assert (answer.status_code, worker.bodies) == (403, [])
+        told = error_of(answer)
+        assert all(name in told["message"] for name in named)
+        assert "TENXSOM_ALLOW_UNAUTHENTICATED" in told["next_step"]
+
+
+def test_anybody_gets_in_where_that_is_said() -> None:
+    """With TENXSOM_ALLOW_UNAUTHENTICATED=true no token is asked for, and the worker's log says so."""
+    settings = load({"TENXSOM_ALLOW_UNAUTHENTICATED": "true"})
+    open_access(settings)(None)
+    assert "anybody" in advice(settings)
+    assert not advice(load(BOTH))
+    assert "CLOUD_TASKS_AUDIENCE" in advice(load({"CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p.test"}))
+
+
+def test_other_certificates_than_googles_need_an_emulator() -> None:
+    """An address of certificates that is set without an emulator is an error, since it says whose tokens open."""
+    with pytest.raises(ConfigurationError, match="TENXSOM_TOKEN_CERTS_URL"):
+        open_access(load(BOTH | {"TENXSOM_TOKEN_CERTS_URL": "http://localhost:1/certs"}))
+    with pytest.raises(CertificatesUnavailable, match="http://localhost:1/certs"):
+        open_access(load(BOTH | EMULATOR))("Bearer eyJraWQiOiAiayJ9.e30.eA")
+
+
+def test_only_so_many_steps_at_once(worker: ScriptedWorker, engine: Engine) -> None:
+    """A process that has all its steps in hand puts a delivery off at once, and answers other questions."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def stalled() -> Delivered:
+        begun.release()
+        assert go_on.wait(STUCK)
+        return DONE
+
+    worker.act = stalled
+    client = client_of(Parts(lambda: Opened(engine, worker)))
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(post(client.application.test_client()).status_code))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+        assert begun.acquire(timeout=STUCK)
+    answer = post(client)
+    assert (answer.status_code, error_of(answer)["code"], answer.headers["Retry-After"]) == (429, "worker_busy", "1")
+    assert client.get("/health").status_code == 200
+    go_on.set()
+    for thread in threads:
+        thread.join(STUCK)
+    assert answers == [200, 200]
+    worker.fails_with(StoreUnavailable("the store is locked"))
+    assert [post(client).status_code for _ in range(3)] == [503] * 3  # a failed step frees its place
+    worker.act = lambda: DONE
+    assert post(client).status_code == 200
+
+
+def test_other_ways_and_methods_are_told_in_json(client: FlaskClient) -> None:
+    """What is not there, and what may not be done to it, is said in the same form, without a redirect."""
+    lost = client.get("/nowhere")
+    assert (lost.status_code, error_of(lost)["code"]) == (404, "not_found")
+    assert client.post("/process/").status_code == 404
+    wrong = client.get("/process")
+    assert (wrong.status_code, error_of(wrong)["code"]) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["Allow"]
+
+
+def away() -> Opened:
+    raise StoreUnavailable("the Redis server cache.internal:6379 does not answer", next_step="start it")
+
+
+def test_a_live_worker_says_so_whatever_the_store_does(worker: ScriptedWorker) -> None:
+    """`/health` touches nothing: a restart would not bring the store back."""
+    answer = client_of(Parts(away)).get("/health")
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
+
+
+def test_a_store_that_is_away_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Deliveries wait and `/stats` says that the store is away, but not to everybody where it is."""
+    client = client_of(Parts(away))
+    numbers = client.get("/stats")
+    assert (numbers.status_code, error_of(numbers)["code"]) == (503, "store_unavailable")
+    assert b"cache.internal" not in numbers.data
+    assert post(client).status_code == 503
+    assert "cache.internal" in caplog.text
+
+
+def test_the_numbers_are_the_stores(client: FlaskClient, engine: Engine) -> None:
+    """`/stats` tells the jobs by status, the queue's state and its limits, whoever wrote them."""
+    engine.store.add("local", new("a", "b"))
+    engine.store.add("local", new("c", due=engine.store.now() + 60))
+    engine.queue.pause()
+    told = client.get("/stats").get_json()
+    assert {name: number for name, number in told["jobs"].items() if number} == {"queued": 2, "scheduled": 1}
+    assert (told["unfinished"], told["oldest_due_seconds"]) == (3, 0.0)
+    assert told["queue"]["state"] == "PAUSED"
+    assert told["queue"]["rate_limits"]["max_dispatches_per_second"] == 10
+    assert str(engine.settings.home) not in str(told)
+
+
+class Openings:
+    """Opens parts, or fails as long as a test says."""
+
+    def __init__(self, engine: Engine, worker: ScriptedWorker) -> None:
+        self.opened = Opened(engine, worker)
+        self.count = 0
+        self.error: Exception | None = None
+
+    def __call__(self) -> Opened:
+        self.count += 1
+        if self.error:
+            raise self.error
+        return self.opened
+
+
+def test_parts_are_opened_once_at_first_use(engine: Engine, worker: ScriptedWorker) -> None:
+    """However many requests come first at the same moment, one engine is opened; before them, none."""
+    openings = Openings(engine, worker)
+    client = client_of(Parts(openings), concurrency=8)
+    assert client.get("/health").status_code == 200
+    assert openings.count == 0
+    threads = [threading.Thread(target=lambda: post(client.application.test_client())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STUCK)
+    assert (openings.count, len(worker.bodies)) == (1, 8)
+
+
+def test_a_worker_waits_for_its_store(
+    engine: Engine, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is away at the start is waited for, without a delivery; what else is wrong ends the start."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("tenxsom_flow_engine.web.parts.PAUSE", 0.01)
+    openings = Openings(engine, worker)
+    openings.error = ConfigurationError("no project is set")
+    with pytest.raises(ConfigurationError):
+        Parts(openings).start()
+    openings.error = StoreUnavailable("no answer")
+    parts = Parts(openings)
+    parts.start()
+    while openings.count < 4:
+        threading.Event().wait(0.005)
+    openings.error = None
+    while "the store is back" not in caplog.text:
+        threading.Event().wait(0.005)
+    parts.close()
+    assert worker.started
+    assert worker.closed
+
+
+def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWorker) -> None:
+    """A firm stop hands back the steps in hand and leaves the store to their threads; otherwise it is closed."""
+    parts = Parts(lambda: Opened(engine, worker))
+    parts.get()
+    worker.in_hand = 1
+    parts.stop()
+    parts.close()
+    parts.close()
+    assert (worker.stops, worker.closed) == (1, True)
+    assert engine.store.counts().unfinished == 0
+    parts = Parts(lambda: Opened(engine, worker))
+    parts.get()
+    worker.in_hand = 0
+    parts.close()
+    with pytest.raises(StoreUnavailable):
+        engine.store.counts()

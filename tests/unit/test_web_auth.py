@@ -1,0 +1,181 @@
+"""Who may deliver: only whoever shows a token of Google's for our audience and our account."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from functools import cache
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import crypt, jwt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import AccessError, CertificatesUnavailable, FlowError, Forbidden, Unauthenticated
+from tenxsom_flow_engine.web.auth import TokensOf
+from tenxsom_flow_engine.web.certificates import Certificates, Fetched
+
+ACCOUNT, AUDIENCE = "flow@project.iam.gserviceaccount.com", "https://worker.example.test"
+
+
+@cache
+def key_pair(name: str) -> tuple[str, str]:
+    """Return a private and a public key as PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+def token(*, key: str = "google", key_id: str | None = "k-1", leave_out: str = "", **claims: Any) -> str:
+    """Return a good token, or one that is wrong in what a test names."""
+    now = int(time.time())
+    payload = {
+        "iss": "https://accounts.google.com", "aud": AUDIENCE, "email": ACCOUNT, "email_verified": True,
+        "iat": now, "exp": now + 3600, "sub": "1",
+    } | claims  # fmt: skip
+    payload.pop(leave_out, None)
+    signer = crypt.RSASigner.from_string(key_pair(key)[0], key_id)  # type: ignore[no-untyped-call]
+    encoded: bytes = jwt.encode(signer, payload)  # type: ignore[no-untyped-call]
+    return encoded.decode()
+
+
+def part(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def resealed(header: dict[str, Any], seal: bytes = b"") -> str:
+    """Return a token with good claims under another header, with a signature of one's own."""
+    claims = token().split(".")[1]
+    body = f"{part(header)}.{claims}"
+    mac = hmac.new(seal, body.encode(), hashlib.sha256).digest() if seal else b""
+    return f"{body}.{base64.urlsafe_b64encode(mac).decode()}"
+
+
+access = TokensOf(
+    ACCOUNT, AUDIENCE, Certificates(lambda: Fetched({"k-1": key_pair("google")[1], "k-2": "no PEM"}, 1e9))
+)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {},
+        {"iss": "accounts.google.com"},
+        {"iat": int(time.time()) + 5},  # a signer whose clock is ahead
+        {"exp": int(time.time()) - 5, "iat": int(time.time()) - 3600},
+    ],
+)
+def test_a_good_token_is_let_in(good: dict[str, Any]) -> None:
+    """Google's token of our account for our audience opens, also where the clocks differ by some seconds."""
+    access(f"Bearer {token(**good)}")
+    access(f"bearer  {token(**good)} ".replace("  ", " "))
+
+
+@pytest.mark.parametrize(
+    ("why", "made"),
+    [
+        ("no bearer token", None),
+        ("no bearer token", ""),
+        ("no bearer token", "Bearer"),
+        ("no bearer token", "Basic dXNlcjpwYXNz"),
+        ("cannot be read", "Bearer nonsense"),
+        ("cannot be read", "Bearer a.b.c"),
+        ("cannot be read", f"Bearer {part([])}.{part({})}.x"),
+        ("cannot be read", "Bearer " + base64.urlsafe_b64encode(b"[" * 5000).decode() + f".{part({})}.eA"),
+        ("not signed with a key of Google's", lambda: token(key_id="k-9")),
+        ("not signed with a key of Google's", lambda: token(key_id=None)),
+        ("not signed with a key of Google's", lambda: resealed({"alg": "RS256", "kid": ["k-1"]})),
+        ("forged, expired", lambda: token(key="mallory")),
+        ("forged, expired", lambda: token(key_id="k-2")),
+        ("forged, expired", lambda: resealed({"alg": "none", "kid": "k-1"})),
+        ("forged, expired", lambda: resealed({"kid": "k-1"})),
+        ("forged, expired", lambda: resealed({"alg": ["RS256"], "kid": "k-1"})),
+        ("forged, expired", lambda: resealed({"alg": "ES256", "kid": "k-1"}, b"x")),
+        # The public key taken for the secret of a symmetric signature.
+        ("forged, expired", lambda: resealed({"alg": "HS256", "kid": "k-1"}, key_pair("google")[1].encode())),
+        ("forged, expired", lambda: token(exp=int(time.time()) - 60, iat=int(time.time()) - 3600)),
+        ("forged, expired", lambda: token(iat=int(time.time()) + 60)),
+        ("forged, expired", lambda: token(leave_out="exp")),
+        ("forged, expired", lambda: token(leave_out="iat")),
+        ("forged, expired", lambda: token(exp="tomorrow")),
+        ("not issued by Google", lambda: token(iss="https://accounts.example.test")),
+        ("not issued by Google", lambda: token(leave_out="iss")),
+        ("not issued by Google", lambda: token(iss=["accounts.google.com"])),
+        ("another audience", lambda: token(aud="https://other.example.test")),
+        ("another audience", lambda: token(aud=[AUDIENCE, "https://other.example.test"])),
+        ("another audience", lambda: token(leave_out="aud")),
+    ],
+)
+def test_a_bad_token_is_refused_with_the_reason(why: str, made: Any) -> None:
+    """Unsigned, forged, expired and misdirected tokens are refused, and nothing of them is repeated."""
+    header = f"Bearer {made()}" if callable(made) else made
+    with pytest.raises(Unauthenticated, match=why) as refusal:
+        access(header)
+    assert_tells_nothing(refusal.value, header or "")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"email": "mallory@other.iam.gserviceaccount.com"},
+        {"email": ACCOUNT.upper()},
+        {"leave_out": "email"},
+        {"email_verified": False},
+        {"email_verified": "true"},
+        {"email_verified": 1},
+        {"leave_out": "email_verified"},
+    ],
+)
+def test_a_good_token_of_another_account_is_forbidden(made: dict[str, Any]) -> None:
+    """Anybody can have Google sign a token for our audience, so the account decides, and its address is proved."""
+    header = f"Bearer {token(**made)}"
+    with pytest.raises(Forbidden) as refusal:
+        access(header)
+    assert_tells_nothing(refusal.value, header)
+
+
+def assert_tells_nothing(error: FlowError, header: str) -> None:
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    told = str(error)
+    assert "mallory" not in told
+    assert not any(piece in told for piece in header.removeprefix("Bearer ").split(".") if len(piece) > 4)
+
+
+def test_without_certificates_nothing_is_decided() -> None:
+    """While the certificates cannot be had, a good token is neither let in nor called bad."""
+
+    def away() -> Fetched:
+        raise CertificatesUnavailable("no answer")
+
+    with pytest.raises(CertificatesUnavailable):
+        TokensOf(ACCOUNT, AUDIENCE, Certificates(away))(f"Bearer {token()}")
+
+
+_pieces = st.one_of(
+    st.text(max_size=20), st.binary(max_size=20).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["alg", "kid", "exp", "iat"]), inner),
+    max_leaves=6,
+)
+_headers = st.fixed_dictionaries(
+    {}, optional={"alg": st.sampled_from(["RS256", "ES256", "ES384", "none"]) | _json, "kid": st.just("k-1") | _json}
+)
+
+
+@given(st.lists(_pieces | _headers.map(part) | _json.map(part), max_size=4).map(".".join))
+def test_no_text_breaks_the_check(text: str) -> None:
+    """Whatever stands in the header, the answer is a refusal."""
+    with pytest.raises(AccessError):
+        access(f"Bearer {text}")
