@@ -28,6 +28,11 @@ class Reply:
     held: threading.Event | None = None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class HttpTarget:
     """Listens on a free port of the loopback interface. After its script's end it answers 200 to everything."""
 
@@ -36,8 +41,7 @@ class HttpTarget:
         self.received: list[Received] = []
         self.started = threading.Semaphore(0)  # one for each request that has come in
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{self.address}/process"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))

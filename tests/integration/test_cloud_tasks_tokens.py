@@ -108,6 +108,8 @@ def test_keys_change_as_googles_do(cloud: Setting) -> None:
     assert list(tokens.certificates()) == key_ids
     assert verify(before, cloud.server)
     assert verify(after, cloud.server)
+    tokens.rotate(keep=5)
+    assert list(tokens.certificates())[:2] == key_ids
     tokens.rotate(keep=0)
     with pytest.raises(ValueError, match=r"[Cc]ertificate"):
         verify(after, cloud.server)

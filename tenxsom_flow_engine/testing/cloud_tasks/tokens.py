@@ -43,7 +43,7 @@ class TokenIssuer:
         """Sign with a new key from now on; publish so many of the old ones still."""
         self._current()
         with self._lock:
-            self._keys = [*self._keys[len(self._keys) - keep :], _Key()]
+            self._keys = [*(self._keys[-keep:] if keep else []), _Key()]
 
     def issue(self, account: str, audience: str, *, age: float = 0.0, **claims: Any) -> str:
         """Return a token of a service account for an audience, issued `age` seconds ago; `claims` replace its own."""
