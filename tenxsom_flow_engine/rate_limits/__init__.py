@@ -1,1 +1,1 @@
-"""Who may send a paid create, and when: the contract (`base`) that `generate_video` asks."""
+"""Quotas, pace and statistics of the video services, shared by all processes that use a store."""

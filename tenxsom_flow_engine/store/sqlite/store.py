@@ -58,6 +58,14 @@ class SQLiteStore(base.JobStore):
             self._time.learn(db.execute("SELECT last FROM clock").fetchone()[0])
             yield db, self._time.now()
 
+    def writing(self) -> contextlib.AbstractContextManager[tuple[sqlite3.Connection, float]]:
+        """Run a write transaction at the store's time, for what else lives in the file."""
+        return self._writing()
+
+    def reading(self) -> contextlib.AbstractContextManager[tuple[sqlite3.Connection, float]]:
+        """Run reads of one moment at the store's time, for what else lives in the file."""
+        return self._reading()
+
     def now(self) -> float:
         with self._reading() as (_, now):
             return now

@@ -1,0 +1,107 @@
+"""How a service's gate reacts to what the service says: pure rules, which every ledger applies in one transaction.
+
+A service may have limits that nobody told us, so its pace is found as TCP finds the capacity of a line. A refusal
+halves it and is remembered as the ceiling. Successes bring it back quickly to just below the ceiling, then on so slowly
+that the next refusal is hundreds of calls away; once well past the ceiling, which has moved then, on faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tenxsom_flow_engine.errors import Busy, ServiceError
+
+#: Seconds that a gate stays closed after a busy answer that names no time.
+BUSY_PAUSE = 30.0
+#: Seconds between two creates that are let through to see whether a stopped service works again.
+PROBE_INTERVAL = 300.0
+#: Below this share of the ceiling a success adds a quarter of the way to it; above, only a little of itself.
+NEAR, QUICK, SLOW = 0.92, 0.25, 1 / 3000
+#: From this share of the ceiling on, it has moved, and a success adds ten times as much.
+PAST = 1.08
+#: No pace is lower: after a long outage a service must be found again.
+LEAST = 1 / 16
+#: An answer counts as slow from so many times the usual, and the usual is known after so many answers.
+SLOW_FACTOR, KNOWN_AFTER = 3.0, 20
+#: So many answers make up the usual.
+MEMORY = 200
+#: What a slow answer leaves of the drag, how another one lifts it, and its least.
+SLOWED, LIFTED, LEAST_DRAG = 0.9, 1.05, 0.5
+#: What `stopped` says where a person did it; else it holds the code of the service's error.
+BY_HAND = "by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is kept of a service beside its admissions."""
+
+    #: Share of the limits that may be used, as busy answers teach it.
+    pace: float = 1.0
+    #: The pace at which the service refused last.
+    ceiling: float = 1.0
+    #: Whether the service took anything since it refused last.
+    proven: bool = True
+    #: Share of the pace, as slow answers teach it.
+    drag: float = 1.0
+    #: Until when the service asked for silence.
+    closed_until: float = 0.0
+    #: Why it is stopped: the code of its error, or `BY_HAND`; empty if it is not.
+    stopped: str = ""
+    #: When a create may be let through to see whether a stopped service works again.
+    probe_at: float = 0.0
+    #: What it said last, in words.
+    why: str = ""
+    #: The windows that were set at run time; empty: none were, so the environment's hold.
+    limits: str = ""
+
+    @property
+    def share(self) -> float:
+        """The share of the limits that may be used."""
+        return self.pace * self.drag
+
+    def reopens(self, now: float) -> float | None:
+        """Return until when the gate itself is shut, whatever the windows say; None if it is open."""
+        if self.stopped == BY_HAND:
+            return float("inf")
+        until = max(self.closed_until, self.probe_at if self.stopped else 0.0)
+        return until if until > now else None
+
+
+def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
+    """Learn that a service said busy, misconfigured or out of credit."""
+    if gate.stopped == BY_HAND:
+        return gate
+    if not isinstance(error, Busy):
+        return replace(gate, stopped=error.code, probe_at=now + PROBE_INTERVAL, why=error.message)
+    silence = BUSY_PAUSE if error.retry_after is None else error.retry_after
+    closed = replace(gate, closed_until=max(gate.closed_until, now + silence), why=error.message)
+    if now < gate.closed_until:  # the echo of calls that were under way when it closed
+        return closed
+    # Refused again before it took anything, it is down rather than too busy for this pace: nothing to remember.
+    return replace(
+        closed, pace=max(LEAST, gate.pace / 2), ceiling=gate.pace if gate.proven else gate.ceiling, proven=False
+    )
+
+
+def answered(gate: Gate, seconds: float, usual: float | None) -> Gate:
+    """Learn that a service took a call, and how long that took; `usual` is its own mean, once that is known."""
+    near = NEAR * gate.ceiling
+    if gate.pace < near:
+        # The last hundredth is a step, since a share of what is left would never arrive.
+        pace = min(near, gate.pace + QUICK * (near - gate.pace) + 0.01 * gate.ceiling)
+    else:
+        pace = min(1.0, gate.pace * (1 + SLOW * (1 if gate.pace < PAST * gate.ceiling else 10)))
+    slow = usual is not None and seconds > SLOW_FACTOR * usual
+    drag = max(LEAST_DRAG, gate.drag * SLOWED) if slow else min(1.0, gate.drag * LIFTED)
+    taught = replace(gate, pace=pace, drag=drag, proven=True)
+    return resumed(taught) if gate.stopped not in ("", BY_HAND) else taught
+
+
+def paused(gate: Gate, why: str) -> Gate:
+    """Stop a service until a person lets it go on."""
+    return replace(gate, stopped=BY_HAND, why=why)
+
+
+def resumed(gate: Gate) -> Gate:
+    """Let a stopped or closed service go on at once, at the pace it had."""
+    return replace(gate, stopped="", probe_at=0.0, closed_until=0.0, why="")

@@ -1,0 +1,127 @@
+"""The ledger on the job store's Redis server: for any number of machines. Each decision is one script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.rate_limits import histogram, ledger, pace
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.ledger import Ledger, Look, reason
+from tenxsom_flow_engine.rate_limits.pace import Gate
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
+from tenxsom_flow_engine.store.redis.connection import Connection
+
+#: What the scripts know by name.
+_CONSTANTS: dict[str, float | str] = {
+    "BY_HAND": f"'{pace.BY_HAND}'",
+    "PROBE_INTERVAL": pace.PROBE_INTERVAL,
+    "MEMORY": pace.MEMORY,
+    "KEPT": ledger.KEPT,
+    "TRIM": ledger.TRIM,
+    "LONGEST_HINT": ledger.LONGEST_HINT,
+    "STOPPED_HINT": ledger.STOPPED_HINT,
+    "FORGET_WAITERS": ledger.FORGET_WAITERS,
+    "GOLDEN": ledger.GOLDEN,
+    "FIRST": histogram.FIRST,
+    "PER_DOUBLING": histogram.PER_DOUBLING,
+    "LAST": histogram.LAST,
+}
+
+
+@cache
+def _script(name: str) -> str:
+    """Return a script, after the store's prelude and the constants that it names."""
+    prelude = resources.files("tenxsom_flow_engine.store.redis").joinpath("scripts/prelude.lua").read_text("utf-8")
+    body = resources.files(__package__).joinpath(f"scripts/{name}.lua").read_text("utf-8")
+    constants = "".join(f"local {key} = {value}\n" for key, value in _CONSTANTS.items() if key in body)
+    return prelude + constants + body
+
+
+class RedisLedger(Ledger):
+    """See `ledger.Ledger`. Uses a store's connection and keys; `clock` replaces the server's time, for tests."""
+
+    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._scripts: dict[str, Any] = {}
+
+    def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
+        answer = self._ask(service, asker, limits)
+        if len(answer) == 2:
+            return Admission(service, float(answer[0]), probe=answer[1] == "1")
+        return _closed(service, answer)
+
+    def peek(self, service: str, limits: Limits) -> Closed | None:
+        answer = self._ask(service, "", limits)
+        return None if len(answer) == 2 else _closed(service, answer)
+
+    def give_back(self, admission: Admission) -> None:
+        self._run("give_back", admission.service, f"{admission.at:.17g}")
+
+    def forget(self, service: str, asker: str) -> None:
+        self._run("forget", service, asker)
+
+    def answered(self, service: str, seconds: float) -> None:
+        usual, count = self._run("answered", service, repr(seconds), histogram.bucket(seconds))
+        known = float(usual) if int(count) >= pace.KNOWN_AFTER else None
+        self.change(service, lambda gate, now: pace.answered(gate, seconds, known))
+
+    def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
+        state = self._run("gate", service, "", "")
+        while True:
+            now, version, fields = state
+            before = _gate(fields)
+            after = rule(before, float(now))
+            if after == before and not count:
+                return after
+            pairs = [text for name, value in asdict(after).items() for text in (name, _text(value))]
+            state = self._run("gate", service, version, count, *pairs)
+            if state is None:
+                return after
+
+    def look(self, service: str) -> Look:
+        now, gate, recent, waiting, tally = self._run("look", service)
+        counts = {name: float(value) for name, value in _pairs(tally)}
+        return Look(float(now), _gate(gate), [float(at) for at in recent], int(waiting), counts)
+
+    def _ask(self, service: str, asker: str, limits: Limits) -> list[str]:
+        own = limits.get(service)
+        answer: list[str] = self._run(
+            "ask", service, asker, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
+        )
+        return answer
+
+    def _run(self, name: str, *arguments: object) -> Any:
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts.setdefault(name, self._connection.client.register_script(_script(name)))
+        instant = "" if self._clock is None else repr(self._clock.now())
+        with self._connection.mapped():
+            return script(keys=[self._connection.prefix], args=[instant, *arguments])
+
+
+def _closed(service: str, answer: Sequence[str]) -> Closed:
+    at, stopped, said, name, limit, span, opens_at, until = answer
+    last = (name, Window(int(float(limit)), float(span))) if name else None
+    why = reason(service, said, stopped=stopped if not last else "", last=last)
+    return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
+
+
+def _gate(fields: Sequence[str]) -> Gate:
+    known = {name: value for name, value in _pairs(fields) if name != "version"}
+    return msgspec.convert(known, Gate, strict=False)
+
+
+def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,129 @@
+-- Ask for an admission, or look only; decides as `ledger.decide` does.
+-- ARGV[2]: service, [3]: asker, or empty to look, [4], [5]: the environment's windows of the service (empty: it is not
+-- metered) and of all together. Returns {instant, '1' if it is a probe, else ''} for an admission, and
+-- {instant, why, name, when the first may pass, when to ask again} for a refusal.
+local instant = now()
+local service, asker = ARGV[2], ARGV[3]
+local gate_key, tally = P .. 'gate:' .. service, P .. 'tally:' .. service
+local asked, told = P .. 'asked:' .. service, P .. 'told:' .. service
+
+local gate = redis.call('HMGET', gate_key, 'limits', 'pace', 'drag', 'closed_until', 'stopped', 'probe_at')
+local share = (tonumber(gate[2]) or 1) * (tonumber(gate[3]) or 1)
+local stopped = gate[5] or ''
+local shut = tonumber(gate[4]) or 0
+if stopped == BY_HAND then
+  shut = math.huge
+elseif stopped ~= '' then
+  shut = math.max(shut, tonumber(gate[6]))
+end
+
+-- The logs that count this service, each with its windows {limit, span, text} at the service's pace.
+local logs = {}
+local function count_in(name, text_, at_share)
+  local windows, keep = {}, KEPT
+  for limit, span in string.gmatch(text_, '(%d+)/(%d+)s') do
+    local most = math.max(1, math.ceil(limit * at_share))
+    windows[#windows + 1] = {most, span * most / (limit * at_share)}
+    keep = math.max(keep, tonumber(limit))
+  end
+  logs[#logs + 1] = {name, P .. 'log:' .. name, windows, keep}
+end
+local own = gate[1] and gate[1] ~= '' and gate[1] or ARGV[4]
+if own ~= '' then
+  count_in(service, own, share)
+  local overall = redis.call('HGET', P .. 'gate:global', 'limits')
+  count_in('global', overall and overall ~= '' and overall or ARGV[5], 1)
+end
+
+-- The n-th most recent admission; one that was thrown away is taken for the oldest that was not.
+local function recent(log, nth)
+  local at = redis.call('LINDEX', log, nth - 1)
+  if not at and redis.call('EXISTS', log .. ':trimmed') == 1 then
+    at = redis.call('LINDEX', log, -1)
+  end
+  return at and tonumber(at) or -math.huge
+end
+
+-- When all windows have room for the waiter at a place in the line, and which one is the last.
+local earliest = math.max(shut, instant)
+local function frees(place)
+  local latest, by, most, span = earliest, '', 0, 0
+  for _, log in ipairs(logs) do
+    for _, window in ipairs(log[3]) do
+      local rank = place % window[1]
+      local at = math.max(earliest, recent(log[2], window[1] - rank) + window[2])
+        + (place - rank) / window[1] * window[2]
+      if at > latest then
+        latest, by, most, span = at, log[1], window[1], window[2]
+      end
+    end
+  end
+  return latest, by, most, span
+end
+
+local opens_at, by, most, span
+if stopped ~= '' and shut > instant then
+  opens_at, by, most, span = shut, '', 0, 0
+else
+  opens_at, by, most, span = frees(0)
+end
+if opens_at <= instant then
+  if asker == '' then
+    return {text(instant), ''}
+  end
+  for _, log in ipairs(logs) do
+    if redis.call('LPUSH', log[2], text(instant)) >= log[4] + TRIM then
+      redis.call('LTRIM', log[2], 0, log[4] - 1)
+      redis.call('SET', log[2] .. ':trimmed', '1')
+    end
+  end
+  local first_asked = redis.call('ZSCORE', asked, asker)
+  if first_asked then
+    redis.call('ZREM', asked, asker)
+    redis.call('ZREM', told, asker)
+  end
+  if #logs > 0 then
+    if first_asked then
+      local waited = instant - tonumber(first_asked)
+      local size = math.ceil(PER_DOUBLING * math.log(math.max(waited, FIRST) / FIRST) / math.log(2))
+      redis.call('HINCRBY', tally, 'delayed', 1)
+      redis.call('HINCRBYFLOAT', tally, 'waited', text(waited))
+      redis.call('HINCRBY', tally, 'w' .. math.min(LAST, size), 1)
+    else
+      redis.call('HINCRBY', tally, 'at_once', 1)
+    end
+  end
+  if stopped ~= '' then
+    redis.call('HSET', gate_key, 'probe_at', text(instant + PROBE_INTERVAL))
+    redis.call('HINCRBY', gate_key, 'version', 1)
+    return {text(instant), '1'}
+  end
+  return {text(instant), ''}
+end
+
+local place = 0
+if asker ~= '' then
+  -- Those that asked earlier, as far as they are still expected.
+  place = redis.call('ZCOUNT', told, '(' .. text(instant), '+inf')
+  place = math.min(place, redis.call('ZRANK', asked, asker) or place)
+end
+local until_
+if stopped ~= '' and shut > instant then
+  until_ = math.min(shut, instant + math.min(STOPPED_HINT + place, LONGEST_HINT))
+else
+  until_ = place > 0 and frees(place) or opens_at
+  if until_ - instant > LONGEST_HINT then
+    until_ = instant + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
+  end
+end
+if asker ~= '' then
+  redis.call('ZADD', asked, 'NX', text(instant), asker)
+  redis.call('ZADD', told, text(until_), asker)
+  local gone = redis.call('ZRANGEBYSCORE', told, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
+  if #gone > 0 then
+    redis.call('ZREM', told, unpack(gone))
+    redis.call('ZREM', asked, unpack(gone))
+  end
+end
+local why = redis.call('HGET', gate_key, 'why') or ''
+return {text(instant), stopped, why, by, tostring(most), text(span), text(opens_at), text(until_)}

@@ -1,0 +1,13 @@
+-- Read a gate, or replace it if nobody changed it since it was read. ARGV[2]: service, [3]: the version that was read,
+-- or empty to read, [4]: what to count, or empty, [5]...: its fields. Returns {instant, version, fields ...}, or nothing
+-- where it was replaced.
+local key = P .. 'gate:' .. ARGV[2]
+local version = redis.call('HGET', key, 'version') or '0'
+if ARGV[3] ~= version then
+  return {text(now()), version, redis.call('HGETALL', key)}
+end
+redis.call('HSET', key, unpack(ARGV, 5))
+redis.call('HINCRBY', key, 'version', 1)
+if ARGV[4] ~= '' then
+  redis.call('HINCRBY', P .. 'tally:' .. ARGV[2], ARGV[4], 1)
+end

@@ -1,0 +1,229 @@
+"""The ledger in the job store's SQLite file: for the processes of one machine."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+
+import msgspec
+
+from tenxsom_flow_engine.rate_limits import pace
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.histogram import bucket
+from tenxsom_flow_engine.rate_limits.ledger import (
+    FORGET_WAITERS,
+    TRIM,
+    Ledger,
+    Look,
+    Scope,
+    decide,
+    in_force,
+    kept,
+)
+from tenxsom_flow_engine.rate_limits.pace import Gate
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+
+class SQLiteLedger(Ledger):
+    """See `ledger.Ledger`. Lives in a store's file and uses its connections, transactions and time."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+        with store.reading() as (db, _):
+            made = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'tallies'").fetchone()
+        if not made:
+            schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+            with store.writing() as (db, _):
+                for statement in schema.split(";\n"):
+                    db.execute(statement)
+
+    def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
+        # What writes nothing takes no lock: a service that is not metered, and a waiter that is told the same again.
+        with self._store.reading() as (db, now):
+            desk = _Desk.open(db, service, limits)
+            if not desk.metered and desk.gate.reopens(now) is None:
+                return Admission(service, now)
+            waiter = desk.waiter(asker)
+            closed = desk.decide(now, desk.place(waiter, now))
+            if closed is not None and waiter is not None and waiter["told"] == closed.until:
+                return closed
+        with self._store.writing() as (db, now):
+            desk = _Desk.open(db, service, limits)
+            waiter = desk.waiter(asker)
+            closed = desk.decide(now, desk.place(waiter, now))
+            if closed is not None:
+                desk.remember(asker, waiter["asked"] if waiter else now, closed)
+                return closed
+            desk.admit(now)
+            waited = now - waiter["asked"] if waiter else None
+            if waited is None:
+                counts = {"at_once": 1.0}
+            else:
+                desk.forget(asker)
+                counts = {"delayed": 1.0, "waited": waited, f"w{bucket(waited)}": 1.0}
+            if desk.metered:
+                _add(db, service, **counts)
+            if desk.gate.stopped:
+                _save(db, service, replace(desk.gate, probe_at=now + pace.PROBE_INTERVAL))
+            return Admission(service, now, probe=bool(desk.gate.stopped))
+
+    def peek(self, service: str, limits: Limits) -> Closed | None:
+        with self._store.reading() as (db, now):
+            return _Desk.open(db, service, limits).decide(now, 0)
+
+    def give_back(self, admission: Admission) -> None:
+        with self._store.writing() as (db, _):
+            for log in (admission.service, GLOBAL):
+                _take_out(db, log, admission.at)
+            _add(db, admission.service, given_back=1)
+
+    def forget(self, service: str, asker: str) -> None:
+        with self._store.writing() as (db, _):
+            db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (service, asker))
+
+    def answered(self, service: str, seconds: float) -> None:
+        with self._store.writing() as (db, _):
+            tally = _tally(db, service)
+            count, usual = tally.get("answered", 0.0), tally.get("usual", 0.0)
+            gate = _gate(db, service)
+            known = usual if count >= pace.KNOWN_AFTER else None
+            if (taught := pace.answered(gate, seconds, known)) != gate:
+                _save(db, service, taught)
+            learned = (seconds - usual) / min(count + 1, pace.MEMORY)
+            _add(db, service, answered=1, answering=seconds, usual=learned, **{f"r{bucket(seconds)}": 1})
+
+    def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
+        with self._store.writing() as (db, now):
+            gate = rule(_gate(db, service), now)
+            _save(db, service, gate)
+            if count:
+                _add(db, service, **{count: 1})
+        return gate
+
+    def look(self, service: str) -> Look:
+        with self._store.reading() as (db, now):
+            latest = "SELECT at FROM admissions WHERE service = ? ORDER BY number DESC"
+            recent = [row["at"] for row in db.execute(latest, (service,))]
+            coming = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
+            waiting = db.execute(coming, (service, now - FORGET_WAITERS)).fetchone()[0]
+            return Look(now, _gate(db, service), recent, waiting, _tally(db, service))
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """A service's gate, and the logs that count its admissions, inside one transaction."""
+
+    db: sqlite3.Connection
+    service: str
+    gate: Gate
+    #: The windows by log; none where the service is not metered.
+    logs: Mapping[str, Windows]
+
+    @classmethod
+    def open(cls, db: sqlite3.Connection, service: str, limits: Limits) -> _Desk:
+        gate, overall = _gate(db, service), _gate(db, GLOBAL)
+        own = in_force(gate, limits.get(service))
+        if own is None:
+            return cls(db, service, gate, {})
+        return cls(db, service, gate, {service: own, GLOBAL: in_force(overall, limits.get(GLOBAL)) or ()})
+
+    @property
+    def metered(self) -> bool:
+        return bool(self.logs)
+
+    def decide(self, now: float, place: int) -> Closed | None:
+        return decide(self.service, self.gate, self._scopes(), now=now, place=place)
+
+    def waiter(self, asker: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self.db.execute(
+            "SELECT asked, told FROM waiters WHERE service = ? AND asker = ?", (self.service, asker)
+        ).fetchone()
+        return row
+
+    def place(self, waiter: sqlite3.Row | None, now: float) -> int:
+        """Return how many waiters come before one: those that asked earlier, as far as they are still expected."""
+        expected = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
+        coming: int = self.db.execute(expected, (self.service, now)).fetchone()[0]
+        if waiter is None:
+            return coming
+        earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
+        return min(coming, self.db.execute(earlier, (self.service, waiter["asked"])).fetchone()[0])
+
+    def remember(self, asker: str, asked: float, closed: Closed) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)", (self.service, asker, asked, closed.until)
+        )
+        gone = "DELETE FROM waiters WHERE service = ? AND told < ?"
+        self.db.execute(gone, (self.service, closed.at - FORGET_WAITERS))
+
+    def forget(self, asker: str) -> None:
+        self.db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (self.service, asker))
+
+    def admit(self, now: float) -> None:
+        for log, windows in self.logs.items():
+            number = _head(self.db, log) + 1
+            self.db.execute("INSERT INTO admissions VALUES (?, ?, ?)", (log, number, now))
+            if number % TRIM == 0:
+                oldest = "DELETE FROM admissions WHERE service = ? AND number <= ?"
+                self.db.execute(oldest, (log, number - kept(windows)))
+
+    def _scopes(self) -> Iterator[Scope]:
+        for log, windows in self.logs.items():
+            share = self.gate.share if log == self.service else 1.0
+            head = _head(self.db, log)
+            yield Scope(
+                log,
+                [window.at(share) for window in windows],
+                lambda nth, log=log, head=head: _recent(self.db, log, head, nth),  # type: ignore[misc]
+            )
+
+
+def _head(db: sqlite3.Connection, log: str) -> int:
+    number: int = db.execute("SELECT ifnull(max(number), 0) FROM admissions WHERE service = ?", (log,)).fetchone()[0]
+    return number
+
+
+def _recent(db: sqlite3.Connection, log: str, head: int, nth: int) -> float:
+    """Return the n-th most recent admission; one that was thrown away is taken for the oldest that was not."""
+    if head < nth:
+        return -math.inf
+    at = "SELECT at FROM admissions WHERE service = ? AND number >= ? ORDER BY number LIMIT 1"
+    instant: float = db.execute(at, (log, head - nth + 1)).fetchone()[0]
+    return instant
+
+
+def _take_out(db: sqlite3.Connection, log: str, instant: float) -> None:
+    latest = "SELECT number FROM admissions WHERE service = ? AND at = ? ORDER BY number DESC LIMIT 1"
+    found = db.execute(latest, (log, instant)).fetchone()
+    if found is None:
+        return
+    number: int = found[0]
+    later = "SELECT at, service, number - 1 FROM admissions WHERE service = ? AND number > ?"
+    following = db.execute(later, (log, number)).fetchall()
+    db.executemany("UPDATE admissions SET at = ? WHERE service = ? AND number = ?", [tuple(row) for row in following])
+    db.execute("DELETE FROM admissions WHERE service = ? AND number = ?", (log, number + len(following)))
+
+
+def _gate(db: sqlite3.Connection, service: str) -> Gate:
+    row = db.execute("SELECT gate FROM gates WHERE service = ?", (service,)).fetchone()
+    return msgspec.json.decode(row[0], type=Gate) if row else Gate()
+
+
+def _save(db: sqlite3.Connection, service: str, gate: Gate) -> None:
+    text = msgspec.json.encode(asdict(gate)).decode()
+    db.execute("INSERT OR REPLACE INTO gates VALUES (?, ?)", (service, text))
+
+
+def _tally(db: sqlite3.Connection, service: str) -> dict[str, float]:
+    return dict(db.execute("SELECT name, value FROM tallies WHERE service = ?", (service,)).fetchall())
+
+
+def _add(db: sqlite3.Connection, service: str, **counts: float) -> None:
+    db.executemany(
+        "INSERT INTO tallies VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        [(service, name, value) for name, value in counts.items()],
+    )

@@ -1,0 +1,132 @@
+"""What a ledger knows, as plain values for people and programs. Times in seconds; None: not known, or without end.
+
+A tally holds counts and sums of all processes since the ledger was made: admissions `at_once` and `delayed`, those
+`given_back`, `waited` seconds and their sizes `w<bucket>`; calls `answered` after `answering` seconds with their sizes
+`r<bucket>`, `usual`, the mean of the latest of them, and `refused`, the answers that were refusals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tenxsom_flow_engine.rate_limits.histogram import percentile
+from tenxsom_flow_engine.rate_limits.ledger import Look, Scope, decide, in_force
+from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window
+
+Tally = Mapping[str, float]
+
+
+def overview(looks: Mapping[str, Look], limits: Limits) -> dict[str, Any]:
+    """Return what is known of every service that was looked at, of `global`, and of all together."""
+    services = {name: _service(name, looks, limits) for name in looks if name != GLOBAL}
+    total: dict[str, float] = {}
+    for name in services:
+        for key, value in looks[name].tally.items():
+            total[key] = total.get(key, 0.0) + value
+    everything = looks[GLOBAL]
+    return {
+        "services": services,
+        GLOBAL: {
+            "windows": [_window(w, everything, Gate()) for w in in_force(everything.gate, limits.get(GLOBAL)) or ()],
+            "set_at_run_time": bool(everything.gate.limits),
+        },
+        "total": _counts(total, sum(looks[name].waiting for name in services)),
+        "efficiency_metrics": efficiency(total),
+    }
+
+
+def efficiency(tally: Tally) -> dict[str, float | None]:
+    """Return how well quotas are met.
+
+    `efficiency_score` is the share of the services' answers that were no refusals (busy, misconfigured, out of credit):
+    100 x answered / (answered + refused), from 0 to 100, and 100 while there were none. A refusal is a call made in
+    vain and closes the gate for everyone, so a limiter that holds back exactly what would be refused scores 100.
+    """
+    answered, refused = tally.get("answered", 0.0), tally.get("refused", 0.0)
+    admitted = _admitted(tally)
+    return {
+        "efficiency_score": round(100 * answered / (answered + refused), 2) if answered + refused else 100.0,
+        "admitted_at_once_share": round(tally.get("at_once", 0.0) / admitted, 4) if admitted else None,
+        "refused_share": round(refused / (answered + refused), 4) if answered + refused else None,
+    }
+
+
+def _service(name: str, looks: Mapping[str, Look], limits: Limits) -> dict[str, Any]:
+    look, overall = looks[name], looks[GLOBAL]
+    gate = look.gate
+    windows = in_force(gate, limits.get(name)) or ()
+    above = in_force(overall.gate, limits.get(GLOBAL)) or ()
+    scopes = [
+        Scope(name, [window.at(gate.share) for window in windows], _nth(look)),
+        Scope(GLOBAL, above, _nth(overall)),
+    ]
+    closed = decide(name, gate, scopes, now=look.now)
+    return {
+        "state": _state(gate, look.now, full=closed is not None),
+        "why": closed.why if closed else None,
+        "opens_in": _seconds(closed.opens_at - look.now if closed else 0.0),
+        "pace": round(gate.share, 4),
+        "windows": [_window(window, look, gate) for window in windows],
+        "set_at_run_time": bool(gate.limits),
+        **_counts(look.tally, look.waiting),
+    }
+
+
+def _state(gate: Gate, now: float, *, full: bool) -> str:
+    if gate.stopped:
+        return "paused" if gate.stopped == BY_HAND else "stopped"
+    if gate.reopens(now) is not None:
+        return "closed"
+    return "full" if full else "open"
+
+
+def _counts(tally: Tally, waiting: int) -> dict[str, Any]:
+    at_once, admitted = tally.get("at_once", 0.0), _admitted(tally)
+    answered = tally.get("answered", 0.0)
+    return {
+        "requests": int(admitted) + waiting,
+        "admitted_at_once": int(at_once),
+        "delayed": int(tally.get("delayed", 0.0)),
+        "waiting": waiting,
+        "given_back": int(tally.get("given_back", 0.0)),
+        "answered": int(answered),
+        "refused_by_service": int(tally.get("refused", 0.0)),
+        "wait": {
+            "mean": _seconds(tally.get("waited", 0.0) / admitted if admitted else None),
+            "p95": _seconds(percentile(_sizes(tally, "w"), 0.95, none=at_once)),
+        },
+        "response": {
+            "mean": _seconds(tally.get("answering", 0.0) / answered if answered else None),
+            "p95": _seconds(percentile(_sizes(tally, "r"), 0.95)),
+        },
+    }
+
+
+def _window(window: Window, look: Look, gate: Gate) -> dict[str, Any]:
+    frees = window.at(gate.share).frees(_nth(look), earliest=look.now)
+    return {
+        "window": str(window),
+        "used": sum(1 for at in look.recent if at + window.span > look.now),
+        "limit": window.limit,
+        "limit_at_pace": window.at(gate.share).limit,
+        "frees_in": _seconds(frees - look.now),
+    }
+
+
+def _nth(look: Look) -> Any:
+    return lambda nth: look.recent[nth - 1] if nth <= len(look.recent) else -math.inf
+
+
+def _sizes(tally: Tally, kind: str) -> dict[int, float]:
+    return {int(name[1:]): value for name, value in tally.items() if name[0] == kind and name[1:].isdigit()}
+
+
+def _admitted(tally: Tally) -> float:
+    return tally.get("at_once", 0.0) + tally.get("delayed", 0.0)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else round(value, 3)

@@ -1,0 +1,109 @@
+"""Limits as sliding windows, and when they next have room.
+
+A window of limit L and span W allows an admission at an instant if the L-th most recent one lies W or more back: so
+that no W seconds ever hold more than L. A pace p below 1 slows a service down; a window then allows p L admissions in W
+seconds, and keeps that rate between whole numbers too by stretching its span a little: (10 in 60 s) at 0.55 is 6 in
+65.5 s, and (1 in 1 s) at 0.5 is 1 in 2 s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tenxsom_flow_engine.errors import InvalidInput
+
+#: The name of the limits over all services together.
+GLOBAL = "global"
+#: More than a log of admissions should hold.
+MOST = 100_000
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` admissions in any `span` seconds."""
+
+    limit: int
+    span: float
+
+    def __str__(self) -> str:
+        unit = next(name for name, seconds in reversed(_UNITS.items()) if self.span % seconds == 0 or name == "s")
+        number = self.span / _UNITS[unit]
+        return f"{self.limit}/{'' if number == 1 else f'{number:g}'}{unit}"
+
+    @property
+    def wire(self) -> str:
+        """The window as ledgers keep it, with its span in seconds; `parse_windows` reads it too."""
+        return f"{self.limit}/{self.span:.0f}s"
+
+    def at(self, pace: float) -> Window:
+        """Return the window as a service at this pace has it."""
+        limit = max(1, math.ceil(self.limit * pace))
+        return Window(limit, self.span * limit / (self.limit * pace))
+
+    def frees(self, recent: Callable[[int], float], *, place: int = 0, earliest: float) -> float:
+        """Return when the window has room for the waiter at a place in the line (from 0), but not before `earliest`.
+
+        `recent(n)` gives the instant of the n-th most recent admission, minus infinity if there were not so many.
+        """
+        laps, rank = divmod(place, self.limit)
+        return max(earliest, recent(self.limit - rank) + self.span) + laps * self.span
+
+
+Windows = tuple[Window, ...]
+#: Windows by service, and those over all of them under `GLOBAL`.
+Limits = Mapping[str, Windows]
+
+
+def parse_windows(text: str) -> Windows:
+    """Read windows such as `2/s 20/m 100/15m`; `none` is no limit. Raises `InvalidInput` naming what is wrong."""
+    words = text.replace(",", " ").split()
+    if words == ["none"]:
+        return ()
+    windows = tuple(map(_window, words))
+    if not windows:
+        raise InvalidInput("limits", "are empty", next_step="write for example 2/s 20/m 200/h, or none")
+    if len({window.span for window in windows}) < len(windows):
+        raise InvalidInput("limits", f"{text!r} names one span twice")
+    return tuple(sorted(windows, key=lambda window: window.span))
+
+
+def write_windows(windows: Windows) -> str:
+    """Write windows as ledgers keep them; `parse_windows` reads that."""
+    return " ".join(window.wire for window in windows) or "none"
+
+
+def parse_limits(text: str) -> dict[str, Windows]:
+    """Read limits such as `pixverse=1/s,10/m; global=5/s,2000/d`. Raises `InvalidInput`."""
+    limits: dict[str, Windows] = {}
+    for part in text.split(";"):
+        name, equals, windows = part.partition("=")
+        if not part.strip():
+            continue
+        if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*", name.strip()):
+            raise InvalidInput("limits", f"{part.strip()!r} is not of the form pixverse=1/s,10/m")
+        limits[name.strip()] = parse_windows(windows)
+    return limits
+
+
+def _window(word: str) -> Window:
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{0,6})([smhd])", word)
+    if not match:
+        raise InvalidInput("limits", f"{word!r} is not of the form 20/m", next_step="units are s, m, h and d")
+    limit, span = int(match[1]), int(match[2] or 1) * _UNITS[match[3]]
+    if not 1 <= limit <= MOST or not 1 <= span <= 31 * 86400:
+        raise InvalidInput("limits", f"{word!r} is not from 1 to {MOST:,} in a second to 31 days")
+    return Window(limit, span)
+
+
+#: The limits that hold unless others are set: paid creates in a second, a minute, an hour, a day.
+DEFAULT_LIMITS: Limits = {
+    "pixverse": (Window(1, 1.0), Window(10, 60.0), Window(100, 3600.0)),
+    "ltx_studio": (Window(2, 1.0), Window(20, 60.0), Window(200, 3600.0)),
+    "heygen": (Window(3, 1.0), Window(30, 60.0), Window(300, 3600.0)),
+    GLOBAL: (Window(5, 1.0), Window(50, 60.0), Window(500, 3600.0), Window(2000, 86400.0)),
+}

@@ -1,0 +1,415 @@
+"""What every ledger promises, as tests. A module that applies it gives a fixture `open_ledger(clock) -> Ledger`.
+
+Exact: the clock is moved by hand, and what was admitted is counted anew by brute force.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import Busy, InvalidInput, Misconfigured, OutOfCredit, ServiceError
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.ledger import KEPT, LONGEST_HINT, TRIM, Ledger
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.rate_limits.pace import BUSY_PAUSE, LEAST_DRAG, PROBE_INTERVAL
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, parse_limits, parse_windows
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA
+
+OpenLedger = Callable[[ManualClock], Ledger]
+
+
+def limiter_of(ledger: Ledger, limits: str, clock: ManualClock) -> RateLimiter:
+    """Return a limiter whose process looks again at shut gates as the clock says."""
+    return RateLimiter(ledger, parse_limits(limits), monotonic=clock.now)
+
+
+def admitted(limiter: RateLimiter, service: str = ALPHA, asker: str = "job") -> Admission:
+    """Ask, and see that it is admitted."""
+    answer = limiter.ask(service, asker)
+    assert isinstance(answer, Admission), answer
+    return answer
+
+
+def refused(limiter: RateLimiter, service: str = ALPHA, asker: str = "job") -> Closed:
+    """Ask, and see that it is refused."""
+    answer = limiter.ask(service, asker)
+    assert isinstance(answer, Closed), answer
+    assert answer.until > answer.at
+    assert answer.why
+    return answer
+
+
+class Tally:
+    """Counts admissions by brute force."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = {ALPHA: [], BETA: [], GLOBAL: []}
+
+    def add(self, admission: Admission) -> None:
+        for log in (admission.service, GLOBAL):
+            self.taken[log].append(admission.at)
+
+    def remove(self, admission: Admission) -> None:
+        for log in (admission.service, GLOBAL):
+            self.taken[log].remove(admission.at)
+
+    def full(self, log: str, windows: Windows, now: float) -> bool:
+        """Tell whether a window that ends now holds its limit."""
+        return any(sum(now - span < at for at in self.taken[log]) >= limit for limit, span in _pairs(windows))
+
+    def exceeded(self, log: str, windows: Windows, now: float) -> bool:
+        """Tell whether a window that ends now holds more than its limit."""
+        return any(sum(now - span < at for at in self.taken[log]) > limit for limit, span in _pairs(windows))
+
+
+def _pairs(windows: Windows) -> list[tuple[int, float]]:
+    return [(window.limit, window.span) for window in windows]
+
+
+#: Eighths of a second, so that sums of instants are exact.
+_pauses = st.integers(0, 40).map(lambda eighths: eighths / 8)
+_windows = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 5, 30])), min_size=1, max_size=3, unique_by=lambda pair: pair[1]
+).map(lambda pairs: parse_windows(" ".join(f"{limit}/{span}s" for limit, span in pairs)))
+_acts = st.one_of(
+    st.tuples(st.just("ask"), st.sampled_from([ALPHA, BETA]), st.integers(0, 3)),
+    st.tuples(st.just("wait"), _pauses),
+    st.tuples(st.just("give back"), st.integers(0, 3)),
+    st.tuples(st.just("set"), st.sampled_from([ALPHA, BETA, GLOBAL]), _windows),
+)
+
+
+class LimiterSuite:
+    """The suite; a subclass in a module with the fixture runs it."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def ledger(self, open_ledger: OpenLedger, clock: ManualClock) -> Ledger:
+        return open_ledger(clock)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(acts=st.lists(_acts, max_size=60), own=_windows, overall=_windows)
+    def test_exact(
+        self, open_ledger: OpenLedger, acts: list[tuple[object, ...]], own: Windows, overall: Windows
+    ) -> None:
+        """Whatever comes, no sliding window holds more than its limit, and nothing is refused while all have room."""
+        clock = ManualClock()
+        limits: dict[str, Windows] = {ALPHA: own, BETA: own, GLOBAL: overall}
+        limiter = RateLimiter(open_ledger(clock), dict(limits), monotonic=clock.now)
+        tally, held = Tally(), list[Admission]()
+        for act in acts:
+            match act:
+                case ("wait", float(seconds)):
+                    clock.advance(seconds)
+                case ("set", str(name), tuple(windows)):
+                    limits[name] = windows
+                    limiter.set_limits(name, windows)
+                case ("give back", int(number)) if number < len(held):
+                    admission = held.pop(-1 - number)
+                    limiter.give_back(admission)
+                    tally.remove(admission)
+                case ("ask", str(service), int(asker)):
+                    full = any(tally.full(log, limits[log], clock.now()) for log in (service, GLOBAL))
+                    answer = limiter.ask(service, f"job-{asker}")
+                    assert isinstance(answer, Closed) is full
+                    if isinstance(answer, Admission):
+                        tally.add(answer)
+                        held.append(answer)
+                        assert not any(tally.exceeded(log, limits[log], clock.now()) for log in (service, GLOBAL))
+                    else:
+                        assert answer.at == clock.now() < answer.opens_at <= answer.until
+
+    def test_all_of_a_limit_can_be_used(self, ledger: Ledger, clock: ManualClock) -> None:
+        """One that comes whenever it is told uses all of the limit: 10 a minute are 100 in ten minutes."""
+        limiter = limiter_of(ledger, "alpha=2/s,10/m", clock)
+        times = []
+        end = clock.now() + 600
+        while clock.now() < end:
+            answer = limiter.ask(ALPHA, "job")
+            if isinstance(answer, Closed):
+                clock.set(answer.until)
+            else:
+                times.append(answer.at)
+        assert len(times) == 100
+
+    def test_a_refusal_names_what_is_used(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A refusal says which limit is used up, of the service or of all together, and when that has room."""
+        limiter = limiter_of(ledger, "alpha=1/s,3/m; beta=9/s; global=4/m", clock)
+        admitted(limiter)
+        closed = refused(limiter)
+        assert "alpha's 1/s" in closed.why
+        assert closed.opens_at == clock.now() + 1
+        for _ in range(2):
+            clock.advance(1)
+            admitted(limiter)
+        clock.advance(1)
+        closed = refused(limiter)
+        assert "alpha's 3/m" in closed.why
+        assert closed.opens_at == clock.now() + 57
+        admitted(limiter, BETA)
+        closed = refused(limiter, BETA)
+        assert "global's 4/m" in closed.why
+        assert closed.opens_at == clock.now() + 57
+
+    def test_waiters_come_one_after_another(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Each waiter is told the instant at which the next admission falls free, and finds it so."""
+        limiter = limiter_of(ledger, "alpha=3/m", clock)
+        start = clock.now()
+        for _ in range(3):
+            admitted(limiter)
+            clock.advance(10)
+        told = [(refused(limiter, asker=f"w{number}").until, f"w{number}") for number in range(8)]
+        assert [until - start for until, _ in told] == [60, 70, 80, 120, 130, 140, 180, 190]
+        for until, asker in told:
+            clock.set(until)
+            admitted(limiter, asker=asker)
+
+    def test_a_waiter_keeps_its_place(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Who asked first and comes again is told an earlier time than who asked later."""
+        limiter = limiter_of(ledger, "alpha=1/m", clock)
+        admitted(limiter)
+        first = refused(limiter, asker="first")
+        clock.advance(1)
+        second = refused(limiter, asker="second")
+        clock.advance(1)
+        assert refused(limiter, asker="first").until == first.until < second.until
+
+    def test_who_vanished_delays_nobody(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Waiters that did not come when told are not waited for, nor one that said it will not come."""
+        limiter = limiter_of(ledger, "alpha=1/m", clock)
+        admitted(limiter)
+        for number in range(5):
+            refused(limiter, asker=f"gone-{number}")
+        clock.advance(600)
+        admitted(limiter)
+        assert refused(limiter, asker="here").until == clock.now() + 60
+        limiter.forget(ALPHA, "here")
+        assert refused(limiter, asker="other").until == clock.now() + 60
+
+    def test_hints_are_never_far_off(self, ledger: Ledger, clock: ManualClock) -> None:
+        """However long its turn is off a waiter asks again within 15 minutes, and not all at once."""
+        limiter = limiter_of(ledger, "alpha=1/d", clock)
+        admitted(limiter)
+        told = [refused(limiter, asker=f"w{number}").until - clock.now() for number in range(20)]
+        assert all(LONGEST_HINT / 2 <= wait <= LONGEST_HINT for wait in told)
+        assert len({round(wait / 10) for wait in told}) >= 18
+        assert limiter.opens_at(ALPHA) == clock.now() + 86400
+
+    def test_an_admission_can_be_given_back(self, ledger: Ledger, clock: ManualClock) -> None:
+        """An admission that was not used is free for the next one, in every window."""
+        limiter = limiter_of(ledger, "alpha=2/s,2/m; global=2/h", clock)
+        first = admitted(limiter)
+        clock.advance(0.5)
+        admitted(limiter)
+        refused(limiter)
+        limiter.give_back(first)
+        admitted(limiter)
+        refused(limiter)
+
+    def test_services_without_limits_are_not_counted(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A service that has no limits is always admitted, and takes nothing of what all have together."""
+        limiter = limiter_of(ledger, "alpha=9/s; global=1/d", clock)
+        for _ in range(20):
+            admitted(limiter, BETA)
+        admitted(limiter)
+        refused(limiter)
+        admitted(limiter, BETA)
+
+    def test_limits_change_at_run_time(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
+        """A limit that is set holds at once in every process and wins over the environment, until it is taken back."""
+        limiter = limiter_of(ledger, "alpha=1/m", clock)
+        other = limiter_of(open_ledger(clock), "alpha=1/m", clock)
+        admitted(limiter)
+        refused(other)
+        limiter.set_limits(ALPHA, parse_windows("3/m"))
+        admitted(other)
+        admitted(other)
+        refused(other)
+        limiter.set_limits(ALPHA, parse_windows("none"))
+        admitted(other)
+        limiter.set_limits(ALPHA, None)
+        assert "1/m" in refused(other).why
+
+    def test_a_raised_limit_forgets_nothing(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A limit raised to more than its log holds counts what was thrown away as late as it may have been."""
+        limiter = limiter_of(ledger, f"alpha={KEPT}/1s", clock)
+        start = clock.now()
+        for _ in range(2 * TRIM + KEPT):
+            if isinstance(limiter.ask(ALPHA, "job"), Closed):
+                clock.advance(1)
+                admitted(limiter)
+        used = 2 * TRIM + KEPT
+        clock.advance(1)
+        limiter.set_limits(ALPHA, parse_windows(f"{used}/m"))
+        refused(limiter)
+        clock.set(start + 59.9)
+        refused(limiter)
+        clock.set(start + 61)
+        admitted(limiter)
+
+    # What a service says.
+
+    def test_busy_closes_the_gate_for_all(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
+        """A busy answer shuts the service for every process as long as it asked for, 30 s if it named no time."""
+        limiter, other = (limiter_of(each, "alpha=9/s; beta=9/s", clock) for each in (ledger, open_ledger(clock)))
+        for retry_after, silence in ((None, BUSY_PAUSE), (90.0, 90.0)):
+            said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=retry_after))
+            assert said.until == clock.now() + silence
+            closed = refused(other)
+            assert closed.opens_at == clock.now() + silence
+            assert "429" in closed.why
+            admitted(other, BETA)
+            clock.set(closed.opens_at)
+            admitted(other)
+            limiter.answered(ALPHA, 1.0)
+
+    def test_busy_slows_the_service(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A busy answer halves the pace, once for all calls under way; successes bring it back."""
+        limiter = limiter_of(ledger, "alpha=10/m", clock)
+        for _ in range(3):
+            limiter.refused(ALPHA, Busy(ALPHA, "429"))
+        clock.advance(BUSY_PAUSE)
+        for _ in range(5):
+            admitted(limiter)
+        assert refused(limiter).opens_at == clock.now() + 60
+        for _ in range(20):
+            limiter.answered(ALPHA, 1.0)
+        clock.advance(66)
+        for _ in range(10):
+            admitted(limiter)
+
+    @pytest.mark.parametrize("kind", [Misconfigured, OutOfCredit])
+    def test_a_stopped_service_is_probed(self, ledger: Ledger, clock: ManualClock, kind: type[ServiceError]) -> None:
+        """What a person must mend stops a service; now and then one create passes, and its success opens all."""
+        limiter = limiter_of(ledger, "alpha=9/s", clock)
+        admitted(limiter)
+        said = limiter.refused(ALPHA, kind(ALPHA, "no"))
+        assert said.until - clock.now() < 60
+        closed = refused(limiter)
+        assert kind.code in closed.why
+        assert closed.opens_at == clock.now() + PROBE_INTERVAL
+        assert closed.until - clock.now() < 60
+        clock.advance(PROBE_INTERVAL)
+        assert admitted(limiter).probe
+        assert refused(limiter).opens_at == clock.now() + PROBE_INTERVAL
+        limiter.refused(ALPHA, kind(ALPHA, "no"))
+        clock.advance(PROBE_INTERVAL)
+        assert admitted(limiter).probe
+        limiter.answered(ALPHA, 1.0)
+        assert not admitted(limiter).probe
+
+    def test_a_person_pauses_and_resumes(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
+        """A paused service lets nothing pass in any process, whatever it answers, until it is resumed."""
+        limiter, other = (limiter_of(each, "alpha=9/s", clock) for each in (ledger, open_ledger(clock)))
+        limiter.pause(ALPHA, "the card is changed")
+        limiter.refused(ALPHA, Misconfigured(ALPHA, "no"))
+        limiter.answered(ALPHA, 1.0)
+        clock.advance(2 * PROBE_INTERVAL)
+        closed = refused(other)
+        assert "the card is changed" in closed.why
+        assert closed.opens_at == math.inf
+        assert closed.until - clock.now() < 60
+        limiter.resume(ALPHA)
+        admitted(other)
+
+    def test_slow_answers_brake(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Answers much slower than the usual ones lower the pace, to half at most; usual ones lift it again."""
+        limiter = limiter_of(ledger, "alpha=10/m", clock)
+        for _ in range(30):
+            limiter.answered(ALPHA, 1.0)
+        assert ledger.look(ALPHA).gate.share == 1.0
+        shares = []
+        for _ in range(8):
+            limiter.answered(ALPHA, 10.0)
+            shares.append(ledger.look(ALPHA).gate.share)
+        assert all(later < earlier for earlier, later in pairwise(shares[:4]))
+        assert shares[-1] >= LEAST_DRAG
+        for _ in range(30):
+            limiter.answered(ALPHA, 1.0)
+        assert ledger.look(ALPHA).gate.share == 1.0
+
+    # What a process knows.
+
+    def test_a_process_knows_what_it_found_shut(self, ledger: Ledger, clock: ManualClock) -> None:
+        """What a process found shut it knows without asking, and learns within a second that it is open again."""
+        limiter = limiter_of(ledger, "alpha=1/m; beta=1/m", clock)
+        assert limiter.closed() == {}
+        assert limiter.opens_at(ALPHA) <= clock.now()
+        admitted(limiter)
+        assert limiter.closed() == {}
+        refused(limiter)
+        assert limiter.closed() == {ALPHA: clock.now() + 60} == {ALPHA: limiter.opens_at(ALPHA)}
+        limiter.set_limits(ALPHA, parse_windows("2/m"))
+        assert ALPHA in limiter.closed()
+        clock.advance(1)
+        assert limiter.closed() == {}
+
+    # Statistics.
+
+    def test_statistics(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
+        """Requests, waits, answers and refusals are summed over all processes, by service and in all."""
+        limiter, other = (
+            limiter_of(each, "alpha=1/m; beta=5/m; global=9/m", clock) for each in (ledger, open_ledger(clock))
+        )
+        admitted(limiter)
+        refused(other, asker="later")
+        stats = limiter.get_rate_limit_stats()["services"][ALPHA]
+        assert (stats["requests"], stats["admitted_at_once"], stats["waiting"]) == (2, 1, 1)
+        assert (stats["state"], stats["opens_in"]) == ("full", 60.0)
+        assert stats["windows"] == [{"window": "1/m", "used": 1, "limit": 1, "limit_at_pace": 1, "frees_in": 60.0}]
+        clock.advance(60)
+        other.ask(ALPHA, "later")
+        for process in (limiter, other):
+            process.answered(ALPHA, 2.0)
+        limiter.give_back(admitted(limiter, BETA))
+        limiter.refused(BETA, Busy(BETA, "429"))
+        stats = other.get_rate_limit_stats()
+        alpha, beta, total = stats["services"][ALPHA], stats["services"][BETA], stats["total"]
+        assert (alpha["requests"], alpha["admitted_at_once"], alpha["delayed"], alpha["waiting"]) == (2, 1, 1, 0)
+        assert alpha["wait"]["mean"] == 30.0
+        assert 60.0 <= alpha["wait"]["p95"] <= 72.0
+        assert alpha["response"]["mean"] == 2.0
+        assert 2.0 <= alpha["response"]["p95"] <= 2.4
+        assert (beta["refused_by_service"], beta["given_back"], beta["state"], beta["pace"]) == (1, 1, "closed", 0.5)
+        assert beta["why"]
+        assert (total["requests"], total["answered"], total["refused_by_service"]) == (3, 2, 1)
+        assert stats["efficiency_metrics"]["efficiency_score"] == pytest.approx(66.67)
+        assert [window["used"] for window in stats[GLOBAL]["windows"]] == [1]
+
+    def test_statistics_of_nothing(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Before anything was asked every service is open, and the score is full."""
+        stats = limiter_of(ledger, "alpha=1/m", clock).get_rate_limit_stats()
+        assert stats["services"][ALPHA]["state"] == "open"
+        assert stats["services"][ALPHA]["wait"] == {"mean": None, "p95": None}
+        assert stats["efficiency_metrics"]["efficiency_score"] == 100.0
+
+    def test_an_unknown_service_is_said(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A service without limits is an error that lists those that have some."""
+        with pytest.raises(InvalidInput, match="gamma") as error:
+            limiter_of(ledger, "alpha=1/m; beta=1/m; global=1/s", clock).require("gamma")
+        assert "alpha, beta" in error.value.next_step
+        assert GLOBAL not in error.value.next_step
+
+
+def sliding_maximum(times: list[float], span: float) -> int:
+    """Return how many of the instants lie at most in one sliding window, which holds its end and not its beginning."""
+    ordered = sorted(times)
+    most = first = 0
+    for last, instant in enumerate(ordered):
+        while ordered[first] + span <= instant:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+__all__ = ["LimiterSuite", "Limits", "OpenLedger", "sliding_maximum"]
