@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -30,7 +31,8 @@ from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
-from tenxsom_flow_engine.rate_limits.base import QuotaGate, Unmetered
+from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
 from tenxsom_flow_engine.services.base import Cancels, VideoService
@@ -152,6 +154,21 @@ def _redis_store(settings: Settings, url: str) -> JobStore:
     return RedisStore(url, settings.redis_key)
 
 
+def open_limiter(settings: Settings, store: JobStore) -> RateLimiter:
+    """Open the rate limiter that keeps its ledger where the records are."""
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+    if isinstance(store, SQLiteStore):
+        from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
+
+        return RateLimiter(SQLiteLedger(store), settings.limits)
+    from tenxsom_flow_engine.rate_limits.redis import RedisLedger
+    from tenxsom_flow_engine.store.redis.store import RedisStore
+
+    assert isinstance(store, RedisStore)
+    return RateLimiter(RedisLedger(store.connection), settings.limits)
+
+
 def open_queue(settings: Settings, queue_type: str, store: JobStore) -> JobQueue:
     """Open a carrier over a store."""
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
@@ -179,8 +196,17 @@ class Engine:
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
         self.insist = Patience(self.abandon)
-        self.gate: QuotaGate = Unmetered(clock)
         self._retry = RetryPolicy()
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """The quotas of the services; opened when first asked for, since few commands need them."""
+        return open_limiter(self.settings, self.store)
+
+    @cached_property
+    def gate(self) -> QuotaGate:
+        """What is asked before each paid create."""
+        return self.limiter
 
     @property
     def slots(self) -> Mapping[str, int]:

@@ -95,7 +95,12 @@ class PullWorker:
         try:
             self._take_in()
             claim = self._queue.claim(
-                self.id, free, self._engine.slots, automatic=self._engine.automatic, only=self._only
+                self.id,
+                free,
+                self._engine.slots,
+                automatic=self._engine.automatic,
+                only=self._only,
+                closed=self._engine.gate.closed(),
             )
             for record in claim.records:
                 self._keeper.hold(record)

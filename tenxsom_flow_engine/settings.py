@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
+from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
 
 _T = TypeVar("_T")
 
@@ -88,6 +89,8 @@ class Settings:
     max_dispatches_per_second: float
     #: CLOUD_TASKS_MAX_CONCURRENT: steps at once, over all workers of a queue.
     max_concurrent_dispatches: int
+    #: TENXSOM_LIMITS: the limits of the services and of all together, over the built-in ones.
+    limits: Limits
     #: TENXSOM_LEASE_SECONDS: how long a job stays with a worker that gives no sign of life.
     lease: float
     #: TENXSOM_KEEP_DAYS: for how many days the records of finished jobs are kept.
@@ -120,6 +123,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         cloud_tasks=_cloud_tasks(values),
         max_dispatches_per_second=values.number("CLOUD_TASKS_MAX_DISPATCHES", 10.0, least=0.001, most=500.0),
         max_concurrent_dispatches=_max_concurrent(values),
+        limits={**DEFAULT_LIMITS, **values.limits("TENXSOM_LIMITS")},
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
         keep_days=values.number("TENXSOM_KEEP_DAYS", 30.0, least=0.01, most=3650.0),
         keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
@@ -190,6 +194,12 @@ class _Values:
     def path(self, name: str, default: Callable[[], Path]) -> Path:
         value = self._values.get(name, "").strip()
         return _absolute(name, value) if value else default()
+
+    def limits(self, name: str) -> Limits:
+        try:
+            return parse_limits(self._values.get(name, ""))
+        except InvalidInput as error:
+            raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
 
     def number(self, name: str, default: float, *, least: float, most: float, whole: bool = False) -> float:
         text = self._values.get(name, "").strip()

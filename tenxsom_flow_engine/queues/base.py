@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput
@@ -97,8 +98,12 @@ class PullsJobs(ABC):
         *,
         automatic: Collection[str] | None = None,
         only: str | None = None,
+        closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
-        """Lease up to `count` due jobs (see `store.base.ClaimRequest`)."""
+        """Lease up to `count` due jobs (see `store.base.ClaimRequest`).
+
+        Of a service that is `closed` until an instant to come only jobs that need no create are handed out.
+        """
 
 
 class PushesJobs(ABC):

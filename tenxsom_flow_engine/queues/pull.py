@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
@@ -75,10 +76,17 @@ class PullQueue(JobQueue, PullsJobs):
         *,
         automatic: Collection[str] | None = None,
         only: str | None = None,
+        closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
-        return self._store.claim(
-            ClaimRequest(self.name, worker, count, self.lease, self._limits, slots, automatic=automatic, only=only)
+        now = self._store.now() if closed else 0.0
+        shut = {service: until for service, until in closed.items() if until > now}
+        # A service that is shut has no slot to give: so its jobs are not even looked at, but for those with a ticket.
+        free = {service: 0 if service in shut else number for service, number in slots.items()}
+        claim = self._store.claim(
+            ClaimRequest(self.name, worker, count, self.lease, self._limits, free, automatic=automatic, only=only)
         )
+        again_at = min([until for until in (claim.again_at, *shut.values()) if until is not None], default=None)
+        return replace(claim, again_at=again_at)
 
     def renew(self, leases: Mapping[str, str]) -> Collection[str]:
         return self._store.renew(leases, self.lease)

@@ -151,7 +151,7 @@ class _Desk:
         if waiter is None:
             return coming
         earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
-        return min(coming, self.db.execute(earlier, (self.service, waiter["asked"])).fetchone()[0])
+        return min(coming, int(self.db.execute(earlier, (self.service, waiter["asked"])).fetchone()[0]))
 
     def remember(self, asker: str, asked: float, closed: Closed) -> None:
         self.db.execute(

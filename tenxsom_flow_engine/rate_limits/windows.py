@@ -33,7 +33,7 @@ class Window:
     def __str__(self) -> str:
         unit = next(name for name, seconds in reversed(_UNITS.items()) if self.span % seconds == 0 or name == "s")
         number = self.span / _UNITS[unit]
-        return f"{self.limit}/{'' if number == 1 else f'{number:g}'}{unit}"
+        return f"{self.limit}/{'' if number == 1 else f'{number:.0f}'}{unit}"
 
     @property
     def wire(self) -> str:
@@ -91,7 +91,7 @@ def parse_limits(text: str) -> dict[str, Windows]:
 
 
 def _window(word: str) -> Window:
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{0,6})([smhd])", word)
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{0,7})([smhd])", word)
     if not match:
         raise InvalidInput("limits", f"{word!r} is not of the form 20/m", next_step="units are s, m, h and d")
     limit, span = int(match[1]), int(match[2] or 1) * _UNITS[match[3]]

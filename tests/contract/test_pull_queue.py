@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.errors import LeaseLost
-from tenxsom_flow_engine.outcomes import Dead
+from tenxsom_flow_engine.jobs import AUTO
+from tenxsom_flow_engine.outcomes import Dead, Wait
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, PullSystem
-from tenxsom_flow_engine.testing.samples import FAILURE, ROOMY, WIDE, new
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, ROOMY, TICKET, WIDE, new
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -64,6 +66,27 @@ def test_handing_back_what_is_lost_is_no_error(system: PullSystem, queue: PullQu
     assert [record.job_id for record in queue.claim("w-2", 10, ROOMY).records] == ["a"]
     with pytest.raises(LeaseLost):
         queue.settle(a, Dead(FAILURE))
+
+
+def test_a_closed_service_costs_nothing(system: PullSystem, queue: PullQueue) -> None:
+    """Of a service whose gate is shut only jobs with a ticket are handed out, and nobody asks before it opens."""
+    queue.enqueue(new("bought"))
+    (bought,) = queue.claim("w-1", 10, ROOMY).records
+    system.store.intend("bought", bought.lease_token, submission_id="s", service=ALPHA, lifetime=1e6, slots=9)
+    system.store.accept("bought", submission_id="s", ticket=TICKET, lifetime=1e6)
+    queue.settle(bought, Wait(system.clock.now(), "submitted"))
+    queue.enqueue([*new("a1", "a2"), *new("b", service=BETA), *new("open", service=AUTO)])
+    now = system.clock.now()
+    claim = queue.claim("w-1", 10, ROOMY, closed={ALPHA: now + 20, "elsewhere": math.inf})
+    assert {record.job_id for record in claim.records} == {"bought", "b", "open"}
+    queue.enqueue(new("open-2", service=AUTO))
+    both = {ALPHA: now + 20, BETA: now + 10}
+    claim = queue.claim("w-1", 10, ROOMY, closed=both)
+    assert (claim.records, claim.again_at) == ((), now + 10)
+    system.clock.advance(10)
+    assert [record.job_id for record in queue.claim("w-1", 10, ROOMY, closed=both).records] == ["open-2"]
+    system.clock.advance(10)
+    assert [record.job_id for record in queue.claim("w-1", 10, ROOMY, closed=both).records] == ["a1", "a2"]
 
 
 def test_queues_in_one_store_are_apart(system: PullSystem, queue: PullQueue) -> None:

@@ -14,6 +14,7 @@ import pytest
 import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.settings import Settings, WebSettings, load
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
@@ -31,6 +32,12 @@ DEFAULTS: dict[str, Any] = {
     "lease": 30.0,
     "keep_days": 30.0,
     "keep_jobs": 100_000,
+    "limits": {
+        "pixverse": parse_windows("1/s 10/m 100/h"),
+        "ltx_studio": parse_windows("2/s 20/m 200/h"),
+        "heygen": parse_windows("3/s 30/m 300/h"),
+        "global": parse_windows("5/s 50/m 500/h 2000/d"),
+    },
     "simulated": "",
     "store": None,
     "redis_url": "redis://localhost:6379/0",
@@ -140,7 +147,31 @@ def test_good_values_of_the_web_worker(variable: str, text: str, name: str, valu
     assert load({variable: "  "}).web == load({}).web
 
 
+def test_limits_over_the_built_in_ones() -> None:
+    """A service that is named gets the limits that are given, also none; the others keep theirs."""
+    found = load({"TENXSOM_LIMITS": "pixverse=2/s, 100/15m; simulated=50/s; heygen=none"}).limits
+    assert found["pixverse"] == parse_windows("2/s 100/15m")
+    assert found["simulated"] == parse_windows("50/s")
+    assert found["heygen"] == ()
+    assert found["ltx_studio"] == load({}).limits["ltx_studio"]
+
+
 BAD = [
+    (
+        "TENXSOM_LIMITS",
+        [
+            "pixverse",
+            "pixverse=",
+            "pixverse=fast",
+            "pixverse=0/s",
+            "pixverse=1/0s",
+            "pixverse=1/w",
+            "pixverse=1/s 2/s",
+            "=1/s",
+            "pixverse=1000000/s",
+            "pixverse=1/40d",
+        ],
+    ),
     ("CLOUD_TASKS_WORKER_URL", ["worker.example", "ftp://worker.example"]),
     ("PORT", ["-1", "65536", "http"]),
     ("TENXSOM_WORKER_CONCURRENCY", ["0", "257", "few"]),

@@ -53,6 +53,11 @@ class RedisStore(base.JobStore, base.TakesIn):
         self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
 
+    @property
+    def connection(self) -> Connection:
+        """The server and our keys there, for what else is kept beside the records."""
+        return self._connection
+
     def now(self) -> float:
         if self._clock is not None:
             return self._clock.learn(float(self._connection.run("now", self._instant())))

@@ -1,0 +1,165 @@
+"""The limiter's rules by themselves: windows, pace and histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import Busy, InvalidInput
+from tenxsom_flow_engine.rate_limits import pace
+from tenxsom_flow_engine.rate_limits.histogram import bound, bucket, percentile
+from tenxsom_flow_engine.rate_limits.pace import LEAST, Gate
+from tenxsom_flow_engine.rate_limits.windows import Window, parse_limits, parse_windows, write_windows
+
+windows = st.builds(Window, st.integers(1, 100_000), st.integers(1, 31 * 86400).map(float))
+
+
+@given(st.lists(windows, max_size=4, unique_by=lambda window: window.span))
+def test_windows_are_read_as_they_are_written(several: list[Window]) -> None:
+    """Whatever windows a service has, people and ledgers read back what was written."""
+    ordered = tuple(sorted(several, key=lambda window: window.span))
+    assert parse_windows(write_windows(ordered)) == ordered
+    if ordered:
+        assert parse_windows(" ".join(map(str, ordered))) == ordered
+
+
+def test_windows_are_written_shortly() -> None:
+    """People read `2/s 20/m 100/15m`, in whatever order and with whatever separators they wrote it."""
+    read = parse_windows("100/15m, 20/60s,2/s 7/d")
+    assert " ".join(map(str, read)) == "2/s 20/m 100/15m 7/d"
+    assert parse_windows("none") == ()
+
+
+@pytest.mark.parametrize("text", ["", "2", "2/", "/s", "2/s 3/s", "-1/s", "1.5/s", "2/y", "none 2/s"])
+def test_bad_windows_are_said(text: str) -> None:
+    """What cannot be read as limits is an error of ours."""
+    with pytest.raises(InvalidInput, match="limits"):
+        parse_windows(text)
+
+
+def test_limits_name_their_services() -> None:
+    """Services and their limits are read from one line, and a part without a service is an error."""
+    assert parse_limits("a=1/s,2/m; global=3/s;") == {"a": parse_windows("1/s 2/m"), "global": parse_windows("3/s")}
+    with pytest.raises(InvalidInput, match="2/m"):
+        parse_limits("a=1/s; 2/m")
+
+
+@given(windows, st.floats(LEAST / 2, 1.0))
+def test_a_pace_keeps_its_rate(window: Window, share: float) -> None:
+    """At any pace a window's rate is exactly that share of it, and no span allows more than that share, rounded up."""
+    slowed = window.at(share)
+    assert slowed.limit / slowed.span == pytest.approx(share * window.limit / window.span)
+    assert slowed.limit == max(1, math.ceil(share * window.limit))
+    assert slowed.span >= window.span * (1 - 1e-9)
+    assert window.at(1.0) == window
+
+
+@given(st.floats(0, 1e6))
+def test_a_duration_is_known_to_a_fifth(seconds: float) -> None:
+    """A duration's bucket ends at or after it, by a fifth of it at most."""
+    end = bound(bucket(seconds))
+    assert seconds <= end * (1 + 1e-9)
+    assert end <= max(0.001, seconds * 1.2)
+
+
+def test_percentiles() -> None:
+    """A percentile is the size that so many durations do not exceed; those of nothing count."""
+    sizes = {bucket(1.0): 90.0, bucket(60.0): 10.0}
+    assert percentile(sizes, 0.5) == pytest.approx(1.0, rel=0.2)
+    assert percentile(sizes, 0.95) == pytest.approx(60.0, rel=0.2)
+    assert percentile(sizes, 0.95, none=1900) == 0.0
+    assert percentile({}, 0.95) is None
+
+
+class HiddenLimit:
+    """A service that takes so many calls in any `span` seconds, and says busy to the rest."""
+
+    def __init__(self, limit: int, span: float) -> None:
+        self._window = Window(limit, span)
+        self._taken: list[float] = []
+
+    def takes(self, now: float) -> bool:
+        """Take a call, or refuse it."""
+        recent = [at for at in self._taken[-self._window.limit :] if at + self._window.span > now]
+        if len(recent) == self._window.limit:
+            return False
+        self._taken.append(now)
+        return True
+
+
+def call_for(calls: int, ours: Window, takes: Callable[[float], bool], gate: Gate) -> tuple[Gate, int, float]:
+    """Call as often as the gate lets, one call after the other; return the gate, the refusals and the mean pace."""
+    admitted: list[float] = []
+    now = start = 1_800_000_000.0
+    refusals, area = 0, 0.0
+    for _ in range(calls):
+        window = ours.at(gate.share)
+        earliest = max(now, gate.reopens(now) or now)
+        at = window.frees(lambda nth: admitted[-nth] if nth <= len(admitted) else -math.inf, earliest=earliest)
+        area += gate.share * (at - now)
+        now = at
+        admitted.append(now)
+        if takes(now):
+            gate = pace.answered(gate, 1.0, None)
+        else:
+            gate = pace.refused(gate, Busy("alpha", "429"), now)
+            refusals += 1
+    return gate, refusals, area / (now - start)
+
+
+@pytest.mark.parametrize("hidden", [10, 23, 30, 41, 49])
+def test_a_hidden_limit_is_found(hidden: int) -> None:
+    """Under a hidden limit below ours the pace settles within 15 % below it, and under 1 % of calls are refused."""
+    ours, service = Window(50, 60.0), HiddenLimit(hidden, 60.0)
+    gate, _, _ = call_for(1_000, ours, service.takes, Gate())
+    gate, refusals, mean = call_for(4_000, ours, HiddenLimit(hidden, 60.0).takes, gate)
+    assert 0.85 * hidden <= mean * ours.limit <= hidden
+    assert 0 < refusals < 40
+
+
+def test_a_hidden_limit_that_rises_is_found_again() -> None:
+    """When the service allows more than before, the pace follows."""
+    ours = Window(50, 60.0)
+    gate, _, _ = call_for(1_000, ours, HiddenLimit(15, 60.0).takes, Gate())
+    gate, _, _ = call_for(2_000, ours, HiddenLimit(40, 60.0).takes, gate)
+    _, refusals, mean = call_for(4_000, ours, HiddenLimit(40, 60.0).takes, gate)
+    assert 0.85 * 40 <= mean * ours.limit <= 40
+    assert refusals < 40
+
+
+def test_an_outage_is_no_lesson() -> None:
+    """A service that was down for hours, and said busy all the time, is back near its old pace within 30 calls."""
+    gate = Gate()
+    now = 1_800_000_000.0
+    for _ in range(200):
+        gate = pace.refused(gate, Busy("alpha", "529"), now)
+        now = gate.closed_until
+    assert gate.share == LEAST
+    for _ in range(30):
+        gate = pace.answered(gate, 1.0, None)
+    assert gate.share > 0.9
+
+
+@given(st.lists(st.sampled_from(["busy", "quick", "slow"]), max_size=200))
+def test_a_pace_stays_in_bounds(answers: list[str]) -> None:
+    """Whatever a service answers, its pace is never above its limits nor so low that it would not be found again."""
+    gate, now = Gate(), 0.0
+    for answer in answers:
+        now += 40
+        if answer == "busy":
+            gate = pace.refused(gate, Busy("alpha", "429"), now)
+        else:
+            gate = pace.answered(gate, 100.0 if answer == "slow" else 1.0, 1.0)
+        assert LEAST * pace.LEAST_DRAG <= gate.share <= 1.0
+        assert gate.stopped == ""
+
+
+def test_pausing_keeps_the_pace() -> None:
+    """A service that is paused and resumed goes on at the pace that it had."""
+    slowed = replace(Gate(), pace=0.4, ceiling=0.5)
+    assert pace.resumed(pace.paused(slowed, "a person")) == slowed
