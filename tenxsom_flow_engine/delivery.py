@@ -7,10 +7,15 @@ buying it again.
 from __future__ import annotations
 
 import hashlib
+import re
 
 import msgspec
 
+from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Submission, VideoJob
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SERVICE = re.compile(r"[a-z0-9_]{0,40}")
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
@@ -28,6 +33,15 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     #: Faults in a row within the present step.
     attempts: int = 0
     added_at: float
+
+    def __post_init__(self) -> None:
+        # They become parts of names, at the carrier and in the store.
+        if not _NONCE.fullmatch(self.nonce):
+            raise InvalidInput("nonce", f"must be 1 to 64 letters, digits, _ or -, not {self.nonce[:80]!r}")
+        if not 0 <= self.seq < 2**53:
+            raise InvalidInput("seq", f"is not the number of a delivery: {self.seq}")
+        if not _SERVICE.fullmatch(self.service):
+            raise InvalidInput("service", f"{self.service[:80]!r} is not a service's name")
 
     @classmethod
     def of(cls, record: JobRecord) -> Delivery:

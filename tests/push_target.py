@@ -13,12 +13,14 @@ class _Server(ThreadingHTTPServer):
 
 
 class PushTarget:
-    """Listens on a free port of the loopback interface; `handle` takes a body and returns a status."""
+    """Listens on a free port of the loopback interface; `handle` takes a body and returns a status, 0 for no answer."""
 
     def __init__(self, handle: Callable[[bytes], int]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 status = handle(self.rfile.read(int(self.headers["Content-Length"])))
+                if not status:
+                    return  # as if this process had died
                 try:
                     self.send_response(status)
                     self.send_header("Content-Length", "0")

@@ -9,6 +9,7 @@ import click
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.exits import DONE, put, say
 from tenxsom_flow_engine.cli.session import session
+from tenxsom_flow_engine.errors import QueueError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine, Prepared
@@ -73,7 +74,13 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     alone = engine.unattended
     if wait and alone:
         engine.check_output()  # before anything is added that could not be made
-    if engine.queue.enqueue([prepared.new]).new:
+    try:
+        added = engine.queue.enqueue([prepared.new])
+    except QueueError:
+        if engine.store.get(job_id) is not None:
+            say(f"job {job_id} is in the store, and its queue does not know: run this again with --job-id {job_id}")
+        raise
+    if added.new:
         say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
     else:
         say(f"job {job_id} was added before, so nothing was added")

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock
-from tenxsom_flow_engine.errors import ActionRefused, FlowError, LeaseLost, SlotsBusy
+from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.errors import ActionRefused, FlowError, LeasedElsewhere, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import (
     AUTO,
     FINAL,
     TRANSITIONS,
     JobRecord,
+    Lease,
     Status,
     SubmissionState,
     Ticket,
@@ -31,6 +35,8 @@ from tenxsom_flow_engine.testing.store_suite import check_counts, everything
 
 #: Slots of each service at an intent.
 SLOTS = 2
+#: The queue of a carrier that pushes.
+PUSHED = "cloud_tasks"
 #: Few ids, so that operations meet.
 IDS = [f"j{number}" for number in range(8)]
 #: What a person may say of a create whose outcome is not known.
@@ -91,11 +97,11 @@ class StoreMachine(RuleBasedStateMachine):
         claim = store.claim(a_claim(count=count))
         assert [record.job_id for record in claim.records] == expected[:count]
         self.leased += claim.records
-        expired = {name for name, record in self.seen.items() if record.lease and record.lease.until <= now}
+        expired = {record.job_id for record in self._pulled() if record.lease and record.lease.until <= now}
         self._compare({record.job_id for record in claim.records} | expired)
         if not claim.records:
-            instants = [record.lease.until for record in self.seen.values() if record.lease]
-            instants += [record.due for record in self.seen.values() if record.due is not None]
+            instants = [record.lease.until for record in self._pulled() if record.lease]
+            instants += [record.due for record in self._pulled() if record.due is not None]
             assert claim.again_at == (None if self.paused else min(instants, default=None))
 
     @rule(handle=_handles, count=st.integers(1, 6), slots=st.integers(0, SLOTS))
@@ -104,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
         store = self.handles[handle]
         now = store.now()
         expected = [] if self.paused else self._claimable(now)
-        expired = {name for name, record in self.seen.items() if record.lease and record.lease.until <= now}
+        expired = {record.job_id for record in self._pulled() if record.lease and record.lease.until <= now}
         claim = store.claim(a_claim(count=count, slots={ALPHA: slots, BETA: slots}))
         taken = [record.job_id for record in claim.records]
         assert set(taken) <= set(expected)
@@ -238,9 +244,51 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(handle=_handles, limit=st.integers(1, 3))
     def purge(self, handle: int, limit: int) -> None:
         """Cancel waiting jobs for which nothing may have been bought."""
-        waiting = {name for name, record in self.seen.items() if record.due is not None and not _may_be_bought(record)}
+        waiting = {record.job_id for record in self._pulled() if record.due is not None and not _may_be_bought(record)}
         assert self.handles[handle].cancel_waiting(QUEUE, limit) == min(limit, len(waiting))
         self._compare(waiting)
+
+    @rule(handle=_handles, name=st.sampled_from(IDS))
+    def move(self, handle: int, name: str) -> None:
+        """Give a job to the other carrier: only one that waits, and nothing else of it changes."""
+        if name in self.added:
+            before = self.seen[name]
+            target = PUSHED if before.queue == QUEUE else QUEUE
+
+            def change(record: JobRecord, now: float) -> JobRecord:
+                return lifecycle.move(record, record.queue, target, now)
+
+            after = self._change(name, lambda name: self.handles[handle].update(name, change))
+            assert isinstance(after, JobRecord) is (before.due is not None)
+            if isinstance(after, JobRecord):
+                assert (after.queue, after.due, after.submission) == (target, before.due, before.submission)
+
+    @rule(handle=_handles, name=st.sampled_from(IDS), older=st.integers(0, 1))
+    def receive(self, handle: int, name: str, older: int) -> None:
+        """Deliver a pushed job: the delivery that it waits for takes it, once, and any other changes nothing."""
+        if name not in self.added or self.seen[name].seq < older:
+            return
+        before, store = self.seen[name], self.handles[handle]
+        delivery = Delivery.of(msgspec.structs.replace(before, seq=before.seq - older))
+        live = before.lease is not None and before.lease.until > store.now()
+        over = before.due is None and before.lease is None
+        token = f"push-{len(self.leased)}"
+
+        def change(record: JobRecord, now: float) -> JobRecord:
+            return lifecycle.receive(record, delivery, PUSHED, Lease(token, "w-p", now + 30), now)
+
+        after = self._change(name, lambda name: store.update(name, change), takes_over=True)
+        assert isinstance(after, JobRecord) is (before.queue == PUSHED and not older and not live and not over)
+        if isinstance(after, JobRecord) and after.lease is not None:
+            self.leased.append(after)
+
+    @rule(handle=_handles, names=st.lists(st.sampled_from(IDS), max_size=3))
+    def mark(self, handle: int, names: list[str]) -> None:
+        """Mark deliveries as dispatched."""
+        told = {name: self.seen[name].seq for name in names if name in self.added}
+        self.handles[handle].mark_dispatched(told)
+        self._compare(set(told))
+        assert not any(self.seen[name].undispatched for name in told)
 
     @rule(handle=_handles, paused=st.booleans())
     def pause(self, handle: int, paused: bool) -> None:
@@ -271,6 +319,16 @@ class StoreMachine(RuleBasedStateMachine):
             check_counts(handle)
 
     @invariant()
+    def _who_is_overdue_is_known(self) -> None:
+        store = self.handles[0]
+        now = store.now()
+        for queue in (QUEUE, PUSHED):
+            mine = [record for record in self.seen.values() if record.queue == queue]
+            late = {r.job_id for r in mine if r.due is not None and r.due < now}
+            late |= {r.job_id for r in mine if r.lease is not None and r.lease.until < now}
+            assert {record.job_id for record in store.overdue(queue, now, 100)} == late
+
+    @invariant()
     def _slots_are_right(self) -> None:
         for handle in self.handles:
             for service in (ALPHA, BETA):
@@ -282,11 +340,16 @@ class StoreMachine(RuleBasedStateMachine):
             # A job waits for a worker, is with one, or waits for no worker: one of the three.
             waiting, with_worker = record.due is not None, record.lease is not None
             assert not (waiting and with_worker)
+            assert record.queue == PUSHED or not record.undispatched
             assert (waiting or with_worker) is (record.status not in FINAL | {Status.HELD})
             assert (record.status in FINAL) is (record.finished_at is not None)
             assert (record.submission.ticket is not None) is (record.submission.state is SubmissionState.ACCEPTED)
             if record.status is Status.SUCCEEDED:
                 assert record.result is not None
+
+    def _pulled(self) -> list[JobRecord]:
+        """Return the jobs of the queue that workers pull from."""
+        return [record for record in self.seen.values() if record.queue == QUEUE]
 
     def _pick(self, pick: int) -> JobRecord:
         """Return one of the leases ever given, the latest most often."""
@@ -296,8 +359,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Return what a worker without limits is to be handed now, in order."""
         due: list[tuple[bool, float, int, str]] = []
         order = list(self.seen)[::-1]
-        for name, record in self.seen.items():
-            ticket = _may_be_bought(record)
+        for record in self._pulled():
+            name, ticket = record.job_id, _may_be_bought(record)
             if record.lease is not None and record.lease.until <= now:
                 if record.expiries + 1 < MAX_EXPIRIES:
                     due.append((not ticket, now, order.index(name), name))
@@ -320,18 +383,20 @@ class StoreMachine(RuleBasedStateMachine):
         assert isinstance(result, LeaseLost) is not owner
         return result
 
-    def _change(self, name: str, act: Callable[[str], JobRecord], *, requeues: bool = False) -> JobRecord | FlowError:
+    def _change(
+        self, name: str, act: Callable[[str], JobRecord], *, requeues: bool = False, takes_over: bool = False
+    ) -> JobRecord | FlowError:
         """Change a job; what is refused changes nothing."""
         try:
             result: JobRecord | FlowError = act(name)
-        except (LeaseLost, ActionRefused, SlotsBusy) as refusal:
+        except (LeaseLost, LeasedElsewhere, ActionRefused, SlotsBusy) as refusal:
             result = refusal
-        self._compare({name} if isinstance(result, JobRecord) else set(), requeues=requeues)
+        self._compare({name} if isinstance(result, JobRecord) else set(), requeues=requeues, takes_over=takes_over)
         if isinstance(result, JobRecord):
             assert self.seen[name] == result
         return result
 
-    def _compare(self, touched: set[str], *, requeues: bool = False) -> None:
+    def _compare(self, touched: set[str], *, requeues: bool = False, takes_over: bool = False) -> None:
         """Look at all records, through both handles, and check how they changed since the last look."""
         before, self.seen = self.seen, {record.job_id: record for record in everything(self.handles[0])}
         assert self.seen == {record.job_id: record for record in everything(self.handles[1])}
@@ -347,7 +412,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert fresh.status is old.status
             assert fresh.seq >= old.seq
             if old.lease is not None and _token(fresh) != _token(old):
-                assert fresh.seq > old.seq
+                # A push carrier brings the same delivery again to another worker.
+                assert fresh.seq > old.seq or (takes_over and fresh.seq == old.seq and fresh.expiries > old.expiries)
             if old.submission.ticket is not None and not requeues:
                 assert fresh.submission.ticket == old.submission.ticket
 

@@ -19,6 +19,7 @@ from tenxsom_flow_engine.store.base import NewJob, new_record
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, accept, intend, take
@@ -42,6 +43,10 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
 
 class TestRedisStore(StoreSuite):
     """The conformance suite."""
+
+
+class TestPushed(PushSuite):
+    """Its part about carriers that push."""
 
 
 class RedisMachine(StoreMachine):

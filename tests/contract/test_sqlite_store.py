@@ -26,6 +26,7 @@ from tenxsom_flow_engine.outcomes import Dead, Wait
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, everything
@@ -54,6 +55,10 @@ def open_store(file: Path) -> Iterator[OpenStore]:
 
 class TestSQLiteStore(StoreSuite):
     """The conformance suite."""
+
+
+class TestPushed(PushSuite):
+    """Its part about carriers that push."""
 
 
 class SQLiteMachine(StoreMachine):
@@ -301,6 +306,7 @@ import os, sys
 from pathlib import Path
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import new
 
 store = SQLiteStore(Path(sys.argv[1]), ManualClock())

@@ -72,18 +72,27 @@ class Api:
         self._lock = threading.Lock()
         self._opened: _Clients | None = None
 
+    def check(self) -> None:
+        """Raise `ConfigurationError` unless all is known that tasks are made with."""
+        self._clients()
+        _named(self._settings.worker_url, "CLOUD_TASKS_WORKER_URL")
+        if not self._settings.emulator_host:
+            _named(self._settings.service_account, "CLOUD_TASKS_SERVICE_ACCOUNT")
+
     def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
         """Have the body posted to the worker, from an instant on; a name that was used is a task that was made."""
+        self.check()
         settings, clients = self._settings, self._clients()
         request: dict[str, Any] = {
-            "url": f"{_named(settings.worker_url, 'CLOUD_TASKS_WORKER_URL')}/process",
+            "url": f"{settings.worker_url}/process",
             "http_method": tasks_v2.HttpMethod.POST,
             "headers": {"Content-Type": "application/json"},
             "body": body,
         }
-        if settings.service_account or not settings.emulator_host:
-            account = _named(settings.service_account, "CLOUD_TASKS_SERVICE_ACCOUNT")
-            request["oidc_token"] = {"service_account_email": account, "audience": settings.audience}
+        if settings.service_account:
+            request["oidc_token"] = {
+                "service_account_email": settings.service_account, "audience": settings.audience
+            }  # fmt: skip
         task = tasks_v2.Task(
             name=f"{self._path(clients)}/tasks/{task_id}",
             http_request=tasks_v2.HttpRequest(request),

@@ -109,6 +109,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         wanted = list(jobs)
         for item in wanted:
             self.check(item.job, item.due)
+        self._api.check()
         for chunk in _chunks(wanted):
             added = self._store.add(self.name, chunk)
             records = [self._store.get(job_id) for job_id in dict.fromkeys((*added.new, *added.known))]

@@ -1,0 +1,363 @@
+"""Jobs on Cloud Tasks, end to end but for the web: what becomes of a chain of deliveries when its parts fail."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc
+import pytest
+
+from tenxsom_flow_engine.codec import encode
+from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.errors import InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
+from tenxsom_flow_engine.jobs import Status, SubmissionState
+from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
+from tenxsom_flow_engine.push_worker import Delivered
+from tenxsom_flow_engine.queues.cloud_tasks import api
+from tenxsom_flow_engine.services.base import Progress
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.tiny_video import tiny_video
+from tests.push_chain import Chain, Death, Killed
+
+MakeChain = Callable[..., Chain]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def server(clock: ManualClock) -> Iterator[CloudTasksServer]:
+    with CloudTasksServer(clock) as server:
+        yield server
+
+
+@pytest.fixture
+def make_chain(tmp_path: Path, clock: ManualClock, server: CloudTasksServer) -> Iterator[MakeChain]:
+    made: list[Chain] = []
+    numbers = itertools.count()
+
+    def make(**options: Any) -> Chain:
+        service = ScriptedService(clock, repeatable_for=86400.0)
+        service.video = tiny_video("9:16", 5)
+        number = next(numbers)
+        made.append(Chain(tmp_path / str(number), clock, server, service, queue=f"videos-{number}", **options))
+        return made[-1]
+
+    yield make
+    for chain in made:
+        chain.close()
+
+
+@pytest.fixture
+def chain(make_chain: MakeChain) -> Chain:
+    return make_chain()
+
+
+def service_of(chain: Chain) -> ScriptedService:
+    assert isinstance(chain.service, ScriptedService)
+    return chain.service
+
+
+def made_once(chain: Chain, job_id: str = "job-1") -> None:
+    """Check that a job was bought once and published."""
+    record = chain.record(job_id)
+    assert record.status is Status.SUCCEEDED, (record.error, record.events)
+    assert record.result is not None
+    assert Path(record.result.path).is_file()
+    assert len([ticket for ticket in service_of(chain).sold if f"/{job_id}." in ticket.id]) == 1
+
+
+def test_a_job_is_made(chain: Chain) -> None:
+    """A job's steps come one after the other, each in a delivery of its own, until its video is published."""
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    made_once(chain)
+    assert [outcome.worked for outcome in chain.outcomes if isinstance(outcome, Delivered)] == [True, True, True]
+    assert len({delivery.task for delivery in chain.server.deliveries}) == len(chain.server.deliveries) == 3
+
+
+def test_a_worker_may_die_at_any_moment(make_chain: MakeChain) -> None:
+    """Killed before or after any of its acts, a worker loses no job and buys none twice: the next one goes on."""
+    for after in (False, True):
+        for number in itertools.count(1):
+            death = Death(number, after)
+            chain = make_chain(death=death)
+            chain.queue.enqueue(new("job-1"))
+            chain.play()
+            made_once(chain)
+            if not death.dead:
+                break
+            # A follow-up may come before its maker has ended, so two steps may die at once.
+            assert any(isinstance(outcome, Killed) for outcome in chain.outcomes)
+        assert number > 10
+
+
+def test_a_job_that_kills_every_worker_is_dead(chain: Chain) -> None:
+    """Deliveries whose workers die over and over end in a dead letter, and the queue goes on."""
+    service = service_of(chain)
+
+    def kill(call: str) -> None:
+        if call == "check":
+            raise Killed
+
+    service.on_call = kill
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    record = chain.record()
+    assert (record.status, record.expiries) == (Status.FAILED, MAX_EXPIRIES)
+    assert record.error is not None
+    assert "retry job-1" in record.error.next_step
+    service.on_call = lambda call: None
+    chain.producer.retry("job-1")
+    chain.play()
+    made_once(chain)
+
+
+def test_duplicates_and_disorder(chain: Chain) -> None:
+    """Deliveries that come twice, at the same moment, in disorder, or again after their answer was lost do no harm."""
+    faults = chain.server.faults
+    faults.shuffle = Random(7)
+    faults.deliver_twice(20)
+    faults.miss_answers(15)
+    names = [f"j{number}" for number in range(8)]
+    chain.queue.enqueue(new(*names))
+    chain.play()
+    for name in names:
+        made_once(chain, name)
+    assert any(isinstance(outcome, LeasedElsewhere) or not outcome.worked for outcome in chain.outcomes
+               if isinstance(outcome, LeasedElsewhere | Delivered))  # fmt: skip
+    assert not any(isinstance(outcome, Killed | InvalidInput) for outcome in chain.outcomes)
+
+
+@pytest.mark.parametrize("fault", ["refuse", "lose_answer"])
+def test_a_follow_up_that_fails(chain: Chain, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """A follow-up whose making fails, or whose answer is lost, is made by the old delivery's return; nothing stops."""
+    chain.queue.enqueue(new("job-1"))
+    monkeypatch.setattr(api, "_REPEATS", None)
+    getattr(chain.server.faults, fault)("CreateTask", times=2)
+    chain.play()
+    made_once(chain)
+    failed = [outcome for outcome in chain.outcomes if isinstance(outcome, QueueUnavailable)]
+    assert len(failed) == 2
+    assert "Cloud Tasks" in failed[0].next_step
+
+
+@pytest.mark.parametrize("fault", ["refuse", "lose_answer"])
+def test_a_create_is_repeated_under_its_name(chain: Chain, fault: str) -> None:
+    """A task whose making fails for a moment is made by a repeat, and one that was made after all is made once."""
+    getattr(chain.server.faults, fault)("CreateTask", grpc.StatusCode.UNAVAILABLE, times=2)
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    made_once(chain)
+    assert all(isinstance(outcome, Delivered) and outcome.worked for outcome in chain.outcomes)
+
+
+def test_an_enqueue_that_broke_off(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding the same jobs again after a failure makes the tasks that are missing, and none twice."""
+    monkeypatch.setattr(api, "_REPEATS", None)
+    jobs = new(*(f"j{number}" for number in range(40)))
+    chain.queue.pause()
+    chain.server.faults.refuse("CreateTask", times=4)
+    with pytest.raises(QueueUnavailable):
+        chain.queue.enqueue(jobs)
+    records = [chain.record(item.job.job_id) for item in jobs]
+    missing = sum(record.undispatched for record in records)
+    assert missing >= 4
+    done: list[int] = []
+    assert chain.queue.enqueue(jobs, progress=done.append).new == ()
+    assert sum(done) == 40
+    assert not any(chain.record(item.job.job_id).undispatched for item in jobs)
+    assert len(chain.server.deliveries) == 0
+    chain.queue.resume()
+    chain.play()
+    for item in jobs:
+        made_once(chain, item.job.job_id)
+    assert all(isinstance(outcome, Delivered) and outcome.worked for outcome in chain.outcomes)
+
+
+def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> None:
+    """Tasks that vanish are made anew within minutes, once, by whichever worker sweeps; jobs on their way go on."""
+    service_of(chain).checks.append(Progress(0.5, poll_after=300))
+    chain.queue.enqueue(new("paid"))
+    chain.play(seconds=10)
+    chain.queue.pause()
+    chain.queue.enqueue(new("waits"))
+    chain.queue._api.purge()
+    clock.advance(400)
+    assert chain.queue.sweep("one") == 0  # the queue is paused
+    chain.queue.resume()
+    clock.advance(100)
+    assert chain.queue.sweep("one") == 2
+    assert chain.queue.sweep("two") == 0  # swept a moment ago
+    chain.play()
+    for name in ("paid", "waits"):
+        made_once(chain, name)
+    clock.advance(500)
+    assert chain.queue.sweep("two") == 0
+
+
+def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: ManualClock) -> None:
+    """A backlog is not lost: jobs whose tasks are there get no second one, however long they are overdue."""
+    chain.queue.enqueue(new("job-1"))
+    chain.play(seconds=0)
+    chain.queue.enqueue(new("job-2"))
+    chain.target.close()  # nobody answers, so the tasks wait at the queue
+    clock.advance(3600)
+    seqs = [record.seq for record in chain.producer.store.overdue("cloud_tasks", clock.now(), 10)]
+    assert chain.queue.sweep("one") == 0
+    assert [record.seq for record in chain.producer.store.overdue("cloud_tasks", clock.now(), 10)] == seqs
+
+
+def test_a_worker_that_died_while_its_task_vanished(make_chain: MakeChain, clock: ManualClock) -> None:
+    """A job whose worker died, and whose task is gone as well, is delivered anew by the sweep."""
+    chain = make_chain(death=Death(4, after=True))
+    chain.queue.enqueue(new("job-1"))
+    chain.server.wait_idle()
+    chain.queue._api.purge()
+    assert chain.record().lease is not None
+    assert chain.server.next_at() is None
+    clock.advance(30 + 61)
+    assert chain.queue.sweep("one") == 1
+    chain.play()
+    made_once(chain)
+
+
+def test_a_purge_of_ours_is_not_healed(chain: Chain, clock: ManualClock) -> None:
+    """What a person purged stays cancelled: no sweep brings it back."""
+    chain.queue.pause()
+    chain.queue.enqueue(new("a", "b"))
+    assert chain.queue.purge() == 2
+    chain.queue.resume()
+    clock.advance(3600)
+    assert chain.queue.sweep("one") == 0
+    chain.play()
+    assert {chain.record(name).status for name in ("a", "b")} == {Status.CANCELLED}
+    assert chain.outcomes == []
+
+
+def test_without_the_right_to_look_at_tasks(chain: Chain, clock: ManualClock) -> None:
+    """An account that may only add tasks takes one for lost later, when no backlog can explain the delay."""
+    chain.queue.enqueue(new("job-1", due=clock.now() + 5))
+    chain.queue._api.purge()
+    clock.advance(120)
+    chain.server.faults.refuse("GetTask", grpc.StatusCode.PERMISSION_DENIED)
+    assert chain.queue.sweep("one") == 0
+    clock.advance(600)
+    chain.server.faults.refuse("GetTask", grpc.StatusCode.PERMISSION_DENIED)
+    assert chain.queue.sweep("one") == 1
+    chain.play()
+    made_once(chain)
+
+
+def test_a_worker_with_an_empty_store_adopts(chain: Chain, tmp_path: Path) -> None:
+    """A worker that has never seen a job takes it on from its task: it polls what was bought, and buys nothing."""
+    service_of(chain).checks.append(Progress(0.5, poll_after=60))
+    chain.queue.enqueue(new("job-1"))
+    chain.play(seconds=10)
+    paid = chain.record()
+    chain.join(home=tmp_path / "elsewhere")
+    chain.play()
+    made_once(chain)
+    record = chain.record()
+    assert (record.job, record.nonce, record.submission.ticket) == (paid.job, paid.nonce, paid.submission.ticket)
+    assert record.events[0].what == "adopted"
+
+
+def test_a_finished_job_is_not_made_again(chain: Chain, clock: ManualClock) -> None:
+    """A delivery of a job that is over, or whose record is gone, is answered and does nothing."""
+    chain.queue.enqueue(new("job-1"))
+    added = chain.producer.store.require("job-1")
+    chain.play()
+    last = encode(Delivery.of(chain.record()))
+    for body in (encode(Delivery.of(added)), last):
+        again = chain.worker.deliver(body)
+        assert (again.worked, again.status) == (False, Status.SUCCEEDED)
+    clock.advance(chain.producer.retention.age + 1)
+    assert chain.producer.store.trim(chain.producer.retention) == 1
+    assert chain.worker.deliver(last) == Delivered("job-1", False, None, "nothing to do any more")
+    chain.play()
+    assert len(service_of(chain).sold) == 1
+
+
+def test_forty_five_minutes_through_ten_minute_deadlines(chain: Chain, clock: ManualClock) -> None:
+    """A generation of 45 minutes is followed by short steps: none comes near its deadline."""
+    service = service_of(chain)
+    service.checks.extend([Progress(number / 45, poll_after=60) for number in range(45)])
+    chain.queue.enqueue(new("job-1"))
+    start = clock.now()
+    chain.play()
+    made_once(chain)
+    assert clock.now() - start == 45 * 60
+    assert len(chain.server.deliveries) == 1 + 45 + 2
+    assert all((delivery.status, delivery.took) == (200, 0) for delivery in chain.server.deliveries)
+
+
+def test_cancel_and_retry(chain: Chain) -> None:
+    """A cancelled job's delivery does nothing; retried, the job goes on from its ticket with a new delivery."""
+    service_of(chain).checks.append(Progress(0.5, poll_after=60))
+    chain.queue.enqueue(new("job-1"))
+    chain.play(seconds=10)
+    chain.producer.cancel("job-1")
+    chain.play()
+    assert chain.record().status is Status.CANCELLED
+    record = chain.producer.retry("job-1")
+    assert (record.submission.state, chain.record().undispatched) == (SubmissionState.ACCEPTED, False)
+    chain.play()
+    made_once(chain)
+
+
+def test_a_stopping_worker_takes_nothing_more(chain: Chain) -> None:
+    """After `stop` deliveries are refused, so that they come to another worker; what was begun is ended."""
+    chain.worker.stop()
+    chain.queue.enqueue(new("job-1"))
+    chain.play(seconds=5)
+    assert all(isinstance(outcome, Stopping) for outcome in chain.outcomes)
+    assert chain.record().status is Status.QUEUED
+    chain.join()
+    chain.play()
+    made_once(chain)
+
+
+def test_a_step_in_hand_is_handed_back_at_the_end(chain: Chain) -> None:
+    """A worker that is closed over a step gives the job back, for the next worker to have at once."""
+    service = service_of(chain)
+
+    def end(call: str) -> None:
+        if call == "check":
+            service.on_call = lambda call: None
+            chain.worker.close()
+
+    service.on_call = end
+    chain.queue.enqueue(new("job-1"))
+    chain.server.wait_idle()
+    chain.join()
+    chain.play()
+    made_once(chain)
+    assert chain.record().expiries == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"v": 1}', b"\xff", b'{"v":1,"job":{}}'])
+def test_a_body_that_is_no_delivery(chain: Chain, body: bytes) -> None:
+    """What is no delivery is refused by name, and changes nothing."""
+    with pytest.raises(InvalidInput):
+        chain.worker.deliver(body)
+
+
+def test_workers_are_seen(chain: Chain) -> None:
+    """A worker shows itself in the store from its first delivery until it is closed."""
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    store = chain.producer.store
+    with closing(chain.worker):
+        assert [worker.id for worker in store.workers("cloud_tasks", within=60)] == [chain.worker.id]
+    assert store.workers("cloud_tasks", within=60) == []

@@ -1,0 +1,218 @@
+"""Deliveries that a carrier pushes: which of them a job waits for, and what the others may do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.codec import decode_delivery, encode
+from tenxsom_flow_engine.delivery import Delivery, task_id
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, LeaseLost
+from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, SubmissionState
+from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
+from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, a_job
+from tests.unit.test_lifecycle import CHANGES, LEASE, NOW, SITUATIONS
+
+PUSHED = {
+    name: msgspec.structs.replace(record, queue="cloud_tasks", seq=7, dispatched=True)
+    for name, record in SITUATIONS.items()
+}
+WAITING = {name: record for name, record in PUSHED.items() if record.due is not None}
+IN_HAND = {name: record for name, record in PUSHED.items() if record.lease is not None}
+OVER = {name: record for name, record in PUSHED.items() if record.due is None and record.lease is None}
+MINE = Lease("new", "w-2", NOW + 60)
+
+
+def receive(record: JobRecord, delivery: Delivery | None = None, *, now: float = NOW) -> JobRecord:
+    return lifecycle.receive(record, delivery or Delivery.of(record), "cloud_tasks", MINE, now)
+
+
+def other(record: JobRecord, **changes: Any) -> Delivery:
+    return msgspec.structs.replace(Delivery.of(record), **changes)
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+@pytest.mark.parametrize("situation", list(PUSHED))
+def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> None:
+    """Whatever makes a job wait for another delivery says that its carrier has yet to be told; nothing else does."""
+    before = PUSHED[situation]
+    try:
+        after = CHANGES[change](before)
+    except (ActionRefused, LeaseLost):
+        return
+    anew = after.due is not None and (before.due is None or after.seq != before.seq)
+    assert after.undispatched is anew
+    pulled = CHANGES[change](msgspec.structs.replace(before, queue="local"))
+    assert not pulled.undispatched
+
+
+def test_a_job_of_a_pushed_queue_begins_untold() -> None:
+    """A job that is added is not dispatched where its carrier must be told, and needs no telling elsewhere."""
+    for queue, told in (("cloud_tasks", False), ("local", True), ("redis", True)):
+        assert lifecycle.add(a_job(), queue=queue, nonce="n", now=NOW, due=NOW).dispatched is told
+
+
+@pytest.mark.parametrize("situation", list(WAITING))
+def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
+    """The right delivery leases the job, a little early too, and the carrier evidently knew of it."""
+    record = msgspec.structs.replace(WAITING[situation], due=NOW + 2, dispatched=False)
+    after = receive(record)
+    assert (after.lease, after.due, after.seq, after.dispatched) == (MINE, None, 7, True)
+    assert after.status is (Status.RENDERING if record.submission.ticket else Status.RUNNING)
+
+
+@pytest.mark.parametrize("situation", list(PUSHED))
+def test_other_deliveries_do_nothing(situation: str) -> None:
+    """An older delivery, one of another chain, and one of another carrier leave a job alone, however it stands."""
+    record = PUSHED[situation]
+    for delivery in (other(record, seq=6), other(record, nonce="m"), other(record, nonce="m", seq=9)):
+        with pytest.raises(ActionRefused):
+            receive(record, delivery, now=NOW + 99)
+    with pytest.raises(ActionRefused):
+        receive(msgspec.structs.replace(record, queue="redis"), now=NOW + 99)
+
+
+@pytest.mark.parametrize("situation", list(OVER))
+def test_a_job_that_waits_for_nobody_is_not_taken(situation: str) -> None:
+    """A final or held job is not worked on, also by the very delivery whose number it has."""
+    for seq in (7, 8):
+        with pytest.raises(ActionRefused):
+            receive(OVER[situation], other(OVER[situation], seq=seq))
+
+
+@pytest.mark.parametrize("situation", list(IN_HAND))
+def test_a_delivery_in_hand_stands_back(situation: str) -> None:
+    """While a worker has the job in hand, the same delivery is refused and told to come again."""
+    for seq in (7, 8):
+        with pytest.raises(LeasedElsewhere) as refusal:
+            receive(IN_HAND[situation], other(IN_HAND[situation], seq=seq))
+        assert refusal.value.worker == "w-1"
+
+
+@pytest.mark.parametrize("situation", list(IN_HAND))
+def test_a_delivery_whose_worker_died_is_taken_over(situation: str) -> None:
+    """A lease that ran out is taken over by the same delivery, which counts, and what was bought is kept."""
+    before = IN_HAND[situation]
+    after = receive(before, now=LEASE.until)
+    assert (after.lease, after.seq, after.expiries) == (MINE, 7, 1)
+    assert after.submission == before.submission
+
+
+def test_a_job_that_kills_its_workers_is_dead() -> None:
+    """The tenth worker in a row that dies over one step makes a dead letter instead of an eleventh try."""
+    record = msgspec.structs.replace(PUSHED["polling"], expiries=MAX_EXPIRIES - 1)
+    after = receive(record, now=LEASE.until)
+    assert (after.status, after.lease, after.due, after.submission.ticket) == (Status.FAILED, None, None, TICKET)
+
+
+@pytest.mark.parametrize("situation", ["queued", "rendering", "running"])
+def test_a_store_set_back_to_an_earlier_state_catches_up(situation: str) -> None:
+    """A delivery ahead of its record brings the ticket that the record has lost, so nothing is bought again."""
+    paid = other(PUSHED["rendering"], seq=12)
+    after = receive(PUSHED[situation], paid, now=LEASE.until)
+    assert (after.seq, after.submission.ticket, after.service) == (12, TICKET, ALPHA)
+    assert after.status is Status.RENDERING
+    poorer = receive(PUSHED["rendering"], other(PUSHED["queued"], seq=12))
+    assert (poorer.seq, poorer.submission.ticket) == (12, TICKET)
+
+
+@pytest.mark.parametrize("situation", list(WAITING))
+def test_adoption(situation: str) -> None:
+    """A job that is known from its delivery alone goes on from what was bought, under the same chain."""
+    known = msgspec.structs.replace(WAITING[situation], attempts=3)
+    delivery = decode_delivery(encode(Delivery.of(known)))
+    record = lifecycle.adopt(delivery, "cloud_tasks", NOW + 5)
+    assert (record.job, record.nonce, record.seq, record.attempts) == (known.job, known.nonce, 7, 3)
+    assert (record.submission, record.service, record.step) == (known.submission, known.service, known.step)
+    assert (record.undispatched, record.added_at) == (False, known.added_at)
+    assert receive(record, delivery).lease == MINE
+
+
+def test_a_mark_that_comes_late_changes_nothing() -> None:
+    """That a delivery was dispatched is noted for that delivery only."""
+    record = msgspec.structs.replace(PUSHED["queued"], dispatched=False)
+    assert lifecycle.dispatched(record, 6) == record
+    assert lifecycle.dispatched(record, 7) == msgspec.structs.replace(record, dispatched=True)
+
+
+@pytest.mark.parametrize("situation", list(PUSHED))
+def test_delivered_anew(situation: str) -> None:
+    """A job whose delivery was lost gets the next one; one that waits for none, or has gone on, is left alone."""
+    record = PUSHED[situation]
+    with pytest.raises(ActionRefused):
+        lifecycle.redispatch(record, 6, LEASE.until)
+    if record.due is None and record.lease is None:
+        with pytest.raises(ActionRefused):
+            lifecycle.redispatch(record, 7, LEASE.until)
+        return
+    after = lifecycle.redispatch(record, 7, LEASE.until)
+    assert (after.seq, after.lease, after.undispatched) == (8, None, True)
+    assert after.due is not None
+    assert after.due >= LEASE.until
+    assert after.submission == record.submission
+
+
+@pytest.mark.parametrize("situation", list(PUSHED))
+def test_moving(situation: str) -> None:
+    """A waiting job changes its carrier and keeps all else; others are refused. What its old carrier brings is old."""
+    record = PUSHED[situation]
+    if record.due is None:
+        with pytest.raises(ActionRefused):
+            lifecycle.move(record, "cloud_tasks", "redis", NOW)
+        return
+    there = lifecycle.move(record, "cloud_tasks", "redis", NOW)
+    assert (there.queue, there.due, there.status, there.submission) == (
+        "redis", record.due, record.status, record.submission
+    )  # fmt: skip
+    assert not there.undispatched
+    with pytest.raises(ActionRefused):
+        receive(there, Delivery.of(record))
+    back = lifecycle.move(there, "redis", "cloud_tasks", NOW)
+    assert (back.undispatched, back.due) == (True, record.due)
+    with pytest.raises(ActionRefused):
+        receive(back, Delivery.of(record))
+    with pytest.raises(ActionRefused):
+        lifecycle.move(there, "cloud_tasks", "redis", NOW)
+    assert there.status not in FINAL
+
+
+@given(
+    job_id=st.from_regex(r"[A-Za-z0-9_-]{1,100}", fullmatch=True),
+    nonce=st.from_regex(r"[a-f0-9]{16}", fullmatch=True),
+    seq=st.integers(0, 2**53 - 1),
+)
+def test_a_tasks_name(job_id: str, nonce: str, seq: int) -> None:
+    """A delivery's name is one that Cloud Tasks takes, the same each time, and another for each delivery."""
+    record = msgspec.structs.replace(PUSHED["queued"], job=a_job(job_id), nonce=nonce, seq=seq)
+    name = task_id(record)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,500}", name)
+    assert name == task_id(msgspec.structs.replace(record, status=Status.RENDERING))
+    following = task_id(msgspec.structs.replace(record, seq=seq + 1))
+    assert following != name
+    assert following[:8] != name[:8]  # names that follow one another are slow
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("nonce", ""), ("nonce", "a/b"), ("nonce", "n" * 65), ("seq", -1), ("seq", 2**53), ("service", "a b"),
+     ("surprise", 1), ("v", 2), ("job", {"v": 1, "job_id": "../x", "topic": "x", "created_at": 1})],
+)  # fmt: skip
+def test_a_bad_delivery_is_refused_by_name(field: str, value: Any) -> None:
+    """What is posted is read strictly: a field that is wrong, unknown or of another version is an error."""
+    good = json.loads(encode(Delivery.of(PUSHED["queued"])))
+    assert decode_delivery(json.dumps(good)) == Delivery.of(PUSHED["queued"])
+    with pytest.raises(InvalidInput):
+        decode_delivery(json.dumps(good | {field: value}))
+
+
+def test_every_situation_is_seen() -> None:
+    """The tables above hold jobs that wait, that are in hand, and that are over, with every kind of submission."""
+    assert WAITING.keys() | IN_HAND.keys() | OVER.keys() == PUSHED.keys()
+    assert {record.submission.state for record in PUSHED.values()} == set(SubmissionState)
