@@ -248,12 +248,15 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
             closed = means.gate.refused(means.service.name, error)
             return Wait(closed.until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
-    delay = means.retry.delay(record.attempts + 1, draw=means.draw(), retry_after=retry_after)
+    # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
+    endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)
+    attempts = record.attempts + 1
+    delay = means.retry.delay(attempts, draw=means.draw(), retry_after=retry_after, endless=endless)
     if delay is not None:
         return Retry(now + delay, Failure.of(error))
-    if isinstance(error, Uncertain) or record.step is Step.LOOKUP:
+    if record.step is Step.LOOKUP:
         return _held(record, means.service.name)
-    message = f"{error.message} ({means.retry.max_attempts} attempts)"
+    message = f"{error.message} ({attempts} attempts)"
     next_step = f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
     return Dead(Failure(error.code, message, error.next_step or next_step))
 

@@ -400,9 +400,9 @@ def test_fetch_with_a_full_disk(bench: Bench) -> None:
 
 
 def test_attempts_are_used_up(bench: Bench) -> None:
-    """A step that faults again and again is retried later and later, and then dead with the reason."""
-    bench.at(Step.POLL)
-    bench.service.checks.extend([Transient(ALPHA, "503")] * 6)
+    """A create that cannot be sent is tried later and later, and then dead with the reason."""
+    bench.at(Step.SUBMIT)
+    bench.service.creates.extend([Transient(ALPHA, "refused")] * 6)
     delays = []
     while isinstance(outcome := bench.step(), Retry):
         delays.append(outcome.at - bench.clock.now())
@@ -411,7 +411,41 @@ def test_attempts_are_used_up(bench: Bench) -> None:
     assert isinstance(outcome, Dead)
     assert "6 attempts" in outcome.failure.message
     assert "retry job-1" in outcome.failure.next_step
+    assert bench.record.submission.state is NONE
+
+
+@pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
+def test_what_is_bought_outlives_an_outage(bench: Bench, step: Step) -> None:
+    """A service that is away for half an hour costs no paid job: it is asked later and later, and the job is made."""
+    bench.at(step)
+    outage_ends = bench.clock.now() + 1800
+    while bench.clock.now() < outage_ends:
+        bench.service.checks.append(Transient(ALPHA, "503"))
+        outcome = bench.step()
+        assert isinstance(outcome, Retry)
+        assert outcome.at <= bench.clock.now() + bench.means.retry.cap
+        bench.clock.set(outcome.at)
+    for _ in range(2 if step is Step.POLL else 1):
+        bench.step()
+    assert bench.record.status is Status.SUCCEEDED
+
+
+def test_what_is_bought_is_given_up_by_its_deadline(bench: Bench) -> None:
+    """An outage without end is dead at the generation's deadline, with its ticket, and can be retried from it."""
+    bench.at(Step.POLL)
+    bench.service.checks.extend([Transient(ALPHA, "503")] * 100)
+    deadline = bench.record.submission.deadline
+    while isinstance(outcome := bench.step(), Retry):
+        assert bench.clock.now() < deadline
+        bench.clock.set(outcome.at)
+    assert bench.clock.now() >= deadline
+    assert isinstance(outcome, Dead)
     assert bench.record.submission.ticket is not None
+    bench.service.checks.clear()
+    bench.store.requeue("job-1")
+    bench.step()
+    bench.step()
+    assert bench.record.status is Status.SUCCEEDED
 
 
 # Looking up what came of a create.
@@ -567,13 +601,27 @@ def test_lookup_faults(bench: Bench, fault: ServiceError, expected: tuple[Any, .
 
 
 def test_a_lookup_that_never_works_is_held(bench: Bench) -> None:
-    """A lookup whose attempts are used up is held, because something may have been bought."""
+    """A lookup that finds nobody to ask until the submission's deadline is held, because something may be bought."""
     service = finding(bench, complete=True)
     bench.at(Step.LOOKUP)
-    service.finds.extend([Transient(ALPHA, "503")] * 10)
+    service.finds.extend([Transient(ALPHA, "503")] * 100)
     while isinstance(outcome := bench.step(), Retry):
         bench.clock.set(outcome.at)
     assert summary(outcome, bench.clock.now()) == ("held", "submission_unknown")
+    assert bench.clock.now() >= bench.record.submission.deadline
+
+
+def test_an_uncertain_create_is_looked_up_however_many_faults_came_before(bench: Bench) -> None:
+    """The last attempt of a create may have bought something: it is looked for before it is held."""
+    service = finding(bench, complete=False)
+    bench.store.add(QUEUE, new("job-1"))
+    service.creates.extend([Transient(ALPHA, "refused")] * 5 + [Sold(then=Uncertain(ALPHA, "reset"))])
+    for _ in range(6):
+        outcome = bench.step()
+        assert isinstance(outcome, Retry)
+        bench.clock.set(outcome.at)
+    bench.step()
+    assert bench.record.submission.ticket == service.sold[0]
 
 
 def test_a_repeat_that_does_not_fit_any_more_is_held(bench: Bench) -> None:

@@ -57,3 +57,12 @@ def test_what_the_service_asked_for_is_a_floor(retry_after: float | None, delay:
 def test_attempts_are_bounded(attempts: int, draw: float, allowed: int) -> None:
     """There are never more attempts than allowed."""
     assert (RetryPolicy(max_attempts=allowed).delay(attempts, draw=draw) is None) is (attempts >= allowed)
+
+
+@given(attempts=st.integers(1, 10_000), draw=_draws)
+def test_without_an_end_the_delay_is_bounded_all_the_same(attempts: int, draw: float) -> None:
+    """Where a deadline bounds the attempts, each is made, at most the cap apart."""
+    policy = RetryPolicy()
+    delay = policy.delay(attempts, draw=draw, endless=True)
+    assert delay is not None
+    assert 0 < delay <= policy.cap
