@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-from av.error import FFmpegError
-from PIL import Image
-
 from tenxsom_flow_engine.errors import OutputError
 
 
@@ -27,6 +23,9 @@ def inspect(path: Path) -> MediaFacts:
 
     The index at the front of a cut file still names its full length, so every packet is read; decoding is left out.
     """
+    import av  # takes a while, and most commands look into no video
+    from av.error import FFmpegError
+
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -49,6 +48,10 @@ def inspect(path: Path) -> MediaFacts:
 
 def write_thumbnail(video: Path, picture: Path) -> None:
     """Write the frame at about a third of a video as a JPEG. Raises `OutputError` if nothing can be decoded."""
+    import av
+    from av.error import FFmpegError
+    from PIL import Image
+
     try:
         with av.open(str(video)) as container:
             stream = container.streams.video[0]

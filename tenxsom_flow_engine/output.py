@@ -21,6 +21,8 @@ from tenxsom_flow_engine.metadata import describe, plain_captions
 
 #: Seconds after which a folder that was never finished is taken for the leftover of a killed worker.
 STALE = 86400.0
+#: Shares of the ordered length between which a video may be.
+SHORTEST, LONGEST = 0.4, 2.5
 
 
 class OutputFolder:
@@ -83,6 +85,7 @@ class OutputFolder:
         if not file.exists():
             raise OutputError(f"{record.service} delivered no video file")
         facts = inspect(file)
+        _check_length(facts.duration, record)
         if not (folder / "thumbnail.jpg").exists():
             write_thumbnail(file, folder / "thumbnail.jpg")
         if not (folder / "captions.srt").exists():
@@ -135,6 +138,16 @@ class OutputFolder:
             next_step = "free some space" if full else "set TENXSOM_OUTPUT_DIR to a folder you can write to"
             reason = error.strerror or str(error)
             raise OutputError(f"videos cannot be written to {self.root}: {reason}", next_step=next_step) from error
+
+
+def _check_length(duration: float, record: JobRecord) -> None:
+    """Raise `OutputError` for a length (seconds) that no service makes of the job: then it is another video.
+
+    The bounds are wide, because services take the nearest length they allow, and some of them keep it loosely.
+    """
+    ordered = record.job.duration
+    if not ordered * SHORTEST <= duration <= ordered * LONGEST + 1.0:
+        raise OutputError(f"{record.service} delivered {duration:.1f} s of video where {ordered} s were ordered")
 
 
 def _read(folder: Path) -> dict[str, Any]:

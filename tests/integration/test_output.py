@@ -72,6 +72,17 @@ def test_a_cut_file_is_not_published(output: OutputFolder, tmp_path: Path, share
     assert list((output.root / ".staging").iterdir()) == []
 
 
+@pytest.mark.parametrize(("seconds", "fits"), [(1, False), (2, True), (5, True), (13, True), (20, False)])
+def test_a_video_of_quite_another_length_is_not_published(output: OutputFolder, seconds: int, fits: bool) -> None:
+    """A whole video that is far shorter or longer than ordered is somebody else's, and is refused with both lengths."""
+    if fits:
+        assert output.publish(RECORD, fill(tiny_video("1:1", seconds))).duration == seconds
+        return
+    with pytest.raises(OutputError, match=rf"delivered {seconds}\.0 s .* where 5 s were ordered"):
+        output.publish(RECORD, fill(tiny_video("1:1", seconds)))
+    assert not (output.root / "tides").exists()
+
+
 def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:
     """A web page, or nothing at all, in the place of a video is an `OutputError` that says so."""
     with pytest.raises(OutputError, match="not a whole video"):
