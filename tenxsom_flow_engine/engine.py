@@ -62,8 +62,18 @@ def _simulated(settings: Settings, clock: Clock) -> VideoService:
     return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
 
 
+def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.pixverse is None:
+        return None
+    from tenxsom_flow_engine.services.download import Downloader
+    from tenxsom_flow_engine.services.pixverse.service import PixVerseService
+
+    return PixVerseService(settings.pixverse, Downloader(allow_private=settings.allow_private_downloads))
+
+
 #: How each service is made. None: it is not configured.
 SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
+    "pixverse": _pixverse,
     "draft": _draft,
     "simulated": _simulated,
 }

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
+from tenxsom_flow_engine.services.setups import PixVerseSetup, check_base_url, check_key, read_prices
 
 _T = TypeVar("_T")
 
@@ -101,6 +102,10 @@ class Settings:
     simulated: str
     #: The variables of a worker that jobs are pushed to.
     web: WebSettings
+    #: TENXSOM_ALLOW_PRIVATE_DOWNLOADS: fetch videos from private addresses and over plain HTTP too.
+    allow_private_downloads: bool
+    #: The variables of PixVerse over UseAPI; None without USEAPI_TOKEN.
+    pixverse: PixVerseSetup | None
 
 
 def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
@@ -129,6 +134,8 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
         simulated=values.text("TENXSOM_SIMULATED", ""),
         web=_web(values),
+        allow_private_downloads=values.switch("TENXSOM_ALLOW_PRIVATE_DOWNLOADS"),
+        pixverse=_pixverse(values),
     )
 
 
@@ -151,6 +158,23 @@ def _cloud_tasks(values: _Values) -> CloudTasksSettings:
         emulator_host=values.text("CLOUD_TASKS_EMULATOR_HOST", ""),
         credentials_file=file if named or kept.is_file() else None,
         metadata_server=bool(values.text("GCE_METADATA_HOST", "") or values.text("K_SERVICE", "")),
+    )
+
+
+def _pixverse(values: _Values) -> PixVerseSetup | None:
+    token = values.text("USEAPI_TOKEN", "")
+    if not token:
+        return None
+    usual = PixVerseSetup(token)
+    return PixVerseSetup(
+        token=Secret(check_key("USEAPI_TOKEN", token)),
+        base_url=check_base_url("USEAPI_BASE_URL", values.text("USEAPI_BASE_URL", usual.base_url)),
+        create_path=values.text("USEAPI_PIXVERSE_CREATE_PATH", usual.create_path),
+        model=values.text("USEAPI_PIXVERSE_MODEL", usual.model),
+        email=values.text("USEAPI_PIXVERSE_EMAIL", usual.email),
+        slots=int(values.number("USEAPI_PIXVERSE_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        prices=read_prices("USEAPI_PIXVERSE_PRICES", values.text("USEAPI_PIXVERSE_PRICES", "")),
+        usd_per_credit=values.number("USEAPI_PIXVERSE_USD_PER_CREDIT", usual.usd_per_credit, least=0.0, most=100.0),
     )
 
 

@@ -6,7 +6,6 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -113,6 +112,8 @@ class Redaction:
 
 
 def _instant(text: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # takes a while to import, and few answers hold a date
+
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):

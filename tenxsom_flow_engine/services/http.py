@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tenxsom_flow_engine.errors import Busy, ConfigurationError, ServiceError, Transient, Uncertain
+from tenxsom_flow_engine.errors import Busy, ServiceError, Transient, Uncertain
 from tenxsom_flow_engine.services.answers import (
     Answer,
     ErrorRow,
@@ -46,32 +46,9 @@ class Timeouts:
     total: float
 
 
-EXAMPLE = "https://api.example.org/v2"
 #: A look costs nothing and is repeated; a create that was given up may have to be held, so it is given time.
 READING = Timeouts(connect=5.0, read=20.0, total=30.0)
 ORDERING = Timeouts(connect=10.0, read=60.0, total=60.0)
-
-
-def check_base_url(variable: str, url: str) -> str:
-    """Return a service's base URL if a key may be sent there. Raises `ConfigurationError` naming the variable."""
-    try:
-        parts = urlsplit(url)
-        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        fine = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
-    except ValueError:
-        fine = False
-    if not fine or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigurationError(f"{variable} must be an https address without query or password, such as {EXAMPLE}")
-    return url
-
-
-def check_key(variable: str, key: str) -> str:
-    """Return a service's key if a header can hold it. Raises `ConfigurationError`, which does not show the key."""
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigurationError(
-            f"{variable} holds spaces or letters that no key has", next_step="copy the key again, without quotes"
-        )
-    return key
 
 
 class HttpApi:

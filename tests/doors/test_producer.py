@@ -231,7 +231,7 @@ def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
     assert complete(either, "schedule", "--daily") == ["--daily-count"]
     assert complete(either, "show", "ti") == ["tides-1"]
     assert complete(either, "jobs", "--status", "s") == ["scheduled", "succeeded"]
-    assert complete(either, "single", "--service", "") == ["auto", "draft", "simulated"]
+    assert complete(either, "single", "--service", "") == ["auto", "pixverse", "draft", "simulated"]
     assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
 
 

@@ -18,13 +18,14 @@ from cryptography.x509.oid import NameOID
 from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
 from tenxsom_flow_engine.services import connection
 from tenxsom_flow_engine.services.addresses import is_public
-from tenxsom_flow_engine.services.download import MAX_CONNECTIONS, Downloader
+from tenxsom_flow_engine.services.download import MAX_CONNECTIONS, PATIENCE, Downloader
 from tenxsom_flow_engine.services.http import Timeouts
 from tenxsom_flow_engine.testing.fake_services.files import Files
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
 
 CONTENT = bytes(range(256)) * 40
-SHORT = Timeouts(connect=1.0, read=0.4, total=0.8)
+#: For those transfers that must run out of time.
+SHORT = Timeouts(connect=5.0, read=0.6, total=1.2)
 
 
 class Store(FakeServer):
@@ -52,8 +53,7 @@ def store() -> Iterator[Store]:
 
 def fetched(folder: Path, url: str, **options: Any) -> bytes:
     """Fetch and return what came."""
-    defaults: dict[str, Any] = {"allow_private": True, "patience": SHORT}
-    Downloader(**(defaults | options)).fetch("alpha", url, folder / "video.mp4")
+    Downloader(**({"allow_private": True} | options)).fetch("alpha", url, folder / "video.mp4")
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     return (folder / "video.mp4").read_bytes()
 
@@ -125,7 +125,8 @@ def test_faults(store: Store, tmp_path: Path, fault: Fault, kind: type[ServiceEr
     """An address that has expired, a page in place of a video, a server too slow, a file too large: none appears."""
     store.faults["file"].append(fault)
     store.files.expire()
-    error = refused(tmp_path, f"{store.url}/media/v.mp4", max_size=len(CONTENT) + 1)
+    patience = SHORT if isinstance(fault, Hang | Trickle) else PATIENCE
+    error = refused(tmp_path, f"{store.url}/media/v.mp4", max_size=len(CONTENT) + 1, patience=patience)
     assert type(error) is kind
 
 

@@ -19,7 +19,8 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.services.answers import ErrorRow
-from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, Timeouts, check_base_url, check_key
+from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, Timeouts
+from tenxsom_flow_engine.services.setups import check_base_url, check_key
 from tenxsom_flow_engine.testing.fake_services.server import (
     At,
     Cut,
@@ -39,7 +40,8 @@ ROWS = (
     ErrorRow(429, Busy, "too many"),
     ErrorRow(503, Transient, "it is down"),
 )
-SHORT = Timeouts(connect=0.4, read=0.4, total=0.6)
+#: For those calls that must run out of time.
+SHORT = Timeouts(connect=0.6, read=0.6, total=1.2)
 
 
 class Echo(FakeServer):
@@ -65,9 +67,13 @@ def echo() -> Iterator[Echo]:
 def api(url: str, **changes: Any) -> HttpApi:
     options: dict[str, Any] = {
         "headers": {"Authorization": f"Bearer {KEY}"}, "secrets": [KEY], "errors": ROWS,
-        "reading": SHORT, "ordering": SHORT,
     }  # fmt: skip
     return HttpApi("echo", url, **(options | changes))
+
+
+def hurried(url: str) -> HttpApi:
+    """Return a client whose patience ends soon."""
+    return api(url, reading=SHORT, ordering=SHORT)
 
 
 def ordered(client: HttpApi) -> ServiceError:
@@ -118,7 +124,7 @@ UNCERTAIN: dict[str, Fault] = {
 def test_what_proves_nothing_about_a_purchase(echo: Echo, fault: Fault) -> None:
     """Once a byte of an order went out, all but a good answer and a documented refusal leave it uncertain."""
     echo.faults["order"].append(fault)
-    error = ordered(api(echo.url))
+    error = ordered(hurried(echo.url) if isinstance(fault, Hang | Trickle) else api(echo.url))
     assert type(error) is Uncertain
     assert len(echo.seen["order"]) == 1
     assert KEY not in str(error)
@@ -128,7 +134,7 @@ def test_what_proves_nothing_about_a_purchase(echo: Echo, fault: Fault) -> None:
 def test_a_connection_that_breaks_before_it_was_read_is_uncertain_all_the_same(echo: Echo, fault: Cut | Hang) -> None:
     """That nothing was read on the other side cannot be known on ours."""
     echo.unread.append(fault)
-    assert type(ordered(api(echo.url))) is Uncertain
+    assert type(ordered(hurried(echo.url))) is Uncertain
     assert echo.sold == 0
 
 
@@ -157,7 +163,7 @@ def test_documented_refusals_are_proof(
 ) -> None:
     """A refusal that the table knows proves that nothing was bought, also where its text breaks off."""
     if broken:
-        reply = Reply(reply.status, b"", {"Content-Length": "99"})
+        reply = Reply(reply.status, b"{", {"Content-Length": "99", "Connection": "close"})
     echo.faults["order"].append(reply)
     error = ordered(api(echo.url))
     assert not isinstance(error, Transient)
@@ -179,7 +185,7 @@ READ_FAULTS = [*UNCERTAIN.values(), Cut(At.READ)]
 def test_a_look_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
     """The same faults of a call that costs nothing are worth another try."""
     echo.faults["look"].append(fault)
-    client = api(echo.url)
+    client = hurried(echo.url) if isinstance(fault, Hang | Trickle) else api(echo.url)
     with pytest.raises(ServiceError) as caught:
         client.result(client.look("/videos"))
     assert type(caught.value) is Transient
@@ -224,7 +230,7 @@ def test_a_connection_that_does_not_come_about_proves_that_nothing_was_bought() 
             caller.setblocking(False)
             caller.connect_ex(address)
             waiting.append(caller)
-        error = ordered(api(f"http://127.0.0.1:{address[1]}"))
+        error = ordered(hurried(f"http://127.0.0.1:{address[1]}"))
         for caller in waiting:
             caller.close()
     assert type(error) is Transient
@@ -241,7 +247,7 @@ def test_a_failing_handshake_proves_that_nothing_was_bought(echo: Echo) -> None:
 def test_a_handshake_that_hangs_proves_that_nothing_was_bought(echo: Echo) -> None:
     """Nor where its time runs out."""
     echo.unread.append(Hang(At.UNREAD))
-    error = ordered(api(echo.url.replace("http:", "https:")))
+    error = ordered(hurried(echo.url.replace("http:", "https:")))
     assert type(error) is Transient
 
 

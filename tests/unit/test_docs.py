@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.jobs import TRANSITIONS
+from tenxsom_flow_engine.services.pixverse.errors import ERRORS
+from tenxsom_flow_engine.services.pixverse.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +23,9 @@ def test_the_drawn_state_machine_is_the_real_one() -> None:
     assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cli.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cli.md", "docs/services/pixverse.md"]
+)
 def test_named_files_exist(document: str) -> None:
     """Every path of ours that a document names is there."""
     text = (ROOT / document).read_text("utf-8")
@@ -34,10 +38,9 @@ def test_named_files_exist(document: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     """The README's table has every variable that `settings` reads."""
-    read = set(
-        re.findall(r'"((?:TENXSOM|CLOUD_TASKS|REDIS)_[A-Z_]+)"', (ROOT / "tenxsom_flow_engine/settings.py").read_text())
-    )
-    documented = set(re.findall(r"`((?:TENXSOM|CLOUD_TASKS|REDIS)_[A-Z_]+)`", (ROOT / "README.md").read_text("utf-8")))
+    names = "((?:TENXSOM|CLOUD_TASKS|REDIS|USEAPI)_[A-Z_]+)"
+    read = set(re.findall(f'"{names}"', (ROOT / "tenxsom_flow_engine/settings.py").read_text()))
+    documented = set(re.findall(f"`{names}`", (ROOT / "README.md").read_text("utf-8")))
     assert read == documented
 
 
@@ -47,3 +50,12 @@ def test_the_command_reference_is_up_to_date() -> None:
         [sys.executable, str(ROOT / "docs/generate_cli.py")], capture_output=True, text=True, check=True
     ).stdout
     assert (ROOT / "docs/cli.md").read_text("utf-8") == made
+
+
+def test_the_page_of_pixverse_is_complete() -> None:
+    """Every model that is known and every status that has a meaning stands in the service's page."""
+    text = (ROOT / "docs/services/pixverse.md").read_text("utf-8")
+    assert [name for name in MODELS if f"`{name}`" not in text] == []
+    assert [row.status for row in ERRORS if str(row.status) not in text and row.status < 500] == []
+    for model in MODELS.values():
+        assert f"{model.shortest}–{model.longest}" in text

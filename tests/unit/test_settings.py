@@ -15,6 +15,7 @@ import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
+from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.settings import Settings, WebSettings, load
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
@@ -44,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "redis_named": False,
     "redis_key": "tenxsom_flow_engine:job_queue",
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
+    "allow_private_downloads": False,
+    "pixverse": None,
 }
 
 
@@ -81,6 +84,8 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("REDIS_PORT", "7000", "redis_named", False),
     ("REDIS_QUEUE_KEY", "mine", "redis_key", "mine"),
     ("TENXSOM_SIMULATED", "latency=60 busy=0.02", "simulated", "latency=60 busy=0.02"),
+    ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "True", "allow_private_downloads", True),
+    ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "no", "allow_private_downloads", False),
 ]
 
 
@@ -182,6 +187,7 @@ BAD = [
     ("TENXSOM_KEEP_DAYS", ["0", "3651", "a week"]),
     ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
     ("REDIS_PORT", ["0", "65536", "redis"]),
+    ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", ["maybe", "2"]),
     ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
     ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
     ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),
@@ -196,6 +202,44 @@ def test_bad_values(variable: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load({variable: text})
     assert variable in str(refusal.value)
+
+
+PIXVERSE = [
+    ("USEAPI_BASE_URL", "https://mirror.example/v2", "base_url", "https://mirror.example/v2"),
+    ("USEAPI_PIXVERSE_CREATE_PATH", "/pixverse/videos/create-v5", "create_path", "/pixverse/videos/create-v5"),
+    ("USEAPI_PIXVERSE_MODEL", "v7", "model", "v7"),
+    ("USEAPI_PIXVERSE_EMAIL", "me@example.org", "email", "me@example.org"),
+    ("USEAPI_PIXVERSE_SLOTS", "8", "slots", 8),
+    ("USEAPI_PIXVERSE_PRICES", "720p=7, 1080p=14.5", "prices", {"720p": 7.0, "1080p": 14.5}),
+    ("USEAPI_PIXVERSE_USD_PER_CREDIT", "0.01", "usd_per_credit", 0.01),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), PIXVERSE)
+def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
+    """A token switches PixVerse on, as UseAPI has it unless another variable says otherwise."""
+    usual, changed = (load({"USEAPI_TOKEN": "user:1-abc", variable: said}).pixverse for said in ("", text))
+    assert usual == PixVerseSetup("user:1-abc")
+    assert getattr(changed, name) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("USEAPI_TOKEN", "geheim und mehr"),
+        ("USEAPI_BASE_URL", "http://api.useapi.net/v2"),
+        ("USEAPI_PIXVERSE_SLOTS", "0"),
+        ("USEAPI_PIXVERSE_PRICES", "720p"),
+        ("USEAPI_PIXVERSE_PRICES", "720p=cheap"),
+        ("USEAPI_PIXVERSE_PRICES", "720p=-1"),
+        ("USEAPI_PIXVERSE_USD_PER_CREDIT", "-1"),
+    ],
+)
+def test_bad_values_of_pixverse(variable: str, text: str) -> None:
+    """A bad value is told by its variable, and a token is not shown."""
+    with pytest.raises(ConfigurationError, match=variable) as refusal:
+        load({"USEAPI_TOKEN": "user:1-abc", variable: text})
+    assert "geheim" not in str(refusal.value)
 
 
 def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -306,4 +350,5 @@ def test_the_walk_sees_every_way(line: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     """A password in an address is not in what a settings value prints of itself."""
-    assert "geheim" not in repr(load({"REDIS_URL": "redis://:geheim@cache:6379/0"}))
+    found = load({"REDIS_URL": "redis://:geheim@cache:6379/0", "USEAPI_TOKEN": "geheim"})
+    assert "geheim" not in repr(found)

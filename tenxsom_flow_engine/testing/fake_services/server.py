@@ -28,7 +28,7 @@ _TRICKLE = 0.05
 class At(Enum):
     """A moment of a request."""
 
-    UNREAD = "unread"  # the connection is there, nothing has been read
+    UNREAD = "unread"  # the request's first bytes have come, nothing has been read
     READ = "read"  # the request has been read, nothing has been done
     DONE = "done"  # its work is done, the answer has not begun
     ANSWERING = "answering"  # half of the answer is out
@@ -207,6 +207,8 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             try:
                 fault = fake.opened(self.connection)
                 if fault is not None:
+                    # Until bytes have come the other side could know that none went out.
+                    self.connection.recv(1, socket.MSG_PEEK)
                     self._spoil(fault)
                 super().handle()
             except (_Broken, OSError):
@@ -253,6 +255,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content[:half])
             halfway()
             self.wfile.write(content[half:])
+            self.close_connection = self.close_connection or reply.headers.get("Connection") == "close"
 
         def _spoil(self, fault: Cut | Hang) -> None:
             if isinstance(fault, Hang):

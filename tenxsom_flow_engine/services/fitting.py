@@ -1,0 +1,97 @@
+"""The nearest thing that a service allows: pure choices among its durations, aspect ratios, qualities and options.
+
+A wish is bent a little and said, never a lot: whoever asks for a minute does not want to pay for fifteen seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.services.base import Fit
+
+_Options = TypeVar("_Options", bound=msgspec.Struct)
+
+#: A duration may change by this share of it, or by so many seconds.
+SHARE, SECONDS = 0.25, 2
+#: A picture's shape, and its size, may change by these factors.
+SHAPE, SIZE = 1.2, 1.5
+
+
+def nearest_duration(service: str, asked: int, allowed: Sequence[int]) -> int:
+    """Return the allowed duration (seconds) that is nearest to the asked one; of two the longer."""
+    best = min(allowed, key=lambda seconds: (abs(seconds - asked), -seconds))
+    if abs(best - asked) > max(SECONDS, asked * SHARE):
+        raise InvalidInput("duration", f"{service} makes {_durations(allowed)} seconds, not {asked}")
+    return best
+
+
+def nearest_ratio(service: str, asked: str, allowed: Sequence[str]) -> str:
+    """Return the allowed aspect ratio whose shape is nearest to the asked one."""
+    best = min(allowed, key=lambda ratio: _factor(_shape(ratio), _shape(asked)))
+    if _factor(_shape(best), _shape(asked)) > SHAPE:
+        raise InvalidInput("aspect_ratio", f"{service} makes {', '.join(allowed)}, not {asked}")
+    return best
+
+
+def nearest_quality(service: str, asked: str, allowed: Sequence[str]) -> str:
+    """Return the allowed quality (such as `720p`) that is nearest to the asked one; of two the larger."""
+    lines = _lines(asked)
+    if lines is not None:
+        best = min(allowed, key=lambda quality: (_factor(_lines(quality) or 1, lines), -(_lines(quality) or 1)))
+        if _factor(_lines(best) or 1, lines) <= SIZE:
+            return best
+    raise InvalidInput("quality", f"{service} makes {', '.join(allowed)}, not {asked!r}")
+
+
+def fitted(service: str, job: VideoJob, *, duration: int, aspect_ratio: str, quality: str) -> Fit:
+    """Return the job with these values, and a note for each that somebody asked for otherwise."""
+    changes = {"duration": duration, "aspect_ratio": aspect_ratio, "quality": quality}
+    notes = [
+        f"{field.replace('_', ' ')} {value} instead of {asked}, which {service} does not make"
+        for field, value in changes.items()
+        if (asked := getattr(job, field)) and asked != value
+    ]
+    return Fit(msgspec.structs.replace(job, **changes), tuple(notes))
+
+
+def read_options(service: str, job: VideoJob, kind: type[_Options]) -> _Options:
+    """Return a job's options for one service. Raises `InvalidInput` naming what is wrong, or what there is."""
+    given: dict[str, Any] = job.options.get(service, {})
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
+        raise InvalidInput(f"options.{service}", str(error), next_step=f"the options are {known}") from error
+
+
+def _durations(allowed: Iterable[int]) -> str:
+    """Write 1, 2, 3, 6 as `1 to 3, 6`."""
+    runs: list[list[int]] = []
+    for seconds in sorted(allowed):
+        if runs and seconds == runs[-1][-1] + 1:
+            runs[-1].append(seconds)
+        else:
+            runs.append([seconds])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
+def _shape(ratio: str) -> float:
+    across, down = map(int, ratio.split(":"))
+    return across / down
+
+
+def _lines(quality: str) -> int | None:
+    """Return the lines of a picture that a quality's name tells, if it does."""
+    if found := re.fullmatch(r"(\d{2,4})p", quality.lower()):
+        return int(found[1])
+    return {"2k": 1440, "4k": 2160}.get(quality.lower())
+
+
+def _factor(one: float, other: float) -> float:
+    return max(one, other) / min(one, other)

@@ -1,0 +1,150 @@
+"""PixVerse through UseAPI: create, poll, find and fetch over the user's own account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tenxsom_flow_engine.errors import Busy, Uncertain
+from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
+from tenxsom_flow_engine.services.base import (
+    Credits,
+    Failed,
+    FindsByReference,
+    Fit,
+    HasCredits,
+    Progress,
+    Ready,
+    VideoService,
+)
+from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.pixverse.errors import ERRORS
+from tenxsom_flow_engine.services.pixverse.models import NAME, cost_of, fit_to
+from tenxsom_flow_engine.services.pixverse.order import model_of, options_of, order_of
+from tenxsom_flow_engine.services.pixverse.videos import (
+    POLL_PACE,
+    Account,
+    accounts_of,
+    carries,
+    credits_of,
+    objects,
+    state_of,
+    ticket_of,
+)
+from tenxsom_flow_engine.services.setups import PixVerseSetup
+
+VIDEOS, SCHEDULER, FEATURES = "/pixverse/videos/", "/pixverse/scheduler/available", "/pixverse/features/"
+#: Videos in a page of the list, and pages that are searched: what is looked for is some minutes old.
+PAGE, PAGES = 40, 3
+
+
+class PixVerseService(VideoService, FindsByReference, HasCredits):
+    """See the module. A ticket's account is the email of the linked PixVerse account."""
+
+    name = NAME
+    #: A render takes some minutes, in busy hours some ten; what has not come within an hour is not waited for.
+    lifetime = 3600.0
+    #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
+    find_is_complete = False
+
+    def __init__(
+        self,
+        setup: PixVerseSetup,
+        downloader: Downloader,
+        *,
+        reading: Timeouts = READING,
+        ordering: Timeouts = ORDERING,
+    ) -> None:
+        self._setup = setup
+        self._downloader = downloader
+        self._api = HttpApi(
+            NAME,
+            setup.base_url,
+            headers={"Authorization": f"Bearer {setup.token}"},
+            secrets=[setup.token],
+            errors=ERRORS,
+            reading=reading,
+            ordering=ordering,
+        )
+        self.slots = setup.slots
+        # The look at the scheduler, then the create.
+        self.create_timeout = reading.total + ordering.total
+
+    def fit(self, job: VideoJob) -> Fit:
+        _, model = model_of(options_of(job), self._setup.model)
+        return fit_to(model, job, self.prompt(job))
+
+    def estimate(self, job: VideoJob) -> Cost | None:
+        name, model = model_of(options_of(job), self._setup.model)
+        prices = self._setup.prices if name == self._setup.model else {}
+        return cost_of(model, job, prices, self._setup.usd_per_credit)
+
+    def create(self, job: VideoJob, reference: str) -> Ticket:
+        order = order_of(job, self.prompt(job), reference, default_model=self._setup.model, email=self._setup.email)
+        self._see_room(order.get("email"))
+        answer = self._api.order(self._setup.create_path, order)
+        ticket = ticket_of(self._api.result(answer, paid=True))
+        if ticket is None:
+            raise Uncertain(NAME, "the create was accepted, but its answer names no video")
+        return ticket
+
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        # The id goes into the path as it came: a percent-encoded one is refused.
+        answer = self._api.look(VIDEOS + ticket.id)
+        if answer.status == 404:
+            # It may well be at work: a video that renders is not always shown by its id, but the list has it.
+            listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
+            return next((state_of(video) for video in listed), Progress(None, POLL_PACE))
+        if answer.status == 410:
+            return Failed("UseAPI keeps a video for 7 days, and they have passed", charged=True)
+        return state_of(self._api.result(answer))
+
+    def find(self, reference: str) -> Ticket | None:
+        scheduler = self._api.result(self._api.look(SCHEDULER))
+        accounts = accounts_of(scheduler)
+        # An account may have been taken out of the scheduler, so the one that is set is asked all the same.
+        emails = dict.fromkeys([*filter(None, [self._setup.email]), *(account.email for account in accounts)])
+        known = chain(objects(scheduler, "executing"), *(self._list(email) for email in emails or [""]))
+        tickets = (ticket_of(item) for item in known if carries(item, reference))
+        return next((ticket for ticket in tickets if ticket is not None), None)
+
+    def credits(self) -> Credits:
+        emails = [self._setup.email] if self._setup.email else [account.email for account in self._accounts()]
+        left = [credits_of(self._api.result(self._api.look(FEATURES, {"email": email}))) for email in emails]
+        told = [amount for amount in left if amount is not None]
+        return Credits(sum(told) if told else None, note=", ".join(emails))
+
+    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
+
+    def _see_room(self, email: object) -> None:
+        """Raise `Busy` where UseAPI shows no free slot. What cannot even be asked is not sent a paid create."""
+        rooms = [room for room in self._accounts() if email in (None, room.email)]
+        if rooms and not any(room.free for room in rooms):
+            raise Busy(NAME, "all slots of the PixVerse account are taken", retry_after=BUSY_FLOOR)
+
+    def _accounts(self) -> list[Account]:
+        return accounts_of(self._api.result(self._api.look(SCHEDULER)))
+
+    def _list(self, email: str) -> Iterator[Mapping[str, Any]]:
+        """Yield an account's latest videos, newest first, page by page as far as they are asked for."""
+        for page in range(PAGES):
+            videos = self._page(email, page)
+            yield from videos
+            if len(videos) < PAGE:
+                return
+
+    def _page(self, email: str, page: int) -> list[Mapping[str, Any]]:
+        where = {"email": email} if email else {}
+        answer = self._api.look(VIDEOS, {**where, "limit": PAGE, "offset": page * PAGE})
+        if answer.status == 404:
+            return []  # an account that is linked no more has no list
+        body = answer.body if answer.good and isinstance(answer.body, list) else self._api.result(answer)
+        return list(objects(body, "videos", "data", "result"))
+
+
+def _same(video: Mapping[str, Any], ticket: Ticket) -> bool:
+    return ticket.id in (video.get("video_id"), video.get("id"))

@@ -1,0 +1,90 @@
+"""Reading what UseAPI says of videos and accounts: pure functions over its JSON.
+
+Source: useapi.net/docs/api-pixverse-v2 (2026-04-05 to 2026-06-24). Nothing but the fields that are read is relied on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenxsom_flow_engine.jobs import Ticket
+from tenxsom_flow_engine.services.base import Failed, Progress, Ready
+
+#: Seconds between two polls, as UseAPI advises.
+POLL_PACE = 15.0
+
+_CREDITS = ("credit_daily", "credit_monthly", "credit_package", "credit_monthly_gift")
+#: Names that the numbers stand for, where the name is missing. `video_status_final` is not asked: by the docs' own
+#: table a video that waits is final.
+_NAMES: Mapping[float, str] = {1: "COMPLETED", 5: "QUEUED", 7: "MODERATED", 8: "FAILED", 10: "GENERATING"}
+#: As in `user:123-pixverse:me@example.org-video:456`.
+_ACCOUNT = re.compile(r"-pixverse:(.+)-video:")
+#: What may stand in a path as it is.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
+
+
+def ticket_of(body: Mapping[str, Any]) -> Ticket | None:
+    """Return the ticket of a video that an answer names, or None where it names none."""
+    video_id = body.get("video_id") or body.get("id")
+    if not isinstance(video_id, str) or not _PLAIN_ID.fullmatch(video_id) or not video_id.strip("."):
+        return None
+    account = _ACCOUNT.search(video_id)
+    return Ticket(video_id, account=account[1] if account else "", credits=_number(body.get("cost_credits")))
+
+
+def state_of(video: Mapping[str, Any]) -> Progress | Ready | Failed:
+    """Return how a generation stands. A status that is not known counts as running."""
+    name = str(video.get("video_status_name") or _NAMES.get(_number(video.get("video_status")) or 0, "")).upper()
+    match name:
+        case "COMPLETED":
+            url, width = video.get("url"), _number(video.get("output_width"))
+            # The address can be there before the video is.
+            if isinstance(url, str) and url and width:
+                return Ready(url, _number(video.get("duration")))
+        case "MODERATED":
+            return Failed("PixVerse does not allow what came out", next_step="change the prompt")
+        case "FAILED":
+            return Failed("the generation failed")
+    return Progress(None, POLL_PACE)
+
+
+def carries(item: Mapping[str, Any], reference: str) -> bool:
+    """Tell whether a video or a running task was ordered with this `replyRef`."""
+    inner = item.get("response")
+    return reference in (item.get("replyRef"), inner.get("replyRef") if isinstance(inner, Mapping) else None)
+
+
+def objects(body: Any, *names: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of a list: of the body itself, or of one of its fields by these names."""
+    if isinstance(body, Mapping):
+        body = next((body[name] for name in names if isinstance(body.get(name), list)), [])
+    yield from (item for item in body if isinstance(item, Mapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A PixVerse account that is linked to UseAPI, and whether it has a free slot."""
+
+    email: str
+    free: bool
+
+
+def accounts_of(scheduler: Mapping[str, Any]) -> list[Account]:
+    """Return the accounts that the scheduler shows. One whose room is not told counts as free."""
+    found = objects(scheduler, "available")
+    return [Account(item["email"], item.get("available") not in (0, False)) for item in found if item.get("email")]
+
+
+def credits_of(features: Mapping[str, Any]) -> float | None:
+    """Return what an account has left: the sum of its kinds of credits, or None where none is told."""
+    told = [amount for name in _CREDITS if (amount := _number(features.get(name))) is not None]
+    return sum(told) if told else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)
