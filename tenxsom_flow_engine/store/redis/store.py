@@ -67,19 +67,24 @@ class RedisStore(base.JobStore, base.TakesIn):
         new: list[str] = []
         known: list[str] = []
         remaining = iter(jobs)
-        while chunk := list(islice(remaining, CHUNK)):
+        chunk = list(islice(remaining, CHUNK))
+        while chunk:
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
                 arguments += newcomer(base.new_record(queue, item, now))
-            for item, added in zip(chunk, self._connection.run("add", self._instant(), queue, *arguments), strict=True):
+            following = list(islice(remaining, CHUNK))
+            # What is on disk with the last chunk is so with those before it.
+            answer = self._connection.run("add", self._instant(), queue, *arguments, on_disk=not following)
+            for item, added in zip(chunk, answer, strict=True):
                 (new if added else known).append(item.job.job_id)
+            chunk = following
         return base.Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
-        added = self._connection.run("adopt", self._instant(), record.queue, *addition(record, encode(record)), *slot)
-        return bool(added)
+        arguments = [*addition(record, encode(record)), *slot]
+        return bool(self._connection.run("adopt", self._instant(), record.queue, *arguments, on_disk=True))
 
     def get(self, job_id: str) -> JobRecord | None:
         stored = self._read(job_id)[0]
@@ -163,6 +168,7 @@ class RedisStore(base.JobStore, base.TakesIn):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
+        on_disk: bool = False,
     ) -> JobRecord:
         for stored, now, fresh in self._reads(job_id):
             try:
@@ -171,7 +177,8 @@ class RedisStore(base.JobStore, base.TakesIn):
                 if fresh:
                     raise
                 continue  # what was known may be old, so it refuses nothing
-            match self._connection.run("commit", self._instant(), *commitment(stored, record, now, slots)):
+            replacement = commitment(stored, record, now, slots)
+            match self._connection.run("commit", self._instant(), *replacement, on_disk=on_disk):
                 case "done":
                     self._known.keep(stored.followed_by(record))
                     return record

@@ -149,7 +149,12 @@ class SQLiteStore(base.JobStore):
         return lost
 
     def update(
-        self, job_id: str, change: Callable[[JobRecord, float], JobRecord], *, slots: tuple[str, int] | None = None
+        self,
+        job_id: str,
+        change: Callable[[JobRecord, float], JobRecord],
+        *,
+        slots: tuple[str, int] | None = None,
+        on_disk: bool = False,  # every transaction is
     ) -> JobRecord:
         with self._writing() as (db, now):
             record = change(_find(db, job_id), now)
