@@ -32,6 +32,7 @@ from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
@@ -164,19 +165,19 @@ def _redis_store(settings: Settings, url: str) -> JobStore:
     return RedisStore(url, settings.redis_key)
 
 
-def open_limiter(settings: Settings, store: JobStore) -> RateLimiter:
-    """Open the rate limiter that keeps its ledger where the records are."""
+def open_ledger(store: JobStore) -> Ledger:
+    """Open the rate limiter's ledger, which is kept where the records are."""
     from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
     if isinstance(store, SQLiteStore):
         from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 
-        return RateLimiter(SQLiteLedger(store), settings.limits)
+        return SQLiteLedger(store)
     from tenxsom_flow_engine.rate_limits.redis import RedisLedger
     from tenxsom_flow_engine.store.redis.store import RedisStore
 
     assert isinstance(store, RedisStore)
-    return RateLimiter(RedisLedger(store.connection), settings.limits)
+    return RedisLedger(store.connection)
 
 
 def open_queue(settings: Settings, queue_type: str, store: JobStore) -> JobQueue:
@@ -211,7 +212,7 @@ class Engine:
     @cached_property
     def limiter(self) -> RateLimiter:
         """The quotas of the services; opened when first asked for, since few commands need them."""
-        return open_limiter(self.settings, self.store)
+        return RateLimiter(open_ledger(self.store), self.settings.limits)
 
     @cached_property
     def gate(self) -> QuotaGate:

@@ -18,6 +18,7 @@ def test_the_doors_are_the_known_ones() -> None:
         "cloud_tasks_queue.py",
         "cloud_tasks_worker.py",
         "queue_manager.py",
+        "rate_limiter.py",
         "run_flow_enhanced.py",
         "worker.py",
     ]

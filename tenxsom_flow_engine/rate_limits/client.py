@@ -1,0 +1,142 @@
+"""Any call of a service, made when the limiter lets it, from a program of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tenxsom_flow_engine.errors import Busy, FlowError, Misconfigured, OutOfCredit, ServiceError
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.services.answers import read_retry_after
+
+_log = logging.getLogger(__name__)
+
+#: Statuses that mean busy, and the one that means it if it says when to come again.
+_BUSY, _UNAVAILABLE = (429, 529), 503
+
+
+class RateLimitedAPIClient:
+    """Makes calls of services that have limits, in an event loop. `sleep` waits, for tests."""
+
+    def __init__(self, limiter: RateLimiter, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        self._limiter = limiter
+        self._sleep = sleep
+
+    async def make_request(self, service: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Wait until `service` may be called, call `fn(*args, **kwargs)`, and pass on what it returns or raises.
+
+        `fn` is a coroutine function, or a plain one, which runs in a thread of its own. What comes of the call teaches
+        the limiter: its duration; our `Busy`, `Misconfigured` and `OutOfCredit`; the status 429 or 529, or 503 with
+        `Retry-After`, of a response that is returned or hangs on an error (as with requests, httpx and aiohttp).
+        A call that is cancelled before it began takes nothing of the limits.
+
+        Raises `InvalidInput` for a service that has no limits, naming those that have; `StoreError` before the call.
+        """
+        self._limiter.require(service)
+        admission = await self._admission(service)
+        began = time.monotonic()
+        try:
+            result = await self._call(admission, fn, args, kwargs)
+        except Exception as error:
+            await self._learn(service, _refusal(service, error), None)
+            raise
+        await self._learn(service, _refusal(service, result), time.monotonic() - began if _success(result) else None)
+        return result
+
+    async def _admission(self, service: str) -> Admission:
+        """Wait for an admission."""
+        asker = secrets.token_hex(8)
+        waiting = False
+        try:
+            while isinstance(answer := await self._ask(service, asker), Closed):
+                if not waiting:
+                    _log.info("a call of %s waits: %s", service, answer.why)
+                waiting = True
+                await self._sleep(max(0.0, answer.until - answer.at))
+        except asyncio.CancelledError:
+            if waiting:
+                _afterwards(self._limiter.forget, service, asker)
+            raise
+        return answer
+
+    async def _ask(self, service: str, asker: str) -> Admission | Closed:
+        asking = asyncio.get_running_loop().run_in_executor(None, self._limiter.ask, service, asker)
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(self._return_unused)
+            raise
+
+    def _return_unused(self, asking: asyncio.Future[Admission | Closed]) -> None:
+        """Give back what was admitted when nobody waited for it any more."""
+        if not asking.cancelled() and asking.exception() is None and isinstance(answer := asking.result(), Admission):
+            _afterwards(self._limiter.give_back, answer)
+
+    async def _call(self, admission: Admission, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if inspect.iscoroutinefunction(fn):
+            return await fn(*args, **kwargs)
+        # A pool that others share could keep the call waiting, long after it was admitted.
+        thread = ThreadPoolExecutor(1, thread_name_prefix=admission.service)
+        calling = thread.submit(fn, *args, **kwargs)
+        thread.shutdown(wait=False)
+        try:
+            result = await asyncio.wrap_future(calling)
+        except asyncio.CancelledError:
+            if calling.cancelled():  # it had not begun
+                _afterwards(self._limiter.give_back, admission)
+            raise
+        return await result if inspect.isawaitable(result) else result
+
+    async def _learn(self, service: str, refusal: ServiceError | None, seconds: float | None) -> None:
+        """Tell the limiter what came of a call; that it cannot be told takes nothing from the caller."""
+        try:
+            if refusal is not None:
+                await asyncio.to_thread(self._limiter.refused, service, refusal)
+            elif seconds is not None:
+                await asyncio.to_thread(self._limiter.answered, service, seconds)
+        except FlowError as error:
+            _log.warning("what came of a call of %s is not counted: %s", service, error)
+
+
+def _afterwards(act: Callable[..., object], *args: object) -> None:
+    """Do something in a thread, with nobody waiting for it."""
+
+    def logged() -> None:
+        try:
+            act(*args)
+        except FlowError as error:
+            _log.warning("a call that was not made still counts: %s", error)
+
+    asyncio.get_running_loop().run_in_executor(None, logged)
+
+
+def _refusal(service: str, outcome: object) -> ServiceError | None:
+    """Return what an outcome says of the service's gate, if anything."""
+    if isinstance(outcome, Busy | Misconfigured | OutOfCredit):
+        return outcome
+    response = getattr(outcome, "response", outcome) if isinstance(outcome, Exception) else outcome
+    status = _status(response)
+    headers = getattr(response, "headers", None)
+    retry_after = read_retry_after(headers, None) if isinstance(headers, Mapping) else None
+    if status in _BUSY or (status == _UNAVAILABLE and retry_after is not None):
+        return Busy(service, f"it answered {status}", retry_after=retry_after)
+    return None
+
+
+def _success(result: object) -> bool:
+    status = _status(result)
+    return status is None or status < 400
+
+
+def _status(response: object) -> int | None:
+    for name in ("status_code", "status"):
+        if isinstance(status := getattr(response, name, None), int):
+            return status
+    return None
