@@ -212,7 +212,7 @@ class Engine:
     @cached_property
     def limiter(self) -> RateLimiter:
         """The quotas of the services; opened when first asked for, since few commands need them."""
-        return RateLimiter(open_ledger(self.store), self.settings.limits)
+        return RateLimiter(open_ledger(self.store), self.settings.limits, self.services)
 
     @cached_property
     def gate(self) -> QuotaGate:

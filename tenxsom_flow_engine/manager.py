@@ -185,6 +185,16 @@ def _held(engine: Engine) -> dict[str, str]:
     return {record.job_id: record.error.next_step if record.error else "" for record in page.records}
 
 
+def describe_limits(engine: Engine) -> dict[str, Any]:
+    """Return the quotas as plain values (see `RateLimiter.get_rate_limit_stats`), with what is in flight."""
+    found = engine.limiter.get_rate_limit_stats()
+    slots = engine.slots
+    for name, service in found["services"].items():
+        in_flight = {"used": engine.store.in_flight(name), "limit": slots[name]} if name in slots else None
+        service["in_flight"] = in_flight
+    return found
+
+
 def describe_queue(engine: Engine) -> dict[str, Any]:
     """Return the state of an engine's queue as plain values, ready for JSON."""
     status = engine.queue.status()

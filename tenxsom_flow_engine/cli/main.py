@@ -7,7 +7,19 @@ from typing import NoReturn
 import click
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.cli import acting, batch, completion, emulator, exits, jobs, queue, schedule, single, status
+from tenxsom_flow_engine.cli import (
+    acting,
+    batch,
+    completion,
+    emulator,
+    exits,
+    jobs,
+    limits,
+    queue,
+    schedule,
+    single,
+    status,
+)
 
 EPILOG = """\b
 Examples:
@@ -39,6 +51,7 @@ for command in (
     acting.cancel,
     status.status,
     queue.queue,
+    limits.limits,
     emulator.emulator,
     completion.completion,
 ):

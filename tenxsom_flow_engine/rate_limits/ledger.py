@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.pace import Gate
+from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import Limits, Window, Windows, parse_windows
 
 #: Admissions that a log keeps at least, so that limits may be raised without forgetting what they count.
@@ -19,8 +19,8 @@ KEPT = 1000
 TRIM = 100
 #: Seconds after which a waiter asks again, however long its turn is off: limits may be raised and pauses lifted.
 LONGEST_HINT = 900.0
-#: Seconds after which the first waiter of a stopped service asks again; each later one a second later.
-STOPPED_HINT = 5.0
+#: Seconds after which a waiter of a stopped service asks again at least; then after half of what it has waited.
+STOPPED_HINT = 1.0
 #: Seconds after its hint at which a waiter that did not come is forgotten.
 FORGET_WAITERS = 3600.0
 #: Of one waiter after the other, spread evenly however many there are.
@@ -93,14 +93,17 @@ def in_force(gate: Gate, environment: Windows | None) -> Windows | None:
     return parse_windows(gate.limits) if gate.limits else environment
 
 
-def decide(service: str, gate: Gate, scopes: Iterable[Scope], *, now: float, place: int = 0) -> Closed | None:
+def decide(
+    service: str, gate: Gate, scopes: Iterable[Scope], *, now: float, place: int = 0, waited: float = 0.0
+) -> Closed | None:
     """Return None if an admission may be given now, else what the waiter at this place in the line is told.
 
-    The k-th waiter gets the instant at which the k-th admission falls free, so they come one after another.
+    The k-th waiter gets the instant at which the k-th admission falls free, so they come one after another. Nobody
+    knows when a stopped service goes on: whoever has waited long for it may wait a little longer.
     """
     shut = gate.reopens(now)
     if gate.stopped and shut is not None:
-        hint = min(shut, now + min(STOPPED_HINT + place, LONGEST_HINT))
+        hint = min(shut, now + min(max(STOPPED_HINT, waited / 2), LONGEST_HINT))
         return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=shut, at=now)
     earliest = opens_at = until = now if shut is None else shut
     last: tuple[str, Window] | None = None
@@ -119,6 +122,8 @@ def decide(service: str, gate: Gate, scopes: Iterable[Scope], *, now: float, pla
 
 def reason(service: str, said: str, *, stopped: str = "", last: tuple[str, Window] | None = None) -> str:
     """Say why a gate is shut: stopped, asked for silence, or the last window that has no room."""
+    if stopped == BY_HAND:
+        return f"{service} is paused: {said}"
     if stopped:
         return f"{service} is stopped ({stopped}): {said}"
     if last is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,20 @@ BELIEF = 1.0
 class RateLimiter:
     """The quota gate (see `base.QuotaGate`), its statistics, and what a person may change.
 
-    `limits` are the environment's; what was set at run time is kept in the ledger, and wins.
+    `limits` are the environment's; what was set at run time is kept in the ledger, and wins. `others` are services
+    that may be named beside those that have limits.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        limits: Limits,
+        others: Iterable[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._limits = limits
+        self._others = tuple(name for name in others if name not in limits)
         self._monotonic = monotonic
         #: The gates that this process found shut, and until when; looked at again once a second.
         self._shut: dict[str, float] = {}
@@ -35,11 +43,11 @@ class RateLimiter:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that have limits."""
-        return tuple(name for name in self._limits if name != GLOBAL)
+        """The services that are known here."""
+        return (*(name for name in self._limits if name != GLOBAL), *self._others)
 
     def require(self, service: str) -> None:
-        """Raise `InvalidInput` for a service that has no limits, naming those that have."""
+        """Raise `InvalidInput` for a service that is not known, naming those that are."""
         if service not in self.services:
             known = ", ".join(self.services)
             raise InvalidInput("service", f"there are no limits for {service!r}", next_step=f"use one of: {known}")
@@ -104,21 +112,31 @@ class RateLimiter:
     def get_rate_limit_stats(self) -> dict[str, Any]:
         """Return what is known of all services together and of each, as plain values (see `stats`).
 
-        Counts are those of all processes since the ledger was made.
+        Counts are those of all processes since the ledger was made. Of a service that never had limits nor trouble
+        there is nothing to tell.
         """
-        return overview({name: self._ledger.look(name) for name in (*self.services, GLOBAL)}, self._limits)
+        looks = {name: self._ledger.look(name) for name in (*self.services, GLOBAL)}
+        told = {name: look for name, look in looks.items() if name in (*self._limits, GLOBAL) or look.gate != Gate()}
+        return overview(told, self._limits)
 
     def set_limits(self, service: str, windows: Windows | None) -> None:
-        """Set the windows of a service, or of `global`; None: those of the environment hold again."""
+        """Set the windows of a service, or of `global`; None: those of the environment hold again.
+
+        Raises `InvalidInput` for a service that is not known.
+        """
+        if service != GLOBAL:
+            self.require(service)
         text = "" if windows is None else write_windows(windows)
         self._ledger.change(service, lambda gate, now: replace(gate, limits=text))
 
     def pause(self, service: str, why: str = "paused") -> None:
-        """Let no create of a service pass until `resume`."""
+        """Let no create of a service pass until `resume`. Raises `InvalidInput` for one that is not known."""
+        self.require(service)
         self._ledger.change(service, lambda gate, now: pace.paused(gate, why))
 
     def resume(self, service: str) -> None:
-        """Let a service that was paused, or stopped by itself, go on."""
+        """Let a service that was paused, or stopped by itself, go on. Raises `InvalidInput`."""
+        self.require(service)
         self._ledger.change(service, lambda gate, now: pace.resumed(gate))
         self._shut.pop(service, None)
 

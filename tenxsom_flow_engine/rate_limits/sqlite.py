@@ -48,13 +48,13 @@ class SQLiteLedger(Ledger):
             if not desk.metered and desk.gate.reopens(now) is None:
                 return Admission(service, now)
             waiter = desk.waiter(asker)
-            closed = desk.decide(now, desk.place(waiter, now))
+            closed = desk.decide(now, waiter)
             if closed is not None and waiter is not None and waiter["told"] == closed.until:
                 return closed
         with self._store.writing() as (db, now):
             desk = _Desk.open(db, service, limits)
             waiter = desk.waiter(asker)
-            closed = desk.decide(now, desk.place(waiter, now))
+            closed = desk.decide(now, waiter)
             if closed is not None:
                 desk.remember(asker, waiter["asked"] if waiter else now, closed)
                 return closed
@@ -73,7 +73,7 @@ class SQLiteLedger(Ledger):
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         with self._store.reading() as (db, now):
-            return _Desk.open(db, service, limits).decide(now, 0)
+            return _Desk.open(db, service, limits).decide(now, first=True)
 
     def give_back(self, admission: Admission) -> None:
         with self._store.writing() as (db, _):
@@ -135,8 +135,10 @@ class _Desk:
     def metered(self) -> bool:
         return bool(self.logs)
 
-    def decide(self, now: float, place: int) -> Closed | None:
-        return decide(self.service, self.gate, self._scopes(), now=now, place=place)
+    def decide(self, now: float, waiter: sqlite3.Row | None = None, *, first: bool = False) -> Closed | None:
+        place = 0 if first else self.place(waiter, now)
+        waited = now - waiter["asked"] if waiter else 0.0
+        return decide(self.service, self.gate, self._scopes(), now=now, place=place, waited=waited)
 
     def waiter(self, asker: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(

@@ -322,6 +322,19 @@ class LimiterSuite:
         limiter.resume(ALPHA)
         admitted(other)
 
+    def test_a_stopped_service_is_asked_ever_less(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Who waits for a stopped service asks again soon at first, so as to go on at once, and later rarely."""
+        limiter = limiter_of(ledger, "alpha=9/s", clock)
+        limiter.pause(ALPHA)
+        pauses = []
+        for _ in range(30):
+            until = refused(limiter).until
+            pauses.append(until - clock.now())
+            clock.set(until)
+        assert pauses[0] <= 2
+        assert all(earlier <= later for earlier, later in pairwise(pauses))
+        assert pauses[-1] == LONGEST_HINT
+
     def test_slow_answers_brake(self, ledger: Ledger, clock: ManualClock) -> None:
         """Answers much slower than the usual ones lower the pace, to half at most; usual ones lift it again."""
         limiter = limiter_of(ledger, "alpha=10/m", clock)

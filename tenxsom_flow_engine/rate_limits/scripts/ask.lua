@@ -109,7 +109,8 @@ if asker ~= '' then
 end
 local until_
 if stopped ~= '' and shut > instant then
-  until_ = math.min(shut, instant + math.min(STOPPED_HINT + place, LONGEST_HINT))
+  local waited = instant - tonumber(redis.call('ZSCORE', asked, asker) or instant)
+  until_ = math.min(shut, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
 else
   until_ = place > 0 and frees(place) or opens_at
   if until_ - instant > LONGEST_HINT then
