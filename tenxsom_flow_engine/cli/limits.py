@@ -38,7 +38,7 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
     is set here is kept and wins over TENXSOM_LIMITS.
     """
     if context.invoked_subcommand is not None:
-        context.obj = queue_type
+        context.obj = queue_type  # before the verb it does as well as behind it
         return
     from tenxsom_flow_engine.cli.view import print_json, table
     from tenxsom_flow_engine.manager import describe_limits
@@ -56,13 +56,14 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
 @limits.command("set", epilog="\b\nExamples:\n  limits set pixverse 2/s 20/m 200/h\n  limits set global 10/s")
 @_service
 @click.argument("windows", nargs=-1, required=True, metavar="LIMIT...")
+@options.queue_type
 @click.pass_obj
-def set_(queue_type: str | None, service: str, windows: tuple[str, ...]) -> None:
+def set_(before: str | None, queue_type: str | None, service: str, windows: tuple[str, ...]) -> None:
     """Set the limits of a service, or of `global`, in place of all it has: 2/s, 20/m, 100/15m, 2000/d, or none."""
     from tenxsom_flow_engine.rate_limits.windows import parse_windows
 
     wanted = parse_windows(" ".join(windows))
-    with session(queue_type) as engine:
+    with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, wanted)
     back = f"back to the environment's with: run_flow_enhanced.py limits unset {service}"
     say(f"{service} has {_words(wanted)} now; {back}")
@@ -70,10 +71,11 @@ def set_(queue_type: str | None, service: str, windows: tuple[str, ...]) -> None
 
 @limits.command()
 @_service
+@options.queue_type
 @click.pass_obj
-def unset(queue_type: str | None, service: str) -> None:
+def unset(before: str | None, queue_type: str | None, service: str) -> None:
     """Let the environment's limits of a service hold again."""
-    with session(queue_type) as engine:
+    with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, None)
         now = engine.settings.limits.get(service, ())
     say(f"{service} has {_words(now)} now, as the environment says")
@@ -82,20 +84,22 @@ def unset(queue_type: str | None, service: str) -> None:
 @limits.command()
 @_service
 @click.option("--why", default="paused", show_default=True, help="What others see as the reason.")
+@options.queue_type
 @click.pass_obj
-def pause(queue_type: str | None, service: str, why: str) -> None:
+def pause(before: str | None, queue_type: str | None, service: str, why: str) -> None:
     """Buy nothing more of a service, in all workers; what is bought already goes on."""
-    with session(queue_type) as engine:
+    with session(queue_type or before) as engine:
         engine.limiter.pause(service, why)
     say(f"{service} is paused; go on with: run_flow_enhanced.py limits resume {service}")
 
 
 @limits.command()
 @_service
+@options.queue_type
 @click.pass_obj
-def resume(queue_type: str | None, service: str) -> None:
+def resume(before: str | None, queue_type: str | None, service: str) -> None:
     """Let a service go on that was paused, or that stopped by itself for its key, plan or money."""
-    with session(queue_type) as engine:
+    with session(queue_type or before) as engine:
         engine.limiter.resume(service)
     say(f"{service} goes on")
 
