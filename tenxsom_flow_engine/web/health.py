@@ -5,6 +5,7 @@ The numbers come from the store and the queue, never from this process, so that 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import FlowError, QueueError
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError, QueueError
 from tenxsom_flow_engine.manager import describe_queue
 from tenxsom_flow_engine.web.answers import refusal
 from tenxsom_flow_engine.web.parts import Parts
+
+_log = logging.getLogger(__name__)
 
 #: Seconds for which the queue's state and limits are told again: asking for them is a call to the carrier's service.
 QUEUE_AGE = 10.0
@@ -48,6 +51,7 @@ def health(parts: Parts) -> Blueprint:
     @blueprint.errorhandler(FlowError)
     def unknown(error: FlowError) -> Response:
         # Whoever asks here learns that the store is away, not where it is.
+        _log.warning("/stats was answered without numbers: %s", error)
         return refusal(error, "the numbers cannot be had now")
 
     return blueprint
@@ -66,7 +70,8 @@ class _QueueState:
             if time.monotonic() >= self._until:
                 try:
                     told = describe_queue(engine)
-                except QueueError:
+                except (QueueError, ConfigurationError) as error:
+                    _log.warning("the queue's state cannot be told: %s", error)
                     told = {"queue_type": engine.queue.name, "state": "UNKNOWN"}
                 self._told = {name: told[name] for name in OPEN if name in told}
                 self._until = time.monotonic() + QUEUE_AGE

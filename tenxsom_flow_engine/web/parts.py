@@ -77,17 +77,21 @@ class Parts:
         if self._opened is not None:
             self._opened.worker.stop()
 
-    def close(self) -> None:
-        """Hand back the steps that have not ended, and let go of everything. Closing twice is harmless."""
+    def close(self) -> bool:
+        """Hand back the steps that have not ended, and let go of everything; return whether all had ended.
+
+        Closing twice is harmless.
+        """
         self._closed.set()
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is None:
-            return
-        unfinished = opened.worker.in_hand
+            return True
+        ended = opened.worker.in_hand == 0
         opened.worker.close()
-        if not unfinished:  # else their threads may still use the store
+        if ended:  # else their threads may still use the store
             opened.engine.close()
+        return ended
 
     def _insist(self) -> None:
         while not self._closed.wait(PAUSE):

@@ -6,6 +6,7 @@ does Ctrl-C, and a second one hands them back.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -70,14 +71,17 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_int(worker: Any) -> None:
     """Give up the steps in hand: the quick shutdown."""
+    # The first call takes no more of them, the second waits for none.
     worker.wsgi.stop()
     worker.wsgi.stop()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Close the worker in its own process."""
-    if worker.wsgi is not None:  # it may have failed before it was loaded
-        worker.wsgi.close()
+    # It may have failed before the application was loaded.
+    if worker.wsgi is not None and not worker.wsgi.close():
+        # Python would wait for the threads of steps that hang; they are handed back.
+        os._exit(1)
 
 
 def serve(settings: Settings, *, host: str, processes: int, log_level: str) -> NoReturn:

@@ -43,10 +43,9 @@ class Application:
         if self._made is not None:
             self._made[1].stop()
 
-    def close(self) -> None:
-        """Hand back the steps that have not ended, and let go of everything."""
-        if self._made is not None:
-            self._made[1].close()
+    def close(self) -> bool:
+        """Hand back the steps that have not ended, and let go of everything; return whether all had ended."""
+        return self._made is None or self._made[1].close()
 
     def _make(self) -> tuple[Flask, Parts]:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -71,15 +72,25 @@ class Flow:
         """Start a worker on a machine whose clock is ahead by so many seconds."""
         return self._start(["-c", CLOCK_OFF, str(seconds), str(ROOT / "worker.py")], {})
 
-    def _start(self, program: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    def _start(
+        self, program: list[str], environment: dict[str, str], folder: Path | None = None
+    ) -> subprocess.Popen[str]:
         log = self.home / f"worker-{len(self._workers)}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
                 [sys.executable, *program],
-                env=self.environment | environment, stderr=stream, stdout=subprocess.DEVNULL, text=True, cwd=self.home,
+                env=self.environment | environment, stderr=stream, stdout=subprocess.DEVNULL, text=True,
+                cwd=folder or self.home, start_new_session=True,
             )  # fmt: skip
         self._workers.append(process)
         return process
+
+    @staticmethod
+    def kill(process: subprocess.Popen[str]) -> None:
+        """End a worker as a power cut would, with all processes that it has started in its session."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def sold(self) -> list[str]:
         """Return the ledger of the simulated service: a ticket for each sale."""
@@ -101,8 +112,7 @@ class Flow:
     def close(self) -> None:
         """End what still runs."""
         for process in self._workers:
-            process.kill()
-            process.wait()
+            self.kill(process)
 
     @property
     def queue(self) -> str:

@@ -29,6 +29,7 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.push_worker import Delivered
+from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import new
@@ -323,6 +324,22 @@ def test_the_numbers_are_the_stores(client: FlaskClient, engine: Engine) -> None
     assert str(engine.settings.home) not in str(told)
 
 
+def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine) -> None:
+    """Where the carrier is away, the store's numbers are told all the same; it is asked now and then, not each time."""
+    asked = []
+
+    def status() -> QueueStatus:
+        asked.append(1)
+        raise QueueUnavailable("reading the queue failed")
+
+    engine.queue.status = status  # type: ignore[method-assign]
+    engine.store.add("local", new("a"))
+    for _ in range(3):
+        told = client.get("/stats").get_json()
+        assert (told["jobs"]["queued"], told["queue"]) == (1, {"queue_type": "local", "state": "UNKNOWN"})
+    assert asked == [1]
+
+
 class Openings:
     """Opens parts, or fails as long as a test says."""
 
@@ -381,13 +398,13 @@ def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWo
     parts.get()
     worker.in_hand = 1
     parts.stop()
-    parts.close()
-    parts.close()
+    assert not parts.close()
+    assert parts.close()
     assert (worker.stops, worker.closed) == (1, True)
     assert engine.store.counts().unfinished == 0
     parts = Parts(lambda: Opened(engine, worker))
     parts.get()
     worker.in_hand = 0
-    parts.close()
+    assert parts.close()
     with pytest.raises(StoreUnavailable):
         engine.store.counts()
