@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What a Google Cloud project needs for Cloud Tasks: APIs, two accounts, their roles, the queue.
+# Prints the commands; with --apply it runs them. Repeating it is harmless.
+set -euo pipefail
+
+usage() {
+	echo "usage: $0 --project PROJECT [--location us-central1] [--queue tenxsom-video-generation] [--worker-url URL] [--apply]" >&2
+	exit 2
+}
+
+project='' location=us-central1 queue=tenxsom-video-generation worker_url='' apply=''
+while (($#)); do
+	case $1 in
+	--project) project=${2-} && shift ;;
+	--location) location=${2-} && shift ;;
+	--queue) queue=${2-} && shift ;;
+	--worker-url) worker_url=${2-} && shift ;;
+	--apply) apply=yes ;;
+	*) usage ;;
+	esac
+	shift || usage
+done
+[[ $project ]] || usage
+if [[ $apply ]] && ! command -v gcloud >/dev/null; then
+	echo 'error: gcloud is not installed; see https://cloud.google.com/sdk/docs/install' >&2
+	exit 1
+fi
+
+run() {
+	printf '%q ' "$@"
+	printf '\n'
+	if [[ $apply ]]; then "$@"; fi
+}
+
+account() { # name, description
+	if [[ $apply ]] && gcloud iam service-accounts describe "$1@$project.iam.gserviceaccount.com" --project "$project" >/dev/null 2>&1; then
+		echo "# the account $1 is there already"
+	else
+		run gcloud iam service-accounts create "$1" --display-name "$2" --project "$project"
+	fi
+}
+
+# The worker and the command line act as `flow-worker`; the tokens of deliveries name `flow-tasks`, which may do nothing.
+worker="flow-worker@$project.iam.gserviceaccount.com"
+tokens="flow-tasks@$project.iam.gserviceaccount.com"
+
+run gcloud services enable cloudtasks.googleapis.com iam.googleapis.com --project "$project"
+account flow-worker 'Tenxsom Flow Engine: adds tasks and looks after the queue'
+account flow-tasks 'Tenxsom Flow Engine: signs deliveries to the worker'
+# Enqueuing, and looking after the queue: depth, pause, purge, limits.
+for role in roles/cloudtasks.enqueuer roles/cloudtasks.queueAdmin; do
+	run gcloud projects add-iam-policy-binding "$project" --member "serviceAccount:$worker" --role "$role" --condition None --quiet
+done
+# Without the right to act as the tokens' account no task with a token can be created.
+run gcloud iam service-accounts add-iam-policy-binding "$tokens" --member "serviceAccount:$worker" \
+	--role roles/iam.serviceAccountUser --project "$project" --quiet
+
+cat <<END
+# Then, on the machine of the worker, in /etc/tenxsom-flow-engine.env:
+#   TENXSOM_QUEUE_TYPE=cloud_tasks
+#   GOOGLE_CLOUD_PROJECT=$project
+#   CLOUD_TASKS_LOCATION=$location
+#   CLOUD_TASKS_QUEUE=$queue
+#   CLOUD_TASKS_SERVICE_ACCOUNT=$tokens
+#   CLOUD_TASKS_WORKER_URL=${worker_url:-https://YOUR-WORKER}
+# and create the queue with our limits, acting as $worker:
+#   .venv/bin/python run_flow_enhanced.py queue create --queue-type cloud_tasks
+END
