@@ -43,7 +43,7 @@ def add(flow: Flow) -> None:
         store.add(flow.queue, [NewJob(job)])
 
 
-@pytest.mark.parametrize("login", [f":{DEFAULT_PASSWORD}", f"flow:{USER_PASSWORD}"])
+@pytest.mark.parametrize("login", [f":{DEFAULT_PASSWORD}", f"flow:{USER_PASSWORD}"], ids=["password", "user"])
 def test_a_login_in_the_address_is_used_and_never_shown(guarded_flow: Flow, guarded: RedisServer, login: str) -> None:
     """With a password, or as a user with no more rights than needed, jobs are made; neither log nor status shows it."""
     guarded_flow.environment["REDIS_URL"] = f"redis://{login}@127.0.0.1:{guarded.port}/0"
