@@ -399,11 +399,11 @@ class _InsistentJournal:
         self.intend = store.intend
 
     def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
     ) -> JobRecord:
         return self._insist(
             lambda: self._store.accept(
-                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost
+                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost, service=service
             ),
             f"the ticket {ticket.id} of job {job_id}",
         )

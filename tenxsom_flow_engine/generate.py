@@ -55,9 +55,9 @@ class Journal(Protocol):
         """Journal a create before it is sent, and take its in-flight slot."""
 
     def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
     ) -> JobRecord:
-        """Journal the ticket."""
+        """Journal the ticket, and what was bought with it."""
 
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the create's outcome is not known."""
@@ -120,15 +120,16 @@ def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
         return Wait(answer.until, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(means.gate.give_back, answer)
-        job, began = _intend(record, reference, means)
+        job = means.service.fit(record.job).job
+        expected = means.service.estimate(job)
+        began = _intend(record, job, reference, means)
         unsent.pop_all()
-    return _create(record, job, reference, began, means)
+    return _create(record, job, reference, expected, began, means)
 
 
-def _intend(record: JobRecord, reference: str, means: Means) -> tuple[VideoJob, float]:
-    """Journal the create; return the job as the service will get it, and the instant of the intent."""
+def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> float:
+    """Journal the create of a job that fits, and return the instant of the intent."""
     service = means.service
-    job = service.fit(record.job).job
     intended = means.journal.intend(
         record.job_id,
         record.lease_token,
@@ -138,11 +139,13 @@ def _intend(record: JobRecord, reference: str, means: Means) -> tuple[VideoJob, 
         slots=service.slots,
         prompt=service.prompt(job),
     )
-    return job, intended.submission.intended_at
+    return intended.submission.intended_at
 
 
-def _create(record: JobRecord, job: VideoJob, reference: str, began: float, means: Means) -> Outcome:
-    """Send the paid create, and journal what came of it.
+def _create(
+    record: JobRecord, job: VideoJob, reference: str, expected: Cost | None, began: float, means: Means
+) -> Outcome:
+    """Send the paid create, and journal what came of it, at the price that the service told or else was expected.
 
     Nothing is asked of the store between intent, create and ticket, not even the time: it may be away by now.
     """
@@ -158,13 +161,33 @@ def _create(record: JobRecord, job: VideoJob, reference: str, began: float, mean
         # A fault of our own after the request went out proves nothing.
         journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
         raise
-    cost = Cost(credits=ticket.credits, estimated=False) if ticket.credits is not None else None
-    accepted = journal.accept(
-        record.job_id, submission_id=reference, ticket=ticket, lifetime=service.lifetime, cost=cost
-    )
-    answered = accepted.updated_at
+    answered = _accept(record, reference, ticket, expected, means)
     means.gate.answered(service.name, answered - began)
     return Wait(answered, f"submitted to {service.name}")
+
+
+def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, means: Means) -> float:
+    """Journal a ticket and what it cost, and return the instant."""
+    service = means.service
+    accepted = means.journal.accept(
+        record.job_id,
+        submission_id=reference,
+        ticket=ticket,
+        lifetime=service.lifetime,
+        cost=_cost(ticket, expected),
+        service=service.name,
+    )
+    return accepted.updated_at
+
+
+def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
+    """Return what a ticket cost: the credits that its service told, at the price that was expected for them."""
+    if ticket.credits is None:
+        return expected
+    usd = None
+    if expected and expected.usd is not None and expected.credits:
+        usd = round(expected.usd * ticket.credits / expected.credits, 6)
+    return Cost(usd=usd, credits=ticket.credits, estimated=False)
 
 
 def _look_up(record: JobRecord, means: Means) -> Outcome:
@@ -182,7 +205,7 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
         if ticket is not None:
-            journal.accept(record.job_id, submission_id=submission.id, ticket=ticket, lifetime=service.lifetime)
+            _accept(record, submission.id, ticket, record.cost, means)
             return Wait(now, f"found at {service.name}")
         if now < settled_at:
             return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)

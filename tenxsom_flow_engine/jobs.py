@@ -205,6 +205,17 @@ class Cost(msgspec.Struct, frozen=True, omit_defaults=True):
     estimated: bool = True
 
 
+class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One generation that a service sold: a line of its bill."""
+
+    #: The id of the submission that bought it.
+    submission: str
+    service: str
+    at: float
+    #: None where nothing is known of its price.
+    cost: Cost | None = None
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a job does not go on: a code for programs, a sentence for people, and what to do."""
 
@@ -268,7 +279,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: 0 to 1, as the service reports it.
     progress: float = 0.0
     result: Video | None = None
+    #: What is expected before anything is bought, then what all purchases cost together.
     cost: Cost | None = None
+    purchases: tuple[Purchase, ...] = ()
     error: Failure | None = None
     events: tuple[Event, ...] = ()
     added_at: float

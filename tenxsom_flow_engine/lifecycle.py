@@ -21,6 +21,7 @@ from tenxsom_flow_engine.jobs import (
     Failure,
     JobRecord,
     Lease,
+    Purchase,
     Status,
     Submission,
     SubmissionState,
@@ -28,6 +29,7 @@ from tenxsom_flow_engine.jobs import (
     VideoJob,
 )
 from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
+from tenxsom_flow_engine.purchases import bought
 
 #: A job whose lease runs out this often in one step kills its workers, and is dead.
 MAX_EXPIRIES = 10
@@ -221,14 +223,26 @@ def intend(
 
 
 def accept(
-    record: JobRecord, now: float, *, submission_id: str, ticket: Ticket, deadline: float, cost: Cost | None = None
+    record: JobRecord,
+    now: float,
+    *,
+    submission_id: str,
+    ticket: Ticket,
+    deadline: float,
+    cost: Cost | None = None,
+    service: str = "",
 ) -> JobRecord:
-    """Save the ticket of a submission: by its id, in any status, whoever holds the lease."""
-    if record.submission.id != submission_id:
+    """Save the ticket of a submission: by its id, in any status, whoever holds the lease.
+
+    `service` is the one that sold it, where the record may name another by now.
+    """
+    known = record.submission
+    if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED):
+        return record
+    record = bought(record, Purchase(submission_id, service or record.service, now, cost))
+    if known.id != submission_id:
         # The job has gone on with another submission. The money is spent all the same, so it must be seen.
         return _change(record, now, record.status, "late ticket", f"{ticket.id} of submission {submission_id}")
-    if record.submission.state is SubmissionState.ACCEPTED:
-        return record
     submission = msgspec.structs.replace(
         record.submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=deadline
     )
@@ -244,7 +258,6 @@ def accept(
         "accepted",
         f"ticket {ticket.id}",
         submission=submission,
-        cost=cost or record.cost,
         due=due,
         error=error,
         attempts=0,
@@ -320,6 +333,7 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
             )
             detail = f"ticket {ticket.id}, says a person"
+            record = bought(record, Purchase(submission.id, record.service, now, record.cost))
             return _begin_again(record, now, Status.RENDERING, "accepted", detail, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:

@@ -158,8 +158,13 @@ def _print_facts(facts: dict[str, Any]) -> None:
     if facts["submission"]["id"]:
         ticket = facts["submission"]["ticket"]
         _line("submission", f"{facts['submission']['state']}" + (f", ticket {ticket}" if ticket else ""))
-    if facts["cost"] and facts["cost"]["usd"] is not None:
-        _line("cost", f"USD {facts['cost']['usd']:.2f}" + (" (estimated)" if facts["cost"]["estimated"] else ""))
+    if cost := facts["cost"]:
+        known = [f"USD {cost['usd']:.2f}"] if cost["usd"] is not None else []
+        known += [f"{cost['credits']:,.10g} credits"] if cost["credits"] is not None else []
+        _line("cost", (", ".join(known) or "unknown") + (" (estimated)" if cost["estimated"] else ""))
+    if len(facts["purchases"]) > 1:
+        for purchase in facts["purchases"]:
+            _line("bought", f"{purchase['at']} at {purchase['service']} as {purchase['submission']}")
     if video := facts["video"]:
         size = f"{video['width']}x{video['height']}, {video['duration']:.1f} s, {video['size'] / 1e6:.1f} MB"
         _line("video", size)

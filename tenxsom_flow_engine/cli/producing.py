@@ -137,6 +137,18 @@ def describe_known(record: JobRecord, start: float | None) -> dict[str, Any]:
     }
 
 
+def price(jobs: Iterable[NewJob]) -> str:
+    """Return what jobs are expected to cost, for the end of a sentence; nothing where they are free."""
+    costs = [job.cost.usd if job.cost else None for job in jobs]
+    return f", {_about(costs)}" if any(cost != 0 for cost in costs) else ""
+
+
+def _about(costs: Sequence[float | None]) -> str:
+    priced = [cost for cost in costs if cost is not None]
+    unpriced = f" and {len(costs) - len(priced):,} of unknown price" if len(priced) < len(costs) else ""
+    return f"about USD {sum(priced):.2f}{unpriced}"
+
+
 def print_plan(plan: Sequence[dict[str, Any]]) -> None:
     """Print a plan as a table, with what its new jobs will cost where prices are known."""
     from tenxsom_flow_engine.cli.view import short_time, table
@@ -152,10 +164,8 @@ def print_plan(plan: Sequence[dict[str, Any]]) -> None:
         head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC")
         put(table(rows, head=head, may_cut=("TOPIC", "JOB")))
     new = [item["cost_usd"] for item in plan if item["state"] == "new"]
-    priced = [cost for cost in new if cost is not None]
-    unpriced = f" and {len(new) - len(priced):,} of unknown price" if len(priced) < len(new) else ""
     known = f"; {count(len(plan) - len(new), 'other')} known already" if len(new) < len(plan) else ""
-    say(f"{count(len(new), 'new job')}, about USD {sum(priced):.2f}{unpriced}{known}")
+    say(f"{count(len(new), 'new job')}, {_about(new)}{known}")
 
 
 def add_and_tell(
@@ -176,7 +186,9 @@ def add_and_tell(
     added, stop = _add_all(engine, jobs, rest)
     known = [*known, *added.known]
     before = f"; {len(known):,} {'was' if len(known) == 1 else 'were'} added before and not again" if known else ""
-    say(f"added {count(len(added.new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){before}")
+    new = set(added.new)
+    costs = price(item for item in jobs if item.job.job_id in new)
+    say(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){costs}{before}")
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:

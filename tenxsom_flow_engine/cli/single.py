@@ -42,7 +42,7 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    from tenxsom_flow_engine.cli.producing import describe_plan, tell_notes
+    from tenxsom_flow_engine.cli.producing import describe_plan, price, tell_notes
     from tenxsom_flow_engine.cli.view import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
@@ -61,13 +61,15 @@ def single(
         if record:
             say(f"job {job.job_id} was added before, so nothing would be added")
         else:
-            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}")
+            costs = price([prepared.new])
+            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
         if as_json:
             print_json(describe_plan(prepared, "known" if record else "new"))
         return DONE
 
 
 def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:
+    from tenxsom_flow_engine.cli.producing import price
     from tenxsom_flow_engine.cli.view import describe, print_json
 
     job_id = prepared.new.job.job_id
@@ -81,7 +83,8 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
             say(f"job {job_id} is in the store, and its queue does not know: run this again with --job-id {job_id}")
         raise
     if added.new:
-        say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}")
+        costs = price([prepared.new])
+        say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}{costs}")
     else:
         say(f"job {job_id} was added before, so nothing was added")
     record = engine.store.get(job_id)

@@ -67,6 +67,16 @@ def describe(record: JobRecord, now: float) -> dict[str, Any]:
         }
         if record.cost
         else None,
+        "purchases": [
+            {
+                "submission": purchase.submission,
+                "service": purchase.service,
+                "at": iso(purchase.at),
+                "usd": purchase.cost.usd if purchase.cost else None,
+                "credits": purchase.cost.credits if purchase.cost else None,
+            }
+            for purchase in record.purchases
+        ],
         "error": {
             "code": record.error.code,
             "message": record.error.message,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -19,8 +19,9 @@ from threading import Event
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode_record
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase, Status, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome, Resolution
+from tenxsom_flow_engine.purchases import day
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,22 @@ IN_PROGRESS = (Status.QUEUED, Status.RUNNING, Status.RENDERING)
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What was bought of one service on one day (UTC)."""
+
+    #: As ISO 8601 writes it.
+    day: str
+    service: str
+    #: Generations.
+    videos: int
+    usd: float
+    #: The service's own.
+    credits: float
+    #: Of the generations, those whose price in USD is not known.
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerInfo:
     """A worker's sign of life."""
 
@@ -191,6 +208,14 @@ class TakesIn(ABC):
     @abstractmethod
     def set_aside(self) -> int:
         """Return how many bad entries are kept aside."""
+
+
+def spent_on(purchases: Iterable[Purchase]) -> Iterator[Spent]:
+    """Return what each purchase adds to the sums."""
+    for purchase in purchases:
+        cost = purchase.cost or Cost()
+        known = cost.usd is not None
+        yield Spent(day(purchase.at), purchase.service, 1, cost.usd or 0.0, cost.credits or 0.0, 0 if known else 1)
 
 
 #: Seconds after which a worker that gave no sign of life is forgotten.
@@ -256,6 +281,10 @@ class JobStore(ABC):
         """Return how many jobs there are by status, without reading them one by one."""
 
     @abstractmethod
+    def spent(self, since: str) -> Sequence[Spent]:
+        """Return what was bought, by day and service, from a day on: the oldest first. Sums outlive their records."""
+
+    @abstractmethod
     def in_flight(self, service: str) -> int:
         """Return how many generations of a service may be in flight."""
 
@@ -285,8 +314,9 @@ class JobStore(ABC):
         With `on_disk` it is there when this returns, also where a store lets its disk lag behind by a moment.
 
         `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
-        change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. Raises `JobNotFound`,
-        and what `change` raises; then nothing is written.
+        change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. What the change has
+        bought (`purchases.new_purchases`) is added to the sums of `spent`. Raises `JobNotFound`, and what `change`
+        raises; then nothing is written.
         """
 
     @abstractmethod
@@ -409,13 +439,29 @@ class JobStore(ABC):
         )
 
     def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None = None
+        self,
+        job_id: str,
+        *,
+        submission_id: str,
+        ticket: Ticket,
+        lifetime: float,
+        cost: Cost | None = None,
+        service: str = "",
     ) -> JobRecord:
-        """Save the ticket of a submission, whoever holds the lease. `lifetime`: seconds until it is given up."""
+        """Save the ticket of a submission, whoever holds the lease. `lifetime`: seconds until it is given up.
+
+        `service` is who sold it; empty: the one that the record names.
+        """
         return self.update(
             job_id,
             lambda record, now: lifecycle.accept(
-                record, now, submission_id=submission_id, ticket=ticket, deadline=now + lifetime, cost=cost
+                record,
+                now,
+                submission_id=submission_id,
+                ticket=ticket,
+                deadline=now + lifetime,
+                cost=cost,
+                service=service,
             ),
             on_disk=True,
         )

@@ -5,6 +5,7 @@ A back end's test module subclasses `StoreMachine`, writes `open_store`, and han
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -333,6 +334,12 @@ class StoreMachine(RuleBasedStateMachine):
         for handle in self.handles:
             for service in (ALPHA, BETA):
                 assert handle.in_flight(service) == self._in_flight(service, handle.now())
+
+    @invariant()
+    def _sums_are_right(self) -> None:
+        purchases = Counter(purchase.service for record in self.seen.values() for purchase in record.purchases)
+        for handle in self.handles:
+            assert {sum_.service: sum_.videos for sum_ in handle.spent("")} == purchases
 
     @invariant()
     def _records_are_whole(self) -> None:

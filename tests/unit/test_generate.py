@@ -230,6 +230,18 @@ def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
     assert bench.record.cost == Cost(credits=3.0, estimated=False)
 
 
+def test_the_price_of_what_was_bought(bench: Bench) -> None:
+    """Credits that the service names are priced as was expected; without them the expectation is what is kept."""
+    bench.service.price = Cost(usd=0.20, credits=40.0)
+    bench.service.creates += [Sold(credits=50.0), Sold()]
+    for name, cost in (("a", Cost(usd=0.25, credits=50.0, estimated=False)), ("b", Cost(usd=0.20, credits=40.0))):
+        bench.store.add(QUEUE, new(name))
+        generate_video(bench.deliver(), bench.means)
+        assert bench.store.require(name).cost == cost
+    (spent,) = bench.store.spent("")
+    assert (spent.service, spent.videos, spent.usd, spent.credits) == (ALPHA, 2, 0.45, 90.0)
+
+
 def test_submit_keeps_the_prompt_that_was_sent(bench: Bench) -> None:
     """What the service was told stays with the job, also where it was made from the topic."""
     bench.at(Step.POLL)
@@ -475,6 +487,7 @@ def test_lookup_finds_the_ticket(bench: Bench) -> None:
     bench.clock.advance(2)
     assert summary(bench.step(), bench.clock.now()) == ("wait", 0.0, True, False)
     assert bench.record.submission.ticket == service.sold[0]
+    assert [sum_.videos for sum_ in bench.store.spent("")] == [1]
     assert sum(service.sent.values()) == 1
 
 

@@ -14,6 +14,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode, decode_record, encode
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
 from tenxsom_flow_engine.store.base import JobFilter, read_record
+from tenxsom_flow_engine.store.redis.spending import additions
 
 _encoder = msgspec.json.Encoder()
 
@@ -94,7 +95,8 @@ def commitment(before: Stored, after: JobRecord, now: float, slots: tuple[str, i
     # As it lies beside the record: token, end, beginning, worker, queue.
     lease = [f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)] if held else ["", ""]
     return [
-        after.job_id, before.version, encode(after), *lease, *place(before.record), *place(after), *(slots or ("", 0))
+        after.job_id, before.version, encode(after), *lease, *place(before.record), *place(after), *(slots or ("", 0)),
+        *additions(before.record, after),
     ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.known import Known
 from tenxsom_flow_engine.store.redis.rows import Stored, addition, commitment, matches, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
+from tenxsom_flow_engine.store.redis.spending import sums
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +128,10 @@ class RedisStore(base.JobStore, base.TakesIn):
             by_status[Status.QUEUED] += overdue
             oldest += [due for first in answers[len(Status) + 1 :] for _, due in first if due <= now]
         return base.Counts(by_status, min(oldest, default=None))
+
+    def spent(self, since: str) -> Sequence[base.Spent]:
+        with self._connection.mapped():
+            return sums(self._connection.client.hgetall(self._connection.key("spent")), since)
 
     def in_flight(self, service: str) -> int:
         with self._connection.mapped():

@@ -57,6 +57,17 @@ CREATE TABLE finished_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_ids_until ON finished_ids (until);
 
+-- What was bought: sums that outlive the records.
+CREATE TABLE spent (
+    day       TEXT NOT NULL,
+    service   TEXT NOT NULL,
+    videos    INTEGER NOT NULL,
+    usd       REAL NOT NULL,
+    credits   REAL NOT NULL,
+    unpriced  INTEGER NOT NULL,  -- videos whose price in USD is not known
+    PRIMARY KEY (day, service)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE queues (
     name                       TEXT PRIMARY KEY,
     paused                     INTEGER NOT NULL DEFAULT 0,

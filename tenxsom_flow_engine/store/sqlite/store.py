@@ -10,7 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
@@ -19,6 +19,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
+from tenxsom_flow_engine.purchases import new_purchases
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
@@ -32,6 +33,12 @@ WATCH_INTERVAL = 0.05
 _INSERT = f"""
     INSERT INTO jobs ({", ".join(COLUMNS)}) SELECT {", ".join(":" + name for name in COLUMNS)}
     WHERE NOT EXISTS (SELECT 1 FROM finished_ids WHERE job_id = :job_id) ON CONFLICT (job_id) DO NOTHING
+"""
+
+_SPEND = """
+    INSERT INTO spent (day, service, videos, usd, credits, unpriced) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET videos = videos + excluded.videos, usd = usd + excluded.usd,
+        credits = credits + excluded.credits, unpriced = unpriced + excluded.unpriced
 """
 
 
@@ -124,6 +131,11 @@ class SQLiteStore(base.JobStore):
                 oldest += [row["due"] for row in db.execute(first, (name, now))]
         return base.Counts(by_status, min(oldest, default=None))
 
+    def spent(self, since: str) -> Sequence[base.Spent]:
+        with self._connections.use() as db:
+            rows = db.execute("SELECT * FROM spent WHERE day >= ? ORDER BY day, service", (since,)).fetchall()
+        return [base.Spent(**row) for row in rows]
+
     def in_flight(self, service: str) -> int:
         with self._reading() as (db, now):
             return in_flight(db, service, now)
@@ -157,12 +169,15 @@ class SQLiteStore(base.JobStore):
         on_disk: bool = False,  # every transaction is
     ) -> JobRecord:
         with self._writing() as (db, now):
-            record = change(_find(db, job_id), now)
+            before = _find(db, job_id)
+            record = change(before, now)
             if slots is not None:
                 service, limit = slots
                 if in_flight(db, service, now, beside=job_id) >= limit:
                     raise SlotsBusy(service, limit)
             save(db, record)
+            for sum_ in base.spent_on(new_purchases(before, record)):
+                db.execute(_SPEND, astuple(sum_))
         return record
 
     def cancel_waiting(self, queue: str, limit: int) -> int:

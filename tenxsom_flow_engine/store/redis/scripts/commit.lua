@@ -1,7 +1,8 @@
 -- Replace a record if nobody changed it since it was read.
 -- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: its end or empty,
 -- [7]..[13]: where it was, [14]..[20]: where it goes, [21], [22]: a service whose slots are limited, and the limit; or
--- empty. Returns 'done', 'gone', 'changed' or 'busy'.
+-- empty, [23]...: what was bought: a field of the sums, and what is added to it.
+-- Returns 'done', 'gone', 'changed' or 'busy'.
 local instant = now()
 local id = ARGV[2]
 local value = redis.call('HGET', P .. 'jobs', id)
@@ -47,6 +48,9 @@ if ARGV[5] ~= '' then
 else
   redis.call('HDEL', P .. 'leases', id)
   redis.call('ZREM', P .. 'leased:' .. before[1], id)
+end
+for i = 23, #ARGV, 2 do
+  redis.call('HINCRBYFLOAT', P .. 'spent', ARGV[i], ARGV[i + 1])
 end
 changed()
 return 'done'
