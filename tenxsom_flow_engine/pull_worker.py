@@ -14,6 +14,7 @@ from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.keeper import Keeper, log_step
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.base import IN_PROGRESS, Claim
+from tenxsom_flow_engine.wake import Wake
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class PullWorker:
         self._keeper = Keeper(engine, concurrency=concurrency, counted=only is None)
         self._stopping = threading.Event()
         #: Interrupts the loop's rest: a step ended, or a stop was asked for.
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
         self._takes_in_at = float("-inf")
 

@@ -364,7 +364,10 @@ class JobStore(ABC):
 
     @abstractmethod
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
-        """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set."""
+        """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set.
+
+        A `wake.Wake` is seen at once, any other event within a fifth of a second.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.push_suite import PushSuite
-from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_job, new
+from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, accept, intend, take
+from tenxsom_flow_engine.testing.store_suite import STUCK, OpenStore, StoreSuite, accept, intend, take
+from tenxsom_flow_engine.wake import Wake
 from tests.redis_server import RedisServer, newer_binary
 
 
@@ -252,6 +254,42 @@ def test_what_was_known_refuses_nothing(open_store: OpenStore) -> None:
     assert lease.until == clock.now() + 500
     other.cancel("a")
     assert mine.requeue("a").status is Status.QUEUED
+
+
+def test_a_worker_wakes_up_by_itself(redis_server: RedisServer) -> None:
+    """An event of the caller's ends a wait, also one that was set before or in an earlier wait."""
+    store = RedisStore(redis_server.url, secrets.token_hex(6))
+    wake = Wake()
+    for _ in range(3):
+        thread = threading.Thread(
+            target=store.wait, args=(store.revision(),), kwargs={"timeout": 1000.0, "wake": wake}, daemon=True
+        )
+        thread.start()
+        wake.set()
+        thread.join(STUCK)
+        assert not thread.is_alive()
+        wake.clear()
+    store.close()
+
+
+def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
+    """When the server ends, who waits is told; when it is back, the same handle waits and is woken again."""
+    server = RedisServer(tmp_path)
+    store = RedisStore(server.url, "x")
+    store.add(QUEUE, new("a"))
+    revision = store.revision()
+    store.wait(revision, timeout=0.01, wake=Wake())  # leaves a read under way
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        store.wait(revision, timeout=1000.0, wake=Wake())
+    server.start()
+    try:
+        assert store.add(QUEUE, new("b")).new == ("b",)
+        store.wait(revision, timeout=1000.0, wake=Wake())
+        assert store.claim(a_claim()).revision != revision
+        store.close()
+    finally:
+        server.kill()
 
 
 @given(position=st.integers(0, 1 << 53), due=st.none() | st.floats(0, 4e9), cost=st.none() | st.just(Cost(usd=0.25)))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from typing import Any
 
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.store.redis.connection import ANSWER_TIMEOUT, Connection
+from tenxsom_flow_engine.wake import Wake
 
 #: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
 HOLD = 10.0
-#: Seconds between two looks at whether the caller wants to wake up; a look takes some 10 microseconds.
-LOOK_INTERVAL = 0.05
+#: Seconds between two looks at an event that cannot be polled, as a `Wake` can.
+LOOK_INTERVAL = 0.2
 
 
 class Changes:
@@ -37,7 +39,7 @@ class Changes:
         with self._connection.mapped():
             line = self._line()
             while not wake.is_set() and (left := ends - time.monotonic()) > 0:
-                seen = line.listen(after, min(left, LOOK_INTERVAL))
+                seen = line.listen(after, left, wake)
                 if seen is not None and _order(seen) > _order(after):
                     return
 
@@ -64,14 +66,15 @@ class _Line:
         #: When the server must have answered; None: nothing was asked.
         self._due: float | None = None
 
-    def listen(self, after: str, seconds: float) -> str | None:
-        """Return the mark of a change, perhaps of an older one than was asked for; None if none comes in time."""
+    def listen(self, after: str, seconds: float, wake: threading.Event) -> str | None:
+        """Return the mark of a change, perhaps of an older one than was asked for; None if `wake` or nothing comes."""
         try:
             if self._due is None:
                 block = int(HOLD * 1000)
                 self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
                 self._due = time.monotonic() + HOLD + ANSWER_TIMEOUT
-            if not self._connection.can_read(seconds):
+            self._rest(seconds, wake)
+            if not self._connection.can_read(0):
                 if time.monotonic() > self._due:
                     raise StoreUnavailable("the Redis server does not answer a blocking read any more")
                 return None
@@ -86,6 +89,17 @@ class _Line:
         entries = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
         mark: str = entries[0][0]
         return mark
+
+    def _rest(self, seconds: float, wake: threading.Event) -> None:
+        """Block until the server answers, the time has passed, or somebody wants to wake up."""
+        poll = select.poll()
+        poll.register(self._connection._sock, select.POLLIN)
+        if not isinstance(wake, Wake):
+            poll.poll(min(seconds, LOOK_INTERVAL) * 1000)
+            return
+        poll.register(wake, select.POLLIN)
+        poll.poll(seconds * 1000)
+        wake.drain()
 
     def close(self) -> None:
         """Close the connection; listening again opens it."""
