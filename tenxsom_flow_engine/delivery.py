@@ -62,11 +62,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         return self.job.job_id
 
 
-def task_id(record: JobRecord) -> str:
-    """Return the name of the delivery that a record waits for: the same each time, so that it is made once.
+def task_id(link: JobRecord | Delivery) -> str:
+    """Return the name of a delivery, or of the one that a record waits for: the same each time, so it is made once.
 
     It begins with a hash, since Cloud Tasks slows down under names that follow one another
     (https://docs.cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2#task). At most 500 of `A-Za-z0-9_-`.
     """
-    chain = f"{record.job_id}-{record.nonce}-{record.seq}"
+    chain = f"{link.job_id}-{link.nonce}-{link.seq}"
     return f"{hashlib.sha256(chain.encode()).hexdigest()[:8]}-{chain}"

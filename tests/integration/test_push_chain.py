@@ -273,6 +273,21 @@ def test_a_worker_with_an_empty_store_adopts(chain: Chain, tmp_path: Path) -> No
     assert record.events[0].what == "adopted"
 
 
+def test_an_old_delivery_that_meets_an_empty_store_buys_nothing(chain: Chain, tmp_path: Path) -> None:
+    """The answer to a paid step is lost, and then the store: the step's delivery comes again and is let pass."""
+    service = service_of(chain)
+    service.repeatable_for = 0.0  # a second create would be a second bill
+    service.checks.append(Progress(0.5, poll_after=60))
+    chain.server.faults.miss_answers()
+    chain.queue.enqueue(new("job-1"))
+    chain.server.wait_idle()
+    assert len(service.sold) == 1
+    chain.join(home=tmp_path / "elsewhere")
+    chain.play()
+    made_once(chain)
+    assert "adopted" in [event.what for event in chain.record().events]
+
+
 def test_a_finished_job_is_not_made_again(chain: Chain, clock: ManualClock) -> None:
     """A delivery of a job that is over, or whose record is gone, is answered and does nothing."""
     chain.queue.enqueue(new("job-1"))
