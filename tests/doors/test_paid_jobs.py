@@ -10,6 +10,7 @@ import pytest
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import Held
 from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
 from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
 from tests.doors.conftest import Flow
 
@@ -138,3 +139,29 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
     assert "(measured on 3 videos)" in shown
     assert "managed Redis: USD 50.00 a month; cheaper from" in shown
     store.close()
+
+
+def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
+    """A job that names no service goes to the paid one: priced before, told a made prompt, billed once, and summed."""
+    with FakeUseApi() as useapi:
+        flow.environment |= {
+            "USEAPI_TOKEN": TOKEN, "USEAPI_BASE_URL": useapi.url, "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true"
+        }  # fmt: skip
+        single = ("single", "--topic", "How tides work", "--style", "retro", "--duration", "2", "--job-id", "tides")
+        planned = flow.json(*single, "--dry-run", "--json")
+        assert planned["service"] == "pixverse"
+        assert planned["prompt"].startswith("How tides work. Shot on worn 16 mm film")
+        assert useapi.sold == []
+        assert f", about USD {planned['cost_usd']:.2f}\n" in flow.run(*single).stderr
+        assert flow.worker("--burst").wait() == 0
+        (sale,) = useapi.sold
+        assert sale.order["prompt"] == planned["prompt"]
+        made = json.loads((flow.home / "videos/tides/metadata.json").read_text())["made"]
+        assert (made["service"], made["prompt"]) == ("pixverse", planned["prompt"])
+        told = flow.json("cost", "--json")
+        assert [(row["service"], row["videos"], row["credits"]) for row in told["spent"]] == [
+            ("pixverse", 1, sale.credits)
+        ]
+        assert told["left"]["pixverse"]["remaining"] == 1000.0 - sale.credits
+        assert told["queue"]["steps_measured_on_videos"] == 1
+        assert TOKEN not in flow.log()
