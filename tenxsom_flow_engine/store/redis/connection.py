@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -66,13 +66,29 @@ class Connection:
         With `on_disk` it returns when what it wrote is, as far as this server can promise that (see `server`). Raises
         `StoreUnavailable` if that takes too long: it is written all the same, so the caller may say it again.
         """
-        known = self._scripts.get(name)
-        if known is None:
-            known = self._scripts.setdefault(name, self.client.register_script(script(name)))
+        known = self._script(name)
         with self.mapped():
             if on_disk and self._server.waits_for_file:
                 return self._run_and_wait(known, arguments)
             return known(keys=[self.prefix], args=arguments)
+
+    def run_each(self, name: str, calls: Sequence[Sequence[object]]) -> list[Any]:
+        """Run a script once for each list of arguments, in one round trip."""
+        known = self._script(name)
+        with self.mapped(), self.client.pipeline(transaction=False) as pipeline:
+            for arguments in calls:
+                pipeline.evalsha(known.sha, 1, self.prefix, *arguments)
+            answers = pipeline.execute(raise_on_error=False)
+        for index, answer in enumerate(answers):
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                answers[index] = self.run(name, *calls[index])  # loads it
+            elif isinstance(answer, redis.RedisError):
+                raise _error(answer) from answer
+        return list(answers)
+
+    def _script(self, name: str) -> Any:
+        known = self._scripts.get(name)
+        return known or self._scripts.setdefault(name, self.client.register_script(script(name)))
 
     def _run_and_wait(self, known: Any, arguments: tuple[object, ...]) -> Any:
         # On one connection: WAITAOF waits for what was written there.

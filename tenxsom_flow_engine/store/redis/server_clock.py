@@ -1,34 +1,47 @@
-"""The server's time, told between two looks at it by this machine's monotonic clock."""
+"""The store's time: the server's, told between two looks at it by this machine's monotonic clock, or a test's own."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+
+from tenxsom_flow_engine.clock import Clock, SteadyClock
+from tenxsom_flow_engine.store.redis.connection import Connection
 
 #: Seconds for which the monotonic clock is trusted to run as the server's does.
 TRUST = 1.0
 
 
 class ServerClock:
-    """Never ahead of the server (by more than two clocks drift apart within `TRUST`), and never backwards."""
+    """Never ahead of the server (by more than two clocks drift apart within `TRUST`), and never backwards.
 
-    def __init__(self, ask: Callable[[], float]) -> None:
-        self._ask = ask
+    `clock` replaces the server's time, for tests.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock | None) -> None:
+        self._connection = connection
+        self._own = None if clock is None else SteadyClock(clock)
         #: The server's time minus the monotonic clock, and until when that is trusted.
         self._found = (0.0, float("-inf"))
         self._latest = 0.0
 
+    def instant(self) -> str:
+        """Return the instant that scripts are to go by, or an empty text: the server's own."""
+        return "" if self._own is None else repr(self._own.now())
+
     def now(self) -> float:
-        """Return the server's time; asks for it where it was not learnt of lately."""
+        """Return the store's time; asks for it where it was not told lately."""
         offset, trusted_until = self._found
         here = time.monotonic()
-        if here > trusted_until:
-            return self.learn(self._ask())
+        if self._own is not None or here > trusted_until:
+            return self.told(self._connection.run("now", self.instant()))
         self._latest = max(self._latest, here + offset)
         return self._latest
 
-    def learn(self, instant: float) -> float:
-        """Take the time that the server told in an answer just now; return the latest instant known."""
+    def told(self, text: str) -> float:
+        """Take the time that a script told just now; return the latest instant known."""
+        instant = float(text)
+        if self._own is not None:
+            return self._own.learn(instant)
         here = time.monotonic()
         # As if the answer had taken no time: so this is never ahead of the server.
         self._found = (instant - here, here + TRUST)

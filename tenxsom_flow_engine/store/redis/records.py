@@ -1,0 +1,127 @@
+"""Reading records, and changing them if nobody has come between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
+from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.redis.known import Known
+from tenxsom_flow_engine.store.redis.rows import Stored, commitment, place
+from tenxsom_flow_engine.store.redis.server_clock import ServerClock
+
+_log = logging.getLogger(__name__)
+
+Change = Callable[[JobRecord, float], JobRecord]
+
+
+class Records:
+    """The records on a server. `known` are those that this handle has in hand."""
+
+    def __init__(self, connection: Connection, clock: ServerClock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self.known = Known()
+
+    def read(self, job_id: str) -> tuple[Stored | None, float]:
+        """Return what is stored of a job, and the time."""
+        value, lease, now = self._connection.run("read", self._clock.instant(), job_id)
+        self._clock.told(now)
+        return (Stored.parse(job_id, value, lease) if value else None), float(now)
+
+    def read_many(
+        self, job_ids: Sequence[str], *, where: Callable[[str], bool] = bool, claimed_in: str | None = None
+    ) -> list[Stored]:
+        """Return what is stored of several jobs, as far as it can be read and `where` likes its text."""
+        if not job_ids:
+            return []
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            pipeline.hmget(self._connection.key("jobs"), job_ids)
+            pipeline.hmget(self._connection.key("leases"), job_ids)
+            values, leases = pipeline.execute()
+        rows = zip(job_ids, values, leases, strict=True)
+        return list(self.readable((row for row in rows if row[1] and where(row[1])), claimed_in))
+
+    def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:
+        """Give the records that can be read, and tell of the others: one bad record must not stop the rest.
+
+        A bad one that was claimed in a queue is set aside: no worker gets it again.
+        """
+        for job_id, value, lease in rows:
+            try:
+                yield Stored.parse(job_id, value, lease)
+            except StoreBroken as error:
+                _log.error("%s", error)
+                if claimed_in is not None:
+                    with self._connection.mapped():
+                        self._connection.client.zrem(self._connection.key(f"leased:{claimed_in}"), job_id)
+
+    def change(
+        self, job_id: str, change: Change, *, slots: tuple[str, int] | None = None, on_disk: bool = False
+    ) -> JobRecord:
+        """Replace a record (see `JobStore.update`)."""
+        for stored, now, fresh in self._attempts(job_id):
+            try:
+                record = change(stored.record, now)
+            except FlowError:
+                if fresh:
+                    raise
+                continue  # what was known may be old, so it refuses nothing
+            replacement = commitment(stored, record, now, slots)
+            match self._connection.run("commit", self._clock.instant(), *replacement, on_disk=on_disk):
+                case "done":
+                    self.known.keep(stored.followed_by(record))
+                    return record
+                case "busy" if slots:
+                    raise SlotsBusy(*slots)
+                case "gone":
+                    break
+        raise JobNotFound(job_id)
+
+    def change_each(self, job_ids: Sequence[str], change: Change, *, claimed_in: str | None = None) -> int:
+        """Replace records in two round trips; those that refuse it stay as they are. Return how many were replaced."""
+        now = self._clock.now()
+        replaced: list[tuple[Stored, JobRecord]] = []
+        for stored in self.read_many(job_ids, claimed_in=claimed_in):
+            with suppress(ActionRefused):
+                replaced.append((stored, change(stored.record, now)))
+        answers = self._connection.run_each(
+            "commit",
+            [[self._clock.instant(), *commitment(stored, record, now, None)] for stored, record in replaced],
+        )
+        done = 0
+        for (stored, _), answer in zip(replaced, answers, strict=True):
+            with suppress(ActionRefused, JobNotFound):
+                if answer == "changed":  # by somebody else meanwhile: by itself, then
+                    self.change(stored.record.job_id, change)
+                done += answer != "gone"
+        return done
+
+    def remove_each(self, job_ids: Sequence[str], remember_until: float) -> int:
+        """Remove finished records in two round trips, but none that is in flight yet; return how many."""
+        now = self._clock.now()
+        over = [
+            stored
+            for stored in self.read_many(job_ids)
+            if not (stored.record.holds_slot and stored.record.submission.deadline > now)
+        ]
+        calls = [
+            [self._clock.instant(), stored.record.job_id, stored.version, repr(remember_until), *place(stored.record)]
+            for stored in over
+        ]
+        return sum(self._connection.run_each("remove", calls))
+
+    def _attempts(self, job_id: str) -> Iterator[tuple[Stored, float, bool]]:
+        """Give a record to change, the time, and whether it was read just now; again as long as the change fails."""
+        known = self.known.get(job_id)
+        if known is not None:
+            yield known, max(self._clock.now(), known.record.updated_at), False
+            self.known.forget(job_id)
+        while True:
+            stored, now = self.read(job_id)
+            if stored is None:
+                return
+            yield stored, now, True
