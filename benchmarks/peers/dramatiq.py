@@ -1,0 +1,24 @@
+"""Dramatiq with its Redis broker: jobs are acknowledged when done, those of dead workers are put back at random."""
+
+from __future__ import annotations
+
+import threading
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
+
+broker = RedisBroker(url=URL)
+dramatiq.set_broker(broker)
+actor = dramatiq.actor(note, broker=broker)
+
+
+class Contestant(Peer):
+    def enqueue(self, count: int) -> None:
+        for _ in range(count):
+            actor.send(sent_now())
+
+    def work(self) -> None:
+        dramatiq.Worker(broker, worker_threads=CONCURRENCY).start()
+        threading.Event().wait()
