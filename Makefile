@@ -10,13 +10,14 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test check bench docs format clean
+.PHONY: help demo test check bench bench-million bench-in-flight bench-recovery docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
 	@echo 'make test                 run all tests'
 	@echo 'make check                lint, strict types and import rules'
-	@echo 'make bench                measure speed, side by side with others where that is fair'
+	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
+	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
 	@echo 'make docs                 write docs/cli.md anew from the commands'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
@@ -35,8 +36,18 @@ check: .venv/.development
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 bench: .venv/.development
-	.venv/bin/python benchmarks/embedded_queue.py
-	.venv/bin/python benchmarks/draft_vs_moviepy.py
+	.venv/bin/python -m benchmarks.embedded_queue
+	.venv/bin/python -m benchmarks.redis_queue
+	.venv/bin/python -m benchmarks.draft_vs_moviepy
+
+bench-million: .venv/.development
+	.venv/bin/python -m benchmarks.redis_million
+
+bench-in-flight: .venv/.development
+	.venv/bin/python -m benchmarks.redis_in_flight
+
+bench-recovery: .venv/.development
+	.venv/bin/python -m benchmarks.redis_recovery
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md

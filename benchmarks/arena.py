@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import redis
 
@@ -91,6 +91,38 @@ def arena() -> Iterator[Arena]:
             opened.close()
 
 
+class Worker:
+    """A worker process that runs, and its children."""
+
+    def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    def said(self) -> str:
+        """Return what it has written on its standard streams."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def last_line(self) -> str:
+        """Return the last line of that."""
+        return _last_line(self.said())
+
+    def processor_time(self) -> float:
+        """See `processor_time`."""
+        return processor_time(self._process.pid)
+
+    def kill(self) -> None:
+        """Kill -9 it and its children."""
+        for pid in family(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 class Contestant:
     """A queue in the arena: module `name` of `benchmarks.peers`, run by an interpreter that has it."""
 
@@ -111,48 +143,44 @@ class Contestant:
 
     def rest_and_pick(self, seconds: float, count: int) -> tuple[float, list[float]]:
         """Run a worker with nothing to do; return its share of a processor, and what `pick` returns after that."""
-        with self.worker() as process:
+        with self.worker() as worker:
             self.pick(1)
             time.sleep(0.5)
-            before = processor_time(process.pid)
+            before = worker.processor_time()
             time.sleep(seconds)
-            idle = (processor_time(process.pid) - before) / seconds
+            idle = (worker.processor_time() - before) / seconds
             return idle, self.pick(count)
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[str]]:
+    def worker(self) -> Iterator[Worker]:
         """Run a worker process (and its children); killed -9 at the end."""
         with (
             tempfile.TemporaryFile("w+") as log,
             subprocess.Popen(
-                [*self._command, "work"], cwd=ROOT, env=self._environment, stdout=log, stderr=log, text=True,
-                start_new_session=True,
+                [*self._command, "work"], cwd=ROOT, env=self._environment, stdout=log, stderr=log, text=True
             ) as process,
-        ):  # fmt: skip
+        ):
+            worker = Worker(process, log)
             try:
-                yield process
-            except NotRunning as error:
-                log.seek(0)
-                raise NotRunning(f"{error}: {_last_line(log.read())}") from None
+                yield worker
             finally:
-                kill(process)
+                worker.kill()
 
     def throughput(self, seconds: float, first: int) -> float:
-        """Run a worker on what waits; return jobs/s over some seconds that begin when `first` jobs have begun."""
+        """Run a worker on what waits; return jobs/s over some seconds from when `first` jobs have begun."""
         self._arena.tally.write_bytes(b"")
-        with self.worker() as process:
-            self.until(first, process)
-            before, began = self._arena.began(), time.perf_counter()
+        with self.worker() as worker:
+            ends = time.monotonic() + PATIENCE
+            while self._arena.began() < first:
+                if worker.ended or time.monotonic() > ends:
+                    raise NotRunning(f"its worker began {self._arena.began()} of {first} jobs: {worker.last_line()}")
+                time.sleep(0.005)
             time.sleep(seconds)
-            return (self._arena.began() - before) / (time.perf_counter() - began)
-
-    def until(self, count: int, worker: subprocess.Popen[str]) -> None:
-        """Wait until so many jobs have begun."""
-        ends = time.monotonic() + PATIENCE
-        while self._arena.began() < count:
-            if worker.poll() is not None or time.monotonic() > ends:
-                raise NotRunning(f"the worker began {self._arena.began()} of {count} jobs")
-            time.sleep(0.005)
+            # The last one's own time, since what waits may have run out before.
+            instants = [instant for instant, _ in self._arena.entries()[first:]]
+            if "Traceback" in worker.said():
+                raise NotRunning(f"its worker complains: {worker.last_line()}")
+            return (len(instants) - 1) / (max(instants) - min(instants))
 
     def _ask(self, *words: object) -> Any:
         done = subprocess.run(
@@ -162,13 +190,6 @@ class Contestant:
         if done.returncode:
             raise NotRunning(_last_line(done.stderr))
         return json.loads(done.stdout.splitlines()[-1])
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """Kill -9 a process and its children."""
-    for pid in family(process.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def p95(seconds: list[float]) -> float:

@@ -1,6 +1,6 @@
 """The draft renderer against MoviePy 2.2: one scene idea, one size, one length, by turns in one run.
 
-Run from the repository's root: `python benchmarks/draft_vs_moviepy.py`. The first run makes `.bench-venv` with MoviePy
+Run by `make bench`, or alone: `python -m benchmarks.draft_vs_moviepy`. The first run makes `.bench-venv` with MoviePy
 in it. Each round is a process of its own, so the times hold interpreter start and imports. The scene: a moving
 gradient, three beats of type, sound; 1080 x 1920, 30 frames a second, 5 seconds, H.264 and AAC with the same x264
 preset and quality. MoviePy is run twice: with its own text clips in a composite, as its manual has it, and as a mere
@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".bench-venv"
+from benchmarks.venvs import ROOT, bench_python
+
 ROUNDS = 3
 TOPIC = "Why the ocean glows at night"
 FONT = ROOT / "tenxsom_flow_engine/services/draft/fonts/Geologica-Black.ttf"
@@ -92,16 +91,6 @@ video.write_videofile(sys.argv[2] + "/video.mp4", fps=30, codec="libx264", prese
 """
 
 
-def moviepy_python() -> Path:
-    """Return the interpreter of the venv that has MoviePy, made if it is missing."""
-    python = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.exists():
-        venv.create(VENV, with_pip=True)
-    if subprocess.run([python, "-c", "import moviepy"], capture_output=True, check=False).returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "moviepy==2.2.1"], check=True)
-    return python
-
-
 def timed(python: str, code: str) -> tuple[float, float]:
     """Run the code once and return its seconds and the video's megabytes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +101,7 @@ def timed(python: str, code: str) -> tuple[float, float]:
 
 def main() -> None:
     """Print a table and the ratios of the medians."""
-    moviepy = str(moviepy_python())
+    moviepy = str(bench_python("moviepy==2.2.1"))
     contestants = {
         "draft renderer": (sys.executable, OURS),
         "moviepy, clips": (moviepy, _BEFORE + _CLIPS + _AFTER),

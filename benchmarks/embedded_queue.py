@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tenxsom_flow_engine.clock import SystemClock  # noqa: E402
-from tenxsom_flow_engine.jobs import VideoJob  # noqa: E402
-from tenxsom_flow_engine.outcomes import Wait  # noqa: E402
-from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob  # noqa: E402
-from tenxsom_flow_engine.store.sqlite import SQLiteStore  # noqa: E402
+from benchmarks.arena import processor_time
+from benchmarks.venvs import ROOT
+from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.outcomes import Wait
+from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
 SHORT, LONG = 1_000, 100_000
 ROUNDS = 40
@@ -98,20 +97,15 @@ def worker(folder: Path) -> None:
             while store.require(item.job.job_id).result is None:
                 time.sleep(0.01)
             time.sleep(0.3 + random.random() / 10)  # back to rest, at no fixed phase of its looks
-        before = _cpu(process.pid)
+        before = processor_time(process.pid)
         time.sleep(10)
-        idle = (_cpu(process.pid) - before) / 10
+        idle = (processor_time(process.pid) - before) / 10
         process.terminate()
         store.close()
     slowest = sorted(picked)[-2]
     median = statistics.median(picked)
     print(f"pick-up by an idle worker, median and p95     {median * 1e3:8.1f} ms, {slowest * 1e3:.1f} ms")
     print(f"processor time of an idle worker              {idle:8.2%}")
-
-
-def _cpu(pid: int) -> float:
-    """Return the processor time of all threads in seconds, as the scheduler counts it (to the nanosecond)."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 if __name__ == "__main__":

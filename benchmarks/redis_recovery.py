@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.arena import Arena, Contestant, NotRunning, arena, kill
+from benchmarks.arena import Arena, Contestant, NotRunning, arena
 from benchmarks.redis_queue import NAMES, interpreter
 
 #: Seconds that a killed worker's job is waited for.
@@ -30,7 +30,7 @@ def killed(place: Arena, make: Callable[..., Contestant]) -> str:
         contestant.pick(1)
         with contestant.worker():
             time.sleep(5)  # the second worker is up, and the first one has renewed what it renews
-            kill(first)
+            first.kill()
             ended = time.monotonic()
             while place.began() < 2 and time.monotonic() < ended + LONGEST:
                 time.sleep(0.05)
@@ -63,7 +63,7 @@ def away(place: Arena, make: Callable[..., Contestant]) -> str:
             time.sleep(0.05)
         if place.began() > before:
             return f"{place.entries()[before][0] - began:.1f} s"
-        return "the worker ended" if worker.poll() is not None else f"not within {BACK:.0f} s"
+        return "the worker ended" if worker.ended else f"not within {BACK:.0f} s"
 
 
 def watch(name: str, python: Path) -> list[str]:

@@ -17,9 +17,8 @@ def bench_python(*requirements: str) -> Path:
     python = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         venv.create(VENV, with_pip=True)
-    files = [Path(word).read_bytes() for word in requirements if Path(word).is_file()]
-    asked = hashlib.sha256(b"\n".join([*(word.encode() for word in requirements), *files])).hexdigest()[:16]
-    stamp = VENV / f".{asked}"
+    asked = [Path(word).read_bytes() if Path(word).is_file() else word.encode() for word in requirements]
+    stamp = VENV / ("." + hashlib.sha256(b"\n".join(asked)).hexdigest()[:16])
     if not stamp.exists():
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
         subprocess.run(install, check=True)

@@ -12,8 +12,8 @@ from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.engine import Choice, Engine
-from tenxsom_flow_engine.jobs import JobRecord, Video, VideoJob
-from tenxsom_flow_engine.outcomes import Done
+from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
+from tenxsom_flow_engine.outcomes import Dead
 from tenxsom_flow_engine.pull_worker import PullWorker
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.settings import load
@@ -24,13 +24,14 @@ PREFIX = os.environ.get("BENCH_PREFIX", "bench")
 DELAY = float(os.environ.get("BENCH_DELAY", "0"))
 #: Never reached: what is measured is the queue, not its limits.
 LIMITS = DispatchLimits(max_dispatches_per_second=1e6, max_concurrent_dispatches=5000)
-VIDEO = Video(path="/videos/a/video.mp4", duration=5.0, width=720, height=1280, size=1_000_000, sha256="00" * 32)
+#: Ends a job with its first delivery; a video would need a ticket before it.
+OVER = Dead(Failure("benchmark", "there is nothing to make"))
 
 
 class _NoOp(Engine):
     def step(self, record: JobRecord) -> JobRecord:
         note(float(record.job.topic))
-        return self.queue.settle(record, Done(VIDEO))
+        return self.queue.settle(record, OVER)
 
 
 class Contestant(Peer):
