@@ -32,7 +32,7 @@ from tenxsom_flow_engine.errors import (
     QueueUnavailable,
     StoreError,
 )
-from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, VideoJob
+from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, SubmissionState, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import (
     MAX_CONCURRENT,
@@ -76,6 +76,9 @@ SWEEP_INTERVAL, OVERDUE = 60.0, 60.0
 OVERDUE_UNSEEN = 600.0
 #: Jobs looked at in one sweep.
 SWEEP = 200
+#: Deliveries ahead of one that are looked for before its job is adopted: the first poll follows a create at once, and
+#: the second waits for as long as the service says.
+LOOK_AHEAD = 3
 
 Progress = Callable[[int], None] | None
 
@@ -229,7 +232,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             return None
         except JobNotFound:
             if self._gone_on(delivery):
-                return None  # the delivery that follows this one brings what was bought meanwhile
+                return None  # a later delivery brings what was bought meanwhile
             if self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now())):
                 _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
             elif self._store.get(delivery.job_id) is None:
@@ -265,10 +268,14 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def _gone_on(self, delivery: Delivery) -> bool:
         """Tell whether a job that this store has never seen has had the step that its delivery is for.
 
-        Then whoever took it, with a store that is lost, has made the next task, and may have bought in that step.
+        Whoever took it, with a store that is lost since, has made later tasks, and may have bought in that step. A task
+        that is done cannot be seen any more, so this finds a job that waits at the service, not one that has ended.
         """
+        if delivery.submission.state is SubmissionState.ACCEPTED:
+            return False  # nothing is bought on from here
+        later = (msgspec.structs.replace(delivery, seq=delivery.seq + n) for n in range(1, LOOK_AHEAD + 1))
         try:
-            return self._api.has_task(task_id(msgspec.structs.replace(delivery, seq=delivery.seq + 1)))
+            return any(self._api.has_task(task_id(link)) for link in later)
         except QueueForbidden:  # an account that may only add tasks
             return False
 
