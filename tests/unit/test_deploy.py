@@ -1,0 +1,79 @@
+"""What `deploy/` names is there, and what it runs is well formed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "deploy" / "systemd"
+HOME = "/opt/tenxsom-flow-engine"
+
+
+def test_each_unit_runs_what_the_project_has() -> None:
+    """A unit's command is a file of the project or a program that its requirements bring."""
+    commands = [
+        line.partition("=")[2]
+        for unit in UNITS.glob("*.service")
+        for line in unit.read_text("utf-8").splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    assert len(commands) == 3
+    for command in commands:
+        program, *arguments = command.split()
+        assert program.startswith(f"{HOME}/.venv/bin/"), command
+        named = [argument for argument in arguments if argument.endswith(".py")]
+        named += [f"{module}.py" for argument in arguments if argument.endswith(":app") for module in [argument[:-4]]]
+        assert named, command
+        assert all((ROOT / name).is_file() for name in named), command
+
+
+def test_the_units_are_valid(tmp_path: Path) -> None:
+    """The units have the sections that systemd knows, and where it is here, it finds nothing wrong with them."""
+    for unit in UNITS.rglob("*.*"):
+        if unit.is_file():
+            sections = re.findall(r"^\[(\w+)\]$", unit.read_text("utf-8"), re.MULTILINE)
+            assert set(sections) <= {"Unit", "Service", "Timer", "Install"}, unit
+            assert len(sections) == len(set(sections)) > 0, unit
+    if shutil.which("systemd-analyze") is None:
+        return
+    units = shutil.copytree(UNITS, tmp_path / "units")
+    for unit in units.rglob("*.service"):
+        text = unit.read_text("utf-8")
+        # What is installed elsewhere on the machine that they are for.
+        unit.write_text(re.sub(rf"{HOME}/\.venv/bin/\w+", "/bin/true", text).replace(HOME, "/"), "utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, units.glob("*.*r"))], capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{units}:"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_image_holds_every_door_and_nothing_that_is_not_there() -> None:
+    """Each file at the project's top that users start or import is copied into the image."""
+    copied = set(re.findall(r"^COPY (.+) \./$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+    files = {name for line in copied for name in line.split()}
+    assert all((ROOT / name).exists() for name in files)
+    assert {path.name for path in ROOT.glob("*.py")} <= files
+
+
+def test_the_project_script_prints_what_it_would_do() -> None:
+    """Without --apply the script runs nothing: it prints the commands, with every role that is needed."""
+    script = ROOT / "deploy" / "google-cloud.sh"
+    done = subprocess.run(
+        ["bash", str(script), "--project", "p1", "--worker-url", "https://flow.example.org"],
+        capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=True,
+    )  # fmt: skip
+    assert "roles/cloudtasks.enqueuer" in done.stdout
+    assert "roles/cloudtasks.queueAdmin" in done.stdout
+    assert "roles/iam.serviceAccountUser" in done.stdout
+    assert "CLOUD_TASKS_WORKER_URL=https://flow.example.org" in done.stdout
+
+
+def test_the_project_script_wants_a_project() -> None:
+    """A forgotten project is a usage error."""
+    done = subprocess.run(["bash", str(ROOT / "deploy" / "google-cloud.sh"), "--apply"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "usage" in done.stderr
