@@ -24,7 +24,7 @@ def add(flow: Flow, store: JobStore, *job_ids: str, due: float | None = None) ->
 
 def test_a_worker_that_comes_late_is_refused_but_its_ticket_is_not(on_redis: Flow) -> None:
     """A worker frozen in a paid create until another has its job: the ticket is kept, the job bought and made once."""
-    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.5", "TENXSOM_SIMULATED": "create_latency=1 latency=0"}
+    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.5", "TENXSOM_SIMULATED": "create_latency=2 latency=0"}
     with closing(on_redis.store()) as store:
         add(on_redis, store, "late")
         frozen = on_redis.worker()
@@ -48,7 +48,7 @@ def test_a_worker_that_comes_late_is_refused_but_its_ticket_is_not(on_redis: Flo
 @pytest.mark.parametrize("off", [3600.0, -3600.0])
 def test_a_worker_whose_clock_is_an_hour_off(on_redis: Flow, off: float) -> None:
     """The server owns the time: nothing starts early or an hour late, live leases hold and dead ones end."""
-    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.6", "TENXSOM_SIMULATED": "create_latency=1 latency=0.1"}
+    on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "1.2", "TENXSOM_SIMULATED": "create_latency=1.5 latency=0.1"}
     with closing(on_redis.store()) as store:
         add(on_redis, store, "live", "dead")
         limits = DispatchLimits(500.0, 64)
@@ -76,6 +76,7 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
     """Three workers on one list of jobs: each step once, and never more of them than the limits of the queue allow."""
     count, rate, at_once, create = 16, 15.0, 4, 0.4
     on_redis.environment |= {
+        "TENXSOM_LEASE_SECONDS": "5",
         "CLOUD_TASKS_MAX_DISPATCHES": str(rate),
         "CLOUD_TASKS_MAX_CONCURRENT": str(at_once),
         "TENXSOM_SIMULATED": f"create_latency={create} latency=0",
