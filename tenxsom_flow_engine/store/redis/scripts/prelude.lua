@@ -80,11 +80,20 @@ local function unindex(id, place, where)
   end
 end
 
+-- Once in a call for each lane: thousands of jobs may go in together.
+local lanes_seen = {}
+local function remember_lane(queue, lane)
+  if not lanes_seen[queue .. ':' .. lane] then
+    lanes_seen[queue .. ':' .. lane] = true
+    redis.call('SADD', P .. 'lanes:' .. queue, lane)
+  end
+end
+
 local function index(id, place, where)
   redis.call('ZADD', P .. 'status:' .. where[1] .. ':' .. where[3], number(place), id)
   if where[4] ~= '' then
     redis.call('ZADD', P .. 'due:' .. where[1] .. ':' .. where[2], where[4], place .. id)
-    redis.call('SADD', P .. 'lanes:' .. where[1], where[2])
+    remember_lane(where[1], where[2])
     if where[3] == 'scheduled' then
       redis.call('ZADD', P .. 'scheduled:' .. where[1], where[4], id)
     end
@@ -100,11 +109,13 @@ end
 -- Add a job, unless its id is known or remembered; return whether it is new. The slot that it holds, if any, comes last.
 local function insert(instant, queue, id, lane, status, due, record, service, slot_until)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
-  if redis.call('HEXISTS', P .. 'jobs', id) == 1 or (remembered and tonumber(remembered) > instant) then
+  if remembered and tonumber(remembered) > instant then
     return false
   end
   local place = packed(redis.call('INCR', P .. 'position'))
-  redis.call('HSET', P .. 'jobs', id, place .. packed(1) .. record)
+  if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
+    return false
+  end
   index(id, place, {queue, lane, status, due, service or '', slot_until or '', ''})
   return true
 end
