@@ -157,7 +157,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
             _line(name.replace("_", " "), facts[name])
     if facts["submission"]["id"]:
         ticket = facts["submission"]["ticket"]
-        _line("submission", f"{facts['submission']['state']}" + (f", ticket {ticket}" if ticket else ""))
+        order = f"{facts['submission']['state']}, reference {facts['submission']['id']}"
+        _line("submission", order + (f", ticket {ticket}" if ticket else ""))
     if cost := facts["cost"]:
         known = [f"USD {cost['usd']:.2f}"] if cost["usd"] is not None else []
         known += [f"{cost['credits']:,.10g} credits"] if cost["credits"] is not None else []

@@ -59,6 +59,7 @@ def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
     store = flow.store()
     hold(flow, store, "lost")
     assert list(flow.json("status")["held"]) == ["lost"]
+    assert "unknown, reference s-lost" in flow.run("show", "lost").stdout
     assert flow.run("jobs", "resolve", "lost", "--give-up").returncode == 0
     error = flow.json("show", "lost", "--json")["error"]
     assert "whether simulated was paid for s-lost was never found out" in error["message"]

@@ -866,6 +866,8 @@ def test_pay_once(kind: str, seed: int, length: int, loudness: float) -> None:
             assert record.status in FINAL | {Status.HELD}
             if record.status is Status.SUCCEEDED:
                 assert len(world.service.sold) - len(world.service.failed) == 1
+            # No bill is counted twice, whoever brings its ticket.
+            assert sum(sum_.videos for sum_ in world.store.spent("")) <= len(world.service.sold)
         finally:
             world.store.close()
 
