@@ -23,7 +23,7 @@ from tenxsom_flow_engine.errors import (
     ServiceError,
     StoreError,
 )
-from tenxsom_flow_engine.generate import Means, generate_video
+from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
@@ -368,7 +368,10 @@ class Engine:
 
     def _means(self, service: VideoService) -> Means:
         journal = _InsistentJournal(self.store, self.insist)
-        return Means(service, self.gate, journal, self.output, self._retry, random.random)
+        return Means(service, self.gate, journal, self.output, self._retry, random.random, self._slot_pause)
+
+    def _slot_pause(self) -> float:
+        return max(SLOT_PAUSE, self.queue.turn()) if isinstance(self.queue, PushesJobs) else SLOT_PAUSE
 
     def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"

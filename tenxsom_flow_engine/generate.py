@@ -39,7 +39,7 @@ from tenxsom_flow_engine.services.base import Failed, FindsByReference, Lost, Pr
 
 #: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
 SETTLE_MARGIN = 60.0
-#: Seconds after which a job asks again for a slot that was taken before its eyes.
+#: Seconds after which a job asks again for a slot that was taken before its eyes: at least, and as a rule.
 SLOT_PAUSE = 5.0
 
 
@@ -84,6 +84,8 @@ class Means:
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
     draw: Callable[[], float]
+    #: Returns the seconds after which a job asks again for a slot.
+    slot_pause: Callable[[], float] = lambda: SLOT_PAUSE
 
 
 def generate_video(record: JobRecord, means: Means) -> Outcome:
@@ -100,7 +102,7 @@ def generate_video(record: JobRecord, means: Means) -> Outcome:
             case Step.POLL | Step.FETCH:
                 return _poll(record, means)
     except SlotsBusy as busy:
-        return Wait(means.journal.now() + SLOT_PAUSE, busy.message, worked=False)
+        return Wait(means.journal.now() + means.slot_pause(), busy.message, worked=False)
     except ActionRefused as changed:
         # A late worker has brought the ticket between the claim and the intent.
         return Wait(means.journal.now(), changed.message, worked=False)

@@ -129,6 +129,13 @@ class PushesJobs(ABC):
         """
 
     @abstractmethod
+    def turn(self) -> float:
+        """Return the seconds after which a job that cannot go on may come again, so that such leave room for others.
+
+        The carrier delivers a job also while its service is full; pulled jobs wait in the store until it is not.
+        """
+
+    @abstractmethod
     def sweep(self, owner: str) -> int:
         """Have jobs delivered anew whose delivery the carrier has lost; return how many. One owner a minute does it."""
 

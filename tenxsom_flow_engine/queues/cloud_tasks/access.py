@@ -5,6 +5,7 @@ Nothing of Google is imported before credentials are wanted, since `auto` asks h
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,24 +37,37 @@ def lacking(settings: CloudTasksSettings) -> list[str]:
 
 def credentials_and_project(settings: CloudTasksSettings) -> tuple[Credentials, str]:
     """Return the credentials, and the project, which may be empty. Raises `ConfigurationError`."""
-    import google.auth
     from google.auth.exceptions import GoogleAuthError
 
     if settings.credentials_file is None and not _on_google(settings):
         raise ConfigurationError("no Google credentials are there", next_step=CREDENTIALS_STEP)
     try:
-        if settings.credentials_file is not None:
-            # Not by google.auth.default(), which reads the environment and would not see an environment file.
-            file = str(settings.credentials_file)
-            found, project = google.auth.load_credentials_from_file(file, scopes=[SCOPE])  # type: ignore[no-untyped-call]
-        else:
-            found, project = google.auth.default(scopes=[SCOPE])
+        found, project = _load(settings.credentials_file)
     except (GoogleAuthError, OSError, ValueError) as error:
         where = f"in {settings.credentials_file} " if settings.credentials_file else ""
         raise ConfigurationError(
             f"the Google credentials {where}cannot be used: {error}", next_step=CREDENTIALS_STEP
         ) from error
     return found, settings.project or project or ""
+
+
+def _load(file: Path | None) -> tuple[Credentials, str | None]:
+    """Load a credentials file of a usual kind ourselves: google-auth would look for it in the environment only."""
+    import google.auth
+    from google.oauth2 import credentials as user
+    from google.oauth2 import service_account
+
+    facts = json.loads(file.read_bytes()) if file else {}
+    match facts.get("type") if isinstance(facts, dict) else facts:
+        case "service_account":
+            loaded = service_account.Credentials.from_service_account_info(facts, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+            return loaded, loaded.project_id
+        case "authorized_user":
+            return user.Credentials.from_authorized_user_info(facts, scopes=[SCOPE]), None  # type: ignore[no-untyped-call]
+        case None if file:
+            raise ValueError("it says no type")
+        case _:  # a metadata server, or a kind that only google-auth knows, which it finds by the same variable
+            return google.auth.default(scopes=[SCOPE])
 
 
 def _on_google(settings: CloudTasksSettings) -> bool:

@@ -15,9 +15,8 @@ from typing import Any
 import grpc
 from google.api_core.exceptions import AlreadyExists, NotFound
 from google.api_core.retry import Retry, if_exception_type
-from google.cloud import tasks_v2, tasks_v2beta3
+from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
-from google.cloud.tasks_v2beta3.services.cloud_tasks.transports import CloudTasksGrpcTransport as BetaTransport
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
@@ -61,7 +60,6 @@ class _Clients:
     channel: grpc.Channel
     project: str
     v2: tasks_v2.CloudTasksClient
-    beta: tasks_v2beta3.CloudTasksClient
 
 
 class Api:
@@ -120,10 +118,15 @@ class Api:
 
     def facts(self) -> QueueFacts:
         """Return the queue's state, limits and statistics."""
+        # Not every call wants it, and it takes a while to load.
+        from google.cloud import tasks_v2beta3
+        from google.cloud.tasks_v2beta3.services.cloud_tasks.transports import CloudTasksGrpcTransport
+
         clients = self._clients()
+        beta = tasks_v2beta3.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=clients.channel))
         with mapped("reading the queue", self._settings.queue, QUEUE_ADMIN):
             request = {"name": self._path(clients), "read_mask": FieldMask(paths=["state", "rate_limits", "stats"])}
-            queue = clients.beta.get_queue(request=request, retry=None, timeout=TIMEOUT)
+            queue = beta.get_queue(request=request, retry=None, timeout=TIMEOUT)
         return QueueFacts(
             paused=queue.state != tasks_v2beta3.Queue.State.RUNNING,
             limits=DispatchLimits(
@@ -210,7 +213,6 @@ class Api:
             channel,
             _named(project, "GOOGLE_CLOUD_PROJECT"),
             tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel)),
-            tasks_v2beta3.CloudTasksClient(transport=BetaTransport(channel=channel)),
         )
 
 

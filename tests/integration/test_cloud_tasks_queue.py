@@ -1,0 +1,291 @@
+"""What the Cloud Tasks queue says to Google, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.cloud import tasks_v2
+
+from cloud_tasks_queue import CloudTasksQueue
+from queue_manager import QueueManager
+from tenxsom_flow_engine.codec import decode_delivery
+from tenxsom_flow_engine.delivery import Delivery, task_id
+from tenxsom_flow_engine.errors import (
+    ConfigurationError,
+    InvalidInput,
+    QueueError,
+    QueueForbidden,
+    QueueMissing,
+    QueueUnavailable,
+)
+from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.queues.cloud_tasks import api
+from tenxsom_flow_engine.settings import CloudTasksSettings, load
+from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.samples import a_job, new
+
+DAY = 86400.0
+LIMITS = DispatchLimits(10.0, 5)
+QUEUE = "projects/p-1/locations/europe-west1/queues/videos"
+
+
+class Setting:
+    """A server, a store, and handles on the queue."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self._open = ExitStack()
+        self.clock = ManualClock()
+        self.server = self._open.enter_context(CloudTasksServer(self.clock))
+        self.client = self.server.client()
+        self.store = self._open.enter_context(closing(SQLiteStore(tmp_path / "jobs.sqlite3", self.clock)))
+        self.variables = {
+            "CLOUD_TASKS_EMULATOR_HOST": self.server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
+            "CLOUD_TASKS_LOCATION": "europe-west1", "CLOUD_TASKS_QUEUE": "videos", "CLOUDSDK_CONFIG": str(tmp_path),
+            "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9/base", "CLOUD_TASKS_SERVICE_ACCOUNT": "caller@p-1.test",
+        }  # fmt: skip
+        self.queue = self.open()
+
+    def open(self, **variables: str) -> CloudTasksQueue:
+        """Return a queue as a process would open it."""
+        settings = load(self.variables | variables).cloud_tasks
+        return self._open.enter_context(closing(CloudTasksQueue(self.store, settings, LIMITS)))
+
+    def task(self, job_id: str) -> tasks_v2.Task:
+        """Return the task of a job's next delivery."""
+        name = f"{QUEUE}/tasks/{task_id(self.store.require(job_id))}"
+        return self.client.get_task(request={"name": name, "response_view": "FULL"})
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._open.close()
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Iterator[Setting]:
+    with closing(Setting(tmp_path)) as setting:
+        yield setting
+
+
+@pytest.fixture
+def made(setting: Setting) -> Setting:
+    """Return the setting with a queue that is paused, so that tasks can be looked at."""
+    setting.queue.create()
+    setting.queue.pause()
+    return setting
+
+
+def test_what_a_task_says(made: Setting) -> None:
+    """A task posts the delivery to the worker, in the name of the account, for the audience, with its own deadline."""
+    made.queue.enqueue(new("a", topic="Sea"))
+    task = made.task("a")
+    asked = task.http_request
+    assert (asked.url, asked.http_method) == ("http://127.0.0.1:9/base/process", tasks_v2.HttpMethod.POST)
+    assert asked.headers["Content-Type"] == "application/json"
+    assert asked.oidc_token.service_account_email == "caller@p-1.test"
+    assert asked.oidc_token.audience == "http://127.0.0.1:9/base"
+    assert task.dispatch_deadline.total_seconds() == 600
+    assert decode_delivery(asked.body) == Delivery.of(made.store.require("a"))
+    assert b"caller" not in asked.body
+
+
+def test_the_audience_can_be_another(made: Setting) -> None:
+    """A configured audience is the token's; an emulator without an account gets no token."""
+    made.open(CLOUD_TASKS_AUDIENCE="flow").enqueue(new("a"))
+    assert made.task("a").http_request.oidc_token.audience == "flow"
+    made.open(CLOUD_TASKS_SERVICE_ACCOUNT="").enqueue(new("b"))
+    assert made.task("b").http_request.oidc_token.service_account_email == ""
+
+
+def test_schedule(made: Setting) -> None:
+    """A job for later is scheduled to the instant, up to 30 days ahead; further is refused before anything is added."""
+    now = made.clock.now()
+    made.queue.enqueue(new("last", due=now + 30 * DAY))
+    assert made.task("last").schedule_time.timestamp() == now + 30 * DAY
+    with pytest.raises(InvalidInput, match="30 days"):
+        made.queue.enqueue([*new("a"), *new("far", due=now + 30 * DAY + 1)])
+    assert made.store.get("a") is None
+
+
+def test_size(made: Setting) -> None:
+    """A job too large for a task is refused by its size before it is added; the largest that is taken fits."""
+    large = {"alpha": {"note": "x" * 999_000}}
+    made.queue.enqueue([NewJob(a_job("large", options=large))])
+    assert len(made.task("large").http_request.body) > 999_000
+    with pytest.raises(InvalidInput, match="too-large has"):
+        made.queue.enqueue([NewJob(a_job("too-large", options={"alpha": {"note": "x" * 1_000_000}}))])
+    assert made.store.get("too-large") is None
+
+
+def test_making_the_queue(setting: Setting) -> None:
+    """A queue is made with the limits in force and retries without end, since only we decide when a job has failed."""
+    setting.queue.set_limits(None, None)
+    setting.queue.create()
+    queue = setting.client.get_queue(name=QUEUE)
+    assert queue.rate_limits.max_dispatches_per_second == 10
+    assert queue.rate_limits.max_concurrent_dispatches == 5
+    assert (queue.retry_config.max_attempts, queue.retry_config.max_backoff.total_seconds()) == (-1, 60)
+    with pytest.raises(QueueError, match="there already") as refusal:
+        setting.queue.create()
+    assert "queue update" in refusal.value.next_step
+
+
+def test_updating_the_queue(setting: Setting) -> None:
+    """An update gives the limits in force, of which those set at run time win, and never makes a queue by itself."""
+    for act in (setting.queue.update, lambda: setting.queue.set_limits(3.0, None)):
+        with pytest.raises(QueueMissing) as refusal:
+            act()
+        assert "queue create" in refusal.value.next_step
+    assert setting.queue.status().set_at_run_time == ()
+    setting.queue.create()
+    setting.queue.set_limits(3.0, None)
+    setting.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, retry_config={"max_attempts": 7}))
+    setting.queue.update()
+    queue = setting.client.get_queue(name=QUEUE)
+    assert (queue.rate_limits.max_dispatches_per_second, queue.retry_config.max_attempts) == (3, -1)
+
+
+def test_a_queue_is_never_made_on_the_way(setting: Setting) -> None:
+    """Without the queue an enqueue fails, says how to make it, and keeps the job for when the call is repeated."""
+    with pytest.raises(QueueMissing) as refusal:
+        setting.queue.enqueue(new("a"))
+    assert "run_flow_enhanced.py queue create" in refusal.value.next_step
+    assert list(setting.client.list_queues(parent="projects/p-1/locations/europe-west1")) == []
+    assert setting.store.require("a").undispatched
+    setting.queue.create()
+    setting.queue.pause()
+    assert setting.queue.enqueue(new("a")).known == ("a",)
+    assert setting.task("a").name
+
+
+def test_limits_changed_behind_our_back(made: Setting) -> None:
+    """A limit that somebody changed at Google is the one in force, and the status says that it was changed."""
+    assert made.queue.status().set_at_run_time == ()
+    made.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, rate_limits={"max_concurrent_dispatches": 9}),
+                             update_mask={"paths": ["rate_limits.max_concurrent_dispatches"]})  # fmt: skip
+    status = made.queue.status()
+    assert status.limits == DispatchLimits(10.0, 9)
+    assert status.set_at_run_time == ("max_concurrent_dispatches",)
+
+
+def test_a_pause_at_google_is_seen(made: Setting) -> None:
+    """The state is Google's: a queue that was paused or resumed in the console is told as it is."""
+    made.client.resume_queue(name=QUEUE)
+    assert not made.queue.status().paused
+    made.client.pause_queue(name=QUEUE)
+    assert made.queue.status().paused
+
+
+def test_the_number_of_tasks(made: Setting) -> None:
+    """The status tells how many tasks Google says that it has."""
+    made.queue.enqueue(new("a", "b", "c"))
+    assert made.queue.status().task_count == 3
+
+
+def test_a_missing_role(made: Setting) -> None:
+    """An account that may not read the queue gets the rest of the status, and which role it lacks; it can add jobs."""
+    made.server.faults.refuse("GetQueue", grpc.StatusCode.PERMISSION_DENIED, times=2)
+    made.queue.enqueue(new("a"))
+    status = made.queue.status()
+    assert "roles/cloudtasks.queueAdmin" in status.unknown
+    assert (status.task_count, status.limits, status.paused) == (None, LIMITS, True)
+    assert status.counts.by_status[Status.QUEUED] == 1
+    with pytest.raises(QueueForbidden):
+        made.queue.update()
+
+
+def test_google_away(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Google cannot be reached, each call says so within its bound, and a job that was recorded is kept."""
+    monkeypatch.setattr(api, "_REPEATS", None)
+    away = made.open(CLOUD_TASKS_EMULATOR_HOST="127.0.0.1:1")
+    for act in (away.status, away.pause, away.update, lambda: away.enqueue(new("a"))):
+        with pytest.raises(QueueUnavailable):
+            act()
+    assert made.store.require("a").undispatched
+    assert made.queue.enqueue(new("a")).known == ("a",)
+    assert not made.store.require("a").undispatched
+
+
+@pytest.mark.parametrize(
+    ("variable", "calls"),
+    [("CLOUD_TASKS_WORKER_URL", "update"), ("GOOGLE_CLOUD_PROJECT", ""), ("CLOUD_TASKS_SERVICE_ACCOUNT", "")],
+)
+def test_what_is_missing_is_named(made: Setting, variable: str, calls: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that a call needs is named before anything is added; calls that do not need it go on."""
+    queue = made.open(**{variable: ""})
+    if variable == "CLOUD_TASKS_SERVICE_ACCOUNT":
+        # Without an emulator the worker must be called in somebody's name.
+        monkeypatch.setattr(api.Api, "_open", lambda self: made.queue._api._clients())
+        queue._api._settings = with_emulator(queue._api._settings, "")
+    with pytest.raises(ConfigurationError) as refusal:
+        queue.enqueue(new("a"))
+    assert variable in str(refusal.value)
+    assert made.store.get("a") is None
+    if calls:
+        getattr(queue, calls)()
+
+
+def with_emulator(settings: CloudTasksSettings, host: str) -> CloudTasksSettings:
+    from dataclasses import replace
+
+    return replace(settings, emulator_host=host)
+
+
+def test_a_child_process_speaks_for_itself(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fork the child opens a connection of its own, and leaves its parent's alone."""
+    parent = made.queue._api._clients()
+    monkeypatch.setattr(os, "getpid", lambda: parent.pid + 1)
+    child = made.queue._api._clients()
+    assert child.channel is not parent.channel
+    assert made.queue._api._clients() is child
+    parent.v2.get_queue(name=QUEUE)
+    child.channel.close()
+
+
+def test_nothing_of_googles_is_loaded_before_it_is_called(setting: Setting) -> None:
+    """Opening the queue, and looking at its records, makes no client."""
+    fresh = setting.open()
+    assert fresh.turn() == 0
+    assert "_api" not in vars(fresh)
+
+
+def test_the_manager(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`QueueManager("cloud_tasks", config)` opens without asking Google; each call asks for what it needs."""
+    for name, value in setting.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TENXSOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REDIS_PORT", "1")
+    monkeypatch.delenv("CLOUD_TASKS_WORKER_URL")
+    config = {"cloud_tasks": {"project_id": "p-1", "location": "europe-west1", "queue_name": "videos",
+                              "max_dispatches_per_second": 4, "max_concurrent_dispatches": 2}}  # fmt: skip
+    setting.queue.create()
+
+    async def act() -> dict[str, Any]:
+        qm = QueueManager("cloud_tasks", config=config)
+        await qm.initialize()
+        try:
+            # Changing limits needs no worker's address; adding does.
+            limits = await qm.update_rate_limits(max_dispatches_per_second=20)
+            assert limits["max_dispatches_per_second"] == 20
+            with pytest.raises(ConfigurationError, match="CLOUD_TASKS_WORKER_URL"):
+                await qm.enqueue(VideoJob(job_id="a", topic="Sea", created_at=1.0))
+            await qm.pause()
+            return await qm.status()
+        finally:
+            await qm.close()
+
+    status = asyncio.run(act())
+    assert json.loads(json.dumps(status)) == status
+    assert (status["queue_type"], status["state"], status["approximate_task_count"]) == ("cloud_tasks", "PAUSED", 0)
+    assert status["rate_limits"]["max_concurrent_dispatches"] == 2
+    assert "max_dispatches_per_second" in status["rate_limits"]["set_at_run_time"]

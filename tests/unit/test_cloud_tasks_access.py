@@ -1,0 +1,120 @@
+"""Who speaks to Cloud Tasks: what is missing is found at once, and named."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.engine import choose_queue
+from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.queues.cloud_tasks import access
+from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project, lacking
+from tenxsom_flow_engine.settings import Settings, load
+
+URL, PROJECT, KEY = "CLOUD_TASKS_WORKER_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make this machine none of Google's, with no network at all."""
+    monkeypatch.setattr(access, "PRODUCT_NAME", tmp_path / "no product")
+
+    def refused(*args: object, **kwargs: object) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+
+
+def settings(tmp_path: Path, **variables: str) -> Settings:
+    return load({"CLOUDSDK_CONFIG": str(tmp_path), "TENXSOM_HOME": str(tmp_path), "REDIS_PORT": "1", **variables})
+
+
+def key_file(tmp_path: Path) -> str:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps({"project_id": "p-2", "client_email": "key@p-2.test", "type": "service_account"}))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ((), [URL, PROJECT, KEY]),
+        ((URL,), [PROJECT, KEY]),
+        ((URL, PROJECT), [KEY]),
+        ((URL, KEY), []),  # the key file says which project
+        ((PROJECT, KEY), [URL]),
+        ((URL, PROJECT, "CLOUD_TASKS_EMULATOR_HOST"), []),
+        ((URL, "CLOUD_TASKS_EMULATOR_HOST"), [PROJECT]),
+        ((URL, "K_SERVICE"), []),  # there a metadata server knows the rest
+        ((URL, "GCE_METADATA_HOST"), []),
+    ],
+)
+def test_auto_says_what_is_missing(tmp_path: Path, given: tuple[str, ...], missing: list[str]) -> None:
+    """`auto` takes Cloud Tasks when all is there; else it names what is missing, and takes the next queue."""
+    values = {URL: "https://worker.example", PROJECT: "p-1", KEY: key_file(tmp_path)}
+    found = settings(tmp_path, **{name: values.get(name, "here:1") for name in given})
+    assert lacking(found.cloud_tasks) == missing
+    choice = choose_queue(found, None)
+    assert choice.queue_type == ("local" if missing else "cloud_tasks")
+    assert all(name in choice.reason for name in missing)
+    assert choose_queue(found, None, pulled=True).queue_type == "local"
+
+
+def test_a_machine_of_googles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine of Google's its metadata server has the credentials, which is known without asking it."""
+    (tmp_path / "product").write_text("Google Compute Engine\n")
+    monkeypatch.setattr(access, "PRODUCT_NAME", tmp_path / "product")
+    assert lacking(settings(tmp_path, CLOUD_TASKS_WORKER_URL="https://worker.example").cloud_tasks) == []
+
+
+def test_missing_credentials_are_named(tmp_path: Path) -> None:
+    """Without credentials nothing is asked of the network: the error says what to set."""
+    with pytest.raises(ConfigurationError) as refusal:
+        credentials_and_project(settings(tmp_path).cloud_tasks)
+    assert KEY in refusal.value.next_step
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"type": "service_account"}'])
+def test_a_bad_key_file_is_named(tmp_path: Path, text: str | None) -> None:
+    """A key file that is not there, or is none, is an error that names the file."""
+    file = tmp_path / "bad.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigurationError) as refusal:
+        credentials_and_project(settings(tmp_path, **{KEY: str(file)}).cloud_tasks)
+    assert str(file) in refusal.value.message
+
+
+def test_a_key_file_is_read(tmp_path: Path) -> None:
+    """A service account's key gives credentials and project, also where only an environment file names it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    facts = {"type": "service_account", "project_id": "p-2", "client_email": "key@p-2.test",
+             "token_uri": "https://oauth2.googleapis.com/token", "private_key": key.decode()}  # fmt: skip
+    file, env = tmp_path / "key.json", tmp_path / "flow.env"
+    file.write_text(json.dumps(facts))
+    env.write_text(f"{KEY}={file}\n")
+    found, project = credentials_and_project(settings(tmp_path, TENXSOM_ENV_FILE=str(env)).cloud_tasks)
+    assert (found.service_account_email, project) == ("key@p-2.test", "p-2")  # type: ignore[attr-defined]
+
+
+def test_choosing_loads_nothing_of_googles() -> None:
+    """`auto` decides without loading Google's libraries."""
+    program = """
+import sys
+from tenxsom_flow_engine.engine import choose_queue
+from tenxsom_flow_engine.settings import load
+found = load({"CLOUD_TASKS_WORKER_URL": "https://w", "GOOGLE_CLOUD_PROJECT": "p", "K_SERVICE": "x"})
+assert choose_queue(found, None).queue_type == "cloud_tasks"
+assert not any(name.startswith(("google", "grpc")) for name in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,85 @@
+"""Google's errors become ours, each with the step to take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+
+from tenxsom_flow_engine.errors import (
+    ConfigurationError,
+    FlowError,
+    QueueError,
+    QueueForbidden,
+    QueueMissing,
+    QueueUnavailable,
+)
+from tenxsom_flow_engine.queues.cloud_tasks.errors import ENQUEUER, QUEUE_ADMIN, mapped
+
+
+def kinds(root: type[Exception]) -> Iterator[type[Exception]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def ours(error: Exception, role: str = ENQUEUER) -> FlowError:
+    """Return what an error of Google's becomes."""
+    with pytest.raises(FlowError) as raised, mapped("adding a task", "videos", role):
+        raise error
+    assert raised.value.__cause__ is error
+    return raised.value
+
+
+def made(kind: type[Exception], text: str = "said") -> Exception:
+    return kind(text, RuntimeError("cause")) if issubclass(kind, api.RetryError) else kind(text)
+
+
+@pytest.mark.parametrize("kind", [*kinds(api.GoogleAPICallError), api.RetryError], ids=lambda kind: kind.__name__)
+def test_every_error_of_a_call(kind: type[Exception]) -> None:
+    """Whatever a call raises is an error of ours that says what was done and what to do."""
+    error = ours(made(kind))
+    assert isinstance(error, QueueError | ConfigurationError)
+    assert "adding a task" in error.message
+    assert error.next_step
+
+
+@pytest.mark.parametrize("kind", list(kinds(auth.GoogleAuthError)), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
+    """Whatever is wrong with the credentials is an error of ours that says which to set, or that Google is away."""
+    error = ours(kind("said"))
+    assert isinstance(error, QueueUnavailable | ConfigurationError)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in error.next_step or isinstance(error, QueueUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "text", "kind", "step"),
+    [
+        (api.PermissionDenied, "The principal lacks IAM permission", QueueForbidden, ENQUEUER),
+        (api.PermissionDenied, "lacks iam.serviceAccounts.actAs", QueueForbidden, "roles/iam.serviceAccountUser"),
+        (api.PermissionDenied, "Cloud Tasks API has not been used in project", ConfigurationError, "services enable"),
+        (api.NotFound, "Queue does not exist.", QueueMissing, "run_flow_enhanced.py queue create"),
+        (api.NotFound, "The service account was not found", QueueMissing, "CLOUD_TASKS_SERVICE_ACCOUNT"),
+        (api.AlreadyExists, "Queue already exists", QueueError, "queue update"),
+        (api.FailedPrecondition, "The queue cannot be created", QueueError, "CLOUD_TASKS_QUEUE"),
+        (api.Unauthenticated, "no credentials", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
+        (api.ServiceUnavailable, "connection refused", QueueUnavailable, "reached"),
+        (api.DeadlineExceeded, "5 s", QueueUnavailable, "reached"),
+        (api.ResourceExhausted, "quota", QueueUnavailable, "reached"),
+        (auth.RefreshError, "invalid_grant", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
+        (auth.TransportError, "no route", QueueUnavailable, "reached"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_step_to_take(theirs: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
+    """The usual troubles name the role to grant, the command to run, or the variable to set."""
+    mine = ours(made(theirs, text))
+    assert type(mine) is kind
+    assert step in mine.next_step
+
+
+def test_the_role_is_the_one_of_the_act() -> None:
+    """What was refused says which role that very act needs."""
+    assert QUEUE_ADMIN in ours(made(api.PermissionDenied), QUEUE_ADMIN).next_step
