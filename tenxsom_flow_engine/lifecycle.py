@@ -33,6 +33,8 @@ from tenxsom_flow_engine.purchases import bought
 
 #: A job whose lease runs out this often in one step kills its workers, and is dead.
 MAX_EXPIRIES = 10
+#: From nothing bought to surely bought.
+_EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
 #: A timeline keeps its first and its latest lines.
 FIRST_EVENTS, LAST_EVENTS = 10, 50
 
@@ -405,7 +407,8 @@ def _final(record: JobRecord, now: float, status: Status, what: str, detail: str
 def _catch_up(record: JobRecord, delivery: Delivery) -> JobRecord:
     """Bring forward a record that is older than its delivery: its store was set back to an earlier state."""
     news: dict[str, Any] = {"seq": delivery.seq}
-    if record.submission.state is not SubmissionState.ACCEPTED:
+    # Of two accounts of what was bought, the one that tells of more is safe to go by.
+    if _EVIDENCE.index(delivery.submission.state) > _EVIDENCE.index(record.submission.state):
         news |= {"submission": delivery.submission, "service": delivery.service}
         if delivery.submission.state is SubmissionState.ACCEPTED:
             news["status"] = Status.RENDERING

@@ -266,6 +266,10 @@ class JobStore(ABC):
         """Add a record as it is; return False, and add nothing, if its id is known or has finished before."""
 
     @abstractmethod
+    def remembers(self, job_id: str) -> bool:
+        """Return whether a job was added here, also if it has finished and its record was trimmed since."""
+
+    @abstractmethod
     def get(self, job_id: str) -> JobRecord | None:
         """Return a job's record, or None."""
 

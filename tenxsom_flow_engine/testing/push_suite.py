@@ -127,6 +127,7 @@ class PushSuite:
         assert (record.submission.ticket, store.in_flight(ALPHA)) == (TICKET, 2)
         assert open_store(clock).get("b") == record
         assert not store.adopt(record)
+        assert (store.remembers("b"), store.remembers("nobody")) == (True, False)
         assert receive(store, Delivery.of(record)).lease is not None
         check_counts(store)
 
@@ -139,6 +140,9 @@ class PushSuite:
         assert store.trim(Retention(count=0)) == 1
         assert not store.adopt(lifecycle.adopt(Delivery.of(record), PUSHED, clock.now()))
         assert store.get("a") is None
+        assert store.remembers("a")
+        clock.advance(Retention().ids)
+        assert not store.remembers("a")
 
     def test_a_race_to_adopt(self, store: JobStore, clock: ManualClock) -> None:
         """Of many workers that adopt a job at the same moment, one does."""

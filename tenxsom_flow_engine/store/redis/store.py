@@ -85,6 +85,12 @@ class RedisStore(base.JobStore, base.TakesIn):
         arguments = [*addition(record, encode(record)), *slot]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
+    def remembers(self, job_id: str) -> bool:
+        client, key = self._connection.client, self._connection.key
+        with self._connection.mapped():
+            until = client.zscore(key("finished_ids"), job_id)
+            return bool(client.hexists(key("jobs"), job_id)) or (until is not None and float(until) > self.now())
+
     def get(self, job_id: str) -> JobRecord | None:
         stored = self._records.read(job_id)[0]
         return stored.record if stored else None

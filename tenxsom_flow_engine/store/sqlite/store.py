@@ -93,6 +93,12 @@ class SQLiteStore(base.JobStore):
         with self._writing() as (db, _):
             return db.execute(_INSERT, row_of(record)).rowcount > 0
 
+    def remembers(self, job_id: str) -> bool:
+        with self._reading() as (db, now):
+            known = db.execute("SELECT 1 FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            gone = db.execute("SELECT 1 FROM finished_ids WHERE job_id = ? AND until > ?", (job_id, now)).fetchone()
+            return known is not None or gone is not None
+
     def get(self, job_id: str) -> JobRecord | None:
         with self._connections.use() as db:
             row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
