@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status
@@ -34,7 +34,7 @@ class Lists:
             if not ids:
                 break
             below = f"({ids[-1][1]:.0f}"
-            stored = self._records.read_many([job_id for job_id, _ in ids], where=_may_match(jobs))
+            stored = self._records.read_many([job_id for job_id, _ in ids], text=_sought(jobs))
             found += [item for item in stored if matches(item.record, jobs, now)]
             count = max(count, min(count * 2, LONGEST_READ))
         more = len(found) > limit
@@ -89,10 +89,8 @@ class Lists:
             return sorted(names)
 
 
-def _may_match(jobs: JobFilter) -> Callable[[str], bool]:
-    """Return a quick look at a stored text that spares decoding most of those that do not match."""
+def _sought(jobs: JobFilter) -> str:
+    """Return the text that a record must hold somewhere as it is written, which spares decoding most of the others."""
     text = (jobs.text or "").casefold()
-    # As JSON writes them: these are the characters that it escapes.
-    if not text or "\\" in text or '"' in text or not text.isprintable():
-        return bool
-    return lambda value: text in value.casefold()
+    # These are written in another way in JSON.
+    return "" if "\\" in text or '"' in text or not text.isprintable() else text

@@ -32,18 +32,20 @@ class Records:
         self._clock.told(now)
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
 
-    def read_many(
-        self, job_ids: Sequence[str], *, where: Callable[[str], bool] = bool, claimed_in: str | None = None
-    ) -> list[Stored]:
-        """Return what is stored of several jobs, as far as it can be read and `where` likes its text."""
+    def read_many(self, job_ids: Sequence[str], *, text: str = "", claimed_in: str | None = None) -> list[Stored]:
+        """Return what is stored of several jobs, as far as it can be read and has a casefolded text somewhere."""
         if not job_ids:
             return []
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
             values, leases = pipeline.execute()
-        rows = zip(job_ids, values, leases, strict=True)
-        return list(self.readable((row for row in rows if row[1] and where(row[1])), claimed_in))
+        rows = (
+            (job_id, value, lease)
+            for job_id, value, lease in zip(job_ids, values, leases, strict=True)
+            if value and (not text or text in job_id.casefold() or text in value.casefold())
+        )
+        return list(self.readable(rows, claimed_in))
 
     def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:
         """Give the records that can be read, and tell of the others: one bad record must not stop the rest.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode, decode_record, encode
+from tenxsom_flow_engine.codec import decode, encode
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
 from tenxsom_flow_engine.store.base import JobFilter, read_record
 from tenxsom_flow_engine.store.redis.spending import additions
@@ -31,6 +31,8 @@ class _Origin(msgspec.Struct, frozen=True, array_like=True):
 
 
 _origins = msgspec.json.Decoder(_Origin)
+#: How one begins; the id of its job is left out.
+_ORIGIN = '[{"v":1,'
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def newcomer(record: JobRecord) -> list[object]:
         origin += [record.due, record.cost]
     elif record.due != record.added_at:
         origin.append(record.due)
-    return addition(record, _encoder.encode(origin))
+    # The id is the record's key already. No character of it is one that JSON escapes.
+    written = _encoder.encode(origin).replace(f'"job_id":"{record.job_id}",'.encode(), b"", 1)
+    return addition(record, written)
 
 
 def commitment(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> list[object]:
@@ -127,7 +131,9 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
 
 
 def _read(job_id: str, text: str) -> JobRecord:
-    return read_record(job_id, text, _original if text.startswith("[") else decode_record)
+    if not text.startswith(_ORIGIN):
+        return read_record(job_id, text)
+    return read_record(job_id, f'{_ORIGIN}"job_id":"{job_id}",{text[len(_ORIGIN) :]}', _original)
 
 
 def _original(text: bytes | str) -> JobRecord:
