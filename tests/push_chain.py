@@ -71,6 +71,8 @@ class Chain:
         })  # fmt: skip
         #: What became of each delivery: what the worker returned or raised.
         self.outcomes: list[Delivered | BaseException] = []
+        #: Called before each delivery.
+        self.before: Callable[[], object] = lambda: None
         self._open: list[Engine] = []
         self._workers: list[PushWorker] = []
         #: The process that adds jobs and steers the queue.
@@ -127,6 +129,7 @@ class Chain:
             engine.close()
 
     def _handle(self, body: bytes) -> int:
+        self.before()
         worker = self.worker
         try:
             self.outcomes.append(worker.deliver(body))

@@ -77,11 +77,8 @@ class Api:
         if not self._settings.emulator_host:
             _named(self._settings.service_account, "CLOUD_TASKS_SERVICE_ACCOUNT")
 
-    def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> bool:
-        """Have the body posted to the worker, from an instant on.
-
-        A name that is or was in use is a task that was made before: then nothing is done, and False returned.
-        """
+    def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
+        """Have the body posted to the worker, from an instant on; a name that was used is a task that was made."""
         self.check()
         settings, clients = self._settings, self._clients()
         request: dict[str, Any] = {
@@ -107,8 +104,7 @@ class Api:
             try:
                 clients.v2.create_task(parent=self._path(clients), task=task, retry=_REPEATS, timeout=TIMEOUT)
             except AlreadyExists:
-                return False
-        return True
+                return
 
     def has_task(self, task_id: str) -> bool:
         """Return whether a task waits or is in flight. Raises `QueueForbidden` for accounts that may only add."""

@@ -74,10 +74,11 @@ SWEEP_INTERVAL, OVERDUE = 60.0, 60.0
 #: Seconds that a job is overdue, beyond what the backlog explains, before an account that may not look for its task
 #: takes it for lost.
 OVERDUE_UNSEEN = 600.0
-#: Seconds after which the follow-up of an adopted delivery comes.
-ADOPTION = 5.0
 #: Jobs looked at in one sweep.
 SWEEP = 200
+#: Deliveries ahead of one that are looked for before its job is adopted: the first poll follows a create at once, and
+#: the second waits for as long as the service says.
+LOOK_AHEAD = 3
 
 Progress = Callable[[int], None] | None
 
@@ -136,6 +137,8 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}")
 
     def dispatch(self, records: Sequence[JobRecord], *, progress: Progress = None) -> None:
+        if not records:
+            return
         told: dict[str, int] = {}
         try:
             for record in self._at_once(self._tell, records):
@@ -234,7 +237,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
                 if self._store.get(delivery.job_id) is None:
                     return None  # it was finished, and its record is gone
             elif self._gone_on(delivery):
-                return None  # the delivery that follows this one brings what was bought meanwhile
+                return None  # a later delivery brings what was bought meanwhile
             elif self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now())):
                 _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
         return self.receive(delivery, worker)
@@ -272,14 +275,16 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def _gone_on(self, delivery: Delivery) -> bool:
         """Tell whether a job that this store has never seen has had the step that its delivery is for.
 
-        Then whoever took it, with a store that is lost, has made the next task, and may have bought in that step. Only
-        an attempt to make that task tells, since one that is done is not to be seen. Where it succeeds it is the
-        follow-up: it comes a little early, and stands back while this delivery is in hand.
+        Whoever took it, with a store that is lost since, has made later tasks, and may have bought in that step. A task
+        that is done cannot be seen any more, so this finds a job that waits at the service, not one that has ended.
         """
         if delivery.submission.state is SubmissionState.ACCEPTED:
             return False  # nothing is bought on from here
-        following = msgspec.structs.replace(delivery, seq=delivery.seq + 1)
-        return not self._api.create_task(task_id(following), encode(following), self._store.now() + ADOPTION)
+        later = (msgspec.structs.replace(delivery, seq=delivery.seq + n) for n in range(1, LOOK_AHEAD + 1))
+        try:
+            return any(self._api.has_task(task_id(link)) for link in later)
+        except QueueForbidden:  # an account that may only add tasks
+            return False
 
     def _see_to(self, record: JobRecord | None) -> None:
         """Make sure that the delivery that a job waits for will come."""
