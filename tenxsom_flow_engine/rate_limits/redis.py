@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -9,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 import msgspec
+from redis.exceptions import NoScriptError
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import histogram, ledger, pace
@@ -36,12 +38,13 @@ _CONSTANTS: dict[str, float | str] = {
 
 
 @cache
-def _script(name: str) -> str:
-    """Return a script, after the store's prelude and the constants that it names."""
-    prelude = resources.files("tenxsom_flow_engine.store.redis").joinpath("scripts/prelude.lua").read_text("utf-8")
-    body = resources.files(__package__).joinpath(f"scripts/{name}.lua").read_text("utf-8")
+def _script(name: str) -> tuple[str, str]:
+    """Return a script, after what all have before them and the constants that it names, and its digest."""
+    folder = resources.files(__package__).joinpath("scripts")
+    prelude, body = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
     constants = "".join(f"local {key} = {value}\n" for key, value in _CONSTANTS.items() if key in body)
-    return prelude + constants + body
+    script = prelude + constants + body
+    return script, hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisLedger(Ledger):
@@ -49,18 +52,18 @@ class RedisLedger(Ledger):
 
     def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
         self._connection = connection
+        self._client = connection.client
         self._clock = clock
-        self._scripts: dict[str, Any] = {}
 
     def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
         answer = self._ask(service, asker, limits)
-        if len(answer) == 2:
-            return Admission(service, float(answer[0]), probe=answer[1] == "1")
-        return _closed(service, answer)
+        if len(answer) > 2:
+            return _closed(service, answer)
+        return Admission(service, float(answer[0]), probe=len(answer) == 2)
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         answer = self._ask(service, "", limits)
-        return None if len(answer) == 2 else _closed(service, answer)
+        return _closed(service, answer) if len(answer) > 2 else None
 
     def give_back(self, admission: Admission) -> None:
         self._run("give_back", admission.service, f"{admission.at:.17g}")
@@ -93,24 +96,25 @@ class RedisLedger(Ledger):
 
     def _ask(self, service: str, asker: str, limits: Limits) -> list[str]:
         own = limits.get(service)
-        answer: list[str] = self._run(
+        answer: str = self._run(
             "ask", service, asker, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
         )
-        return answer
+        return answer.split("|", 7)
 
     def _run(self, name: str, *arguments: object) -> Any:
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts.setdefault(name, self._connection.client.register_script(_script(name)))
+        script, digest = _script(name)
         instant = "" if self._clock is None else repr(self._clock.now())
         with self._connection.mapped():
-            return script(keys=[self._connection.prefix], args=[instant, *arguments])
+            try:
+                return self._client.evalsha(digest, 1, self._connection.prefix, instant, *arguments)
+            except NoScriptError:
+                return self._client.eval(script, 1, self._connection.prefix, instant, *arguments)
 
 
 def _closed(service: str, answer: Sequence[str]) -> Closed:
-    at, stopped, said, name, limit, span, opens_at, until = answer
-    last = (name, Window(int(float(limit)), float(span))) if name else None
-    why = reason(service, said, stopped=stopped if not last else "", last=last)
+    at, opens_at, until, stopped, name, limit, span, said = answer
+    last = (name, Window(int(limit), float(span))) if name else None
+    why = reason(service, said, stopped="" if last else stopped, last=last)
     return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
 
 

@@ -49,8 +49,9 @@ class SQLiteLedger(Ledger):
                 return Admission(service, now)
             waiter = desk.waiter(asker)
             closed = desk.decide(now, waiter)
-            if closed is not None and waiter is not None and waiter["told"] == closed.until:
-                return closed
+            if closed is not None and waiter is not None and waiter["told"] >= closed.opens_at:
+                # Who comes before the time that it was told is told the same again.
+                return replace(closed, until=waiter["told"])
         with self._store.writing() as (db, now):
             desk = _Desk.open(db, service, limits)
             waiter = desk.waiter(asker)

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from tenxsom_flow_engine.errors import InvalidInput
 
@@ -72,6 +73,7 @@ def parse_windows(text: str) -> Windows:
     return tuple(sorted(windows, key=lambda window: window.span))
 
 
+@cache
 def write_windows(windows: Windows) -> str:
     """Write windows as ledgers keep them; `parse_windows` reads that."""
     return " ".join(window.wire for window in windows) or "none"

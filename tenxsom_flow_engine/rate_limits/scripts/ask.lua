@@ -1,7 +1,8 @@
 -- Ask for an admission, or look only; decides as `ledger.decide` does.
 -- ARGV[2]: service, [3]: asker, or empty to look, [4], [5]: the environment's windows of the service (empty: it is not
--- metered) and of all together. Returns {instant, '1' if it is a probe, else ''} for an admission, and
--- {instant, why, name, when the first may pass, when to ask again} for a refusal.
+-- metered) and of all together. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
+-- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|what the service said'. One text, since a driver
+-- reads one faster than eight.
 local instant = now()
 local service, asker = ARGV[2], ARGV[3]
 local gate_key, tally = P .. 'gate:' .. service, P .. 'tally:' .. service
@@ -68,11 +69,13 @@ else
   opens_at, by, most, span = frees(0)
 end
 if opens_at <= instant then
+  local said = text(instant)
   if asker == '' then
-    return {text(instant), ''}
+    return said
   end
+  redis.call('SET', P .. 'clock', said)
   for _, log in ipairs(logs) do
-    if redis.call('LPUSH', log[2], text(instant)) >= log[4] + TRIM then
+    if redis.call('LPUSH', log[2], said) >= log[4] + TRIM then
       redis.call('LTRIM', log[2], 0, log[4] - 1)
       redis.call('SET', log[2] .. ':trimmed', '1')
     end
@@ -96,35 +99,43 @@ if opens_at <= instant then
   if stopped ~= '' then
     redis.call('HSET', gate_key, 'probe_at', text(instant + PROBE_INTERVAL))
     redis.call('HINCRBY', gate_key, 'version', 1)
-    return {text(instant), '1'}
+    return said .. '|probe'
   end
-  return {text(instant), ''}
+  return said
 end
 
-local place = 0
-if asker ~= '' then
+local told_before = asker ~= '' and tonumber(redis.call('ZSCORE', told, asker) or '-1') or -1
+local until_ = told_before
+-- Who comes before the time that it was told is told the same again.
+if told_before < opens_at then
   -- Those that asked earlier, as far as they are still expected.
-  place = redis.call('ZCOUNT', told, '(' .. text(instant), '+inf')
-  place = math.min(place, redis.call('ZRANK', asked, asker) or place)
-end
-local until_
-if stopped ~= '' and shut > instant then
-  local waited = instant - tonumber(redis.call('ZSCORE', asked, asker) or instant)
-  until_ = math.min(shut, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
-else
-  until_ = place > 0 and frees(place) or opens_at
-  if until_ - instant > LONGEST_HINT then
-    until_ = instant + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
+  local place, waited = 0, 0
+  if asker ~= '' then
+    place = redis.call('ZCOUNT', told, '(' .. text(instant), '+inf')
+    if told_before >= 0 then
+      place = math.min(place, redis.call('ZRANK', asked, asker))
+      waited = instant - tonumber(redis.call('ZSCORE', asked, asker))
+    end
+  end
+  if stopped ~= '' and shut > instant then
+    until_ = math.min(shut, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
+  else
+    until_ = place > 0 and frees(place) or opens_at
+    if until_ - instant > LONGEST_HINT then
+      until_ = instant + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
+    end
+  end
+  if asker ~= '' then
+    redis.call('ZADD', told, text(until_), asker)
+    if told_before < 0 then
+      redis.call('ZADD', asked, text(instant), asker)
+      local gone = redis.call('ZRANGEBYSCORE', told, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
+      if #gone > 0 then
+        redis.call('ZREM', told, unpack(gone))
+        redis.call('ZREM', asked, unpack(gone))
+      end
+    end
   end
 end
-if asker ~= '' then
-  redis.call('ZADD', asked, 'NX', text(instant), asker)
-  redis.call('ZADD', told, text(until_), asker)
-  local gone = redis.call('ZRANGEBYSCORE', told, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
-  if #gone > 0 then
-    redis.call('ZREM', told, unpack(gone))
-    redis.call('ZREM', asked, unpack(gone))
-  end
-end
-local why = redis.call('HGET', gate_key, 'why') or ''
-return {text(instant), stopped, why, by, tostring(most), text(span), text(opens_at), text(until_)}
+local why = by == '' and redis.call('HGET', gate_key, 'why') or ''
+return table.concat({text(instant), text(opens_at), text(until_), stopped, by, most, text(span), why}, '|')
