@@ -35,7 +35,7 @@ from tenxsom_flow_engine.lifecycle import how_to_resolve
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.base import Failed, FindsByReference, Lost, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 
 #: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
 SETTLE_MARGIN = 60.0
@@ -122,11 +122,21 @@ def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
         return Wait(answer.until, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(means.gate.give_back, answer)
+        if answer.probe:
+            _see_credits(means.service)
         job = means.service.fit(record.job).job
         expected = means.service.estimate(job)
         began = _intend(record, job, reference, means)
         unsent.pop_all()
     return _create(record, job, reference, expected, began, means)
+
+
+def _see_credits(service: VideoService) -> None:
+    """See that a stopped service has money again, where it can say so: that is cheaper than a create that fails."""
+    if isinstance(service, HasCredits):
+        left = service.credits()
+        if left.remaining is not None and left.remaining <= 0:
+            raise OutOfCredit(service.name, f"no {left.unit} are left", next_step="add some; then it goes on by itself")
 
 
 def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> float:

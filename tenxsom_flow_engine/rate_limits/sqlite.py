@@ -29,7 +29,10 @@ from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
 
 class SQLiteLedger(Ledger):
-    """See `ledger.Ledger`. Lives in a store's file and uses its connections, transactions and time."""
+    """See `ledger.Ledger`. Lives in a store's file and uses its connections, transactions and time.
+
+    An admission need not be on disk at once: the intent that follows it takes it along.
+    """
 
     def __init__(self, store: SQLiteStore) -> None:
         self._store = store
@@ -37,7 +40,7 @@ class SQLiteLedger(Ledger):
             made = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'tallies'").fetchone()
         if not made:
             schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-            with store.writing() as (db, _):
+            with store.writing_lazily() as (db, _):
                 for statement in schema.split(";\n"):
                     db.execute(statement)
 
@@ -52,7 +55,7 @@ class SQLiteLedger(Ledger):
             if closed is not None and waiter is not None and waiter["told"] >= closed.opens_at:
                 # Who comes before the time that it was told is told the same again.
                 return replace(closed, until=waiter["told"])
-        with self._store.writing() as (db, now):
+        with self._store.writing_lazily() as (db, now):
             desk = _Desk.open(db, service, limits)
             waiter = desk.waiter(asker)
             closed = desk.decide(now, waiter)
@@ -77,17 +80,17 @@ class SQLiteLedger(Ledger):
             return _Desk.open(db, service, limits).decide(now, first=True)
 
     def give_back(self, admission: Admission) -> None:
-        with self._store.writing() as (db, _):
+        with self._store.writing_lazily() as (db, _):
             for log in (admission.service, GLOBAL):
                 _take_out(db, log, admission.at)
             _add(db, admission.service, given_back=1)
 
     def forget(self, service: str, asker: str) -> None:
-        with self._store.writing() as (db, _):
+        with self._store.writing_lazily() as (db, _):
             db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (service, asker))
 
     def answered(self, service: str, seconds: float) -> None:
-        with self._store.writing() as (db, _):
+        with self._store.writing_lazily() as (db, _):
             tally = _tally(db, service)
             count, usual = tally.get("answered", 0.0), tally.get("usual", 0.0)
             gate = _gate(db, service)
@@ -98,7 +101,7 @@ class SQLiteLedger(Ledger):
             _add(db, service, answered=1, answering=seconds, usual=learned, **{f"r{bucket(seconds)}": 1})
 
     def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
-        with self._store.writing() as (db, now):
+        with self._store.writing_lazily() as (db, now):
             gate = rule(_gate(db, service), now)
             _save(db, service, gate)
             if count:

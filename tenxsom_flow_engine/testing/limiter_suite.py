@@ -351,6 +351,26 @@ class LimiterSuite:
             limiter.answered(ALPHA, 1.0)
         assert ledger.look(ALPHA).gate.share == 1.0
 
+    def test_a_hidden_limit_is_found(self, ledger: Ledger, clock: ManualClock) -> None:
+        """With a service that takes 30 a minute where 50 are allowed, under 1 % is refused once that is known."""
+        limiter = limiter_of(ledger, "alpha=50/m", clock)
+        taken: list[float] = []
+        refusals, shares = 0, list[float]()
+        for call in range(1300):
+            while isinstance(answer := limiter.ask(ALPHA, "job"), Closed):
+                clock.set(answer.until)
+            known = call >= 300
+            if sum(at + 60 > answer.at for at in taken[-30:]) < 30:
+                taken.append(answer.at)
+                limiter.answered(ALPHA, 1.0)
+            else:
+                limiter.refused(ALPHA, Busy(ALPHA, "429"))
+                refusals += known
+            if known:
+                shares.append(ledger.look(ALPHA).gate.share if call % 10 == 0 else shares[-1])
+        assert 0 < refusals < 10
+        assert 0.85 * 30 <= sum(shares) / len(shares) * 50 <= 30
+
     # What a process knows.
 
     def test_a_process_knows_what_it_found_shut(self, ledger: Ledger, clock: ManualClock) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +17,10 @@ from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.limiter_suite import LimiterSuite, OpenLedger
+from tenxsom_flow_engine.testing.limiter_suite import LimiterSuite, OpenLedger, sliding_maximum
 from tests.redis_server import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestSQLiteLedger(LimiterSuite):
@@ -51,3 +56,57 @@ class TestRedisLedger(LimiterSuite):
         yield open_one
         for connection in opened:
             connection.close()
+
+
+HAMMER = """
+import json, os, sys, time
+from pathlib import Path
+from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.rate_limits.base import Admission
+from tenxsom_flow_engine.rate_limits.windows import parse_limits
+
+kind, place, folder = sys.argv[1:]
+limits = parse_limits("alpha=50/s")
+if kind == "redis":
+    from tenxsom_flow_engine.rate_limits.redis import RedisLedger
+    from tenxsom_flow_engine.store.redis.connection import Connection
+    ledger = RedisLedger(Connection(place, "hammer"))
+else:
+    from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
+    ledger = SQLiteLedger(SQLiteStore(Path(place), SystemClock()))
+
+
+def ask_without_pause(asker):
+    admitted, ends = [], time.time() + 2.5
+    while time.time() < ends:
+        answer = ledger.ask("alpha", asker, limits)
+        if isinstance(answer, Admission):
+            admitted.append(answer.at)
+    Path(folder, f"{kind}-{asker}.json").write_text(json.dumps(admitted))
+
+
+children = []
+for asker in "abcd":
+    pid = os.fork()
+    if pid == 0:
+        ask_without_pause(asker)
+        os._exit(0)
+    children.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+"""
+
+
+def test_processes_share_a_window(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Four processes that ask without pause get together no more than 50 in any second, and at least 99 % of that."""
+    places = {"redis": redis_server.url, "sqlite": str(tmp_path / "jobs.sqlite3")}
+    running = [
+        subprocess.Popen([sys.executable, "-c", HAMMER, kind, place, str(tmp_path)], cwd=ROOT)
+        for kind, place in places.items()
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    for kind in places:
+        times = [at for asker in "abcd" for at in json.loads((tmp_path / f"{kind}-{asker}.json").read_text())]
+        assert sliding_maximum(times, 1.0) == 50, kind
+        # Two seconds' worth has passed some time before the third begins, however noisy the machine.
+        assert sum(at < min(times) + 1.9 for at in times) >= 99, kind

@@ -47,7 +47,7 @@ from tenxsom_flow_engine.outcomes import Bought, Dead, Done, Held, Outcome, Resu
 from tenxsom_flow_engine.prompts import prompt_for
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Unmetered
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.base import Failed, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Credits, Failed, HasCredits, Progress, Ready, VideoService
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -64,6 +64,7 @@ class Gate(Unmetered):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.shut: Closed | None = None
+        self.probing = False
         self.askers: list[str] = []
         self.admitted = 0
         self.learned: list[ServiceError] = []
@@ -74,7 +75,7 @@ class Gate(Unmetered):
         if self.shut is not None:
             return self.shut
         self.admitted += 1
-        return super().ask(service, asker)
+        return Admission(service, self._clock.now(), probe=self.probing)
 
     def give_back(self, admission: Admission) -> None:
         self.admitted -= 1
@@ -265,6 +266,29 @@ def test_the_gate_learns_how_long_an_answer_took(bench: Bench) -> None:
     bench.service.on_call = lambda call: bench.clock.advance(1.5 if call == "created" else 0.0)
     bench.step()
     assert bench.gate.durations == [pytest.approx(1.5)]
+
+
+class Account(ScriptedService, HasCredits):
+    """A service that says what is left to spend."""
+
+    left: float | None = 0.0
+
+    def credits(self) -> Credits:
+        return Credits(self.left)
+
+
+@pytest.mark.parametrize("left", [0.0, 5.0, None])
+def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) -> None:
+    """Where a stopped service can say that it has no money still, no create is sent, and no attempt is counted."""
+    bench.service = service = Account(bench.clock)
+    service.left = left
+    bench.gate.probing = True
+    bench.at(Step.SUBMIT)
+    outcome = bench.step()
+    sent = 0 if left == 0 else 1
+    assert (sum(service.sent.values()), bench.gate.admitted, len(bench.gate.learned)) == (sent, sent, 1 - sent)
+    assert isinstance(outcome, Wait)
+    assert bench.record.attempts == 0
 
 
 def test_submit_without_a_free_slot(bench: Bench) -> None:

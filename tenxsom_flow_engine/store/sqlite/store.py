@@ -65,9 +65,14 @@ class SQLiteStore(base.JobStore):
             self._time.learn(db.execute("SELECT last FROM clock").fetchone()[0])
             yield db, self._time.now()
 
-    def writing(self) -> contextlib.AbstractContextManager[tuple[sqlite3.Connection, float]]:
-        """Run a write transaction at the store's time, for what else lives in the file."""
-        return self._writing()
+    @contextlib.contextmanager
+    def writing_lazily(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """Run a write transaction at the store's time, for what else lives in the file and need not be on disk at once.
+
+        It is before anything that is written after it.
+        """
+        with self._connections.lazily(), self._writing() as (db, now):
+            yield db, now
 
     def reading(self) -> contextlib.AbstractContextManager[tuple[sqlite3.Connection, float]]:
         """Run reads of one moment at the store's time, for what else lives in the file."""
