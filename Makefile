@@ -39,6 +39,7 @@ bench: .venv/.development
 	.venv/bin/python -m benchmarks.embedded_queue
 	.venv/bin/python -m benchmarks.redis_queue
 	.venv/bin/python -m benchmarks.cloud_tasks
+	.venv/bin/python -m benchmarks.limiters
 	.venv/bin/python -m benchmarks.draft_vs_moviepy
 
 bench-million: .venv/.development

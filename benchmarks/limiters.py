@@ -17,16 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.venvs import ROOT, bench_python
 
-VENV = ROOT / ".bench-venv"
-PEERS = ROOT / "benchmarks/limiter_peers.txt"
 #: The windows of each case, as (limit, seconds): of the service, and of all together.
 Windows = list[tuple[int, int]]
 CASES: dict[str, tuple[Windows, Windows]] = {
@@ -165,28 +161,17 @@ def contestant(name: str, url: str, case: str, seconds: float) -> None:
     print(json.dumps({"asked": asked, "admitted": admitted}))
 
 
-def interpreter() -> Path:
-    """Return the interpreter that has the others."""
-    python, stamp = VENV / "bin/python", VENV / ".limiters"
-    if not python.exists():
-        venv.create(VENV, with_pip=True)
-    if not stamp.exists() or stamp.read_bytes() != PEERS.read_bytes():
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(PEERS)]
-        subprocess.run(install, check=True)
-        stamp.write_bytes(PEERS.read_bytes())
-    return python
-
-
 def ask_together(
     name: str, case: str, place: str, folder: Path, *, processes: int, seconds: float, pause: float = 0.0
 ) -> tuple[float, list[float]]:
     """Let processes ask at the same time; return decisions a second, and when the admissions were."""
     _, other, on_file = CONTESTANTS[name]
     url = str(folder / f"{secrets.token_hex(4)}.sqlite3") if on_file else f"{place}#{secrets.token_hex(4)}"
-    python = str(interpreter()) if other else sys.executable
-    command = [python, __file__, "--one", name, url, case, repr(seconds)]
+    python = str(bench_python("-r", str(ROOT / "benchmarks/limiter_peers.txt"))) if other else sys.executable
+    command = [python, "-m", "benchmarks.limiters", "--one", name, url, case, repr(seconds)]
     running = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
     ]
     for process in running:
         assert process.stdout is not None
