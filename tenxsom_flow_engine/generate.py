@@ -39,6 +39,8 @@ from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredi
 
 #: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
 SETTLE_MARGIN = 60.0
+#: Seconds after which what was bought is asked for again at a service that a person must mend first.
+STOPPED_PAUSE = 300.0
 #: Seconds after which a job asks again for a slot that was taken before its eyes: at least, and as a rule.
 SLOT_PAUSE = 5.0
 
@@ -281,7 +283,11 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
             return Dead(Failure.of(error))
         case Misconfigured() | OutOfCredit() | Busy():
             closed = means.gate.refused(means.service.name, error)
-            return Wait(closed.until, closed.why, worked=False)
+            # Who has not bought yet is kept by the gate; anybody else would ask a stopped service again and again.
+            asks_again = isinstance(error, Busy) or record.step is Step.SUBMIT
+            return Wait(
+                closed.until if asks_again else max(closed.until, now + STOPPED_PAUSE), closed.why, worked=False
+            )
     retry_after = error.retry_after if isinstance(error, Transient) else None
     # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
     endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)

@@ -86,8 +86,8 @@ class RateLimiter:
         opens_at = gate.reopens(instant) or instant
         self._remember(service, opens_at)
         # A stopped service may be let go on at any moment, so nobody waits long for it.
-        until = opens_at if isinstance(error, Busy) and not gate.stopped else instant + STOPPED_HINT
-        return Closed(until, str(error), opens_at=opens_at, at=instant)
+        pause = pace.silence(error) if isinstance(error, Busy) else STOPPED_HINT
+        return Closed(instant + pause, str(error), opens_at=opens_at, at=instant)
 
     def closed(self) -> Mapping[str, float]:
         """See `QuotaGate.closed`."""

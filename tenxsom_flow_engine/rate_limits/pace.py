@@ -67,6 +67,11 @@ class Gate:
         return until if until > now else None
 
 
+def silence(busy: Busy) -> float:
+    """Return how many seconds a busy answer asks to be left alone."""
+    return BUSY_PAUSE if busy.retry_after is None else busy.retry_after
+
+
 def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
     """Learn that a service said busy, misconfigured or out of credit."""
     if gate.stopped == BY_HAND:
@@ -74,8 +79,7 @@ def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
     why = error.message.removeprefix(f"{error.service}: ")
     if not isinstance(error, Busy):
         return replace(gate, stopped=error.code, probe_at=now + PROBE_INTERVAL, why=why)
-    silence = BUSY_PAUSE if error.retry_after is None else error.retry_after
-    closed = replace(gate, closed_until=max(gate.closed_until, now + silence), why=why)
+    closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error)), why=why)
     if now < gate.closed_until:  # the echo of calls that were under way when it closed
         return closed
     # Refused again before it took anything, it is down rather than too busy for this pace: nothing to remember.

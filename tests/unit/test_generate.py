@@ -30,7 +30,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.generate import SETTLE_MARGIN, SLOT_PAUSE, Means, generate_video
+from tenxsom_flow_engine.generate import SETTLE_MARGIN, SLOT_PAUSE, STOPPED_PAUSE, Means, generate_video
 from tenxsom_flow_engine.jobs import (
     FINAL,
     Cost,
@@ -45,12 +45,13 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.prompts import prompt_for
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Unmetered
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Credits, Failed, HasCredits, Progress, Ready, VideoService
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, new
 from tenxsom_flow_engine.testing.services import CheckAnswer, CreateAnswer, FindingService, ScriptedService, Sold
 
@@ -58,7 +59,7 @@ LEASE = 30.0
 NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 
 
-class Gate(Unmetered):
+class Gate(OpenGate):
     """An open gate that counts; `shut` closes it."""
 
     def __init__(self, clock: Clock) -> None:
@@ -289,6 +290,20 @@ def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) ->
     assert (sum(service.sent.values()), bench.gate.admitted, len(bench.gate.learned)) == (sent, sent, 1 - sent)
     assert isinstance(outcome, Wait)
     assert bench.record.attempts == 0
+
+
+@pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, STOPPED_PAUSE)])
+def test_a_stopped_service_is_not_polled_again_and_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: Step, pause: float
+) -> None:
+    """A job that is not bought asks the gate again soon, which costs nothing; one that is leaves the service alone."""
+    bench.at(step)
+    (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Misconfigured(ALPHA, "bad key"))
+    now = bench.clock.now()
+    monkeypatch.setattr(
+        bench.gate, "refused", lambda service, error: Closed(now + 1, str(error), opens_at=math.inf, at=now)
+    )
+    assert summary(bench.step(), now) == ("wait", pause, False, False)
 
 
 def test_submit_without_a_free_slot(bench: Bench) -> None:
@@ -773,7 +788,7 @@ class World:
         self.depth += 1
         self.alive.append(True)
         creating = len(self.create_ends)
-        gate = Unmetered(self.clock)
+        gate = OpenGate(self.clock)
         means = Means(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5)
         try:
             self.meanwhile()

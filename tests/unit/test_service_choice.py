@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, VideoJob
-from tenxsom_flow_engine.rate_limits.base import Closed, Unmetered
+from tenxsom_flow_engine.rate_limits.base import Closed
 from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
 
@@ -26,7 +27,7 @@ NOW = 1_800_000_000.0
 JOB = a_job(service=AUTO)
 
 
-class Gates(Unmetered):
+class Gates(OpenGate):
     """Gates that open when a test says so, and that a refusal shuts for as long as it asks."""
 
     def __init__(self, clock: ManualClock) -> None:
