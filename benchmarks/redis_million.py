@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.arena import Arena, Contestant, arena, p95
+from benchmarks.table import print_table
 
 MILLION, ROUNDS = 1_000_000, 5
 ONE, MANY = 1_000, 10_000
@@ -32,16 +33,13 @@ def fill(place: Arena, delay: float) -> float:
     return size
 
 
-def show(what: str, few: list[float], million: list[float], unit: str) -> None:
-    """Print two medians and the median of the ratios of each round."""
+def row(what: str, few: list[float], million: list[float]) -> list[str]:
+    """Return two medians, and the median of the ratios of each round."""
     ratio = statistics.median(b / a for a, b in zip(few, million, strict=True))
-    print(
-        f"{what:22}{statistics.median(few):>12,.2f}{statistics.median(million):>12,.2f} {unit:8} ratio {ratio:.2f}",
-        flush=True,
-    )
+    return [what, f"{statistics.median(few):,.1f}", f"{statistics.median(million):,.1f}", f"{ratio:.2f}"]
 
 
-def due(place: Arena) -> None:
+def due(place: Arena) -> list[list[str]]:
     """Measure what goes in and runs."""
     rates: dict[str, dict[str, list[float]]] = {prefix: {"one": [], "many": [], "jobs": []} for prefix in (FEW, LONG)}
     for _ in range(ROUNDS):
@@ -52,11 +50,15 @@ def due(place: Arena) -> None:
             for what, rate in runner.fill(ONE, MANY, ONE + MANY).items():
                 by[what].append(rate or 0.0)
             by["jobs"].append(runner.throughput(SECONDS, FIRST))
-    for what, by_what in (("enqueue one by one", "one"), ("enqueue in bulk", "many"), ("one worker process", "jobs")):
-        show(what, rates[FEW][by_what], rates[LONG][by_what], "jobs/s")
+    names = {
+        "enqueue one by one, jobs/s": "one",
+        "enqueue in bulk, jobs/s": "many",
+        "one worker process, jobs/s": "jobs",
+    }
+    return [row(name, rates[FEW][what], rates[LONG][what]) for name, what in names.items()]
 
 
-def put_off(place: Arena) -> None:
+def put_off(place: Arena) -> list[list[str]]:
     """Measure a worker at rest, and how soon it picks up a job."""
     idle: dict[str, list[float]] = {FEW: [], LONG: []}
     late: dict[str, list[float]] = {FEW: [], LONG: []}
@@ -67,19 +69,18 @@ def put_off(place: Arena) -> None:
             rest, picked = contestant(place, prefix).rest_and_pick(REST, SINGLE)
             idle[prefix].append(rest * 100)
             late[prefix].append(p95(picked))
-    show("pick-up p95", late[FEW], late[LONG], "ms")
-    show("idle worker", idle[FEW], idle[LONG], "% CPU")
+    return [row("pick-up p95, ms", late[FEW], late[LONG]), row("idle worker, % CPU", idle[FEW], idle[LONG])]
 
 
 def main() -> None:
     """Print a table of medians, and ratios of what was measured in turns."""
     with arena() as place:
-        print(f"{'waiting:':22}{'none':>12}{'1,000,000':>12}")
         size = fill(place, 0.0)
-        due(place)
+        rows = due(place)
         fill(place, 86_400.0)
-        put_off(place)
-        print(f"{'memory':22}{'':>12}{size:>12,.0f} bytes for each that waits")
+        rows += put_off(place)
+    print_table(("", "none waiting", "1,000,000 waiting", "ratio"), rows)
+    print(f"each of the million takes {size:,.0f} bytes")
 
 
 if __name__ == "__main__":

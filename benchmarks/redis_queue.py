@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.arena import Arena, Contestant, NotRunning, arena, p95
+from benchmarks.table import print_table
 from benchmarks.venvs import ROOT, bench_python
 
 #: By module of `benchmarks.peers`; ours first.
@@ -35,9 +36,7 @@ ONE, MANY, WAITING = 2_000, 5_000, 12_000
 FIRST, SECONDS = 30, 2.0
 #: Seconds of rest that are watched, and jobs sent singly to a worker at rest.
 REST, SINGLE = 2.0, 12
-HEAD = (
-    f"{'':30}{'one by one/s':>12}{'bulk/s':>10}{'jobs/s':>10}{'pick-up p95 ms':>15}{'bytes a job':>13}{'idle CPU':>11}"
-)
+HEAD = ("", "one by one/s", "bulk/s", "jobs/s", "pick-up p95 ms", "bytes a job", "idle CPU")
 
 
 @dataclass
@@ -70,15 +69,20 @@ def measure(place: Arena, contestant: Contestant, figures: Figures) -> None:
     figures.picked += picked
 
 
-def line(name: str, figures: Figures) -> str:
-    """Write a row of the table."""
+def row(name: str, figures: Figures) -> list[str]:
+    """Return the cells of a row."""
     if figures.fault:
-        return f"{name:30} not measured: {figures.fault}"
-    many = f"{statistics.median(figures.many):,.0f}" if figures.many else "–"
-    return (
-        f"{name:30}{statistics.median(figures.one):>12,.0f}{many:>10}{statistics.median(figures.rate):>10,.0f}"
-        f"{p95(figures.picked):>15.1f}{statistics.median(figures.size):>13,.0f}{statistics.median(figures.idle):>11.2%}"
-    )
+        return [name, f"not measured: {figures.fault}"]
+    median = statistics.median
+    return [
+        name,
+        f"{median(figures.one):,.0f}",
+        f"{median(figures.many):,.0f}" if figures.many else "–",
+        f"{median(figures.rate):,.0f}",
+        f"{p95(figures.picked):.1f}",
+        f"{median(figures.size):,.0f}",
+        f"{median(figures.idle):.2%}",
+    ]
 
 
 def interpreter() -> Path | None:
@@ -107,9 +111,7 @@ def main() -> None:
                     measure(place, Contestant(place, name, Path(own)), figures[name])
                 except (NotRunning, subprocess.TimeoutExpired) as error:
                     figures[name].fault = str(error)
-    print(HEAD)
-    for name in names:
-        print(line(NAMES[name], figures[name]), flush=True)
+    print_table(HEAD, [row(NAMES[name], figures[name]) for name in names])
 
 
 if __name__ == "__main__":

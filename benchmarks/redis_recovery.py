@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.arena import Arena, Contestant, NotRunning, arena
 from benchmarks.redis_queue import NAMES, interpreter
+from benchmarks.table import print_table
 
 #: Seconds that a killed worker's job is waited for.
 LONGEST = 180.0
@@ -21,6 +22,7 @@ LONGEST = 180.0
 LONG, WATCHED = 75.0, 100.0
 #: Seconds without a server, and those for the worker to come back to work.
 AWAY, BACK = 30.0, 60.0
+HEAD = ("", "killed -9: again after", "75 s job begun", "takes a job after 30 s away")
 
 
 def killed(place: Arena, make: Callable[..., Contestant]) -> str:
@@ -86,16 +88,13 @@ def main() -> None:
     """Print a table."""
     names = sys.argv[1:] or list(NAMES)
     others = interpreter()
-    print(f"{'':30}{'killed -9: again after':>26}{'75 s job begun':>20}{'after 30 s away':>20}")
     with ThreadPoolExecutor(len(names)) as pool:
         rows = {
             name: pool.submit(watch, name, Path(own))
             for name in names
             if (own := sys.executable if name == "ours" else others) is not None
         }
-        for name, row in rows.items():
-            again, times, back = row.result()
-            print(f"{NAMES[name]:30}{again:>26}{times:>20}{back:>20}", flush=True)
+    print_table(HEAD, [[NAMES[name], *row.result()] for name, row in rows.items()])
 
 
 if __name__ == "__main__":
