@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 import time
-from pathlib import Path
 
 from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
 from tenxsom_flow_engine import logs
@@ -39,14 +37,11 @@ class Contestant(Peer):
 
     def __init__(self) -> None:
         logs.configure("warning")
-        home = Path(os.environ.get("BENCH_HOME") or tempfile.mkdtemp())
-        lease = os.environ.get("BENCH_LEASE", "30")
         settings = load(
             {
                 "REDIS_URL": URL,
                 "REDIS_QUEUE_KEY": PREFIX,
-                "TENXSOM_HOME": str(home),
-                "TENXSOM_LEASE_SECONDS": lease,
+                "TENXSOM_HOME": os.environ["BENCH_HOME"],
                 "TENXSOM_SIMULATED": "slots=5000",
             }
         )
