@@ -81,9 +81,10 @@ class SQLiteLedger(Ledger):
 
     def give_back(self, admission: Admission) -> None:
         with self._store.writing_lazily() as (db, _):
-            for log in (admission.service, GLOBAL):
-                _take_out(db, log, admission.at)
-            _add(db, admission.service, given_back=1)
+            # What the service's own log does not hold was never counted in the other either.
+            if _take_out(db, admission.service, admission.at):
+                _take_out(db, GLOBAL, admission.at)
+                _add(db, admission.service, given_back=1)
 
     def forget(self, service: str, asker: str) -> None:
         with self._store.writing_lazily() as (db, _):
@@ -202,16 +203,18 @@ def _recent(db: sqlite3.Connection, log: str, head: int, nth: int) -> float:
     return instant
 
 
-def _take_out(db: sqlite3.Connection, log: str, instant: float) -> None:
+def _take_out(db: sqlite3.Connection, log: str, instant: float) -> bool:
+    """Take the latest admission of an instant out of a log; return whether there was one."""
     latest = "SELECT number FROM admissions WHERE service = ? AND at = ? ORDER BY number DESC LIMIT 1"
     found = db.execute(latest, (log, instant)).fetchone()
     if found is None:
-        return
+        return False
     number: int = found[0]
     later = "SELECT at, service, number - 1 FROM admissions WHERE service = ? AND number > ?"
     following = db.execute(later, (log, number)).fetchall()
     db.executemany("UPDATE admissions SET at = ? WHERE service = ? AND number = ?", [tuple(row) for row in following])
     db.execute("DELETE FROM admissions WHERE service = ? AND number = ?", (log, number + len(following)))
+    return True
 
 
 def _gate(db: sqlite3.Connection, service: str) -> Gate:

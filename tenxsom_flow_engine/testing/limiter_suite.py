@@ -225,6 +225,13 @@ class LimiterSuite:
         refused(limiter)
         admitted(limiter, BETA)
 
+    def test_what_was_not_counted_gives_nothing_back(self, ledger: Ledger, clock: ManualClock) -> None:
+        """An admission of a service without limits, given back, frees nothing that another took at the same instant."""
+        limiter = limiter_of(ledger, "alpha=9/s; global=1/d", clock)
+        admitted(limiter)
+        limiter.give_back(admitted(limiter, BETA))
+        refused(limiter)
+
     def test_limits_change_at_run_time(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
         """A limit that is set holds at once in every process and wins over the environment, until it is taken back."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)

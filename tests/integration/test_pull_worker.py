@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.engine import Choice, Engine
-from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.engine import Choice, Engine, open_ledger
+from tenxsom_flow_engine.jobs import Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.pull_worker import PullWorker
 from tenxsom_flow_engine.queues.base import PullsJobs
-from tenxsom_flow_engine.services.base import Cancels
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.rate_limits.windows import parse_limits
+from tenxsom_flow_engine.services.base import Cancels, Progress
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -68,6 +70,24 @@ def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> N
     assert service.stopped == [record.submission.ticket]
     assert (record.status, engine.store.in_flight(ALPHA)) == (Status.CANCELLED, 0)
     assert engine.retry("job-1").submission.state is SubmissionState.NONE
+
+
+def test_a_shut_gate_costs_nothing(engine: Engine, clock: ManualClock) -> None:
+    """Of 200 jobs under a limit of one an hour two are taken in hand: one is bought, one finds the gate shut."""
+    engine.gate = RateLimiter(open_ledger(engine.store), parse_limits("alpha=1/h"), monotonic=clock.now)
+    service = engine.services[ALPHA]
+    assert isinstance(service, ScriptedService)
+    service.checks.extend([Progress(None, 1e6)] * 9)
+    engine.store.add(QUEUE, [NewJob(a_job(f"job-{number}")) for number in range(200)])
+    assert isinstance(engine.queue, PullsJobs)
+    steps = []
+    for _ in range(10):
+        for record in engine.queue.claim("w", 1, engine.slots, closed=engine.gate.closed()).records:
+            steps.append(record.step)
+            engine.step(record)
+        clock.advance(2)
+    assert sorted(steps) == [Step.POLL, Step.SUBMIT, Step.SUBMIT]
+    assert len(service.sold) == 1
 
 
 def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: ManualClock) -> None:
