@@ -71,8 +71,11 @@ class Journal(Protocol):
 class Publisher(Protocol):
     """Where videos are published."""
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
-        """Have `fill` write the files into an empty folder, check them, and publish them all at once."""
+    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+        """Have `fill` write the files into an empty folder, check them, and publish them all at once.
+
+        `told`: the video's length in seconds, where its service says it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +213,11 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
     now = journal.now()
     settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN
     # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
-    harmless = service.repeatable_for == math.inf
+    repeatable_for = service.repeatable_for(record.job)
+    harmless = repeatable_for == math.inf
     if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
         return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
-    if now + service.create_timeout < submission.first_intended_at + service.repeatable_for:
+    if now + service.create_timeout < submission.first_intended_at + repeatable_for:
         # A repeat buys nothing new, but it is a request like any other.
         return _order(record, submission.id, means)
     if isinstance(service, FindsByReference):
@@ -270,7 +274,11 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
             return Wait(now, "rendered", progress=1.0, rendered=True)
         case Ready():
             # The fetch asked afresh first, because every service's address goes stale.
-            return Done(means.publisher.publish(record, lambda folder: means.service.fetch(record.job, answer, folder)))
+
+            def fetch(folder: Path) -> None:
+                means.service.fetch(record.job, answer, folder)
+
+            return Done(means.publisher.publish(record, fetch, told=answer.duration))
 
 
 def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:

@@ -11,6 +11,8 @@ from tenxsom_flow_engine.jobs import JobRecord, Video
 
 #: The platforms' common limit.
 MAX_TITLE = 100
+#: A length that differs from the ordered one by more than this share of it, and more than a second, is said.
+NOTABLE = 0.1
 _SMALL_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -30,6 +32,7 @@ def describe(record: JobRecord, video: Video) -> dict[str, Any]:
         "description": "\n\n".join(filter(None, (job.prompt.strip() or job.topic.strip(), " ".join(tags)))),
         "hashtags": tags,
         "duration": round(video.duration, 3),
+        "duration_note": duration_note(job.duration, video.duration),
         "width": video.width,
         "height": video.height,
         "size": video.size,
@@ -43,6 +46,13 @@ def describe(record: JobRecord, video: Video) -> dict[str, Any]:
             "job": to_builtins(job),
         },
     }
+
+
+def duration_note(ordered: int, duration: float) -> str | None:
+    """Return what is to be said of a video's length (seconds), or None where it is about as ordered."""
+    if abs(duration - ordered) <= max(1.0, ordered * NOTABLE):
+        return None
+    return f"the service made {duration:.1f} s where {ordered} s were ordered ({duration / ordered:.0%})"
 
 
 def title(topic: str) -> str:

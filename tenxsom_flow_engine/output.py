@@ -53,9 +53,10 @@ class OutputFolder:
                     else:
                         leftover.unlink()
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
+    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
         """Have `fill` write `video.mp4` (and what else it has) into an empty folder, check it, complete and publish it.
 
+        `told` is the video's length in seconds, where its service says it: then it may differ more from the wish.
         If another worker published the same job first, its video stays and this one is thrown away. Raises
         `OutputError` if nothing can be written or the video is not whole, and what `fill` raises; nothing is left then.
         """
@@ -67,7 +68,7 @@ class OutputFolder:
             staging.mkdir(parents=True)
             try:
                 fill(staging)
-                self._complete(staging, final, record)
+                self._complete(staging, final, record, told)
                 return self._appear(staging, final)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -80,12 +81,12 @@ class OutputFolder:
                 return self.root / f"{record.job_id}~{record.nonce}"
         return plain
 
-    def _complete(self, folder: Path, final: Path, record: JobRecord) -> None:
+    def _complete(self, folder: Path, final: Path, record: JobRecord, told: float | None) -> None:
         file = folder / "video.mp4"
         if not file.exists():
             raise OutputError(f"{record.service} delivered no video file")
         facts = inspect(file)
-        _check_length(facts.duration, record)
+        _check_length(facts.duration, record, told)
         if not (folder / "thumbnail.jpg").exists():
             write_thumbnail(file, folder / "thumbnail.jpg")
         if not (folder / "captions.srt").exists():
@@ -140,13 +141,14 @@ class OutputFolder:
             raise OutputError(f"videos cannot be written to {self.root}: {reason}", next_step=next_step) from error
 
 
-def _check_length(duration: float, record: JobRecord) -> None:
-    """Raise `OutputError` for a length (seconds) that no service makes of the job: then it is another video.
+def _check_length(duration: float, record: JobRecord, told: float | None) -> None:
+    """Raise `OutputError` for a length (seconds) that is far from all that was expected: then it is another video.
 
     The bounds are wide, because services take the nearest length they allow, and some of them keep it loosely.
     """
     ordered = record.job.duration
-    if not ordered * SHORTEST <= duration <= ordered * LONGEST + 1.0:
+    expected = (ordered, *([told] if told else []))
+    if not any(length * SHORTEST <= duration <= length * LONGEST + 1.0 for length in expected):
         raise OutputError(f"{record.service} delivered {duration:.1f} s of video where {ordered} s were ordered")
 
 

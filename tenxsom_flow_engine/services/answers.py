@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,8 @@ from urllib.parse import quote
 
 from tenxsom_flow_engine.errors import ServiceError
 
+#: What may stand in a path as it is.
+_PATH_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
 #: Characters of a service's own words that are kept.
 MAX_WORDS = 300
 
@@ -19,6 +22,7 @@ MAX_WORDS = 300
 class ErrorRow:
     """What a status means at a service, with the error code or type in the body where that decides."""
 
+    #: 0: any refusal (4xx), since the code alone decides.
     status: int
     error: type[ServiceError]
     #: What happened; the service's own words are added.
@@ -31,7 +35,8 @@ class ErrorRow:
 
     def matches(self, status: int, code: str, paid: bool) -> bool:
         """Tell whether an answer is meant."""
-        return status == self.status and self.code in ("", code) and self.paid in (None, paid)
+        same = status == self.status or (self.status == 0 and 400 <= status < 500)
+        return same and self.code in ("", code) and self.paid in (None, paid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,19 @@ def read_retry_after(headers: Mapping[str, str], body: Any, now: float | None = 
         said = _instant(headers.get("Date", ""))
         seconds = until - (said if said is not None else time.time() if now is None else now)
     return max(seconds, 0.0) if seconds == seconds else None
+
+
+def path_id(value: Any) -> str | None:
+    """Return an id that a service gave if a path can hold it as it is, else None."""
+    fine = isinstance(value, str) and _PATH_ID.fullmatch(value) and value.strip(".")
+    return value if fine else None
+
+
+def number(value: Any) -> float | None:
+    """Return a number that is not negative, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        return None
+    return float(value)
 
 
 def error_code(body: Any) -> str:

@@ -66,8 +66,6 @@ class VideoService(ABC):
     create_timeout: float
     #: Seconds from its ticket after which a generation is given up.
     lifetime: float
-    #: Seconds for which repeating `create` with the same reference buys nothing new (an idempotency key); 0: never.
-    repeatable_for: float = 0.0
     #: Whether the service may be chosen for a job that names none.
     automatic: bool = True
     #: Whether it only stands in, for a job that names no service, where no other is configured.
@@ -87,6 +85,13 @@ class VideoService(ABC):
     def prompt(self, job: VideoJob) -> str:
         """Return the prompt that `create` sends, which is published beside the video. Pure."""
         return prompt_for(job)
+
+    def repeatable_for(self, job: VideoJob) -> float:
+        """Return for how many seconds a repeated `create` with the same reference buys nothing new. Pure.
+
+        That is how long an idempotency key is honoured; 0: there is none.
+        """
+        return 0.0
 
     @abstractmethod
     def create(self, job: VideoJob, reference: str) -> Ticket:

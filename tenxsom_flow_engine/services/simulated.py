@@ -88,10 +88,12 @@ class SimulatedService(VideoService, FindsByReference):
         self._clock = clock
         self.create_timeout = plan.create_timeout
         self.slots = max(1, int(plan.slots))
-        self.repeatable_for = math.inf if plan.idempotent else 0.0
 
     def fit(self, job: VideoJob) -> Fit:
         return Fit(job)
+
+    def repeatable_for(self, job: VideoJob) -> float:
+        return math.inf if self._plan.idempotent else 0.0
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         time.sleep(self._plan.create_latency)

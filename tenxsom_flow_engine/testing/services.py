@@ -43,7 +43,8 @@ class ScriptedService(VideoService):
         self.slots = slots
         self.create_timeout = create_timeout
         self.lifetime = lifetime
-        self.repeatable_for = repeatable_for
+        #: Seconds for which the same reference buys nothing new.
+        self.key_lasts = repeatable_for
         self.automatic = automatic
         #: What each job is expected to cost.
         self.price = price
@@ -73,6 +74,9 @@ class ScriptedService(VideoService):
 
     def estimate(self, job: VideoJob) -> Cost | None:
         return self.price
+
+    def repeatable_for(self, job: VideoJob) -> float:
+        return self.key_lasts
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         self.on_call("create")
@@ -111,10 +115,10 @@ class ScriptedService(VideoService):
         return next((ticket for ticket in self.sold if ticket.id.endswith(f"/{reference}")), None)
 
     def _sell(self, reference: str, credits: float | None) -> Ticket:
-        if self.repeatable_for:
+        if self.key_lasts:
             known = self._keys.get(reference)
             # The key is honoured for so long from its first use; then the same call is a new order.
-            if known is not None and self._clock.now() < known[0] + self.repeatable_for:
+            if known is not None and self._clock.now() < known[0] + self.key_lasts:
                 return known[1]
         ticket = Ticket(f"{len(self.sold) + 1}/{reference}", credits=credits)
         self.sold.append(ticket)

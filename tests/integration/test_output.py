@@ -15,6 +15,7 @@ import pytest
 
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
+from tenxsom_flow_engine.metadata import duration_note
 from tenxsom_flow_engine.output import STALE, OutputFolder
 from tenxsom_flow_engine.tiny_video import tiny_video
 
@@ -81,6 +82,23 @@ def test_a_video_of_quite_another_length_is_not_published(output: OutputFolder, 
     with pytest.raises(OutputError, match=rf"delivered {seconds}\.0 s .* where 5 s were ordered"):
         output.publish(RECORD, fill(tiny_video("1:1", seconds)))
     assert not (output.root / "tides").exists()
+
+
+def test_a_length_that_the_service_announced_is_published(output: OutputFolder) -> None:
+    """A service that says the length itself may make a video of any, and the metadata says how it differs."""
+    assert output.publish(RECORD, fill(tiny_video("1:1", 20)), told=20.4).duration == 20.0
+    note = json.loads((output.root / "tides" / "metadata.json").read_text("utf-8"))["duration_note"]
+    assert note == "the service made 20.0 s where 5 s were ordered (400%)"
+    other = msgspec.structs.replace(RECORD, nonce="bbbb")
+    with pytest.raises(OutputError, match="where 5 s were ordered"):
+        output.publish(other, fill(tiny_video("1:1", 50)), told=8.0)
+
+
+@pytest.mark.parametrize(("ordered", "made", "said"), [(5, 6.0, False), (60, 65.0, False), (60, 47.4, True),
+                                                       (60, 104.4, True)])  # fmt: skip
+def test_a_length_that_differs_is_said(ordered: int, made: float, said: bool) -> None:
+    """A length that a viewer would notice to be another than was ordered is said, with both and their ratio."""
+    assert bool(duration_note(ordered, made)) is said
 
 
 def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:

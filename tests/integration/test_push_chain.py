@@ -275,7 +275,7 @@ def test_a_worker_with_an_empty_store_adopts(chain: Chain, tmp_path: Path) -> No
 
 def test_workers_that_share_nothing(chain: Chain, tmp_path: Path) -> None:
     """Where each step finds an empty store, the tasks alone carry what was bought, and nothing is bought again."""
-    service_of(chain).repeatable_for = 0.0
+    service_of(chain).key_lasts = 0.0
     service_of(chain).checks.append(Progress(0.5, poll_after=60))
     homes = itertools.count()
     chain.before = lambda: chain.join(home=tmp_path / f"home-{next(homes)}")
@@ -288,7 +288,7 @@ def test_workers_that_share_nothing(chain: Chain, tmp_path: Path) -> None:
 def test_an_old_delivery_that_meets_an_empty_store_buys_nothing(chain: Chain, tmp_path: Path) -> None:
     """The answer to a paid step is lost, and then the store: the step's delivery comes again and is let pass."""
     service = service_of(chain)
-    service.repeatable_for = 0.0  # a second create would be a second bill
+    service.key_lasts = 0.0  # a second create would be a second bill
     service.checks.append(Progress(0.5, poll_after=60))
     chain.server.faults.miss_answers()
     chain.queue.enqueue(new("job-1"))

@@ -96,7 +96,7 @@ class Shelf:
         self.published: list[str] = []
         self.fault: OutputError | None = None
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None]) -> Video:
+    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
         with tempfile.TemporaryDirectory() as folder:
             fill(Path(folder))
             assert (Path(folder) / "video.mp4").exists()
@@ -564,7 +564,7 @@ def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> N
 
 def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
     """Also with an idempotency key, a create that another worker may still be sending is not sent beside it."""
-    bench.service.repeatable_for = 600.0
+    bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
     bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
@@ -575,7 +575,7 @@ def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
 
 def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench) -> None:
     """A reference that is honoured for ever makes a twin harmless, so a cut-off create costs no wait."""
-    bench.service.repeatable_for = math.inf
+    bench.service.key_lasts = math.inf
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
     bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
@@ -587,7 +587,7 @@ def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench)
 
 def test_lookup_repeats_with_the_key(bench: Bench) -> None:
     """While the service honours the key, the create is repeated under the same reference and buys nothing new."""
-    bench.service.repeatable_for = 600.0
+    bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
     bench.step()
@@ -611,7 +611,7 @@ def test_lookup_repeats_with_the_key(bench: Bench) -> None:
 )
 def test_a_refused_repeat_proves_nothing(bench: Bench, refusal: ServiceError) -> None:
     """That a repeat was refused does not prove that the first create bought nothing: the submission stays known."""
-    bench.service.repeatable_for = 600.0
+    bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset")), refusal])
     bench.step()
@@ -624,7 +624,7 @@ def test_a_refused_repeat_proves_nothing(bench: Bench, refusal: ServiceError) ->
 
 def test_the_key_counts_from_its_first_use(bench: Bench) -> None:
     """Repeating a create does not prolong the time for which the service honours its key."""
-    bench.service.repeatable_for = 600.0
+    bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset"))] * 3)
     bench.step()
@@ -678,7 +678,7 @@ def test_an_uncertain_create_is_looked_up_however_many_faults_came_before(bench:
 
 def test_a_repeat_that_does_not_fit_any_more_is_held(bench: Bench) -> None:
     """A job that the service would not take now may have been bought before, so it is held, not dead."""
-    bench.service.repeatable_for = 600.0
+    bench.service.key_lasts = 600.0
     bench.at(Step.LOOKUP)
     bench.service.unfit = InvalidInput("duration", "must be 5 or 8")
     assert summary(bench.step(), bench.clock.now()) == ("held", "submission_unknown")

@@ -51,7 +51,6 @@ class DraftService(VideoService, Cancels):
     name = NAME
     create_timeout = 10.0
     lifetime = 3600.0
-    repeatable_for = math.inf
     stand_in = True
 
     def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
@@ -77,6 +76,9 @@ class DraftService(VideoService, Cancels):
     def prompt(self, job: VideoJob) -> str:
         # Its sentences are what is shown (see `script`), so one made up about light and lenses has no place here.
         return job.prompt
+
+    def repeatable_for(self, job: VideoJob) -> float:
+        return math.inf
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)

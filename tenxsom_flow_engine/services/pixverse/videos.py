@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenxsom_flow_engine.jobs import Ticket
+from tenxsom_flow_engine.services.answers import number, path_id
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready
 
 #: Seconds between two polls, as UseAPI advises.
@@ -22,28 +23,26 @@ _CREDITS = ("credit_daily", "credit_monthly", "credit_package", "credit_monthly_
 _NAMES: Mapping[float, str] = {1: "COMPLETED", 5: "QUEUED", 7: "MODERATED", 8: "FAILED", 10: "GENERATING"}
 #: As in `user:123-pixverse:me@example.org-video:456`.
 _ACCOUNT = re.compile(r"-pixverse:(.+)-video:")
-#: What may stand in a path as it is.
-_PLAIN_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
 
 
 def ticket_of(body: Mapping[str, Any]) -> Ticket | None:
     """Return the ticket of a video that an answer names, or None where it names none."""
-    video_id = body.get("video_id") or body.get("id")
-    if not isinstance(video_id, str) or not _PLAIN_ID.fullmatch(video_id) or not video_id.strip("."):
+    video_id = path_id(body.get("video_id") or body.get("id"))
+    if video_id is None:
         return None
     account = _ACCOUNT.search(video_id)
-    return Ticket(video_id, account=account[1] if account else "", credits=_number(body.get("cost_credits")))
+    return Ticket(video_id, account=account[1] if account else "", credits=number(body.get("cost_credits")))
 
 
 def state_of(video: Mapping[str, Any]) -> Progress | Ready | Failed:
     """Return how a generation stands. A status that is not known counts as running."""
-    name = str(video.get("video_status_name") or _NAMES.get(_number(video.get("video_status")) or 0, "")).upper()
+    name = str(video.get("video_status_name") or _NAMES.get(number(video.get("video_status")) or 0, "")).upper()
     match name:
         case "COMPLETED":
-            url, width = video.get("url"), _number(video.get("output_width"))
+            url, width = video.get("url"), number(video.get("output_width"))
             # The address can be there before the video is.
             if isinstance(url, str) and url and width:
-                return Ready(url, _number(video.get("duration")))
+                return Ready(url, number(video.get("duration")))
         case "MODERATED":
             return Failed("PixVerse does not allow what came out", next_step="change the prompt")
         case "FAILED":
@@ -80,11 +79,5 @@ def accounts_of(scheduler: Mapping[str, Any]) -> list[Account]:
 
 def credits_of(features: Mapping[str, Any]) -> float | None:
     """Return what an account has left: the sum of its kinds of credits, or None where none is told."""
-    told = [amount for name in _CREDITS if (amount := _number(features.get(name))) is not None]
+    told = [left for name in _CREDITS if (left := number(features.get(name))) is not None]
     return sum(told) if told else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        return None
-    return float(value)
