@@ -20,8 +20,10 @@ from tenxsom_flow_engine.planning.moments import parse_moment
 
 #: Characters in a line: far more than a job's fields can hold.
 MAX_LINE = 64 * 1024
-#: The fields that a line of CSV or JSON may have.
+#: The fields that a line may have.
 FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
+#: What a line of JSON may have beside them: the settings that only one service knows, by service.
+OPTIONS = "options"
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -98,7 +100,11 @@ def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | Bad
         if not isinstance(fields, dict):
             yield BadLine(number, 'is not a JSON object such as {"topic": "How tides work"}')
             continue
-        yield _entry(number, fields)
+        options = fields.pop(OPTIONS, {})
+        if not isinstance(options, dict) or not all(isinstance(own, dict) for own in options.values()):
+            yield BadLine(number, 'options: must be objects by service, such as {"pixverse": {"seed": 7}}')
+            continue
+        yield _entry(number, fields, options)
 
 
 def _csv(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Entry | BadLine]:
@@ -144,7 +150,7 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Entry |
             yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()})
 
 
-def _entry(number: int, fields: dict[str, Any]) -> Entry | BadLine:
+def _entry(number: int, fields: dict[str, Any], options: dict[str, Any] | None = None) -> Entry | BadLine:
     unknown = [name for name in fields if name not in FIELDS]
     if unknown:
         return BadLine(number, f"has an unknown field {unknown[0][:40]!r}; known are {', '.join(FIELDS)}")
@@ -159,6 +165,8 @@ def _entry(number: int, fields: dict[str, Any]) -> Entry | BadLine:
                 raise InvalidInput(name, "must be text")
         if at is not None and not isinstance(at, str):
             raise InvalidInput("at", "must be text such as 2026-12-24T18:00+01:00")
+        if options:
+            fields[OPTIONS] = options
         return Entry(number, fields, parse_moment(at) if at and at.strip() else None)
     except InvalidInput as error:
         return BadLine(number, str(error))

@@ -80,6 +80,19 @@ def test_json_lines() -> None:
         ]
 
 
+def test_options_of_services() -> None:
+    """A line of JSON may hold what only one service knows, which makes another job of it; CSV has no place for that."""
+    lines = '{"topic": "Tides", "options": {"heygen": {"script": "Hi."}}}\n{"topic": "Tides", "options": {}}\n'
+    jobs, bad = plan_batch(read(lines, "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
+    assert bad == []
+    assert [job.options for job in jobs] == [{"heygen": {"script": "Hi."}}, {}]
+    assert len({job.job_id for job in jobs}) == 2
+    plain, _ = plan_batch(read("Tides\n", "a.txt"), {}, Timing(0.0), lambda job, due: job)
+    assert plain[0].job_id == jobs[1].job_id
+    with pytest.raises(InvalidInput, match="begins with the names of its columns"):
+        read("topic,options\nTides,{}\n", "a.csv")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -92,6 +105,8 @@ def test_json_lines() -> None:
         ('{"topic": "x", "at": 5}', "at: must be text"),
         ('{"topic": "x", "at": "soon"}', "at: 'soon' is not a moment"),
         ('{"topic": "x"', "is not JSON"),
+        ('{"topic": "x", "options": 5}', "options: must be objects by service"),
+        ('{"topic": "x", "options": {"heygen": "script"}}', "options: must be objects by service"),
         ('["x"]', "is not a JSON object"),
         ("[" * 60_000, "is not JSON"),
         ("9" * 5000, "is not JSON that can be read: Exceeds the limit"),
