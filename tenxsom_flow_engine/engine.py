@@ -72,9 +72,29 @@ def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
     return PixVerseService(settings.pixverse, Downloader(allow_private=settings.allow_private_downloads))
 
 
+def _ltx_studio(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.ltx is None:
+        return None
+    from tenxsom_flow_engine.services.download import Downloader
+    from tenxsom_flow_engine.services.ltx_studio import LtxStudioService
+
+    return LtxStudioService(settings.ltx, Downloader(allow_private=settings.allow_private_downloads))
+
+
+def _heygen(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.heygen is None:
+        return None
+    from tenxsom_flow_engine.services.download import Downloader
+    from tenxsom_flow_engine.services.heygen.service import HeyGenService
+
+    return HeyGenService(settings.heygen, Downloader(allow_private=settings.allow_private_downloads), clock)
+
+
 #: How each service is made. None: it is not configured.
 SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
     "pixverse": _pixverse,
+    "ltx_studio": _ltx_studio,
+    "heygen": _heygen,
     "draft": _draft,
     "simulated": _simulated,
 }

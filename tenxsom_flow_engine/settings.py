@@ -11,7 +11,14 @@ from typing import TypeVar
 
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
-from tenxsom_flow_engine.services.setups import PixVerseSetup, check_base_url, check_key, read_prices
+from tenxsom_flow_engine.services.setups import (
+    HeyGenSetup,
+    LtxSetup,
+    PixVerseSetup,
+    check_base_url,
+    check_key,
+    read_prices,
+)
 
 _T = TypeVar("_T")
 
@@ -106,6 +113,10 @@ class Settings:
     allow_private_downloads: bool
     #: The variables of PixVerse over UseAPI; None without USEAPI_TOKEN.
     pixverse: PixVerseSetup | None
+    #: The variables of LTX; None without LTX_API_KEY.
+    ltx: LtxSetup | None
+    #: The variables of HeyGen; None without HEYGEN_API_KEY.
+    heygen: HeyGenSetup | None
 
 
 def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
@@ -136,6 +147,8 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         web=_web(values),
         allow_private_downloads=values.switch("TENXSOM_ALLOW_PRIVATE_DOWNLOADS"),
         pixverse=_pixverse(values),
+        ltx=_ltx(values),
+        heygen=_heygen(values),
     )
 
 
@@ -173,8 +186,37 @@ def _pixverse(values: _Values) -> PixVerseSetup | None:
         model=values.text("USEAPI_PIXVERSE_MODEL", usual.model),
         email=values.text("USEAPI_PIXVERSE_EMAIL", usual.email),
         slots=int(values.number("USEAPI_PIXVERSE_SLOTS", usual.slots, least=1, most=1000, whole=True)),
-        prices=read_prices("USEAPI_PIXVERSE_PRICES", values.text("USEAPI_PIXVERSE_PRICES", "")),
+        prices=read_prices("USEAPI_PIXVERSE_PRICES", values.text("USEAPI_PIXVERSE_PRICES", ""), "credits"),
         usd_per_credit=values.number("USEAPI_PIXVERSE_USD_PER_CREDIT", usual.usd_per_credit, least=0.0, most=100.0),
+    )
+
+
+def _ltx(values: _Values) -> LtxSetup | None:
+    key = values.text("LTX_API_KEY", "")
+    if not key:
+        return None
+    usual = LtxSetup(key)
+    return LtxSetup(
+        key=Secret(check_key("LTX_API_KEY", key)),
+        base_url=check_base_url("LTX_BASE_URL", values.text("LTX_BASE_URL", usual.base_url)),
+        model=values.text("LTX_MODEL", usual.model),
+        slots=int(values.number("LTX_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        prices=read_prices("LTX_PRICES", values.text("LTX_PRICES", ""), "USD"),
+    )
+
+
+def _heygen(values: _Values) -> HeyGenSetup | None:
+    key = values.text("HEYGEN_API_KEY", "")
+    if not key:
+        return None
+    usual = HeyGenSetup(key)
+    return HeyGenSetup(
+        key=Secret(check_key("HEYGEN_API_KEY", key)),
+        base_url=check_base_url("HEYGEN_BASE_URL", values.text("HEYGEN_BASE_URL", usual.base_url)),
+        avatar_id=values.text("HEYGEN_AVATAR_ID", usual.avatar_id),
+        voice_id=values.text("HEYGEN_VOICE_ID", usual.voice_id),
+        slots=int(values.number("HEYGEN_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        prices=read_prices("HEYGEN_PRICES", values.text("HEYGEN_PRICES", ""), "USD"),
     )
 
 

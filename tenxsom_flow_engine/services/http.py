@@ -81,6 +81,10 @@ class HttpApi:
         """GET: costs nothing. Raises `Transient`."""
         return self._send(self._session.get(), "GET", path, self.reading, params=query)
 
+    def tell(self, path: str) -> Answer:
+        """POST what costs nothing, and does no harm twice. Raises `Transient`."""
+        return self._send(self._session.get(), "POST", path, self.reading, json={})
+
     def order(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
         """POST: what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
 

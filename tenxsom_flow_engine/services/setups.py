@@ -31,6 +31,40 @@ class PixVerseSetup:
     usd_per_credit: float = 0.004
 
 
+@dataclass(frozen=True, slots=True)
+class LtxSetup:
+    """What is set for LTX."""
+
+    #: LTX_API_KEY: the key, from console.ltx.io.
+    key: str = field(repr=False)
+    #: LTX_BASE_URL: where LTX is; it was `https://api.ltx.video` until August 2026.
+    base_url: str = "https://api.ltx.io"
+    #: LTX_MODEL: the model of jobs that name none.
+    model: str = "ltx-2-5-fast"
+    #: LTX_SLOTS: generations in flight at once, over all machines. An account may have two unless LTX grants more.
+    slots: int = 2
+    #: LTX_PRICES: USD for a second by quality, of the model above; empty: as is known.
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeyGenSetup:
+    """What is set for HeyGen."""
+
+    #: HEYGEN_API_KEY: the key, from the API page of the account's settings.
+    key: str = field(repr=False)
+    #: HEYGEN_BASE_URL: where HeyGen is.
+    base_url: str = "https://api.heygen.com"
+    #: HEYGEN_AVATAR_ID: the avatar's look of jobs that name none; a script needs one.
+    avatar_id: str = ""
+    #: HEYGEN_VOICE_ID: the voice of jobs that name none; empty: the avatar's own.
+    voice_id: str = ""
+    #: HEYGEN_SLOTS: generations in flight at once, over all machines. Who pays as they go may have ten.
+    slots: int = 10
+    #: HEYGEN_PRICES: USD for a second, by `agent` or engine; empty: as is known.
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
 def check_base_url(variable: str, url: str) -> str:
     """Return a service's base URL if a key may be sent there. Raises `ConfigurationError` naming the variable."""
     try:
@@ -56,15 +90,15 @@ def check_key(variable: str, key: str) -> str:
     return key
 
 
-def read_prices(variable: str, text: str) -> Mapping[str, float]:
-    """Read prices such as `720p=7 1080p=14`. Raises `ConfigurationError` naming the variable."""
+def read_prices(variable: str, text: str, unit: str) -> Mapping[str, float]:
+    """Read prices for a second such as `720p=7 1080p=14`. Raises `ConfigurationError` naming variable and unit."""
     prices: dict[str, float] = {}
     for word in text.replace(",", " ").split():
-        quality, _, credits = word.partition("=")
+        name, _, price = word.partition("=")
         try:
-            prices[quality] = float(credits)
+            prices[name] = float(price)
         except ValueError:
-            prices[quality] = -1.0
-        if not 0 <= prices[quality] < 1e6:
-            raise ConfigurationError(f"{variable}: {word!r} is no price such as 720p=7 (credits for a second)")
+            prices[name] = -1.0
+        if not 0 <= prices[name] < 1e6:
+            raise ConfigurationError(f"{variable}: {word!r} is no price such as 720p=7 ({unit} for a second)")
     return prices

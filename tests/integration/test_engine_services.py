@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.settings import load
@@ -31,6 +33,68 @@ def test_a_token_switches_pixverse_on(tmp_path: Path) -> None:
         engine.prepare(JOB)
 
 
+KEYS = {
+    "USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc",
+    "CLOUD_TASKS_MAX_DISPATCHES": "500",
+}  # fmt: skip
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)} | KEYS), "local") as engine:
+        yield engine
+
+
+def test_keys_switch_services_on(engine: Engine) -> None:
+    """Each key switches its service on, with as many slots as its vendor allows; drafts are then for those who ask."""
+    assert engine.automatic == {"pixverse", "ltx_studio", "heygen"}
+    assert {name: engine.slots[name] for name in engine.automatic} == {"pixverse": 5, "ltx_studio": 2, "heygen": 10}
+    assert engine.limiter.services[:3] == ("pixverse", "ltx_studio", "heygen")
+
+
+#: What a job asks for beside its topic, and which service `auto` plans it with.
+PLANS: list[tuple[dict[str, Any], str]] = [
+    ({}, "pixverse"),
+    ({"duration": 21, "quality": "1080p"}, "ltx_studio"),
+    ({"duration": 18, "aspect_ratio": "1:1"}, "pixverse"),
+    ({"quality": "4k", "duration": 10}, "ltx_studio"),
+    ({"duration": 60}, "heygen"),
+    ({"service": "ltx_studio"}, "ltx_studio"),
+]
+
+
+@pytest.mark.parametrize(("wishes", "service"), PLANS)
+def test_a_job_that_names_no_service_is_planned(engine: Engine, wishes: dict[str, Any], service: str) -> None:
+    """`auto` plans a job with the cheapest service that can make it, and a name is obeyed; the plan says the price."""
+    prepared = engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **wishes))
+    assert prepared.service == service
+    assert prepared.new.cost is not None
+
+
+REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"duration": 60, "aspect_ratio": "1:1"}, [
+        "pixverse: duration: pixverse makes 1 to 15 seconds, not 60",
+        "ltx_studio: duration: ltx_studio makes 6, 8, 10, 12, 14, 16, 18, 20 seconds, not 60",
+        "heygen: aspect_ratio: heygen makes 9:16, 16:9, not 1:1",
+    ]),
+    ({"options": {"pixverse": {"model": "v9"}, "ltx_studio": {"seed": 1}, "heygen": {"script": "Hi."}}}, [
+        "pixverse: options.pixverse.model: there is no model 'v9'",
+        "ltx_studio: options.ltx_studio: Object contains unknown field `seed`",
+        "heygen: options.heygen.avatar_id: a script needs an avatar",
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wishes", "lacks"), REFUSED)
+def test_a_job_that_no_service_can_make_is_refused(engine: Engine, wishes: dict[str, Any], lacks: list[str]) -> None:
+    """Refused when it is added, with what each configured service lacks; drafts do not stand in for them."""
+    with pytest.raises(InvalidInput) as refusal:
+        engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **wishes))
+    for lack in lacks:
+        assert lack in refusal.value.reason
+    assert "draft" not in refusal.value.reason
+
+
 def test_enqueueing_loads_no_http_library(tmp_path: Path) -> None:
     """Whoever only adds a job for a service over HTTP does not wait for libraries that speak to it."""
     program = (
@@ -38,9 +102,9 @@ def test_enqueueing_loads_no_http_library(tmp_path: Path) -> None:
         "from tenxsom_flow_engine.engine import open_engine\n"
         "from tenxsom_flow_engine.jobs import VideoJob\n"
         "from tenxsom_flow_engine.settings import load\n"
-        f"settings = load({{'TENXSOM_HOME': {str(tmp_path)!r}, 'USEAPI_TOKEN': 'user:1-abc'}})\n"
+        f"settings = load({{'TENXSOM_HOME': {str(tmp_path)!r}, **{KEYS!r}}})\n"
         "with open_engine(settings, 'local') as engine:\n"
-        "    engine.prepare(VideoJob(job_id='a', topic='a', service='pixverse', created_at=1.0))\n"
+        "    engine.prepare(VideoJob(job_id='a', topic='a', created_at=1.0))\n"
         "print(sorted({'requests', 'urllib3', 'av'} & sys.modules.keys()))\n"
     )
     root = Path(__file__).resolve().parents[2]

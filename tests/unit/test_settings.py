@@ -15,7 +15,7 @@ import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.services.setups import PixVerseSetup
+from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
 from tenxsom_flow_engine.settings import Settings, WebSettings, load
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
@@ -47,6 +47,8 @@ DEFAULTS: dict[str, Any] = {
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
     "allow_private_downloads": False,
     "pixverse": None,
+    "ltx": None,
+    "heygen": None,
 }
 
 
@@ -223,6 +225,39 @@ def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
     assert getattr(changed, name) == value
 
 
+LTX = [
+    ("LTX_BASE_URL", "https://api.ltx.video", "base_url", "https://api.ltx.video"),
+    ("LTX_MODEL", "ltx-2-3-pro", "model", "ltx-2-3-pro"),
+    ("LTX_SLOTS", "4", "slots", 4),
+    ("LTX_PRICES", "720p=0.1 4k=0.5", "prices", {"720p": 0.1, "4k": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), LTX)
+def test_ltx(variable: str, text: str, name: str, value: Any) -> None:
+    """A key switches LTX on, as the vendor has it unless another variable says otherwise."""
+    usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: said}).ltx for said in ("", text))
+    assert usual == LtxSetup("ltx-abc")
+    assert getattr(changed, name) == value
+
+
+HEYGEN = [
+    ("HEYGEN_BASE_URL", "https://mirror.example", "base_url", "https://mirror.example"),
+    ("HEYGEN_AVATAR_ID", "look_1", "avatar_id", "look_1"),
+    ("HEYGEN_VOICE_ID", "v_1", "voice_id", "v_1"),
+    ("HEYGEN_SLOTS", "20", "slots", 20),
+    ("HEYGEN_PRICES", "agent=0.1, avatar_v=0.2", "prices", {"agent": 0.1, "avatar_v": 0.2}),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), HEYGEN)
+def test_heygen(variable: str, text: str, name: str, value: Any) -> None:
+    """A key switches HeyGen on, as the vendor has it unless another variable says otherwise."""
+    usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: said}).heygen for said in ("", text))
+    assert usual == HeyGenSetup("hg-abc")
+    assert getattr(changed, name) == value
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
@@ -233,12 +268,21 @@ def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
         ("USEAPI_PIXVERSE_PRICES", "720p=cheap"),
         ("USEAPI_PIXVERSE_PRICES", "720p=-1"),
         ("USEAPI_PIXVERSE_USD_PER_CREDIT", "-1"),
+        ("LTX_API_KEY", "geheim und mehr"),
+        ("LTX_BASE_URL", "ftp://api.ltx.io"),
+        ("LTX_SLOTS", "0"),
+        ("LTX_PRICES", "720p=-1"),
+        ("HEYGEN_API_KEY", "geheim und mehr"),
+        ("HEYGEN_BASE_URL", "http://api.heygen.com"),
+        ("HEYGEN_SLOTS", "many"),
+        ("HEYGEN_PRICES", "agent"),
     ],
 )
-def test_bad_values_of_pixverse(variable: str, text: str) -> None:
-    """A bad value is told by its variable, and a token is not shown."""
+def test_bad_values_of_services(variable: str, text: str) -> None:
+    """A bad value is told by its variable, and a key is not shown."""
+    keys = {"USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc"}
     with pytest.raises(ConfigurationError, match=variable) as refusal:
-        load({"USEAPI_TOKEN": "user:1-abc", variable: text})
+        load(keys | {variable: text})
     assert "geheim" not in str(refusal.value)
 
 

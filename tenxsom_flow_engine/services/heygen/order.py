@@ -1,0 +1,139 @@
+"""What is ordered of HeyGen, and how: a script for a presenter, or a topic for the video agent. Pure.
+
+Sources: developers.heygen.com (reference of create-video and of video agents, October 2026); prices of mid-2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import MAX_DURATION, Cost, VideoJob
+from tenxsom_flow_engine.prompts import LOOKS
+from tenxsom_flow_engine.services.base import Fit
+from tenxsom_flow_engine.services.fitting import fitted, nearest_quality, nearest_ratio, read_options
+from tenxsom_flow_engine.services.setups import HeyGenSetup
+
+NAME = "heygen"
+#: The two ways, which are also the paths of their orders: a ticket's id begins with one of them.
+AGENT, SCRIPT = "video-agents", "videos"
+MAX_PROMPT, MAX_SCRIPT = 10_000, 5000
+#: The shape of an agent's video, by the nearest aspect ratio.
+ORIENTATIONS: Mapping[str, str] = {"9:16": "portrait", "16:9": "landscape"}
+RATIOS = ("9:16", "16:9", "1:1", "4:5", "5:4")
+#: The first is the default: it costs the same as the second.
+QUALITIES = ("1080p", "720p", "4k")
+#: USD for a second; of several prices of an engine the highest.
+PRICES: Mapping[str, float] = {"agent": 0.0333, "avatar_iii": 0.0433, "avatar_iv": 0.0667}
+#: Letters of a script that are spoken in a second: about 150 English words a minute.
+SPOKEN = 15.0
+
+
+class AgentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job may set under `options["heygen"]` for the video agent."""
+
+    avatar_id: str = ""
+    voice_id: str = ""
+    style_id: str = ""
+    brand_kit_id: str = ""
+
+
+class ScriptOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job may set under `options["heygen"]` where it brings a script."""
+
+    script: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SCRIPT)]
+    avatar_id: str = ""
+    voice_id: str = ""
+    engine: Literal["avatar_iii", "avatar_iv", "avatar_v"] = "avatar_iv"
+    speed: Annotated[float, msgspec.Meta(ge=0.5, le=1.5)] | None = None
+    pitch: Annotated[float, msgspec.Meta(ge=-50, le=50)] | None = None
+    locale: str = ""
+
+
+def options_of(job: VideoJob) -> AgentOptions | ScriptOptions:
+    """Return a job's options; whether there is a script among them decides the way. Raises `InvalidInput`."""
+    scripted = "script" in job.options.get(NAME, {})
+    return read_options(NAME, job, ScriptOptions) if scripted else read_options(NAME, job, AgentOptions)
+
+
+def way_of(job: VideoJob) -> str:
+    """Return the way that a job takes: `AGENT` or `SCRIPT`."""
+    return SCRIPT if "script" in job.options.get(NAME, {}) else AGENT
+
+
+def prompt_of(job: VideoJob) -> str:
+    """Return what is told: the script, or a prompt that also says how long the video shall be, which no field does."""
+    options = options_of(job)
+    if isinstance(options, ScriptOptions):
+        return options.script
+    topic = " ".join(job.topic.split())
+    wish = job.prompt.strip() or f"Make a video on this topic: {topic}\nIts look: {LOOKS[job.style]}"
+    return f"{wish}\nThe video lasts {job.duration} seconds."
+
+
+def fit_to(job: VideoJob, setup: HeyGenSetup) -> Fit:
+    """Return the job with the nearest values that its way allows. Raises `InvalidInput`."""
+    options = options_of(job)
+    if isinstance(options, AgentOptions):
+        prompt = prompt_of(job)
+        if len(prompt) > MAX_PROMPT:
+            raise InvalidInput("prompt", f"has {len(prompt)} characters, {NAME} takes {MAX_PROMPT}")
+        if job.quality:
+            raise InvalidInput(
+                "quality", f"{NAME}'s video agent chooses it, so it cannot be {job.quality!r}", next_step="leave it out"
+            )
+        ratio = nearest_ratio(NAME, job.aspect_ratio, tuple(ORIENTATIONS))
+        return fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality="")
+    if not (options.avatar_id or setup.avatar_id):
+        raise InvalidInput(
+            f"options.{NAME}.avatar_id",
+            "a script needs an avatar that speaks it",
+            next_step="name one of the looks that HeyGen lists there, or set HEYGEN_AVATAR_ID",
+        )
+    duration = min(MAX_DURATION, max(1, round(len(options.script) / SPOKEN / (options.speed or 1.0))))
+    quality = nearest_quality(NAME, job.quality or QUALITIES[0], QUALITIES)
+    ratio = nearest_ratio(NAME, job.aspect_ratio, RATIOS)
+    fit = fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality=quality)
+    if duration == job.duration:
+        return fit
+    note = f"about {duration} seconds instead of {job.duration}, by the length of the script"
+    return Fit(msgspec.structs.replace(fit.job, duration=duration), (note, *fit.notes))
+
+
+def cost_of(job: VideoJob, setup: HeyGenSetup) -> Cost | None:
+    """Return what a fitting job is expected to cost, if a price is known."""
+    options = options_of(job)
+    kind = options.engine if isinstance(options, ScriptOptions) else "agent"
+    price = setup.prices.get(kind, PRICES.get(kind))
+    return None if price is None else Cost(usd=round(price * job.duration, 4))
+
+
+def order_of(job: VideoJob, setup: HeyGenSetup) -> dict[str, Any]:
+    """Return the body of a create for a fitting job. What nobody has said is left to HeyGen."""
+    options = options_of(job)
+    order: dict[str, Any]
+    if isinstance(options, AgentOptions):
+        order = {
+            "prompt": prompt_of(job),
+            # In the other mode it stops to ask a person.
+            "mode": "generate",
+            "orientation": ORIENTATIONS[job.aspect_ratio],
+            "style_id": options.style_id,
+            "brand_kit_id": options.brand_kit_id,
+        }
+    else:
+        settings = {"speed": options.speed, "pitch": options.pitch, "locale": options.locale or None}
+        order = {
+            "type": "avatar",
+            "title": job.topic,
+            "script": options.script,
+            "aspect_ratio": job.aspect_ratio,
+            "resolution": job.quality,
+            "engine": {"type": options.engine},
+            "voice_settings": {name: value for name, value in settings.items() if value is not None},
+        }
+    order |= {"avatar_id": options.avatar_id or setup.avatar_id, "voice_id": options.voice_id or setup.voice_id}
+    return {name: value for name, value in order.items() if value}

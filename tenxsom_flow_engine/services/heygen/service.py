@@ -1,0 +1,142 @@
+"""HeyGen: order by script or by topic, poll at the vendor's pace, and fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.errors import Rejected, Uncertain
+from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
+from tenxsom_flow_engine.services.answers import path_id
+from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.heygen.answers import (
+    agent_state,
+    credits_of,
+    data_of,
+    video_of,
+    video_state,
+    waits_for_input,
+)
+from tenxsom_flow_engine.services.heygen.errors import ERRORS
+from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
+from tenxsom_flow_engine.services.http import READING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.setups import HeyGenSetup
+
+#: A create itself may take half a minute; the vendor advises so much patience.
+ORDERING = Timeouts(connect=10.0, read=120.0, total=120.0)
+#: Seconds for which the first answer to a create is given again to whoever repeats it with its key.
+KEY_LASTS = 86400.0
+_GONE = Failed("HeyGen does not know it", next_step="see that HEYGEN_API_KEY is of the account that ordered it")
+
+
+class HeyGenService(VideoService, HasCredits):
+    """See the module. A ticket's id is the path of what was ordered: `video-agents/…` or `videos/…`.
+
+    A render cannot be cancelled.
+    """
+
+    name = NAME
+    #: An agent takes 20 to 45 minutes; what has not come within two hours is not waited for.
+    lifetime = 7200.0
+
+    def __init__(
+        self,
+        setup: HeyGenSetup,
+        downloader: Downloader,
+        clock: Clock,
+        *,
+        reading: Timeouts = READING,
+        ordering: Timeouts = ORDERING,
+    ) -> None:
+        self._setup = setup
+        self._downloader = downloader
+        self._clock = clock
+        self._api = HttpApi(
+            NAME,
+            setup.base_url,
+            headers={"X-Api-Key": setup.key},
+            secrets=[setup.key],
+            errors=ERRORS,
+            reading=reading,
+            ordering=ordering,
+        )
+        self.slots = setup.slots
+        self.create_timeout = ordering.total
+
+    def fit(self, job: VideoJob) -> Fit:
+        return fit_to(job, self._setup)
+
+    def estimate(self, job: VideoJob) -> Cost | None:
+        return cost_of(job, self._setup)
+
+    def prompt(self, job: VideoJob) -> str:
+        return prompt_of(job)
+
+    def repeatable_for(self, job: VideoJob) -> float:
+        # That an agent's create knows such keys is documented nowhere.
+        return KEY_LASTS if way_of(job) == SCRIPT else 0.0
+
+    def create(self, job: VideoJob, reference: str) -> Ticket:
+        way = way_of(job)
+        headers = {"Idempotency-Key": reference} if way == SCRIPT else {}
+        answer = self._api.order(f"/v3/{way}", order_of(job, self._setup), headers)
+        data = data_of(self._api.result(answer, paid=True))
+        order_id = path_id(data.get("session_id" if way == AGENT else "video_id"))
+        if order_id is None:
+            raise Uncertain(NAME, "the create was accepted, but its answer names nothing that could be asked for")
+        return Ticket(f"{way}/{order_id}")
+
+    def check(self, ticket: Ticket) -> Progress | Ready | Failed:
+        way, separator, order_id = ticket.id.partition("/")
+        if way == AGENT:
+            return self._check_agent(order_id)
+        return self._check_video(order_id if separator else ticket.id) or _GONE
+
+    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
+
+    def credits(self) -> Credits:
+        return credits_of(data_of(self._api.result(self._api.look("/v3/users/me"))))
+
+    def _check_agent(self, session_id: str) -> Progress | Ready | Failed:
+        path = f"/v3/{AGENT}/{session_id}"
+        session = self._look(path)
+        if session is None:
+            return _GONE
+        if waits_for_input(session):
+            self._stop(path)
+            return Failed(
+                "its video agent stopped to ask a question that nobody answers",
+                next_step="say more in the job's prompt, or set HEYGEN_AVATAR_ID, so that it need not ask",
+            )
+        state = agent_state(session, self._clock.now())
+        video_id = video_of(session)
+        video = self._check_video(video_id) if video_id and isinstance(state, Progress) else None
+        # A video that has just been named need not be shown yet.
+        return self._plain(state) if video is None else video
+
+    def _check_video(self, video_id: str) -> Progress | Ready | Failed | None:
+        """Return how a video stands, or None where HeyGen does not know it."""
+        video = self._look(f"/v3/{SCRIPT}/{video_id}")
+        return None if video is None else self._plain(video_state(video, self._clock.now()))
+
+    def _look(self, path: str) -> Mapping[str, Any] | None:
+        answer = self._api.look(path)
+        return None if answer.status == 404 else data_of(self._api.result(answer))
+
+    def _stop(self, path: str) -> None:
+        """Stop an agent, which else keeps its place among the account's. Raises `ServiceError`, but no refusal."""
+        answer = self._api.tell(f"{path}/stop")
+        if not answer.good:
+            error = self._api.error(answer)
+            if not isinstance(error, Rejected):  # else it is over already
+                raise error
+
+    def _plain(self, state: Progress | Ready | Failed) -> Progress | Ready | Failed:
+        """Return a state without secrets in its words."""
+        if isinstance(state, Failed):
+            return Failed(self._api.redact(state.message), state.charged, state.next_step)
+        return state

@@ -1,0 +1,239 @@
+"""LTX over a fake of its interface on a real socket: every status, every type of error, and what a day takes away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine.errors import (
+    Busy,
+    Misconfigured,
+    OutOfCredit,
+    Rejected,
+    ServiceError,
+    Transient,
+    Uncertain,
+)
+from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Progress, Ready
+from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.http import ORDERING, Timeouts
+from tenxsom_flow_engine.services.ltx_studio import ROWS, LtxStudioService
+from tenxsom_flow_engine.services.setups import LtxSetup
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.fake_services.ltx import FORBIDDEN, KEY, SHOWN, FakeLtx, error
+from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
+
+#: For those calls that must run out of time.
+SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
+JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
+REFERENCE = "tides.0123456789abcdef.3"
+WORKING = Progress(None, 5.0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def ltx(clock: ManualClock) -> Iterator[FakeLtx]:
+    with FakeLtx(clock.now) as server:
+        yield server
+
+
+def connect(ltx: FakeLtx, *, ordering: Timeouts = ORDERING, **changes: Any) -> LtxStudioService:
+    return LtxStudioService(LtxSetup(KEY, ltx.url, **changes), Downloader(allow_private=True), ordering=ordering)
+
+
+@pytest.fixture
+def service(ltx: FakeLtx) -> LtxStudioService:
+    return connect(ltx)
+
+
+def refusal(call: Any) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        call()
+    assert KEY not in str(caught.value)
+    return caught.value
+
+
+def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: Path) -> None:
+    """An accepted order is polled each five seconds and ends as a file, from an address that is asked for afresh."""
+    ltx.life = ("pending", "processing", "dreaming", "completed")
+    ticket = service.create(JOB, REFERENCE)
+    assert ticket == Ticket("vid_0001")
+    assert [service.check(ticket) for _ in range(3)] == [WORKING] * 3
+    ready = service.check(ticket)
+    assert isinstance(ready, Ready)
+    ltx.files.expire()
+    assert type(refusal(lambda: service.fetch(JOB, ready, tmp_path))) is Transient
+    fresh = service.check(ticket)
+    assert isinstance(fresh, Ready)
+    service.fetch(JOB, fresh, tmp_path)
+    assert (tmp_path / "video.mp4").stat().st_size > 500
+    (sale,) = ltx.sold
+    assert sale.order == {
+        "prompt": service.prompt(JOB), "model": "ltx-2-5-fast", "duration": 6, "resolution": "720x1280", "fps": 24
+    }  # fmt: skip
+    cost = service.estimate(JOB)
+    assert cost is not None
+    assert cost.usd == pytest.approx(sale.usd)
+
+
+#: Status, type in the body (empty: no body of LTX's), what it means for a create, and for a poll; `None`: no error.
+TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
+    (400, "invalid_request_error", Rejected, Rejected),
+    (401, "authentication_error", Misconfigured, Misconfigured),
+    (402, "insufficient_funds_error", OutOfCredit, OutOfCredit),
+    (404, "not_found_error", Misconfigured, None),
+    (413, "request_too_large", Rejected, Rejected),
+    (422, "content_filtered_error", Rejected, Rejected),
+    (429, "rate_limit_error", Busy, Busy),
+    (429, "concurrency_limit_error", Busy, Busy),
+    (500, "api_error", Uncertain, Transient),
+    (503, "service_unavailable", Uncertain, Transient),
+    (504, "", Uncertain, Transient),
+    (529, "overloaded_error", Busy, Busy),
+    # By type, where the status is another one; but what is no refusal proves nothing, whatever it calls itself.
+    (403, "authentication_error", Misconfigured, Misconfigured),
+    (400, "insufficient_funds_error", OutOfCredit, OutOfCredit),
+    (400, "content_filtered_error", Rejected, Rejected),
+    (500, "invalid_request_error", Uncertain, Transient),
+    # By status, where there is no type, or one that nobody knows.
+    (400, "", Rejected, Rejected),
+    (402, "brand_new_error", OutOfCredit, OutOfCredit),
+    (429, "", Busy, Busy),
+    (529, "", Busy, Busy),
+    # What is documented nowhere proves nothing.
+    (418, "", Uncertain, Transient),
+    (409, "brand_new_error", Uncertain, Transient),
+    (502, "", Uncertain, Transient),
+    (301, "", Uncertain, Transient),
+    (200, "", Uncertain, Transient),
+]
+
+
+def test_the_table_is_tested_row_by_row() -> None:
+    """Every pair of status and type that the service knows stands in the table above."""
+    tested = {(status, kind) for status, kind, *_ in TABLE}
+    assert [row for row in ROWS if (row.status, row.code) not in tested] == []
+
+
+def answer(status: int, kind: str) -> Reply:
+    return error(status, kind) if kind else Reply(status, b"<html>the service's own words</html>")
+
+
+@pytest.mark.parametrize(("status", "kind", "of_create", "of_poll"), TABLE)
+def test_errors(ltx: FakeLtx, service: LtxStudioService, status: int, kind: str, of_create: Any, of_poll: Any) -> None:
+    """Each documented refusal has its class, its words and its next step; of a create, all else proves nothing."""
+    ltx.faults["create"].append(answer(status, kind))
+    fault = refusal(lambda: service.create(JOB, REFERENCE))
+    assert type(fault) is of_create
+    assert f"(HTTP {status})" in fault.message
+    if kind:
+        assert "the service's own words" in fault.message
+    if type(fault) in (Misconfigured, OutOfCredit, Rejected):
+        assert fault.next_step
+    ltx.life = ("processing",)
+    ticket = service.create(JOB, REFERENCE)
+    ltx.faults["video"].append(answer(status, kind))
+    if of_poll is None:
+        assert isinstance(service.check(ticket), Failed)
+    else:
+        assert type(refusal(lambda: service.check(ticket))) is of_poll
+
+
+@pytest.mark.parametrize(("asked", "obeyed"), [({}, 30.0), ({"Retry_After": "77"}, 77.0), ({"Retry_After": "2"}, 30.0)])
+def test_how_long_a_busy_service_is_left_alone(
+    ltx: FakeLtx, service: LtxStudioService, asked: dict[str, str], obeyed: float
+) -> None:
+    """LTX is left alone for as long as it asks, and for half a minute at least."""
+    for status in (429, 529):
+        ltx.faults["create"].append(error(status, "rate_limit_error", **asked))
+        assert refusal(lambda: service.create(JOB, REFERENCE)).retry_after == obeyed
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "next_step"),
+    [
+        ("content_filtered_error", "LTX does not allow the prompt", "change the prompt"),
+        ("insufficient_funds_error", "no money left", "buy credits"),
+        ("overloaded_error", "LTX is overloaded", ""),
+        ("brand_new_error", "it failed", ""),
+        ("", "it failed", ""),
+    ],
+)
+def test_a_generation_that_failed(
+    ltx: FakeLtx, service: LtxStudioService, kind: str, words: str, next_step: str
+) -> None:
+    """A failed generation is explained by the same types as an answer, with LTX's own words."""
+    ltx.life = (f"failed:{kind}",)
+    failed = service.check(service.create(JOB, REFERENCE))
+    assert isinstance(failed, Failed)
+    assert failed.message.endswith(": the service's own words")
+    assert words in failed.message
+    assert next_step in failed.next_step
+
+
+def test_a_video_is_lost_after_a_day(ltx: FakeLtx, service: LtxStudioService, clock: ManualClock) -> None:
+    """A day after its end LTX knows a video no more, and the job is told so, with what may be the reason."""
+    ticket = service.create(JOB, REFERENCE)
+    clock.advance(SHOWN - 1)
+    assert isinstance(service.check(ticket), Ready)
+    clock.advance(1)
+    lost = service.check(ticket)
+    assert isinstance(lost, Failed)
+    assert "24 hours" in lost.message
+    assert "LTX_API_KEY" in lost.next_step
+
+
+CUTS = {
+    "cut before it was read": ("unread", Cut(At.UNREAD)),
+    "cut after it was read": ("create", Cut(At.READ)),
+    "cut when it was sold": ("create", Cut(At.DONE)),
+    "cut in the answer": ("create", Cut(At.ANSWERING)),
+    "no answer": ("create", Hang(At.DONE)),
+    "an answer without a video": ("create", Reply(202, {"created_at": "now"}, done=True)),
+    "a name that no path can hold": ("create", Reply(202, {"id": "../x?y"}, done=True)),
+}
+
+
+@pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
+def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: Any) -> None:
+    """Cut, silent or unreadable: the outcome is uncertain, and there is no way to find out."""
+    service = connect(ltx, ordering=SHORT if isinstance(fault, Hang) else ORDERING)
+    (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
+    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Uncertain
+    assert service.repeatable_for(JOB) == 0.0
+    assert not isinstance(service, FindsByReference | HasCredits)
+
+
+def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStudioService) -> None:
+    """Without money, with a forbidden prompt, or with all slots taken nothing is sold; the reason is told by class."""
+    bad = VideoJob(job_id="bad", topic=FORBIDDEN, duration=6, quality="720p", created_at=1.0)
+    assert type(refusal(lambda: service.create(bad, REFERENCE))) is Rejected
+    ltx.life = ("processing",)
+    assert [service.create(JOB, REFERENCE).id for _ in range(2)] == ["vid_0001", "vid_0002"]
+    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Busy
+    ltx.usd_left = 0.0
+    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is OutOfCredit
+    assert len(ltx.sold) == 2
+
+
+def test_the_key_is_nowhere(ltx: FakeLtx, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither what the service object says of itself nor any log line or failure holds the key."""
+    caplog.set_level(logging.DEBUG)
+    service = connect(ltx)
+    ticket = service.create(JOB, REFERENCE)
+    ltx.faults["video"].append(error(400, "invalid_request_error", f"Bearer {KEY} is odd"))
+    ltx.faults["video"].append(Reply(200, {"status": "failed", "error": {"message": f"{KEY} has no money"}}))
+    fault, failed = refusal(lambda: service.check(ticket)), service.check(ticket)
+    assert isinstance(failed, Failed)
+    assert "***" in fault.message
+    for text in (repr(service._setup), str(fault), failed.message, caplog.text):
+        assert KEY not in text

@@ -1,0 +1,138 @@
+"""What HeyGen is ordered to make: which way, the nearest values, what is sent, and what it is expected to cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
+from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.heygen.order import order_of
+from tenxsom_flow_engine.services.heygen.service import HeyGenService
+from tenxsom_flow_engine.services.setups import HeyGenSetup
+from tenxsom_flow_engine.testing.clock import ManualClock
+
+#: 600 letters: 40 seconds.
+SCRIPT = "Tides rise " * 54 + "and.."
+SPOKEN = {"script": SCRIPT, "avatar_id": "look_1"}
+
+
+def service(**changes: Any) -> HeyGenService:
+    return HeyGenService(HeyGenSetup("key", **changes), Downloader(), ManualClock())
+
+
+def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:
+    fields: dict[str, Any] = {"job_id": "tides", "topic": "How tides work", "created_at": 1.0}
+    fields["options"] = {"heygen": options} if options else {}
+    return VideoJob(**(fields | changes))
+
+
+#: Options; duration, ratio and quality as asked and as fitted; the notes' words.
+FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], list[str]]] = [
+    ({}, (60, "9:16", ""), (60, "9:16", ""), []),
+    ({}, (60, "3:2", ""), (60, "16:9", ""), ["16:9 instead of 3:2"]),
+    (SPOKEN, (40, "4:5", "4k"), (40, "4:5", "4k"), []),
+    (SPOKEN, (5, "1:1", ""), (40, "1:1", "1080p"), ["about 40 seconds instead of 5"]),
+    (SPOKEN | {"speed": 0.5}, (80, "3:4", "2160p"), (80, "4:5", "4k"), ["4:5 instead of 3:4", "4k instead of 2160p"]),
+]
+
+
+@pytest.mark.parametrize(("options", "asked", "fitted", "notes"), FITS)
+def test_the_nearest_allowed_values(
+    options: dict[str, Any], asked: tuple[int, str, str], fitted: tuple[int, str, str], notes: list[str]
+) -> None:
+    """A job gets the nearest values of its way, a script the length that it takes to speak it; what changes is said."""
+    fit = service().fit(a_job(options, duration=asked[0], aspect_ratio=asked[1], quality=asked[2]))
+    assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == fitted
+    assert len(fit.notes) == len(notes)
+    assert all(words in note for words, note in zip(notes, fit.notes, strict=True))
+    assert service().fit(fit.job) == type(fit)(fit.job)
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+    ({}, {"aspect_ratio": "1:1"}, "aspect_ratio", "9:16, 16:9"),
+    ({}, {"quality": "720p"}, "quality", "video agent chooses it"),
+    ({}, {"prompt": "x" * 9999}, "prompt", "10000"),
+    (SPOKEN, {"aspect_ratio": "21:9"}, "aspect_ratio", "9:16, 16:9, 1:1, 4:5, 5:4"),
+    (SPOKEN, {"quality": "360p"}, "quality", "1080p, 720p, 4k"),
+    ({"script": "Tides rise."}, {}, "options.heygen.avatar_id", "HEYGEN_AVATAR_ID"),
+    ({"script": ""}, {}, "options.heygen", "script"),
+    ({"script": "x" * 5001}, {}, "options.heygen", "5000"),
+    ({"speed": 1.0}, {}, "options.heygen", "the options are avatar_id, voice_id, style_id, brand_kit_id"),
+    (SPOKEN | {"style_id": "s"}, {}, "options.heygen", "the options are script, avatar_id"),
+    (SPOKEN | {"speed": 2}, {}, "options.heygen", "speed"),
+    (SPOKEN | {"pitch": 51}, {}, "options.heygen", "pitch"),
+    (SPOKEN | {"engine": "avatar_x"}, {}, "options.heygen", "engine"),
+]
+
+
+@pytest.mark.parametrize(("options", "asked", "field", "words"), REFUSED)
+def test_what_cannot_be_made_is_refused(options: dict[str, Any], asked: dict[str, Any], field: str, words: str) -> None:
+    """A wish that no way allows, or an option that its way does not have, is refused by its field."""
+    with pytest.raises(InvalidInput) as refusal:
+        service().fit(a_job(options, **({"duration": 40} | asked)))
+    assert refusal.value.field == field
+    assert words in str(refusal.value)
+
+
+@given(
+    st.sampled_from([{}, SPOKEN]), st.integers(1, 1800), st.sampled_from(ASPECT_RATIOS),
+    st.sampled_from(["", "360p", "540p", "720p", "1080p", "1440p", "4k"]),
+)  # fmt: skip
+def test_what_fits_stays(options: dict[str, Any], duration: int, ratio: str, quality: str) -> None:
+    """Fitting a job that fits changes nothing and has nothing to say."""
+    try:
+        fit = service().fit(a_job(options, duration=duration, aspect_ratio=ratio, quality=quality))
+    except InvalidInput:
+        return
+    again = service().fit(fit.job)
+    assert (again.job, again.notes) == (fit.job, ())
+
+
+def test_the_settings_stand_in_for_what_a_job_leaves_out() -> None:
+    """Avatar and voice are those of the job, else those of the settings, else HeyGen's own choice."""
+    setup = HeyGenSetup("key", avatar_id="usual", voice_id="low")
+    spoken, told = a_job({"script": "Hi."}, quality="720p"), a_job({"avatar_id": "mine", "style_id": "s"})
+    assert {"avatar_id": "usual", "voice_id": "low"}.items() <= order_of(spoken, setup).items()
+    order = order_of(told, setup)
+    assert (order["avatar_id"], order["voice_id"], order["style_id"]) == ("mine", "low", "s")
+    assert order_of(a_job(), HeyGenSetup("key")).keys() == {"prompt", "mode", "orientation"}
+
+
+def test_what_the_agent_is_told() -> None:
+    """The agent is told the topic in its look, or the job's own prompt; in both cases how long the video shall be."""
+    made = service().prompt(a_job(duration=60, topic="How  tides\u00a0work", style="retro"))
+    assert "How tides work" in made
+    assert "16 mm" in made
+    assert made.endswith("The video lasts 60 seconds.")
+    own = service().prompt(a_job(duration=60, prompt="Show the sea.\n"))
+    assert own == "Show the sea.\nThe video lasts 60 seconds."
+    assert service().prompt(a_job(SPOKEN)) == SCRIPT
+
+
+ESTIMATES: list[tuple[dict[str, Any], dict[str, Any], Cost | None]] = [
+    ({}, {}, Cost(usd=1.332)),
+    (SPOKEN, {}, Cost(usd=2.668)),
+    (SPOKEN | {"engine": "avatar_iii"}, {}, Cost(usd=1.732)),
+    (SPOKEN | {"engine": "avatar_v"}, {}, None),
+    (SPOKEN | {"engine": "avatar_v"}, {"prices": {"avatar_v": 0.1}}, Cost(usd=4.0)),
+    ({}, {"prices": {"agent": 0.1}}, Cost(usd=4.0)),
+]
+
+
+@pytest.mark.parametrize(("options", "setup", "cost"), ESTIMATES)
+def test_estimates(options: dict[str, Any], setup: dict[str, Any], cost: Cost | None) -> None:
+    """A job's cost is estimated by its way and engine from published prices, or from those that the settings name."""
+    made = service(**setup)
+    assert made.estimate(made.fit(a_job(options, duration=40)).job) == cost
+
+
+def test_fitting_changes_nothing_else() -> None:
+    """Topic, prompt, tags and options of a fitted job are as they were."""
+    job = a_job(SPOKEN, duration=5, channel="fun", prompt="p", quality="720p")
+    assert msgspec.structs.replace(service().fit(job).job, duration=5) == job
