@@ -1,6 +1,7 @@
-"""What keeps a worker's jobs its own: leases renewed in time, a sign of life, and the sweeps, from a thread of its own.
+"""What keeps a worker's jobs its own: leases renewed in time, a sign of life, and the sweeps.
 
-A thread of its own, so that no step delays it. It is started at the first use in a process, never before a fork.
+They have threads of their own, so that no step delays them; these start at the first use in a process, never before a
+fork.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
@@ -73,6 +74,8 @@ class Keeper:
             self._ended.clear()
             self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
             self._thread.start()
+            if self._counted:
+                threading.Thread(target=self._do_chores, name="chores", daemon=True).start()
         with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
             self._beat()
 
@@ -109,23 +112,31 @@ class Keeper:
                 self._engine.store.forget_worker(self.id)
 
     def _keep(self) -> None:
-        interval = self._engine.queue.lease / 3
+        while not self._ended.wait(self._engine.queue.lease / 3):
+            self._guarded(self.renew)
+            self._guarded(self._beat)
+
+    def _do_chores(self) -> None:
+        """Sweep now and then: it may take long, so it is no business of the thread that renews leases."""
         swept_at = looked_at = float("-inf")
-        while not self._ended.wait(interval):
-            try:
-                self.renew()
-                self._beat()
-                if self._counted and time.monotonic() - swept_at > SWEEP_INTERVAL:
-                    swept_at = time.monotonic()
-                    self._engine.sweep()
-                    self._warn_of_the_clock()
-                if self._counted and time.monotonic() - looked_at > LOST_INTERVAL:
-                    looked_at = time.monotonic()
-                    self._look_for_the_lost()
-            except FlowError as error:
-                _log.warning("the sign of life waits: %s", error)
-            except Exception:  # whatever happens here, the leases must be renewed again
-                _log.exception("sign of life")
+        while not self._ended.wait(self._engine.queue.lease / 3):
+            if time.monotonic() - swept_at > SWEEP_INTERVAL:
+                swept_at = time.monotonic()
+                self._guarded(self._engine.sweep)
+                self._guarded(self._warn_of_the_clock)
+            if time.monotonic() - looked_at > LOST_INTERVAL:
+                looked_at = time.monotonic()
+                self._guarded(self._look_for_the_lost)
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        """Act, and log what fails: the thread must go on."""
+        try:
+            act()
+        except FlowError as error:
+            _log.warning("%s waits: %s", act.__name__.strip("_"), error)
+        except Exception:
+            if not self._ended.is_set():  # whatever was used may be closed by now
+                _log.exception("%s", act.__name__.strip("_"))
 
     def renew(self) -> None:
         """Prolong the leases in hand."""

