@@ -42,8 +42,9 @@ from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Ret
 
 _log = logging.getLogger(__name__)
 
-#: The carriers of jobs, by the name that `--queue-type` takes.
+#: The one carrier that pushes.
 CLOUD_TASKS = "cloud_tasks"
+#: The carriers of jobs, by the name that `--queue-type` takes.
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The last instant that a job may start at: the end of the year 9998, which every calendar and zone can write.
 LATEST = 253_370_764_799.0
