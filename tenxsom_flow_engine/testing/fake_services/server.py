@@ -202,6 +202,7 @@ class _Broken(Exception):
 def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # an answer goes out in pieces, and none shall wait for the next
 
         def handle(self) -> None:
             try:
