@@ -27,6 +27,7 @@ from tenxsom_flow_engine.errors import (
     Rejected,
     ServiceError,
     SlotsBusy,
+    StoreError,
     Transient,
     Uncertain,
 )
@@ -64,8 +65,8 @@ class Journal(Protocol):
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the create's outcome is not known."""
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
-        """Journal the proof that nothing was bought."""
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
+        """Journal the proof that nothing was bought: by any create of the submission, or by one call only."""
 
 
 class Publisher(Protocol):
@@ -147,15 +148,21 @@ def _see_credits(service: VideoService) -> None:
 def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> float:
     """Journal the create of a job that fits, and return the instant of the intent."""
     service = means.service
-    intended = means.journal.intend(
-        record.job_id,
-        record.lease_token,
-        submission_id=reference,
-        service=service.name,
-        lifetime=service.create_timeout + service.lifetime,
-        slots=service.slots,
-        prompt=service.prompt(job),
-    )
+    try:
+        intended = means.journal.intend(
+            record.job_id,
+            record.lease_token,
+            submission_id=reference,
+            service=service.name,
+            lifetime=service.create_timeout + service.lifetime,
+            slots=service.slots,
+            prompt=service.prompt(job),
+        )
+    except StoreError as error:
+        if record.step is Step.SUBMIT:
+            # It may be written though no answer came, and only this worker knows that nothing was sent.
+            means.journal.withdraw(record.job_id, submission_id=reference, reason=error.message, one_call=True)
+        raise
     return intended.submission.intended_at
 
 
@@ -171,8 +178,10 @@ def _create(
         ticket = service.create(job, reference)
     except ServiceError as error:
         # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
-        proof = record.step is Step.SUBMIT and not isinstance(error, Uncertain)
-        (journal.withdraw if proof else journal.doubt)(record.job_id, submission_id=reference, reason=error.message)
+        if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
+            journal.withdraw(record.job_id, submission_id=reference, reason=error.message, one_call=True)
+        else:
+            journal.doubt(record.job_id, submission_id=reference, reason=error.message)
         raise
     except BaseException as error:
         # A fault of our own after the request went out proves nothing.

@@ -241,13 +241,16 @@ def accept(
     known = record.submission
     if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED):
         return record
-    record = bought(record, Purchase(submission_id, service or record.service, now, cost))
+    before, record = record, bought(record, Purchase(submission_id, service or record.service, now, cost))
+    news = record is not before
+    if news and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
+        # Nothing else counts as bought, so this is the job's own rather than that another is bought.
+        known = Submission(id=submission_id, intended_at=now, first_intended_at=now)
+        record = msgspec.structs.replace(record, service=service or record.service)
     if known.id != submission_id:
         # The job has gone on with another submission. The money is spent all the same, so it must be seen.
         return _change(record, now, record.status, "late ticket", f"{ticket.id} of submission {submission_id}")
-    submission = msgspec.structs.replace(
-        record.submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=deadline
-    )
+    submission = msgspec.structs.replace(known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=deadline)
     # A final job stays final: its ticket and cost are kept for whoever asks.
     status = record.status if record.status in FINAL else Status.RENDERING
     # One that is held, or waits to find out what came of its create, goes on at once.
@@ -275,9 +278,15 @@ def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> 
     return _change(record, now, record.status, "outcome unknown", reason, submission=submission)
 
 
-def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
-    """Journal the proof that a submission bought nothing: the choice of a service is open again."""
-    if record.submission.id != submission_id or record.submission.state is SubmissionState.ACCEPTED:
+def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
+    """Journal the proof that a submission bought nothing: the choice of a service is open again.
+
+    With `one_call` the proof is about one create, which says nothing of others: a repeated submission stays.
+    """
+    submission = record.submission
+    if submission.id != submission_id or submission.state is SubmissionState.ACCEPTED:
+        return record
+    if one_call and submission.intended_at != submission.first_intended_at:
         return record
     return _change(record, now, record.status, "nothing bought", reason, submission=Submission(), service="")
 

@@ -1170,6 +1170,18 @@ class JournalSuite(_Suite):
         assert after.status is record.status
         assert any("t-late" in event.detail for event in after.events)
 
+    def test_a_late_ticket_is_taken_where_nothing_else_was_bought(self, store: JobStore) -> None:
+        """A job of which nothing counts as bought takes the ticket of its earlier submission, and goes on from it."""
+        store.add(QUEUE, new("a"))
+        record = intend(store, take(store), submission_id="s-old")
+        store.withdraw("a", submission_id="s-old", reason="refused")
+        settle(store, record, Wait(0.0, "refused"))
+        after = store.accept("a", submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0, service=ALPHA)
+        assert (after.status, after.step, after.service) == (Status.RENDERING, Step.POLL, ALPHA)
+        assert after.submission.ticket == Ticket("t-late")
+        assert store.in_flight(ALPHA) == 1
+        assert take(store).step is Step.POLL
+
     def test_doubt(self, store: JobStore) -> None:
         """A create whose outcome is not known is unknown and keeps its slot; the next step looks it up."""
         store.add(QUEUE, new("a"))
@@ -1185,6 +1197,15 @@ class JournalSuite(_Suite):
         after = store.withdraw("a", submission_id=record.submission.id, reason="refused")
         assert (after.submission, after.step) == (Submission(), Step.SUBMIT)
         assert intend(store, after, submission_id="s-2").submission.id == "s-2"
+
+    def test_one_refusal_says_nothing_of_a_repeat(self, store: JobStore, clock: ManualClock) -> None:
+        """The proof that one create bought nothing does not withdraw a submission that was sent again since."""
+        store.add(QUEUE, new("a"))
+        record = intend(store, take(store), submission_id="s-1")
+        clock.advance(5)
+        again = intend(store, record, submission_id="s-1")
+        assert store.withdraw("a", submission_id="s-1", reason="refused", one_call=True) == again
+        assert store.withdraw("a", submission_id="s-1", reason="it knows of none").submission == Submission()
 
     def test_a_ticket_cannot_be_doubted_or_withdrawn(self, store: JobStore) -> None:
         """Once a ticket is saved nothing takes it away."""

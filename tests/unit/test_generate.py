@@ -334,6 +334,29 @@ def test_submit_by_a_worker_that_lost_its_lease(bench: Bench) -> None:
     assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
 
 
+def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the answer to a written intent is lost nothing was sent, so the job orders anew, and is not held for it."""
+    bench.at(Step.SUBMIT)
+    intend = bench.store.intend
+
+    def lose_the_answer(*arguments: Any, **options: Any) -> JobRecord:
+        intend(*arguments, **options)
+        raise StoreUnavailable("the answer is lost")
+
+    record = bench.deliver()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "intend", lose_the_answer)
+        with pytest.raises(StoreUnavailable):
+            generate_video(record, bench.means)
+    assert bench.record.submission.state is NONE
+    bench.store.hand_back(record.job_id, record.lease_token)
+    bench.step()
+    assert (bench.record.submission.state, len(bench.service.sold)) == (ACCEPTED, 1)
+    assert bench.gate.admitted == 1
+
+
 def test_submit_with_a_store_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the intent cannot be journaled nothing is sent, and the admission is returned."""
     bench.at(Step.SUBMIT)
@@ -859,9 +882,13 @@ class CrashingJournal:
 
     def intend(self, *arguments: Any, **options: Any) -> JobRecord:
         self._world.meanwhile()
-        if self._world.tape.draw(10) == 9:
+        fate = self._world.tape.draw(10)
+        if fate == 9:
             raise StoreUnavailable("the store is away")
-        return self._around(lambda: self._world.store.intend(*arguments, **options))
+        record = self._around(lambda: self._world.store.intend(*arguments, **options))
+        if fate == 8:
+            raise StoreUnavailable("the store has written it, and its answer is lost")
+        return record
 
     def accept(self, *arguments: Any, **options: Any) -> JobRecord:
         # The create is over: from here on the worker may stall for as long as it likes.

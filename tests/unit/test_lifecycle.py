@@ -94,9 +94,9 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
 TABLE = """
                  take      renew done      wait      retry     dead   hold      back      expire    intend accept    doubt withdraw cancel    requeue resubmit bought    give-up
 scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
-queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
+queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       no       no        no
 in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       =        rendering no
-running          no        =     no        queued    queued    failed held      queued    queued    =      =         =     =        cancelled no       no       no        no
+running          no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
 submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
 looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
 rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
