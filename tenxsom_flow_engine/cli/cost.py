@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.queue_cost import Load, QueueCost
-    from tenxsom_flow_engine.store.base import Spent
+    from tenxsom_flow_engine.store.sums import Spent
 
 #: Videos a day that the queue's cost is reckoned for where none were made: a channel's four an hour.
 TYPICAL_VIDEOS = 96.0

@@ -10,9 +10,9 @@ from importlib import resources
 
 import msgspec
 
+from tenxsom_flow_engine.histogram import bucket
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.histogram import bucket
 from tenxsom_flow_engine.rate_limits.ledger import (
     FORGET_WAITERS,
     TRIM,

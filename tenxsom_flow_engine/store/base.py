@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -19,9 +19,9 @@ from threading import Event
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode_record
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase, Status, Ticket, VideoJob
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome, Resolution
-from tenxsom_flow_engine.purchases import day
+from tenxsom_flow_engine.store.sums import DAY, LastError, Spent, Sum, spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +149,6 @@ IN_PROGRESS = (Status.QUEUED, Status.RUNNING, Status.RENDERING)
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What was bought of one service on one day (UTC)."""
-
-    #: As ISO 8601 writes it.
-    day: str
-    service: str
-    #: Generations.
-    videos: int
-    usd: float
-    #: The service's own.
-    credits: float
-    #: Of the generations, those whose price in USD is not known.
-    unpriced: int
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerInfo:
     """A worker's sign of life."""
 
@@ -208,14 +192,6 @@ class TakesIn(ABC):
     @abstractmethod
     def set_aside(self) -> int:
         """Return how many bad entries are kept aside."""
-
-
-def spent_on(purchases: Iterable[Purchase]) -> Iterator[Spent]:
-    """Return what each purchase adds to the sums."""
-    for purchase in purchases:
-        cost = purchase.cost or Cost()
-        known = cost.usd is not None
-        yield Spent(day(purchase.at), purchase.service, 1, cost.usd or 0.0, cost.credits or 0.0, 0 if known else 1)
 
 
 #: Seconds after which a worker that gave no sign of life is forgotten.
@@ -285,8 +261,12 @@ class JobStore(ABC):
         """Return how many jobs there are by status, without reading them one by one."""
 
     @abstractmethod
-    def spent(self, since: str) -> Sequence[Spent]:
-        """Return what was bought, by day and service, from a day on: the oldest first. Sums outlive their records."""
+    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
+        """Return the sums of a kind of period (see `store.sums`), from a period on: the oldest first."""
+
+    @abstractmethod
+    def last_errors(self) -> Mapping[str, LastError]:
+        """Return what went wrong last, by service."""
 
     @abstractmethod
     def in_flight(self, service: str) -> int:
@@ -318,9 +298,9 @@ class JobStore(ABC):
         With `on_disk` it is there when this returns, also where a store lets its disk lag behind by a moment.
 
         `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
-        change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. What the change has
-        bought (`purchases.new_purchases`) is added to the sums of `spent`. Raises `JobNotFound`, and what `change`
-        raises; then nothing is written.
+        change is refused with `SlotsBusy` if so many *other* jobs are in flight at that service. What the change
+        adds to the sums (`store.sums`) is added. Raises `JobNotFound`, and what `change` raises; then nothing is
+        written.
         """
 
     @abstractmethod
@@ -355,8 +335,8 @@ class JobStore(ABC):
         """Remove a worker that ended."""
 
     @abstractmethod
-    def workers(self, queue: str, *, within: float) -> Sequence[WorkerInfo]:
-        """Return the workers of a queue that gave a sign of life within so many seconds."""
+    def workers(self, queue: str | None = None, *, within: float) -> Sequence[WorkerInfo]:
+        """Return the workers of a queue, or of all, that gave a sign of life within so many seconds."""
 
     @abstractmethod
     def trim(self, retention: Retention) -> int:
@@ -385,6 +365,10 @@ class JobStore(ABC):
         if record is None:
             raise JobNotFound(job_id)
         return record
+
+    def spent(self, since: str) -> Sequence[Spent]:
+        """Return what was bought, by day and service, from a day on: the oldest first."""
+        return spending(self.sums(DAY, since))
 
     def settle(self, job_id: str, token: str, outcome: Outcome) -> JobRecord:
         """Apply what a step returned, and give up its lease. Raises `LeaseLost`."""

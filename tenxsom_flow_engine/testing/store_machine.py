@@ -30,6 +30,7 @@ from tenxsom_flow_engine.jobs import (
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Outcome, Resolution, Resubmit, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.sums import EVER, HOUR
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, a_job
 from tenxsom_flow_engine.testing.store_suite import check_counts, everything
@@ -66,6 +67,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.handles[0].add(QUEUE, [NewJob(a_job(name)) for name in IDS[:4]])
         self.paused = False
         self.seen: Seen = {}
+        #: How often jobs have ended, by status.
+        self.ended: Counter[str] = Counter()
         self._compare(set())
         #: Every lease ever given, so that stale owners act too.
         self.leased: list[JobRecord] = []
@@ -341,6 +344,11 @@ class StoreMachine(RuleBasedStateMachine):
         purchases = Counter(purchase.service for record in self.seen.values() for purchase in record.purchases)
         for handle in self.handles:
             assert {sum_.service: sum_.videos for sum_ in handle.spent("")} == purchases
+            for kind in (HOUR, EVER):
+                ended: Counter[str] = Counter()
+                for one in handle.sums(kind):
+                    ended[one.name] += int(one.amount) if one.name in FINAL else 0
+                assert ended == self.ended
 
     @invariant()
     def _records_are_whole(self) -> None:
@@ -414,6 +422,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert fresh == old
                 continue
             assert fresh.status in _reachable(old.status)
+            if fresh.status in FINAL and old.status not in FINAL:
+                self.ended[str(fresh.status)] += 1
             assert fresh.nonce == old.nonce
             assert fresh.updated_at >= old.updated_at
             if old.status in FINAL and not requeues:

@@ -33,9 +33,9 @@ from tenxsom_flow_engine.store.base import (
     NewJob,
     QueueState,
     Retention,
-    Spent,
     WorkerInfo,
 )
+from tenxsom_flow_engine.store.sums import Spent
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, WIDE, a_claim, a_job, new
 

@@ -25,6 +25,7 @@ from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import STUCK, OpenStore, StoreSuite, accept, intend, take
+from tenxsom_flow_engine.testing.sums_suite import SumsSuite
 from tenxsom_flow_engine.wake import Wake
 from tests.redis_server import RedisServer, newer_binary, older_binary
 
@@ -46,6 +47,10 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
 
 class TestRedisStore(StoreSuite):
     """The conformance suite."""
+
+
+class TestSums(SumsSuite):
+    """Its part about what is counted."""
 
 
 class TestPushed(PushSuite):

@@ -30,6 +30,7 @@ from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, everything
+from tenxsom_flow_engine.testing.sums_suite import SumsSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +56,10 @@ def open_store(file: Path) -> Iterator[OpenStore]:
 
 class TestSQLiteStore(StoreSuite):
     """The conformance suite."""
+
+
+class TestSums(SumsSuite):
+    """Its part about what is counted."""
 
 
 class TestPushed(PushSuite):

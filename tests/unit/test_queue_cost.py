@@ -10,7 +10,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.cli.cost import pace
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queue_cost import REDIS_USD, TYPICAL, Load, measure, queue_cost
-from tenxsom_flow_engine.store.base import Spent
+from tenxsom_flow_engine.store.sums import Spent
 from tenxsom_flow_engine.testing.samples import a_job
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput
+from tenxsom_flow_engine.histogram import bound, bucket, percentile
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.histogram import bound, bucket, percentile
 from tenxsom_flow_engine.rate_limits.pace import LEAST, Gate
 from tenxsom_flow_engine.rate_limits.windows import Window, parse_limits, parse_windows, write_windows
 

@@ -14,7 +14,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode, encode
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
 from tenxsom_flow_engine.store.base import JobFilter, read_record
-from tenxsom_flow_engine.store.redis.spending import additions
+from tenxsom_flow_engine.store.redis.sums import effects
 
 _encoder = msgspec.json.Encoder()
 
@@ -100,7 +100,7 @@ def commitment(before: Stored, after: JobRecord, now: float, slots: tuple[str, i
     lease = [f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)] if held else ["", ""]
     return [
         after.job_id, before.version, encode(after), *lease, *place(before.record), *place(after), *(slots or ("", 0)),
-        *additions(before.record, after),
+        *effects(before.record, after),
     ]  # fmt: skip
 
 

@@ -30,7 +30,8 @@ from tenxsom_flow_engine.store.redis.lists import Lists
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
-from tenxsom_flow_engine.store.redis.spending import sums
+from tenxsom_flow_engine.store.redis.sums import before_period, read_errors, read_sums
+from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
 
 _log = logging.getLogger(__name__)
 
@@ -101,9 +102,13 @@ class RedisStore(base.JobStore, base.TakesIn):
     def counts(self, queue: str | None = None) -> base.Counts:
         return self._lists.counts(queue, self.now())
 
-    def spent(self, since: str) -> Sequence[base.Spent]:
+    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connection.mapped():
-            return sums(self._connection.client.hgetall(self._connection.key("spent")), since)
+            return read_sums(kind, self._connection.client.hgetall(self._connection.key(f"sums:{kind}")), since)
+
+    def last_errors(self) -> Mapping[str, LastError]:
+        with self._connection.mapped():
+            return read_errors(self._connection.client.hgetall(self._connection.key("last_errors")))
 
     def in_flight(self, service: str) -> int:
         with self._connection.mapped():
@@ -210,9 +215,10 @@ class RedisStore(base.JobStore, base.TakesIn):
         with self._connection.mapped():
             self._connection.client.hdel(self._connection.key("workers"), worker_id)
 
-    def workers(self, queue: str, *, within: float) -> Sequence[base.WorkerInfo]:
+    def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
         since = self.now() - within
-        return [worker for worker in self._all_workers() if worker.queue == queue and worker.seen_at >= since]
+        alive = (worker for worker in self._all_workers() if worker.seen_at >= since)
+        return [worker for worker in alive if queue in (None, worker.queue)]
 
     def trim(self, retention: base.Retention) -> int:
         now = self.now()
@@ -226,6 +232,8 @@ class RedisStore(base.JobStore, base.TakesIn):
             for worker in self._all_workers():
                 if worker.seen_at < now - base.FORGET_WORKERS:
                     client.hdel(key("workers"), worker.id)
+            if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
+                client.hdel(key(f"sums:{HOUR}"), *past_hours)
         ids = [_id_in(member) for member in old]
         chunks = [ids[begin : begin + CHUNK] for begin in range(0, len(ids), CHUNK)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)

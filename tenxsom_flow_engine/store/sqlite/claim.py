@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease
 from tenxsom_flow_engine.store.base import Claim, ClaimRequest, DispatchLimits, QueueState
-from tenxsom_flow_engine.store.sqlite.rows import readable, save
+from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
 
 #: Seconds by which an instant of today, kept as a float, may be off.
 ROUNDING = 1e-6
@@ -184,7 +184,7 @@ def _reap(db: sqlite3.Connection, queue: str, now: float) -> None:
         "SELECT job_id, record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, REAP)
     ).fetchall()
     for record in readable(rows, db):
-        save(db, lifecycle.expire(record, now))
+        keep(db, record, lifecycle.expire(record, now))
 
 
 def _tokens(db: sqlite3.Connection, queue: str, limits: DispatchLimits, now: float) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from typing import Any
 
 from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import read_record
+from tenxsom_flow_engine.store.sums import additions, new_error
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ COLUMNS = (
 )  # fmt: skip
 
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE job_id = :job_id"
+
+_ADD = "INSERT INTO sums VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
 
 
 def row_of(record: JobRecord) -> dict[str, Any]:
@@ -65,3 +69,12 @@ def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) 
 def save(db: sqlite3.Connection, record: JobRecord) -> None:
     """Replace the stored record of the same id, within the caller's transaction."""
     db.execute(_UPDATE, row_of(record))
+
+
+def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
+    """Replace a stored record, and count what that adds to the sums, within the caller's transaction."""
+    save(db, after)
+    db.executemany(_ADD, map(astuple, additions(before, after)))
+    if found := new_error(before, after):
+        service, error = found
+        db.execute("INSERT OR REPLACE INTO last_errors VALUES (?, ?, ?, ?, ?)", (service, *astuple(error)))

@@ -57,15 +57,22 @@ CREATE TABLE finished_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_ids_until ON finished_ids (until);
 
--- What was bought: sums that outlive the records.
-CREATE TABLE spent (
-    day       TEXT NOT NULL,
-    service   TEXT NOT NULL,
-    videos    INTEGER NOT NULL,
-    usd       REAL NOT NULL,
-    credits   REAL NOT NULL,
-    unpriced  INTEGER NOT NULL,  -- videos whose price in USD is not known
-    PRIMARY KEY (day, service)
+-- What was bought, and what became of jobs: sums that outlive the records (see store/sums.py).
+CREATE TABLE sums (
+    kind     TEXT NOT NULL,
+    period   TEXT NOT NULL,
+    service  TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    amount   REAL NOT NULL,
+    PRIMARY KEY (kind, period, service, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE last_errors (
+    service  TEXT PRIMARY KEY,
+    at       REAL NOT NULL,
+    job_id   TEXT NOT NULL,
+    code     TEXT NOT NULL,
+    message  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE queues (

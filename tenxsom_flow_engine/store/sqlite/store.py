@@ -10,7 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
@@ -19,11 +19,11 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
-from tenxsom_flow_engine.purchases import new_purchases
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
-from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, readable, record_of, row_of, save
+from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
+from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000
@@ -33,12 +33,6 @@ WATCH_INTERVAL = 0.05
 _INSERT = f"""
     INSERT INTO jobs ({", ".join(COLUMNS)}) SELECT {", ".join(":" + name for name in COLUMNS)}
     WHERE NOT EXISTS (SELECT 1 FROM finished_ids WHERE job_id = :job_id) ON CONFLICT (job_id) DO NOTHING
-"""
-
-_SPEND = """
-    INSERT INTO spent (day, service, videos, usd, credits, unpriced) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET videos = videos + excluded.videos, usd = usd + excluded.usd,
-        credits = credits + excluded.credits, unpriced = unpriced + excluded.unpriced
 """
 
 
@@ -142,10 +136,17 @@ class SQLiteStore(base.JobStore):
                 oldest += [row["due"] for row in db.execute(first, (name, now))]
         return base.Counts(by_status, min(oldest, default=None))
 
-    def spent(self, since: str) -> Sequence[base.Spent]:
+    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connections.use() as db:
-            rows = db.execute("SELECT * FROM spent WHERE day >= ? ORDER BY day, service", (since,)).fetchall()
-        return [base.Spent(**row) for row in rows]
+            rows = db.execute(
+                "SELECT * FROM sums WHERE kind = ? AND period >= ? ORDER BY period, service, name", (kind, since)
+            ).fetchall()
+        return [Sum(**row) for row in rows]
+
+    def last_errors(self) -> Mapping[str, LastError]:
+        with self._connections.use() as db:
+            rows = db.execute("SELECT service, at, job_id, code, message FROM last_errors").fetchall()
+        return {row[0]: LastError(*row[1:]) for row in rows}
 
     def in_flight(self, service: str) -> int:
         with self._reading() as (db, now):
@@ -186,9 +187,7 @@ class SQLiteStore(base.JobStore):
                 service, limit = slots
                 if in_flight(db, service, now, beside=job_id) >= limit:
                     raise SlotsBusy(service, limit)
-            save(db, record)
-            for sum_ in base.spent_on(new_purchases(before, record)):
-                db.execute(_SPEND, astuple(sum_))
+            keep(db, before, record)
         return record
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
@@ -199,7 +198,7 @@ class SQLiteStore(base.JobStore):
                 (queue, TICKET_MARK, limit),
             ).fetchall()
             for record in readable(rows, db):
-                save(db, lifecycle.cancel(record, now))
+                keep(db, record, lifecycle.cancel(record, now))
         return len(rows)
 
     def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
@@ -264,9 +263,9 @@ class SQLiteStore(base.JobStore):
         with self._writing() as (db, _):
             db.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
 
-    def workers(self, queue: str, *, within: float) -> Sequence[base.WorkerInfo]:
+    def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
         with self._reading() as (db, now):
-            alive = "SELECT * FROM workers WHERE queue = ? AND seen_at >= ?"
+            alive = "SELECT * FROM workers WHERE queue = ifnull(?, queue) AND seen_at >= ?"
             rows = db.execute(alive, (queue, now - within)).fetchall()
         return [base.WorkerInfo(**row) for row in rows]
 
@@ -337,6 +336,7 @@ def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, 
 def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
     db.execute("DELETE FROM workers WHERE seen_at < ?", (now - base.FORGET_WORKERS,))
+    db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
     # A cancelled job may be in flight yet: its ticket and cost are to be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"

@@ -1,7 +1,8 @@
 -- Replace a record if nobody changed it since it was read.
 -- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: its end or empty,
 -- [7]..[13]: where it was, [14]..[20]: where it goes, [21], [22]: a service whose slots are limited, and the limit; or
--- empty, [23]...: what was bought: a field of the sums, and what is added to it.
+-- empty, [23], [24]: a service and what went wrong last with it, or empty, [25]...: a kind of sums, a field, and what is
+-- added to it.
 -- Returns 'done', 'gone', 'changed' or 'busy'.
 local instant = now()
 local id = ARGV[2]
@@ -49,8 +50,11 @@ else
   redis.call('HDEL', P .. 'leases', id)
   redis.call('ZREM', P .. 'leased:' .. before[1], id)
 end
-for i = 23, #ARGV, 2 do
-  redis.call('HINCRBYFLOAT', P .. 'spent', ARGV[i], ARGV[i + 1])
+if ARGV[23] ~= '' then
+  redis.call('HSET', P .. 'last_errors', ARGV[23], ARGV[24])
+end
+for i = 25, #ARGV, 3 do
+  redis.call('HINCRBYFLOAT', P .. 'sums:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
 changed()
 return 'done'

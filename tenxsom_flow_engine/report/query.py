@@ -1,0 +1,211 @@
+"""Taking the report: a few questions to the store, each answered from counts, sums or an index, whatever it holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import ConfigurationError, QueueError
+from tenxsom_flow_engine.histogram import percentile
+from tenxsom_flow_engine.jobs import AUTO, FINAL, Status
+from tenxsom_flow_engine.queues.base import QueueStatus
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL
+from tenxsom_flow_engine.report.figures import (
+    Bar,
+    Bought,
+    Ended,
+    JobFigures,
+    Making,
+    QueueFigures,
+    Report,
+    ServiceFigures,
+    WindowFigures,
+    WorkerFigures,
+)
+from tenxsom_flow_engine.report.verdicts import verdicts
+from tenxsom_flow_engine.store.base import FORGET_WORKERS, JobStore, TakesIn
+from tenxsom_flow_engine.store.sums import EVER, HOUR, SECONDS, SIZE, Sum, hour
+
+#: Seconds.
+AN_HOUR, A_DAY = 3600.0, 86400.0
+#: The hours that are shown, the running one with them.
+HOURS = 24
+
+#: Amounts by name.
+_Amounts = Mapping[str, float]
+
+
+def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
+    """Take the report. `queue`: what the carrier said a moment ago, where asking it each time is too much.
+
+    Raises `StoreError`.
+    """
+    store = engine.store
+    now = store.now()
+    # What only the carrier knows is asked before anything is counted, since it may take its time.
+    asked = queue or queue_figures(engine)
+    start = now // AN_HOUR * AN_HOUR - (HOURS - 1) * AN_HOUR
+    by_hour = _grouped(store.sums(HOUR, hour(start)))
+    quotas = engine.limiter.get_rate_limit_stats()
+    report = Report(
+        at=now,
+        jobs=_jobs(store, by_hour, now),
+        queue=asked,
+        workers=_workers(engine, now),
+        services=_services(engine, quotas["services"], by_hour, now),
+        overall=_windows(quotas[GLOBAL]["windows"]),
+        advice=store.advice,
+        set_aside=store.set_aside() if isinstance(store, TakesIn) else 0,
+    )
+    return msgspec.structs.replace(report, verdicts=verdicts(report))
+
+
+def queue_figures(engine: Engine) -> QueueFigures:
+    """Ask the carrier how it is; one that cannot be asked is of unknown state. Raises `StoreError`."""
+    try:
+        return describe(engine.queue.status())
+    except (QueueError, ConfigurationError) as error:
+        return QueueFigures(queue_type=engine.queue.name, state="UNKNOWN", unknown=str(error))
+
+
+def describe(status: QueueStatus) -> QueueFigures:
+    """Return what a carrier says of itself as figures."""
+    return QueueFigures(
+        queue_type=status.queue_type,
+        state="UNKNOWN" if status.unknown else "PAUSED" if status.paused else "RUNNING",
+        limits=status.limits,
+        set_at_run_time=status.set_at_run_time,
+        unknown=status.unknown,
+    )
+
+
+def _grouped(sums: Iterable[Sum]) -> Mapping[tuple[str, str], dict[str, float]]:
+    """Return amounts by period and service."""
+    found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for one in sums:
+        found[one.period, one.service][one.name] = one.amount
+    return found
+
+
+def _added(many: Iterable[_Amounts]) -> dict[str, float]:
+    total: dict[str, float] = defaultdict(float)
+    for amounts in many:
+        for name, amount in amounts.items():
+            total[name] += amount
+    return total
+
+
+def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: float) -> JobFigures:
+    counts = store.counts()
+    current = now // AN_HOUR * AN_HOUR
+    starts = [current - back * AN_HOUR for back in reversed(range(HOURS))]
+    amounts = {at: _added(sums for (period, _), sums in by_hour.items() if period == hour(at)) for at in starts}
+    before, running = (amounts[at].get("succeeded", 0.0) for at in starts[-2:])
+    today = _added(amounts[at] for at in starts if at >= now // A_DAY * A_DAY)
+    return JobFigures(
+        by_status=counts.by_status,
+        unfinished=counts.unfinished,
+        oldest_due=None if counts.oldest_due is None else max(0.0, now - counts.oldest_due),
+        today=_ended(today),
+        day=_ended(_added(amounts.values())),
+        hours=tuple(Bar(at=at, ended=_ended(amounts[at])) for at in starts),
+        throughput=running + before * (1 - (now - current) / AN_HOUR),
+        bought_today=_bought(today),
+    )
+
+
+def _workers(engine: Engine, now: float) -> WorkerFigures:
+    known = engine.store.workers(within=FORGET_WORKERS)
+    alive = [worker for worker in known if worker.seen_at >= now - engine.queue.lease]
+    return WorkerFigures(
+        alive=len(alive),
+        concurrency=sum(worker.concurrency for worker in alive),
+        steps=sum(worker.steps for worker in alive),
+        uptime=max((now - worker.started_at for worker in alive), default=None),
+        seen=min((max(0.0, now - worker.seen_at) for worker in known), default=None),
+    )
+
+
+def _services(
+    engine: Engine, quotas: Mapping[str, Mapping[str, Any]], by_hour: Mapping[tuple[str, str], _Amounts], now: float
+) -> tuple[ServiceFigures, ...]:
+    ever = _grouped(engine.store.sums(EVER))
+    errors = engine.store.last_errors()
+    slots = engine.slots
+    sold = [service for _, service in ever]
+    names = [name for name in dict.fromkeys((*slots, *quotas, *sorted(sold))) if name != AUTO]
+    midnight = hour(now // A_DAY * A_DAY)
+    found = []
+    for name in names:
+        day = _added(sums for (_, service), sums in by_hour.items() if service == name)
+        today = _added(sums for (at, service), sums in by_hour.items() if service == name and at >= midnight)
+        total = ever.get(("", name), {})
+        found.append(
+            ServiceFigures(
+                name=name,
+                **_gate(quotas.get(name)),
+                in_flight=engine.store.in_flight(name),
+                slots=slots.get(name),
+                day=_ended(day),
+                making=_making(day),
+                bought_today=_bought(today),
+                last_error=errors.get(name),
+                ended={status.value: int(total.get(status.value, 0)) for status in Status if status in FINAL},
+                made=_making(total),
+                bought=_bought(total),
+            )
+        )
+    return tuple(found)
+
+
+def _gate(quota: Mapping[str, Any] | None) -> dict[str, Any]:
+    if quota is None:
+        return {}
+    return {
+        "state": quota["state"],
+        "why": quota["why"] or "",
+        "opens_in": quota["opens_in"],
+        "pace": quota["pace"],
+        "windows": _windows(quota["windows"]),
+    }
+
+
+def _windows(windows: Iterable[Mapping[str, Any]]) -> tuple[WindowFigures, ...]:
+    return tuple(
+        WindowFigures(
+            name=window["window"],
+            used=window["used"],
+            limit=window["limit"],
+            limit_at_pace=window["limit_at_pace"],
+            frees_in=window["frees_in"] or 0.0,
+        )
+        for window in windows
+    )
+
+
+def _ended(amounts: _Amounts) -> Ended:
+    return Ended(succeeded=int(amounts.get("succeeded", 0)), failed=int(amounts.get("failed", 0)))
+
+
+def _bought(amounts: _Amounts) -> Bought:
+    return Bought(
+        videos=int(amounts.get("videos", 0)),
+        usd=round(amounts.get("usd", 0.0), 6),
+        credits=round(amounts.get("credits", 0.0), 6),
+        unpriced=int(amounts.get("unpriced", 0)),
+    )
+
+
+def _making(amounts: _Amounts) -> Making:
+    sizes = {int(name[1:]): amount for name, amount in amounts.items() if name[0] == SIZE and name[1:].isdigit()}
+    return Making(
+        videos=int(sum(sizes.values())),
+        seconds=amounts.get(SECONDS, 0.0),
+        sizes=sizes,
+        p50=percentile(sizes, 0.5),
+        p95=percentile(sizes, 0.95),
+    )

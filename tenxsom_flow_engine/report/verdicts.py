@@ -1,0 +1,158 @@
+"""What a person should know, in words with the reason: rules over the report's figures, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.rate_limits.windows import parse_windows
+from tenxsom_flow_engine.report.figures import Report, ServiceFigures, Verdict, WindowFigures
+
+OK, NOTICE, PROBLEM = "ok", "notice", "problem"
+#: Every code that a verdict may have, and so every section that `docs/operations.md` must have.
+CODES = (
+    "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
+    "service-paused", "service-closed", "service-full", "service-slow", "store-at-risk", "entries-set-aside",
+    "all-is-well",
+)  # fmt: skip
+
+#: Seconds that a due job may wait for want of a worker, and where workers are alive.
+LONELY, LATE = 60.0, 600.0
+#: A gate that opens sooner than after so many seconds is no news.
+SOON = 5.0
+#: So many failed jobs in 24 hours, of which at least such a share, are no accident.
+FEW_FAILED, SHARE_FAILED = 3, 0.5
+#: A service at less of its pace than this is slow.
+SLOW = 0.5
+
+_SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0: "this day"}
+
+
+def verdicts(report: Report) -> tuple[Verdict, ...]:
+    """Return what there is to know; where there is nothing else, that all is well."""
+    found = [*_stuck(report), *_people(report), *_services(report), *_store(report)]
+    found.sort(key=lambda verdict: CODES.index(verdict.code))
+    return tuple(found) or (_all_is_well(report),)
+
+
+def clock(seconds: float) -> str:
+    """Write a time to come as a clock counts it down: 0:42, 1:05:00."""
+    minutes, left = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def span(seconds: float) -> str:
+    """Write a length of time in its largest unit: 3 minutes, 1 day."""
+    for unit, length in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
+        if seconds >= length:
+            return _count(int(seconds // length), unit)
+    return _count(int(seconds), "second")
+
+
+def _stuck(report: Report) -> Iterator[Verdict]:
+    """Why jobs that are due do not go on."""
+    jobs, workers, queue = report.jobs, report.workers, report.queue
+    waiting = jobs.oldest_due or 0.0
+    if queue.state == "UNKNOWN":
+        yield Verdict(code="queue-unknown", level=NOTICE, text="the queue's state cannot be told", detail=queue.unknown)
+    if queue.state == "PAUSED":
+        text = f"the queue is paused, with {_count(jobs.unfinished, 'unfinished job')}"
+        yield Verdict(
+            code="queue-paused", level=NOTICE, text=text, detail="go on with: run_flow_enhanced.py queue resume"
+        )
+    elif waiting > LONELY and not workers.alive:
+        since = "in the last 24 hours" if workers.seen is None else f"for {span(workers.seen)}"
+        yield Verdict(
+            code="no-worker",
+            level=PROBLEM,
+            text=f"no worker alive {since}, and a job has been due for {span(waiting)}",
+            detail="start one with: python3 worker.py (Cloud Tasks: python3 cloud_tasks_worker.py)",
+        )
+    elif waiting > LATE and not any(_blocked(service) for service in report.services):
+        text = f"the oldest due job has waited for {span(waiting)}, with {_count(workers.alive, 'worker')} alive"
+        yield Verdict(code="falling-behind", level=PROBLEM, text=text)
+
+
+def _people(report: Report) -> Iterator[Verdict]:
+    """What waits for a person."""
+    if held := report.jobs.by_status.get(Status.HELD, 0):
+        be = "is" if held == 1 else "are"
+        decide = "decide with: run_flow_enhanced.py jobs resolve JOB"
+        yield Verdict(
+            code="held",
+            level=PROBLEM,
+            text=f"{_count(held, 'job')} {be} held: {decide}",
+            detail="see them with: run_flow_enhanced.py jobs --status held",
+        )
+    if report.set_aside:
+        text = f"{_count(report.set_aside, 'entry', 'entries')} of the plain list could not be read"
+        yield Verdict(code="entries-set-aside", level=PROBLEM, text=text)
+
+
+def _services(report: Report) -> Iterator[Verdict]:
+    for service in report.services:
+        name, opens_in = service.name, service.opens_in
+        opens = "" if opens_in is None else f", opens in {clock(opens_in)}"
+        match service.state:
+            case "paused":
+                resume = f"{service.why}; go on with: run_flow_enhanced.py limits resume {name}"
+                yield Verdict(code="service-paused", level=NOTICE, text=f"{name} is paused by hand", detail=resume)
+            case "stopped":
+                text = f"{name} has stopped for its key, plan or money{opens.replace('opens', 'is tried again')}"
+                yield Verdict(code="service-stopped", level=PROBLEM, text=text, detail=service.why)
+            case "closed":
+                text = f"{name} asked for silence{opens}"
+                yield Verdict(code="service-closed", level=NOTICE, text=text, detail=service.why)
+            case "full" if opens_in is None or opens_in >= SOON:
+                yield Verdict(
+                    code="service-full", level=NOTICE, text=f"{_fullest(service, report)}{opens}", detail=service.why
+                )
+            case _ if service.slots is not None and service.in_flight >= service.slots and _waiting(report):
+                text = f"{name} {service.in_flight} of {service.slots} in flight"
+                yield Verdict(code="service-full", level=NOTICE, text=text)
+        if service.pace < SLOW:
+            text = f"{name} runs at {service.pace:.0%} of its limits, since it said busy or answered slowly"
+            yield Verdict(code="service-slow", level=NOTICE, text=text)
+        failed, ended = service.day.failed, service.day.failed + service.day.succeeded
+        if failed >= FEW_FAILED and failed >= SHARE_FAILED * ended:
+            last = service.last_error
+            text = f"{name}: {failed} of {ended} jobs failed in 24 hours" + (f", last with {last.code}" if last else "")
+            detail = f"{last.message} (job {last.job_id})" if last else ""
+            yield Verdict(code="failing", level=PROBLEM, text=text, detail=detail)
+
+
+def _store(report: Report) -> Iterator[Verdict]:
+    if report.advice:
+        text = "the latest jobs may be lost with the store's machine"
+        yield Verdict(code="store-at-risk", level=NOTICE, text=text, detail=report.advice)
+
+
+def _all_is_well(report: Report) -> Verdict:
+    workers = _count(report.workers.alive, "worker")
+    return Verdict(
+        code="all-is-well",
+        level=OK,
+        text=f"all is well: {workers} alive, {_count(report.jobs.unfinished, 'unfinished job')}",
+    )
+
+
+def _fullest(service: ServiceFigures, report: Report) -> str:
+    """Say which limit it is that opens last."""
+    limits: list[tuple[str, WindowFigures]] = [(service.name, window) for window in service.windows]
+    limits += [("all services together", window) for window in report.overall]
+    who, window = max(limits, key=lambda pair: pair[1].frees_in)
+    seconds = parse_windows(window.name)[0].span
+    return f"{who} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {span(seconds)}')}"
+
+
+def _blocked(service: ServiceFigures) -> bool:
+    return service.state != "open" or (service.slots is not None and service.in_flight >= service.slots)
+
+
+def _waiting(report: Report) -> bool:
+    return report.jobs.by_status.get(Status.QUEUED, 0) > 0
+
+
+def _count(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

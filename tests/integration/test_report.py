@@ -1,0 +1,353 @@
+"""The report: its figures against a count by brute force, and each verdict provoked."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
+from tenxsom_flow_engine.histogram import bound, bucket
+from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Status, Ticket
+from tenxsom_flow_engine.outcomes import Dead, Done, Held, Wait
+from tenxsom_flow_engine.report.figures import Report, ServiceFigures
+from tenxsom_flow_engine.report.query import take_report
+from tenxsom_flow_engine.report.verdicts import CODES, clock, span
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import JobStore, WorkerInfo
+from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
+from tenxsom_flow_engine.testing.store_suite import everything
+from tests.redis_server import RedisServer
+
+DAY = 86400.0
+#: How many random records are counted.
+MANY = 10_000
+SERVICES = ("draft", "simulated")
+#: Half past ten in the morning.
+NOW = DAY * 21_000 + 10.5 * 3600
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    clock = ManualClock()
+    clock.set(NOW)
+    return clock
+
+
+def open_engine(folder: Path, time: ManualClock) -> Engine:
+    settings = load({"TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=1"})
+    return Engine(settings, Choice("local", "for tests"), time)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, time: ManualClock) -> Iterator[Engine]:
+    with open_engine(tmp_path, time) as engine:
+        yield engine
+
+
+@pytest.fixture
+def redis_store(redis_server: RedisServer, time: ManualClock, monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    """The store that the next engine has, on a server but with the time of tests."""
+    store = RedisStore(redis_server.url, secrets.token_hex(6), time)
+    monkeypatch.setattr("tenxsom_flow_engine.engine.open_store", lambda *_: store)
+    return store
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path, time: ManualClock) -> Iterator[Engine]:
+    if request.param == "redis":
+        request.getfixturevalue("redis_store")
+    with open_engine(tmp_path, time) as engine:
+        yield engine
+
+
+def live(store: JobStore, record: JobRecord, time: ManualClock, draw: random.Random) -> None:
+    """Let something happen to a leased job."""
+    fate = draw.random()
+    if fate < 0.1:
+        store.settle(record.job_id, record.lease_token, Wait(store.now() + draw.choice([0, 1e6]), "waiting"))
+    elif fate < 0.15:
+        store.cancel(record.job_id)
+    elif fate < 0.3:
+        store.settle(record.job_id, record.lease_token, Dead(Failure("rejected", "no")))
+    else:
+        service = record.job.service
+        store.intend(
+            record.job_id, record.lease_token, submission_id=record.nonce, service=service, lifetime=1e6, slots=10**6
+        )
+        cost = draw.choice([None, Cost(usd=0.25, credits=50.0, estimated=False)])
+        store.accept(record.job_id, submission_id=record.nonce, ticket=Ticket("t"), lifetime=1e6, cost=cost)
+        if fate < 0.9:
+            time.advance(draw.expovariate(0.2))
+            store.settle(record.job_id, record.lease_token, Done(VIDEO))
+
+
+def by_brute_force(records: list[JobRecord], now: float) -> dict[str, Any]:
+    """Count what a report says from all records, one by one."""
+    midnight, first = now // DAY * DAY, now // 3600 * 3600 - 23 * 3600
+    over = {status: [r for r in records if r.status is status] for status in Status}
+    done, failed = over[Status.SUCCEEDED], over[Status.FAILED]
+
+    def since(at: float, many: list[JobRecord]) -> list[JobRecord]:
+        return [r for r in many if r.finished_at is not None and r.finished_at >= at]
+
+    bought = [p for r in records for p in r.purchases if p.at >= midnight]
+    due = [r.due for r in records if r.due is not None and r.due <= now]
+    bars: Counter[tuple[float, str]] = Counter()
+    for record in since(first, done + failed):
+        bars[(record.finished_at or 0) // 3600 * 3600, record.status] += 1
+    return {
+        "by_status": Counter(r.status_at(now) for r in records),
+        "oldest_due": now - min(due),
+        "today": (len(since(midnight, done)), len(since(midnight, failed))),
+        "day": (len(since(first, done)), len(since(first, failed))),
+        "bars": bars,
+        "bought": (len(bought), sum(p.cost.usd or 0 for p in bought if p.cost), sum(p.cost is None for p in bought)),
+        "services": {
+            name: {
+                "in_flight": sum(r.holds_slot and r.service == name for r in records),
+                "day": sum(r.service == name for r in since(first, done)),
+                "sizes": sorted(
+                    bound(bucket((r.finished_at or 0) - r.submission.first_intended_at))
+                    for r in since(first, done)
+                    if r.service == name
+                ),
+            }
+            for name in SERVICES
+        },
+    }
+
+
+def test_every_figure_equals_a_count_by_brute_force(any_engine: Engine, time: ManualClock) -> None:
+    """Of 10,000 random records, each figure of the report is what counting them one by one gives, on both stores."""
+    draw = random.Random(9)
+    store = any_engine.store
+    jobs = [
+        job
+        for number in range(MANY)
+        for job in new(f"j{number}", service=draw.choice(SERVICES), due=NOW + draw.choice([0, 0, 3, 60]) * 3600)
+    ]
+    store.add(QUEUE, jobs)
+    slots = dict.fromkeys(SERVICES, 10**6)
+    for _ in range(10):
+        for record in store.claim(a_claim(count=100, lease=1e6, slots=slots)).records:
+            live(store, record, time, draw)
+        time.advance(3.7 * 3600)
+    report = take_report(any_engine)
+    records = everything(store, limit=2000)
+    assert len(records) == MANY
+    truth = by_brute_force(records, report.at)
+    jobs_ = report.jobs
+    assert {status: count for status, count in jobs_.by_status.items() if count} == truth["by_status"]
+    assert jobs_.oldest_due == pytest.approx(truth["oldest_due"])
+    assert (jobs_.today.succeeded, jobs_.today.failed) == truth["today"]
+    assert (jobs_.day.succeeded, jobs_.day.failed) == truth["day"]
+    assert jobs_.day.success_rate == pytest.approx(truth["day"][0] / sum(truth["day"]))
+    bars = {(bar.at, name): getattr(bar.ended, name) for bar in jobs_.hours for name in ("succeeded", "failed")}
+    assert {bar: count for bar, count in bars.items() if count} == truth["bars"]
+    bought = jobs_.bought_today
+    assert (bought.videos, pytest.approx(bought.usd), bought.unpriced) == truth["bought"]
+    for name in SERVICES:
+        figures, true = service(report, name), truth["services"][name]
+        assert (figures.in_flight, figures.day.succeeded) == (true["in_flight"], true["day"])
+        sizes = true["sizes"]
+        assert figures.making.videos == len(sizes)
+        assert figures.making.p50 == sizes[-(-len(sizes) // 2) - 1]
+        assert figures.making.p95 == sizes[-(-len(sizes) * 95 // 100) - 1]
+
+
+def service(report: Report, name: str) -> ServiceFigures:
+    return next(service for service in report.services if service.name == name)
+
+
+def test_throughput_counts_the_hour_before_in_proportion(engine: Engine, time: ManualClock) -> None:
+    """Of an hour's videos that ended before the running hour, as many count as still lie within 60 minutes."""
+    for at, names in ((NOW, "abcd"), (NOW + 3600, "ef")):
+        time.set(at)
+        engine.store.add(QUEUE, new(*names, service="draft"))
+        for record in engine.store.claim(a_claim(slots={"draft": 100})).records:
+            make(engine.store, record)
+    report = take_report(engine)
+    assert report.jobs.throughput == pytest.approx(2 + 4 * 0.5)
+    assert [bar.ended.succeeded for bar in report.jobs.hours][-2:] == [4, 2]
+    assert len(report.jobs.hours) == 24
+
+
+def make(store: JobStore, record: JobRecord) -> None:
+    store.intend(record.job_id, record.lease_token, submission_id="s", service="draft", lifetime=9.0, slots=100)
+    store.accept(record.job_id, submission_id="s", ticket=Ticket("t"), lifetime=9.0)
+    store.settle(record.job_id, record.lease_token, Done(VIDEO))
+
+
+def alive(engine: Engine, name: str = "w-1", **changes: Any) -> None:
+    fields: dict[str, Any] = {"host": "h", "pid": 1, "concurrency": 4, "started_at": engine.store.now()} | changes
+    engine.store.beat(WorkerInfo(name, QUEUE, **fields))
+
+
+def test_workers_of_all_queues_count(engine: Engine, time: ManualClock) -> None:
+    """The report counts every worker that shares the store and gave a sign of life lately, whatever its queue."""
+    alive(engine, steps=7)
+    engine.store.beat(WorkerInfo("w-2", "cloud_tasks", "h", 2, 8, NOW - 100, steps=5))
+    time.advance(20)
+    workers = take_report(engine).workers
+    assert (workers.alive, workers.concurrency, workers.steps) == (2, 12, 12)
+    assert workers.uptime == pytest.approx(120.0)
+    assert workers.seen == pytest.approx(20.0)
+    time.advance(20)
+    assert take_report(engine).workers.alive == 0
+
+
+def lease(engine: Engine, name: str) -> JobRecord:
+    engine.store.add(QUEUE, new(name, service="draft"))
+    return engine.store.claim(a_claim(only=name, slots={"draft": 100})).records[0]
+
+
+def no_worker(engine: Engine, time: ManualClock) -> None:
+    alive(engine)
+    engine.store.add(QUEUE, new("lonely"))
+    time.advance(200)
+
+
+def held(engine: Engine, time: ManualClock) -> None:
+    for name in "ab":
+        record = lease(engine, name)
+        engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=9.0, slots=100)
+        engine.store.settle(name, record.lease_token, Held(FAILURE))
+
+
+def stopped(engine: Engine, time: ManualClock) -> None:
+    engine.limiter.refused("pixverse", Misconfigured("pixverse", "the key secret-1 is wrong"))
+
+
+def failing(engine: Engine, time: ManualClock) -> None:
+    for name in "abc":
+        engine.store.settle(name, lease(engine, name).lease_token, Dead(Failure("rejected", "no secret-1")))
+
+
+def behind(engine: Engine, time: ManualClock) -> None:
+    engine.store.add(QUEUE, new("a"))
+    time.advance(25 * 60)
+    alive(engine)
+
+
+def unknown(engine: Engine, time: ManualClock) -> None:
+    def status() -> Any:
+        raise QueueUnavailable("no answer of secret-1")
+
+    engine.queue.status = status  # type: ignore[method-assign]
+
+
+def queue_paused(engine: Engine, time: ManualClock) -> None:
+    engine.store.add(QUEUE, new("a", "b"))
+    engine.queue.pause()
+    time.advance(700)
+
+
+def paused(engine: Engine, time: ManualClock) -> None:
+    engine.limiter.pause("pixverse", "secret-1")
+
+
+def closed(engine: Engine, time: ManualClock) -> None:
+    engine.limiter.refused("pixverse", Busy("pixverse", "secret-1", retry_after=65.0))
+
+
+def full(engine: Engine, time: ManualClock) -> None:
+    for number in range(10):
+        engine.limiter.ask("pixverse", f"j{number}")
+        time.advance(1.8)
+
+
+def slow(engine: Engine, time: ManualClock) -> None:
+    for _ in range(3):
+        engine.limiter.refused("pixverse", Busy("pixverse", "secret-1", retry_after=1.0))
+        time.advance(30)
+
+
+def at_risk(engine: Engine, time: ManualClock) -> None:
+    engine.store.advice = "the Redis server secret-1 keeps no file"
+
+
+@pytest.mark.parametrize(
+    ("code", "provoke", "text"),
+    [
+        ("no-worker", no_worker, "no worker alive for 3 minutes, and a job has been due for 3 minutes"),
+        ("held", held, "2 jobs are held: decide with: run_flow_enhanced.py jobs resolve JOB"),
+        ("service-stopped", stopped, "pixverse has stopped for its key, plan or money, is tried again in 5:00"),
+        ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
+        ("falling-behind", behind, "the oldest due job has waited for 25 minutes, with 1 worker alive"),
+        ("queue-unknown", unknown, "the queue's state cannot be told"),
+        ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
+        ("service-paused", paused, "pixverse is paused by hand"),
+        ("service-closed", closed, "pixverse asked for silence, opens in 1:05"),
+        ("service-full", full, "pixverse 10 of 10 this minute, opens in 0:42"),
+        ("service-slow", slow, "pixverse runs at 12% of its limits, since it said busy or answered slowly"),
+        ("store-at-risk", at_risk, "the latest jobs may be lost with the store's machine"),
+        ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
+    ],
+)
+def test_verdicts(
+    engine: Engine, time: ManualClock, code: str, provoke: Callable[[Engine, ManualClock], None], text: str
+) -> None:
+    """Each state that a person should know of is said in words, with its reason, and nothing else is."""
+    provoke(engine, time)
+    found = {verdict.code: verdict for verdict in take_report(engine).verdicts}
+    assert {code: found[code].text} == dict.fromkeys(found, text)
+    assert "secret-1" not in found[code].text
+
+
+def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
+    """What producers of old pushed and nobody could read is a verdict, since only a person can mend it."""
+    connection = redis_store.connection
+    with open_engine(tmp_path, time) as engine:
+        connection.client.lpush(connection.prefix.strip("{}"), "{not json")
+        engine.take_in()
+        redis_store.advice = ""
+        (verdict,) = take_report(engine).verdicts
+    assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the plain list could not be read")
+
+
+def test_full_slots_are_said_while_jobs_wait_for_them(engine: Engine) -> None:
+    """A service with all its slots in flight explains why jobs wait; with none waiting, it is no news."""
+    alive(engine)
+    slots = engine.slots["simulated"]
+    for number in range(slots):
+        name = f"j{number}"
+        engine.store.add(QUEUE, new(name, service="simulated"))
+        record = engine.store.claim(a_claim(only=name, slots={"simulated": slots})).records[0]
+        engine.store.intend(
+            name, record.lease_token, submission_id=name, service="simulated", lifetime=9.0, slots=slots
+        )
+    assert [verdict.code for verdict in take_report(engine).verdicts] == ["all-is-well"]
+    engine.store.add(QUEUE, new("more", service="simulated"))
+    assert [verdict.text for verdict in take_report(engine).verdicts] == [f"simulated {slots} of {slots} in flight"]
+
+
+def test_the_gravest_comes_first(engine: Engine, time: ManualClock) -> None:
+    """Where several things are wrong, what stops everything is said before what goes on by itself."""
+    paused(engine, time)
+    held(engine, time)
+    no_worker(engine, time)
+    assert [verdict.code for verdict in take_report(engine).verdicts] == ["no-worker", "held", "service-paused"]
+
+
+def test_times_in_words() -> None:
+    """A time to come counts down like a clock; a time that has passed is said in its largest unit."""
+    assert [clock(s) for s in (0, 42.4, 65, 3900, -1)] == ["0:00", "0:42", "1:05", "1:05:00", "0:00"]
+    assert [span(s) for s in (1, 59, 60, 190, 7200, 90000)] == [
+        "1 second", "59 seconds", "1 minute", "3 minutes", "2 hours", "1 day",
+    ]  # fmt: skip
+
+
+def test_each_verdict_has_its_section() -> None:
+    """`docs/operations.md` says of every verdict what to do, under a heading of the verdict's name."""
+    manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    headings = {line.lstrip("# ").strip("`") for line in manual.splitlines() if line.startswith("### ")}
+    assert set(CODES) <= headings
