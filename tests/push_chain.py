@@ -58,12 +58,14 @@ class Chain:
     """The system. `death` comes to the first worker; another one starts at once."""
 
     def __init__(
-        self, home: Path, clock: ManualClock, server: CloudTasksServer, service: VideoService,
-        *, death: Death | None = None, queue: str = "videos",
+        self, home: Path, clock: ManualClock, server: CloudTasksServer, *services: VideoService,
+        death: Death | None = None, queue: str = "videos",
     ) -> None:  # fmt: skip
         self.clock = clock
         self.server = server
-        self.service = service
+        #: The first is what most tests are about.
+        self.services = services
+        self.service = services[0]
         self.target = PushTarget(self._handle)
         self.settings = load({
             "TENXSOM_HOME": str(home), "CLOUD_TASKS_EMULATOR_HOST": server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
@@ -90,7 +92,7 @@ class Chain:
         """Open an engine, as a new process does."""
         settings = replace(self.settings, home=home) if home else self.settings
         engine = Engine(settings, Choice("cloud_tasks", "for a test"), self.clock)
-        engine.services = {self.service.name: self.service}
+        engine.services = {service.name: service for service in self.services}
         self._open.append(engine)
         return engine
 
@@ -101,7 +103,8 @@ class Chain:
             store, queue = engine.store, engine.queue
             assert isinstance(queue, CloudTasksQueue)
             for parts, name in ((store, "update"), (store, "adopt"), (store, "mark_dispatched"),
-                                (queue._api, "create_task"), (self.service, "create")):  # fmt: skip
+                                (queue._api, "create_task"),
+                                *((service, "create") for service in self.services)):  # fmt: skip
                 call = getattr(parts, name)
                 setattr(parts, name, death.around(call))
         self.worker = PushWorker(engine)
@@ -136,7 +139,8 @@ class Chain:
         except Killed as end:
             self.outcomes.append(end)
             if self.worker is worker:
-                self.service.__dict__.pop("create", None)
+                for service in self.services:
+                    service.__dict__.pop("create", None)
                 self.join()
             return 0
         except LeasedElsewhere as error:

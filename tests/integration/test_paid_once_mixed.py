@@ -1,0 +1,277 @@
+"""The proof over all paid services at once, on every carrier: whoever dies and whenever, each video is bought once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import secrets
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
+from tenxsom_flow_engine.testing.fake_services.heygen import FakeHeyGen
+from tenxsom_flow_engine.testing.fake_services.ltx import FakeLtx
+from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Reply, Request
+from tenxsom_flow_engine.testing.fake_services.useapi import FakeUseApi
+from tests.lives import Lives, Order, SharedClock
+from tests.push_chain import Chain, Death
+from tests.redis_server import RedisServer
+
+#: What a job asks for; the last buys under an idempotency key.
+KINDS: Mapping[str, dict[str, Any]] = {
+    "pixverse": {"service": "pixverse", "duration": 1},
+    "ltx": {"service": "ltx_studio", "duration": 6},
+    "agent": {"service": "heygen", "duration": 4},
+    "script": {"service": "heygen", "options": {"heygen": {"script": "Tides rise.", "avatar_id": heygen.AVATAR}}},
+}
+#: Where the worker's own code dies.
+INSIDE = [
+    f"{when} {what}"
+    for what in ("intend", "accept", "publish", "settle submit", "settle fetch")
+    for when in ("before", "after")
+]
+#: Where it dies while the service has its request.
+OUTSIDE: list[tuple[str, At]] = [
+    ("create", At.READ), ("create", At.DONE), ("create", At.ANSWERING), ("video", At.DONE), ("file", At.ANSWERING)
+]  # fmt: skip
+Point = str | tuple[str, At]
+#: What becomes of some creates beside all that.
+FAULTS: list[Fault] = [
+    Cut(At.READ), Cut(At.DONE), Cut(At.ANSWERING), Reply(503), Reply(503, done=True), Reply(200, b"{", done=True),
+    Reply(429, b"{}"),
+]  # fmt: skip
+
+
+class Vendors:
+    """The three fake services, and what they sold for each job."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.useapi, self.ltx, self.heygen = FakeUseApi(max_jobs=100_000), FakeLtx(clock.now), FakeHeyGen(clock.now)
+        self.ltx.most = self.heygen.most = 100_000
+        self.useapi.credits_left = self.ltx.usd_left = self.heygen.usd_left = 1e9
+        self.heygen.agent_life = ("thinking", "completed")
+        self.servers: tuple[FakeUseApi | FakeLtx | FakeHeyGen, ...] = (self.useapi, self.ltx, self.heygen)
+        self.environment = {
+            "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true", "TENXSOM_LIMITS": "; ".join(
+                f"{name}=none" for name in ("pixverse", "ltx_studio", "heygen", "global")),
+            "USEAPI_TOKEN": useapi.TOKEN, "USEAPI_BASE_URL": self.useapi.url, "USEAPI_PIXVERSE_SLOTS": "1000",
+            "LTX_API_KEY": ltx.KEY, "LTX_BASE_URL": self.ltx.url, "LTX_SLOTS": "1000",
+            "HEYGEN_API_KEY": heygen.KEY, "HEYGEN_BASE_URL": self.heygen.url, "HEYGEN_SLOTS": "1000",
+        }  # fmt: skip
+
+    def bills(self) -> Counter[str]:
+        """Return how many videos were sold for each job: its number stands in what was ordered."""
+        return Counter(_job(sale.order) for server in self.servers for sale in server.sold)
+
+    def job_of(self, server: FakeServer, request: Request) -> str:
+        """Return the job that a request is about, or nothing."""
+        assert isinstance(server, FakeUseApi | FakeLtx | FakeHeyGen)
+        if request.method == "POST":
+            return _job(request.json())
+        name = request.bare_path.rpartition("/")[2].removesuffix(".mp4")
+        sales = [sale for sale in server.sold if sale.id == name or sale.id.endswith(f":{name}")]
+        return _job(sales[0].order) if sales else ""
+
+    def create_route(self, kind: str) -> tuple[FakeServer, str]:
+        """Return where the creates of a kind of jobs arrive."""
+        server = {"pixverse": self.useapi, "ltx": self.ltx}.get(kind, self.heygen)
+        return server, "create_agent" if kind == "agent" else "create"
+
+
+def jobs(count: int, now: float) -> list[NewJob]:
+    """Return so many jobs, of each kind as many."""
+    kinds = itertools.cycle(KINDS.items())
+    return [
+        NewJob(VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", channel=kind, created_at=now, **wishes))
+        for n, (kind, wishes) in zip(range(count), kinds, strict=False)
+    ]
+
+
+def _job(order: dict[str, Any]) -> str:
+    found = re.search(r"Topic (\d+)", json.dumps(order))
+    return f"job-{found[1]}" if found else ""
+
+
+def paid_once(record: JobRecord, bills: int) -> None:
+    """Check that a job was made and bought once; or at most once, and waits for a person because nobody can know."""
+    if record.status is Status.HELD:
+        assert bills <= 1
+        # What is bought under a key never needs a person.
+        assert record.job.channel != "script", record.events
+        return
+    assert (record.status, bills) == (Status.SUCCEEDED, 1), (record.error, record.events)
+    assert record.result is not None
+    assert Path(record.result.path).stat().st_size == record.result.size
+
+
+# Workers that are killed as processes.
+
+
+class Proof:
+    """One installation whose workers are forked, killed and overtaken; a plan says at which point each job's dies."""
+
+    def __init__(self, folder: Path, clock: SharedClock, vendors: Vendors, lives: tuple[Lives, Lives],
+                 redis: RedisServer | None) -> None:  # fmt: skip
+        self.vendors = vendors
+        self.clock = clock
+        self.lives, self.others = lives
+        self.draw = random.Random(11)
+        self.plan: dict[str, Point] = {}
+        self._killed: set[str] = set()
+        self.overtaken = 0
+        self._overtaking = threading.Lock()
+        self.environment = vendors.environment | {
+            "TENXSOM_HOME": str(folder / "home"),
+            "CLOUD_TASKS_MAX_DISPATCHES": "500", "CLOUD_TASKS_MAX_CONCURRENT": "5000",
+        }  # fmt: skip
+        if redis is not None:
+            self.environment |= {"REDIS_URL": redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
+        self.order = Order(
+            "local" if redis is None else "redis", self.environment, str(folder / "clock"),
+            deaths=str(folder / "deaths.json"), died=str(folder / "died"),
+        )  # fmt: skip
+        self.overtaker = Order(
+            self.order.queue, self.environment, self.order.clock, deaths=str(folder / "none.json"),
+            died=self.order.died, steps=2,
+        )  # fmt: skip
+        for server in vendors.servers:
+            server.on_moment = lambda route, at, request, server=server: self._moment(server, route, at, request)
+
+    def open_store(self) -> JobStore:
+        """Open the store that the workers use."""
+        if self.order.queue == "redis":
+            return RedisStore(self.environment["REDIS_URL"], self.environment["REDIS_QUEUE_KEY"], self.clock)
+        return open_engine(load(self.environment), "local", self.clock).store
+
+    def run(self, count: int) -> list[JobRecord]:
+        """Let workers live and die until one has nothing left to do; return what became of the jobs."""
+        store = self.open_store()
+        new = jobs(count, self.clock.now())
+        store.add(self.order.queue, new)
+        points: list[Point] = [*INSIDE, *OUTSIDE]
+        # Each kind of job dies at each point in turn.
+        self.plan = {job.job.job_id: points[n // len(KINDS) % len(points)] for n, job in enumerate(new)}
+        inside = {job_id: point for job_id, point in self.plan.items() if isinstance(point, str)}
+        Path(self.order.deaths).write_text(json.dumps(inside))
+        Path(self.overtaker.deaths).write_text("{}")
+        deaths = 0
+        while status := self.lives.run(self.order):
+            assert status == -9, self.lives.log.read_text()[-3000:]
+            deaths += 1
+            assert deaths <= count
+        records = [store.require(job.job.job_id) for job in new]
+        store.close()
+        return records
+
+    @property
+    def gone(self) -> set[str]:
+        """The jobs whose worker died."""
+        return self._killed | set(Path(self.order.died).read_text().split())
+
+    def _moment(self, server: FakeServer, route: str, at: At, request: Request) -> None:
+        name = {"create_agent": "create", "agent": "video"}.get(route, route)
+        job_id = self.vendors.job_of(server, request)
+        if (name, at) == ("create", At.READ) and self.draw.random() < 0.15:
+            server.faults[route].append(self.draw.choice(FAULTS))  # of the next one
+        if not self._overtaking.acquire(blocking=False):
+            return  # it is the other worker's request
+        try:
+            if self.plan.get(job_id) == (name, at) and job_id not in self._killed:
+                self._killed.add(job_id)
+                self.lives.kill()
+            elif name == "create" and at is not At.ANSWERING and self.draw.random() < 0.05:
+                # The worker stalls in its create: its lease runs out, and another one takes its job, and goes on.
+                self.overtaken += 1
+                self.clock.set(self.clock.now() + 31)
+                assert self.others.run(self.overtaker) == 0
+        finally:
+            self._overtaking.release()
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lives, Lives]]:
+    """Two processes that workers are forked from."""
+    folder = tmp_path_factory.mktemp("lives")
+    pair = Lives(folder / "log"), Lives(folder / "log")
+    yield pair
+    for one in pair:
+        one.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a process that is killed loses nothing that the system has."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("kind", ["local", "redis"])
+def test_each_video_is_bought_once_whoever_sells_it(
+    kind: str, folder: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
+) -> None:
+    """Jobs of three services and four ways, a kill -9 in the life of each: one bill each, or one at most and held."""
+    server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
+    clock = SharedClock(folder / "clock")
+    vendors = Vendors(clock)
+    with ExitStack() as open_servers:
+        for vendor in vendors.servers:
+            open_servers.enter_context(vendor)
+        proof = Proof(folder, clock, vendors, lives, server)
+        records = proof.run(len(KINDS) * len([*INSIDE, *OUTSIDE]))
+    bills = vendors.bills()
+    assert bills.keys() <= {record.job_id for record in records}
+    for record in records:
+        paid_once(record, bills[record.job_id])
+    made = Counter(record.job.channel for record in records if record.status is Status.SUCCEEDED)
+    assert made["script"] == len(records) / len(KINDS)
+    assert made.keys() == KINDS.keys()
+    died = Counter(proof.plan[job_id] for job_id in proof.gone)
+    assert died.keys() == {*INSIDE, *OUTSIDE}
+    assert proof.overtaken > 0
+
+
+# Workers that Cloud Tasks delivers to.
+
+
+@pytest.mark.parametrize("act", range(1, 80, 5))
+def test_each_video_is_bought_once_on_cloud_tasks(tmp_path: Path, act: int) -> None:
+    """Killed before or after any of its acts, with creates that go wrong as well: nothing is lost or bought twice."""
+    clock = ManualClock()
+    vendors = Vendors(clock)
+    draw = random.Random(act)
+    with ExitStack() as parts:
+        for vendor in vendors.servers:
+            parts.enter_context(vendor)
+        tasks = parts.enter_context(CloudTasksServer(clock))
+        engine = parts.enter_context(open_engine(load({"TENXSOM_HOME": str(tmp_path)} | vendors.environment), "local"))
+        services = [engine.services[name] for name in ("pixverse", "ltx_studio", "heygen")]
+        for kind in KINDS:
+            if draw.random() < 0.5:
+                server, route = vendors.create_route(kind)
+                server.faults[route].append(draw.choice(FAULTS))
+        chain = Chain(tmp_path / "chain", clock, tasks, *services, death=Death(act, after=act % 2 == 0))
+        parts.callback(chain.close)
+        new = jobs(len(KINDS), clock.now())
+        chain.queue.enqueue(new)
+        chain.play()
+        bills = vendors.bills()
+        for job in new:
+            paid_once(chain.record(job.job.job_id), bills[job.job.job_id])
