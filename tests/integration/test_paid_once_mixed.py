@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ class Proof:
             died=self.order.died, steps=2,
         )  # fmt: skip
         for server in vendors.servers:
-            server.on_moment = lambda route, at, request, server=server: self._moment(server, route, at, request)
+            server.on_moment = partial(self._moment, server)
 
     def open_store(self) -> JobStore:
         """Open the store that the workers use."""
@@ -196,7 +197,7 @@ class Proof:
             if self.plan.get(job_id) == (name, at) and job_id not in self._killed:
                 self._killed.add(job_id)
                 self.lives.kill()
-            elif name == "create" and at is not At.ANSWERING and self.draw.random() < 0.05:
+            elif name == "create" and at is not At.ANSWERING and self.draw.random() < 0.1:
                 # The worker stalls in its create: its lease runs out, and another one takes its job, and goes on.
                 self.overtaken += 1
                 self.clock.set(self.clock.now() + 31)
