@@ -27,6 +27,7 @@ LOADED = (
     "av", "av.error", "numpy", "PIL.Image", "PIL.JpegImagePlugin", "dotenv", "email.utils",
     "tenxsom_flow_engine.engine", "tenxsom_flow_engine.rate_limits.redis", "tenxsom_flow_engine.rate_limits.sqlite",
     "tenxsom_flow_engine.services.connection", "tenxsom_flow_engine.services.draft.service",
+    "tenxsom_flow_engine.services.heygen.service", "tenxsom_flow_engine.services.ltx_studio",
     "tenxsom_flow_engine.services.pixverse.service", "tenxsom_flow_engine.services.simulated",
     "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",
 )  # fmt: skip

@@ -17,7 +17,7 @@ import msgspec
 from tenxsom_flow_engine.errors import Busy, InvalidInput, Misconfigured, OutOfCredit, Rejected, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.answers import ErrorRow, error_code, error_words, path_id
-from tenxsom_flow_engine.services.base import Failed, Fit, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.fitting import (
     fitted,
@@ -107,8 +107,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
 
 
-class LtxStudioService(VideoService):
-    """See the module. What is left of the account's money can be seen in LTX's console only."""
+class LtxStudioService(VideoService, HasCredits):
+    """See the module."""
 
     name = NAME
     #: A render takes some minutes; LTX shows it for a day after its end, but nobody waits so long for one.
@@ -194,6 +194,10 @@ class LtxStudioService(VideoService):
             case "failed":
                 return self._failed(video)
         return Progress(None, POLL_PACE)
+
+    def credits(self) -> Credits:
+        """Say where it can be seen: LTX tells it to people only."""
+        return Credits(None, "USD", "see console.ltx.io")
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         self._downloader.fetch(NAME, ready.url, folder / "video.mp4")

@@ -19,7 +19,7 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
-from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Progress, Ready
+from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference, Progress, Ready
 from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.http import ORDERING, Timeouts
 from tenxsom_flow_engine.services.ltx_studio import ROWS, LtxStudioService
@@ -210,7 +210,7 @@ def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: An
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
     assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Uncertain
     assert service.repeatable_for(JOB) == 0.0
-    assert not isinstance(service, FindsByReference | HasCredits)
+    assert not isinstance(service, FindsByReference)
 
 
 def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStudioService) -> None:
@@ -223,6 +223,12 @@ def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStu
     ltx.usd_left = 0.0
     assert type(refusal(lambda: service.create(JOB, REFERENCE))) is OutOfCredit
     assert len(ltx.sold) == 2
+
+
+def test_what_is_left_is_not_made_up(ltx: FakeLtx, service: LtxStudioService) -> None:
+    """LTX does not tell what is left, so nothing is asked, and whoever wants to know is told where to look."""
+    assert service.credits() == Credits(None, "USD", "see console.ltx.io")
+    assert not ltx.seen
 
 
 def test_the_key_is_nowhere(ltx: FakeLtx, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,8 @@ NAME = "heygen"
 #: The two ways, which are also the paths of their orders: a ticket's id begins with one of them.
 AGENT, SCRIPT = "video-agents", "videos"
 MAX_PROMPT, MAX_SCRIPT = 10_000, 5000
+#: No bound of a title is documented, so one that any would allow.
+MAX_TITLE = 100
 #: The shape of an agent's video, by the nearest aspect ratio.
 ORIENTATIONS: Mapping[str, str] = {"9:16": "portrait", "16:9": "landscape"}
 RATIOS = ("9:16", "16:9", "1:1", "4:5", "5:4")
@@ -99,7 +101,7 @@ def fit_to(job: VideoJob, setup: HeyGenSetup) -> Fit:
     fit = fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality=quality)
     if duration == job.duration:
         return fit
-    note = f"about {duration} seconds instead of {job.duration}, by the length of the script"
+    note = f"about {duration} s instead of {job.duration} s, by the length of the script"
     return Fit(msgspec.structs.replace(fit.job, duration=duration), (note, *fit.notes))
 
 
@@ -128,7 +130,7 @@ def order_of(job: VideoJob, setup: HeyGenSetup) -> dict[str, Any]:
         settings = {"speed": options.speed, "pitch": options.pitch, "locale": options.locale or None}
         order = {
             "type": "avatar",
-            "title": job.topic,
+            "title": job.topic[:MAX_TITLE],
             "script": options.script,
             "aspect_ratio": job.aspect_ratio,
             "resolution": job.quality,
