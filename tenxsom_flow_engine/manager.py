@@ -15,6 +15,8 @@ from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.report.query import describe, take_report
+from tenxsom_flow_engine.report.wire import rate_limits, verdict
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page, TakesIn
 
@@ -198,16 +200,14 @@ def describe_limits(engine: Engine) -> dict[str, Any]:
 def describe_queue(engine: Engine) -> dict[str, Any]:
     """Return the state of an engine's queue as plain values, ready for JSON."""
     status = engine.queue.status()
+    figures = describe(status)
     return {
         "queue_type": status.queue_type,
         "selected_because": engine.choice.reason,
-        "state": "UNKNOWN" if status.unknown else "PAUSED" if status.paused else "RUNNING",
+        "state": figures.state,
         "state_unknown_because": status.unknown or None,
-        "rate_limits": {
-            "max_dispatches_per_second": status.limits.max_dispatches_per_second,
-            "max_concurrent_dispatches": status.limits.max_concurrent_dispatches,
-            "set_at_run_time": list(status.set_at_run_time),
-        },
+        "verdicts": [{**verdict(one), "detail": one.detail or None} for one in take_report(engine, figures).verdicts],
+        "rate_limits": rate_limits(figures),
         "approximate_task_count": status.counts.unfinished if status.task_count is None else status.task_count,
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
         "held": _held(engine) if status.counts.by_status[Status.HELD] else {},

@@ -19,6 +19,7 @@ from tenxsom_flow_engine.cli import (
     queue,
     schedule,
     single,
+    stats,
     status,
 )
 
@@ -51,6 +52,7 @@ for command in (
     acting.retry,
     acting.cancel,
     status.status,
+    stats.stats,
     cost.cost,
     queue.queue,
     limits.limits,

@@ -63,6 +63,11 @@ class Parts:
                 self._opened = self._open_parts()
             return self._opened
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no more deliveries are taken."""
+        return self._closed.is_set()
+
     def start(self) -> None:
         """Open the parts and begin to work; if the store is away, once it is back. Raises what else is wrong."""
         try:

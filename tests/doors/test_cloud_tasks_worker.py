@@ -100,7 +100,7 @@ class Cloud:
         def answers() -> bool:
             assert process.poll() is None, self.flow.log()
             try:
-                return bool(self.get("/health") == {"status": "ok"})
+                return bool(self.get("/health")["status"] == "ok")
             except OSError:
                 return False
 
@@ -197,6 +197,37 @@ def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) ->
     # Whichever process is asked, the answer is the same.
     told = {json.dumps(cloud.get("/stats")["jobs"]) for _ in range(12)}
     assert [json.loads(jobs)["succeeded"] for jobs in told] == [30]
+
+
+@pytest.mark.usefixtures("on_redis")
+def test_every_process_tells_the_same(cloud: Cloud) -> None:
+    """Two processes that are pushed to, beside a worker that pulls, and the command: all give the same numbers."""
+    cloud.flow.environment["TENXSOM_SIMULATED"] = "latency=0"
+    cloud.gunicorn("-w", "2")
+    cloud.flow.worker("--queue-type", "redis")
+    cloud.add(6)
+    single = ["single", "--topic", "x", "--service", "simulated", "--queue-type", "redis"]
+    assert cloud.flow.run(*single).returncode == 0
+    store = cloud.engine.store
+    cloud.flow.until(lambda: store.counts().by_status[Status.SUCCEEDED] == 7, "7 videos")
+
+    def alike() -> bool:
+        # The signs of life tell of the last steps a moment later.
+        told = [without_moments(cloud.get("/stats")) for _ in range(6)]
+        told.append(without_moments(cloud.flow.json("stats")))
+        return all(one == told[0] for one in told) and told[0]["workers"]["alive"] == 3
+
+    cloud.flow.until(alike, "equal numbers of all")
+    told = cloud.get("/stats")
+    assert (told["jobs"]["succeeded"], told["unfinished"], told["last_24_hours"]["success_rate"]) == (7, 0, 1.0)
+    assert told["services"]["simulated"]["last_24_hours"]["succeeded"] == 7
+
+
+def without_moments(stats: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers without those that change by themselves."""
+    moments = ("uptime_seconds", "seen_seconds_ago")
+    workers = {name: value for name, value in stats["workers"].items() if name not in moments}
+    return stats | {"at": "", "workers": workers}
 
 
 def test_killed_workers_lose_no_job_and_buy_nothing_twice(on_either: Cloud) -> None:

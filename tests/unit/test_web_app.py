@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
+from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import (
     CertificatesUnavailable,
@@ -27,12 +29,13 @@ from tenxsom_flow_engine.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.jobs import Failure, Status
+from tenxsom_flow_engine.outcomes import Dead, Done
 from tenxsom_flow_engine.push_worker import Delivered
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web.app import create_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.parts import Opened, Parts
@@ -298,7 +301,10 @@ def away() -> Opened:
 def test_a_live_worker_says_so_whatever_the_store_does(worker: ScriptedWorker) -> None:
     """`/health` touches nothing: a restart would not bring the store back."""
     answer = client_of(Parts(away)).get("/health")
-    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
+    told = answer.get_json()
+    assert (answer.status_code, told["status"], told["queue_type"]) == (200, "ok", "cloud_tasks")
+    assert told["version"] == __version__
+    assert told["uptime_seconds"] >= 0
 
 
 def test_a_store_that_is_away_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -322,6 +328,95 @@ def test_the_numbers_are_the_stores(client: FlaskClient, engine: Engine) -> None
     assert told["queue"]["state"] == "PAUSED"
     assert told["queue"]["rate_limits"]["max_dispatches_per_second"] == 10
     assert str(engine.settings.home) not in str(told)
+
+
+def test_a_ready_worker_says_what_it_looked_at(client: FlaskClient, engine: Engine) -> None:
+    """`/ready` is a 200 with the result of each check; a paused service or queue leaves it ready, but degraded."""
+    engine.output.root.mkdir(parents=True, exist_ok=True)
+    answer = client.get("/ready")
+    told = answer.get_json()
+    assert (answer.status_code, told["status"], told["verdicts"]) == (200, "ready", [])
+    assert told["checks"] == {name: {"ok": True} for name in ("store", "output_folder", "accepting")}
+    engine.limiter.pause("pixverse", "by secret-1")
+    answer = client.get("/ready")
+    told = answer.get_json()
+    assert (answer.status_code, told["status"]) == (200, "degraded")
+    assert [one["code"] for one in told["verdicts"]] == ["service-paused"]
+    assert b"secret-1" not in answer.data
+
+
+@pytest.mark.parametrize("broken", ["store", "output_folder", "accepting"])
+def test_a_worker_that_is_not_ready_says_why(
+    worker: ScriptedWorker, engine: Engine, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`/ready` is a 503 while the store is away, videos cannot be written, or the worker stops; the log says where."""
+    parts = Parts(away if broken == "store" else lambda: Opened(engine, worker))
+    if broken == "output_folder":
+        engine.settings.output_dir.parent.mkdir(parents=True, exist_ok=True)
+        engine.settings.output_dir.write_text("a file in its place")
+    if broken == "accepting":
+        parts.stop()
+    answer = client_of(parts).get("/ready")
+    told = answer.get_json()
+    assert (answer.status_code, told["status"]) == (503, "unavailable")
+    wrong = {name: check["code"] for name, check in told["checks"].items() if not check["ok"]}
+    assert wrong[broken] == {"store": "store_unavailable", "output_folder": "output", "accepting": "stopping"}[broken]
+    assert b"cache.internal" not in answer.data
+    assert str(engine.settings.output_dir).encode() not in answer.data
+    assert broken == "accepting" or "is not ready" in caplog.text
+
+
+def test_metrics_follow_the_conventions(client: FlaskClient, engine: Engine) -> None:
+    """`/metrics` is text that Prometheus reads, with names and units as it advises, and no job or topic in a label."""
+    engine.store.add("local", new("secret-job", topic="secret topic", service="draft"))
+    for number in range(3):
+        finish(engine, f"secret-{number}")
+    text = client.get("/metrics").get_data(as_text=True)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert "secret" not in text
+    assert all(name.startswith("tenxsom_") for name in families)
+    samples = {(s.name, *sorted(s.labels.values())): s.value for family in families.values() for s in family.samples}
+    assert samples["tenxsom_jobs", "queued"] == 1
+    assert samples["tenxsom_jobs", "succeeded"] == samples["tenxsom_jobs_ended_total", "draft", "succeeded"] == 3
+    assert samples["tenxsom_purchases_total", "draft"] == 3
+    assert samples["tenxsom_video_seconds_count", "draft"] == 3
+    assert samples["tenxsom_video_seconds_bucket", "+Inf", "draft"] == 3
+    assert samples["tenxsom_queue_state", "RUNNING"] == 1
+    for family in families.values():
+        assert family.documentation.endswith(".")
+        assert family.type == "counter" or not family.name.endswith("_total")
+        assert not {"job", "job_id", "topic"} & {label for s in family.samples for label in s.labels}
+    buckets = [
+        value for key, value in samples.items() if key[0] == "tenxsom_video_seconds_bucket" and key[1] == "draft"
+    ]
+    assert buckets == sorted(buckets)
+
+
+def finish(engine: Engine, name: str) -> None:
+    """Have a video made."""
+    engine.store.add("local", new(name, service="draft"))
+    record = engine.store.claim(a_claim(only=name, slots={"draft": 9})).records[0]
+    engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=9.0, slots=9)
+    engine.store.accept(name, submission_id=name, ticket=TICKET, lifetime=9.0)
+    engine.store.settle(name, record.lease_token, Done(VIDEO))
+
+
+def test_stats_hold_no_word_of_anybody(client: FlaskClient, engine: Engine) -> None:
+    """What everybody may read has numbers, states and codes, never what a service or a person said, nor a path."""
+    engine.limiter.pause("pixverse", "secret-1")
+    engine.store.advice = "secret-2"
+    engine.store.add("local", new("secret-3", service="draft"))
+    record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
+    engine.store.settle("secret-3", record.lease_token, Dead(Failure("rejected", "secret-4")))
+    answer = client.get("/stats")
+    told = answer.get_json()
+    assert told["schema"] == 1
+    assert told["services"]["draft"]["last_error"]["code"] == "rejected"
+    assert told["today"]["failed"] == told["last_24_hours"]["failed"] == 1
+    assert len(told["last_24_hours"]["hours"]) == 24
+    assert {one["code"] for one in told["verdicts"]} == {"service-paused", "store-at-risk"}
+    assert "secret" not in answer.get_data(as_text=True)
+    assert str(engine.settings.home) not in answer.get_data(as_text=True)
 
 
 def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine) -> None:

@@ -1,0 +1,20 @@
+"""`stats`: what a worker tells at `/stats`, asked of the store itself."""
+
+from __future__ import annotations
+
+import click
+
+from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.session import session
+
+
+@click.command()
+@options.queue_type
+def stats(queue_type: str | None) -> None:
+    """Print counts, rates, quotas, costs and verdicts as one JSON object: what `/stats` gives."""
+    from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.report import wire
+    from tenxsom_flow_engine.report.query import take_report
+
+    with session(queue_type) as engine:
+        print_json(wire.stats(take_report(engine)))

@@ -1,0 +1,110 @@
+"""The report as Prometheus reads it (https://prometheus.io/docs/practices/naming/).
+
+No label holds a job's id or topic: there are as many series as services, statuses and limits. Sums are those of the
+store, so each process tells the same, and a scrape of any of them will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tenxsom_flow_engine import __version__
+from tenxsom_flow_engine.histogram import PER_DOUBLING, bound
+from tenxsom_flow_engine.report.figures import Making, Report, ServiceFigures
+from tenxsom_flow_engine.report.verdicts import OK
+
+#: The buckets of the store that end a bucket here: from 1 s to 2 h 20 min, each twice the one before.
+ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)
+
+
+def metrics(report: Report) -> bytes:
+    """Return the report in Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(report))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def collect(self) -> Iterable[Metric]:
+        yield from _state(self._report)
+        yield from _gates(self._report.services)
+        yield from _totals(self._report.services)
+
+
+def _state(report: Report) -> Iterator[Metric]:
+    info = GaugeMetricFamily("tenxsom_info", "Always 1.", labels=["version", "queue_type"])
+    info.add_metric([__version__, report.queue.queue_type], 1)
+    yield info
+    jobs = GaugeMetricFamily("tenxsom_jobs", "Jobs whose records are kept, by status.", labels=["status"])
+    for status, number in report.jobs.by_status.items():
+        jobs.add_metric([status.value], number)
+    yield jobs
+    yield GaugeMetricFamily(
+        "tenxsom_oldest_due_seconds",
+        "How long the job that has been due longest has waited.",
+        value=report.jobs.oldest_due or 0.0,
+    )
+    yield GaugeMetricFamily(
+        "tenxsom_workers", "Workers that gave a sign of life within a lease.", value=report.workers.alive
+    )
+    queue = GaugeMetricFamily("tenxsom_queue_state", "1 for the state that the queue is in.", labels=["state"])
+    for state in ("RUNNING", "PAUSED", "UNKNOWN"):
+        queue.add_metric([state], report.queue.state == state)
+    yield queue
+    verdict = GaugeMetricFamily(
+        "tenxsom_verdict", "1 for each verdict that holds; see docs/operations.md.", labels=["code", "level"]
+    )
+    for code, level in {verdict.code: verdict.level for verdict in report.verdicts if verdict.level != OK}.items():
+        verdict.add_metric([code, level], 1)
+    yield verdict
+
+
+def _gates(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("tenxsom_service_state", "1 for the state of the gate.", labels=["service", "state"])
+    pace = GaugeMetricFamily("tenxsom_service_pace_ratio", "Share of its limits in use.", labels=["service"])
+    flying = GaugeMetricFamily("tenxsom_service_in_flight", "Generations that are under way.", labels=["service"])
+    slots = GaugeMetricFamily("tenxsom_service_slots", "Generations that may be under way.", labels=["service"])
+    used = GaugeMetricFamily("tenxsom_service_window_used", "Creates counted by a limit.", labels=["service", "window"])
+    limit = GaugeMetricFamily("tenxsom_service_window_limit", "Creates that it allows.", labels=["service", "window"])
+    for service in services:
+        state.add_metric([service.name, service.state], 1)
+        pace.add_metric([service.name], service.pace)
+        flying.add_metric([service.name], service.in_flight)
+        if service.slots is not None:
+            slots.add_metric([service.name], service.slots)
+        for window in service.windows:
+            used.add_metric([service.name, window.name], window.used)
+            limit.add_metric([service.name, window.name], window.limit)
+    yield from (state, pace, flying, slots, used, limit)
+
+
+def _totals(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
+    ended = CounterMetricFamily("tenxsom_jobs_ended", "Jobs that ended.", labels=["service", "status"])
+    made = HistogramMetricFamily("tenxsom_video_seconds", "From the create to the published video.", labels=["service"])
+    videos = CounterMetricFamily("tenxsom_purchases", "Generations that were bought.", labels=["service"])
+    unpriced = CounterMetricFamily(
+        "tenxsom_purchases_unpriced", "Those among them whose price is not known.", labels=["service"]
+    )
+    usd = CounterMetricFamily("tenxsom_spent_usd", "What they cost.", labels=["service"])
+    credits = CounterMetricFamily("tenxsom_spent_credits", "What they cost, as the service counts.", labels=["service"])
+    for service in services:
+        for status, number in service.ended.items():
+            ended.add_metric([service.name, status], number)
+        made.add_metric([service.name], _buckets(service.made), service.made.seconds)
+        videos.add_metric([service.name], service.bought.videos)
+        unpriced.add_metric([service.name], service.bought.unpriced)
+        usd.add_metric([service.name], service.bought.usd)
+        credits.add_metric([service.name], service.bought.credits)
+    yield from (ended, made, videos, unpriced, usd, credits)
+
+
+def _buckets(making: Making) -> list[tuple[str, float]]:
+    found = [(f"{bound(end):g}", sum(amount for size, amount in making.sizes.items() if size <= end)) for end in ENDS]
+    return [*found, ("+Inf", float(making.videos))]
