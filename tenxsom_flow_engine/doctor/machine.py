@@ -1,0 +1,92 @@
+"""Looks at this machine: Python, libraries, disk, fonts."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from tenxsom_flow_engine.doctor.findings import Finding, ok, problem, warning
+from tenxsom_flow_engine.errors import Rejected
+from tenxsom_flow_engine.output import OutputFolder
+from tenxsom_flow_engine.settings import Settings
+
+#: The oldest Python that is tested.
+OLDEST = (3, 11)
+#: What `requirements.txt` names.
+LIBRARIES = (
+    "av", "click", "cryptography", "flask", "fonttools", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
+    "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "python-dotenv", "redis", "requests",
+    "structlog", "tzdata",
+)  # fmt: skip
+#: Bytes that are free at least, before nothing works and before it is time to think of it.
+LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9
+#: Writing that drafts are made in, by the people who would miss it.
+SCRIPTS = {"Chinese and Japanese": "世界", "Arabic": "سلام", "Hindi": "नमस्ते"}
+
+
+def python() -> Iterator[Finding]:
+    """Look at the interpreter and the SQLite in it."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST:
+        yield problem("python", f"Python {version} is too old", "use Python 3.11 or newer")
+    else:
+        yield ok("python", f"Python {version}, SQLite {sqlite3.sqlite_version}")
+
+
+def libraries() -> Iterator[Finding]:
+    """See that every library is there."""
+    missing = []
+    for name in LIBRARIES:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        step = f"{sys.executable} -m pip install -r requirements.txt -c constraints.txt"
+        yield problem("libraries", f"not installed: {', '.join(missing)}", step)
+    else:
+        yield ok("libraries", f"all {len(LIBRARIES)} are installed")
+
+
+def output(settings: Settings) -> Iterator[Finding]:
+    """See that videos can be written, and for how long."""
+    OutputFolder(settings.output_dir).check()
+    yield ok("output", f"videos go to {settings.output_dir}")
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """See how much space is left for videos and records."""
+    for name, folder in {"videos": settings.output_dir, "records": settings.home}.items():
+        there = _existing(folder)
+        free = shutil.disk_usage(there).free
+        text = f"{free / 1e9:.1f} GB free for {name} ({there})"
+        if free < LEAST_SPACE:
+            yield problem("disk", text, f"free some space, or move them: see {_VARIABLE[name]}")
+        elif free < LITTLE_SPACE:
+            yield warning("disk", text, f"think of more space, or move them: see {_VARIABLE[name]}")
+        else:
+            yield ok("disk", text)
+
+
+def fonts() -> Iterator[Finding]:
+    """See in which scripts drafts can be made."""
+    from tenxsom_flow_engine.services.draft.fonts import library
+
+    for people, sample in SCRIPTS.items():
+        try:
+            library().runs(sample)
+        except Rejected as error:
+            yield warning("fonts", f"no drafts with {people} letters: {error.message}", error.next_step)
+            return
+    yield ok("fonts", "drafts can be made in every script that was tried")
+
+
+_VARIABLE = {"videos": "TENXSOM_OUTPUT_DIR", "records": "TENXSOM_HOME"}
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -1,0 +1,317 @@
+"""`doctor` against set-ups that are broken, each in one way: it names what, and the step that mends it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+from click.testing import CliRunner
+from grpc import StatusCode
+
+from tenxsom_flow_engine.cli.main import cli
+from tenxsom_flow_engine.doctor import machine
+from tenxsom_flow_engine.doctor.examination import examine
+from tenxsom_flow_engine.doctor.findings import Finding
+from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.errors import Misconfigured, Rejected
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.fake_services.server import Reply as Answer
+from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
+from tests.http_target import HttpTarget
+from tests.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+QUEUE = "projects/p-1/locations/us-central1/queues/tenxsom-video-generation"
+
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Environment:
+    home = tmp_path / "home"
+    return {"TENXSOM_HOME": str(home), "HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "REDIS_PORT": "1"}
+
+
+@pytest.fixture
+def worker() -> Iterator[HttpTarget]:
+    target = HttpTarget()
+    yield target
+    target.close()
+
+
+@pytest.fixture
+def cloud(env: Environment, worker: HttpTarget) -> Iterator[CloudTasksServer]:
+    """A project whose queue is there, with a worker; the environment is that of its producer."""
+    with CloudTasksServer() as server:
+        env |= {
+            "CLOUD_TASKS_EMULATOR_HOST": server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
+            "CLOUD_TASKS_WORKER_URL": worker.address, "CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p-1.test",
+            "TENXSOM_QUEUE_TYPE": "cloud_tasks",
+        }  # fmt: skip
+        with open_engine(load(env)) as engine:
+            engine.queue.create()  # type: ignore[attr-defined]
+        yield server
+
+
+@pytest.fixture
+def useapi(env: Environment) -> Iterator[FakeUseApi]:
+    with FakeUseApi() as server:
+        env |= {"USEAPI_TOKEN": TOKEN, "USEAPI_BASE_URL": server.url}
+        yield server
+
+
+def wrong(env: Environment) -> list[Finding]:
+    """Return the problems that are found."""
+    return [finding for finding in examine(env) if finding.state == "problem"]
+
+
+def the_problem(env: Environment, about: str, *words: str) -> None:
+    """See that one thing is found to be wrong, and that text and fix hold words."""
+    found = wrong(env)
+    assert [finding.about for finding in found] == [about], found
+    told = f"{found[0].text} → {found[0].fix}"
+    assert all(word in told for word in words), told
+    assert found[0].fix
+
+
+def the_warning(env: Environment, about: str, *words: str) -> None:
+    """See that nothing is a problem, and that one thing is a warning that holds words."""
+    assert not wrong(env)
+    found = [finding for finding in examine(env) if finding.state == "warning" and finding.about == about]
+    assert len(found) == 1, found
+    told = f"{found[0].text} → {found[0].fix}"
+    assert all(word in told for word in words), told
+
+
+def test_a_fresh_installation_has_no_problem(env: Environment) -> None:
+    """On a machine with no server, key or account all works; what could be better is a warning with its step."""
+    found = list(examine(env))
+    assert not [finding for finding in found if finding.state == "problem"]
+    looked_at = {"python", "libraries", "settings", "disk", "output", "fonts", "store", "clock", "queue"}
+    assert looked_at <= {finding.about for finding in found if finding.state == "ok"}
+    assert all(finding.fix for finding in found if finding.state != "ok")
+
+
+def test_a_variable_that_cannot_be_read(env: Environment) -> None:
+    """A variable of a wrong form is named."""
+    the_problem(env | {"CLOUD_TASKS_MAX_DISPATCHES": "fast"}, "settings", "CLOUD_TASKS_MAX_DISPATCHES", "fast")
+
+
+def test_a_queue_type_that_does_not_exist(env: Environment) -> None:
+    """A queue of an unknown type is named, with those that there are."""
+    the_problem(env | {"TENXSOM_QUEUE_TYPE": "rabbit"}, "settings", "rabbit", "redis, local")
+
+
+def test_a_library_that_is_missing(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is not installed is named, with the command that installs it."""
+    right = metadata.version
+
+    def version(name: str) -> str:
+        if name == "gunicorn":
+            raise metadata.PackageNotFoundError(name)
+        return right(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    the_problem(env, "libraries", "gunicorn", "pip install -r requirements.txt")
+
+
+def test_an_old_python(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python that is older than what is tested is named."""
+    monkeypatch.setattr(machine, "OLDEST", (4, 0))
+    the_problem(env, "python", "too old")
+
+
+def test_a_folder_that_cannot_be_written(env: Environment, tmp_path: Path) -> None:
+    """Where videos cannot be written, the folder is named."""
+    (tmp_path / "videos").write_text("a file in its place")
+    the_problem(env | {"TENXSOM_OUTPUT_DIR": str(tmp_path / "videos")}, "output", str(tmp_path / "videos"))
+
+
+@pytest.mark.parametrize(("free", "state"), [(10**8, "problem"), (10**9, "warning")])
+def test_a_disk_that_fills_up(env: Environment, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
+    """Little space is a warning, next to none a problem, with the variable that moves the folder."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - free, free))
+    found = [finding for finding in examine(env) if finding.about == "disk"]
+    assert {finding.state for finding in found} == {state}
+    assert "TENXSOM_OUTPUT_DIR" in found[0].fix
+
+
+def test_a_script_without_a_font(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters that no font has are a warning with the package to install."""
+
+    class NoFonts:
+        def runs(self, text: str) -> None:
+            raise Rejected("draft", f"no font has {text}", next_step="apt install fonts-noto-cjk")
+
+    monkeypatch.setattr("tenxsom_flow_engine.services.draft.fonts.library", NoFonts)
+    the_warning(env, "fonts", "Chinese", "fonts-noto-cjk")
+
+
+def test_a_redis_server_that_is_away(env: Environment) -> None:
+    """A server that is named and does not answer is a problem."""
+    the_problem(env | {"REDIS_URL": "redis://:secret-word@127.0.0.1:1/0"}, "store", "Redis", "redis-cli ping")
+
+
+def test_a_redis_server_that_would_lose_jobs(env: Environment, tmp_path: Path) -> None:
+    """A server that throws keys away is a problem, one that keeps no file a warning; each with its command."""
+    server = RedisServer(tmp_path, "--maxmemory-policy", "allkeys-lru")
+    env["REDIS_URL"] = server.url
+    with redis.Redis(port=server.port) as client:
+        the_problem(env, "store", "allkeys-lru", "CONFIG SET maxmemory-policy noeviction")
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("appendonly", "no")
+        the_warning(env, "store", "no append-only file", "CONFIG SET appendonly yes")
+    server.kill()
+
+
+def test_a_store_that_is_no_store(env: Environment, tmp_path: Path) -> None:
+    """Another program's file in the store's place is named."""
+    path = tmp_path / "other.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    the_problem(env | {"TENXSOM_STORE": f"sqlite://{path}"}, "store", "other.sqlite3", "another program")
+
+
+def test_a_clock_that_is_wrong(env: Environment) -> None:
+    """A store that was written by a machine whose clock was ahead is a problem, with by how much."""
+    open_engine(load(env)).close()
+    with sqlite3.connect(Path(env["TENXSOM_HOME"]) / "jobs.sqlite3") as db:
+        db.execute("UPDATE clock SET last = ?", (time.time() + 5000,))
+    db.close()
+    the_problem(env, "clock", "ahead", "timedatectl")
+
+
+def test_a_queue_that_nobody_made(env: Environment, cloud: CloudTasksServer, worker: HttpTarget) -> None:
+    """A queue that is not at Google is a problem, with the command that makes it."""
+    cloud.client().delete_queue(name=QUEUE)
+    worker.answer(200, 401)
+    the_problem(env, "queue", "queue create")
+
+
+def test_a_role_that_is_missing(env: Environment, cloud: CloudTasksServer, worker: HttpTarget) -> None:
+    """An account that may not look at the queue is a problem, with the role to grant."""
+    cloud.faults.refuse("GetQueue", StatusCode.PERMISSION_DENIED, times=20)
+    worker.answer(200, 401)
+    the_problem(env, "queue", "roles/cloudtasks")
+
+
+def test_credentials_that_are_missing(env: Environment, worker: HttpTarget, tmp_path: Path) -> None:
+    """Without credentials Cloud Tasks cannot be used, and the step says where they come from."""
+    worker.answer(200, 401)
+    google = {"GOOGLE_CLOUD_PROJECT": "p-1", "CLOUD_TASKS_WORKER_URL": worker.address}
+    named = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "none.json"), "TENXSOM_QUEUE_TYPE": "cloud_tasks"}
+    the_problem(env | google | named, "queue", "none.json", "gcloud auth")
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ((200, 200), ("answers a stranger with 200", "TENXSOM_ALLOW_UNAUTHENTICATED")),
+        ((404, 404), ("answers 404", "CLOUD_TASKS_WORKER_URL")),
+    ],
+)
+def test_a_worker_that_is_open_or_another(
+    env: Environment, cloud: CloudTasksServer, worker: HttpTarget, answers: tuple[int, int], words: tuple[str, ...]
+) -> None:
+    """An address that takes deliveries from strangers, or where something else listens, is a problem."""
+    worker.answer(*answers)
+    the_problem(env, "worker address", *words)
+
+
+@pytest.mark.parametrize("answers", [(200, 401), (403, 403)])
+def test_a_worker_that_is_guarded(
+    env: Environment, cloud: CloudTasksServer, worker: HttpTarget, answers: tuple[int, int]
+) -> None:
+    """An address that sends strangers away is well, whether the worker does it or what stands before it."""
+    worker.answer(*answers)
+    assert not wrong(env)
+    assert [(request.method, request.path) for request in worker.received] == [("GET", "/health"), ("POST", "/process")]
+
+
+def test_a_worker_that_does_not_answer(env: Environment, cloud: CloudTasksServer) -> None:
+    """An address where nobody answers is a problem."""
+    the_problem(env | {"CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9"}, "worker address", "does not answer")
+
+
+def test_a_worker_without_encryption(
+    env: Environment, cloud: CloudTasksServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address over plain HTTP, which would show the tokens to everybody on the way, is a problem."""
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests, "get", unreachable)
+    found = wrong(env | {"CLOUD_TASKS_WORKER_URL": "http://worker.test"})
+    assert "not encrypted" in found[0].text
+    assert "https" in found[0].fix
+
+
+def test_a_key_that_is_wrong(env: Environment, useapi: FakeUseApi) -> None:
+    """A key that the service refuses is a problem of that service; it is not shown."""
+    the_problem(env | {"USEAPI_TOKEN": "user:9-secret-word"}, "pixverse", "USEAPI_TOKEN")
+    assert "secret-word" not in str(list(examine(env | {"USEAPI_TOKEN": "user:9-secret-word"})))
+
+
+def test_an_account_that_is_empty(env: Environment, useapi: FakeUseApi) -> None:
+    """An account with nothing left is a problem; one with something left says how much."""
+    assert any(f.state == "ok" and "1,000 credits left" in f.text for f in examine(env))
+    useapi.credits_left = 0.0
+    the_problem(env, "pixverse", "nothing is left")
+
+
+def test_a_service_that_is_down(env: Environment, useapi: FakeUseApi) -> None:
+    """A service that cannot answer now is a warning: nothing here can be mended."""
+    useapi.faults["scheduler"].extend([Answer(503, {})] * 20)
+    the_warning(env, "pixverse", "503")
+
+
+def test_a_service_that_has_stopped(env: Environment, useapi: FakeUseApi) -> None:
+    """A service that stopped by itself is a problem, with what it said."""
+    with open_engine(load(env)) as engine:
+        engine.limiter.refused("pixverse", Misconfigured("pixverse", "the plan has ended"))
+    the_problem(env, "services", "the plan has ended", "docs/operations.md#service-stopped")
+
+
+def test_a_look_that_breaks_hides_nothing(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in one look is a finding, and the others go on."""
+
+    def broken() -> None:
+        raise RuntimeError("secret-word")
+
+    monkeypatch.setattr(machine, "fonts", broken)
+    found = list(examine(env))
+    assert [finding.about for finding in found if finding.state == "problem"] == ["fonts"]
+    assert found[-1].about != "fonts"
+    assert "secret-word" not in str(found)
+
+
+def test_the_command(env: Environment, tmp_path: Path) -> None:
+    """`doctor` prints what it found, with `--json` as data, and ends with 1 if something must be mended."""
+
+    def run(*arguments: str, **variables: str) -> tuple[int, str]:
+        clean = dict.fromkeys(("TENXSOM_QUEUE_TYPE",), "")
+        done = CliRunner().invoke(cli, ["doctor", *arguments], env=clean | env | variables, standalone_mode=False)
+        return int(done.return_value or 0), done.stdout
+
+    code, text = run()
+    assert (code, "→ start one: python3 worker.py" in text) == (0, True)
+    code, text = run("--json", TENXSOM_QUEUE_TYPE="rabbit")
+    told = json.loads(text)
+    assert (code, told["problems"], told["findings"][-1]["about"]) == (1, 1, "settings")
+
+
+def test_every_library_is_looked_for() -> None:
+    """What `requirements.txt` names is what `doctor` looks for."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert {line for line in lines if line and line[0] != "#"} == set(machine.LIBRARIES)
