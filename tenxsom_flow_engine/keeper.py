@@ -153,9 +153,11 @@ class Keeper:
 
     def _warn_of_the_clock(self) -> None:
         ahead = self._engine.store.now() - self._engine.clock.now()
-        if ahead > CLOCK_TOLERANCE:
+        if abs(ahead) > CLOCK_TOLERANCE:
             _log.warning(
-                "the store's time is %.0f s ahead of this machine's clock: one of its machines was wrong", ahead
+                "the store's time, which counts, is %.0f s %s this machine's clock: see whose is wrong",
+                abs(ahead),
+                "ahead of" if ahead > 0 else "behind",
             )
 
     def _beat(self) -> None:

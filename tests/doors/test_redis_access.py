@@ -26,6 +26,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(
         tmp_path_factory.mktemp("redis"), "--requirepass", DEFAULT_PASSWORD,
         "--user", "flow", "on", f">{USER_PASSWORD}", f"~{KEY}", f"~{{{KEY}}}*", "+@all", "-@admin",
+        "--user", "reader", "on", f">{USER_PASSWORD}", "~*", "+@read", "+info", "+ping", "+select", "+client",
     )  # fmt: skip
     yield server
     server.kill()
@@ -70,6 +71,16 @@ def test_a_wrong_login_is_said(guarded_flow: Flow, guarded: RedisServer) -> None
         assert "wr0ng" not in line
 
 
+def test_a_user_without_the_rights_is_said(guarded_flow: Flow, guarded: RedisServer) -> None:
+    """A user that may not write learns which command gives the rights that are needed."""
+    guarded_flow.environment["REDIS_URL"] = f"redis://reader:{USER_PASSWORD}@127.0.0.1:{guarded.port}/0"
+    refused = guarded_flow.run("single", "--topic", "any", "--queue-type", "redis")
+    assert refused.returncode == 1
+    assert "does not let this user do all that is needed" in refused.stderr
+    assert "ACL SETUSER" in refused.stderr
+    assert USER_PASSWORD not in refused.stderr
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("certificates")
@@ -102,4 +113,5 @@ def test_a_server_that_cannot_prove_who_it_is(on_redis: Flow, proxy: TlsProxy, c
     for line in lines:
         assert line.startswith("error: the Redis server ")
         assert "certificate" in line
+        assert "ssl_ca_certs" in line
         assert "s3cret" not in line

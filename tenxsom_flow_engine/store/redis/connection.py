@@ -130,6 +130,11 @@ def _error(error: redis.RedisError) -> StoreError:
     text = str(error)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
         return StoreBroken(f"the Redis server refuses us: {text}", next_step="see user and password in REDIS_URL")
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return StoreBroken(
+            f"the Redis server does not let this user do all that is needed: {text}",
+            next_step="let it, with KEY as REDIS_QUEUE_KEY has it: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
+        )
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command" in text:  # 6.2 wraps it
         return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some")
     if "MISCONF" in text:
@@ -137,7 +142,11 @@ def _error(error: redis.RedisError) -> StoreError:
     if isinstance(
         error, redis.ConnectionError | redis.TimeoutError | redis.exceptions.BusyLoadingError | redis.ReadOnlyError
     ):
+        wrong_certificate = "CERTIFICATE" in text
         return StoreUnavailable(
-            f"the Redis server cannot be used now: {text}", next_step="see that it runs: redis-cli ping"
+            f"the Redis server cannot be used now: {text}",
+            next_step="name its authority with ?ssl_ca_certs=FILE in REDIS_URL"
+            if wrong_certificate
+            else "see that it runs: redis-cli ping",
         )
     return StoreBroken(f"the Redis server failed: {text}")
