@@ -80,6 +80,14 @@ def test_the_step_to_take(theirs: type[Exception], text: str, kind: type[FlowErr
     assert step in mine.next_step
 
 
+def test_a_call_that_was_repeated_in_vain_says_why() -> None:
+    """A call that failed each time tells what went wrong, not only that it took too long."""
+    error = made(api.ServiceUnavailable, "connection refused")
+    mine = ours(api.RetryError("Timeout of 20.0s exceeded", error))  # type: ignore[no-untyped-call]
+    assert type(mine) is QueueUnavailable
+    assert "connection refused" in mine.message
+
+
 def test_the_role_is_the_one_of_the_act() -> None:
     """What was refused says which role that very act needs."""
     assert QUEUE_ADMIN in ours(made(api.PermissionDenied), QUEUE_ADMIN).next_step

@@ -44,6 +44,8 @@ def mapped(what: str, queue: str, role: str) -> Iterator[None]:
 
 
 def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
+    if isinstance(error, api.RetryError) and error.cause is not None:
+        return _error(error.cause, what, queue, role)  # what went wrong each time, rather than that it went on too long
     text = getattr(error, "message", "") or str(error)
     said = f"{what} failed: {text}"
     match error:
