@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import closing
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     "queues",
     metavar="NAME",
     multiple=True,
-    help="Create this queue, with Google's defaults; may be repeated.",
+    help="Create this queue, with our limits, as `queue create` does; may be repeated.",
 )
 @click.option("--project", default="local", show_default=True, help="The project of --queue.")
 @click.option("--location", default="us-central1", show_default=True, help="The location of --queue.")
@@ -41,11 +42,16 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     What to set for the other commands goes to standard output, each delivery to standard error. Only programs on this
     machine can reach it; the certificates of its tokens are served on the next port. Nothing is kept when it ends.
     """
-    from google.api_core.exceptions import InvalidArgument
-    from google.cloud import tasks_v2
+    from dataclasses import replace
 
+    from tenxsom_flow_engine.errors import QueueError
+    from tenxsom_flow_engine.queues.cloud_tasks.api import Api
+    from tenxsom_flow_engine.settings import load
+    from tenxsom_flow_engine.store.base import DispatchLimits
     from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 
+    settings = load()
+    limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     ended = threading.Event()
     failures: list[BaseException] = []
 
@@ -62,13 +68,12 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     with CloudTasksServer(port=port, certificates_port=port and port + 1, told=told) as server:
-        client = server.client()
+        here = replace(settings.cloud_tasks, emulator_host=server.target, project=project, location=location)
         for queue in queues:
-            parent = client.common_location_path(project, location)
-            name = client.queue_path(project, location, queue)
             try:
-                client.create_queue(parent=parent, queue=tasks_v2.Queue(name=name))
-            except InvalidArgument as error:
+                with closing(Api(replace(here, queue=queue))) as api:
+                    api.create_queue(limits)
+            except QueueError as error:
                 raise click.BadParameter(error.message, param_hint="--queue") from error
         put(f"CLOUD_TASKS_EMULATOR_HOST={server.target}")
         put(f"TENXSOM_TOKEN_CERTS_URL={server.certs_url}")

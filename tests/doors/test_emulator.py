@@ -22,7 +22,7 @@ COMMAND = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator"]
 
 
 def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
-    """Its output is a file of settings; with them a task arrives with a token, which is said; a signal ends it."""
+    """Its output is a file of settings, its queue has our limits, a task comes with a token; a signal ends it."""
     target = HttpTarget()
     with (tmp_path / "env").open("w") as output:
         emulator = subprocess.Popen(
@@ -43,6 +43,8 @@ def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
             )
             oidc_token = {"service_account_email": values["CLOUD_TASKS_SERVICE_ACCOUNT"]}
             request = {"url": target.url, "oidc_token": oidc_token}
+            # Google's own limits would send a worker a hundred times what it takes at once.
+            assert client.get_queue(name=queue).rate_limits.max_concurrent_dispatches == 5
             client.create_task(parent=queue, task=tasks_v2.Task(name=f"{queue}/tasks/t-1", http_request=request))
             line = emulator.stderr.readline()
         assert "videos/t-1 attempt 1 " in line
