@@ -359,6 +359,10 @@ class JobStore(ABC):
 
     # Decisions, the same in every store.
 
+    def get_each(self, job_ids: Sequence[str]) -> Sequence[JobRecord]:
+        """Return the records of those jobs that are known, in this order."""
+        return [record for job_id in job_ids if (record := self.get(job_id)) is not None]
+
     def require(self, job_id: str) -> JobRecord:
         """Return a job's record. Raises `JobNotFound`."""
         record = self.get(job_id)

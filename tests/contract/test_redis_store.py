@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -21,7 +22,7 @@ from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.push_suite import PushSuite
+from tenxsom_flow_engine.testing.push_suite import PUSHED, PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
 from tenxsom_flow_engine.testing.store_suite import STUCK, OpenStore, StoreSuite, accept, intend, take
@@ -79,6 +80,32 @@ TestRedisMachine.settings = settings(
 @pytest.fixture(scope="module", autouse=True)
 def _machine_server(redis_server: RedisServer) -> None:
     RedisMachine.server = redis_server
+
+
+def test_adding_many_to_a_pushing_carrier_costs_few_round_trips(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look up jobs and mark them as dispatched takes the same few round trips, however many they are."""
+    sent: list[object] = []
+    send: Any = redis.Connection.send_packed_command
+
+    def count_and_send(connection: redis.Connection, command: object, check_health: bool = True) -> None:
+        sent.append(command)
+        send(connection, command, check_health)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", count_and_send)
+    store = RedisStore(redis_server.url, secrets.token_hex(6))
+    try:
+        for count in (3, 100):
+            names = [f"j{count}-{number}" for number in range(count)]
+            store.add(PUSHED, new(*names))
+            sent.clear()
+            assert all(record.undispatched for record in store.get_each(names))
+            store.mark_dispatched(dict.fromkeys(names, 0))
+            assert len(sent) < 10
+            assert not any(record.undispatched for record in store.get_each(names))
+    finally:
+        store.close()
 
 
 def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         self._api.check()
         for chunk in _chunks(wanted):
             added = self._store.add(self.name, chunk)
-            records = [self._store.get(job_id) for job_id in dict.fromkeys((*added.new, *added.known))]
-            missing = [record for record in records if record and record.queue == self.name and record.undispatched]
+            records = self._store.get_each(list(dict.fromkeys((*added.new, *added.known))))
+            missing = [record for record in records if record.queue == self.name and record.undispatched]
             if progress is not None:
                 progress(len(chunk) - len(missing))
             self.dispatch(missing, progress=progress)

@@ -96,6 +96,9 @@ class RedisStore(base.JobStore, base.TakesIn):
         stored = self._records.read(job_id)[0]
         return stored.record if stored else None
 
+    def get_each(self, job_ids: Sequence[str]) -> Sequence[JobRecord]:
+        return [stored.record for stored in self._records.read_many(job_ids)]
+
     def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
         return self._lists.page(jobs, self.now(), limit=limit, cursor=cursor)
 
@@ -153,6 +156,14 @@ class RedisStore(base.JobStore, base.TakesIn):
         on_disk: bool = False,
     ) -> JobRecord:
         return self._records.change(job_id, change, slots=slots, on_disk=on_disk)
+
+    def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
+        if len(deliveries) > 1:  # two round trips for all of them; one that this handle has in hand takes a single one
+            self._records.change_each(
+                list(deliveries), lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id])
+            )
+        else:
+            super().mark_dispatched(deliveries)
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         cancelled = 0
