@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 #: Jobs that stay where they are, and are told one by one.
 MOST_TOLD = 10
+#: `--queue-type` of the commands on queues that somebody has to make.
+_at_google = click.option(
+    "--queue-type",
+    type=click.Choice(["cloud_tasks"]),
+    default="cloud_tasks",
+    show_default=True,
+    help="Queues of other types need not be made.",
+)
 
 
 @click.group()
@@ -89,18 +97,20 @@ def purge(yes: bool, queue_type: str | None) -> None:
 
 
 @queue.command()
-def create() -> None:
+@_at_google
+def create(queue_type: str) -> None:
     """Make the queue at Google Cloud Tasks, with the limits in force."""
-    with session("cloud_tasks") as engine:
+    with session(queue_type) as engine:
         _pushed(engine).create()
         where = engine.settings.cloud_tasks
     say(f"the queue {where.queue} is made in {where.location}; everybody knows it after a minute")
 
 
 @queue.command()
-def update() -> None:
+@_at_google
+def update(queue_type: str) -> None:
     """Give the queue at Google Cloud Tasks the limits in force, and how it tries again."""
-    with session("cloud_tasks") as engine:
+    with session(queue_type) as engine:
         _pushed(engine).update()
         where = engine.settings.cloud_tasks
     say(f"the queue {where.queue} in {where.location} has the limits in force; see: run_flow_enhanced.py queue show")
@@ -164,7 +174,8 @@ def _pushed(engine: Engine) -> PushesJobs:
     return engine.queue
 
 
-def _source(limits: dict[str, object], part: str) -> str:
-    changed = limits["set_at_run_time"]
-    assert isinstance(changed, list)
-    return ", set by hand" if any(part in name for name in changed) else ""
+def _source(limits: dict[str, Any], part: str) -> str:
+    """Say who has set a limit, where it is not the environment."""
+    if any(part in name for name in limits["set_at_carrier"]):
+        return ", as it is set at Google; ours with: run_flow_enhanced.py queue update"
+    return ", set by hand" if any(part in name for name in limits["set_at_run_time"]) else ""

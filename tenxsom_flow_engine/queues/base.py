@@ -15,6 +15,8 @@ from tenxsom_flow_engine.store.base import Added, Claim, Counts, DispatchLimits,
 
 #: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between carriers.
 MAX_RATE, MAX_CONCURRENT = 500.0, 5000
+#: The names of the limits, in `DispatchLimits` as in a store's `QueueState`.
+LIMITS = ("max_dispatches_per_second", "max_concurrent_dispatches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class QueueStatus:
     unknown: str = ""
     #: How many deliveries the carrier itself says that it has; None where it does not say.
     task_count: int | None = None
+    #: The names of the limits in force that are neither the environment's nor set through us: the carrier has others.
+    set_at_carrier: tuple[str, ...] = ()
 
 
 class JobQueue(ABC):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.outcomes import Outcome
-from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, QueueStatus, check_limits
+from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits
 from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob, QueueState
 
 #: Jobs cancelled in one transaction by a purge.
@@ -34,12 +34,11 @@ class PullQueue(JobQueue, PullsJobs):
 
     def status(self) -> QueueStatus:
         state = self._store.queue_state(self.name)
-        limits = ("max_dispatches_per_second", "max_concurrent_dispatches")
         return QueueStatus(
             queue_type=self.name,
             paused=state.paused,
             limits=state.limits(self._limits),
-            set_at_run_time=tuple(name for name in limits if getattr(state, name) is not None),
+            set_at_run_time=tuple(name for name in LIMITS if getattr(state, name) is not None),
             counts=self._store.counts(self.name),
             workers_alive=len(self._store.workers(self.name, within=self.lease)),
         )

@@ -79,6 +79,8 @@ class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
     #: What is in force, and the names of those that were set at run time; None where the carrier cannot be asked.
     limits: DispatchLimits | None = None
     set_at_run_time: tuple[str, ...] = ()
+    #: The names of those that are the carrier's own: neither the environment's nor set through us.
+    set_at_carrier: tuple[str, ...] = ()
     #: Why its state is not known, and what to do.
     unknown: str = ""
 

@@ -79,6 +79,7 @@ def describe(status: QueueStatus) -> QueueFigures:
         state="UNKNOWN" if status.unknown else "PAUSED" if status.paused else "RUNNING",
         limits=status.limits,
         set_at_run_time=status.set_at_run_time,
+        set_at_carrier=status.set_at_carrier,
         unknown=status.unknown,
     )
 

@@ -34,7 +34,8 @@ def test_from_nothing_to_a_moved_job(cloud: Flow) -> None:
     assert refused.returncode == 1
     assert "run_flow_enhanced.py queue create" in refused.stderr
     assert "--job-id tides" in refused.stderr
-    assert cloud.run("queue", "create").returncode == 0
+    assert cloud.run("queue", "create", "--queue-type", "redis").returncode == 2
+    assert cloud.run("queue", "create", "--queue-type", "cloud_tasks").returncode == 0
     added = cloud.run("single", "--topic", "Tides", "--job-id", "tides")
     assert (added.returncode, added.stdout) == (0, "tides\n"), added.stderr
     assert "worker.py" not in added.stderr

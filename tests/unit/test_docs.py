@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import click
 import pytest
 
+from tenxsom_flow_engine.cli.main import cli as commands
 from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import TRANSITIONS
 from tenxsom_flow_engine.services.answers import ErrorRow
@@ -46,6 +48,20 @@ def test_named_files_exist(document: str) -> None:
     missing = [name for name in named if not any((base / name).exists() for base in (
         ROOT, ROOT / "docs", ROOT / "tenxsom_flow_engine"))]  # fmt: skip
     assert not missing
+
+
+@pytest.mark.parametrize("document", [*PAGES, "deploy/google-cloud.sh"])
+def test_named_commands_exist(document: str) -> None:
+    """Every command that a document has people type is there, with the options that it is given."""
+    text = (ROOT / document).read_text("utf-8")
+    for line in re.findall(r"run_flow_enhanced\.py ([^`#|;&>\n]+)", text):
+        command: click.Command = commands
+        for word in line.split():
+            if isinstance(command, click.Group) and word in command.commands:
+                command = command.commands[word]
+            elif word.startswith("--"):
+                known = [name for parameter in command.params for name in parameter.opts]
+                assert word.partition("=")[0].rstrip(",.)") in [*known, "--help"], line
 
 
 def test_every_setting_is_documented() -> None:

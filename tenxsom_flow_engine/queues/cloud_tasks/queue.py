@@ -35,6 +35,7 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, SubmissionState, VideoJob
 from tenxsom_flow_engine.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import (
+    LIMITS,
     MAX_CONCURRENT,
     MAX_RATE,
     JobQueue,
@@ -154,20 +155,19 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def status(self) -> QueueStatus:
         state = self._store.queue_state(self.name)
         facts, unknown = self._facts()
-        limits = facts.limits if facts else state.limits(self._limits)
+        asked = state.limits(self._limits)
+        limits = facts.limits if facts else asked
+        ours = [name for name in LIMITS if getattr(limits, name) == getattr(asked, name)]
         return QueueStatus(
             queue_type=self.name,
             paused=facts.paused if facts else state.paused,
             limits=limits,
-            set_at_run_time=tuple(
-                name
-                for name in ("max_dispatches_per_second", "max_concurrent_dispatches")
-                if getattr(state, name) is not None or getattr(limits, name) != getattr(self._limits, name)
-            ),
+            set_at_run_time=tuple(name for name in ours if getattr(state, name) is not None),
             counts=self._store.counts(self.name),
             workers_alive=None,
             unknown=unknown,
             task_count=facts.tasks if facts else None,
+            set_at_carrier=tuple(name for name in LIMITS if name not in ours),
         )
 
     def pause(self) -> None:
