@@ -62,6 +62,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         return self.job.job_id
 
 
+def submission_id(link: JobRecord | Delivery) -> str:
+    """Return the id of what is bought in a delivery: each has one of its own, and it fits an Idempotency-Key."""
+    return f"{link.job_id}.{link.nonce}.{link.seq}"
+
+
 def task_id(link: JobRecord | Delivery) -> str:
     """Return the name of a delivery, or of the one that a record waits for: the same each time, so it is made once.
 

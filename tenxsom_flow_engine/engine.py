@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from tenxsom_flow_engine.errors import (
     StoreError,
 )
 from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
-from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
@@ -377,6 +377,8 @@ class Engine:
         choice = candidates(record.job, self.services)
         if len(choice) == 1:
             return generate_video(record, self._means(choice[0].service))
+        if record.step is Step.LOOKUP:
+            return Held(_bought_somewhere(record, [one.service.name for one in choice]))
         _, best = soonest(choice, self.gate, self.store.in_flight, self.store.now())
         outcome = generate_video(record, self._means(best.service))
         if isinstance(outcome, Wait) and not outcome.worked:
@@ -410,6 +412,17 @@ class Engine:
             next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
             return Held(Failure(failure.code, failure.message, next_step))
         return Dead(failure)
+
+
+def _bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
+    """Say that a job may have been bought by a worker whose store, and so its choice of a service, is lost."""
+    command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
+    return Failure(
+        "submission_unknown",
+        f"a worker may have ordered it as {record.submission.id}, and its store is lost, so nobody knows where",
+        f"look for it at {', '.join(services)}; if it is not there: {command} --resubmit; "
+        f"to let it be: {command} --give-up",
+    )
 
 
 class _InsistentJournal:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tenxsom_flow_engine.delivery import submission_id
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     Busy,
@@ -117,8 +118,7 @@ def generate_video(record: JobRecord, means: Means) -> Outcome:
 
 
 def _submit(record: JobRecord, means: Means) -> Outcome:
-    # Unique for each delivery of the job, and fit for an Idempotency-Key.
-    return _order(record, f"{record.job_id}.{record.nonce}.{record.seq}", means)
+    return _order(record, submission_id(record), means)
 
 
 def _order(record: JobRecord, reference: str, means: Means) -> Outcome:

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.delivery import Delivery, submission_id
 from tenxsom_flow_engine.errors import ActionRefused, LeasedElsewhere, LeaseLost
 from tenxsom_flow_engine.jobs import (
+    AUTO,
     FINAL,
     PUSHED,
+    TICKET_MARK,
     TRANSITIONS,
     Cost,
     Event,
@@ -84,9 +86,21 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
     return take(msgspec.structs.replace(record, dispatched=True), lease, now)
 
 
-def adopt(delivery: Delivery, queue: str, now: float) -> JobRecord:
-    """Return the record of a job that is known from its delivery alone."""
-    bought = delivery.submission.state is SubmissionState.ACCEPTED
+def adopt(delivery: Delivery, queue: str, now: float, *, tried: bool = False) -> JobRecord:
+    """Return the record of a job that is known from its delivery alone.
+
+    `tried`: an earlier try of the same delivery ended unheard, so it may have bought: that is looked up, not repeated.
+    """
+    submission, service = delivery.submission, delivery.service
+    if tried and submission.state is SubmissionState.NONE:
+        submission = Submission(
+            state=SubmissionState.INTENT,
+            id=submission_id(delivery),
+            intended_at=now,  # it may still be under way
+            first_intended_at=min(delivery.added_at, now),
+        )
+        service = service or ("" if delivery.job.service == AUTO else delivery.job.service)
+    bought = submission.state is SubmissionState.ACCEPTED
     return JobRecord(
         job=delivery.job,
         queue=queue,
@@ -94,8 +108,8 @@ def adopt(delivery: Delivery, queue: str, now: float) -> JobRecord:
         seq=delivery.seq,
         status=Status.RENDERING if bought else Status.QUEUED,
         attempts=delivery.attempts,
-        service=delivery.service,
-        submission=delivery.submission,
+        service=service,
+        submission=submission,
         due=now,
         added_at=min(delivery.added_at, now),
         updated_at=now,
@@ -125,6 +139,9 @@ def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
     """Give a waiting job to another carrier; when it is due and what was bought stay as they are."""
     if record.queue != source or record.due is None:
         raise ActionRefused(f"job {record.job_id} does not wait in the {source} queue")
+    if record.lane == TICKET_MARK:
+        # Workers that pull look for a service's jobs, and of this one nobody knows whose it is.
+        raise ActionRefused(f"whether job {record.job_id} was bought, and where, has to be found out first")
     return _change(
         record, now, record.status, "moved", f"from {source} to {target}",
         queue=target, due=record.due, seq=record.seq + 1,
@@ -349,10 +366,11 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
         case GiveUp():
             if record.status is not Status.HELD:
                 raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held one can be given up")
+            seller = record.service or "a service"
             failure = Failure(
                 "given_up",
-                f"given up by a person; whether {record.service} was paid for {submission.id} was never found out",
-                f"look at the bill of {record.service}; if you find out: {how_to_resolve(record.job_id)}",
+                f"given up by a person; whether {seller} was paid for {submission.id} was never found out",
+                f"look at the bill of {seller}; if you find out: {how_to_resolve(record.job_id)}",
             )
             return _final(record, now, Status.FAILED, "given up", error=failure)
 

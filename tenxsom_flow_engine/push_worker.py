@@ -67,9 +67,10 @@ class PushWorker:
         """Begin to look after the queue, so that lost deliveries are noticed while none come. Twice is harmless."""
         self._keeper.start()
 
-    def deliver(self, body: bytes) -> Delivered:
+    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
         """Take the step that a task's body asks for, and see to it that the job's next delivery will come.
 
+        `tried`: an earlier try of it ended without an answer that tells how far it came.
         Raises `InvalidInput` for a body that is no delivery, `LeasedElsewhere` while another worker has it, `Stopping`
         after `stop`, and `StoreError` or `QueueError` where store or carrier cannot be used: then it shall come again.
         """
@@ -77,7 +78,7 @@ class PushWorker:
         if self._stopping.is_set():
             raise Stopping
         self._keeper.start()
-        record = self._queue.receive(delivery, self._keeper.id)
+        record = self._queue.receive(delivery, self._keeper.id, tried=tried)
         if record is None:
             known = self._engine.store.get(delivery.job_id)
             _log.info("job=%s seq=%d has nothing to do any more", delivery.job_id, delivery.seq)

@@ -6,7 +6,7 @@ A worker's death is as sudden as `kill -9`: from that act on it changes nothing 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.web.deliveries import ended_unheard
 from tests.push_target import PushTarget
 
 
@@ -131,11 +132,11 @@ class Chain:
         for engine in self._open:
             engine.close()
 
-    def _handle(self, body: bytes) -> int:
+    def _handle(self, body: bytes, headers: Mapping[str, str]) -> int:
         self.before()
         worker = self.worker
         try:
-            self.outcomes.append(worker.deliver(body))
+            self.outcomes.append(worker.deliver(body, tried=ended_unheard(headers)))
         except Killed as end:
             self.outcomes.append(end)
             if self.worker is worker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -13,12 +13,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class PushTarget:
-    """Listens on a free port of the loopback interface; `handle` takes a body and returns a status, 0 for no answer."""
+    """Listens on a free loopback port; `handle` takes body and headers and returns a status, 0 for no answer."""
 
-    def __init__(self, handle: Callable[[bytes], int]) -> None:
+    def __init__(self, handle: Callable[[bytes, Mapping[str, str]], int]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                status = handle(self.rfile.read(int(self.headers["Content-Length"])))
+                status = handle(self.rfile.read(int(self.headers["Content-Length"])), dict(self.headers))
                 if not status:
                     return  # as if this process had died
                 try:

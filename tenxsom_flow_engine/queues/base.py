@@ -118,9 +118,10 @@ class PushesJobs(ABC):
         """Raise `InvalidInput` for a job that the carrier cannot take, or not that long ahead."""
 
     @abstractmethod
-    def receive(self, delivery: Delivery, worker: str) -> JobRecord | None:
+    def receive(self, delivery: Delivery, worker: str, *, tried: bool = False) -> JobRecord | None:
         """Lease the job that a delivery brings, also one that the store has never seen.
 
+        `tried`: an earlier try of the same delivery ended unheard, so what a lost store knew of it may be missed.
         None: there is nothing to do, since the job has gone on, is over, or has moved away; the delivery that it waits
         for now is sure to come. The job may come back dead, if its workers died over it. Raises `LeasedElsewhere`.
         """

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import UnsupportedMediaType
 
 from tenxsom_flow_engine.errors import AccessError, FlowError, WorkerBusy
@@ -18,6 +20,16 @@ from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.parts import Parts
 
 _log = logging.getLogger(__name__)
+
+
+def ended_unheard(headers: Mapping[str, str] | Headers) -> bool:
+    """Tell whether an earlier try of a delivery ended in a 5xx or without an answer.
+
+    Cloud Tasks counts all tries in one header, and in the other those that were answered with something else. Anybody
+    can send these; who was let in is Cloud Tasks.
+    """
+    tries, answered = (headers.get(f"X-CloudTasks-Task{name}Count", "0") for name in ("Retry", "Execution"))
+    return tries.isdecimal() and answered.isdecimal() and int(tries[:9]) > int(answered[:9])
 
 
 def deliveries(parts: Parts, access: Access, concurrency: int) -> Blueprint:
@@ -43,7 +55,7 @@ def deliveries(parts: Parts, access: Access, concurrency: int) -> Blueprint:
                 next_step="start more workers, or raise TENXSOM_WORKER_CONCURRENCY",
             )
         try:
-            done = parts.get().worker.deliver(body)
+            done = parts.get().worker.deliver(body, tried=ended_unheard(request.headers))
         finally:
             free.release()
         return jsonify(job=done.job_id, worked=done.worked, status=done.status, detail=done.detail)

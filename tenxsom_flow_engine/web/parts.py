@@ -29,7 +29,7 @@ class Worker(Protocol):
     def start(self) -> None:
         """Begin to look after the queue."""
 
-    def deliver(self, body: bytes) -> Delivered:
+    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
         """Take the step that a task's body asks for."""
 
     def stop(self) -> None:

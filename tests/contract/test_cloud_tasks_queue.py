@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class PushSystem(RunningSystem):
         if self._failures:
             raise self._failures[0]
 
-    def _handle(self, body: bytes) -> int:
+    def _handle(self, body: bytes, headers: Mapping[str, str]) -> int:
         try:
             with self._changed:
                 assert self._changed.wait_for(lambda: self._door != CLOSED, STUCK)

@@ -17,6 +17,7 @@ from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
 from tenxsom_flow_engine.jobs import Status, SubmissionState
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
+from tenxsom_flow_engine.outcomes import Resubmit
 from tenxsom_flow_engine.push_worker import Delivered
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.services.base import Progress
@@ -298,6 +299,80 @@ def test_an_old_delivery_that_meets_an_empty_store_buys_nothing(chain: Chain, tm
     chain.play()
     made_once(chain)
     assert "adopted" in [event.what for event in chain.record().events]
+
+
+def die_with_the_store(chain: Chain, elsewhere: Path) -> None:
+    """Have the first worker die right after its create, and with it the store: nothing tells of what it bought."""
+    service = service_of(chain)
+    homes = itertools.chain([chain.settings.home], itertools.repeat(elsewhere))
+
+    def die(call: str) -> None:
+        if call == "created":
+            service.on_call = lambda call: None
+            raise Killed
+
+    service.on_call = die
+    chain.before = lambda: chain.join(home=next(homes))
+
+
+def test_a_create_that_died_with_its_store_is_looked_up(chain: Chain, tmp_path: Path) -> None:
+    """What is tried again by a worker with an empty store goes out under the same key, and so is bought once."""
+    die_with_the_store(chain, tmp_path / "elsewhere")
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    made_once(chain)
+    assert len(service_of(chain).sent) == 1
+
+
+def test_a_create_that_died_with_its_store_is_not_repeated(chain: Chain, tmp_path: Path) -> None:
+    """Where a service knows no key, a job whose first try ended with its store waits for a person, not bought."""
+    service = service_of(chain)
+    service.key_lasts = 0.0
+    die_with_the_store(chain, tmp_path / "elsewhere")
+    chain.queue.enqueue(new("job-1"))
+    chain.play()
+    record = chain.record()
+    assert (record.status, record.service, len(service.sold)) == (Status.HELD, service.name, 1)
+    assert record.error is not None
+    assert record.submission.id in record.error.message
+
+
+def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) -> None:
+    """A job for any service that may have been bought at one of several is held, with their names, until resolved."""
+    service = service_of(chain)
+    other = ScriptedService(chain.clock, name="beta")
+    other.video = service.video
+    start = chain.start
+
+    def start_with_both(home: Path | None = None) -> Any:
+        engine = start(home)
+        engine.services[other.name] = other
+        return engine
+
+    chain.start = start_with_both  # type: ignore[method-assign]
+    die_with_the_store(chain, tmp_path / "elsewhere")
+    chain.queue.enqueue(new("job-1", service="auto"))
+    chain.play()
+    record = chain.record()
+    assert (record.status, len(service.sold), len(other.sold)) == (Status.HELD, 1, 0)
+    assert record.error is not None
+    assert "alpha, beta" in record.error.next_step
+    chain.before = lambda: None
+    chain.worker._engine.resolve("job-1", Resubmit())
+    chain.play()
+    assert chain.record().status is Status.SUCCEEDED
+
+
+def test_a_worker_that_was_away_buys_as_usual(chain: Chain, tmp_path: Path) -> None:
+    """That deliveries failed before is no doubt where the store has the job, or where each was answered."""
+    service_of(chain).key_lasts = 0.0
+    chain.worker.stop()
+    chain.queue.enqueue(new("job-1"))
+    chain.play(seconds=5)
+    assert len(chain.outcomes) > 1
+    chain.join()
+    chain.play()
+    made_once(chain)
 
 
 def test_a_finished_job_is_not_made_again(chain: Chain, clock: ManualClock) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode_delivery, encode
-from tenxsom_flow_engine.delivery import Delivery, task_id
+from tenxsom_flow_engine.delivery import Delivery, submission_id, task_id
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, LeaseLost
-from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, SubmissionState
+from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, SubmissionState
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, a_job
 from tests.unit.test_lifecycle import CHANGES, LEASE, NOW, SITUATIONS
@@ -134,6 +134,24 @@ def test_adoption(situation: str) -> None:
     assert (record.submission, record.service, record.step) == (known.submission, known.service, known.step)
     assert (record.undispatched, record.added_at) == (False, known.added_at)
     assert receive(record, delivery).lease == MINE
+
+
+@pytest.mark.parametrize("situation", list(WAITING))
+def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
+    """A job adopted from a delivery that was tried before counts as bought perhaps; what is known of more stays."""
+    known = WAITING[situation]
+    record = lifecycle.adopt(Delivery.of(known), "cloud_tasks", NOW + 5, tried=True)
+    assert record.step is not Step.SUBMIT
+    if known.submission.state is not SubmissionState.NONE:
+        assert (record.submission, record.service) == (known.submission, known.service)
+        return
+    # What the lost try bought went out under this id.
+    assert (record.submission.state, record.submission.id) == (SubmissionState.INTENT, submission_id(known))
+    assert (record.submission.intended_at, record.submission.first_intended_at) == (NOW + 5, known.added_at)
+    assert record.service in (known.service, known.job.service)
+    record = msgspec.structs.replace(record, service="")
+    with pytest.raises(ActionRefused, match="found out"):
+        lifecycle.move(record, "cloud_tasks", "redis", NOW + 5)
 
 
 def test_a_mark_that_comes_late_changes_nothing() -> None:

@@ -50,6 +50,7 @@ class ScriptedWorker:
     def __init__(self) -> None:
         self.in_hand = 0
         self.bodies: list[bytes] = []
+        self.tried: list[bool] = []
         self.act: Callable[[], Delivered] = lambda: DONE
         self.stops = 0
         self.started = False
@@ -58,8 +59,9 @@ class ScriptedWorker:
     def start(self) -> None:
         self.started = True
 
-    def deliver(self, body: bytes) -> Delivered:
+    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
         self.bodies.append(body)
+        self.tried.append(tried)
         return self.act()
 
     def fails_with(self, error: BaseException) -> None:
@@ -110,6 +112,20 @@ def test_a_delivery_is_answered_with_what_became_of_it(client: FlaskClient, work
     answer = post(client, b'{"v": 1}')
     assert (answer.status_code, worker.bodies) == (200, [b'{"v": 1}'])
     assert answer.get_json() == {"job": "job-1", "worked": True, "status": "rendering", "detail": "bought"}
+
+
+@pytest.mark.parametrize(
+    ("tries", "answered", "tried"),
+    [("0", "0", False), ("3", "3", False), ("3", "2", True), ("1", "0", True), ("", "", False), ("x", "0", False),
+     ("9" * 5000, "0", True), (None, None, False)],
+)  # fmt: skip
+def test_a_try_that_ended_unheard_is_told(
+    client: FlaskClient, worker: ScriptedWorker, tries: str | None, answered: str | None, tried: bool
+) -> None:
+    """The worker learns from Cloud Tasks' counts whether an earlier try ended in a 5xx or without an answer."""
+    counts = {"X-CloudTasks-TaskRetryCount": tries, "X-CloudTasks-TaskExecutionCount": answered}
+    post(client, headers={name: count for name, count in counts.items() if count is not None})
+    assert worker.tried == [tried]
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.HELD, None])

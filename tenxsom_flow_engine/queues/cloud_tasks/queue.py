@@ -221,7 +221,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         with suppress(LeaseLost):
             self._see_to(self._store.hand_back(record.job_id, record.lease_token))
 
-    def receive(self, delivery: Delivery, worker: str) -> JobRecord | None:
+    def receive(self, delivery: Delivery, worker: str, *, tried: bool = False) -> JobRecord | None:
         token = secrets.token_hex(8)
 
         def take(record: JobRecord, now: float) -> JobRecord:
@@ -238,9 +238,9 @@ class CloudTasksQueue(JobQueue, PushesJobs):
                     return None  # it was finished, and its record is gone
             elif self._gone_on(delivery):
                 return None  # a later delivery brings what was bought meanwhile
-            elif self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now())):
+            elif self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now(), tried=tried)):
                 _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
-        return self.receive(delivery, worker)
+        return self.receive(delivery, worker, tried=tried)
 
     def turn(self) -> float:
         # Jobs that wait for a slot take a quarter of the dispatches at most.
