@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.logs import about
 from tenxsom_flow_engine.queues.base import PushesJobs
 from tenxsom_flow_engine.store.base import WorkerInfo
 
@@ -177,15 +179,32 @@ class Keeper:
         )
 
 
+def about_step(record: JobRecord) -> contextlib.AbstractContextManager[None]:
+    """Let every line that is logged within a block say which step of which job it is about."""
+    return about(job_id=record.job_id, step=record.step.value, service=record.service or record.job.service)
+
+
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
-    """Write the one line that the log has about a step."""
-    event = after.events[-1]
-    _log.info(
-        "job=%s step=%s service=%s status=%s took=%.0fms %s",
-        before.job_id,
-        before.step,
-        after.service or "-",
-        after.status,
-        seconds * 1000,
-        f"{event.what}: {event.detail}" if event.detail else event.what,
-    )
+    """Write the one line that the log has about a finished step."""
+    event, submission = after.events[-1], after.submission
+    # What is not known is left out.
+    fields = {
+        "job_id": before.job_id,
+        "step": before.step.value,
+        "service": after.service or before.job.service,
+        "status": after.status.value,
+        "took_ms": round(seconds * 1000),
+        "outcome": event.what,
+        "queue": before.queue,
+        "seq": before.seq,
+        "attempts": after.attempts or None,
+        "channel": before.job.channel or None,
+        "ticket": submission.ticket.id if submission.ticket else None,
+        "progress": round(after.progress, 3) or None,
+        "due": iso(after.due) if after.due is not None else None,
+        "usd": after.cost.usd if after.cost and after.purchases else None,
+        "error": after.error.code if after.error else None,
+    }
+    detail = f"{event.what}: {event.detail}" if event.detail else event.what
+    told = {name: value for name, value in fields.items() if value is not None}
+    _log.info("%s of %s: %s", before.step, before.job_id, detail, extra=told)

@@ -1,24 +1,109 @@
-"""What a process says of itself: one line for each event, on standard error."""
+"""What a process says of itself: one line for each event on standard error, JSON unless a person sits there.
+
+The names are those that Google's logging agent knows (`severity`, `message`, `time`), beside them what the event is
+about: `job_id`, `step`, `service` and more. Modules write with the standard library's `logging`; what stands in `extra`
+becomes fields, and so does what is bound for a block by `about`.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import Collection, MutableMapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tenxsom_flow_engine.clock import iso
 
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+#: A line on its way through the processors.
+Line = MutableMapping[str, Any]
+
 LEVELS = ("debug", "info", "warning", "error")
 
+#: What looks like a secret wherever it stands: a bearer token, a login in an address, a signature in a query.
+_SECRETS = re.compile(
+    r"(?i)(?P<before>\bbearer\s+|://[^\s/@:]*:(?=[^\s/@]+@)|[?&][\w.-]*(?:sig|signature|token|key|credential)[\w.-]*=)"
+    r"(?P<secret>[^\s&\"'@]+)"
+)
+STARS = "***"
 
-class _Formatter(logging.Formatter):
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return iso(record.created)
 
-
-def configure(level: str) -> None:
-    """Send the log to standard error. Called once, by the process's door."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+def configure(level: str, secrets: Collection[str] = ()) -> None:
+    """Send the log to standard error. Called by the process's door; `secrets` are texts that may stand nowhere."""
+    logging.basicConfig(level=level.upper(), handlers=[handler(sys.stderr, secrets)], force=True)
     # It tells whole addresses, and those of finished videos carry signatures.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+
+def about(**fields: Any) -> AbstractContextManager[None]:
+    """Bind fields to every line that this thread logs within a block."""
+    from structlog.contextvars import bound_contextvars
+
+    return bound_contextvars(**fields)
+
+
+def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
+    """Return a handler that writes the log's lines to a stream, in the form that suits who reads it."""
+    # Commands that log nothing need not load them.
+    import msgspec
+    import structlog
+
+    encoder = msgspec.json.Encoder(enc_hook=str)
+    form: list[Processor] = [lambda logger, method, line: encoder.encode(line).decode()]
+    if stream.isatty():
+        # No traceback with the values of variables, which may be secrets.
+        plain = structlog.dev.plain_traceback
+        form = [
+            _for_people,
+            structlog.dev.ConsoleRenderer(event_key="message", timestamp_key="time", exception_formatter=plain),
+        ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *form],
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.format_exc_info,
+            _told,
+            Redaction(secrets),
+        ],
+    )
+    written = logging.StreamHandler(stream)
+    written.setFormatter(formatter)
+    return written
+
+
+class Redaction:
+    """Takes secrets out of all texts of a line: those that are known, and what looks like one."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        # The longest first, since one may hold another. A short one would be found in every word.
+        known = sorted((re.escape(secret) for secret in secrets if len(secret) >= 6), key=len, reverse=True)
+        self._known = re.compile("|".join(known)) if known else None
+
+    def __call__(self, logger: Any, method: str, event: Line) -> Line:
+        """Return the line without them (a processor of structlog)."""
+        return {name: self.text(value) if isinstance(value, str) else value for name, value in event.items()}
+
+    def text(self, text: str) -> str:
+        """Return a text without them."""
+        if self._known is not None:
+            text = self._known.sub(STARS, text)
+        return _SECRETS.sub(rf"\g<before>{STARS}", text)
+
+
+def _told(logger: Any, method: str, event: Line) -> Line:
+    """Name and order what every line has."""
+    record: logging.LogRecord = event["_record"]
+    line = {"time": iso(record.created), "severity": record.levelname, "message": event.pop("event")}
+    if record.levelno >= logging.WARNING:
+        line["logger"] = record.name
+    return {**line, **event}
+
+
+def _for_people(logger: Any, method: str, event: Line) -> Line:
+    event["level"] = event.pop("severity").lower()
+    return event

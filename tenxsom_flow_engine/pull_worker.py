@@ -11,7 +11,7 @@ from contextlib import suppress
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.keeper import Keeper, log_step
+from tenxsom_flow_engine.keeper import Keeper, about_step, log_step
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.base import IN_PROGRESS, Claim
 from tenxsom_flow_engine.wake import Wake
@@ -148,19 +148,23 @@ class PullWorker:
     def _work(self) -> None:
         while True:
             record = self._steps.get()
-            began = time.monotonic()
-            try:
-                after = self._engine.step(record)
-                log_step(record, after, time.monotonic() - began)
-            except LeaseLost as error:
-                _log.warning("%s; its outcome is left to the new owner", error)
-            except StoreError as error:
-                # This worker could not do its part; the job goes back as it was.
-                _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
-                with suppress(StoreError):
-                    self._engine.queue.hand_back(record)
-            except Exception:  # a defect must not end the thread; the job's lease runs out and counts
-                _log.exception("step %s of job %s", record.step, record.job_id)
-            finally:
-                self._keeper.release(record)
-                self._wake.set()
+            with about_step(record):
+                self._step(record)
+
+    def _step(self, record: JobRecord) -> None:
+        began = time.monotonic()
+        try:
+            after = self._engine.step(record)
+            log_step(record, after, time.monotonic() - began)
+        except LeaseLost as error:
+            _log.warning("%s; its outcome is left to the new owner", error)
+        except StoreError as error:
+            # This worker could not do its part; the job goes back as it was.
+            _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
+            with suppress(StoreError):
+                self._engine.queue.hand_back(record)
+        except Exception:  # a defect must not end the thread; the job's lease runs out and counts
+            _log.exception("step %s of job %s", record.step, record.job_id)
+        finally:
+            self._keeper.release(record)
+            self._wake.set()

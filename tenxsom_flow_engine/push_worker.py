@@ -16,7 +16,7 @@ from tenxsom_flow_engine.codec import decode_delivery
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, LeasedElsewhere, LeaseLost, QueueError, Stopping, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.keeper import Keeper, log_step
+from tenxsom_flow_engine.keeper import Keeper, about_step, log_step
 from tenxsom_flow_engine.queues.base import PushesJobs
 
 _log = logging.getLogger(__name__)
@@ -81,11 +81,12 @@ class PushWorker:
         record = self._queue.receive(delivery, self._keeper.id, tried=tried)
         if record is None:
             known = self._engine.store.get(delivery.job_id)
-            _log.info("job=%s seq=%d has nothing to do any more", delivery.job_id, delivery.seq)
+            told = {"job_id": delivery.job_id, "seq": delivery.seq}
+            _log.info("delivery %d of %s: nothing to do any more", delivery.seq, delivery.job_id, extra=told)
             return Delivered(delivery.job_id, False, known.status if known else None, "nothing to do any more")
         if record.lease is None:
             return _told(record, worked=False)
-        with self._keeper.holding(record):
+        with self._keeper.holding(record), about_step(record):
             return _told(self._step(record), worked=True)
 
     def stop(self) -> None:

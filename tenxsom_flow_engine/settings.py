@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
@@ -117,6 +118,20 @@ class Settings:
     ltx: LtxSetup | None
     #: The variables of HeyGen; None without HEYGEN_API_KEY.
     heygen: HeyGenSetup | None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that must never be shown."""
+        try:
+            password = urlsplit(self.redis_url).password or ""
+        except ValueError:
+            password = ""
+        keys = [
+            self.pixverse.token if self.pixverse else "",
+            self.ltx.key if self.ltx else "",
+            self.heygen.key if self.heygen else "",
+        ]
+        return frozenset(filter(None, (password, unquote(password), *keys)))
 
 
 def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:

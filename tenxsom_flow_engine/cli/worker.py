@@ -37,8 +37,9 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     from tenxsom_flow_engine.engine import open_engine
     from tenxsom_flow_engine.pull_worker import PullWorker
 
-    logs.configure(log_level)
-    engine = open_engine(settings.load(), queue_type, pulled=True)
+    given = settings.load()
+    logs.configure(log_level, given.secrets)
+    engine = open_engine(given, queue_type, pulled=True)
     runner = PullWorker(engine, concurrency=concurrency, burst=burst)
     engine.check_output()
 

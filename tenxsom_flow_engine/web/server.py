@@ -11,7 +11,6 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.web.wsgi import Application
@@ -33,6 +32,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "keepalive": 620,
         # One line for each delivery is in the worker's own log, and holds no header.
         "accesslog": None,
+        "logger_class": "tenxsom_flow_engine.web.server_log.ServerLog",
         "control_socket_disable": True,
         "on_starting": on_starting,
         "post_worker_init": post_worker_init,
@@ -60,7 +60,6 @@ def post_worker_init(worker: Any) -> None:
     # A Ctrl-C goes to the whole group of processes; the master passes it on as what it means.
     # A handler, since an ignored signal would stay ignored in programs that a step starts.
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    logs.configure(worker.cfg.loglevel if worker.cfg.loglevel in logs.LEVELS else "info")
     try:
         worker.wsgi.start()
     except FlowError as error:

@@ -221,6 +221,9 @@ def test_every_process_tells_the_same(cloud: Cloud) -> None:
     told = cloud.get("/stats")
     assert (told["jobs"]["succeeded"], told["unfinished"], told["last_24_hours"]["success_rate"]) == (7, 0, 1.0)
     assert told["services"]["simulated"]["last_24_hours"]["succeeded"] == 7
+    # What gunicorn says of itself is in the same form.
+    lines = [json.loads(line) for line in cloud.flow.log().splitlines()]
+    assert {"Booting worker", "submit of job-0"} <= {line["message"][:n] for line in lines for n in (14, 15)}
 
 
 def without_moments(stats: dict[str, Any]) -> dict[str, Any]:

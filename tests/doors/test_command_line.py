@@ -37,7 +37,7 @@ def test_single_with_wait_leaves_the_work_to_a_worker(flow: Flow) -> None:
     done = flow.run("single", "--topic", "How tides work", "--service", "simulated", "--wait")
     assert done.returncode == 0, done.stderr
     assert "no worker is running" not in done.stderr
-    assert "step=fetch" in flow.log()
+    assert '"step":"fetch"' in flow.log()
     assert worker.poll() is None
 
 

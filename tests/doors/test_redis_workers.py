@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import signal
 from collections import Counter
 from contextlib import closing
@@ -92,7 +92,8 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
         store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=False))
         on_redis.until(lambda: store.counts().by_status[Status.SUCCEEDED] == count, "all videos")
         ended = store.now()
-    steps = Counter(re.findall(r"job=(\S+) step=(\S+)", on_redis.log()))
+    lines = [json.loads(line) for line in on_redis.log().splitlines()]
+    steps = Counter((line["job_id"], line["step"]) for line in lines if "took_ms" in line)
     assert all(steps[f"job-{n}", step] == 1 for n in range(count) for step in ("submit", "poll", "fetch"))
     assert sum(steps.values()) <= burst + rate * (ended - began)
     sales = sorted(float(ticket.split("/")[0]) for ticket in on_redis.sold())

@@ -189,7 +189,7 @@ def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest
         with store_of(flow) as store:
             add(flow, store, 100)
         worker = flow.worker(TENXSOM_SIMULATED="latency=0.3 idempotent=1")
-        flow.until(lambda: "step=fetch" in flow.log(), "the first video")
+        flow.until(lambda: '"step":"fetch"' in flow.log(), "the first video")
         server.kill()
         flow.until(lambda: "waiting for the store" in flow.log(), "the outage")
         server.start()

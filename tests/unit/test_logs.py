@@ -1,0 +1,153 @@
+"""The log: its form for machines and for people, what each line is about, and what never stands in one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.jobs import Lease, Ticket
+from tenxsom_flow_engine.keeper import about_step, log_step
+from tenxsom_flow_engine.logs import about, handler
+from tenxsom_flow_engine.outcomes import Wait
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.samples import ALPHA, a_job
+
+KEY = "user:77-k3y-of-a-service"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Log:
+    """What is written of the package's log while a test runs."""
+
+    def __init__(self, stream: io.StringIO, *secrets: str) -> None:
+        self.stream = stream
+        self._handler = handler(stream, secrets)
+        self._logger = logging.getLogger("tenxsom_flow_engine")
+
+    def __enter__(self) -> Log:
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._logger.removeHandler(self._handler)
+        self._logger.setLevel(logging.NOTSET)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_that_googles_agent_reads() -> None:
+    """Where no person sits, each event is one line of JSON with severity, message and time, exceptions with them."""
+    logger = logging.getLogger("tenxsom_flow_engine.x")
+    with Log(io.StringIO()) as log:
+        logger.info("%d jobs\nin two lines", 3, extra={"queue": "local"})
+        try:
+            raise ValueError("a defect")
+        except ValueError:
+            logger.exception("step submit")
+    first, second = log.lines()
+    assert (first["severity"], first["message"], first["queue"]) == ("INFO", "3 jobs\nin two lines", "local")
+    assert list(first)[:3] == ["time", "severity", "message"]
+    assert first["time"].endswith("Z")
+    assert (second["severity"], second["logger"]) == ("ERROR", "tenxsom_flow_engine.x")
+    assert "ValueError: a defect" in second["exception"]
+    assert "Traceback" in second["exception"]
+
+
+def test_a_person_gets_lines_to_read() -> None:
+    """On a terminal a line is text."""
+    with Log(Terminal()) as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning("the store is away", extra={"queue": "local"})
+    text = log.stream.getvalue()
+    assert "the store is away" in text
+    assert "queue" in text
+    assert not text.startswith("{")
+
+
+def test_all_lines_of_a_step_say_which() -> None:
+    """Whatever is logged within a step, by whichever module, carries its job, step and service; afterwards nothing."""
+    record = lifecycle.add(a_job(), queue="local", nonce="n", now=1.0, due=1.0)
+    logger = logging.getLogger("tenxsom_flow_engine.services")
+    with Log(io.StringIO()) as log:
+        with about_step(record), about(attempt=2):
+            logger.info("asking")
+        logger.info("idle")
+    inside, after = log.lines()
+    assert (inside["job_id"], inside["step"], inside["service"], inside["attempt"]) == ("job-1", "submit", ALPHA, 2)
+    assert not {"job_id", "step", "service", "attempt"} & after.keys()
+
+
+def test_a_finished_step_is_one_rich_line() -> None:
+    """The line of a step tells what was done, with what outcome, how long it took and when it goes on."""
+    record = lifecycle.add(a_job(channel="fun"), queue="local", nonce="n", now=1.0, due=1.0)
+    leased = lifecycle.take(record, Lease("t", "w", 60.0), 2.0)
+    intended = lifecycle.intend(leased, "t", 3.0, submission_id="s", service=ALPHA, deadline=99.0)
+    bought = lifecycle.accept(intended, 4.0, submission_id="s", ticket=Ticket("t-1"), deadline=99.0)
+    after = lifecycle.settle(bought, "t", Wait(10.0, "submitted to alpha"), 5.0)
+    with Log(io.StringIO()) as log:
+        log_step(leased, after, 0.25)
+    (line,) = log.lines()
+    assert line["message"] == "submit of job-1: waiting: submitted to alpha"
+    told = {name: line[name] for name in ("job_id", "step", "service", "status", "took_ms", "ticket", "channel", "due")}
+    assert told == {
+        "job_id": "job-1", "step": "submit", "service": ALPHA, "status": "rendering", "took_ms": 250, "ticket": "t-1",
+        "channel": "fun", "due": "1970-01-01T00:00:10.000Z",
+    }  # fmt: skip
+    assert "error" not in line
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f"the key {KEY} is wrong", KEY),
+        ("Authorization: Bearer eyJhbGciOi.J9.abc", "eyJhbGciOi.J9.abc"),
+        ("redis://flow:p4ss-word@cache:6379/0 is away", "p4ss-word"),
+        ("GET https://files.test/v.mp4?x=1&X-Goog-Signature=abcdef123 failed", "abcdef123"),
+        ("GET https://files.test/v.mp4?token=abcdef123&x=1", "abcdef123"),
+    ],
+)
+def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str) -> None:
+    """A known key, and what looks like a token, password or signature, is stars: in words, fields and exceptions."""
+    logger = logging.getLogger("tenxsom_flow_engine.x")
+    with Log(stream(), KEY) as log, about(bound=text):
+        logger.warning("%s", text, extra={"field": text})
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logger.exception("a defect")
+    written = log.stream.getvalue()
+    assert secret not in written
+    assert "***" in written
+
+
+def test_addresses_without_secrets_stay_whole() -> None:
+    """What is no secret is not hidden."""
+    text = "GET https://api.test:8080/v2/videos?limit=40&offset=0 as mail user@host.test"
+    with Log(io.StringIO(), KEY) as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning(text)
+    assert log.lines()[0]["message"] == text
+
+
+def test_the_settings_know_their_secrets() -> None:
+    """Every key and password that is configured is known to the log."""
+    settings = load(
+        {
+            "REDIS_URL": "redis://:p4ss%2Fword@h/0",
+            "USEAPI_TOKEN": KEY,
+            "LTX_API_KEY": "ltxv_1234567",
+            "HEYGEN_API_KEY": "hg-1",
+        }
+    )
+    assert settings.secrets == {"p4ss%2Fword", "p4ss/word", KEY, "ltxv_1234567", "hg-1"}
+    assert load({}).secrets == frozenset()
