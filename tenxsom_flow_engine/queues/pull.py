@@ -11,7 +11,7 @@ from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits
-from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob, QueueState
+from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob
 
 #: Jobs cancelled in one transaction by a purge.
 PURGE_CHUNK = 500
@@ -57,15 +57,8 @@ class PullQueue(JobQueue, PullsJobs):
 
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
         check_limits(rate, concurrent)
-
-        def change(state: QueueState) -> QueueState:
-            return QueueState(
-                paused=state.paused,
-                max_dispatches_per_second=state.max_dispatches_per_second if rate is None else rate,
-                max_concurrent_dispatches=state.max_concurrent_dispatches if concurrent is None else concurrent,
-            )
-
-        return self._store.set_queue_state(self.name, change).limits(self._limits)
+        state = self._store.set_queue_state(self.name, lambda state: state.with_limits(rate, concurrent))
+        return state.limits(self._limits)
 
     def claim(
         self,

@@ -63,6 +63,14 @@ class QueueState:
     max_dispatches_per_second: float | None = None
     max_concurrent_dispatches: int | None = None
 
+    def with_limits(self, rate: float | None, concurrent: int | None) -> QueueState:
+        """Return the state with other limits; None leaves one as it is."""
+        return QueueState(
+            paused=self.paused,
+            max_dispatches_per_second=self.max_dispatches_per_second if rate is None else rate,
+            max_concurrent_dispatches=self.max_concurrent_dispatches if concurrent is None else concurrent,
+        )
+
     def limits(self, environment: DispatchLimits) -> DispatchLimits:
         """Return the limits in force."""
         rate, concurrent = self.max_dispatches_per_second, self.max_concurrent_dispatches

@@ -51,7 +51,6 @@ from tenxsom_flow_engine.store.base import (
     JobFilter,
     JobStore,
     NewJob,
-    QueueState,
 )
 
 if TYPE_CHECKING:
@@ -189,18 +188,10 @@ class CloudTasksQueue(JobQueue, PushesJobs):
 
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
         check_limits(rate, concurrent)
-
-        def change(state: QueueState) -> QueueState:
-            return QueueState(
-                paused=state.paused,
-                max_dispatches_per_second=state.max_dispatches_per_second if rate is None else rate,
-                max_concurrent_dispatches=state.max_concurrent_dispatches if concurrent is None else concurrent,
-            )
-
-        limits = change(self._store.queue_state(self.name)).limits(self._limits)
+        limits = self._store.queue_state(self.name).with_limits(rate, concurrent).limits(self._limits)
         if rate is not None or concurrent is not None:
             self._api.update_queue(limits)
-            self._store.set_queue_state(self.name, change)
+            self._store.set_queue_state(self.name, lambda state: state.with_limits(rate, concurrent))
         return limits
 
     def create(self) -> None:
