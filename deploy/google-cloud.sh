@@ -47,8 +47,8 @@ tokens="flow-tasks@$project.iam.gserviceaccount.com"
 run gcloud services enable cloudtasks.googleapis.com iam.googleapis.com --project "$project"
 account flow-worker 'Tenxsom Flow Engine: adds tasks and looks after the queue'
 account flow-tasks 'Tenxsom Flow Engine: signs deliveries to the worker'
-# Enqueuing, and looking after the queue: depth, pause, purge, limits.
-for role in roles/cloudtasks.enqueuer roles/cloudtasks.queueAdmin; do
+# Enqueuing; seeing whether a task was lost; looking after the queue: depth, pause, purge, limits.
+for role in roles/cloudtasks.enqueuer roles/cloudtasks.viewer roles/cloudtasks.queueAdmin; do
 	run gcloud projects add-iam-policy-binding "$project" --member "serviceAccount:$worker" --role "$role" --condition None --quiet
 done
 # Without the right to act as the tokens' account no task with a token can be created.

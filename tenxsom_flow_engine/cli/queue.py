@@ -154,10 +154,17 @@ def limits(
     """Show or set the queue's limits; what is set here is kept and wins over the environment."""
     from tenxsom_flow_engine.cli.view import print_json
     from tenxsom_flow_engine.manager import describe_queue
+    from tenxsom_flow_engine.queues.base import PushesJobs
 
     with session(queue_type) as engine:
         engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)
         now = describe_queue(engine)["rate_limits"]
+        pushed, each = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
+    if pushed and (max_concurrent_dispatches or 0) > each:
+        say(
+            f"with these settings a worker process takes {count(each, 'step')} at once and puts off what is over that: "
+            "start more of them, or raise TENXSOM_WORKER_CONCURRENCY"
+        )
     if as_json:
         print_json(now)
         return

@@ -46,6 +46,16 @@ def test_from_nothing_to_a_moved_job(cloud: Flow) -> None:
     assert (moved.returncode, "moved 1 job" in moved.stderr) == (0, True), moved.stderr
 
 
+def test_more_at_once_than_a_worker_takes(cloud: Flow) -> None:
+    """Who lets the queue hand out more at once than a worker process takes is told so, and what to do."""
+    assert cloud.run("queue", "create").returncode == 0
+    cloud.environment["TENXSOM_WORKER_CONCURRENCY"] = "5"
+    assert "TENXSOM_WORKER_CONCURRENCY" not in cloud.run("queue", "limits", "--max-concurrent-dispatches", "5").stderr
+    told = cloud.run("queue", "limits", "--max-concurrent-dispatches", "6")
+    assert (told.returncode, "6 steps at once, set by hand" in told.stdout) == (0, True)
+    assert "TENXSOM_WORKER_CONCURRENCY" in told.stderr
+
+
 def test_a_worker_that_pulls_says_where_it_does_not_belong(cloud: Flow) -> None:
     """`worker.py` told to serve Cloud Tasks names the worker that does; left alone it serves a queue that it can."""
     told = cloud.worker("--queue-type", "cloud_tasks")

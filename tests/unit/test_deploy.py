@@ -68,6 +68,7 @@ def test_the_project_script_prints_what_it_would_do() -> None:
     )  # fmt: skip
     assert "roles/cloudtasks.enqueuer" in done.stdout
     assert "roles/cloudtasks.queueAdmin" in done.stdout
+    assert "roles/cloudtasks.viewer" in done.stdout
     assert "roles/iam.serviceAccountUser" in done.stdout
     assert "CLOUD_TASKS_WORKER_URL=https://flow.example.org" in done.stdout
 
