@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test check bench bench-million bench-in-flight bench-recovery docs format clean
+.PHONY: help demo test check bench bench-million bench-in-flight bench-recovery bench-report docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -50,6 +50,9 @@ bench-in-flight: .venv/.development
 
 bench-recovery: .venv/.development
 	.venv/bin/python -m benchmarks.redis_recovery
+
+bench-report: .venv/.development
+	.venv/bin/python -m benchmarks.report
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md

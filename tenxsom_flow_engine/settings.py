@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -126,11 +126,9 @@ class Settings:
             password = urlsplit(self.redis_url).password or ""
         except ValueError:
             password = ""
-        keys = [
-            self.pixverse.token if self.pixverse else "",
-            self.ltx.key if self.ltx else "",
-            self.heygen.key if self.heygen else "",
-        ]
+        setups = [getattr(self, own.name) for own in fields(self)]
+        values = [getattr(one, own.name) for one in setups if is_dataclass(one) for own in fields(one)]
+        keys = [str(value) for value in values if isinstance(value, Secret)]
         return frozenset(filter(None, (password, unquote(password), *keys)))
 
 

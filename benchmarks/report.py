@@ -1,0 +1,92 @@
+"""How long `/stats` and `/metrics` take to make, on both stores, with a thousand and with a million records.
+
+Run by `make bench-report`; takes some minutes and 2 GB of memory. Each store has logs of 2,000 creates and videos that
+ended in the last day; what the records of the million are is half due, half scheduled.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.table import print_table
+from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.jobs import Failure, Ticket
+from tenxsom_flow_engine.outcomes import Dead, Done
+from tenxsom_flow_engine.report.prometheus import metrics
+from tenxsom_flow_engine.report.query import take_report
+from tenxsom_flow_engine.report.wire import stats
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.testing.samples import VIDEO, a_claim, a_job
+from tests.redis_server import RedisServer
+
+SIZES = (1_000, 1_000_000)
+ADMISSIONS, ENDED, ROUNDS = 2_000, 300, 25
+SERVICES = ("pixverse", "ltx_studio", "heygen", "draft")
+
+
+def begin(engine: Engine) -> None:
+    """Let creates be admitted and jobs end, so that there is something to tell."""
+    for number in range(ADMISSIONS):
+        engine.limiter.ask(SERVICES[number % 3], f"a{number}")
+    for number in range(ENDED):
+        service = SERVICES[number % 4]
+        engine.store.add("local", [NewJob(a_job(f"done-{number}", service=service))])
+        record = engine.store.claim(a_claim(slots=dict.fromkeys(SERVICES, 9))).records[0]
+        name, token = record.job_id, record.lease_token
+        engine.store.intend(name, token, submission_id=name, service=service, lifetime=1e6, slots=9)
+        engine.store.accept(name, submission_id=name, ticket=Ticket("t"), lifetime=1e6)
+        engine.store.settle(name, token, Done(VIDEO) if number % 5 else Dead(Failure("x", "x"), generation_failed=True))
+
+
+def waiting(engine: Engine, first: int, last: int) -> Iterator[NewJob]:
+    """Give jobs by turns due and put off by a day."""
+    now = engine.store.now()
+    for number in range(first, last):
+        yield NewJob(a_job(f"job-{number}", service=SERVICES[number % 4]), now + 86400 if number % 2 else None)
+
+
+def milliseconds(act: Callable[[], object]) -> str:
+    """Return the median of some rounds."""
+    took = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        act()
+        took.append((time.perf_counter() - began) * 1000)
+    return f"{statistics.median(took):.1f}"
+
+
+def rows(name: str, engine: Engine) -> Iterator[list[str]]:
+    """Measure one store at each size."""
+    begin(engine)
+    filled = 0
+    for size in SIZES:
+        engine.store.add("local", waiting(engine, filled, size))
+        filled = size
+        told = milliseconds(lambda: stats(take_report(engine)))
+        yield [name, f"{size:,}", told, milliseconds(lambda: metrics(take_report(engine)))]
+
+
+def main() -> None:
+    """Print the table."""
+    found: list[list[str]] = []
+    wide = "; ".join(f"{name}=100000/s,100000/d" for name in (*SERVICES[:3], "global"))
+    with tempfile.TemporaryDirectory() as folder:
+        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": wide}
+        with open_engine(load(home), "local") as engine:
+            found += rows("SQLite", engine)
+        server = RedisServer(Path(folder))
+        try:
+            with open_engine(load(home | {"REDIS_URL": server.url}), "redis") as engine:
+                found += rows("Redis", engine)
+        finally:
+            server.kill()
+    print_table(["store", "records", "/stats ms", "/metrics ms"], found)
+
+
+if __name__ == "__main__":
+    main()
