@@ -304,7 +304,9 @@ class Engine:
         if service is None:
             raise ActionRefused(
                 f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
-                next_step="run this where its service is configured",
+                next_step="run this where its service is configured"
+                if name
+                else f"order it anew, or let it be: run_flow_enhanced.py jobs resolve {job_id} --resubmit or --give-up",
             )
         return self.hand_on(self.store.resolve(job_id, Bought(decision, service.lifetime)))
 

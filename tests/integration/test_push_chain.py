@@ -14,8 +14,8 @@ import pytest
 
 from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.delivery import Delivery
-from tenxsom_flow_engine.errors import InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
-from tenxsom_flow_engine.jobs import Status, SubmissionState
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
+from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket
 from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.outcomes import Resubmit
 from tenxsom_flow_engine.push_worker import Delivered
@@ -358,6 +358,9 @@ def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) ->
     assert record.error is not None
     assert "alpha, beta" in record.error.next_step
     chain.before = lambda: None
+    with pytest.raises(ActionRefused) as refusal:
+        chain.worker._engine.resolve("job-1", Ticket("1"))
+    assert "--resubmit" in refusal.value.next_step
     chain.worker._engine.resolve("job-1", Resubmit())
     chain.play()
     assert chain.record().status is Status.SUCCEEDED
