@@ -24,7 +24,7 @@ from tenxsom_flow_engine.errors import (
     StoreError,
 )
 from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
-from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
@@ -258,6 +258,9 @@ class Engine:
         if due is not None and not 0 <= due <= LATEST:
             raise InvalidInput("at", "is not a moment that a job can start at")
         check_options(job)
+        if unknown := sorted(job.options.keys() - SERVICES.keys() - self.services.keys() - {PLACE}):
+            services = ", ".join(SERVICES)
+            raise InvalidInput("options", f"there is no service {unknown[0]!r}", next_step=f"use one of: {services}")
         if isinstance(self.queue, PushesJobs):
             self.queue.check(job, due)
         best = candidates(job, self.services)[0]
@@ -359,9 +362,10 @@ class Engine:
 
     def _outcome(self, record: JobRecord) -> Outcome:
         name = record.service or record.job.service
-        if name != AUTO and name not in self.services:
+        asked = {record.service} if record.service else record.job.asks_for
+        if asked and not asked & self.services.keys():
             until = self.store.now() + UNKNOWN_SERVICE_PAUSE
-            return Wait(until, f"{name} is not configured on this worker", worked=False)
+            return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
         try:
             if name == AUTO:
                 return self._submit_somewhere(record)

@@ -26,6 +26,8 @@ MAX_PROMPT = 10_000
 MAX_DURATION = 1800
 #: The service name that means: let the engine choose.
 AUTO = "auto"
+#: The one key of a job's options that is no service's: which place of which list a planned topic came from.
+PLACE = "schedule"
 
 #: The carriers that bring jobs to workers by themselves, so they must be told of every new delivery.
 PUSHED = frozenset({"cloud_tasks"})
@@ -88,6 +90,11 @@ class VideoJob(
         _check_text("quality", self.quality, 40, controls="")
         if not _TAG.fullmatch(self.channel):
             raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
+
+    @property
+    def asks_for(self) -> frozenset[str]:
+        """The services that may make it: the one that it names, or for `auto` those it has options for; none: any."""
+        return frozenset(self.options) - {PLACE} if self.service == AUTO else frozenset({self.service})
 
 
 def check_job_id(job_id: str) -> None:

@@ -1,7 +1,8 @@
 """Which video service makes a job: the one that it names, or for `auto` the best of those that can.
 
-Best is whose gate opens first, then who is cheaper. `auto` is decided anew at each submit step, so a job changes its
-service for as long as nothing may have been bought for it.
+Best is whose gate opens first, then who is cheaper. Options name the services that they are for: a job that has some
+goes to one of those. `auto` is decided anew at each submit step, so a job changes its service for as long as nothing may
+have been bought for it.
 """
 
 from __future__ import annotations
@@ -68,13 +69,19 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
 def _fitting(
     job: VideoJob, services: Mapping[str, VideoService], refusals: dict[str, InvalidInput]
 ) -> Iterator[Candidate]:
-    allowed = automatic(services)
+    allowed, asked = automatic(services), job.asks_for
     for name, service in services.items():
-        if name in allowed:
+        # Any other would leave the options aside, such as a script that somebody wants spoken.
+        if name in allowed and (not asked or name in asked):
             try:
                 yield Candidate(service, service.fit(job))
             except InvalidInput as refusal:
                 refusals[name] = refusal
+    for name in sorted(asked - allowed):
+        here = name in services
+        lack = f"{name} is chosen only where a job names it" if here else f"{name} is not configured"
+        mend = f"set the job's service to {name}" if here else "configure it"
+        refusals[name] = InvalidInput(f"options.{name}", lack, next_step=f"{mend}, or leave its options out")
 
 
 def soonest(

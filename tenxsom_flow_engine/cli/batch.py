@@ -26,6 +26,7 @@ A file holds one topic a line; blank lines and lines that begin with # are skipp
 Or it is CSV whose first line names the columns, or JSON lines, with any of
   topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
 and in JSON also options, by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
+  (auto then chooses among those services only)
 
 \b
 Examples:

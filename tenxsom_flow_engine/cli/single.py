@@ -61,7 +61,7 @@ def single(
         if record:
             say(f"job {job.job_id} was added before, so nothing would be added")
         else:
-            costs = price([prepared.new])
+            costs = price([prepared.new]) and f"{price([prepared.new])} at {prepared.service}"
             say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
         if as_json:
             print_json(describe_plan(prepared, "known" if record else "new"))

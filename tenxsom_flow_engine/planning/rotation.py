@@ -11,11 +11,8 @@ from importlib import resources
 
 import msgspec
 
-from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.jobs import PLACE, VideoJob
 from tenxsom_flow_engine.planning.slots import Slot
-
-#: The key of a job's options under which stands which place of which list its topic came from.
-OPTION = "schedule"
 
 
 @cache
@@ -50,7 +47,7 @@ class Use:
 
 def use_of(job: VideoJob) -> Use | None:
     """Return which place of a list a job's topic came from; None if it came from none."""
-    options = job.options.get(OPTION, {})
+    options = job.options.get(PLACE, {})
     digest, place = options.get("list"), options.get("place")
     if isinstance(digest, str) and isinstance(place, int) and place >= 0:
         return Use(digest, place, job.topic)
@@ -86,5 +83,5 @@ class Playlist:
 
     def _entry(self, place: int) -> VideoJob:
         entry = self._entries[place]
-        options = {**entry.options, OPTION: {"list": self.digest, "place": place}}
+        options = {**entry.options, PLACE: {"list": self.digest, "place": place}}
         return msgspec.structs.replace(entry, options=options)

@@ -150,8 +150,10 @@ def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
             "USEAPI_TOKEN": TOKEN, "USEAPI_BASE_URL": useapi.url, "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true"
         }  # fmt: skip
         single = ("single", "--topic", "How tides work", "--style", "retro", "--duration", "2", "--job-id", "tides")
-        planned = flow.json(*single, "--dry-run", "--json")
+        dry = flow.run(*single, "--dry-run", "--json")
+        planned = json.loads(dry.stdout)
         assert planned["service"] == "pixverse"
+        assert f"about USD {planned['cost_usd']:.2f} at pixverse\n" in dry.stderr
         assert planned["prompt"].startswith("How tides work. Shot on worn 16 mm film")
         assert useapi.sold == []
         assert f", about USD {planned['cost_usd']:.2f}\n" in flow.run(*single).stderr

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
-from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, VideoJob
+from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, JobRecord, VideoJob
 from tenxsom_flow_engine.rate_limits.base import Closed
 from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
 from tenxsom_flow_engine.services.base import VideoService
@@ -116,6 +116,22 @@ def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> No
     assert "alpha: duration: at most 10 seconds; beta: duration: no portrait" in refusal.value.reason
 
 
+def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> None:
+    """`auto` chooses among the services that a job has options for, however cheap or open another one is."""
+    known = services(clock, dear=0.9, cheap=0.1, cheaper=0.05)
+    known["draft"] = stand_in(clock)
+    script = {"script": "Tides rise."}
+    assert names(a_job(service=AUTO, options={"dear": script}), known) == ["dear"]
+    assert names(a_job(service=AUTO, options={"dear": script, "cheap": {}}), known) == ["cheap", "dear"]
+    assert names(a_job(service=AUTO, options={PLACE: {"place": 3}}), known) == ["cheaper", "cheap", "dear"]
+    assert names(a_job(service="cheap", options={"dear": script}), known) == ["cheap"]
+    for name, lack in (("heygen", "heygen is not configured"), ("draft", "draft is chosen only where a job names it")):
+        with pytest.raises(InvalidInput, match=lack) as refusal:
+            candidates(a_job(service=AUTO, options={name: script}), known)
+        assert refusal.value.field == f"options.{name}"
+        assert refusal.value.next_step
+
+
 def choose(known: dict[str, VideoService], gates: Gates, flying: dict[str, int]) -> str:
     return soonest(candidates(JOB, known), gates, lambda name: flying.get(name, 0), NOW)[1].service.name
 
@@ -169,9 +185,9 @@ def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
         yield engine
 
 
-def step(engine: Engine, clock: ManualClock) -> JobRecord:
+def step(engine: Engine, clock: ManualClock, job_id: str = "job-1") -> JobRecord:
     """Take the job's next step when it is due."""
-    record = engine.store.require("job-1")
+    record = engine.store.require(job_id)
     assert record.due is not None
     clock.set(max(clock.now(), record.due))
     (claimed,) = engine.store.claim(a_claim(count=1, slots=engine.slots, automatic=engine.automatic)).records
@@ -218,3 +234,34 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
     waiting = step(engine, clock)
     assert (waiting.due, waiting.attempts) == (clock.now() + 60.0, 0)
     assert step(engine, clock).service == BETA
+
+
+def test_options_hold_where_the_cheaper_gate_is_open(engine: Engine, clock: ManualClock) -> None:
+    """A job with a script for one service is bought there, and waits there, though another one is free and cheaper."""
+    engine.store.cancel("job-1")
+    engine.queue.enqueue([engine.prepare(a_job("spoken", service=AUTO, options={BETA: {"script": "Hi."}})).new])
+    script(engine, BETA, Busy(BETA, "too many", retry_after=60.0))
+    refused = step(engine, clock, "spoken")
+    assert (refused.due, refused.attempts) == (clock.now() + 60.0, 0)
+    assert step(engine, clock, "spoken").service == BETA
+    assert sold(engine)[0].sent == {}
+
+
+def test_a_worker_without_the_service_of_a_script_leaves_the_job(engine: Engine, clock: ManualClock) -> None:
+    """A worker on which no service is set up that a job has options for hands it on, and buys it nowhere."""
+    engine.store.cancel("job-1")
+    engine.queue.enqueue([engine.prepare(a_job("spoken", service=AUTO, options={BETA: {"script": "Hi."}})).new])
+    beta = engine.services[BETA]
+    engine.services = {ALPHA: engine.services[ALPHA]}
+    left = step(engine, clock, "spoken")
+    assert (left.status, left.attempts, sold(engine)[0].sent) == ("queued", 0, {})
+    assert "beta is not configured on this worker" in left.events[-1].detail
+    engine.services[BETA] = beta
+    assert step(engine, clock, "spoken").service == BETA
+
+
+@pytest.mark.parametrize("service", [AUTO, ALPHA])
+def test_options_for_a_service_that_nobody_knows(engine: Engine, service: str) -> None:
+    """A misspelled name among a job's options is refused when it is added, not passed over in silence."""
+    with pytest.raises(InvalidInput, match="there is no service 'heygn'"):
+        engine.prepare(a_job("misspelled", service=service, options={"heygn": {"script": "Hi."}}))
