@@ -1,8 +1,8 @@
 """Which video service makes a job: the one that it names, or for `auto` the best of those that can.
 
 Best is whose gate opens first, then who is cheaper. Options name the services that they are for: a job that has some
-goes to one of those. `auto` is decided anew at each submit step, so a job changes its service for as long as nothing may
-have been bought for it.
+goes to one of those. `auto` is decided anew at each submit step, so a job changes its service for as long as nothing
+may have been bought for it.
 """
 
 from __future__ import annotations
