@@ -22,7 +22,10 @@ def public_addresses(host: str, port: int) -> list[str]:
     Whoever connects must connect to one of these, not to the name: the next resolution may say something else. Raises
     `NotPublic` if any address is not public, and `OSError` if the name cannot be resolved.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError("that is no name of a server") from error
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
     for address in addresses:
         if not is_public(address):
@@ -33,7 +36,13 @@ def public_addresses(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Tell whether an address, and each IPv4 address that it carries inside, belongs to the public internet."""
     ip = ipaddress.ip_address(address)
-    return all(part.is_global and not part.is_multicast and not part.is_reserved for part in _parts(ip))
+    return all(_belongs(part) for part in _parts(ip))
+
+
+def _belongs(ip: IPv4Address | IPv6Address) -> bool:
+    # The site's own addresses of old (fec0::/10) count as global in the standard library.
+    inside = ip.is_multicast or ip.is_reserved or (isinstance(ip, IPv6Address) and ip.is_site_local)
+    return ip.is_global and not inside
 
 
 def _parts(ip: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:

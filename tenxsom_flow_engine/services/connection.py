@@ -156,12 +156,19 @@ _ANYWHERE = {"http": _pool(HTTPConnectionPool, _Http), "https": _pool(HTTPSConne
 _PUBLIC = {"http": _pool(HTTPConnectionPool, _PublicHttp), "https": _pool(HTTPSConnectionPool, _PublicHttps)}
 
 
+class _Session(requests.Session):
+    """Follows no redirect: where told not to, the library's own still looks ahead, and reads a redirect's content."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Say that there is none."""
+
+
 def new_session(*, public_only: bool = False) -> requests.Session:
     """Return a session of connections that report to the exchange in which they are used.
 
     It takes nothing from the environment (a `.netrc` would replace our keys), keeps no cookies and repeats nothing.
     """
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = f"tenxsom-flow-engine/{__version__}"

@@ -75,7 +75,7 @@ class Downloader:
                 return in_words(error, exchange)
             with response:
                 if response.is_redirect:
-                    url = urljoin(url, response.headers["Location"])
+                    url = _leads_to(url, response.headers["Location"])
                     continue
                 transfer.begin(response)
                 chunks = response.raw.stream(_CHUNK, decode_content=False)
@@ -100,6 +100,13 @@ class Downloader:
             raise Rejected(
                 service, f"the video's address is no {' or '.join(self._schemes)} address of a public server"
             )
+
+
+def _leads_to(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location  # no address at all, as its check will find
 
 
 @dataclass(slots=True)

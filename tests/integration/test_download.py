@@ -159,7 +159,7 @@ PRIVATE = [
     "127.0.0.1", "10.0.0.1", "172.16.5.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "240.0.0.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
-    "2001:db8::1",
+    "2001:db8::1", "fec0::1",
 ]  # fmt: skip
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 
@@ -186,6 +186,26 @@ def test_public_addresses(address: str) -> None:
 def test_addresses_that_are_not_followed(tmp_path: Path, url: str) -> None:
     """Only https addresses without a password in them are asked at all."""
     assert type(refused(tmp_path, url, allow_private=False)) is Rejected
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_a_name_that_no_server_can_have(tmp_path: Path, host: str) -> None:
+    """An address with an impossible name is a fault of the service, not of the engine."""
+    assert type(refused(tmp_path, f"https://{host}/v.mp4", allow_private=False)) is Transient
+
+
+@pytest.mark.parametrize("location", ["https://[::1/v.mp4", "//[x"])
+def test_a_redirect_to_no_address(store: Store, tmp_path: Path, location: str) -> None:
+    """A redirect to what is no address at all is not followed."""
+    store.faults["redirect"].append(Reply(302, b"", {"Location": location}))
+    assert type(refused(tmp_path, f"{store.url}/to")) is Rejected
+
+
+def test_what_a_redirect_holds_is_not_read(store: Store, tmp_path: Path) -> None:
+    """A redirect is followed at once: its own content, however long, is neither waited for nor kept."""
+    headers = {"Location": store.files.sign("v.mp4"), "Content-Length": str(1 << 40)}
+    store.faults["redirect"].append(Reply(302, b"", headers))
+    assert fetched(tmp_path, f"{store.url}/to", patience=SHORT) == CONTENT
 
 
 class Names:
