@@ -297,14 +297,13 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
             return _held(record, means.service.name)
         case Rejected() | InvalidInput():
-            return Dead(Failure.of(error))
+            return _dead(record, error, error.message)
         case Misconfigured() | OutOfCredit() | Busy():
             closed = means.gate.refused(means.service.name, error)
-            # Who has not bought yet is kept by the gate; anybody else would ask a stopped service again and again.
-            asks_again = isinstance(error, Busy) or record.step is Step.SUBMIT
-            return Wait(
-                closed.until if asks_again else max(closed.until, now + STOPPED_PAUSE), closed.why, worked=False
-            )
+            # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
+            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else STOPPED_PAUSE
+            until = closed.until if record.step is Step.SUBMIT else max(closed.until, now + alone)
+            return Wait(until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
     # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
     endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)
@@ -314,9 +313,12 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         return Retry(now + delay, Failure.of(error))
     if record.step is Step.LOOKUP:
         return _held(record, means.service.name)
-    message = f"{error.message} ({attempts} attempts)"
-    next_step = f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
-    return Dead(Failure(error.code, message, error.next_step or next_step))
+    return _dead(record, error, f"{error.message} ({attempts} attempts)")
+
+
+def _dead(record: JobRecord, error: FlowError, message: str) -> Dead:
+    next_step = error.next_step or f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
+    return Dead(Failure(error.code, message, next_step))
 
 
 def _held(record: JobRecord, service: str) -> Held:

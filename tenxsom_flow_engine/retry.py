@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class RetryPolicy:
     """Exponential backoff with jitter, bounded in attempts and in delay. All times in seconds."""
 
-    max_attempts: int = 6
+    #: A step is tried again for half an hour or so: no shorter outage of a service costs a job.
+    max_attempts: int = 12
     base: float = 2.0
     factor: float = 2.0
     cap: float = 600.0

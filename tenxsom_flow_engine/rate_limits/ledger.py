@@ -31,12 +31,13 @@ GOLDEN = 0.6180339887498949
 class Scope:
     """The windows of a service, or those over all, beside their log: `recent(n)`, the n-th most recent admission.
 
-    Where there were never so many, that is minus infinity.
+    Where there were never so many, that is minus infinity. Of the windows a share is used, as the pace says.
     """
 
     name: str
     windows: Iterable[Window]
     recent: Callable[[int], float]
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,13 @@ def decide(
         hint = min(shut, now + min(max(STOPPED_HINT, waited / 2), LONGEST_HINT))
         return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=shut, at=now)
     earliest = opens_at = until = now if shut is None else shut
-    last: tuple[str, Window] | None = None
+    last: tuple[str, Window, float] | None = None
     for scope in scopes:
-        for window in scope.windows:
+        for limit in scope.windows:
+            window = limit.at(scope.share)
             frees = window.frees(scope.recent, earliest=earliest)
             if frees > opens_at:
-                opens_at, last = frees, (scope.name, window)
+                opens_at, last = frees, (scope.name, limit, scope.share)
             until = max(until, window.frees(scope.recent, place=place, earliest=earliest))
     if opens_at <= now:
         return None
@@ -120,7 +122,7 @@ def decide(
     return Closed(until, reason(service, gate.why, last=last), opens_at=opens_at, at=now)
 
 
-def reason(service: str, said: str, *, stopped: str = "", last: tuple[str, Window] | None = None) -> str:
+def reason(service: str, said: str, *, stopped: str = "", last: tuple[str, Window, float] | None = None) -> str:
     """Say why a gate is shut: stopped, asked for silence, or the last window that has no room."""
     if stopped == BY_HAND:
         return f"{service} is paused: {said}"
@@ -128,8 +130,8 @@ def reason(service: str, said: str, *, stopped: str = "", last: tuple[str, Windo
         return f"{service} is stopped ({stopped}): {said}"
     if last is None:
         return f"{service} asked for silence: {said}"
-    name, window = last
-    return f"all of {name}'s {window} are used"
+    name, window, share = last
+    return f"all of {name}'s {window} are used" + (f", at a pace of {share:.0%}" if share < 1 else "")
 
 
 def kept(windows: Iterable[Window]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.ledger import STOPPED_HINT, Ledger
+from tenxsom_flow_engine.rate_limits.ledger import LONGEST_HINT, STOPPED_HINT, Ledger
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, write_windows
@@ -85,8 +85,8 @@ class RateLimiter:
         gate = self._ledger.change(service, refuse, count="refused")
         opens_at = gate.reopens(instant) or instant
         self._remember(service, opens_at)
-        # A stopped service may be let go on at any moment, so nobody waits long for it.
-        pause = pace.silence(error) if isinstance(error, Busy) else STOPPED_HINT
+        # A person may let a service go on at any moment, so nobody waits long for a stopped one, nor for a day.
+        pause = min(pace.silence(error), LONGEST_HINT) if isinstance(error, Busy) else STOPPED_HINT
         return Closed(instant + pause, str(error), opens_at=opens_at, at=instant)
 
     def closed(self) -> Mapping[str, float]:

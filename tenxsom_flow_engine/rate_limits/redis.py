@@ -100,7 +100,7 @@ class RedisLedger(Ledger):
         answer: str = self._run(
             "ask", service, asker, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
         )
-        return answer.split("|", 7)
+        return answer.split("|", 8)
 
     def _run(self, name: str, *arguments: object) -> Any:
         script, digest = _script(name)
@@ -113,8 +113,8 @@ class RedisLedger(Ledger):
 
 
 def _closed(service: str, answer: Sequence[str]) -> Closed:
-    at, opens_at, until, stopped, name, limit, span, said = answer
-    last = (name, Window(int(limit), float(span))) if name else None
+    at, opens_at, until, stopped, name, limit, span, share, said = answer
+    last = (name, Window(int(limit), float(span)), float(share)) if name else None
     why = reason(service, said, stopped="" if last else stopped, last=last)
     return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
 

@@ -184,8 +184,9 @@ class _Desk:
             head = _head(self.db, log)
             yield Scope(
                 log,
-                [window.at(share) for window in windows],
+                windows,
                 lambda nth, log=log, head=head: _recent(self.db, log, head, nth),  # type: ignore[misc]
+                share,
             )
 
 

@@ -60,7 +60,7 @@ def _service(name: str, looks: Mapping[str, Look], limits: Limits) -> dict[str, 
     windows = in_force(gate, limits.get(name)) or ()
     above = in_force(overall.gate, limits.get(GLOBAL)) or ()
     scopes = [
-        Scope(name, [window.at(gate.share) for window in windows], _nth(look)),
+        Scope(name, windows, _nth(look), gate.share),
         Scope(GLOBAL, above, _nth(overall)),
     ]
     closed = decide(name, gate, scopes, now=look.now)

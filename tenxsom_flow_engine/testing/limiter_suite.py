@@ -205,6 +205,17 @@ class LimiterSuite:
         assert len({round(wait / 10) for wait in told}) >= 18
         assert limiter.opens_at(ALPHA) == clock.now() + 86400
 
+    def test_a_long_silence_can_be_cut_short(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Who was refused by a service that wants a day of silence asks again within 15 minutes, as do all others."""
+        limiter = limiter_of(ledger, "alpha=9/s", clock)
+        said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=86400.0))
+        assert said.opens_at == clock.now() + 86400
+        assert said.until <= clock.now() + LONGEST_HINT
+        clock.set(said.until)
+        refused(limiter)
+        limiter.resume(ALPHA)
+        admitted(limiter)
+
     def test_an_admission_can_be_given_back(self, ledger: Ledger, clock: ManualClock) -> None:
         """An admission that was not used is free for the next one, in every window."""
         limiter = limiter_of(ledger, "alpha=2/s,2/m; global=2/h", clock)
@@ -288,7 +299,9 @@ class LimiterSuite:
         clock.advance(BUSY_PAUSE)
         for _ in range(5):
             admitted(limiter)
-        assert refused(limiter).opens_at == clock.now() + 60
+        closed = refused(limiter)
+        assert closed.opens_at == clock.now() + 60
+        assert closed.why == "all of alpha's 10/m are used, at a pace of 50%"
         for _ in range(20):
             limiter.answered(ALPHA, 1.0)
         clock.advance(66)

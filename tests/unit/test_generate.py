@@ -6,7 +6,7 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,10 @@ class Bench:
         (record,) = self.store.claim(a_claim(lease=LEASE)).records
         return record
 
-    def step(self) -> Outcome:
+    def step(self, means: Means | None = None) -> Outcome:
         """Take the job's next step and settle it."""
         record = self.deliver()
-        outcome = generate_video(record, self.means)
+        outcome = generate_video(record, means or self.means)
         self.store.settle(record.job_id, record.lease_token, outcome)
         return outcome
 
@@ -306,6 +306,19 @@ def test_a_stopped_service_is_not_polled_again_and_again(
     assert summary(bench.step(), now) == ("wait", pause, False, False)
 
 
+def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint to ask the gate again sooner is for those that have not bought; who polls keeps to what was asked for."""
+    bench.at(Step.POLL)
+    bench.service.checks.append(Busy(ALPHA, "429", retry_after=7200.0))
+    now = bench.clock.now()
+    monkeypatch.setattr(
+        bench.gate, "refused", lambda service, error: Closed(now + 900, str(error), opens_at=now + 7200, at=now)
+    )
+    assert summary(bench.step(), now) == ("wait", 7200.0, False, False)
+
+
 def test_submit_without_a_free_slot(bench: Bench) -> None:
     """A job that finds no slot waits a little, and its admission is returned."""
     bench.at(Step.SUBMIT)
@@ -476,16 +489,40 @@ def test_fetch_with_a_full_disk(bench: Bench) -> None:
 def test_attempts_are_used_up(bench: Bench) -> None:
     """A create that cannot be sent is tried later and later, and then dead with the reason."""
     bench.at(Step.SUBMIT)
-    bench.service.creates.extend([Transient(ALPHA, "refused")] * 6)
+    bench.service.creates.extend([Transient(ALPHA, "refused")] * 12)
     delays = []
     while isinstance(outcome := bench.step(), Retry):
         delays.append(outcome.at - bench.clock.now())
         bench.clock.set(outcome.at)
-    assert delays == pytest.approx([2, 4, 8, 16, 32])
+    assert delays == pytest.approx([2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600])
     assert isinstance(outcome, Dead)
-    assert "6 attempts" in outcome.failure.message
+    assert "12 attempts" in outcome.failure.message
     assert "retry job-1" in outcome.failure.next_step
     assert bench.record.submission.state is NONE
+
+
+def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
+    """A service that is away for a quarter of an hour costs no job that waits to be bought, whatever the dice say."""
+    bench.at(Step.SUBMIT)
+    means = replace(bench.means, retry=RetryPolicy(), draw=lambda: 0.0)
+    outage_ends = bench.clock.now() + 900
+    while bench.clock.now() < outage_ends:
+        bench.service.creates.append(Transient(ALPHA, "no connection"))
+        outcome = bench.step(means)
+        assert isinstance(outcome, Retry)
+        bench.clock.set(outcome.at)
+    assert summary(bench.step(means), bench.clock.now())[0] == "wait"
+    assert len(bench.service.sold) == 1
+
+
+@pytest.mark.parametrize("step", [Step.SUBMIT, Step.POLL, Step.FETCH])
+def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
+    """A job that ends by a refusal without advice says all the same how to go on."""
+    bench.at(step)
+    (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Rejected(ALPHA, "not this one"))
+    outcome = bench.step()
+    assert isinstance(outcome, Dead)
+    assert "retry job-1" in outcome.failure.next_step
 
 
 @pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
@@ -690,8 +727,8 @@ def test_an_uncertain_create_is_looked_up_however_many_faults_came_before(bench:
     """The last attempt of a create may have bought something: it is looked for before it is held."""
     service = finding(bench, complete=False)
     bench.store.add(QUEUE, new("job-1"))
-    service.creates.extend([Transient(ALPHA, "refused")] * 5 + [Sold(then=Uncertain(ALPHA, "reset"))])
-    for _ in range(6):
+    service.creates.extend([Transient(ALPHA, "refused")] * 11 + [Sold(then=Uncertain(ALPHA, "reset"))])
+    for _ in range(12):
         outcome = bench.step()
         assert isinstance(outcome, Retry)
         bench.clock.set(outcome.at)

@@ -13,10 +13,10 @@ _draws = st.floats(0, 1, exclude_max=True)
 
 @pytest.mark.parametrize(
     ("attempts", "delay"),
-    [(1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0), (5, 32.0), (6, None), (7, None)],
+    [(1, 2.0), (2, 4.0), (3, 8.0), (9, 512.0), (10, 600.0), (11, 600.0), (12, None), (13, None)],
 )
 def test_the_default_policy(attempts: int, delay: float | None) -> None:
-    """By default five tries follow, each after twice the time; then never again."""
+    """By default eleven tries follow, each after twice the time up to ten minutes; then never again."""
     assert RetryPolicy(jitter=0.0).delay(attempts, draw=0.0) == delay
 
 
@@ -50,7 +50,7 @@ def test_what_the_service_asked_for_is_a_floor(retry_after: float | None, delay:
     """The service's own time is kept where it is later, and is no extra attempt."""
     policy = RetryPolicy(jitter=0.0)
     assert policy.delay(1, draw=0.0, retry_after=retry_after) == delay
-    assert policy.delay(6, draw=0.0, retry_after=retry_after) is None
+    assert policy.delay(12, draw=0.0, retry_after=retry_after) is None
 
 
 @given(attempts=st.integers(1, 50), draw=_draws, allowed=st.integers(1, 20))

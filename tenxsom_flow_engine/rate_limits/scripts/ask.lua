@@ -1,8 +1,8 @@
 -- Ask for an admission, or look only; decides as `ledger.decide` does.
 -- ARGV[2]: service, [3]: asker, or empty to look, [4], [5]: the environment's windows of the service (empty: it is not
 -- metered) and of all together. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
--- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|what the service said'. One text, since a driver
--- reads one faster than eight.
+-- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|its pace|what the service said'. One text, since a
+-- driver reads one faster than nine.
 local instant = now()
 local service, asker = ARGV[2], ARGV[3]
 local gate_key, tally = P .. 'gate:' .. service, P .. 'tally:' .. service
@@ -18,13 +18,14 @@ elseif stopped ~= '' then
   shut = math.max(shut, tonumber(gate[6]))
 end
 
--- The logs that count this service, each with its windows {limit, span, text} at the service's pace.
+-- The logs that count this service, each with its windows: limit and span at the service's pace, those without it, pace.
 local logs = {}
+local NO_WINDOW = {0, 0, 0, 0, 1}
 local function count_in(name, text_, at_share)
   local windows, keep = {}, KEPT
   for limit, span in string.gmatch(text_, '(%d+)/(%d+)s') do
     local most = math.max(1, math.ceil(limit * at_share))
-    windows[#windows + 1] = {most, span * most / (limit * at_share)}
+    windows[#windows + 1] = {most, span * most / (limit * at_share), limit, span, at_share}
     keep = math.max(keep, tonumber(limit))
   end
   logs[#logs + 1] = {name, P .. 'log:' .. name, windows, keep}
@@ -48,25 +49,25 @@ end
 -- When all windows have room for the waiter at a place in the line, and which one is the last.
 local earliest = math.max(shut, instant)
 local function frees(place)
-  local latest, by, most, span = earliest, '', 0, 0
+  local latest, by, full = earliest, '', NO_WINDOW
   for _, log in ipairs(logs) do
     for _, window in ipairs(log[3]) do
       local rank = place % window[1]
       local at = math.max(earliest, recent(log[2], window[1] - rank) + window[2])
         + (place - rank) / window[1] * window[2]
       if at > latest then
-        latest, by, most, span = at, log[1], window[1], window[2]
+        latest, by, full = at, log[1], window
       end
     end
   end
-  return latest, by, most, span
+  return latest, by, full
 end
 
-local opens_at, by, most, span
+local opens_at, by, full
 if stopped ~= '' and shut > instant then
-  opens_at, by, most, span = shut, '', 0, 0
+  opens_at, by, full = shut, '', NO_WINDOW
 else
-  opens_at, by, most, span = frees(0)
+  opens_at, by, full = frees(0)
 end
 if opens_at <= instant then
   local said = text(instant)
@@ -138,4 +139,4 @@ if told_before < opens_at then
   end
 end
 local why = by == '' and redis.call('HGET', gate_key, 'why') or ''
-return table.concat({text(instant), text(opens_at), text(until_), stopped, by, most, text(span), why}, '|')
+return table.concat({text(instant), text(opens_at), text(until_), stopped, by, full[3], full[4], text(full[5]), why}, '|')
