@@ -302,16 +302,17 @@ class Engine:
             return self.hand_on(self.store.resolve(job_id, decision))
         if not re.fullmatch(r"[!-~]{1,500}", decision.id):
             raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
-        name = self.store.require(job_id).service
-        service = self.services.get(name)
-        if service is None:
+        record = self.store.require(job_id)
+        name, service = record.service, self.services.get(record.service)
+        if service is None and record.submission.state is SubmissionState.UNKNOWN:
             raise ActionRefused(
                 f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
                 next_step="run this where its service is configured"
                 if name
                 else f"order it anew, or let it be: run_flow_enhanced.py jobs resolve {job_id} --resubmit or --give-up",
             )
-        return self.hand_on(self.store.resolve(job_id, Bought(decision, service.lifetime)))
+        lifetime = service.lifetime if service else 0.0  # refused, since nothing is unknown
+        return self.hand_on(self.store.resolve(job_id, Bought(decision, lifetime)))
 
     def hand_on(self, record: JobRecord) -> JobRecord:
         """Tell a job's carrier of its next delivery, where the carrier must be told; return the record."""

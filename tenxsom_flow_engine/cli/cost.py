@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import put, say
+from tenxsom_flow_engine.cli.exits import count, put, say
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def _print_spent(spent: Sequence[Spent], days: int) -> None:
     put(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "USD", "UNPRICED")))
     unpriced = sum(row.unpriced for row in spent)
     more = f", and {unpriced:,} of unknown price" if unpriced else ""
-    put(f"together: {sum(row.videos for row in spent):,} videos, USD {sum(row.usd for row in spent):.2f}{more}")
+    put(f"together: {count(sum(row.videos for row in spent), 'video')}, USD {sum(row.usd for row in spent):.2f}{more}")
 
 
 def _print_queue(load: Load, month: QueueCost) -> None:
-    how = f"measured on {load.measured:,} videos" if load.measured else "estimated, no video was made yet"
+    how = f"measured on {count(load.measured, 'video')}" if load.measured else "estimated, no video was made yet"
     put(f"the queue, at {month.videos_per_day:,.1f} videos a day of {load.steps:.1f} steps ({how}):")
     put(f"  Cloud Tasks: USD {month.cloud_tasks_usd:.2f} a month ({month.operations:,.0f} operations)")
     put(f"  managed Redis: USD {month.redis_usd:.2f} a month; cheaper from {month.break_even:,.0f} videos a day on")

@@ -75,6 +75,7 @@ def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
         (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
         (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without blanks"),
         (["queued", "--resubmit"], "job queued is queued, and of its paid create nothing is unknown"),
+        (["queued", "--ticket", TICKET], "job queued is queued, and of its paid create nothing is unknown"),
         (["in-hand", "--resubmit"], "job in-hand is running, and of its paid create nothing is unknown"),
     ],
 )
