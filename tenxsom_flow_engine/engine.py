@@ -258,15 +258,22 @@ class Engine:
         if due is not None and not 0 <= due <= LATEST:
             raise InvalidInput("at", "is not a moment that a job can start at")
         check_options(job)
-        if unknown := sorted(job.options.keys() - SERVICES.keys() - self.services.keys() - {PLACE}):
-            services = ", ".join(SERVICES)
-            raise InvalidInput("options", f"there is no service {unknown[0]!r}", next_step=f"use one of: {services}")
+        self._check_names(job)
         if isinstance(self.queue, PushesJobs):
             self.queue.check(job, due)
         best = candidates(job, self.services)[0]
         # A job that names no service stays open: which one is best is known when its turn comes.
         new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), best.fit.notes)
+
+    def _check_names(self, job: VideoJob) -> None:
+        """Raise `InvalidInput` for a service that is not configured, and for options of one that does not exist."""
+        if job.service in SERVICES.keys() - self.services.keys():
+            step = f"see docs/services/{job.service}.md"
+            raise InvalidInput("service", f"{job.service} is not configured", next_step=step)
+        if unknown := sorted(job.options.keys() - SERVICES.keys() - self.services.keys() - {PLACE}):
+            services = ", ".join(SERVICES)
+            raise InvalidInput("options", f"there is no service {unknown[0]!r}", next_step=f"use one of: {services}")
 
     def step(self, record: JobRecord) -> JobRecord:
         """Take one step of a leased job, and hand the job on as the step's outcome says.

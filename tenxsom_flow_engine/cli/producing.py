@@ -145,6 +145,8 @@ def price(jobs: Iterable[NewJob]) -> str:
 
 def _about(costs: Sequence[float | None]) -> str:
     priced = [cost for cost in costs if cost is not None]
+    if costs and not priced:
+        return "of unknown price"
     unpriced = f" and {len(costs) - len(priced):,} of unknown price" if len(priced) < len(costs) else ""
     return f"about USD {sum(priced):.2f}{unpriced}"
 

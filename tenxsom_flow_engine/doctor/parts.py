@@ -99,7 +99,7 @@ def _credits(name: str, service: HasCredits) -> Finding:
         return problem(name, error.message, error.next_step or "see the key and the account")
     note = f" ({left.note})" if left.note else ""
     if left.remaining is None:
-        return ok(name, f"takes the key{note}")
+        return ok(name, f"configured; it does not say what is left{note}")
     if left.remaining <= 0:
         return problem(name, f"nothing is left to spend{note}", f"buy {left.unit} at the service")
     return ok(name, f"{left.remaining:,.10g} {left.unit} left{note}")

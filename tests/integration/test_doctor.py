@@ -270,6 +270,12 @@ def test_an_account_that_is_empty(env: Environment, useapi: FakeUseApi) -> None:
     the_problem(env, "pixverse", "nothing is left")
 
 
+def test_a_service_that_tells_nothing(env: Environment) -> None:
+    """Of a service that cannot be asked what is left it is said where to look, and not that its key is right."""
+    (found,) = [finding for finding in examine(env | {"LTX_API_KEY": "wrong"}) if finding.about == "ltx_studio"]
+    assert found.text == "configured; it does not say what is left (see console.ltx.io)"
+
+
 def test_a_service_that_is_down(env: Environment, useapi: FakeUseApi) -> None:
     """A service that cannot answer now is a warning: nothing here can be mended."""
     useapi.faults["scheduler"].extend([Answer(503, {})] * 20)

@@ -29,7 +29,7 @@ def test_a_token_switches_pixverse_on(tmp_path: Path) -> None:
     assert prepared.new.cost is not None
     assert prepared.new.cost.credits == 105.0
     assert prepared.notes == ("duration 15 instead of 18, which pixverse does not make",)
-    with open_engine(load(home), "local") as engine, pytest.raises(InvalidInput, match="no service 'pixverse'"):
+    with open_engine(load(home), "local") as engine, pytest.raises(InvalidInput, match="pixverse is not configured"):
         engine.prepare(JOB)
 
 

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from tenxsom_flow_engine.cli.exits import Stop, on_terminal
-from tenxsom_flow_engine.cli.producing import CHUNK, add_and_tell, print_plan, tell_notes
+from tenxsom_flow_engine.cli.producing import CHUNK, add_and_tell, price, print_plan, tell_notes
 from tenxsom_flow_engine.engine import Engine, Prepared
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.jobs import Cost, VideoJob
 from tenxsom_flow_engine.store.base import Added, NewJob
 
 
@@ -86,6 +86,17 @@ def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture
     plan = [Prepared(new, "x", "", notes) for notes in (("7 s become 8 s",),) * 3 + (("no sound",), ())]
     tell_notes(plan)
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
+
+
+@pytest.mark.parametrize(
+    ("usd", "told"),
+    [([], ""), ([0.0], ""), ([0.5, 0.25], ", about USD 0.75"), ([0.5, None], ", about USD 0.50 and 1 of unknown price"),
+     ([None], ", of unknown price"), ([None, None], ", of unknown price")],
+)  # fmt: skip
+def test_what_jobs_are_expected_to_cost(usd: list[float | None], told: str) -> None:
+    """A price that nobody knows is never told as no money."""
+    new = [NewJob(job.job, cost=Cost(usd=amount)) for job, amount in zip(jobs(len(usd)), usd, strict=True)]
+    assert price(new) == told
 
 
 def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:

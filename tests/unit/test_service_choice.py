@@ -265,3 +265,10 @@ def test_options_for_a_service_that_nobody_knows(engine: Engine, service: str) -
     """A misspelled name among a job's options is refused when it is added, not passed over in silence."""
     with pytest.raises(InvalidInput, match="there is no service 'heygn'"):
         engine.prepare(a_job("misspelled", service=service, options={"heygn": {"script": "Hi."}}))
+
+
+def test_a_service_that_is_not_configured(engine: Engine) -> None:
+    """Who names a service that is not set up is told so, and where to read how: not that there is none."""
+    with pytest.raises(InvalidInput, match="heygen is not configured") as refusal:
+        engine.prepare(a_job("named", service="heygen"))
+    assert refusal.value.next_step == "see docs/services/heygen.md"
