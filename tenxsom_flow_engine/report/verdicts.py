@@ -16,7 +16,7 @@ CODES = (
     "all-is-well",
 )  # fmt: skip
 
-#: Seconds that a due job may wait for want of a worker, and where workers are alive.
+#: Seconds that a due job may wait for want of a worker before that is a problem, and where workers are alive.
 LONELY, LATE = 60.0, 600.0
 #: A gate that opens sooner than after so many seconds is no news.
 SOON = 5.0
@@ -61,12 +61,14 @@ def _stuck(report: Report) -> Iterator[Verdict]:
         yield Verdict(
             code="queue-paused", level=NOTICE, text=text, detail="go on with: run_flow_enhanced.py queue resume"
         )
-    elif waiting > LONELY and not workers.alive:
+    elif jobs.oldest_due is not None and not workers.alive:
         since = "in the last 24 hours" if workers.seen is None else f"for {span(workers.seen)}"
+        lonely = waiting > LONELY
+        due = f"has been due for {span(waiting)}" if lonely else "is due"
         yield Verdict(
             code="no-worker",
-            level=PROBLEM,
-            text=f"no worker alive {since}, and a job has been due for {span(waiting)}",
+            level=PROBLEM if lonely else NOTICE,
+            text=f"no worker alive {since}, and a job {due}",
             detail="start one with: python3 worker.py (Cloud Tasks: python3 cloud_tasks_worker.py)",
         )
     elif waiting > LATE and not any(_blocked(service) for service in report.services):

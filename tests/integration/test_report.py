@@ -303,6 +303,14 @@ def test_verdicts(
     assert "secret-1" not in found[code].text
 
 
+def test_a_job_without_a_worker_is_said_at_once(engine: Engine) -> None:
+    """A job that is due while no worker is alive is never told as all being well; it is no problem yet."""
+    engine.store.add(QUEUE, new("a"))
+    (verdict,) = take_report(engine).verdicts
+    assert (verdict.code, verdict.level) == ("no-worker", "notice")
+    assert verdict.text == "no worker alive in the last 24 hours, and a job is due"
+
+
 def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
     """What producers of old pushed and nobody could read is a verdict, since only a person can mend it."""
     connection = redis_store.connection

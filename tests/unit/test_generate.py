@@ -959,7 +959,7 @@ MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
 
 @pytest.mark.parametrize("kind", MAKERS)
 @given(seed=st.integers(0, 2**32), length=st.integers(0, 80), loudness=st.sampled_from([0.4, 0.7, 1.0]))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_pay_once(kind: str, seed: int, length: int, loudness: float) -> None:
     """Whatever crashes, stalls or comes late, one generation at most is bought that did not fail, and the job ends."""
     with tempfile.TemporaryDirectory() as folder:
