@@ -76,7 +76,7 @@ class Publisher(Protocol):
     def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
         """Have `fill` write the files into an empty folder, check them, and publish them all at once.
 
-        `told`: the video's length in seconds, where its service says it.
+        `told`: the length in seconds that its service says, or else was ordered of it.
         """
 
 
@@ -287,7 +287,16 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
             def fetch(folder: Path) -> None:
                 means.service.fetch(record.job, answer, folder)
 
-            return Done(means.publisher.publish(record, fetch, told=answer.duration))
+            told = answer.duration or _fitted_duration(record.job, means.service)
+            return Done(means.publisher.publish(record, fetch, told=told))
+
+
+def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
+    """Return the seconds that were ordered: a job that names no service still holds those that it asked for."""
+    try:
+        return float(service.fit(job).job.duration)
+    except InvalidInput:  # the settings have changed since
+        return None
 
 
 def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:

@@ -12,8 +12,10 @@ import pytest
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, FakeHeyGen
 
 JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", duration=18, created_at=1.0)
 
@@ -31,6 +33,27 @@ def test_a_token_switches_pixverse_on(tmp_path: Path) -> None:
     assert prepared.notes == ("duration 15 instead of 18, which pixverse does not make",)
     with open_engine(load(home), "local") as engine, pytest.raises(InvalidInput, match="pixverse is not configured"):
         engine.prepare(JOB)
+
+
+def test_a_long_script_is_published_whose_length_is_not_told(tmp_path: Path) -> None:
+    """A paid video as long as its script is not thrown away for the length that its job left as it was."""
+    with FakeHeyGen() as heygen:
+        heygen.tells_length = False
+        environment = {
+            "TENXSOM_HOME": str(tmp_path), "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true",
+            "HEYGEN_API_KEY": KEY, "HEYGEN_BASE_URL": heygen.url, "HEYGEN_AVATAR_ID": AVATAR,
+        }  # fmt: skip
+        with open_engine(load(environment), "local") as engine:
+            options = {"heygen": {"script": "Tides rise. " * 50}}
+            job = VideoJob(job_id="spoken", topic="Tides", options=options, created_at=engine.store.now())
+            engine.queue.enqueue([engine.prepare(job).new])
+            assert isinstance(engine.queue, PullsJobs)
+            for _ in ("submit", "poll", "fetch"):
+                (claimed,) = engine.queue.claim("w", 1, engine.slots, automatic=engine.automatic).records
+                record = engine.step(claimed)
+    assert (record.status, record.error) == (Status.SUCCEEDED, None)
+    assert record.result is not None
+    assert record.result.duration == pytest.approx(40.0, abs=0.5)
 
 
 KEYS = {

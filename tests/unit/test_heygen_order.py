@@ -37,6 +37,7 @@ FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], lis
     ({}, (60, "9:16", ""), (60, "9:16", ""), []),
     ({}, (60, "3:2", ""), (60, "16:9", ""), ["16:9 instead of 3:2"]),
     (SPOKEN, (40, "4:5", "4k"), (40, "4:5", "4k"), []),
+    (SPOKEN | {"script": "潮汐每天涨落两次" * 10}, (16, "4:5", "4k"), (16, "4:5", "4k"), []),
     (SPOKEN, (5, "1:1", ""), (40, "1:1", "1080p"), ["about 40 s instead of 5 s"]),
     (SPOKEN | {"speed": 0.5}, (80, "3:4", "2160p"), (80, "4:5", "4k"), ["4:5 instead of 3:4", "4k instead of 2160p"]),
 ]

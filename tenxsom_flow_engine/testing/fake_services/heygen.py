@@ -74,6 +74,8 @@ class FakeHeyGen(FakeServer):
         self.billing: dict[str, Any] | None = None
         #: The length in seconds of each video by its order; None: what a script takes, and 4 for an agent.
         self.length: Callable[[dict[str, Any]], int] = lambda order: max(1, len(order.get("script", "x" * 60)) // 15)
+        #: Whether a finished video says how long it is.
+        self.tells_length = True
         #: Called within each create that has a key, while its twins are refused.
         self.while_creating: Callable[[], None] = lambda: None
         self.sold: list[Sale] = []
@@ -205,7 +207,8 @@ class FakeHeyGen(FakeServer):
         if state == "completed":
             portrait = sale.order.get("orientation") == "portrait" or sale.order.get("aspect_ratio") == "9:16"
             self.files.put(sale.id, tiny_video("9:16" if portrait else "16:9", sale.length))
-            shown |= {"video_url": self.files.sign(sale.id), "duration": float(sale.length)}
+            length = float(sale.length) if self.tells_length else None
+            shown |= {"video_url": self.files.sign(sale.id), "duration": length}
         if state == "failed":
             shown |= {"failure_code": "render_failed", "failure_message": "the service's own words"}
         return Reply(200, {"data": shown})
