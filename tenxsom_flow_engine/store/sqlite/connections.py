@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Marks the file as a job store of ours, in the field of SQLite's header that is meant for it.
 APPLICATION_ID = int.from_bytes(b"TFlo")
 #: Seconds that a call waits for another process's transaction.
