@@ -346,9 +346,13 @@ def test_the_pace_of_polls(
 
 
 def test_a_ticket_that_a_person_brings(heygen: FakeHeyGen, service: HeyGenService) -> None:
-    """A video's bare id, as HeyGen's own pages show it, is a ticket too."""
+    """The bare id of a video or of an agent's session, as HeyGen's own pages show it, is a ticket too."""
     service.create(SCRIPT, REFERENCE)
     assert isinstance(service.check(Ticket("0001")), Ready)
+    session = service.create(TOPIC, REFERENCE).id.partition("/")[2]
+    heygen.faults["video"].append(error(404, "video_not_found"))
+    assert isinstance(service.check(Ticket(session)), Progress | Ready)
+    assert service.check(Ticket("9999")) == service.check(Ticket("videos/9999"))
 
 
 CREDITS: list[tuple[dict[str, Any], Credits]] = [

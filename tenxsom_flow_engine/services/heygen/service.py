@@ -93,7 +93,10 @@ class HeyGenService(VideoService, HasCredits):
         way, separator, order_id = ticket.id.partition("/")
         if way == AGENT:
             return self._check_agent(order_id)
-        return self._check_video(order_id if separator else ticket.id) or _GONE
+        if separator:
+            return self._check_video(order_id) or _GONE
+        # As a person copies it from HeyGen's pages: of either way.
+        return self._check_video(ticket.id) or self._check_agent(ticket.id)
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
@@ -110,7 +113,7 @@ class HeyGenService(VideoService, HasCredits):
             self._stop(path)
             return Failed(
                 "its video agent stopped to ask a question that nobody answers",
-                next_step="say more in the job's prompt, or set HEYGEN_AVATAR_ID, so that it need not ask",
+                next_step="add a new job with a prompt that says more, or set HEYGEN_AVATAR_ID so that it need not ask",
             )
         state = agent_state(session, self._clock.now())
         video_id = video_of(session)
