@@ -106,7 +106,9 @@ def test_a_failed_job_says_why(flow: Flow) -> None:
     done = flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated", "--wait",
                     TENXSOM_SIMULATED="rejected=1")  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == "error: simulated: the prompt was refused (simulated)"
+    assert done.stderr.splitlines()[-1] == (
+        "error: simulated: the prompt was refused (simulated); when that is mended: run_flow_enhanced.py retry tides"
+    )
     assert "the prompt was refused" in flow.run("show", "tides").stdout
 
 
