@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -71,9 +71,23 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
             Redaction(secrets),
         ],
     )
-    written = logging.StreamHandler(stream)
+    written = _Lines(stream)
     written.setFormatter(formatter)
     return written
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Also writes a line for an event that cannot be written: what `logging` says then is no JSON and hides nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
+        """Say where the event was, and nothing of what it holds."""
+        kind = sys.exc_info()[0]
+        if kind is None or issubclass(kind, OSError) or getattr(record, "unwritten", False):
+            return  # nobody reads any more, or this line is the one that fails
+        told = f"an event of {record.name}, line {record.lineno}, could not be written: {kind.__name__}"
+        line = logging.makeLogRecord({"name": record.name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": told})
+        line.unwritten = True
+        self.emit(line)
 
 
 class Redaction:
@@ -86,10 +100,23 @@ class Redaction:
 
     def __call__(self, logger: Any, method: str, event: Line) -> Line:
         """Return the line without them (a processor of structlog)."""
-        return {name: self.text(value) if isinstance(value, str) else value for name, value in event.items()}
+        return {name: value if name.startswith("_") else self.value(value) for name, value in event.items()}
+
+    def value(self, value: object) -> object:
+        """Return a value without them, made of what JSON knows."""
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case Mapping():
+                return {self.text(str(name)): self.value(one) for name, one in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self.value(one) for one in value]
+            case _:
+                return self.text(str(value))
 
     def text(self, text: str) -> str:
-        """Return a text without them."""
+        """Return a text without them, and without what UTF-8 cannot write (it comes from names of files)."""
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         if self._known is not None:
             text = self._known.sub(STARS, text)
         return _SECRETS.sub(rf"\g<before>{STARS}", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,35 @@ def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str
     written = log.stream.getvalue()
     assert secret not in written
     assert "***" in written
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_secrets_reach_no_line_within_a_value(stream: type[io.StringIO]) -> None:
+    """A secret is stars also within a list, a mapping, an error or a path that an event carries."""
+    values = {"many": [KEY], "deep": {"x": ({"y": KEY},)}, "error": ValueError(KEY), "path": Path("/tmp") / KEY}
+    with Log(stream(), KEY) as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning("told", extra=values)
+    assert KEY not in log.stream.getvalue()
+    assert log.stream.getvalue().count("***") == len(values)
+
+
+@pytest.mark.parametrize("form", ["%s", "a %d b", "%(no)s"])
+def test_each_event_is_a_line_whatever_it_holds(
+    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's name that is no UTF-8 stays readable; an event that cannot be put in words is a line that says where."""
+    # pytest has a handler of its own above it, which raises.
+    monkeypatch.setattr(logging.getLogger("tenxsom_flow_engine"), "propagate", False)
+    with Log(io.StringIO(), KEY) as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning(form, f"{KEY} caf\udce9")
+    (line,) = log.lines()
+    if form == "%s":
+        assert line["message"] == "*** caf\\udce9"
+    else:
+        assert (line["severity"], line["logger"]) == ("ERROR", "tenxsom_flow_engine.x")
+        assert "could not be written" in line["message"]
+    assert capsys.readouterr().err == ""
+    assert KEY not in log.stream.getvalue()
 
 
 def test_addresses_without_secrets_stay_whole() -> None:
