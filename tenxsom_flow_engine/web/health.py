@@ -103,10 +103,16 @@ class _QueueState:
         self._until = float("-inf")
 
     def of(self, engine: Engine) -> QueueFigures:
-        with self._lock:
+        # One asks; the others need not wait for a carrier that is slow or away where something was told before.
+        if not self._lock.acquire(blocking=self._told is None):
+            assert self._told is not None
+            return self._told
+        try:
             if self._told is None or time.monotonic() >= self._until:
                 self._told = queue_figures(engine)
                 if self._told.unknown:
                     _log.warning("the queue's state cannot be told: %s", self._told.unknown)
                 self._until = time.monotonic() + QUEUE_AGE
             return self._told
+        finally:
+            self._lock.release()

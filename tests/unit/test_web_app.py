@@ -451,6 +451,38 @@ def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engi
     assert asked == [1]
 
 
+def test_one_question_alone_waits_for_a_slow_carrier(
+    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the carrier is asked anew and takes its time, other questions are answered with what it said before."""
+    monkeypatch.setattr("tenxsom_flow_engine.web.health.QUEUE_AGE", 0.0)
+    assert client.get("/stats").get_json()["queue"]["state"] == "RUNNING"
+    begun, go_on = threading.Event(), threading.Event()
+
+    def status() -> QueueStatus:
+        begun.set()
+        assert go_on.wait(STUCK)
+        raise QueueUnavailable("reading the queue failed")
+
+    monkeypatch.setattr(engine.queue, "status", status)
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(client.application.test_client().get("/stats").get_json()["queue"]["state"])
+
+    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    first.start()
+    assert begun.wait(STUCK)
+    second.start()
+    second.join(STUCK / 6)
+    told = list(answers)
+    go_on.set()
+    first.join(STUCK)
+    second.join(STUCK)
+    assert told == ["RUNNING"]
+    assert answers == ["RUNNING", "UNKNOWN"]
+
+
 class Openings:
     """Opens parts, or fails as long as a test says."""
 
