@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.store.base import DispatchLimits
 from tenxsom_flow_engine.store.sums import LastError
 
@@ -162,6 +162,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueFigures
     workers: WorkerFigures
     services: tuple[ServiceFigures, ...]
+    #: Jobs that left the choice of the service to us and ended before one was chosen.
+    unchosen: ServiceFigures = ServiceFigures(name=AUTO)
     #: The limits over all services together.
     overall: tuple[WindowFigures, ...]
     #: What should be known of how safe the records are; and entries of a plain list that could not be read.

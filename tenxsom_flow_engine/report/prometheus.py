@@ -35,7 +35,7 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from _state(self._report)
         yield from _gates(self._report.services)
-        yield from _totals(self._report.services)
+        yield from _totals(self._report)
 
 
 def _state(report: Report) -> Iterator[Metric]:
@@ -85,7 +85,7 @@ def _gates(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
     yield from (state, pace, flying, slots, used, limit)
 
 
-def _totals(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
+def _totals(report: Report) -> Iterator[Metric]:
     ended = CounterMetricFamily("tenxsom_jobs_ended", "Jobs that ended.", labels=["service", "status"])
     made = HistogramMetricFamily("tenxsom_video_seconds", "From the create to the published video.", labels=["service"])
     videos = CounterMetricFamily("tenxsom_purchases", "Generations that were bought.", labels=["service"])
@@ -94,9 +94,10 @@ def _totals(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
     )
     usd = CounterMetricFamily("tenxsom_spent_usd", "What they cost.", labels=["service"])
     credits = CounterMetricFamily("tenxsom_spent_credits", "What they cost, as the service counts.", labels=["service"])
-    for service in services:
+    for service in (*report.services, report.unchosen):
         for status, number in service.ended.items():
             ended.add_metric([service.name, status], number)
+    for service in report.services:
         made.add_metric([service.name], _buckets(service.made), service.made.seconds)
         videos.add_metric([service.name], service.bought.videos)
         unpriced.add_metric([service.name], service.bought.unpriced)

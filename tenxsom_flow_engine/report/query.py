@@ -51,12 +51,14 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
     start = now // AN_HOUR * AN_HOUR - (HOURS - 1) * AN_HOUR
     by_hour = _grouped(store.sums(HOUR, hour(start)))
     quotas = engine.limiter.get_rate_limit_stats()
+    *services, unchosen = _services(engine, quotas["services"], by_hour, now)
     report = Report(
         at=now,
         jobs=_jobs(store, by_hour, now),
         queue=asked,
         workers=_workers(engine, now),
-        services=_services(engine, quotas["services"], by_hour, now),
+        services=tuple(services),
+        unchosen=unchosen,
         overall=_windows(quotas[GLOBAL]["windows"]),
         advice=store.advice,
         set_aside=store.set_aside() if isinstance(store, TakesIn) else 0,
@@ -133,7 +135,8 @@ def _workers(engine: Engine, now: float) -> WorkerFigures:
 
 def _services(
     engine: Engine, quotas: Mapping[str, Mapping[str, Any]], by_hour: Mapping[tuple[str, str], _Amounts], now: float
-) -> tuple[ServiceFigures, ...]:
+) -> list[ServiceFigures]:
+    """Return the figures of each service, and last those of jobs for which none was chosen."""
     ever = _grouped(engine.store.sums(EVER))
     errors = engine.store.last_errors()
     slots = engine.slots
@@ -141,7 +144,7 @@ def _services(
     names = [name for name in dict.fromkeys((*slots, *quotas, *sorted(sold))) if name != AUTO]
     midnight = hour(now // A_DAY * A_DAY)
     found = []
-    for name in names:
+    for name in (*names, AUTO):
         day = _added(sums for (_, service), sums in by_hour.items() if service == name)
         today = _added(sums for (at, service), sums in by_hour.items() if service == name and at >= midnight)
         total = ever.get(("", name), {})
@@ -160,7 +163,7 @@ def _services(
                 bought=_bought(total),
             )
         )
-    return tuple(found)
+    return found
 
 
 def _gate(quota: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0:
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:
     """Return what there is to know; where there is nothing else, that all is well."""
-    found = [*_stuck(report), *_people(report), *_services(report), *_store(report)]
+    found = [*_stuck(report), *_people(report), *_services(report), *_failing(report), *_store(report)]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
     return tuple(found) or (_all_is_well(report),)
 
@@ -116,10 +116,15 @@ def _services(report: Report) -> Iterator[Verdict]:
         if service.pace < SLOW:
             text = f"{name} runs at {service.pace:.0%} of its limits, since it said busy or answered slowly"
             yield Verdict(code="service-slow", level=NOTICE, text=text)
+
+
+def _failing(report: Report) -> Iterator[Verdict]:
+    for service in (*report.services, report.unchosen):
         failed, ended = service.day.failed, service.day.failed + service.day.succeeded
         if failed >= FEW_FAILED and failed >= SHARE_FAILED * ended:
             last = service.last_error
-            text = f"{name}: {failed} of {ended} jobs failed in 24 hours" + (f", last with {last.code}" if last else "")
+            why = f", last with {last.code}" if last else ""
+            text = f"{service.name}: {failed} of {ended} jobs failed in 24 hours{why}"
             detail = f"{last.message} (job {last.job_id})" if last else ""
             yield Verdict(code="failing", level=PROBLEM, text=text, detail=detail)
 

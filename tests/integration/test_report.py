@@ -14,9 +14,10 @@ import pytest
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.histogram import bound, bucket
-from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Status, Ticket
+from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Wait
 from tenxsom_flow_engine.report.figures import Report, ServiceFigures
+from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES, clock, span
 from tenxsom_flow_engine.settings import load
@@ -309,6 +310,18 @@ def test_a_job_without_a_worker_is_said_at_once(engine: Engine) -> None:
     (verdict,) = take_report(engine).verdicts
     assert (verdict.code, verdict.level) == ("no-worker", "notice")
     assert verdict.text == "no worker alive in the last 24 hours, and a job is due"
+
+
+def test_jobs_that_no_service_was_chosen_for_count(any_engine: Engine) -> None:
+    """Jobs that fail before a service is chosen are counted for Prometheus as `auto`, and said in a verdict."""
+    for name in "abc":
+        any_engine.store.add(QUEUE, new(name, service=AUTO))
+        record = any_engine.store.claim(a_claim(only=name, slots={"draft": 9})).records[0]
+        any_engine.store.settle(name, record.lease_token, Dead(Failure("rejected", "no secret-1")))
+    report = take_report(any_engine)
+    assert report.verdicts[0].text == "auto: 3 of 3 jobs failed in 24 hours, last with rejected"
+    assert AUTO not in [service.name for service in report.services]
+    assert 'tenxsom_jobs_ended_total{service="auto",status="failed"} 3.0' in metrics(report).decode()
 
 
 def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
