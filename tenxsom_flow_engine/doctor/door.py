@@ -35,14 +35,17 @@ def _knock(url: str) -> Iterator[Finding]:
     import requests
 
     try:
-        # What follows a redirect would not be what Cloud Tasks reaches.
-        health = requests.get(f"{url}/health", timeout=PATIENCE, allow_redirects=False)
-        stranger = requests.post(f"{url}/process", json={}, timeout=PATIENCE, allow_redirects=False)
+        # What follows a redirect would not be what Cloud Tasks reaches. A body is read only where it matters, since
+        # that of something else than the worker may have no end.
+        with requests.get(f"{url}/health", timeout=PATIENCE, allow_redirects=False, stream=True) as health:
+            pass
+        with requests.post(f"{url}/process", json={}, timeout=PATIENCE, allow_redirects=False, stream=True) as stranger:
+            guarded = stranger.status_code in (401, 403)
+            told = _error(stranger) if guarded else {}
     except requests.RequestException as error:
         step = "start the worker (python3 cloud_tasks_worker.py), and see DNS, firewall and certificate"
         yield problem("worker address", f"{url} does not answer: {type(error).__name__}", step)
         return
-    guarded = stranger.status_code in (401, 403)
     if health.status_code != 200 and not (guarded and health.status_code in (401, 403)):
         text = f"{url}/health answers {health.status_code}, so something else than the worker listens there"
         yield problem("worker address", text, "see CLOUD_TASKS_WORKER_URL, and what the proxy passes on")
@@ -52,7 +55,6 @@ def _knock(url: str) -> Iterator[Finding]:
         step = "unset TENXSOM_ALLOW_UNAUTHENTICATED where the worker runs, and see that no proxy answers for it"
         yield problem("worker address", text, step)
         return
-    told = _error(stranger)
     if "TENXSOM_ALLOW_UNAUTHENTICATED" in told.get("next_step", ""):  # it takes from nobody
         yield problem("worker address", told["message"], told["next_step"])
         return

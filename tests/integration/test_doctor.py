@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 
@@ -236,6 +238,30 @@ def test_a_worker_that_is_guarded(
     worker.answer(*answers)
     assert not wrong(env)
     assert [(request.method, request.path) for request in worker.received] == [("GET", "/health"), ("POST", "/process")]
+
+
+def test_an_answer_without_an_end(env: Environment, cloud: CloudTasksServer) -> None:
+    """What streams for ever at the worker's address does not keep the doctor, and is said to be open to strangers."""
+    over = threading.Event()
+
+    class Stream(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.flush()
+            over.wait(60.0)
+
+        do_POST = do_GET
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}"
+        the_problem(env | {"CLOUD_TASKS_WORKER_URL": address}, "worker address", "answers a stranger with 200")
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_worker_that_does_not_answer(env: Environment, cloud: CloudTasksServer) -> None:
