@@ -174,6 +174,12 @@ def _cloud_tasks(values: _Values) -> CloudTasksSettings:
     worker_url = values.text("CLOUD_TASKS_WORKER_URL", "").rstrip("/")
     if worker_url and not worker_url.startswith(("http://", "https://")):
         raise ConfigurationError(f"CLOUD_TASKS_WORKER_URL must begin with https:// or http://, not {worker_url!r}")
+    if worker_url and "@" in worker_url.split("/")[2]:
+        # It is shown, and is the audience of tokens.
+        raise ConfigurationError(
+            "CLOUD_TASKS_WORKER_URL holds a user or password, which Cloud Tasks does not need: it brings a token",
+            next_step="set it without what precedes the @, and let no proxy before the worker ask for a password",
+        )
     return CloudTasksSettings(
         project=values.text("GOOGLE_CLOUD_PROJECT", "") or facts.get("project_id", ""),
         location=values.text("CLOUD_TASKS_LOCATION", "us-central1"),

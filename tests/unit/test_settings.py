@@ -396,3 +396,11 @@ def test_secrets_are_not_shown() -> None:
     """A password in an address is not in what a settings value prints of itself."""
     found = load({"REDIS_URL": "redis://:geheim@cache:6379/0", "USEAPI_TOKEN": "geheim"})
     assert "geheim" not in repr(found)
+
+
+def test_a_password_in_the_workers_address_is_refused() -> None:
+    """The worker's address, which is shown and told to Google, may hold no login; the refusal does not repeat it."""
+    with pytest.raises(ConfigurationError, match="CLOUD_TASKS_WORKER_URL") as refused:
+        load({"CLOUD_TASKS_WORKER_URL": "https://flow:geheim@worker.example"})
+    assert "geheim" not in str(refused.value)
+    assert load({"CLOUD_TASKS_WORKER_URL": "https://worker.example/@flow"}).cloud_tasks.worker_url
