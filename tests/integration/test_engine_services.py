@@ -42,6 +42,7 @@ def test_a_long_script_is_published_whose_length_is_not_told(tmp_path: Path) -> 
         environment = {
             "TENXSOM_HOME": str(tmp_path), "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true",
             "HEYGEN_API_KEY": KEY, "HEYGEN_BASE_URL": heygen.url, "HEYGEN_AVATAR_ID": AVATAR,
+            "CLOUD_TASKS_MAX_DISPATCHES": "500",
         }  # fmt: skip
         with open_engine(load(environment), "local") as engine:
             options = {"heygen": {"script": "Tides rise. " * 50}}
