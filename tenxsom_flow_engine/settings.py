@@ -22,6 +22,7 @@ from tenxsom_flow_engine.services.setups import (
 )
 
 _T = TypeVar("_T")
+_N = TypeVar("_N", int, float)
 
 #: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
@@ -139,7 +140,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
     """
     values = _Values({**_with_file(os.environ if environment is None else environment), **(over or {})})
     redis_host = values.text("REDIS_HOST", "localhost")
-    redis_port = int(values.number("REDIS_PORT", 6379, least=1, most=65535, whole=True))
+    redis_port = values.whole("REDIS_PORT", 6379, least=1, most=65535)
     home = values.path("TENXSOM_HOME", default=_user_data_folder)
     return Settings(
         home=home,
@@ -155,7 +156,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         limits={**DEFAULT_LIMITS, **values.limits("TENXSOM_LIMITS")},
         lease=values.number("TENXSOM_LEASE_SECONDS", 30.0, least=0.5, most=3600.0),
         keep_days=values.number("TENXSOM_KEEP_DAYS", 30.0, least=0.01, most=3650.0),
-        keep_jobs=int(values.number("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000, whole=True)),
+        keep_jobs=values.whole("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000),
         simulated=values.text("TENXSOM_SIMULATED", ""),
         web=_web(values),
         allow_private_downloads=values.switch("TENXSOM_ALLOW_PRIVATE_DOWNLOADS"),
@@ -204,7 +205,7 @@ def _pixverse(values: _Values) -> PixVerseSetup | None:
         create_path=values.text("USEAPI_PIXVERSE_CREATE_PATH", usual.create_path),
         model=values.text("USEAPI_PIXVERSE_MODEL", usual.model),
         email=values.text("USEAPI_PIXVERSE_EMAIL", usual.email),
-        slots=int(values.number("USEAPI_PIXVERSE_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        slots=values.whole("USEAPI_PIXVERSE_SLOTS", usual.slots, least=1, most=1000),
         prices=read_prices("USEAPI_PIXVERSE_PRICES", values.text("USEAPI_PIXVERSE_PRICES", ""), "credits"),
         usd_per_credit=values.number("USEAPI_PIXVERSE_USD_PER_CREDIT", usual.usd_per_credit, least=0.0, most=100.0),
     )
@@ -219,7 +220,7 @@ def _ltx(values: _Values) -> LtxSetup | None:
         key=Secret(check_key("LTX_API_KEY", key)),
         base_url=check_base_url("LTX_BASE_URL", values.text("LTX_BASE_URL", usual.base_url)),
         model=values.text("LTX_MODEL", usual.model),
-        slots=int(values.number("LTX_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        slots=values.whole("LTX_SLOTS", usual.slots, least=1, most=1000),
         prices=read_prices("LTX_PRICES", values.text("LTX_PRICES", ""), "USD"),
     )
 
@@ -234,7 +235,7 @@ def _heygen(values: _Values) -> HeyGenSetup | None:
         base_url=check_base_url("HEYGEN_BASE_URL", values.text("HEYGEN_BASE_URL", usual.base_url)),
         avatar_id=values.text("HEYGEN_AVATAR_ID", usual.avatar_id),
         voice_id=values.text("HEYGEN_VOICE_ID", usual.voice_id),
-        slots=int(values.number("HEYGEN_SLOTS", usual.slots, least=1, most=1000, whole=True)),
+        slots=values.whole("HEYGEN_SLOTS", usual.slots, least=1, most=1000),
         prices=read_prices("HEYGEN_PRICES", values.text("HEYGEN_PRICES", ""), "USD"),
     )
 
@@ -256,15 +257,15 @@ def _web(values: _Values) -> WebSettings:
     # One process can then take all that the queue hands out, however unevenly it reaches several of them.
     at_once = min(_max_concurrent(values), MOST_BY_DEFAULT)
     return WebSettings(
-        port=int(values.number("PORT", 8080, least=0, most=65535, whole=True)),
-        concurrency=int(values.number("TENXSOM_WORKER_CONCURRENCY", at_once, least=1, most=256, whole=True)),
+        port=values.whole("PORT", 8080, least=0, most=65535),
+        concurrency=values.whole("TENXSOM_WORKER_CONCURRENCY", at_once, least=1, most=256),
         allow_unauthenticated=values.switch("TENXSOM_ALLOW_UNAUTHENTICATED"),
         token_certs_url=values.text("TENXSOM_TOKEN_CERTS_URL", ""),
     )
 
 
 def _max_concurrent(values: _Values) -> int:
-    return int(values.number("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000, whole=True))
+    return values.whole("CLOUD_TASKS_MAX_CONCURRENT", 5, least=1, most=5000)
 
 
 class _Values:
@@ -286,13 +287,18 @@ class _Values:
         except InvalidInput as error:
             raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
 
-    def number(self, name: str, default: float, *, least: float, most: float, whole: bool = False) -> float:
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
+        return self._within(name, default, float, "a number", least, most)
+
+    def whole(self, name: str, default: int, *, least: int, most: int) -> int:
+        return self._within(name, default, int, "a whole number", least, most)
+
+    def _within(self, name: str, default: _N, read: Callable[[str], _N], kind: str, least: _N, most: _N) -> _N:
         text = self._values.get(name, "").strip()
         if not text:
             return default
-        kind = "a whole number" if whole else "a number"
         try:
-            number = int(text) if whole else float(text)
+            number = read(text)
         except ValueError:
             raise ConfigurationError(f"{name} must be {kind}, not {text!r}") from None
         if not least <= number <= most:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.lives import Lives
 
 if TYPE_CHECKING:
     from tests.cloud_tasks_setting import Setting
@@ -23,3 +27,21 @@ def cloud() -> Iterator[Setting]:
     with CloudTasksServer(clock) as server:
         yield Setting(server, clock, target)
     target.close()
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lives, Lives]]:
+    """Two processes that workers are forked from."""
+    folder = tmp_path_factory.mktemp("lives")
+    pair = Lives(folder / "log"), Lives(folder / "log")
+    yield pair
+    for one in pair:
+        one.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a process that is killed loses nothing that the system has."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+        yield Path(name)

@@ -157,24 +157,6 @@ class Proof:
         return sale.reference.partition(".")[0] if sale else ""
 
 
-@pytest.fixture(scope="module")
-def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lives, Lives]]:
-    """Two processes that workers are forked from."""
-    folder = tmp_path_factory.mktemp("lives")
-    pair = Lives(folder / "log"), Lives(folder / "log")
-    yield pair
-    for one in pair:
-        one.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: a process that is killed loses nothing that the system has."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
-        yield Path(name)
-
-
 @pytest.mark.parametrize("kind", ["local", "redis"])
 def test_each_video_is_bought_once(
     kind: str, folder: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest

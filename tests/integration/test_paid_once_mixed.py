@@ -7,10 +7,9 @@ import json
 import random
 import re
 import secrets
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -204,24 +203,6 @@ class Proof:
                 assert self.others.run(self.overtaker) == 0
         finally:
             self._overtaking.release()
-
-
-@pytest.fixture(scope="module")
-def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lives, Lives]]:
-    """Two processes that workers are forked from."""
-    folder = tmp_path_factory.mktemp("lives")
-    pair = Lives(folder / "log"), Lives(folder / "log")
-    yield pair
-    for one in pair:
-        one.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: a process that is killed loses nothing that the system has."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
-        yield Path(name)
 
 
 @pytest.mark.parametrize("kind", ["local", "redis"])
