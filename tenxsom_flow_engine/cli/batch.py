@@ -13,10 +13,10 @@ from tenxsom_flow_engine.cli.producing import (
     SAME_COMMAND,
     TopicsFile,
     add_and_tell,
-    describe_known,
-    describe_plan,
+    check_lines,
+    describe_row,
     print_plan,
-    read_checked,
+    reading,
     tell_notes,
 )
 from tenxsom_flow_engine.cli.session import session
@@ -65,34 +65,29 @@ def batch(
     import secrets
 
     from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.planning.batch import Timing, plan_batch
+    from tenxsom_flow_engine.planning.batch import Timing
+    from tenxsom_flow_engine.plans import read_plan
 
     with session(queue_type) as engine:
         now = engine.store.now()
         timing = Timing(now, None if delay is None else now + delay, stagger)
         salt = secrets.token_hex(8) if again else ""
-
-        def known(job_id: str) -> bool:
-            # Asked only where the answer matters: a look for each of many jobs takes a while.
-            return bool(stagger) and not again and engine.store.get(job_id) is not None
-
-        good, bad = read_checked(
-            topics_file,
-            lambda lines: plan_batch(lines, fields, timing, engine.prepare, salt=salt, known=known),
-            keep_going=keep_going,
-        )
-        tell_notes(good)
+        with reading(topics_file) as name:
+            plan = read_plan(engine, topics_file, name, fields, timing, salt=salt)
+        check_lines(name, plan.jobs, plan.bad, keep_going=keep_going)
+        tell_notes(plan)
+        bad_lines = len(plan.bad)
         if dry_run:
-            plan = []
-            for prepared in good:
-                record = engine.store.get(prepared.new.job.job_id)
-                plan.append(describe_known(record, None) if record else describe_plan(prepared))
-            print_json({"jobs": plan, "bad_lines": len(bad)}) if as_json else print_plan(plan)
+            rows = plan.rows(engine.store)
+            if as_json:
+                print_json({"jobs": [describe_row(row) for row in rows], "bad_lines": bad_lines})
+            else:
+                print_plan(rows)
         else:
             add_and_tell(
                 engine,
-                [prepared.new for prepared in good],
+                plan.new,
                 rest="take out of the file what was added before you add the rest" if again else SAME_COMMAND,
-                facts={"bad_lines": len(bad)} if as_json else None,
+                facts={"bad_lines": bad_lines} if as_json else None,
             )
-    return PARTLY if bad else DONE
+    return PARTLY if bad_lines else DONE

@@ -6,10 +6,9 @@ import contextlib
 import io
 import signal
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,12 +27,10 @@ from tenxsom_flow_engine.cli.exits import (
 from tenxsom_flow_engine.errors import QueueError, StoreError
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.engine import Engine, Prepared
-    from tenxsom_flow_engine.jobs import JobRecord
-    from tenxsom_flow_engine.planning.files import BadLine, Entry
+    from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.planning.files import BadLine
+    from tenxsom_flow_engine.plans import Plan, Row
     from tenxsom_flow_engine.store.base import Added, NewJob
-
-_T = TypeVar("_T")
 
 #: Bad lines that are told one by one.
 MOST_TOLD = 20
@@ -63,25 +60,21 @@ def file_name(stream: io.BufferedReader) -> str:
     return "standard input" if name in ("-", "<stdin>", "0") else name
 
 
-def read_checked(
-    stream: io.BufferedReader,
-    check: Callable[[Iterable[Entry | BadLine]], tuple[list[_T], list[BadLine]]],
-    *,
-    keep_going: bool | None = None,
-) -> tuple[list[_T], list[BadLine]]:
-    """Read a file of topics and return what `check` makes of its lines, the good and the bad, which are told.
+@contextlib.contextmanager
+def reading(stream: io.BufferedReader) -> Iterator[str]:
+    """Give the name of a stream of topics; ends the command if it cannot be read."""
+    name = file_name(stream)
+    try:
+        yield name
+    except OSError as error:
+        raise Stop(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
+
+
+def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_going: bool | None = None) -> None:
+    """Tell the bad lines of a file.
 
     Ends the command if there is nothing good, or anything bad without `keep_going` (None: there is no such option).
     """
-    from tenxsom_flow_engine.planning.files import read_topics
-
-    name = file_name(stream)
-    try:
-        with contextlib.closing(read_topics(stream, name)) as lines:
-            good, bad = check(lines)
-    except OSError as error:
-        raise Stop(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
-    bad.sort(key=lambda line: line.line)
     for line in bad[:MOST_TOLD]:
         say(f"{name} line {line.line}: {line.reason}")
     if len(bad) > MOST_TOLD:
@@ -93,81 +86,59 @@ def read_checked(
         raise Stop(problem(f"nothing was added, since {count(len(bad), 'line')} {are} bad", mend + rest), USAGE)
     if not good:
         raise Stop(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
-    return good, bad
 
 
-def tell_notes(plan: Iterable[Prepared]) -> None:
+def tell_notes(plan: Plan) -> None:
     """Say what was changed to fit the services, each change once with the number of its jobs."""
-    notes = Counter(note for prepared in plan for note in prepared.notes)
-    for note, times in notes.most_common():
+    for note, times in plan.notes:
         say(f"note: {note}" + (f" ({count(times, 'job')})" if times > 1 else ""))
 
 
-def describe_plan(prepared: Prepared, state: str = "new") -> dict[str, Any]:
-    """Return a job that would be added, as plain values."""
+def describe_row(row: Row) -> dict[str, Any]:
+    """Return a job of a plan as plain values."""
     from tenxsom_flow_engine.clock import iso
 
-    new = prepared.new
     return {
-        "job_id": new.job.job_id,
-        "state": state,
-        "start": iso(new.due) if new.due is not None else None,
-        "service": prepared.service,
-        "duration": new.job.duration,
-        "cost_usd": new.cost.usd if new.cost else None,
-        "topic": new.job.topic,
-        "prompt": prepared.prompt or None,
-    }
-
-
-def describe_known(record: JobRecord, start: float | None) -> dict[str, Any]:
-    """Return a job of the plan that was added before, as plain values."""
-    from tenxsom_flow_engine.clock import iso
-
-    start = record.due if start is None else start
-    return {
-        "job_id": record.job_id,
-        "state": "known",
-        "start": iso(start) if start is not None else None,
-        "service": record.service or record.job.service,
-        "duration": record.job.duration,
-        "cost_usd": record.cost.usd if record.cost else None,
-        "topic": record.job.topic,
-        "prompt": record.submission.prompt or record.job.prompt or None,
+        "job_id": row.job_id,
+        "state": _state(row),
+        "start": iso(row.start) if row.start is not None else None,
+        "service": row.service,
+        "duration": row.duration,
+        "cost_usd": row.usd,
+        "topic": row.topic,
+        "prompt": row.prompt or None,
     }
 
 
 def price(jobs: Iterable[NewJob]) -> str:
     """Return what jobs are expected to cost, for the end of a sentence; nothing where they are free."""
-    costs = [job.cost.usd if job.cost else None for job in jobs]
-    return f", {_about(costs)}" if any(cost != 0 for cost in costs) else ""
+    from tenxsom_flow_engine.plans import Price
+
+    expected = Price.of(job.cost.usd if job.cost else None for job in jobs)
+    return "" if expected.free else f", {expected}"
 
 
-def _about(costs: Sequence[float | None]) -> str:
-    priced = [cost for cost in costs if cost is not None]
-    if costs and not priced:
-        return "of unknown price"
-    unpriced = f" and {len(costs) - len(priced):,} of unknown price" if len(priced) < len(costs) else ""
-    return f"about USD {sum(priced):.2f}{unpriced}"
-
-
-def print_plan(plan: Sequence[dict[str, Any]]) -> None:
+def print_plan(plan: Sequence[Row]) -> None:
     """Print a plan as a table, with what its new jobs will cost where prices are known."""
     from tenxsom_flow_engine.cli.view import short_time, table
+    from tenxsom_flow_engine.clock import iso
+    from tenxsom_flow_engine.plans import Totals
 
     rows: list[list[str]] = []
-    for item in plan:
-        cost = "?" if item["cost_usd"] is None else f"{item['cost_usd']:.2f}"
-        start = short_time(item["start"]) if item["start"] else "at once" if item["state"] == "new" else ""
-        rows.append(
-            [start, item["job_id"], item["state"], item["service"], f"{item['duration']} s", cost, item["topic"]]
-        )
+    for row in plan:
+        cost = "?" if row.usd is None else f"{row.usd:.2f}"
+        start = short_time(iso(row.start)) if row.start is not None else "" if row.known else "at once"
+        rows.append([start, row.job_id, _state(row), row.service, f"{row.duration} s", cost, row.topic])
     if rows:
         head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC")
         put(table(rows, head=head, may_cut=("TOPIC", "JOB")))
-    new = [item["cost_usd"] for item in plan if item["state"] == "new"]
-    known = f"; {count(len(plan) - len(new), 'other')} known already" if len(new) < len(plan) else ""
-    say(f"{count(len(new), 'new job')}, {_about(new)}{known}")
+    totals = Totals.of(plan)
+    known = f"; {count(totals.known, 'other')} known already" if totals.known else ""
+    say(f"{count(totals.new, 'new job')}, {totals.price}{known}")
+
+
+def _state(row: Row) -> str:
+    return "known" if row.known else "new"
 
 
 def add_and_tell(

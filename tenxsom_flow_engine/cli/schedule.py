@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from tenxsom_flow_engine.cli.exits import count, say
 from tenxsom_flow_engine.cli.producing import (
     TopicsFile,
     add_and_tell,
-    describe_known,
-    describe_plan,
+    check_lines,
+    describe_row,
     print_plan,
-    read_checked,
+    reading,
     tell_notes,
 )
 from tenxsom_flow_engine.cli.session import session
@@ -82,6 +83,7 @@ def schedule(
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
     from tenxsom_flow_engine.planning.windows import window
+    from tenxsom_flow_engine.plans import Plan, Row
 
     if timezone and not date:
         raise click.UsageError("--timezone goes with --date")
@@ -105,23 +107,24 @@ def schedule(
         _tell_window(span, daily_count, len(slots))
         _tell_left_out(past, ahead, slots, known, span, channel)
         new = [slot for slot in ahead if slot.instant not in known]
-        prepared = [engine.prepare(job, float(slot.instant)) for slot, job in _fill(new, entries, known, fields, now)]
-        tell_notes(prepared)
-        rows: list[dict[str, Any]] = []
+        filled = _fill(new, entries, known, fields, now)
+        plan = Plan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
+        tell_notes(plan)
+        rows: list[Row] = []
         if dry_run or as_json:
-            planned = {item.new.job.job_id: item for item in prepared}
+            planned = {item.new.job.job_id: item for item in plan.jobs}
             for slot in ahead:
                 job_id = slot_job_id(channel, slot.instant)
                 if job_id in planned:
-                    rows.append(describe_plan(planned[job_id]))
+                    rows.append(Row.planned(planned[job_id]))
                 elif record := engine.store.get(job_id):
-                    rows.append(describe_known(record, float(slot.instant)))
+                    rows.append(Row.added_before(record, float(slot.instant)))
+        facts = {"slots": [describe_row(row) for row in rows]}
         if not dry_run:
-            facts = {"slots": rows} if as_json else None
             before = [slot_job_id(channel, slot.instant) for slot in ahead if slot.instant in known]
-            add_and_tell(engine, [item.new for item in prepared], facts=facts, known=before)
+            add_and_tell(engine, plan.new, facts=facts if as_json else None, known=before)
         elif as_json:
-            print_json({"slots": rows})
+            print_json(facts)
         else:
             print_plan(rows)
 
@@ -166,7 +169,7 @@ def _tell_left_out(
 def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], now: float) -> list[VideoJob]:
     """Return a file's entries as jobs that some service can make; all of them, or the command ends."""
     from tenxsom_flow_engine.planning.batch import Timing, plan_batch
-    from tenxsom_flow_engine.planning.files import BadLine, Entry
+    from tenxsom_flow_engine.planning.files import BadLine, Entry, read_topics
 
     def narrow(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
         for line in lines:
@@ -179,7 +182,10 @@ def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], 
         engine.prepare(job, due)
         return job
 
-    return read_checked(stream, lambda lines: plan_batch(narrow(lines), fields, Timing(now), possible))[0]
+    with reading(stream) as name, contextlib.closing(read_topics(stream, name)) as lines:
+        good, bad = plan_batch(narrow(lines), fields, Timing(now), possible)
+    check_lines(name, good, bad)
+    return good
 
 
 def _fill(

@@ -42,18 +42,19 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    from tenxsom_flow_engine.cli.producing import describe_plan, price, tell_notes
+    from tenxsom_flow_engine.cli.producing import describe_row, price, tell_notes
     from tenxsom_flow_engine.cli.view import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
     from tenxsom_flow_engine.planning.moments import bounded
+    from tenxsom_flow_engine.plans import Plan, Row
 
     with session(queue_type) as engine:
         now = engine.store.now()
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = bounded(now + delay, "delay") if delay is not None else at
         prepared = engine.prepare(job, due)
-        tell_notes([prepared])
+        tell_notes(Plan([prepared]))
         start = iso(due) if due is not None and due > now else "at once"
         if not dry_run:
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
@@ -64,7 +65,7 @@ def single(
             costs = price([prepared.new]) and f"{price([prepared.new])} at {prepared.service}"
             say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
         if as_json:
-            print_json(describe_plan(prepared, "known" if record else "new"))
+            print_json(describe_row(Row.planned(prepared, known=record is not None)))
         return DONE
 
 

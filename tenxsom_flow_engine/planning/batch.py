@@ -68,7 +68,8 @@ def plan_batch(
             due = entry.at if entry.at is not None else timing.due(place)
             prepared = prepare(VideoJob(job_id=job_id, created_at=timing.now, **fields), due)
         except InvalidInput as error:
-            bad.append(BadLine(entry.line, str(error)))
+            field = error.field.partition(".")[0]
+            bad.append(BadLine(entry.line, str(error), field if field in defaults.keys() - entry.fields.keys() else ""))
         else:
             good.append(prepared)
             place += not known(job_id)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,15 @@ class BadLine:
 
     line: int
     reason: str
+    #: The field that is at fault, where the line left it to the list's default.
+    default: str = ""
 
 
-def read_topics(stream: io.BufferedReader, name: str) -> Generator[Entry | BadLine]:
+def read_topics(stream: io.BufferedReader, name: str, zone: tzinfo | None = None) -> Generator[Entry | BadLine]:
     """Read a file's jobs in order. The ending of `name` tells the format: `.csv`, `.jsonl`, else the content does.
 
-    Close what this returns if it is not read to its end. Raises `InvalidInput` if the file is no text at all, or its
-    columns are not a job's.
+    Moments without a zone are in `zone` (default: this machine's). Close what this returns if it is not read to its
+    end. Raises `InvalidInput` if the file is no text at all, or its columns are not a job's.
     """
     with closing(_lines(stream, name)) as lines:
         first = next((line for line in lines if not _says_nothing(line[1])), None)
@@ -62,9 +65,9 @@ def read_topics(stream: io.BufferedReader, name: str) -> Generator[Entry | BadLi
         ending = Path(name).suffix.lower()
         text = first[1] or ""
         if ending in (".jsonl", ".ndjson", ".json") or (ending != ".csv" and text.lstrip().startswith("{")):
-            yield from _json_lines(_chain(first, lines))
+            yield from _json_lines(_chain(first, lines), zone)
         elif ending == ".csv" or _is_header(text):
-            yield from _csv(_chain(first, lines), name)
+            yield from _csv(_chain(first, lines), name, zone)
         else:
             yield from _plain(_chain(first, lines))
 
@@ -82,7 +85,7 @@ def _plain(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]
             yield Entry(number, {"topic": text.strip()})
 
 
-def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]:
+def _json_lines(lines: Iterable[tuple[int, str | None]], zone: tzinfo | None) -> Iterator[Entry | BadLine]:
     for number, text in lines:
         if text is None:
             yield _too_long(number)
@@ -104,10 +107,10 @@ def _json_lines(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | Bad
         if not isinstance(options, dict) or not all(isinstance(own, dict) for own in options.values()):
             yield BadLine(number, 'options: must be objects by service, such as {"pixverse": {"seed": 7}}')
             continue
-        yield _entry(number, fields, options)
+        yield _entry(number, fields, zone, options)
 
 
-def _csv(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Entry | BadLine]:
+def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None) -> Iterator[Entry | BadLine]:
     numbers: list[int] = []  # of the lines that the present row is made of
     too_long = False
 
@@ -147,10 +150,12 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Entry |
             cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
             yield BadLine(begins, f"has {cells} under {len(head)} column{'s' * (len(head) != 1)}")
         else:
-            yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()})
+            yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()}, zone)
 
 
-def _entry(number: int, fields: dict[str, Any], options: dict[str, Any] | None = None) -> Entry | BadLine:
+def _entry(
+    number: int, fields: dict[str, Any], zone: tzinfo | None, options: dict[str, Any] | None = None
+) -> Entry | BadLine:
     unknown = [name for name in fields if name not in FIELDS]
     if unknown:
         return BadLine(number, f"has an unknown field {unknown[0][:40]!r}; known are {', '.join(FIELDS)}")
@@ -167,7 +172,7 @@ def _entry(number: int, fields: dict[str, Any], options: dict[str, Any] | None =
             raise InvalidInput("at", "must be text such as 2026-12-24T18:00+01:00")
         if options:
             fields[OPTIONS] = options
-        return Entry(number, fields, parse_moment(at) if at and at.strip() else None)
+        return Entry(number, fields, parse_moment(at, zone=zone) if at and at.strip() else None)
     except InvalidInput as error:
         return BadLine(number, str(error))
 

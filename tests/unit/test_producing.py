@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from tenxsom_flow_engine.cli.producing import CHUNK, add_and_tell, price, print_
 from tenxsom_flow_engine.engine import Engine, Prepared
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
+from tenxsom_flow_engine.plans import Plan, Row
 from tenxsom_flow_engine.store.base import Added, NewJob
 
 
@@ -83,8 +84,8 @@ def test_a_store_that_is_not_there_is_its_own_error() -> None:
 def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand jobs with the same note are one line."""
     (new,) = jobs(1)
-    plan = [Prepared(new, "x", "", notes) for notes in (("7 s become 8 s",),) * 3 + (("no sound",), ())]
-    tell_notes(plan)
+    noted = (("7 s become 8 s",),) * 3 + (("no sound",), ())
+    tell_notes(Plan([Prepared(new, "x", "", notes) for notes in noted]))
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
 
 
@@ -101,9 +102,11 @@ def test_what_jobs_are_expected_to_cost(usd: list[float | None], told: str) -> N
 
 def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
     """Jobs that were added before cost nothing once more, and prices that nobody knows are counted apart."""
-    row: dict[str, Any] = {"job_id": "j", "start": None, "service": "x", "duration": 5, "topic": "t"}
     print_plan(
-        [row | {"state": state, "cost_usd": usd} for state, usd in (("new", 0.5), ("known", 0.5), ("new", None))]
+        [
+            Row("j", "t", known, start=None, service="x", duration=5, usd=usd, prompt="")
+            for known, usd in ((False, 0.5), (True, 0.5), (False, None))
+        ]
     )
     told = capsys.readouterr()
     assert told.err == "2 new jobs, about USD 0.50 and 1 of unknown price; 1 other known already\n"
