@@ -26,6 +26,7 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
 from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
+from tenxsom_flow_engine.logs import Redaction
 from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
@@ -229,6 +230,7 @@ class Engine:
         self.abandon = Event()
         self.insist = Patience(self.abandon)
         self._retry = RetryPolicy()
+        self._redaction = Redaction(settings.secrets)
 
     @cached_property
     def limiter(self) -> RateLimiter:
@@ -405,7 +407,8 @@ class Engine:
 
     def _means(self, service: VideoService) -> Means:
         journal = _InsistentJournal(self.store, self.insist)
-        return Means(service, self.gate, journal, self.output, self._retry, random.random, self._slot_pause)
+        redact = self._redaction.value
+        return Means(service, self.gate, journal, self.output, self._retry, random.random, redact, self._slot_pause)
 
     def _slot_pause(self) -> float:
         return max(SLOT_PAUSE, self.queue.turn()) if isinstance(self.queue, PushesJobs) else SLOT_PAUSE

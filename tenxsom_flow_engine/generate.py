@@ -10,12 +10,13 @@ being paid twice is the order of its acts: journal the intent, send the create, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tenxsom_flow_engine.abridged import abridged
 from tenxsom_flow_engine.delivery import submission_id
 from tenxsom_flow_engine.errors import (
     ActionRefused,
@@ -54,7 +55,16 @@ class Journal(Protocol):
         """Return the present instant."""
 
     def intend(
-        self, job_id: str, token: str, *, submission_id: str, service: str, lifetime: float, slots: int, prompt: str
+        self,
+        job_id: str,
+        token: str,
+        *,
+        submission_id: str,
+        service: str,
+        lifetime: float,
+        slots: int,
+        prompt: str,
+        order: str,
     ) -> JobRecord:
         """Journal a create before it is sent, and take its in-flight slot."""
 
@@ -91,6 +101,8 @@ class Means:
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
     draw: Callable[[], float]
+    #: Takes secrets out of what is kept for people to read.
+    redact: Callable[[Mapping[str, object]], object]
     #: Returns the seconds after which a job asks again for a slot.
     slot_pause: Callable[[], float] = lambda: SLOT_PAUSE
 
@@ -157,6 +169,7 @@ def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> f
             lifetime=service.create_timeout + service.lifetime,
             slots=service.slots,
             prompt=service.prompt(job),
+            order=abridged(means.redact(service.order(job, reference))),
         )
     except StoreError as error:
         if record.step is Step.SUBMIT:

@@ -258,6 +258,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     times: int = 1
     #: When it happened last, if more than once.
     last_at: float = 0.0
+    #: The worker that did it, where that matters.
+    worker: str = ""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):
@@ -280,6 +282,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: The service that was chosen; empty until then.
     service: str = ""
     submission: Submission = Submission()
+    #: What was ordered of a service last, as JSON (see `abridged`): also of one that refused it.
+    order: str = ""
     #: When the next delivery is due; None while leased, held or final.
     due: float | None = None
     lease: Lease | None = None

@@ -37,6 +37,8 @@ from tenxsom_flow_engine.purchases import bought
 MAX_EXPIRIES = 10
 #: From nothing bought to surely bought.
 _EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
+#: Of these a timeline tells which worker did it; of looks that come to nothing new it would only cost room.
+_BY_WORKERS = frozenset({"submitting", "fault", "published", "failed", "held"})
 #: A timeline keeps its first and its latest lines.
 FIRST_EVENTS, LAST_EVENTS = 10, 50
 
@@ -221,7 +223,15 @@ def expire(record: JobRecord, now: float) -> JobRecord:
 
 
 def intend(
-    record: JobRecord, token: str, now: float, *, submission_id: str, service: str, deadline: float, prompt: str = ""
+    record: JobRecord,
+    token: str,
+    now: float,
+    *,
+    submission_id: str,
+    service: str,
+    deadline: float,
+    prompt: str = "",
+    order: str = "",
 ) -> JobRecord:
     """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
     _own_lease(record, token)
@@ -238,7 +248,8 @@ def intend(
         deadline=deadline,
         prompt=prompt,
     )
-    return _change(record, now, record.status, "submitting", service, service=service, submission=submission)
+    news = {"service": service, "submission": submission, "order": order}
+    return _change(record, now, record.status, "submitting", service, **news)
 
 
 def accept(
@@ -461,7 +472,8 @@ def _change(
 ) -> JobRecord:
     if status is not record.status and status not in TRANSITIONS[record.status]:
         raise ActionRefused(f"job {record.job_id} cannot go from {record.status} to {status}")
-    events = _note(record.events, now, what, detail) if what else record.events
+    worker = record.lease.worker if record.lease is not None and what in _BY_WORKERS else ""
+    events = _note(record.events, Event(at=now, what=what, detail=detail, worker=worker)) if what else record.events
     after = msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
     if after.due is not None and (after.due, after.seq) != (record.due, record.seq):
         # It waits for a delivery that its carrier does not know of yet.
@@ -469,11 +481,12 @@ def _change(
     return after
 
 
-def _note(events: tuple[Event, ...], now: float, what: str, detail: str) -> tuple[Event, ...]:
+def _note(events: tuple[Event, ...], event: Event) -> tuple[Event, ...]:
     last = events[-1] if events else None
-    if last and (last.what, last.detail) == (what, detail):
-        return (*events[:-1], msgspec.structs.replace(last, times=last.times + 1, last_at=now))
-    events = (*events, Event(at=now, what=what, detail=detail))
+    if last and (last.what, last.detail) == (event.what, event.detail):
+        again = msgspec.structs.replace(last, times=last.times + 1, last_at=event.at, worker=event.worker)
+        return (*events[:-1], again)
+    events = (*events, event)
     if len(events) > FIRST_EVENTS + LAST_EVENTS:
         events = events[:FIRST_EVENTS] + events[-LAST_EVENTS:]
     return events

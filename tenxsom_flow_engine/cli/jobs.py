@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
@@ -176,10 +178,14 @@ def _print_facts(facts: dict[str, Any]) -> None:
         _line("error", f"{error['message']} [{error['code']}]")
         if error["next_step"]:
             _line("next step", error["next_step"])
+    if facts["order"]:
+        put("order, as it was sent last")
+        put(indent(json.dumps(facts["order"], ensure_ascii=False, indent=2), "  "))
     put("timeline")
     for event in facts["events"]:
         times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
-        put(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}")
+        worker = f"  by {event['worker']}" if event["worker"] else ""
+        put(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}{worker}")
 
 
 def _line(name: str, value: object) -> None:

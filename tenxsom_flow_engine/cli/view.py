@@ -50,6 +50,7 @@ def describe(record: JobRecord, now: float) -> dict[str, Any]:
             "id": record.submission.id or None,
             "ticket": record.submission.ticket.id if record.submission.ticket else None,
         },
+        "order": json.loads(record.order) if record.order else None,
         "video": {
             "path": record.result.path,
             "duration": round(record.result.duration, 3),
@@ -91,6 +92,7 @@ def describe(record: JobRecord, now: float) -> dict[str, Any]:
                 "detail": event.detail or None,
                 "times": event.times,
                 "last_at": _iso(event.last_at or None),
+                "worker": event.worker or None,
             }
             for event in record.events
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +95,15 @@ class VideoService(ABC):
         return 0.0
 
     @abstractmethod
+    def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
+        """Return what `create` sends for a fitting job, for people to read later: what JSON knows, and no secret. Pure.
+
+        Of a service over HTTP it is an `http.Post`. Raises `InvalidInput`.
+        """
+
+    @abstractmethod
     def create(self, job: VideoJob, reference: str) -> Ticket:
-        """Order the generation: the only call that costs. `reference` identifies it at the service where it can."""
+        """Send the `order`: the only call that costs. `reference` identifies it at the service where it can."""
 
     @abstractmethod
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from tenxsom_flow_engine.errors import Busy, ServiceError, Transient, Uncertain
@@ -51,6 +51,19 @@ READING = Timeouts(connect=5.0, read=20.0, total=30.0)
 ORDERING = Timeouts(connect=10.0, read=60.0, total=60.0)
 
 
+class Post(TypedDict):
+    """An order over HTTP, as it is sent and as people read it: all but its headers, which hold the key."""
+
+    method: Literal["POST"]
+    path: str
+    body: Mapping[str, Any]
+
+
+def post(path: str, body: Mapping[str, Any]) -> Post:
+    """Return an order that is posted to a path."""
+    return Post(method="POST", path=path, body=body)
+
+
 class HttpApi:
     """A service's HTTP interface. `secrets` are blotted out of all that is told. Threads share it.
 
@@ -85,15 +98,16 @@ class HttpApi:
         """POST what costs nothing, and does no harm twice. Raises `Transient`."""
         return self._send(self._session.get(), "POST", path, self.reading, json={})
 
-    def order(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
-        """POST: what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
+    def order(self, order: Post, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
 
         On a connection of its own: one that was kept alive may turn out broken when the request is under way.
         """
         from tenxsom_flow_engine.services.connection import new_session
 
         with new_session() as session:
-            return self._send(session, "POST", path, self.ordering, paid=True, json=body, headers=headers)
+            path, body = order["path"], order["body"]
+            return self._send(session, order["method"], path, self.ordering, paid=True, json=body, headers=headers)
 
     def result(self, answer: Answer, *, paid: bool = False) -> Mapping[str, Any]:
         """Return the object that a good answer holds; raise what any other means."""

@@ -26,7 +26,7 @@ from tenxsom_flow_engine.services.fitting import (
     nearest_ratio,
     read_options,
 )
-from tenxsom_flow_engine.services.http import ORDERING, READING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.http import ORDERING, READING, HttpApi, Post, Timeouts, post
 from tenxsom_flow_engine.services.setups import LtxSetup
 
 NAME = "ltx_studio"
@@ -155,27 +155,15 @@ class LtxStudioService(VideoService, HasCredits):
         price = usd.get(job.quality)
         return Cost(usd=round(price * job.duration, 4)) if price is not None else None
 
+    def order(self, job: VideoJob, reference: str) -> Post:
+        return post(VIDEOS, self._body(job))
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
-        answer = self._api.order(VIDEOS, self.order_of(job))
+        answer = self._api.order(self.order(job, reference))
         video_id = path_id(self._api.result(answer, paid=True).get("id"))
         if video_id is None:
             raise Uncertain(NAME, "the create was accepted, but its answer names no video")
         return Ticket(video_id)
-
-    def order_of(self, job: VideoJob) -> dict[str, Any]:
-        """Return the body of a create for a fitting job. Pure."""
-        options, name, _ = self._wishes(job)
-        across, down = map(int, job.aspect_ratio.split(":"))
-        width, height = RESOLUTIONS[job.quality]
-        order: dict[str, Any] = {
-            "prompt": self.prompt(job),
-            "model": name,
-            "duration": job.duration,
-            "resolution": f"{width}x{height}" if across > down else f"{height}x{width}",
-            "fps": options.fps,
-        }
-        wishes = {"generate_audio": options.generate_audio, "camera_motion": options.camera_motion}
-        return order | {name: wish for name, wish in wishes.items() if wish is not None}
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
         answer = self._api.look(f"{VIDEOS}/{ticket.id}")
@@ -201,6 +189,20 @@ class LtxStudioService(VideoService, HasCredits):
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
+
+    def _body(self, job: VideoJob) -> dict[str, Any]:
+        options, name, _ = self._wishes(job)
+        across, down = map(int, job.aspect_ratio.split(":"))
+        width, height = RESOLUTIONS[job.quality]
+        body: dict[str, Any] = {
+            "prompt": self.prompt(job),
+            "model": name,
+            "duration": job.duration,
+            "resolution": f"{width}x{height}" if across > down else f"{height}x{width}",
+            "fps": options.fps,
+        }
+        wishes = {"generate_audio": options.generate_audio, "camera_motion": options.camera_motion}
+        return body | {name: wish for name, wish in wishes.items() if wish is not None}
 
     def _failed(self, video: Mapping[str, Any]) -> Failed:
         """Say why a generation failed: by the same types of error as an HTTP answer."""

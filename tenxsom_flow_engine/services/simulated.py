@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -95,7 +96,16 @@ class SimulatedService(VideoService, FindsByReference):
     def repeatable_for(self, job: VideoJob) -> float:
         return math.inf if self._plan.idempotent else 0.0
 
+    def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
+        return {
+            "prompt": self.prompt(job),
+            "duration": job.duration,
+            "aspect_ratio": job.aspect_ratio,
+            "reference": reference,
+        }
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
+        order = self.order(job, reference)
         time.sleep(self._plan.create_latency)
         if self._happens(self._plan.rejected):
             raise Rejected(NAME, "the prompt was refused (simulated)")
@@ -106,7 +116,7 @@ class SimulatedService(VideoService, FindsByReference):
         uncertain = self._happens(self._plan.uncertain)
         # The answer to an uncertain create is lost; it was accepted all the same in one of two cases.
         if not (uncertain and self._happens(0.5)):
-            ticket = self._sell(reference)
+            ticket = self._sell(str(order["reference"]))
         self._crash()
         if uncertain:
             raise Uncertain(NAME, "the connection broke after the request was sent (simulated)")

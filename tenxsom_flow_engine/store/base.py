@@ -420,11 +420,12 @@ class JobStore(ABC):
         lifetime: float,
         slots: int,
         prompt: str = "",
+        order: str = "",
     ) -> JobRecord:
         """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`.
 
         `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create; `prompt` is
-        what the service will be told.
+        what the service will be told, `order` all that is sent to it, as people may read it.
         """
         return self.update(
             job_id,
@@ -436,6 +437,7 @@ class JobStore(ABC):
                 service=service,
                 deadline=now + lifetime,
                 prompt=prompt,
+                order=order,
             ),
             slots=(service, slots),
             on_disk=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,9 @@ class ScriptedService(VideoService):
 
     def repeatable_for(self, job: VideoJob) -> float:
         return self.key_lasts
+
+    def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
+        return {"prompt": self.prompt(job), "reference": reference}
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
         self.on_call("create")

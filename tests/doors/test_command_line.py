@@ -109,7 +109,10 @@ def test_a_failed_job_says_why(flow: Flow) -> None:
     assert done.stderr.splitlines()[-1] == (
         "error: simulated: the prompt was refused (simulated); when that is mended: run_flow_enhanced.py retry tides"
     )
-    assert "the prompt was refused" in flow.run("show", "tides").stdout
+    shown = flow.run("show", "tides").stdout
+    assert "the prompt was refused" in shown
+    assert '"reference": "tides.' in shown
+    assert flow.json("show", "tides", "--json")["order"]["duration"] == 5
 
 
 BAD: list[tuple[list[str], dict[str, str], int, str]] = [

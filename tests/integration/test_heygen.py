@@ -25,7 +25,7 @@ from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference,
 from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.service import KEY_LASTS, ORDERING, HeyGenService
-from tenxsom_flow_engine.services.http import Timeouts
+from tenxsom_flow_engine.services.http import Timeouts, post
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, VOICE, FakeHeyGen, error
@@ -80,6 +80,7 @@ def test_a_topic_becomes_a_video(heygen: FakeHeyGen, clock: ManualClock, tmp_pat
     assert heygen.sold[0].order == {
         "prompt": service.prompt(TOPIC), "mode": "generate", "orientation": "portrait", "avatar_id": AVATAR
     }  # fmt: skip
+    assert service.order(TOPIC, REFERENCE) == post("/v3/video-agents", heygen.sold[0].order)
     assert "How tides work" in service.prompt(TOPIC)
     assert "The video lasts 4 seconds." in service.prompt(TOPIC)
     assert [service.check(ticket) for _ in range(3)] == [Progress(0.4, 10.0)] * 3
@@ -99,6 +100,7 @@ def test_a_script_is_spoken(heygen: FakeHeyGen, service: HeyGenService, tmp_path
     ticket = service.create(job, REFERENCE)
     assert ticket == Ticket("videos/0001")
     (sale,) = heygen.sold
+    assert service.order(job, REFERENCE) == post("/v3/videos", sale.order)
     assert sale.key == REFERENCE
     assert sale.order == {
         "type": "avatar", "title": "How tides work", "script": TEXT, "avatar_id": AVATAR, "voice_id": VOICE,

@@ -19,7 +19,7 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.services.answers import ErrorRow
-from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, ProcessSession, Timeouts
+from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, ProcessSession, Timeouts, post
 from tenxsom_flow_engine.services.setups import check_base_url, check_key
 from tenxsom_flow_engine.testing.fake_services.server import (
     At,
@@ -79,7 +79,7 @@ def hurried(url: str) -> HttpApi:
 def ordered(client: HttpApi) -> ServiceError:
     """Order, and return the error that this must end in."""
     with pytest.raises(ServiceError) as caught:
-        client.result(client.order("/videos", {"prompt": "x"}), paid=True)
+        client.result(client.order(post("/videos", {"prompt": "x"})), paid=True)
     return caught.value
 
 
@@ -87,9 +87,8 @@ def test_calls_and_their_answers(echo: Echo) -> None:
     """A call carries key and content, and brings the answer's object."""
     client = api(echo.url + "/v2/")
     assert client.result(client.look("/videos/a:b@c", {"limit": 40}))["id"] == "v-1"
-    assert client.result(client.order("/videos", {"prompt": "x"}, {"Idempotency-Key": "k"}), paid=True)["sent"] == {
-        "prompt": "x"
-    }
+    answer = client.order(post("/videos", {"prompt": "x"}), {"Idempotency-Key": "k"})
+    assert client.result(answer, paid=True)["sent"] == {"prompt": "x"}
     (look,), (order,) = echo.seen["look"], echo.seen["order"]
     assert look.path == "/v2/videos/a:b@c?limit=40"
     assert look.headers["Authorization"] == order.headers["Authorization"] == f"Bearer {KEY}"
@@ -143,7 +142,7 @@ def test_an_order_is_never_sent_twice_nor_over_an_old_connection(echo: Echo) -> 
     client = api(echo.url)
     client.look("/videos")
     echo.hang_up()
-    assert client.result(client.order("/videos", {}), paid=True)["id"] == "v-1"
+    assert client.result(client.order(post("/videos", {})), paid=True)["id"] == "v-1"
     assert echo.sold == 1
 
 

@@ -77,6 +77,7 @@ def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: P
     service.fetch(JOB, fresh, tmp_path)
     assert (tmp_path / "video.mp4").stat().st_size > 500
     (sale,) = ltx.sold
+    assert sale.order == service.order(JOB, REFERENCE)["body"]
     assert sale.order == {
         "prompt": service.prompt(JOB), "model": "ltx-2-5-fast", "duration": 6, "resolution": "720x1280", "fps": 24
     }  # fmt: skip

@@ -302,7 +302,7 @@ def test_every_point_and_every_answer(
             name: point.around(getattr(store, name)) for name in ("intend", "accept", "doubt", "withdraw")
         })  # fmt: skip
         publisher = Mock(publish=point.around(publish))
-        means = Means(service, OpenGate(clock), journal, publisher, RetryPolicy(), lambda: 0.5)
+        means = Means(service, OpenGate(clock), journal, publisher, RetryPolicy(), lambda: 0.5, dict)
         for _ in range(60):
             (record,) = store.claim(a_claim(slots={"pixverse": 5})).records
             with suppress(Crash, LeaseLost):

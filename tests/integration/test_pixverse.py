@@ -71,6 +71,7 @@ def test_from_order_to_file(useapi: FakeUseApi, pixverse: PixVerseService, tmp_p
     assert (tmp_path / "video.mp4").stat().st_size > 500
     assert {request.bare_path for request in useapi.seen["video"]} == {f"/pixverse/videos/{ticket.id}"}
     (sale,) = useapi.sold
+    assert sale.order == pixverse.order(JOB, REFERENCE)["body"]
     assert sale.reference == REFERENCE
     assert sale.order["prompt"] == pixverse.prompt(JOB)
     assert (sale.order["duration"], sale.order["quality"], sale.order["aspect_ratio"]) == (2, "720p", "9:16")

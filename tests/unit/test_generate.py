@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import tempfile
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.codec import encode
+from tenxsom_flow_engine.delivery import submission_id
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     Busy,
@@ -43,6 +46,7 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     Video,
 )
+from tenxsom_flow_engine.logs import Redaction
 from tenxsom_flow_engine.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.prompts import prompt_for
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
@@ -121,7 +125,7 @@ class Bench:
 
     @property
     def means(self) -> Means:
-        return Means(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5)
+        return Means(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5, dict)
 
     def deliver(self) -> JobRecord:
         """Claim the job."""
@@ -248,6 +252,28 @@ def test_submit_keeps_the_prompt_that_was_sent(bench: Bench) -> None:
     """What the service was told stays with the job, also where it was made from the topic."""
     bench.at(Step.POLL)
     assert bench.record.submission.prompt == prompt_for(bench.record.job)
+
+
+def test_submit_keeps_the_order_that_was_sent(bench: Bench) -> None:
+    """Before a create goes out, what it sends is in the record, without secrets; a refusal leaves it there to read."""
+    bench.at(Step.SUBMIT)
+    seen: list[str] = []
+    bench.service.on_call = lambda call: seen.append(bench.record.order)
+    bench.service.creates.append(Rejected(ALPHA, "no"))
+    means = replace(bench.means, redact=Redaction([prompt_for(bench.record.job)]).value)
+    reference = submission_id(bench.record)
+    bench.step(means)
+    assert bench.record.submission == Submission()
+    assert seen == [bench.record.order]
+    assert json.loads(bench.record.order) == {"prompt": "***", "reference": reference}
+
+
+def test_a_job_that_waits_for_its_gate_takes_no_more_room(bench: Bench) -> None:
+    """A record holds no order and names no worker before something is submitted."""
+    bench.at(Step.SUBMIT)
+    bench.gate.shut = Closed(bench.clock.now() + 120, "full", opens_at=bench.clock.now() + 60, at=bench.clock.now())
+    bench.step()
+    assert {"order", "worker"}.isdisjoint(encode(bench.record).decode().split('"'))
 
 
 def test_submit_at_a_closed_gate(bench: Bench) -> None:
@@ -849,7 +875,7 @@ class World:
         self.alive.append(True)
         creating = len(self.create_ends)
         gate = OpenGate(self.clock)
-        means = Means(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5)
+        means = Means(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5, dict)
         try:
             self.meanwhile()
             outcome = self._step(record, means)

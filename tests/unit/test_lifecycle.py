@@ -324,6 +324,18 @@ def test_the_same_line_counts_up() -> None:
     assert (record.events[-1].times, record.events[-1].at, record.events[-1].last_at) == (5, NOW, NOW + 4)
 
 
+def test_a_timeline_names_workers() -> None:
+    """Who sends a paid create, meets a fault or publishes a video stands in the timeline; who polls does not."""
+    record = lifecycle.intend(SITUATIONS["running"], "mine", NOW, submission_id="s-1", service=ALPHA, deadline=NOW)
+    record = lifecycle.settle(record, "mine", Retry(NOW, FAILURE), NOW)
+    record = lifecycle.take(record, Lease(token="other", worker="w-2", until=NOW + 30), NOW)
+    record = lifecycle.settle(record, "other", Retry(NOW, FAILURE), NOW)
+    done = lifecycle.settle(SITUATIONS["fetching"], "mine", Done(VIDEO), NOW)
+    polled = lifecycle.settle(SITUATIONS["polling"], "mine", Wait(NOW, "rendering"), NOW)
+    lines = [(event.what, event.times, event.worker) for event in (*record.events, done.events[-1], polled.events[-1])]
+    assert lines[1:] == [("submitting", 1, "w-1"), ("fault", 2, "w-2"), ("published", 1, "w-1"), ("waiting", 1, "")]
+
+
 def test_a_timeline_is_bounded() -> None:
     """A long life keeps its first and its latest lines."""
     record = SITUATIONS["running"]

@@ -50,7 +50,7 @@ def test_the_nearest_allowed_values(
     """A job gets the nearest values of the documented matrix, and every change that somebody would notice is said."""
     fit = service().fit(a_job(options, duration=asked[0], aspect_ratio=asked[1], quality=asked[2]))
     assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == fitted
-    assert service().order_of(fit.job)["fps"] == fps
+    assert service().order(fit.job, "ref")["body"]["fps"] == fps
     changes = [(a, f) for a, f in zip(asked, fitted, strict=True) if a not in (f, "")]
     if options.get("fps", fps) != fps:
         changes.append((options["fps"], fps))
@@ -97,7 +97,7 @@ def test_what_fits_is_taken(model: str, duration: int, ratio: str, fps: int, qua
         fit = service().fit(wish)
     except InvalidInput:
         return
-    assert takes(service().order_of(fit.job))
+    assert takes(service().order(fit.job, "ref")["body"])
     assert abs(fit.job.duration - duration) <= max(2, duration / 4)
     assert service().fit(fit.job).job == fit.job
 
@@ -106,7 +106,7 @@ def test_what_is_sent() -> None:
     """An order carries the job and what was asked for by name, and leaves to LTX what nobody has said."""
     wishes = {"generate_audio": False, "camera_motion": "jib_up", "fps": 48, "model": "ltx-2-3-pro"}
     job = service().fit(a_job(wishes, duration=8, aspect_ratio="16:9", quality="4k", prompt="The sea, from above.")).job
-    assert service().order_of(job) == {
+    assert service().order(job, "ref")["body"] == {
         "prompt": "The sea, from above.", "model": "ltx-2-3-pro", "duration": 8, "resolution": "3840x2160", "fps": 48,
         "generate_audio": False, "camera_motion": "jib_up",
     }  # fmt: skip
@@ -133,7 +133,7 @@ def test_estimates(options: dict[str, Any], asked: dict[str, Any], setup: dict[s
 def test_a_default_model_that_is_younger_than_the_table() -> None:
     """A model that the settings name is sent though we know nothing of it; a job cannot name such a one."""
     made = service(model="ltx-3")
-    assert made.order_of(made.fit(a_job(duration=16)).job)["model"] == "ltx-3"
+    assert made.order(made.fit(a_job(duration=16)).job, "ref")["body"]["model"] == "ltx-3"
 
 
 def test_fitting_changes_nothing_else() -> None:

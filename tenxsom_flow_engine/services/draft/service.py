@@ -19,8 +19,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
@@ -80,13 +82,13 @@ class DraftService(VideoService, Cancels):
     def repeatable_for(self, job: VideoJob) -> float:
         return math.inf
 
+    def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
+        return msgspec.structs.asdict(self._order(job))
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)
-        quality = job.quality or next(iter(QUALITIES))
-        # The seed is the topic, so the same job always gives the same video.
-        order = Order(job.topic, self.prompt(job), job.duration, job.aspect_ratio, quality, seed=job.topic)
         with _mapped(folder):
-            folder.begin(order)
+            folder.begin(self._order(job))
             with folder.lock() as lock:
                 if lock is not None and not folder.starts:  # else it is a repeat
                     self._start(folder, lock)
@@ -144,6 +146,11 @@ class DraftService(VideoService, Cancels):
                 continue
             except OSError as error:
                 _log.warning("the old draft %s cannot be removed: %s", path, error.strerror or error)
+
+    def _order(self, job: VideoJob) -> Order:
+        quality = job.quality or next(iter(QUALITIES))
+        # The seed is the topic, so the same job always gives the same video.
+        return Order(job.topic, self.prompt(job), job.duration, job.aspect_ratio, quality, seed=job.topic)
 
     def _sweep(self, folder: WorkFolder) -> None:
         now, published_at = self._now(), folder.published_at()

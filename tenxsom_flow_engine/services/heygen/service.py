@@ -22,7 +22,7 @@ from tenxsom_flow_engine.services.heygen.answers import (
 )
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
-from tenxsom_flow_engine.services.http import READING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.http import READING, HttpApi, Post, Timeouts, post
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 
 #: A create itself may take half a minute; the vendor advises so much patience.
@@ -79,10 +79,13 @@ class HeyGenService(VideoService, HasCredits):
         # That an agent's create knows such keys is documented nowhere.
         return KEY_LASTS if way_of(job) == SCRIPT else 0.0
 
+    def order(self, job: VideoJob, reference: str) -> Post:
+        return post(f"/v3/{way_of(job)}", order_of(job, self._setup))
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
         way = way_of(job)
         headers = {"Idempotency-Key": reference} if way == SCRIPT else {}
-        answer = self._api.order(f"/v3/{way}", order_of(job, self._setup), headers)
+        answer = self._api.order(self.order(job, reference), headers)
         data = data_of(self._api.result(answer, paid=True))
         order_id = path_id(data.get("session_id" if way == AGENT else "video_id"))
         if order_id is None:

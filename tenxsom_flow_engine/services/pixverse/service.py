@@ -20,7 +20,7 @@ from tenxsom_flow_engine.services.base import (
     VideoService,
 )
 from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, HttpApi, Post, Timeouts, post
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS
 from tenxsom_flow_engine.services.pixverse.models import NAME, cost_of, fit_to
 from tenxsom_flow_engine.services.pixverse.order import model_of, options_of, order_of
@@ -82,10 +82,15 @@ class PixVerseService(VideoService, FindsByReference, HasCredits):
         prices = self._setup.prices if name == self._setup.model else {}
         return cost_of(model, job, prices, self._setup.usd_per_credit)
 
+    def order(self, job: VideoJob, reference: str) -> Post:
+        setup = self._setup
+        body = order_of(job, self.prompt(job), reference, default_model=setup.model, email=setup.email)
+        return post(setup.create_path, body)
+
     def create(self, job: VideoJob, reference: str) -> Ticket:
-        order = order_of(job, self.prompt(job), reference, default_model=self._setup.model, email=self._setup.email)
-        self._see_room(order.get("email"))
-        answer = self._api.order(self._setup.create_path, order)
+        order = self.order(job, reference)
+        self._see_room(order["body"].get("email"))
+        answer = self._api.order(order)
         ticket = ticket_of(self._api.result(answer, paid=True))
         if ticket is None:
             raise Uncertain(NAME, "the create was accepted, but its answer names no video")
