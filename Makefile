@@ -10,11 +10,12 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test check bench bench-million bench-in-flight bench-recovery bench-report docs format clean
+.PHONY: help demo test test-browser check bench bench-million bench-in-flight bench-recovery bench-report docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
 	@echo 'make test                 run all tests'
+	@echo 'make test-browser         run the tests of the dashboard in a real browser'
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
 	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
@@ -28,6 +29,10 @@ demo: .venv/.runtime
 
 test: .venv/.development
 	$(IN_VENV) pytest -n auto
+
+test-browser: .venv/.development
+	@tests/browser/chromium.sh
+	$(IN_VENV) pytest tests/browser
 
 check: .venv/.development
 	$(IN_VENV) ruff check .

@@ -1,0 +1,121 @@
+"""One browser for all tests, and one installation for those that only look; those that change it get their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor
+from tests.channel_day import DAY, HOUR, ChannelDay, channel_day
+
+#: The time of day in UTC, in hours, at which the lived-through days end.
+O_CLOCK = 14.55
+#: What Chromium needs to run as root, and what keeps it from talking to anybody but us.
+_OPTIONS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "there is no Chromium on PATH; make test-browser installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def a_folder() -> Iterator[Path]:
+    """Make a folder in memory if there is one: what is published is put on disk, and nobody needs that here."""
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="tenxsom-", dir=memory if os.access(memory, os.W_OK) else None)
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def afternoon() -> float:
+    """Return the instant at which days end: always ahead of the machine's clock, so that no cookie is out of date."""
+    return (time.time() // DAY + 1) * DAY + O_CLOCK * HOUR
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A day that was lived through, in a folder, and the environment that goes on with it."""
+
+    folder: Path
+    day: ChannelDay
+    environment: Mapping[str, str]
+
+
+@pytest.fixture(scope="session")
+def lived() -> Iterator[Lived]:
+    with a_folder() as folder:
+        given = {"TENXSOM_HOME": str(folder), "REDIS_PORT": "1", "TENXSOM_STORE": f"sqlite://{folder}/jobs.sqlite3"}
+        with channel_day(given, afternoon()) as (day, environment):
+            yield Lived(folder, day, environment)
+
+
+@pytest.fixture(scope="session")
+def open_installation(lived: Lived) -> Iterator[Callable[[], Installation]]:
+    """Returns an installation on a copy of the day's records; the videos are the same files."""
+    with a_folder() as homes:
+        opened: list[Installation] = []
+
+        def open_one() -> Installation:
+            home = homes / str(len(opened))
+            home.mkdir()
+            store = home / "jobs.sqlite3"
+            shutil.copyfile(lived.folder / store.name, store)
+            environment = {
+                **lived.environment, "TENXSOM_HOME": str(home), "TENXSOM_STORE": f"sqlite://{store}",
+                "TENXSOM_OUTPUT_DIR": str(lived.folder / "videos"),
+            }  # fmt: skip
+            opened.append(Installation(home, environment, lived.day.ends - time.time()))
+            return opened[-1]
+
+        yield open_one
+        for one in opened:
+            one.close()
+
+
+@pytest.fixture(scope="session")
+def untouched(open_installation: Callable[[], Installation]) -> Installation:
+    """The installation of all tests that change nothing."""
+    return open_installation()
+
+
+@pytest.fixture
+def visitor(chromium: Browser, untouched: Installation) -> Iterator[Visitor]:
+    """Somebody who looks at the installation that nobody changes."""
+    visitor = Visitor(chromium, untouched)
+    yield visitor
+    visitor.leave()
+
+
+@pytest.fixture(scope="module")
+def own(open_installation: Callable[[], Installation]) -> Iterator[Installation]:
+    """An installation that the tests of one module may change."""
+    installation = open_installation()
+    yield installation
+    installation.close()
+
+
+@pytest.fixture
+def operator(chromium: Browser, own: Installation) -> Iterator[Visitor]:
+    """Somebody who works with the module's own installation."""
+    visitor = Visitor(chromium, own)
+    yield visitor
+    visitor.leave()

@@ -1,0 +1,28 @@
+"""What the other tests rely on to notice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor
+
+
+@pytest.mark.parametrize(
+    ("act", "complaint"),
+    [
+        ("console.error('a word')", "console: a word"),
+        ("setTimeout(() => { throw new Error('a fault') })", "a fault"),
+        ("fetch('/nowhere')", "404: GET"),
+        ("fetch('http://127.0.0.1:1/').catch(() => {})", "failed: GET http://127.0.0.1:1/"),
+    ],
+)
+def test_what_goes_wrong_in_a_page_fails_its_test(
+    visitor: Visitor, untouched: Installation, act: str, complaint: str
+) -> None:
+    """An error in the console, an exception, a refused request and one that fails are each noticed."""
+    page = visitor.open("/health", logged_in=False)
+    page.evaluate(f"() => {{ {act}; }}")
+    untouched.until(lambda: page.title() == "" and len(visitor.watched.complaints) > 0, "a complaint")
+    with pytest.raises(AssertionError, match=complaint):
+        visitor.leave()
