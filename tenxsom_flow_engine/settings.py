@@ -111,6 +111,8 @@ class Settings:
     simulated: str
     #: The variables of a worker that jobs are pushed to.
     web: WebSettings
+    #: TENXSOM_ADMIN_TOKEN: what opens the dashboard; empty: one is made and kept in the home.
+    admin_token: Secret
     #: TENXSOM_ALLOW_PRIVATE_DOWNLOADS: fetch videos from private addresses and over plain HTTP too.
     allow_private_downloads: bool
     #: The variables of PixVerse over UseAPI; None without USEAPI_TOKEN.
@@ -130,7 +132,7 @@ class Settings:
         setups = [getattr(self, own.name) for own in fields(self)]
         values = [getattr(one, own.name) for one in setups if is_dataclass(one) for own in fields(one)]
         keys = [str(value) for value in values if isinstance(value, Secret)]
-        return frozenset(filter(None, (password, unquote(password), *keys)))
+        return frozenset(filter(None, (password, unquote(password), str(self.admin_token), *keys)))
 
 
 def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
@@ -159,6 +161,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         keep_jobs=values.whole("TENXSOM_KEEP_JOBS", 100_000, least=0, most=10_000_000),
         simulated=values.text("TENXSOM_SIMULATED", ""),
         web=_web(values),
+        admin_token=_admin_token(values),
         allow_private_downloads=values.switch("TENXSOM_ALLOW_PRIVATE_DOWNLOADS"),
         pixverse=_pixverse(values),
         ltx=_ltx(values),
@@ -262,6 +265,20 @@ def _web(values: _Values) -> WebSettings:
         allow_unauthenticated=values.switch("TENXSOM_ALLOW_UNAUTHENTICATED"),
         token_certs_url=values.text("TENXSOM_TOKEN_CERTS_URL", ""),
     )
+
+
+#: A token of fewer characters could be guessed.
+LEAST_ADMIN_TOKEN = 16
+
+
+def _admin_token(values: _Values) -> Secret:
+    token = values.text("TENXSOM_ADMIN_TOKEN", "")
+    if token and len(token) < LEAST_ADMIN_TOKEN:
+        raise ConfigurationError(
+            f"TENXSOM_ADMIN_TOKEN must have at least {LEAST_ADMIN_TOKEN} characters",
+            next_step="make one with: openssl rand -base64 24",
+        )
+    return Secret(token)
 
 
 def _max_concurrent(values: _Values) -> int:

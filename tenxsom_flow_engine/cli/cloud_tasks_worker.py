@@ -26,14 +26,17 @@ def cloud_tasks_worker(
 ) -> None:
     """Take deliveries from Cloud Tasks at POST /process and make their videos, until stopped.
 
+    The dashboard is at /, behind a login with the admin token (TENXSOM_ADMIN_TOKEN, else admin-token in TENXSOM_HOME).
     The first SIGTERM or Ctrl-C lets the steps in hand end; a Ctrl-C after it hands them back and ends at once.
     """
     from dataclasses import replace
 
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.auth import open_access
+    from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.parts import open_parts
     from tenxsom_flow_engine.web.server import serve
+    from tenxsom_flow_engine.web.wsgi import Application
 
     settings = load()
     web = replace(
@@ -46,7 +49,8 @@ def cloud_tasks_worker(
     # Opened and closed again, so that what is wrong is said here and not by a process of the server.
     open_access(settings)
     open_parts(settings).engine.close()
-    serve(settings, host=host, processes=workers, log_level=log_level)
+    admin_token(settings)
+    serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)
 
 
 def main() -> NoReturn:

@@ -63,6 +63,8 @@ class JobFigures(msgspec.Struct, frozen=True, kw_only=True):
     #: Since midnight, and in the last 24 hours.
     today: Ended
     day: Ended
+    #: Jobs that ended since midnight, are in progress, or are scheduled for before the next midnight.
+    planned_today: int
     #: Oldest first; the last is the hour that is running.
     hours: tuple[Bar, ...]
     #: Videos in the last 60 minutes, the hour before the running one counted in proportion.

@@ -27,7 +27,7 @@ from tenxsom_flow_engine.report.figures import (
     WorkerFigures,
 )
 from tenxsom_flow_engine.report.verdicts import verdicts
-from tenxsom_flow_engine.store.base import FORGET_WORKERS, JobStore, TakesIn
+from tenxsom_flow_engine.store.base import FORGET_WORKERS, IN_PROGRESS, JobStore, TakesIn
 from tenxsom_flow_engine.store.sums import EVER, HOUR, SECONDS, SIZE, Sum, hour
 
 #: Seconds.
@@ -109,12 +109,17 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
     amounts = {at: _added(sums for (period, _), sums in by_hour.items() if period == hour(at)) for at in starts}
     before, running = (amounts[at].get("succeeded", 0.0) for at in starts[-2:])
     today = _added(amounts[at] for at in starts if at >= now // A_DAY * A_DAY)
+    midnight = now // A_DAY * A_DAY + A_DAY
+    in_progress = sum(counts.by_status.get(status, 0) for status in IN_PROGRESS)
     return JobFigures(
         by_status=counts.by_status,
         unfinished=counts.unfinished,
         oldest_due=None if counts.oldest_due is None else max(0.0, now - counts.oldest_due),
         today=_ended(today),
         day=_ended(_added(amounts.values())),
+        planned_today=int(sum(today.get(status.value, 0) for status in Status if status in FINAL))
+        + in_progress
+        + store.scheduled_before(midnight),
         hours=tuple(Bar(at=at, ended=_ended(amounts[at])) for at in starts),
         throughput=running + before * (1 - (now - current) / AN_HOUR),
         bought_today=_bought(today),

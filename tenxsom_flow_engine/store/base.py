@@ -269,6 +269,14 @@ class JobStore(ABC):
         """Return how many jobs there are by status, without reading them one by one."""
 
     @abstractmethod
+    def coming(self, limit: int) -> Sequence[JobRecord]:
+        """Return up to `limit` jobs that are scheduled for a time to come, the next first."""
+
+    @abstractmethod
+    def scheduled_before(self, instant: float) -> int:
+        """Return how many jobs are scheduled for a time from now until an instant, without reading them."""
+
+    @abstractmethod
     def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         """Return the sums of a kind of period (see `store.sums`), from a period on: the oldest first."""
 

@@ -1310,6 +1310,21 @@ class SpendingSuite(_Suite):
 class LookingSuite(_Suite):
     """Counts and pages."""
 
+    def test_what_comes_next_is_told(self, store: JobStore, clock: ManualClock) -> None:
+        """Jobs that are scheduled for a time to come are listed by their time, over all queues, and counted."""
+        now = clock.now()
+        store.add("local", new("later", due=now + 30.0))
+        store.add("local", new("first", due=now + 10.0))
+        store.add("other", new("second", due=now + 20.0))
+        store.add("local", new("at-once"))
+        store.add("local", new("overdue", due=now + 1.0))
+        store.add("local", new("taken-back", due=now + 5.0))
+        store.cancel("taken-back")
+        clock.advance(2.0)
+        assert [record.job_id for record in store.coming(10)] == ["first", "second", "later"]
+        assert [record.job_id for record in store.coming(2)] == ["first", "second"]
+        assert [store.scheduled_before(now + at) for at in (10.0, 20.5, 99.0)] == [0, 2, 3]
+
     def test_counts_of_an_empty_store(self, store: JobStore) -> None:
         """With no jobs every status counts zero."""
         counts = store.counts()

@@ -42,9 +42,14 @@ _STATUSES: tuple[tuple[type[FlowError], int], ...] = (
 RETRY_AFTER = {429: 1, 503: 10}
 
 
+def status_of(error: FlowError) -> int:
+    """Return the HTTP status that an error is answered with."""
+    return next(status for kind, status in _STATUSES if isinstance(error, kind))
+
+
 def refusal(error: FlowError, message: str | None = None) -> Response:
     """Return the answer that tells an error; with `message`, instead of what the error says of this machine."""
-    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+    status = status_of(error)
     told = (error.message, error.next_step) if message is None else (message, "")
     answer = _problem(status, error.code, *told)
     if isinstance(error, Unauthenticated):

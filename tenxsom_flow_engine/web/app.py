@@ -1,12 +1,16 @@
-"""The Flask application: routes over what the process has open. Each group of routes is a blueprint of its own."""
+"""The Flask applications: routes over what the process has open. Each group of routes is a blueprint of its own."""
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Blueprint, Flask
 
+from tenxsom_flow_engine.engine import CLOUD_TASKS
 from tenxsom_flow_engine.web.answers import tell_errors
 from tenxsom_flow_engine.web.auth import Access
+from tenxsom_flow_engine.web.dashboard.session import Sessions
+from tenxsom_flow_engine.web.dashboard.views import dashboard
 from tenxsom_flow_engine.web.deliveries import deliveries
+from tenxsom_flow_engine.web.desk import Desk
 from tenxsom_flow_engine.web.health import health
 from tenxsom_flow_engine.web.parts import Parts
 
@@ -14,11 +18,26 @@ from tenxsom_flow_engine.web.parts import Parts
 MAX_BODY = 1024 * 1024 + 64 * 1024
 
 
-def create_app(parts: Parts, access: Access, *, concurrency: int) -> Flask:
-    """Return the application of a worker that takes `concurrency` steps at once; opens nothing."""
+def worker_app(parts: Parts, access: Access, *, concurrency: int, admin: str) -> Flask:
+    """Return the application of a worker that takes `concurrency` steps at once; opens nothing.
+
+    `admin` is the token that opens the dashboard.
+    """
+    desk = Desk(parts)
+    return _app(admin, deliveries(parts, access, concurrency), health(desk, CLOUD_TASKS), dashboard(desk))
+
+
+def dashboard_app(parts: Parts, *, queue_type: str, admin: str) -> Flask:
+    """Return the application of a process that only shows: all that a worker serves, but no deliveries."""
+    desk = Desk(parts)
+    return _app(admin, health(desk, queue_type), dashboard(desk))
+
+
+def _app(admin: str, *blueprints: Blueprint) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     tell_errors(app)
-    app.register_blueprint(deliveries(parts, access, concurrency))
-    app.register_blueprint(health(parts))
+    Sessions(admin).serve(app)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
     return app

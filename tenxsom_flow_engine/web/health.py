@@ -6,7 +6,6 @@ The numbers come from the store and the queue, never from this process, so that 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,33 +13,23 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine
 from tenxsom_flow_engine.errors import FlowError
-from tenxsom_flow_engine.report.figures import QueueFigures, Report
-from tenxsom_flow_engine.report.query import queue_figures, take_report
+from tenxsom_flow_engine.report.figures import Report
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.report.wire import stats, verdict
 from tenxsom_flow_engine.web.answers import refusal
-from tenxsom_flow_engine.web.parts import Parts
+from tenxsom_flow_engine.web.desk import Desk
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which the queue's state and limits are told again: asking for them is a call to the carrier's service.
-QUEUE_AGE = 10.0
 
-
-def health(parts: Parts) -> Blueprint:
-    """Return the routes that tell how the worker and its queue are."""
+def health(desk: Desk, queue_type: str) -> Blueprint:
+    """Return the routes that tell how this process and its queue are."""
     blueprint = Blueprint("health", __name__)
-    queue = _QueueState()
     began = time.monotonic()
 
-    def report() -> Report:
-        engine = parts.get().engine
-        return take_report(engine, queue.of(engine))
-
     def check_output() -> None:
-        parts.get().engine.check_output()
+        desk.engine.check_output()
 
     @blueprint.get("/health")
     def alive() -> Response:
@@ -48,7 +37,7 @@ def health(parts: Parts) -> Blueprint:
         return jsonify(
             status="ok",
             version=__version__,
-            queue_type=CLOUD_TASKS,
+            queue_type=queue_type,
             uptime_seconds=round(time.monotonic() - began, 1),
         )
 
@@ -56,9 +45,9 @@ def health(parts: Parts) -> Blueprint:
     def ready() -> tuple[Response, int]:
         taken: list[Report] = []
         checks = {
-            "store": _check(lambda: taken.append(report())),
+            "store": _check(lambda: taken.append(desk.report())),
             "output_folder": _check(check_output),
-            "accepting": {"ok": not parts.stopping} | ({"code": "stopping"} if parts.stopping else {}),
+            "accepting": {"ok": not desk.stopping} | ({"code": "stopping"} if desk.stopping else {}),
         }
         if not all(check["ok"] for check in checks.values()):
             return jsonify(status="unavailable", checks=checks), 503
@@ -68,13 +57,13 @@ def health(parts: Parts) -> Blueprint:
 
     @blueprint.get("/stats")
     def numbers() -> Response:
-        return jsonify(stats(report()))
+        return jsonify(stats(desk.report()))
 
     @blueprint.get("/metrics")
     def scraped() -> Response:
         from tenxsom_flow_engine.report.prometheus import metrics
 
-        return Response(metrics(report()), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics(desk.report()), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @blueprint.errorhandler(FlowError)
     def unknown(error: FlowError) -> Response:
@@ -92,27 +81,3 @@ def _check(act: Callable[[], object]) -> dict[str, Any]:
         _log.warning("this worker is not ready: %s", error)
         return {"ok": False, "code": error.code}
     return {"ok": True}
-
-
-class _QueueState:
-    """The queue's state as its carrier told it last."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._told: QueueFigures | None = None
-        self._until = float("-inf")
-
-    def of(self, engine: Engine) -> QueueFigures:
-        # One asks; the others need not wait for a carrier that is slow or away where something was told before.
-        if not self._lock.acquire(blocking=self._told is None):
-            assert self._told is not None
-            return self._told
-        try:
-            if self._told is None or time.monotonic() >= self._until:
-                self._told = queue_figures(engine)
-                if self._told.unknown:
-                    _log.warning("the queue's state cannot be told: %s", self._told.unknown)
-                self._until = time.monotonic() + QUEUE_AGE
-            return self._told
-        finally:
-            self._lock.release()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tenxsom_flow_engine.engine import Engine, open_engine
-from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.push_worker import Delivered, PushWorker
 from tenxsom_flow_engine.settings import Settings
 
@@ -37,6 +37,25 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Hand back what is still in hand."""
+
+
+class Onlooker:
+    """Takes no deliveries: the worker of a process that only shows."""
+
+    in_hand = 0
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
+        """Refuse. Raises `Stopping`."""
+        raise Stopping
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +137,8 @@ def open_parts(settings: Settings) -> Opened:
         engine.close()
         raise
     return Opened(engine, PushWorker(engine, concurrency=settings.web.concurrency))
+
+
+def open_view(settings: Settings, queue_type: str) -> Opened:
+    """Open the parts of a process that only shows a queue. Raises `ConfigurationError`, `StoreError`."""
+    return Opened(open_engine(settings, queue_type), Onlooker())

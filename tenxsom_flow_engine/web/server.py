@@ -83,8 +83,8 @@ def worker_exit(server: Any, worker: Any) -> None:
         os._exit(1)
 
 
-def serve(settings: Settings, *, host: str, processes: int, log_level: str) -> NoReturn:
-    """Serve until stopped, and end the process."""
+def serve(application: Application, settings: Settings, *, host: str, processes: int, log_level: str) -> NoReturn:
+    """Serve an application until stopped, and end the process."""
     from gunicorn.app.base import BaseApplication
 
     given = options(settings) | {"bind": f"{host}:{settings.web.port}", "workers": processes, "loglevel": log_level}
@@ -95,7 +95,7 @@ def serve(settings: Settings, *, host: str, processes: int, log_level: str) -> N
                 self.cfg.set(name, value)
 
         def load(self) -> Application:
-            return Application(settings)
+            return application
 
     Server().run()
     raise AssertionError("gunicorn ends the process itself")

@@ -24,10 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 class Application:
-    """The worker of these settings, by default the environment's, made at the first request or by `start`."""
+    """The worker of these settings, by default the environment's, made at the first request or by `start`.
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    With `showing`, the type of a queue, it is no worker of that queue but only its dashboard.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, showing: str = "") -> None:
         self._settings = settings
+        self._showing = showing
         self._lock = threading.Lock()
         self._made: tuple[Flask, Parts] | None = None
 
@@ -50,17 +54,31 @@ class Application:
     def _make(self) -> tuple[Flask, Parts]:
         with self._lock:
             if self._made is None:
-                from tenxsom_flow_engine.web.app import create_app
-                from tenxsom_flow_engine.web.auth import advice, open_access
-                from tenxsom_flow_engine.web.parts import Parts, open_parts
-
                 settings = self._settings or load()
-                parts = Parts(lambda: open_parts(settings))
-                app = create_app(parts, open_access(settings), concurrency=settings.web.concurrency)
-                if text := advice(settings):
-                    _log.warning("%s", text)
-                self._made = app, parts
+                self._made = _dashboard(settings, self._showing) if self._showing else _worker(settings)
             return self._made
+
+
+def _worker(settings: Settings) -> tuple[Flask, Parts]:
+    from tenxsom_flow_engine.web.app import worker_app
+    from tenxsom_flow_engine.web.auth import advice, open_access
+    from tenxsom_flow_engine.web.dashboard.session import admin_token
+    from tenxsom_flow_engine.web.parts import Parts, open_parts
+
+    parts = Parts(lambda: open_parts(settings))
+    access, admin = open_access(settings), admin_token(settings)
+    if text := advice(settings):
+        _log.warning("%s", text)
+    return worker_app(parts, access, concurrency=settings.web.concurrency, admin=admin), parts
+
+
+def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, Parts]:
+    from tenxsom_flow_engine.web.app import dashboard_app
+    from tenxsom_flow_engine.web.dashboard.session import admin_token
+    from tenxsom_flow_engine.web.parts import Parts, open_view
+
+    parts = Parts(lambda: open_view(settings, queue_type))
+    return dashboard_app(parts, queue_type=queue_type, admin=admin_token(settings)), parts
 
 
 app = Application()

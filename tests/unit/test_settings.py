@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "redis_named": False,
     "redis_key": "tenxsom_flow_engine:job_queue",
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
+    "admin_token": "",
     "allow_private_downloads": False,
     "pixverse": None,
     "ltx": None,

@@ -36,7 +36,7 @@ from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
-from tenxsom_flow_engine.web.app import create_app
+from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.parts import Opened, Parts
 
@@ -94,7 +94,7 @@ def client(worker: ScriptedWorker, engine: Engine) -> FlaskClient:
 
 
 def client_of(parts: Parts, access: Access = anybody, concurrency: int = 2) -> FlaskClient:
-    return create_app(parts, access, concurrency=concurrency).test_client()
+    return worker_app(parts, access, concurrency=concurrency, admin="an-admin-token-of-tests").test_client()
 
 
 def post(client: FlaskClient, body: bytes = b"{}", **options: Any) -> TestResponse:
@@ -455,7 +455,7 @@ def test_one_question_alone_waits_for_a_slow_carrier(
     client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the carrier is asked anew and takes its time, other questions are answered with what it said before."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.health.QUEUE_AGE", 0.0)
+    monkeypatch.setattr("tenxsom_flow_engine.web.desk.QUEUE_AGE", 0.0)
     assert client.get("/stats").get_json()["queue"]["state"] == "RUNNING"
     begun, go_on = threading.Event(), threading.Event()
 

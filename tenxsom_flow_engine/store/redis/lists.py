@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.store.base import Counts, JobFilter, Page
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.records import Records
@@ -61,6 +62,25 @@ class Lists:
             by_status[Status.QUEUED] += overdue
             oldest += [due for first in answers[len(Status) + 1 :] for _, due in first if due <= now]
         return Counts(by_status, min(oldest, default=None))
+
+    def coming(self, now: float, limit: int) -> Sequence[JobRecord]:
+        """See `JobStore.coming`."""
+        after = f"({now!r}"
+        found = [pair for ids in self._scheduled("zrangebyscore", after, "+inf", 0, limit, True) for pair in ids]
+        found.sort(key=lambda pair: pair[1])
+        return [one.record for one in self._records.read_many([job_id for job_id, _ in found[:limit]])]
+
+    def scheduled_before(self, now: float, instant: float) -> int:
+        """See `JobStore.scheduled_before`."""
+        return sum(self._scheduled("zcount", f"({now!r}", f"({instant!r}"))
+
+    def _scheduled(self, command: str, *arguments: Any) -> list[Any]:
+        """Ask each queue's list of scheduled jobs, all in one round trip."""
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            for name in self._queues(None):
+                getattr(pipeline, command)(self._connection.key(f"scheduled:{name}"), *arguments)
+            answers: list[Any] = pipeline.execute()
+            return answers
 
     def lanes(self, queue: str) -> Iterable[str]:
         """Return the lanes that jobs of a queue have ever waited in."""

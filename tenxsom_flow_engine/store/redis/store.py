@@ -105,6 +105,12 @@ class RedisStore(base.JobStore, base.TakesIn):
     def counts(self, queue: str | None = None) -> base.Counts:
         return self._lists.counts(queue, self.now())
 
+    def coming(self, limit: int) -> Sequence[JobRecord]:
+        return self._lists.coming(self.now(), limit)
+
+    def scheduled_before(self, instant: float) -> int:
+        return self._lists.scheduled_before(self.now(), instant)
+
     def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connection.mapped():
             return read_sums(kind, self._connection.client.hgetall(self._connection.key(f"sums:{kind}")), since)

@@ -124,8 +124,7 @@ class SQLiteStore(base.JobStore):
         with self._reading() as (db, now):
             for row in db.execute("SELECT * FROM counts WHERE queue = ifnull(?, queue)", (queue,)).fetchall():
                 by_status[Status(row["status"])] += row["jobs"]
-            queues = [queue] if queue else [row[0] for row in db.execute("SELECT DISTINCT queue FROM counts")]
-            for name in queues:
+            for name in [queue] if queue else _queues(db):
                 # Time alone makes a scheduled job a queued one (see JobRecord.status_at).
                 overdue = db.execute(
                     "SELECT count(*) FROM jobs WHERE queue = ? AND due <= ? AND status = 'scheduled'", (name, now)
@@ -135,6 +134,23 @@ class SQLiteStore(base.JobStore):
                 first = "SELECT due FROM jobs WHERE queue = ? AND due <= ? ORDER BY due LIMIT 1"
                 oldest += [row["due"] for row in db.execute(first, (name, now))]
         return base.Counts(by_status, min(oldest, default=None))
+
+    def coming(self, limit: int) -> Sequence[JobRecord]:
+        found: list[sqlite3.Row] = []
+        with self._reading() as (db, now):
+            for queue in _queues(db):
+                found += db.execute(
+                    "SELECT due, position, job_id, record FROM jobs WHERE queue = ? AND due > ? "
+                    "AND status = 'scheduled' ORDER BY due, position LIMIT ?",
+                    (queue, now, limit),
+                )
+        found.sort(key=lambda row: (row["due"], row["position"]))
+        return list(readable(found[:limit]))
+
+    def scheduled_before(self, instant: float) -> int:
+        with self._reading() as (db, now):
+            between = "SELECT count(*) FROM jobs WHERE queue = ? AND due > ? AND due < ? AND status = 'scheduled'"
+            return sum(db.execute(between, (queue, now, instant)).fetchone()[0] for queue in _queues(db))
 
     def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connections.use() as db:
@@ -304,6 +320,11 @@ def _position(cursor: str) -> int:
     if not re.fullmatch(r"\d{1,18}", cursor):
         raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
     return int(cursor)
+
+
+def _queues(db: sqlite3.Connection) -> list[str]:
+    """Return the queues that ever held a job; asked one by one they are found by an index."""
+    return [row[0] for row in db.execute("SELECT DISTINCT queue FROM counts")]
 
 
 def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, object]]:

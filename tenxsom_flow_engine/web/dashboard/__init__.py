@@ -1,0 +1,1 @@
+"""The dashboard: what an operator asks, one module for each view, behind a login with the admin token."""

@@ -1,0 +1,77 @@
+"""`/`: how things are, whether anything is wrong, and the switches that stop and start."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from tenxsom_flow_engine.errors import QueueError
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.report.figures import Report
+from tenxsom_flow_engine.web.dashboard.balances import Balances
+from tenxsom_flow_engine.web.dashboard.session import audit
+from tenxsom_flow_engine.web.desk import Desk
+
+#: How many of the next scheduled jobs are shown.
+NEXT = 6
+#: What others see as the reason of a pause.
+BY_HAND = "paused on the dashboard"
+
+
+def overview(desk: Desk) -> Blueprint:
+    """Return the page and its switches."""
+    blueprint = Blueprint("overview", __name__)
+    balances = Balances()
+
+    @blueprint.get("/")
+    def page() -> str:
+        report = desk.report()
+        engine = desk.engine
+        return render_template(
+            "overview.html",
+            report=report,
+            services=[one for one in report.services if _is_of_interest(one.name, report)],
+            balances=balances.of(engine.services),
+            coming=engine.store.coming(NEXT),
+            links={one.code: url_for("dashboard.jobs.page", status=_STATUS_OF[one.code])
+                   for one in report.verdicts if one.code in _STATUS_OF},
+            busiest=max(bar.ended.succeeded + bar.ended.failed for bar in report.jobs.hours),
+            Status=Status,
+        )  # fmt: skip
+
+    @blueprint.post("/queue/<any(pause, resume):act>")
+    def switch_queue(act: str) -> Response:
+        queue = desk.engine.queue
+        try:
+            queue.pause() if act == "pause" else queue.resume()
+        except QueueError as error:
+            flash(str(error), "error")
+        else:
+            audit(f"queue {act}d", queue=queue.name)
+            flash("The queue is paused: jobs wait, steps in hand go on." if act == "pause" else "The queue goes on.")
+        return redirect(url_for("dashboard.overview.page"), 303)
+
+    @blueprint.post("/services/<name>/<any(pause, resume):act>")
+    def switch_service(name: str, act: str) -> Response:
+        limiter = desk.engine.limiter
+        limiter.pause(name, BY_HAND) if act == "pause" else limiter.resume(name)
+        audit(f"service {act}d", service=name)
+        if act == "pause":
+            flash(f"{name} is paused: nothing is bought there, and what is being made goes on.")
+        else:
+            balances.forget()
+            flash(f"{name} goes on.")
+        return redirect(url_for("dashboard.overview.page"), 303)
+
+    return blueprint
+
+
+#: The jobs that a verdict is about.
+_STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
+
+
+def _is_of_interest(name: str, report: Report) -> bool:
+    """Tell whether a service is configured here, or was ever used; limits alone make none worth a card."""
+    service = next(one for one in report.services if one.name == name)
+    used = service.bought.videos or any(service.ended.values()) or service.last_error
+    return bool(used) or (service.slots is not None and name != "simulated")

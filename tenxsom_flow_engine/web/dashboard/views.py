@@ -1,0 +1,96 @@
+"""The dashboard's views together: behind one login, with one set of headers, and errors as pages."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
+from jinja2 import StrictUndefined
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from tenxsom_flow_engine import __version__
+from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.web.answers import status_of
+from tenxsom_flow_engine.web.dashboard import words
+from tenxsom_flow_engine.web.dashboard.add import add
+from tenxsom_flow_engine.web.dashboard.job import job
+from tenxsom_flow_engine.web.dashboard.jobs import jobs
+from tenxsom_flow_engine.web.dashboard.login import login
+from tenxsom_flow_engine.web.dashboard.overview import overview
+from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in
+from tenxsom_flow_engine.web.desk import Desk
+
+_log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+#: A page is made of our own files alone; nothing in it runs or is styled that does not come from one of them.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: Seconds for which a browser keeps a style sheet or script; its address changes with what is in it.
+KEEP_STATIC = 365 * 86400
+_STATIC = "dashboard.static"
+
+
+def dashboard(desk: Desk) -> Blueprint:
+    """Return all pages. They show what a desk has, and open nothing before they are asked for."""
+    blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
+    blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
+    blueprint.record_once(_prepare)
+    for view in (login(), overview(desk), jobs(desk), job(desk), add(desk)):
+        blueprint.register_blueprint(view)
+
+    @blueprint.before_request
+    def let_in() -> AnyResponse | None:
+        if request.endpoint == _STATIC:
+            return None
+        if not logged_in() and request.blueprint != "dashboard.login":
+            # A change cannot be made again after the login: its form is gone by then.
+            wanted = request.full_path.rstrip("?") if request.method == "GET" else None
+            return redirect(url_for("dashboard.login.form", next=wanted), 303)
+        check_csrf()
+        return None
+
+    @blueprint.after_request
+    def guard(answer: Response) -> Response:
+        answer.headers["Content-Security-Policy"] = POLICY
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "same-origin"
+        answer.headers.setdefault("Cache-Control", "no-store")
+        return answer
+
+    @blueprint.errorhandler(FlowError)
+    def flow_error(error: FlowError) -> tuple[str, int]:
+        status = 400 if isinstance(error, StaleForm) else status_of(error)
+        _log.warning("%s %s was answered %d: %s", request.method, request.path, status, error)
+        return render_template("error.html", message=error.message, next_step=error.next_step), status
+
+    @blueprint.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[str, int]:
+        return render_template("error.html", message=error.description or error.name, next_step=""), error.code or 500
+
+    @blueprint.errorhandler(Exception)
+    def defect(error: Exception) -> tuple[str, int]:
+        _log.exception("%s %s broke", request.method, request.path)
+        told = {"message": "The page broke.", "next_step": "see the log of this process; this is a defect"}
+        return render_template("error.html", **told), 500
+
+    return blueprint
+
+
+def _prepare(state: BlueprintSetupState) -> None:
+    versions = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (_HERE / "static").iterdir()}
+
+    def static(name: str) -> str:
+        return url_for(_STATIC, filename=name, v=versions[name])
+
+    templates = state.app.jinja_env
+    templates.filters.update(words.FILTERS)
+    templates.globals.update(static=static, csrf_field=csrf_field, logged_in=logged_in, version=__version__)
+    templates.undefined = StrictUndefined
+    templates.trim_blocks = templates.lstrip_blocks = True

@@ -1,0 +1,271 @@
+"""The dashboard's frame: who gets in, what a change needs, what no page holds; and the overview."""
+
+from __future__ import annotations
+
+import re
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
+from tenxsom_flow_engine.jobs import Failure
+from tenxsom_flow_engine.outcomes import Dead
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import a_claim, new
+from tenxsom_flow_engine.web.app import dashboard_app
+from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
+from tenxsom_flow_engine.web.dashboard.words import ago, lasting, told, usd, within
+from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
+from tests.visitor import TOKEN, Visitor
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), clock) as engine:
+        yield engine
+
+
+def stranger(engine: Engine, token: str = TOKEN) -> FlaskClient:
+    parts = Parts(lambda: Opened(engine, Onlooker()))
+    return dashboard_app(parts, queue_type="local", admin=token).test_client()
+
+
+@pytest.fixture
+def visitor(engine: Engine) -> Visitor:
+    return Visitor.let_in(stranger(engine))
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/a", "/add"])
+def test_nobody_sees_a_page_without_the_token(engine: Engine, path: str) -> None:
+    """Every page sends a stranger to the login, which leads on to the page that was asked for."""
+    engine.store.add("local", new("a"))
+    client = stranger(engine)
+    answer = client.get(path)
+    assert answer.status_code == 303
+    assert "Why the sea is salt" not in answer.text
+    entered = Visitor(client).log_in(TOKEN, at=answer.headers["Location"])
+    assert (entered.status_code, entered.headers["Location"]) == (303, path)
+    assert client.get(path).status_code == 200
+
+
+def test_a_wrong_token_opens_nothing(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong token is refused on the same page, and the attempt is logged without it."""
+    caplog.set_level("INFO")
+    client = stranger(engine)
+    answer = Visitor(client).log_in("a-wrong-token-of-somebody")
+    assert answer.status_code == 403
+    assert "not the admin token" in answer.text
+    assert client.get("/").status_code == 303
+    assert [record.__dict__["audit"] for record in caplog.records if "audit" in record.__dict__] == ["login refused"]
+    assert "a-wrong-token" not in caplog.text
+
+
+@pytest.mark.parametrize("onward", ["//evil.example", "https://evil.example", "/\\evil.example", "\n/jobs", "jobs"])
+def test_a_login_never_leads_to_another_site(engine: Engine, onward: str) -> None:
+    """Whatever stands in the address, a login leads to a page of ours."""
+    client = stranger(engine)
+    client.get("/login", query_string={"next": onward})
+    entered = Visitor(client).log_in(TOKEN, onward=onward)
+    assert entered.headers["Location"] == "/"
+
+
+def test_processes_of_one_token_agree_and_others_do_not(engine: Engine) -> None:
+    """A session counts for every process that was given the same token, and for none of another."""
+    first, same, other = (stranger(engine, token) for token in (TOKEN, TOKEN, "another-admin-token"))
+    name, _, rest = Visitor(first).log_in(TOKEN).headers["Set-Cookie"].partition("=")
+    for client in (same, other):
+        client.set_cookie(name, rest.partition(";")[0])
+    assert same.get("/").status_code == 200
+    assert other.get("/").status_code == 303
+
+
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> None:
+    """The session's cookie is HttpOnly and SameSite=Strict, and Secure wherever the browser speaks TLS."""
+    client = stranger(engine)
+    plain = client.get("/login").headers["Set-Cookie"]
+    assert "HttpOnly" in plain
+    assert "SameSite=Strict" in plain
+    assert "Secure" not in plain
+    behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in behind_tls.headers["Set-Cookie"]
+
+
+def test_a_session_ends_after_a_week(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is left open does not stay logged in for ever."""
+    began = time.time()
+    for days, status in ((6.9, 200), (7.1, 303)):
+        monkeypatch.setattr(time, "time", lambda now=began + days * 86400: now)
+        assert visitor.client.get("/").status_code == status
+
+
+@pytest.mark.parametrize("path", ["/queue/pause", "/services/draft/pause", "/logout"])
+@pytest.mark.parametrize("token", ["", "made-up"])
+def test_a_change_needs_a_form_of_ours(visitor: Visitor, engine: Engine, path: str, token: str) -> None:
+    """A change without the session's own secret is refused, and nothing is done."""
+    assert visitor.client.post(path, data={"csrf": token}).status_code == 400
+    assert not engine.queue.status().paused
+    assert visitor.client.get("/").status_code == 200
+
+
+def test_logging_out_ends_the_session(visitor: Visitor) -> None:
+    """After the log-out no page opens until the next login."""
+    assert visitor.post("/logout").headers["Location"] == "/login"
+    assert visitor.client.get("/").status_code == 303
+
+
+def test_a_page_is_made_of_our_own_files_alone(visitor: Visitor, engine: Engine) -> None:
+    """No page has a script or style of its own or from elsewhere, and the policy forbids them."""
+    engine.store.add("local", new("a"))
+    for path in ("/", "/jobs", "/jobs/a", "/add", "/jobs/none"):
+        answer = visitor.client.get(path)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", answer.text)
+        for address in re.findall(r'\b(?:src|href|action)="([^"]*)"', answer.text):
+            assert address.startswith(("/", "#")), address
+        static = re.findall(r'"(/static/[^"]*)"', answer.text)
+        assert static
+        for address in static:
+            with visitor.client.get(address) as file:
+                assert (file.status_code, "max-age=31536000" in file.headers["Cache-Control"]) == (200, True)
+
+
+def test_text_of_others_is_text(visitor: Visitor, engine: Engine) -> None:
+    """What a topic or an error says is shown as it is, never run."""
+    engine.store.add("local", new("a", topic="<script>alert(1)</script>", service="draft", due=9e9))
+    assert "&lt;script&gt;alert(1)" in visitor.client.get("/").text
+    assert "<script>alert" not in visitor.client.get("/").text + visitor.client.get("/jobs").text
+
+
+def test_the_overview_without_jobs_says_what_to_type(visitor: Visitor) -> None:
+    """Who has no jobs yet is told how to add the first."""
+    page = visitor.client.get("/").text
+    assert "No jobs yet" in page
+    assert "run_flow_enhanced.py single --topic" in page
+
+
+def test_the_overview_answers_what_is_asked(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
+    """Verdict, counts, what was planned for today, the last error and what comes next stand on the first page."""
+    now = clock.now()
+    engine.store.add("local", new("broken", service="draft"))
+    lease = engine.store.claim(a_claim(slots={"draft": 9})).records[0].lease_token
+    engine.store.settle("broken", lease, Dead(Failure("rejected", "the service said no")))
+    engine.store.add("local", new("tomorrow", topic="How tides work", service="draft", due=now + 86400.0 * 2))
+    engine.store.add("local", new("soon", topic="Why cats purr", service="draft", due=now + 5.0))
+    page = visitor.client.get("/").text
+    assert "No jobs yet" not in page
+    assert re.search(r"Failed</span><span class=\"value\">1<", page)
+    assert "the service said no" in page
+    assert page.index("Why cats purr") < page.index("How tides work")
+    planned = 2 if now % 86400 < 86395 else 1
+    assert f"of {planned} planned" in page
+
+
+def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """The switch pauses the queue for all workers, shows as the other switch at once, and leaves a line in the log."""
+    caplog.set_level("INFO")
+    visitor.client.get("/")
+    assert visitor.post("/queue/pause").status_code == 303
+    assert engine.queue.status().paused
+    page = visitor.client.get("/").text
+    assert "Resume the queue" in page
+    assert "the queue is paused" in page
+    visitor.post("/queue/resume")
+    assert not engine.queue.status().paused
+    assert "Pause the queue" in visitor.client.get("/").text
+    audited = [record.__dict__["audit"] for record in caplog.records if "audit" in record.__dict__]
+    assert audited == ["queue paused", "queue resumed"]
+
+
+def test_a_carrier_that_cannot_be_told_is_said(
+    visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the queue cannot be paused, the page says why and what to do."""
+
+    def away() -> None:
+        raise QueueUnavailable("pausing the queue failed", next_step="try again")
+
+    monkeypatch.setattr(engine.queue, "pause", away)
+    visitor.post("/queue/pause")
+    assert "pausing the queue failed (try again)" in visitor.client.get("/").text
+
+
+def test_a_service_is_paused_and_goes_on(visitor: Visitor, engine: Engine) -> None:
+    """A service's own switch stops buying there; an unknown service is refused."""
+    visitor.post("/services/draft/pause")
+    assert "draft is paused by hand" in visitor.client.get("/").text
+    visitor.post("/services/draft/resume")
+    assert "draft is paused by hand" not in visitor.client.get("/").text
+    assert visitor.post("/services/nobody/pause").status_code == 400
+
+
+def test_a_token_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+    """Without a token in the settings, processes that start together make one, which only its owner can read."""
+    settings = load({"TENXSOM_HOME": str(tmp_path / "home")})
+    with ThreadPoolExecutor(8) as pool:
+        tokens = set(pool.map(lambda _: admin_token(settings), range(32)))
+    assert len(tokens) == 1
+    assert len(tokens.pop()) >= 32
+    assert stat.S_IMODE(token_file(settings).stat().st_mode) == 0o600
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["admin-token"]
+
+
+def test_a_set_token_wins_and_is_never_shown(tmp_path: Path) -> None:
+    """A token of the environment is used as it is, makes no file, and is a secret of the log's."""
+    settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_ADMIN_TOKEN": "x" * 16})
+    assert admin_token(settings) == "x" * 16
+    assert list(tmp_path.iterdir()) == []
+    assert "x" * 16 in settings.secrets
+    assert "x" * 16 not in repr(settings)
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
+    """A short token, an empty file of one, and a home that cannot be written are errors that say what to do."""
+    with pytest.raises(ConfigurationError, match="at least 16 characters"):
+        load({"TENXSOM_ADMIN_TOKEN": "secret"})
+    (tmp_path / "admin-token").touch(mode=0o600)
+    with pytest.raises(ConfigurationError, match="holds no token"):
+        admin_token(load({"TENXSOM_HOME": str(tmp_path)}))
+    with pytest.raises(ConfigurationError, match="cannot be kept"):
+        admin_token(load({"TENXSOM_HOME": str(tmp_path / "admin-token")}))
+
+
+def test_what_only_shows_takes_no_deliveries(engine: Engine) -> None:
+    """The dashboard's own process has the open routes of a worker, but none to deliver to."""
+    client = stranger(engine)
+    assert client.get("/health").get_json()["queue_type"] == "local"
+    assert client.get("/ready").get_json()["status"] == "ready"
+    assert client.get("/stats").status_code == client.get("/metrics").status_code == 200
+    assert client.post("/process").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "–"), (0, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (7500, "2 h 5 min"),
+     (86400, "1 day"), (2 * 86400 + 4 * 3600 + 59, "2 days 4 h")],
+)  # fmt: skip
+def test_lengths_of_time(seconds: float | None, words: str) -> None:
+    """A length of time is told in its two largest units."""
+    assert lasting(seconds) == words
+
+
+def test_words() -> None:
+    """Distances in time, money and commands read as people write them."""
+    assert [ago(at) for at in (2, 61, 7300, 200000)] == ["just now", "1 min ago", "2 h ago", "2 days ago"]
+    assert [within(at) for at in (0, 30, 86400)] == ["now", "in 30 s", "in 1 day"]
+    assert [usd(at) for at in (None, 0, 0.001, 1234.5)] == ["–", "USD 0.00", "USD 0.0010", "USD 1,234.50"]
+    told_so = told("go on with: run_flow_enhanced.py limits resume a; <b>")
+    assert told_so == "go on with: <code>run_flow_enhanced.py limits resume a</code>; &lt;b&gt;"
