@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.report.figures import Report
+from tenxsom_flow_engine.report.figures import ServiceFigures
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.desk import Desk
@@ -30,7 +30,7 @@ def overview(desk: Desk) -> Blueprint:
         return render_template(
             "overview.html",
             report=report,
-            services=[one for one in report.services if _is_of_interest(one.name, report)],
+            services=list(filter(_is_of_interest, report.services)),
             balances=balances.of(engine.services),
             coming=engine.store.coming(NEXT),
             links={one.code: url_for("dashboard.jobs.page", status=_STATUS_OF[one.code])
@@ -70,8 +70,7 @@ def overview(desk: Desk) -> Blueprint:
 _STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
 
 
-def _is_of_interest(name: str, report: Report) -> bool:
-    """Tell whether a service is configured here, or was ever used; limits alone make none worth a card."""
-    service = next(one for one in report.services if one.name == name)
-    used = service.bought.videos or any(service.ended.values()) or service.last_error
-    return bool(used) or (service.slots is not None and name != "simulated")
+def _is_of_interest(service: ServiceFigures) -> bool:
+    """Tell whether a service is used here, was ever used, or is stopped; limits alone make none worth a card."""
+    used = service.bought.videos or any(service.ended.values()) or service.state in ("paused", "stopped")
+    return bool(used) or (service.slots is not None and service.name != "simulated")

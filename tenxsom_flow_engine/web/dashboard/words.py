@@ -73,12 +73,15 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def moment(instant: float | None, *, seconds: bool = False) -> Markup:
-    """Write an instant as a `<time>` in UTC, which the browser turns into its own zone; a dash for None."""
+def moment(instant: float | None, *, exact: str = "minute") -> Markup:
+    """Write an instant as a `<time>` in UTC, which the browser turns into its own zone; a dash for None.
+
+    `exact`: to the `minute`, to the `second`, or the `clock` alone, where the day is known.
+    """
     if instant is None:
         return Markup("–")
-    text = datetime.fromtimestamp(instant, UTC).strftime("%d %b %H:%M" + (":%S" if seconds else ""))
-    exact = "s" if seconds else "m"
+    form = {"minute": "%d %b %H:%M", "second": "%d %b %H:%M:%S", "clock": "%H:%M"}[exact]
+    text = datetime.fromtimestamp(instant, UTC).strftime(form)
     return Markup('<time datetime="{}" data-exact="{}">{}</time>').format(iso(instant), exact, text)
 
 

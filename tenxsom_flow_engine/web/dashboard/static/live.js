@@ -16,9 +16,10 @@
   function localize(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
-      const today = at.toDateString() === new Date().toDateString();
-      const clock = { hour: "2-digit", minute: "2-digit", ...(time.dataset.exact === "s" && { second: "2-digit" }) };
-      time.textContent = at.toLocaleString([], today ? clock : { day: "numeric", month: "short", ...clock });
+      const exact = time.dataset.exact;
+      const short = exact === "clock" || at.toDateString() === new Date().toDateString();
+      const clock = { hour: "2-digit", minute: "2-digit", ...(exact === "second" && { second: "2-digit" }) };
+      time.textContent = at.toLocaleString([], short ? clock : { day: "numeric", month: "short", ...clock });
       time.title = time.dateTime;
     }
   }
