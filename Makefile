@@ -19,7 +19,7 @@ help:
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
 	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
-	@echo 'make docs                 write docs/cli.md anew from the commands'
+	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
 
@@ -61,6 +61,7 @@ bench-report: .venv/.development
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md
+	.venv/bin/python docs/generate_configuration.py > docs/configuration.md
 
 format: .venv/.development
 	$(IN_VENV) ruff check --fix .

@@ -143,11 +143,11 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
         if not missing:
             return Choice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
         passed = f"Cloud Tasks lacks {', '.join(missing)}"
-    if settings.redis_named:
+    if settings.redis.named:
         return Choice("redis", f"auto: {passed}, and a Redis server is named in the environment")
     from tenxsom_flow_engine.store.redis.probe import answers
 
-    if answers(settings.redis_url):
+    if answers(settings.redis.address):
         return Choice("redis", f"auto: {passed}, and a Redis server answers")
     return Choice(
         "local", f"auto: {passed}, no server is named and no Redis server answers, so the embedded queue is used"
@@ -160,12 +160,12 @@ def open_store(settings: Settings, queue_type: str, clock: Clock) -> JobStore:
     if queue_type == "redis":
         if place:
             raise ConfigurationError("the redis queue keeps its records on the server", next_step="unset TENXSOM_STORE")
-        return _redis_store(settings, settings.redis_url)
+        return _redis_store(settings, settings.redis.address)
     if queue_type == CLOUD_TASKS:
         if place.startswith(("redis://", "rediss://", "unix://")):
             return _redis_store(settings, place)
-        if not place and settings.redis_named:
-            return _redis_store(settings, settings.redis_url)
+        if not place and settings.redis.named:
+            return _redis_store(settings, settings.redis.address)
     from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
     if not place:
@@ -184,7 +184,7 @@ def open_store(settings: Settings, queue_type: str, clock: Clock) -> JobStore:
 def _redis_store(settings: Settings, url: str) -> JobStore:
     from tenxsom_flow_engine.store.redis.store import RedisStore
 
-    return RedisStore(url, settings.redis_key)
+    return RedisStore(url, settings.redis.key)
 
 
 def open_ledger(store: JobStore) -> Ledger:

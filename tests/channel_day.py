@@ -272,10 +272,10 @@ def channel_day(
 
 def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
     """Open an engine on the store of the settings whose steps are claimed here, whatever carrier brings them later."""
-    engine = open_engine(settings, "redis" if settings.redis_named else "local", clock)
-    if settings.redis_named:
+    engine = open_engine(settings, "redis" if settings.redis.named else "local", clock)
+    if settings.redis.named:
         engine.store.close()
-        engine.store = RedisStore(settings.redis_url, settings.redis_key, clock)
+        engine.store = RedisStore(settings.redis.address, settings.redis.key, clock)
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     engine.queue = PullQueue(queue, engine.store, limits, settings.lease)
     return engine

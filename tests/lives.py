@@ -153,7 +153,7 @@ def _live(order: Order) -> None:
 
     clock = SharedClock(Path(order.clock))
     if order.queue == "redis":  # its server's time cannot be moved
-        composition._redis_store = lambda settings, url: RedisStore(url, settings.redis_key, clock)
+        composition._redis_store = lambda settings, url: RedisStore(url, settings.redis.key, clock)
 
         def ledger(store: JobStore) -> Ledger:
             assert isinstance(store, RedisStore)

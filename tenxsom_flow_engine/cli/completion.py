@@ -69,6 +69,6 @@ def _is_there(settings: Settings, queue_type: str) -> bool:
     if queue_type == "redis":
         from tenxsom_flow_engine.store.redis.probe import answers
 
-        return answers(settings.redis_url)
+        return answers(settings.redis.address)
     path = settings.store.removeprefix("sqlite://") if settings.store else settings.home / "jobs.sqlite3"
     return Path(path).is_file()

@@ -30,6 +30,7 @@ from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, VOICE, FakeHeyGen, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
+from tenxsom_flow_engine.variables import Secret
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
@@ -54,7 +55,7 @@ def heygen(clock: ManualClock) -> Iterator[FakeHeyGen]:
 
 
 def connect(heygen: FakeHeyGen, clock: ManualClock, *, ordering: Timeouts = ORDERING, **changes: Any) -> HeyGenService:
-    setup = HeyGenSetup(KEY, heygen.url, **changes)
+    setup = HeyGenSetup(Secret(KEY), heygen.url, **changes)
     return HeyGenService(setup, Downloader(allow_private=True), clock, ordering=ordering)
 
 

@@ -27,6 +27,7 @@ from tenxsom_flow_engine.services.setups import LtxSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.ltx import FORBIDDEN, KEY, SHOWN, FakeLtx, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
+from tenxsom_flow_engine.variables import Secret
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
@@ -47,7 +48,9 @@ def ltx(clock: ManualClock) -> Iterator[FakeLtx]:
 
 
 def connect(ltx: FakeLtx, *, ordering: Timeouts = ORDERING, **changes: Any) -> LtxStudioService:
-    return LtxStudioService(LtxSetup(KEY, ltx.url, **changes), Downloader(allow_private=True), ordering=ordering)
+    return LtxStudioService(
+        LtxSetup(Secret(KEY), ltx.url, **changes), Downloader(allow_private=True), ordering=ordering
+    )
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Fault, Rep
 from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import QUEUE, VIDEO, a_claim, new
+from tenxsom_flow_engine.variables import Secret
 from tests.lives import Lives, Order, SharedClock
 from tests.redis_server import RedisServer
 
@@ -286,7 +287,7 @@ def test_every_point_and_every_answer(
     for route, spoiled in looks:
         useapi.faults[route].append(spoiled)
     clock = ManualClock()
-    service = PixVerseService(PixVerseSetup(TOKEN, useapi.url), Downloader(allow_private=True))
+    service = PixVerseService(PixVerseSetup(Secret(TOKEN), useapi.url), Downloader(allow_private=True))
     point = Points(deadly)
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "jobs.sqlite3", clock)

@@ -27,6 +27,7 @@ from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.testing.fake_services.useapi import EMAIL, TOKEN, FakeUseApi
+from tenxsom_flow_engine.variables import Secret
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.6, total=1.2)
@@ -42,7 +43,7 @@ def useapi() -> Iterator[FakeUseApi]:
 
 
 def connect(useapi: FakeUseApi, *, ordering: Timeouts = ORDERING, **changes: Any) -> PixVerseService:
-    setup = PixVerseSetup(TOKEN, useapi.url, **changes)
+    setup = PixVerseSetup(Secret(TOKEN), useapi.url, **changes)
     return PixVerseService(setup, Downloader(allow_private=True), ordering=ordering)
 
 

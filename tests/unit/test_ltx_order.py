@@ -15,10 +15,11 @@ from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.ltx_studio import MODELS, LtxStudioService
 from tenxsom_flow_engine.services.setups import LtxSetup
 from tenxsom_flow_engine.testing.fake_services.ltx import takes
+from tenxsom_flow_engine.variables import Secret
 
 
 def service(**changes: Any) -> LtxStudioService:
-    return LtxStudioService(LtxSetup("key", **changes), Downloader())
+    return LtxStudioService(LtxSetup(Secret("key"), **changes), Downloader())
 
 
 def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:

@@ -16,10 +16,11 @@ from tenxsom_flow_engine.services.pixverse.models import MODELS
 from tenxsom_flow_engine.services.pixverse.order import order_of
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
+from tenxsom_flow_engine.variables import Secret
 
 
 def service(**changes: Any) -> PixVerseService:
-    return PixVerseService(PixVerseSetup("token", **changes), Downloader())
+    return PixVerseService(PixVerseSetup(Secret("token"), **changes), Downloader())
 
 
 def a_job(model: str = "", **changes: Any) -> VideoJob:

@@ -16,7 +16,8 @@ from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
-from tenxsom_flow_engine.settings import Settings, WebSettings, load
+from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings, load
+from tenxsom_flow_engine.variables import Secret
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
@@ -41,11 +42,9 @@ DEFAULTS: dict[str, Any] = {
     },
     "simulated": "",
     "store": None,
-    "redis_url": "redis://localhost:6379/0",
-    "redis_named": False,
-    "redis_key": "tenxsom_flow_engine:job_queue",
+    "redis": RedisSettings(None, "", 6379, "tenxsom_flow_engine:job_queue"),
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
-    "admin_token": "",
+    "admin_token": None,
     "allow_private_downloads": False,
     "pixverse": None,
     "ltx": None,
@@ -79,13 +78,6 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_LEASE_SECONDS", "0.5", "lease", 0.5),
     ("TENXSOM_KEEP_DAYS", "0.01", "keep_days", 0.01),
     ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
-    ("REDIS_URL", "rediss://u:p@cache:1/2", "redis_url", "rediss://u:p@cache:1/2"),
-    ("REDIS_URL", "redis://cache", "redis_named", True),
-    ("REDIS_HOST", "cache", "redis_url", "redis://cache:6379/0"),
-    ("REDIS_HOST", "cache", "redis_named", True),
-    ("REDIS_PORT", "7000", "redis_url", "redis://localhost:7000/0"),
-    ("REDIS_PORT", "7000", "redis_named", False),
-    ("REDIS_QUEUE_KEY", "mine", "redis_key", "mine"),
     ("TENXSOM_SIMULATED", "latency=60 busy=0.02", "simulated", "latency=60 busy=0.02"),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "True", "allow_private_downloads", True),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "no", "allow_private_downloads", False),
@@ -97,6 +89,23 @@ def test_good_values(variable: str, text: str, name: str, value: Any) -> None:
     """A good value is read, and so is the default where the variable is empty."""
     assert getattr(load({variable: text}), name) == value
     assert getattr(load({variable: "  "}), name) == getattr(load({}), name)
+
+
+REDIS: list[tuple[dict[str, str], str, bool]] = [
+    ({}, "redis://localhost:6379/0", False),
+    ({"REDIS_URL": "rediss://u:p@cache:1/2"}, "rediss://u:p@cache:1/2", True),
+    ({"REDIS_URL": "redis://cache", "REDIS_HOST": "other"}, "redis://cache", True),
+    ({"REDIS_HOST": "cache"}, "redis://cache:6379/0", True),
+    ({"REDIS_PORT": "7000"}, "redis://localhost:7000/0", False),
+]
+
+
+@pytest.mark.parametrize(("said", "address", "named"), REDIS)
+def test_the_redis_server(said: dict[str, str], address: str, named: bool) -> None:
+    """A server is named by its URL, which wins, or by its host; a port alone names none."""
+    found = load(said).redis
+    assert (found.address, found.named) == (address, named)
+    assert load({"REDIS_QUEUE_KEY": "mine"}).redis.key == "mine"
 
 
 CLOUD = {
@@ -222,7 +231,7 @@ PIXVERSE = [
 def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
     """A token switches PixVerse on, as UseAPI has it unless another variable says otherwise."""
     usual, changed = (load({"USEAPI_TOKEN": "user:1-abc", variable: said}).pixverse for said in ("", text))
-    assert usual == PixVerseSetup("user:1-abc")
+    assert usual == PixVerseSetup(Secret("user:1-abc"))
     assert getattr(changed, name) == value
 
 
@@ -238,7 +247,7 @@ LTX = [
 def test_ltx(variable: str, text: str, name: str, value: Any) -> None:
     """A key switches LTX on, as the vendor has it unless another variable says otherwise."""
     usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: said}).ltx for said in ("", text))
-    assert usual == LtxSetup("ltx-abc")
+    assert usual == LtxSetup(Secret("ltx-abc"))
     assert getattr(changed, name) == value
 
 
@@ -255,7 +264,7 @@ HEYGEN = [
 def test_heygen(variable: str, text: str, name: str, value: Any) -> None:
     """A key switches HeyGen on, as the vendor has it unless another variable says otherwise."""
     usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: said}).heygen for said in ("", text))
-    assert usual == HeyGenSetup("hg-abc")
+    assert usual == HeyGenSetup(Secret("hg-abc"))
     assert getattr(changed, name) == value
 
 
@@ -395,8 +404,10 @@ def test_the_walk_sees_every_way(line: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     """A password in an address is not in what a settings value prints of itself."""
-    found = load({"REDIS_URL": "redis://:geheim@cache:6379/0", "USEAPI_TOKEN": "geheim"})
+    given = {"REDIS_URL": "redis://:geheim@cache:6379/0", "TENXSOM_STORE": "rediss://u:geheim-2@b/0"}
+    found = load(given | {"USEAPI_TOKEN": "geheim-3"})
     assert "geheim" not in repr(found)
+    assert found.secrets == {"geheim", "geheim-2", "geheim-3"}
 
 
 def test_a_password_in_the_workers_address_is_refused() -> None:
