@@ -173,8 +173,9 @@ def open_store(settings: Settings, queue_type: str, clock: Clock) -> JobStore:
     scheme, separator, rest = place.partition("://")
     if scheme != "sqlite" or not separator or not rest.startswith("/") or not rest.strip("/"):
         either = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
+        shown = f"{scheme}://…" if separator else str(place)  # a server's address may hold a password
         raise ConfigurationError(
-            f"TENXSOM_STORE {place!r} names no store of the {queue_type} queue",
+            f"TENXSOM_STORE {shown!r} names no store of the {queue_type} queue",
             next_step=f"write sqlite:///ABSOLUTE/PATH{either}",
         )
     # Some write four slashes for an absolute path; that is the same path.
