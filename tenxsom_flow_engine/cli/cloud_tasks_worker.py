@@ -33,7 +33,6 @@ def cloud_tasks_worker(
 
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.auth import open_access
-    from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.parts import open_parts
     from tenxsom_flow_engine.web.server import serve
     from tenxsom_flow_engine.web.wsgi import Application
@@ -49,7 +48,6 @@ def cloud_tasks_worker(
     # Opened and closed again, so that what is wrong is said here and not by a process of the server.
     open_access(settings)
     open_parts(settings).engine.close()
-    admin_token(settings)
     serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)
 
 

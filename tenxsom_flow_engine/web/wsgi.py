@@ -6,10 +6,12 @@ Nothing is opened when it is imported, so a server may import it before it forks
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -66,9 +68,15 @@ def _worker(settings: Settings) -> tuple[Flask, Parts]:
     from tenxsom_flow_engine.web.parts import Parts, open_parts
 
     parts = Parts(lambda: open_parts(settings))
-    access, admin = open_access(settings), admin_token(settings)
+    access = open_access(settings)
     if text := advice(settings):
         _log.warning("%s", text)
+    try:
+        admin = admin_token(settings)
+    except ConfigurationError as error:
+        # Jobs are made all the same.
+        _log.warning("nobody can open the dashboard: %s", error)
+        admin = secrets.token_urlsafe(32)
     return worker_app(parts, access, concurrency=settings.web.concurrency, admin=admin), parts
 
 

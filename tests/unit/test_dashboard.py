@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
@@ -23,6 +24,7 @@ from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
 from tenxsom_flow_engine.web.dashboard.words import ago, lasting, told, usd, within
 from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.wsgi import Application
 from tests.visitor import TOKEN, Visitor
 
 
@@ -241,6 +243,15 @@ def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
         admin_token(load({"TENXSOM_HOME": str(tmp_path)}))
     with pytest.raises(ConfigurationError, match="cannot be kept"):
         admin_token(load({"TENXSOM_HOME": str(tmp_path / "admin-token")}))
+
+
+def test_a_worker_without_a_token_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no token can be kept, the worker serves all the same; the dashboard stays shut, and the log says why."""
+    (tmp_path / "admin-token").touch(mode=0o600)
+    worker = Client(Application(load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "cloud_tasks"})))
+    assert worker.get("/health").status_code == 200
+    assert worker.get("/").status_code == 303
+    assert "nobody can open the dashboard" in caplog.text
 
 
 def test_what_only_shows_takes_no_deliveries(engine: Engine) -> None:

@@ -20,7 +20,7 @@ def test_each_unit_runs_what_the_project_has() -> None:
         for line in unit.read_text("utf-8").splitlines()
         if line.startswith("ExecStart=")
     ]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         program, *arguments = command.split()
         assert program.startswith(f"{HOME}/.venv/bin/"), command

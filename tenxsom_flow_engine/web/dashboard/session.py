@@ -162,5 +162,6 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(name, path)
+            _log.info("made a token that opens the dashboard: %s", path)
     finally:
         Path(name).unlink()
