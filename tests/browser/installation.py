@@ -16,7 +16,11 @@ from pathlib import Path
 
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
+from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
+from tenxsom_flow_engine.lifecycle import take
+from tenxsom_flow_engine.outcomes import Done
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +101,21 @@ class Installation:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def processes(self) -> list[int]:
+        """Return the ids of gunicorn's processes."""
+        assert self._process is not None
+        master = self._process.pid
+        return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+
+    def finish_one(self) -> JobRecord:
+        """Let one of the videos that are rendered get done."""
+        store = self.engine.store
+        (record,) = store.page(JobFilter(statuses=[Status.RENDERING]), limit=1).records
+        made = store.page(JobFilter(statuses=[Status.SUCCEEDED], service=record.service), limit=1).records[0].result
+        assert made is not None
+        leased = store.update(record.job_id, lambda record, now: take(record, Lease("token", "w", now + 60), now))
+        return store.settle(leased.job_id, leased.lease_token, Done(made))
 
     def close(self) -> None:
         """End everything."""

@@ -60,7 +60,7 @@ class Visitor:
     """Opens pages of an installation, logged in unless told otherwise."""
 
     def __init__(self, browser: Browser, installation: Installation) -> None:
-        self._browser = browser
+        self.browser = browser
         self._installation = installation
         self._contexts: list[BrowserContext] = []
         self._cookies: Any = None
@@ -78,7 +78,7 @@ class Visitor:
         """Open a page in a browser of its own."""
         if logged_in and self._cookies is None:
             self._cookies = self._log_in()
-        context = self._browser.new_context(
+        context = self.browser.new_context(
             base_url=self._installation.url, color_scheme=scheme, locale="en-GB", timezone_id="UTC",
             viewport={"width": size[0], "height": size[1]}, java_script_enabled=java_script,
             storage_state=self._cookies if logged_in else None, reduced_motion="reduce",
@@ -116,8 +116,8 @@ class Visitor:
 def log_in(page: Page, token: str) -> None:
     """Fill in the form of `/login` and send it."""
     page.get_by_label("Admin token").fill(token)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in").click()
 
 
 def overflow(page: Page) -> list[str]:

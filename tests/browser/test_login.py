@@ -1,0 +1,62 @@
+"""Only whoever knows the admin token gets in, and every process of the worker agrees."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import expect
+
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor, log_in
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_leads_to_where_one_wanted_to_go(
+    visitor: Visitor, untouched: Installation
+) -> None:
+    """A page that needs a login asks for the token, says when it is wrong, and is there once it is right."""
+    page = visitor.open("/?from=a-bookmark", logged_in=False)
+    expect(page).to_have_title("Log in · Tenxsom Flow Engine")
+    visitor.watched.expected = {403}
+    log_in(page, "a-token-that-is-wrong")
+    expect(page.get_by_role("alert")).to_have_text("That is not the admin token.")
+    log_in(page, untouched.token)
+    expect(page).to_have_url(f"{untouched.url}/?from=a-bookmark")
+    expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+
+
+def test_after_the_logout_nothing_is_shown(visitor: Visitor, untouched: Installation) -> None:
+    """Whoever logs out sees the login form, also when going back."""
+    page = visitor.open("/login", logged_in=False)
+    log_in(page, untouched.token)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Admin token")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Admin token")).to_be_visible()
+
+
+def test_a_login_holds_in_every_process(visitor: Visitor, own: Installation) -> None:
+    """The cookie of a login is good for each of gunicorn's processes, and no script can read it."""
+    page = Visitor(visitor.browser, own).open()
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.context.close()
+
+    request = urllib.request.Request(own.url, headers={"Cookie": f"{cookie['name']}={cookie['value']}"})
+    processes = own.processes()
+    assert len(processes) == 2
+    for process in processes:
+        with _stopped([other for other in processes if other != process]), urllib.request.urlopen(request) as answer:
+            assert b"Log out" in answer.read()
+
+
+@contextmanager
+def _stopped(processes: list[int]) -> Iterator[None]:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    yield
+    for process in processes:
+        os.kill(process, signal.SIGCONT)
