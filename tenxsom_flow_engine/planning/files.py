@@ -25,6 +25,7 @@ MAX_LINE = 64 * 1024
 FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
 #: What a line of JSON may have beside them: the settings that only one service knows, by service.
 OPTIONS = "options"
+_OPTIONS = '{"pixverse": {"seed": 7}}'
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -72,6 +73,12 @@ def read_topics(stream: io.BufferedReader, name: str, zone: tzinfo | None = None
             yield from _plain(_chain(first, lines))
 
 
+def as_line(topic: str) -> str:
+    """Return the line that `read_topics` reads as this topic, also where it looks like a comment or like JSON."""
+    plain = topic.strip() == topic and not topic.startswith(("#", "{", "\ufeff")) and not _is_header(topic)
+    return topic if plain else json.dumps({"topic": topic}, ensure_ascii=False)
+
+
 def _says_nothing(text: str | None) -> bool:
     """Return whether a line is blank or a comment."""
     return text is not None and (not text.strip() or text.lstrip().startswith("#"))
@@ -93,19 +100,10 @@ def _json_lines(lines: Iterable[tuple[int, str | None]], zone: tzinfo | None) ->
         if _says_nothing(text):
             continue
         try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            yield BadLine(number, f"is not JSON: {error.msg} at position {error.pos + 1}")
-            continue
-        except (ValueError, RecursionError) as error:
-            yield BadLine(number, f"is not JSON that can be read: {str(error).partition(';')[0]}")
-            continue
-        if not isinstance(fields, dict):
-            yield BadLine(number, 'is not a JSON object such as {"topic": "How tides work"}')
-            continue
-        options = fields.pop(OPTIONS, {})
-        if not isinstance(options, dict) or not all(isinstance(own, dict) for own in options.values()):
-            yield BadLine(number, 'options: must be objects by service, such as {"pixverse": {"seed": 7}}')
+            fields = _object("line", text, '{"topic": "How tides work"}')
+            options = _by_service(fields.pop(OPTIONS, {}))
+        except InvalidInput as error:
+            yield BadLine(number, str(error) if error.field == OPTIONS else error.reason)
             continue
         yield _entry(number, fields, zone, options)
 
@@ -164,7 +162,7 @@ def _entry(
     at = fields.pop("at", None)
     try:
         if "duration" in fields:
-            fields["duration"] = _whole("duration", fields["duration"])
+            fields["duration"] = read_whole("duration", fields["duration"])
         for name in FIELDS:
             if name not in ("duration", "at") and not isinstance(fields.get(name, ""), str):
                 raise InvalidInput(name, "must be text")
@@ -177,7 +175,32 @@ def _entry(
         return BadLine(number, str(error))
 
 
-def _whole(name: str, value: Any) -> int:
+def read_options(text: str) -> dict[str, dict[str, Any]]:
+    """Read the settings that only one service knows, by service, as JSON; none from no text. Raises `InvalidInput`."""
+    return _by_service(_object(OPTIONS, text, _OPTIONS)) if text.strip() else {}
+
+
+def _object(field: str, text: str, example: str) -> dict[str, Any]:
+    """Read an object of JSON. Raises `InvalidInput`, with an example of what would be one."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(field, f"is not JSON: {error.msg} at position {error.pos + 1}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(field, f"is not JSON that can be read: {str(error).partition(';')[0]}") from error
+    if not isinstance(value, dict):
+        raise InvalidInput(field, f"is not a JSON object such as {example}")
+    return value
+
+
+def _by_service(options: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(options, dict) or not all(isinstance(own, dict) for own in options.values()):
+        raise InvalidInput(OPTIONS, f"must be objects by service, such as {_OPTIONS}")
+    return options
+
+
+def read_whole(name: str, value: Any) -> int:
+    """Return a whole number that a person wrote as such or as text. Raises `InvalidInput`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value.strip()) < 10:

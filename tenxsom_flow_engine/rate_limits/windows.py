@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -58,6 +58,15 @@ class Window:
 Windows = tuple[Window, ...]
 #: Windows by service, and those over all of them under `GLOBAL`.
 Limits = Mapping[str, Windows]
+
+
+def last_begin(starts: Iterable[float], windows: Windows) -> float:
+    """Return when the last of several that may begin from these instants on passes, if nobody else asks."""
+    begins: list[float] = []
+    for start in sorted(starts):
+        full = [window for window in windows if len(begins) >= window.limit]
+        begins.append(max([start, *(begins[-window.limit] + window.span for window in full)]))
+    return begins[-1]
 
 
 def parse_windows(text: str) -> Windows:

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.errors import Busy, InvalidInput
 from tenxsom_flow_engine.histogram import bound, bucket, percentile
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.pace import LEAST, Gate
-from tenxsom_flow_engine.rate_limits.windows import Window, parse_limits, parse_windows, write_windows
+from tenxsom_flow_engine.rate_limits.windows import Window, last_begin, parse_limits, parse_windows, write_windows
 
 windows = st.builds(Window, st.integers(1, 100_000), st.integers(1, 31 * 86400).map(float))
 
@@ -40,6 +40,18 @@ def test_bad_windows_are_said(text: str) -> None:
     """What cannot be read as limits is an error of ours."""
     with pytest.raises(InvalidInput, match="limits"):
         parse_windows(text)
+
+
+def test_when_the_last_of_many_may_begin() -> None:
+    """Limits put off those that come too fast, by the tightest window, and nobody who comes slowly enough."""
+    windows = parse_windows("2/s 10/m")
+    assert last_begin([5.0], windows) == 5.0
+    assert last_begin([0.0] * 10, windows) == 4.0
+    assert last_begin([0.0] * 11, windows) == 60.0
+    assert last_begin([0.0] * 25, windows) == 122.0
+    assert last_begin([0.0] * 10 + [600.0], windows) == 600.0
+    assert last_begin([n * 6.0 for n in reversed(range(100))], windows) == 594.0
+    assert last_begin([7.0] * 9, ()) == 7.0
 
 
 def test_limits_name_their_services() -> None:

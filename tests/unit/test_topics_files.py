@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, check_job_id
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
-from tenxsom_flow_engine.planning.files import FIELDS, MAX_LINE, BadLine, Entry, read_topics
+from tenxsom_flow_engine.planning.files import FIELDS, MAX_LINE, BadLine, Entry, as_line, read_topics
 from tenxsom_flow_engine.planning.rotation import Playlist, Use, builtin_topic, builtin_topics, use_of
 from tenxsom_flow_engine.planning.slots import Slot
 
@@ -250,6 +250,16 @@ def test_json_lines_round_trip(rows: list[dict[str, str]]) -> None:
     """What is written as JSON lines is read as it was."""
     content = "".join(json.dumps(row) + "\n" for row in rows)
     assert [entry.fields for entry in read(content, "a.jsonl") if isinstance(entry, Entry)] == rows
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20))
+@example("# 1")
+@example("topic")
+@example("Topic,at")
+@example('{"topic": 5}')
+def test_any_topic_can_be_written_as_a_line(topic: str) -> None:
+    """A topic that looks like a comment, a head or JSON is read as it was."""
+    assert read(as_line(topic)) == [Entry(1, {"topic": topic})]
 
 
 def plan(content: str, *, salt: str = "", **defaults: Any) -> list[tuple[VideoJob, float | None]]:
