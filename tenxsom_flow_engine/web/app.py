@@ -35,7 +35,7 @@ def dashboard_app(parts: Parts, *, queue_type: str, admin: str) -> Flask:
 
 def _app(admin: str, *blueprints: Blueprint) -> Flask:
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
     tell_errors(app)
     Sessions(admin).serve(app)
     for blueprint in blueprints:

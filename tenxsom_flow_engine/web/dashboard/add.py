@@ -1,10 +1,44 @@
-"""`/add`: adding work."""
+"""`/add`: adding work. A form, then the plan that it comes to, then exactly that plan is added.
+
+The plan's page carries the form, the instant at which it was planned, and the plan's digest. From form and instant the
+same plan follows again, in any process; where it does not, since a price or a setting has changed or somebody changed a
+field, nothing is added and the new plan is shown. The ids of the jobs follow too, so a plan that is sent twice adds
+nothing twice.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+import secrets
+from collections.abc import Mapping, Sequence
 
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Response as AnyResponse
+
+from tenxsom_flow_engine.engine import SERVICES, Engine
+from tenxsom_flow_engine.errors import FlowError, StoreError
+from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
+from tenxsom_flow_engine.plans import Plan
+from tenxsom_flow_engine.store.base import Added, JobFilter, JobStore
+from tenxsom_flow_engine.web.answers import status_of
+from tenxsom_flow_engine.web.dashboard.add_form import (
+    BLANK,
+    BY_COMMAND,
+    MOST_LINES,
+    Typed,
+    WrongFields,
+    as_typed,
+    copy_of,
+    plan_form,
+)
+from tenxsom_flow_engine.web.dashboard.add_plan import BadLines, PlanView
+from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.desk import Desk
+
+#: The latest jobs whose channels are offered.
+LATEST = 200
+#: Seconds that a start may lie back when the plan is added, since a person has looked at it meanwhile.
+LATE = 600.0
 
 
 def add(desk: Desk) -> Blueprint:
@@ -13,6 +47,121 @@ def add(desk: Desk) -> Blueprint:
 
     @blueprint.get("/add")
     def page() -> str:
-        return render_template("add.html")
+        wanted = request.args.get("from")
+        record = desk.engine.store.get(wanted) if wanted else None
+        if wanted and record is None:
+            return form_page(BLANK, trouble=f"There is no job {wanted} any more, so the form is empty.")
+        given = {"topics": request.args.get("topic", ""), **request.args, "salt": ""}
+        return form_page(copy_of(record.job) if record else as_typed(given))
+
+    @blueprint.post("/add")
+    def act() -> str | AnyResponse | tuple[str, int]:
+        typed = as_typed(request.form)
+        try:
+            match request.form.get("act"):
+                case "change":
+                    return form_page(typed)
+                case "add":
+                    return carry_out(typed, _instant(request.form), request.form.get("digest", ""))
+                case _:
+                    return plan_page(typed, desk.engine.store.now())
+        except WrongFields as error:
+            return form_page(typed, wrong=error), 400
+        except FlowError as error:
+            return form_page(typed, trouble=str(error)), status_of(error)
+
+    @blueprint.errorhandler(RequestEntityTooLarge)
+    def too_large(error: RequestEntityTooLarge) -> tuple[str, int]:
+        wrong = WrongFields({"topics": f"are too many to be sent at once; {BY_COMMAND}"})
+        return form_page(BLANK, wrong=wrong), 413
+
+    @blueprint.after_request
+    def let_back(answer: Response) -> Response:
+        # Whoever goes back to a plan shall see it, and not be asked whether to send it again.
+        if request.method == "POST":
+            answer.headers["Cache-Control"] = "private, no-cache"
+        return answer
+
+    def form_page(typed: Typed, *, wrong: WrongFields | None = None, trouble: str = "") -> str:
+        engine = desk.engine
+        return render_template(
+            "add.html",
+            typed={**typed, "salt": typed["salt"] or secrets.token_hex(8)},
+            wrong=wrong.by_field if wrong else {},
+            bad=BadLines.of(wrong.bad if wrong else (), typed),
+            trouble=trouble,
+            choices=_choices(engine),
+            channels=_channels(engine.store),
+            longest=MAX_DURATION,
+            most_lines=MOST_LINES,
+        )
+
+    def plan_page(typed: Typed, at: float, *, trouble: str = "") -> str:
+        typed = {**typed, "salt": typed["salt"] or secrets.token_hex(8)}
+        view = PlanView.of(desk.engine, desk.report(), plan_form(desk.engine, typed, at), typed, at)
+        return render_template("plan.html", typed=typed, plan=view, trouble=trouble)
+
+    def carry_out(typed: Typed, at: float, digest: str) -> str | AnyResponse | tuple[str, int]:
+        """Add the plan that was shown, or show how it has changed."""
+        engine = desk.engine
+        plan = plan_form(engine, typed, at)
+        changed = plan.digest != digest
+        if changed or _gone_by(engine, plan, at):
+            why = "this is not the plan that was shown before" if changed else "some of its starts have gone by"
+            return plan_page(typed, engine.store.now(), trouble=f"Nothing was added: {why}. Look at it again."), 409
+        try:
+            added = engine.queue.enqueue(plan.new)
+        except FlowError as error:
+            trouble = f"{error} What was added stays, and nothing is added twice: add again what is left."
+            return plan_page(typed, at, trouble=trouble), status_of(error)
+        first = plan.new[0].job
+        audit("jobs added", jobs=len(added.new), known=len(added.known), queue=engine.queue.name, first=first.job_id)
+        flash(_told(added))
+        if added.new and engine.unattended:
+            flash("No worker is running, so they wait: start one with python3 worker.py", "error")
+        if len(plan.jobs) == 1:
+            return redirect(url_for("dashboard.job.page", job_id=first.job_id), 303)
+        return redirect(url_for("dashboard.jobs.page", channel=typed["channel"].strip() or None), 303)
 
     return blueprint
+
+
+def _instant(form: Mapping[str, str]) -> float:
+    """Return when the plan of a page was made; of one that says nothing of the kind, long ago."""
+    try:
+        at = float(form.get("planned_at", ""))
+    except ValueError:
+        return 0.0
+    return at if 0.0 < at < 1e11 else 0.0
+
+
+def _told(added: Added) -> str:
+    new, known = len(added.new), len(added.known)
+    return f"{new:,} {'job' if new == 1 else 'jobs'} added" + (f", {known:,} known already." if known else ".")
+
+
+def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:
+    """Return what the lists of the form offer: values, and what they are called there."""
+    lacking = SERVICES.keys() - engine.services.keys()
+    return {
+        "service": {name: f"{name} (not configured)" if name in lacking else name for name in (AUTO, *SERVICES)},
+        "aspect_ratio": {ratio: ratio for ratio in ASPECT_RATIOS},
+        "style": {style: style for style in STYLES},
+    }
+
+
+def _channels(store: JobStore) -> Sequence[str]:
+    """Return the channels of the latest jobs; none while the store is away, since a form is not worth less for it."""
+    try:
+        latest = store.page(JobFilter(), limit=LATEST).records
+    except StoreError:
+        return ()
+    return sorted({record.job.channel for record in latest if record.job.channel})
+
+
+def _gone_by(engine: Engine, plan: Plan, at: float) -> bool:
+    """Tell whether jobs would start at once, and all together, whose starts lay ahead when the plan was shown."""
+    late = engine.store.now() - LATE
+    gone = [item.job.job_id for item in plan.new if item.due is not None and at < item.due < late]
+    # Those that were added meanwhile did start.
+    return len(engine.store.get_each(gone)) < len(gone)

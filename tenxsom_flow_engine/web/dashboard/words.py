@@ -85,6 +85,11 @@ def moment(instant: float | None, *, exact: str = "minute") -> Markup:
     return Markup('<time datetime="{}" data-exact="{}">{}</time>').format(iso(instant), exact, text)
 
 
+def utc(instant: float) -> str:
+    """Write an instant as the command line does, in UTC whatever the browser's zone is: `2026-12-24 18:00 UTC`."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def hour(instant: float) -> str:
     """Write the hour of a day (UTC) that begins at an instant."""
     return datetime.fromtimestamp(instant, UTC).strftime("%d %b %H:%M")
@@ -112,5 +117,5 @@ def _counted(count: int, unit: str) -> str:
 
 #: What templates find under the functions' names.
 FILTERS = {
-    write.__name__: write for write in (lasting, ago, within, usd, number, percent, size, moment, hour, per, told)
+    write.__name__: write for write in (lasting, ago, within, usd, number, percent, size, moment, utc, hour, per, told)
 }

@@ -1,0 +1,138 @@
+"""What the form of `/add` asks for: its fields as they were typed, each checked alone, and the plan they come to."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import FlowError, InvalidInput
+from tenxsom_flow_engine.jobs import PLACE, VideoJob
+from tenxsom_flow_engine.planning.batch import Timing
+from tenxsom_flow_engine.planning.files import BadLine, as_line, read_options, read_whole
+from tenxsom_flow_engine.planning.moments import parse_moment
+from tenxsom_flow_engine.planning.slots import parse_rate
+from tenxsom_flow_engine.plans import Plan, read_plan
+
+#: The fields that are a job's own, for all topics that do not set them themselves.
+_JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "options")
+#: All fields, as an empty form shows them: the defaults of the command line. The salt is drawn for each form, so that
+#: what it makes again is made once by it.
+BLANK: Mapping[str, str] = dict.fromkeys(("topics", *_JOB, "start", "per_hour", "again", "salt"), "") | {
+    "service": "auto", "duration": "5", "aspect_ratio": "9:16", "style": "documentary"
+}  # fmt: skip
+#: The most that is planned in one request: lines, and characters. A file may hold any number.
+MOST_LINES, MOST_TEXT = 5000, 1_000_000
+BY_COMMAND = "put them into a file: run_flow_enhanced.py batch --topics-file FILE"
+
+#: A form as it was typed, by field.
+Typed = Mapping[str, str]
+
+
+class WrongFields(FlowError):
+    """Some fields of a form cannot be used: why, by field, and the lines of the topics that are bad."""
+
+    code = "wrong_fields"
+
+    def __init__(self, by_field: Mapping[str, str], bad: Sequence[BadLine] = ()) -> None:
+        super().__init__(f"the form cannot be used: {', '.join(by_field)}")
+        self.by_field = by_field
+        self.bad = bad
+
+
+def as_typed(given: Mapping[str, str]) -> Typed:
+    """Return a form's fields of what a request holds; what it leaves out is as in an empty form."""
+    # Browsers send each end of a line as two characters.
+    plain = {name: given.get(name, blank).replace("\r\n", "\n") for name, blank in BLANK.items()}
+    return {name: text.replace("\r", "\n") for name, text in plain.items()}
+
+
+def copy_of(job: VideoJob) -> Typed:
+    """Return the form that asks for the same video once more."""
+    options = {service: own for service, own in job.options.items() if service != PLACE}
+    return {
+        **BLANK,
+        **{name: str(getattr(job, name)) for name in _JOB},
+        "topics": as_line(job.topic),
+        "options": json.dumps(options, indent=2, ensure_ascii=False) if options else "",
+        "again": "on",
+    }
+
+
+def plan_form(engine: Engine, typed: Typed, now: float) -> Plan:
+    """Return what a form comes to at an instant: each time the same. Raises `WrongFields`, naming all of them."""
+    wrong: dict[str, str] = {}
+
+    @contextmanager
+    def noting(field: str) -> Iterator[None]:
+        try:
+            yield
+        except InvalidInput as error:
+            wrong.setdefault(field, f"{error.reason}; {error.next_step}" if error.next_step else error.reason)
+
+    fields: dict[str, Any] = {}
+    for name in _JOB:
+        with noting(name):
+            fields[name] = _READ.get(name, str)(typed[name])
+            VideoJob(job_id="x", topic="x", created_at=now, **{name: fields[name]})
+    if not fields.get("options"):
+        fields.pop("options", None)  # so that ids follow from the same content as in a list that has none
+    start, stagger = None, 0.0
+    with noting("start"):
+        start = _start(typed["start"], now)
+    with noting("per_hour"):
+        stagger = float(3600 / parse_rate(typed["per_hour"])) if typed["per_hour"].strip() else 0.0
+    with noting("topics"):
+        _check_size(typed["topics"])
+    if wrong:
+        raise WrongFields(wrong)
+    plan = Plan([])
+    with noting("topics"):
+        stream: io.BufferedReader = io.BufferedReader(io.BytesIO(typed["topics"].encode()))
+        timing = Timing(now, start, stagger)
+        salt = typed["salt"] if typed["again"] else ""
+        plan = read_plan(engine, stream, "topics", fields, timing, salt=salt, zone=UTC)
+        if not plan.jobs and not plan.bad:
+            raise InvalidInput("topics", "are empty", next_step="write one a line")
+    alike = sum(bool(fields["prompt"]) and item.new.job.prompt == fields["prompt"].strip() for item in plan.jobs)
+    if alike > 1:
+        wrong["prompt"] = (
+            f"is for one video, and {alike:,} would be made with it; lines of CSV or JSON may have their own"
+        )
+    if not plan.jobs:
+        for line in plan.bad:
+            why = line.reason.removeprefix(f"{line.default}: ") if line.default else "no line can be used"
+            wrong.setdefault(line.default or "topics", why)
+    if wrong:
+        raise WrongFields(wrong, plan.bad)
+    return plan
+
+
+#: How the fields are read that are no text.
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "duration": lambda text: read_whole("duration", text),
+    "options": read_options,
+}
+
+
+def _start(text: str, now: float) -> float | None:
+    if not text.strip():
+        return None
+    start = parse_moment(text, "start", UTC)
+    if start < now:
+        raise InvalidInput("start", f"is past: it is {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} in UTC")
+    return start
+
+
+def _check_size(text: str) -> None:
+    if len(text) > MOST_TEXT:
+        raise InvalidInput("topics", f"are more than {MOST_TEXT:,} characters", next_step=BY_COMMAND)
+    lines = sum(bool(line.strip()) for line in text.split("\n"))
+    if lines > MOST_LINES:
+        raise InvalidInput(
+            "topics", f"have {lines:,} lines, and at most {MOST_LINES:,} are added at once here", next_step=BY_COMMAND
+        )
