@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tenxsom_flow_engine.testing.clock import ManualClock
     from tests.redis_server import RedisServer
 
 _OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
@@ -24,6 +25,14 @@ settings.load_profile("project")
 
 # So that a failure inside a conformance suite shows what was compared.
 pytest.register_assert_rewrite("tenxsom_flow_engine.testing")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still until a test moves it."""
+    from tenxsom_flow_engine.testing.clock import ManualClock
+
+    return ManualClock()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from tenxsom_flow_engine.errors import Busy, InvalidInput, Misconfigured, OutOfCredit, Rejected, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.answers import ErrorRow, error_code, error_words, path_id
-from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
 from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.fitting import (
     fitted,
@@ -26,7 +25,8 @@ from tenxsom_flow_engine.services.fitting import (
     nearest_ratio,
     read_options,
 )
-from tenxsom_flow_engine.services.http import ORDERING, READING, HttpApi, Post, Timeouts, post
+from tenxsom_flow_engine.services.http import ORDERING, Post, Timeouts, post
+from tenxsom_flow_engine.services.http_service import HttpService
 from tenxsom_flow_engine.services.setups import LtxSetup
 
 NAME = "ltx_studio"
@@ -107,34 +107,17 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
 
 
-class LtxStudioService(VideoService, HasCredits):
+class LtxStudioService(HttpService, HasCredits):
     """See the module."""
 
     name = NAME
+    errors = ERRORS
     #: A render takes some minutes; LTX shows it for a day after its end, but nobody waits so long for one.
     lifetime = 3600.0
 
-    def __init__(
-        self,
-        setup: LtxSetup,
-        downloader: Downloader,
-        *,
-        reading: Timeouts = READING,
-        ordering: Timeouts = ORDERING,
-    ) -> None:
+    def __init__(self, setup: LtxSetup, downloader: Downloader, *, ordering: Timeouts = ORDERING) -> None:
+        super().__init__(setup, downloader, key=setup.key, ordering=ordering)
         self._setup = setup
-        self._downloader = downloader
-        self._api = HttpApi(
-            NAME,
-            setup.base_url,
-            headers={"Authorization": f"Bearer {setup.key}"},
-            secrets=[setup.key],
-            errors=ERRORS,
-            reading=reading,
-            ordering=ordering,
-        )
-        self.slots = setup.slots
-        self.create_timeout = ordering.total
 
     def fit(self, job: VideoJob) -> Fit:
         options, _, model = self._wishes(job)
@@ -186,9 +169,6 @@ class LtxStudioService(VideoService, HasCredits):
     def credits(self) -> Credits:
         """Say where it can be seen: LTX tells it to people only."""
         return Credits(None, "USD", "see console.ltx.io")
-
-    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
-        self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
 
     def _body(self, job: VideoJob) -> dict[str, Any]:
         options, name, _ = self._wishes(job)

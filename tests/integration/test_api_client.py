@@ -33,11 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def ledger(tmp_path: Path, clock: ManualClock) -> Iterator[Ledger]:
     store = SQLiteStore(tmp_path / "jobs.sqlite3", clock)
     yield SQLiteLedger(store)

@@ -31,6 +31,7 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, VOICE, FakeHeyGen, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.variables import Secret
+from tests.refusals import refusal
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
@@ -41,11 +42,6 @@ SCRIPT = VideoJob(
     job_id="tides", topic="How tides work", duration=5, quality="720p", aspect_ratio="16:9", service="heygen",
     options={"heygen": {"script": TEXT, "avatar_id": AVATAR, "voice_id": VOICE, "speed": 1.2}}, created_at=1.0,
 )  # fmt: skip
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
 
 
 @pytest.fixture
@@ -62,13 +58,6 @@ def connect(heygen: FakeHeyGen, clock: ManualClock, *, ordering: Timeouts = ORDE
 @pytest.fixture
 def service(heygen: FakeHeyGen, clock: ManualClock) -> HeyGenService:
     return connect(heygen, clock)
-
-
-def refusal(call: Any) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
-        call()
-    assert KEY not in str(caught.value)
-    return caught.value
 
 
 def test_a_topic_becomes_a_video(heygen: FakeHeyGen, clock: ManualClock, tmp_path: Path) -> None:

@@ -28,17 +28,13 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.ltx import FORBIDDEN, KEY, SHOWN, FakeLtx, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.variables import Secret
+from tests.refusals import refusal
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
 REFERENCE = "tides.0123456789abcdef.3"
 WORKING = Progress(None, 5.0)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
 
 
 @pytest.fixture
@@ -56,13 +52,6 @@ def connect(ltx: FakeLtx, *, ordering: Timeouts = ORDERING, **changes: Any) -> L
 @pytest.fixture
 def service(ltx: FakeLtx) -> LtxStudioService:
     return connect(ltx)
-
-
-def refusal(call: Any) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
-        call()
-    assert KEY not in str(caught.value)
-    return caught.value
 
 
 def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.testing.fake_services.useapi import EMAIL, TOKEN, FakeUseApi
 from tenxsom_flow_engine.variables import Secret
+from tests.refusals import refusal
 
 #: For those calls that must run out of time.
 SHORT = Timeouts(connect=5.0, read=0.6, total=1.2)
@@ -50,13 +51,6 @@ def connect(useapi: FakeUseApi, *, ordering: Timeouts = ORDERING, **changes: Any
 @pytest.fixture
 def pixverse(useapi: FakeUseApi) -> PixVerseService:
     return connect(useapi)
-
-
-def refusal(call: Any) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
-        call()
-    assert TOKEN not in str(caught.value)
-    return caught.value
 
 
 def test_from_order_to_file(useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path) -> None:

@@ -37,11 +37,6 @@ class Stoppable(ScriptedService, Cancels):
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
     with Engine(settings, Choice("local", "for a test"), clock) as engine:

@@ -32,11 +32,6 @@ MakeChain = Callable[..., Chain]
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def server(clock: ManualClock) -> Iterator[CloudTasksServer]:
     with CloudTasksServer(clock) as server:
         yield server

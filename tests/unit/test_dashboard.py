@@ -29,11 +29,6 @@ from tests.visitor import TOKEN, Visitor
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), clock) as engine:
         yield engine

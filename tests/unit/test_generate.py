@@ -159,11 +159,6 @@ class Bench:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def store(tmp_path: Path, clock: ManualClock) -> Iterator[JobStore]:
     store = SQLiteStore(tmp_path / "jobs.sqlite3", clock)
     yield store

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Rejected, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.answers import path_id
-from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
 from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.heygen.answers import (
     agent_state,
@@ -22,7 +21,8 @@ from tenxsom_flow_engine.services.heygen.answers import (
 )
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
-from tenxsom_flow_engine.services.http import READING, HttpApi, Post, Timeouts, post
+from tenxsom_flow_engine.services.http import Post, Timeouts, post
+from tenxsom_flow_engine.services.http_service import HttpService
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 
 #: A create itself may take half a minute; the vendor advises so much patience.
@@ -32,39 +32,23 @@ KEY_LASTS = 86400.0
 _GONE = Failed("HeyGen does not know it", next_step="see that HEYGEN_API_KEY is of the account that ordered it")
 
 
-class HeyGenService(VideoService, HasCredits):
+class HeyGenService(HttpService, HasCredits):
     """See the module. A ticket's id is the path of what was ordered: `video-agents/…` or `videos/…`.
 
     A render cannot be cancelled.
     """
 
     name = NAME
+    errors = ERRORS
     #: An agent takes 20 to 45 minutes; what has not come within two hours is not waited for.
     lifetime = 7200.0
 
     def __init__(
-        self,
-        setup: HeyGenSetup,
-        downloader: Downloader,
-        clock: Clock,
-        *,
-        reading: Timeouts = READING,
-        ordering: Timeouts = ORDERING,
+        self, setup: HeyGenSetup, downloader: Downloader, clock: Clock, *, ordering: Timeouts = ORDERING
     ) -> None:
+        super().__init__(setup, downloader, key=setup.key, headers={"X-Api-Key": setup.key}, ordering=ordering)
         self._setup = setup
-        self._downloader = downloader
         self._clock = clock
-        self._api = HttpApi(
-            NAME,
-            setup.base_url,
-            headers={"X-Api-Key": setup.key},
-            secrets=[setup.key],
-            errors=ERRORS,
-            reading=reading,
-            ordering=ordering,
-        )
-        self.slots = setup.slots
-        self.create_timeout = ordering.total
 
     def fit(self, job: VideoJob) -> Fit:
         return fit_to(job, self._setup)
@@ -100,9 +84,6 @@ class HeyGenService(VideoService, HasCredits):
             return self._check_video(order_id) or _GONE
         # As a person copies it from HeyGen's pages: of either way.
         return self._check_video(ticket.id) or self._check_agent(ticket.id)
-
-    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
-        self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
 
     def credits(self) -> Credits:
         return credits_of(data_of(self._api.result(self._api.look("/v3/users/me"))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.errors import Busy, Uncertain
@@ -17,10 +16,10 @@ from tenxsom_flow_engine.services.base import (
     HasCredits,
     Progress,
     Ready,
-    VideoService,
 )
 from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, HttpApi, Post, Timeouts, post
+from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, Post, Timeouts, post
+from tenxsom_flow_engine.services.http_service import HttpService
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS
 from tenxsom_flow_engine.services.pixverse.models import NAME, cost_of, fit_to
 from tenxsom_flow_engine.services.pixverse.order import model_of, options_of, order_of
@@ -41,37 +40,21 @@ VIDEOS, SCHEDULER, FEATURES = "/pixverse/videos/", "/pixverse/scheduler/availabl
 PAGE, PAGES = 40, 3
 
 
-class PixVerseService(VideoService, FindsByReference, HasCredits):
+class PixVerseService(HttpService, FindsByReference, HasCredits):
     """See the module. A ticket's account is the email of the linked PixVerse account."""
 
     name = NAME
+    errors = ERRORS
     #: A render takes some minutes, in busy hours some ten; what has not come within an hour is not waited for.
     lifetime = 3600.0
     #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
     find_is_complete = False
 
-    def __init__(
-        self,
-        setup: PixVerseSetup,
-        downloader: Downloader,
-        *,
-        reading: Timeouts = READING,
-        ordering: Timeouts = ORDERING,
-    ) -> None:
+    def __init__(self, setup: PixVerseSetup, downloader: Downloader, *, ordering: Timeouts = ORDERING) -> None:
+        super().__init__(setup, downloader, key=setup.token, ordering=ordering)
         self._setup = setup
-        self._downloader = downloader
-        self._api = HttpApi(
-            NAME,
-            setup.base_url,
-            headers={"Authorization": f"Bearer {setup.token}"},
-            secrets=[setup.token],
-            errors=ERRORS,
-            reading=reading,
-            ordering=ordering,
-        )
-        self.slots = setup.slots
         # The look at the scheduler, then the create.
-        self.create_timeout = reading.total + ordering.total
+        self.create_timeout = READING.total + ordering.total
 
     def fit(self, job: VideoJob) -> Fit:
         _, model = model_of(options_of(job), self._setup.model)
@@ -121,9 +104,6 @@ class PixVerseService(VideoService, FindsByReference, HasCredits):
         left = [credits_of(self._api.result(self._api.look(FEATURES, {"email": email}))) for email in emails]
         told = [amount for amount in left if amount is not None]
         return Credits(sum(told) if told else None, note=", ".join(emails))
-
-    def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
-        self._downloader.fetch(NAME, ready.url, folder / "video.mp4")
 
     def _see_room(self, email: object) -> None:
         """Raise `Busy` where UseAPI shows no free slot. What cannot even be asked is not sent a paid create."""
