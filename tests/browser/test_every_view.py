@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
 from tests.browser.installation import Installation
 from tests.browser.visitor import NARROW, WIDE, Visitor, barriers, overflow
 
-VIEWS = {"login": "/login", "overview": "/"}
+VIEWS = {"login": "/login", "overview": "/", "add": "/add"}
 #: Everything that can be used, in the order of the page; asked for anew each time, since live parts are renewed.
 _USABLE = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, video")]
   .filter(one => one.checkVisibility() && !one.disabled && one.type !== "hidden")"""
+#: A field for a date and a time has this many parts to stop at, and more.
+_PARTS = 8
 #: Which of it has the focus, whether it is within sight, and whether it is marked.
 _HERE = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
@@ -41,8 +45,9 @@ def test_a_view_can_be_walked_through_with_the_keyboard(visitor: Visitor, view: 
     page.wait_for_function("document.activeElement === document.body")
     count = page.evaluate("usable().length")
     assert count
-    walked = []
-    for _ in range(count):
+    stops = []
+    for _ in range(count + _PARTS):
         page.keyboard.press("Tab")
-        walked.append(page.evaluate(_HERE))
-    assert walked == [[number, True, True] for number in range(count)]
+        stops.append(page.evaluate(_HERE))
+    walked = [next(parts) for _, parts in groupby(stops, key=lambda stop: stop[0])]
+    assert walked[:count] == [[number, True, True] for number in range(count)]

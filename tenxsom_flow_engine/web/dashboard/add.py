@@ -11,9 +11,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.engine import SERVICES, Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
@@ -55,7 +55,7 @@ def add(desk: Desk) -> Blueprint:
         return form_page(copy_of(record.job) if record else as_typed(given))
 
     @blueprint.post("/add")
-    def act() -> str | AnyResponse | tuple[str, int]:
+    def act() -> str | Response | tuple[str, int]:
         typed = as_typed(request.form)
         try:
             match request.form.get("act"):
@@ -74,13 +74,6 @@ def add(desk: Desk) -> Blueprint:
     def too_large(error: RequestEntityTooLarge) -> tuple[str, int]:
         wrong = WrongFields({"topics": f"are too many to be sent at once; {BY_COMMAND}"})
         return form_page(BLANK, wrong=wrong), 413
-
-    @blueprint.after_request
-    def let_back(answer: Response) -> Response:
-        # Whoever goes back to a plan shall see it, and not be asked whether to send it again.
-        if request.method == "POST":
-            answer.headers["Cache-Control"] = "private, no-cache"
-        return answer
 
     def form_page(typed: Typed, *, wrong: WrongFields | None = None, trouble: str = "") -> str:
         engine = desk.engine
@@ -101,7 +94,7 @@ def add(desk: Desk) -> Blueprint:
         view = PlanView.of(desk.engine, desk.report(), plan_form(desk.engine, typed, at), typed, at)
         return render_template("plan.html", typed=typed, plan=view, trouble=trouble)
 
-    def carry_out(typed: Typed, at: float, digest: str) -> str | AnyResponse | tuple[str, int]:
+    def carry_out(typed: Typed, at: float, digest: str) -> str | Response | tuple[str, int]:
         """Add the plan that was shown, or show how it has changed."""
         engine = desk.engine
         plan = plan_form(engine, typed, at)

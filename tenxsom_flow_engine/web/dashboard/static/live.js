@@ -90,22 +90,29 @@
     timer = setTimeout(refresh, Math.min(PERIOD * 1.5 ** failures, LONGEST));
   }
 
-  // A form that is sent while the worker restarts would be lost with the page.
+  // A form that is sent while the worker restarts would be lost with the page; one that is sent twice answers twice.
   async function send(event) {
     const form = event.target;
-    if (form.method !== "post" || form.dataset.sure) return;
+    if (form.method !== "post") return;
+    if (form.dataset.sure) {
+      delete form.dataset.sure;
+      return;
+    }
     event.preventDefault();
+    if (form.dataset.sending) return;
+    form.dataset.sending = "yes";
     const button = event.submitter;
     try {
       const health = await fetch(document.body.dataset.health, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
       if (!health.ok) throw new Error();
     } catch {
+      delete form.dataset.sending;
       tell("The worker does not answer, so nothing was sent. Try again in a moment.");
       return;
     }
     form.dataset.sure = "yes";
     form.requestSubmit(button);
-    setTimeout(() => delete form.dataset.sure, 1000);
+    setTimeout(() => delete form.dataset.sending, 5000);
   }
 
   // The cookie does not come along with a link from another site, but it does from here.

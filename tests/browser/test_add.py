@@ -1,0 +1,115 @@
+"""Adding work in the browser: form, plan, button, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tenxsom_flow_engine.store.base import JobFilter
+from tests.browser.installation import Installation
+from tests.browser.visitor import NARROW, WIDE, Visitor, barriers, overflow
+
+
+def ask(page: Page, topics: str, **fields: str) -> None:
+    """Fill in the form of an open page, and ask for the plan."""
+    # A list is pasted, not typed.
+    page.get_by_label("Topics").evaluate("(field, text) => { field.value = text; }", topics)
+    for label, text in fields.items():
+        page.get_by_label(label.replace("_", " "), exact=True).fill(text)
+    page.get_by_role("button", name="Show the plan").click()
+
+
+def topics(installation: Installation, channel: str) -> list[str]:
+    """Return the topics of a channel's jobs."""
+    page = installation.engine.store.page(JobFilter(channel=channel), limit=100)
+    return sorted(record.job.topic for record in page.records)
+
+
+def fits(page: Page) -> None:
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width, height in (NARROW, WIDE):
+            page.set_viewport_size({"width": width, "height": height})
+            assert not overflow(page), f"{width} pixels"
+        assert not barriers(page), scheme
+
+
+def test_faults_and_plans_fit_and_have_no_barriers(visitor: Visitor) -> None:
+    """A form that comes back with faults, and a plan with bad lines, fit every width and are for everybody."""
+    visitor.watched.expected = {400}
+    page = visitor.open("/add")
+    ask(page, "Tides", Duration="99", Channel="a b", Videos_an_hour="many")
+    expect(page.locator("#channel")).to_have_attribute("aria-invalid", "true")
+    assert page.get_by_role("alert").get_by_role("link").all_inner_texts() == ["channel", "per hour"]
+    fits(page)
+    page.get_by_label("Service", exact=True).select_option("pixverse")
+    ask(page, f"{'tides' * 30}\nHow tides work\n{'x' * 501}", Duration="17", Channel="fits", Videos_an_hour="4")
+    expect(page.get_by_role("button", name="Add 2 jobs")).to_be_visible()
+    expect(page.get_by_text("Line 3")).to_be_visible()
+    page.locator("summary").first.click()
+    fits(page)
+
+
+@pytest.mark.parametrize("java_script", [True, False])
+def test_one_topic_becomes_one_job(operator: Visitor, own: Installation, java_script: bool) -> None:
+    """A topic typed, a plan looked at, one button: the job's page, with and without JavaScript."""
+    channel = f"one-{java_script}"
+    page = operator.open("/add", java_script=java_script)
+    page.get_by_label("Topics").fill("Why cats purr at night")
+    page.get_by_label("Channel").fill(channel)
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.locator(".headline")).to_contain_text("1 new job")
+    assert topics(own, channel) == []
+    page.get_by_role("button", name="Add 1 job").click()
+    expect(page.get_by_text("1 job added.")).to_be_visible()
+    assert topics(own, channel) == ["Why cats purr at night"]
+    assert "/jobs/why-cats-purr-at-night-" in page.url
+
+
+def test_two_presses_add_once(operator: Visitor, own: Installation) -> None:
+    """A double click on the button does what one click does, and says so."""
+    page = operator.open("/add")
+    page.get_by_label("Make again what was made before").check()
+    ask(page, "Tides\nDreams\nSalt", Channel="twice")
+    page.get_by_role("button", name="Add 3 jobs").dblclick()
+    expect(page.get_by_text("3 jobs added.")).to_be_visible()
+    assert topics(own, "twice") == ["Dreams", "Salt", "Tides"]
+
+
+def test_going_back_keeps_what_was_typed(operator: Visitor) -> None:
+    """The page's own way back and the browser's both lead to the form as it was filled in."""
+    page = operator.open("/add")
+    ask(page, "Tides\nDreams", Channel="kept")
+    page.get_by_role("button", name="Back to change").click()
+    expect(page.get_by_label("Topics")).to_have_value("Tides\nDreams")
+    expect(page.get_by_label("Channel")).to_have_value("kept")
+    page.goto("/add")
+    page.get_by_label("Topics").fill("Salt")
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_role("heading", name="The plan")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Topics")).to_have_value("Salt")
+
+
+def test_a_plan_outlives_the_worker(operator: Visitor, own: Installation) -> None:
+    """A plan that was shown before a restart is added after it; while nobody answers, nothing is sent and lost."""
+    page = operator.open("/add")
+    ask(page, "Tides\nDreams", Channel="outlives", Videos_an_hour="4")
+    button = page.get_by_role("button", name="Add 2 jobs")
+    expect(button).to_be_visible()
+    with operator.outage():
+        own.kill()
+        button.click()
+        expect(page.locator("#offline")).to_contain_text("nothing was sent")
+        own.start()
+    button.click()
+    expect(page.get_by_text("2 jobs added.")).to_be_visible()
+    assert topics(own, "outlives") == ["Dreams", "Tides"]
+
+
+def test_too_much_at_once_is_said(operator: Visitor) -> None:
+    """More than a request may hold is refused by the worker in words, which name the command that takes any number."""
+    operator.watched.expected = {413}
+    page = operator.open("/add")
+    ask(page, "How tides work\n" * 100_000)
+    expect(page.locator("#topics-wrong")).to_contain_text("run_flow_enhanced.py batch --topics-file")
