@@ -23,7 +23,7 @@ from tenxsom_flow_engine.errors import (
     ServiceError,
     StoreError,
 )
-from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
+from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, expected_cost, generate_video
 from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.logs import Redaction
@@ -322,7 +322,8 @@ class Engine:
                 else f"order it anew, or let it be: run_flow_enhanced.py jobs resolve {job_id} --resubmit or --give-up",
             )
         lifetime = service.lifetime if service else 0.0  # refused, since nothing is unknown
-        return self.hand_on(self.store.resolve(job_id, Bought(decision, lifetime)))
+        cost = expected_cost(record.job, service) if service else None
+        return self.hand_on(self.store.resolve(job_id, Bought(decision, lifetime, cost)))
 
     def hand_on(self, record: JobRecord) -> JobRecord:
         """Tell a job's carrier of its next delivery, where the carrier must be told; return the record."""

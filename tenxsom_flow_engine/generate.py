@@ -245,7 +245,7 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
         if ticket is not None:
-            _accept(record, submission.id, ticket, record.cost, means)
+            _accept(record, submission.id, ticket, expected_cost(record.job, service), means)
             return Wait(now, f"found at {service.name}")
         if now < settled_at:
             return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
@@ -254,6 +254,14 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
             journal.withdraw(record.job_id, submission_id=submission.id, reason=reason)
             return Wait(now, reason)
     return _held(record, service.name)
+
+
+def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
+    """Return what a job was expected to cost at the service that it went to, which its record does not say."""
+    try:
+        return service.estimate(service.fit(job).job)
+    except InvalidInput:  # the settings have changed since
+        return None
 
 
 def _poll(record: JobRecord, means: Means) -> Outcome:

@@ -367,12 +367,12 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
         case Resubmit():
             detail = "nothing was bought, says a person"
             return _begin_again(record, now, Status.QUEUED, "ordered anew", detail, submission=Submission(), service="")
-        case Bought(ticket, lifetime):
+        case Bought(ticket, lifetime, cost):
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
             )
             detail = f"ticket {ticket.id}, says a person"
-            record = bought(record, Purchase(submission.id, record.service, now, record.cost))
+            record = bought(record, Purchase(submission.id, record.service, now, cost))
             return _begin_again(record, now, Status.RENDERING, "accepted", detail, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import Failure, Ticket, Video
+from tenxsom_flow_engine.jobs import Cost, Failure, Ticket, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Bought:
     ticket: Ticket
     #: Seconds from now after which the generation is given up.
     lifetime: float
+    #: What it cost, as far as that is known.
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)

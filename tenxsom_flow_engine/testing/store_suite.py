@@ -1267,11 +1267,11 @@ class SpendingSuite(_Suite):
         assert store.require("a").cost == Cost(usd=0.5, estimated=False)
 
     def test_what_a_person_found_counts(self, store: JobStore) -> None:
-        """A held job that proves to be bought is a purchase, at the price that was expected."""
-        store.add(QUEUE, [NewJob(a_job("a"), cost=Cost(usd=0.75))])
+        """A held job that proves to be bought is a purchase, at its seller's price."""
+        store.add(QUEUE, [NewJob(a_job("a"), cost=Cost(usd=0.25))])
         settle(store, intend(store, take(store)), Held(FAILURE))
         assert store.spent("") == []
-        store.resolve("a", Bought(TICKET, 50.0))
+        store.resolve("a", Bought(TICKET, 50.0, Cost(usd=0.75)))
         assert self.total(store) == (1, 0.75)
 
     def test_a_refused_change_buys_nothing(self, store: JobStore) -> None:

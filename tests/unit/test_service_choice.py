@@ -21,7 +21,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job
-from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.testing.services import CreateAnswer, FindingService, ScriptedService, Sold
 
 NOW = 1_800_000_000.0
 JOB = a_job(service=AUTO)
@@ -194,7 +194,7 @@ def step(engine: Engine, clock: ManualClock, job_id: str = "job-1") -> JobRecord
     return engine.step(claimed)
 
 
-def script(engine: Engine, name: str, answer: ServiceError) -> None:
+def script(engine: Engine, name: str, answer: CreateAnswer) -> None:
     service = engine.services[name]
     assert isinstance(service, ScriptedService)
     service.creates.append(answer)
@@ -220,6 +220,25 @@ def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: Manual
             record = step(engine, clock)
     assert (record.status, record.service) == ("held", ALPHA)
     assert sold(engine)[1].sent == {}
+
+
+@pytest.mark.parametrize("who", ["the service's own list", "a person"])
+def test_what_is_found_later_costs_what_its_seller_asks(engine: Engine, clock: ManualClock, who: str) -> None:
+    """A purchase whose answer was lost is counted at its service's price, not at the price of a cheaper one."""
+    beta = engine.services[BETA] = FindingService(clock, complete=False, name=BETA, price=Cost(usd=0.9))
+    script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=60000.0))
+    script(engine, BETA, Sold(then=Uncertain(BETA, "the connection broke")))
+    if who == "a person":
+        beta.finds += [None] * 9
+    step(engine, clock)
+    record = step(engine, clock)
+    while record.due is not None and record.submission.ticket is None:
+        record = step(engine, clock)
+    if who == "a person":
+        assert record.status == "held"
+        record = engine.resolve("job-1", sold(engine)[1].sold[0])
+    assert record.cost == Cost(usd=0.9)
+    assert [(line.service, line.usd) for line in engine.store.spent("")] == [(BETA, 0.9)]
 
 
 def sold(engine: Engine) -> list[ScriptedService]:
