@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check bench bench-million bench-in-flight bench-recovery bench-report docs format clean
+.PHONY: help demo test test-browser check bench bench-million bench-in-flight bench-recovery bench-report chaos docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -19,6 +19,8 @@ help:
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
 	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
+	@echo 'make chaos [JOBS=600 SECONDS=120 CARRIERS="local redis cloud_tasks" SEED=7]'
+	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
 	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
@@ -58,6 +60,10 @@ bench-recovery: .venv/.development
 
 bench-report: .venv/.development
 	.venv/bin/python -m benchmarks.report
+
+chaos: .venv/.development
+	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
+		--carriers "$(or $(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md

@@ -1,36 +1,21 @@
-"""Worker processes that are cheap enough to be killed by the hundred: forked from one that has loaded everything.
-
-Run as a program this is the process that they are forked from: it reads an order from each line of its standard input,
-forks a worker that takes jobs until it is killed or nothing is left to do, and tells its pid and how it ended.
-"""
+"""Workers that take jobs one after the other until they are killed, at a point of a plan, or nothing is left to do."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import mmap
 import os
 import random
 import signal
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-#: What a worker loads when it first needs it.
-LOADED = (
-    "av", "av.error", "numpy", "PIL.Image", "PIL.JpegImagePlugin", "dotenv", "email.utils",
-    "tenxsom_flow_engine.engine", "tenxsom_flow_engine.rate_limits.redis", "tenxsom_flow_engine.rate_limits.sqlite",
-    "tenxsom_flow_engine.services.connection", "tenxsom_flow_engine.services.draft.service",
-    "tenxsom_flow_engine.services.heygen.service", "tenxsom_flow_engine.services.ltx_studio",
-    "tenxsom_flow_engine.services.pixverse.service", "tenxsom_flow_engine.services.simulated",
-    "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",
-)  # fmt: skip
+from tests.nursery import Child, Nursery
 
 
 class SharedClock:
@@ -70,77 +55,31 @@ class Order:
 
 
 class Lives:
-    """A process that workers are forked from."""
+    """Has workers live, one at a time."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        with log.open("a") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.lives"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, cwd=ROOT,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            )  # fmt: skip
-        #: The worker at work.
-        self.pid = 0
+        self._nursery = Nursery(log)
+        #: The worker at work, once its number is known.
+        self._worker: Future[Child] = Future()
 
     def run(self, order: Order) -> int:
         """Let one worker live, and return its exit code; negative for the signal that killed it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
-        self._process.stdin.flush()
-        self.pid = int(self._process.stdout.readline())
-        # It waits for this word, so that nobody kills a worker whose number is not known yet.
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._worker = Future()
+        worker = self._nursery.start("tests.lives:live", asdict(order))
+        self._worker.set_result(worker)
+        return worker.wait()
 
     def kill(self) -> None:
         """Kill the worker at work, as `kill -9` does."""
-        os.kill(self.pid, signal.SIGKILL)
+        self._worker.result().kill()
 
     def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        """End the process that they are forked from."""
+        self._nursery.close()
 
 
-def _main() -> None:
-    # So that the children need not load them.
-    for module in LOADED:
-        importlib.import_module(module)
-    from tenxsom_flow_engine.logs import configure
-
-    configure("debug")
-    for line in sys.stdin:
-        order = Order(**json.loads(line))
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                sys.stdin.readline()
-                _live(order)
-                status = 0
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        _say(child)
-        _, status = os.waitpid(child, 0)
-        _say(os.waitstatus_to_exitcode(status))
-
-
-def _say(number: int) -> None:
-    sys.stdout.write(f"{number}\n")
-    sys.stdout.flush()
-
-
-def _live(order: Order) -> None:
+def live(given: dict[str, Any]) -> None:
     """Take jobs until the plan says to die, or nothing is left to do."""
     from tenxsom_flow_engine import engine as composition
     from tenxsom_flow_engine.errors import LeaseLost
@@ -151,6 +90,7 @@ def _live(order: Order) -> None:
     from tenxsom_flow_engine.store.base import JobStore
     from tenxsom_flow_engine.store.redis.store import RedisStore
 
+    order = Order(**given)
     clock = SharedClock(Path(order.clock))
     if order.queue == "redis":  # its server's time cannot be moved
         composition._redis_store = lambda settings, url: RedisStore(url, settings.redis.key, clock)
@@ -209,7 +149,3 @@ def _plan_deaths(engine: Any, order: Order) -> None:
         surround(engine.store, journaled, lambda job_id, *_, name=journaled: (job_id, name))
     surround(engine.output, "publish", lambda record, fill: (record.job_id, "publish"))
     surround(engine.queue, "settle", lambda record, outcome: (record.job_id, f"settle {record.step}"))
-
-
-if __name__ == "__main__":
-    _main()

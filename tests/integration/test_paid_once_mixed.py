@@ -5,19 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import re
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.settings import load
@@ -25,22 +21,12 @@ from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
-from tenxsom_flow_engine.testing.fake_services.heygen import FakeHeyGen
-from tenxsom_flow_engine.testing.fake_services.ltx import FakeLtx
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Reply, Request
-from tenxsom_flow_engine.testing.fake_services.useapi import FakeUseApi
+from tenxsom_flow_engine.testing.fake_services.vendors import KINDS, Vendors
 from tests.lives import Lives, Order, SharedClock
 from tests.push_chain import Chain, Death
 from tests.redis_server import RedisServer
 
-#: What a job asks for; the last buys under an idempotency key.
-KINDS: Mapping[str, dict[str, Any]] = {
-    "pixverse": {"service": "pixverse", "duration": 1},
-    "ltx": {"service": "ltx_studio", "duration": 6},
-    "agent": {"service": "heygen", "duration": 4},
-    "script": {"service": "heygen", "options": {"heygen": {"script": "Tides rise.", "avatar_id": heygen.AVATAR}}},
-}
 #: Where the worker's own code dies.
 INSIDE = [
     f"{when} {what}"
@@ -59,42 +45,6 @@ FAULTS: list[Fault] = [
 ]  # fmt: skip
 
 
-class Vendors:
-    """The three fake services, and what they sold for each job."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.useapi, self.ltx, self.heygen = FakeUseApi(max_jobs=100_000), FakeLtx(clock.now), FakeHeyGen(clock.now)
-        self.ltx.most = self.heygen.most = 100_000
-        self.useapi.credits_left = self.ltx.usd_left = self.heygen.usd_left = 1e9
-        self.heygen.agent_life = ("thinking", "completed")
-        self.servers: tuple[FakeUseApi | FakeLtx | FakeHeyGen, ...] = (self.useapi, self.ltx, self.heygen)
-        self.environment = {
-            "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true", "TENXSOM_LIMITS": "; ".join(
-                f"{name}=none" for name in ("pixverse", "ltx_studio", "heygen", "global")),
-            "USEAPI_TOKEN": useapi.TOKEN, "USEAPI_BASE_URL": self.useapi.url, "USEAPI_PIXVERSE_SLOTS": "1000",
-            "LTX_API_KEY": ltx.KEY, "LTX_BASE_URL": self.ltx.url, "LTX_SLOTS": "1000",
-            "HEYGEN_API_KEY": heygen.KEY, "HEYGEN_BASE_URL": self.heygen.url, "HEYGEN_SLOTS": "1000",
-        }  # fmt: skip
-
-    def bills(self) -> Counter[str]:
-        """Return how many videos were sold for each job: its number stands in what was ordered."""
-        return Counter(_job(sale.order) for server in self.servers for sale in server.sold)
-
-    def job_of(self, server: FakeServer, request: Request) -> str:
-        """Return the job that a request is about, or nothing."""
-        assert isinstance(server, FakeUseApi | FakeLtx | FakeHeyGen)
-        if request.method == "POST":
-            return _job(request.json())
-        name = request.bare_path.rpartition("/")[2].removesuffix(".mp4")
-        sales = [sale for sale in server.sold if sale.id == name or sale.id.endswith(f":{name}")]
-        return _job(sales[0].order) if sales else ""
-
-    def create_route(self, kind: str) -> tuple[FakeServer, str]:
-        """Return where the creates of a kind of jobs arrive."""
-        server = {"pixverse": self.useapi, "ltx": self.ltx}.get(kind, self.heygen)
-        return server, "create_agent" if kind == "agent" else "create"
-
-
 def jobs(count: int, now: float) -> list[NewJob]:
     """Return so many jobs, of each kind as many."""
     kinds = itertools.cycle(KINDS.items())
@@ -102,11 +52,6 @@ def jobs(count: int, now: float) -> list[NewJob]:
         NewJob(VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", channel=kind, created_at=now, **wishes))
         for n, (kind, wishes) in zip(range(count), kinds, strict=False)
     ]
-
-
-def _job(order: dict[str, Any]) -> str:
-    found = re.search(r"Topic (\d+)", json.dumps(order))
-    return f"job-{found[1]}" if found else ""
 
 
 def paid_once(record: JobRecord, bills: int) -> None:
@@ -212,7 +157,7 @@ def test_each_video_is_bought_once_whoever_sells_it(
     """Jobs of three services and four ways, a kill -9 in the life of each: one bill each, or one at most and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
     clock = SharedClock(folder / "clock")
-    vendors = Vendors(clock)
+    vendors = Vendors(clock.now)
     with ExitStack() as open_servers:
         for vendor in vendors.servers:
             open_servers.enter_context(vendor)
@@ -237,7 +182,7 @@ def test_each_video_is_bought_once_whoever_sells_it(
 def test_each_video_is_bought_once_on_cloud_tasks(tmp_path: Path, act: int) -> None:
     """Killed before or after any of its acts, with creates that go wrong as well: nothing is lost or bought twice."""
     clock = ManualClock()
-    vendors = Vendors(clock)
+    vendors = Vendors(clock.now)
     draw = random.Random(act)
     with ExitStack() as parts:
         for vendor in vendors.servers:

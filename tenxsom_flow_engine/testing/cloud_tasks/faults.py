@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from random import Random
 
@@ -24,6 +24,8 @@ class Faults:
         self._calls: defaultdict[str, deque[CallFault]] = defaultdict(deque)
         self._twins = 0
         self._unheard = 0
+        #: How many of each kind came to their turn.
+        self.used: Counter[str] = Counter()
         #: Where it is set, what is due is delivered in a random order.
         self.shuffle: Random | None = None
 
@@ -45,15 +47,20 @@ class Faults:
 
     def next_call(self, method: str) -> CallFault | None:
         """Take the fault of a call that is made now."""
-        waiting = self._calls[method]
-        return waiting.popleft() if waiting else None
+        if not self._calls[method]:
+            return None
+        fault = self._calls[method].popleft()
+        self.used["answers lost" if fault.done else "calls refused"] += 1
+        return fault
 
     def twin(self) -> bool:
         """Return whether the delivery that is made now is made twice."""
         self._twins, now = max(0, self._twins - 1), self._twins > 0
+        self.used["delivered twice"] += now
         return now
 
     def unheard(self) -> bool:
         """Return whether the success that is heard now is missed."""
         self._unheard, now = max(0, self._unheard - 1), self._unheard > 0
+        self.used["successes unheard"] += now
         return now

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -81,6 +82,8 @@ class Request:
     path: str
     headers: Mapping[str, str]
     content: bytes
+    #: When it had come, in seconds since 1970 by this machine's clock.
+    at: float = 0.0
 
     @property
     def query(self) -> dict[str, str]:
@@ -106,6 +109,8 @@ class FakeServer(ABC):
     def __init__(self) -> None:
         #: What happens to the next requests of each route; then all is well.
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        #: What happens to a request for which nothing is scripted, by its route; None: all is well.
+        self.weather: Callable[[str], Fault | None] = lambda route: None
         #: What happens to the next connections before anything is read from them.
         self.unread: deque[Cut | Hang] = deque()
         #: Called at each moment of each request: the place to let the world move on, or end.
@@ -182,9 +187,9 @@ class FakeServer(ABC):
             self._connections.discard(connection)
 
     def next_fault(self, route: str) -> Fault | None:
-        """Return what is scripted for this request of a route."""
+        """Return what shall happen to this request of a route."""
         with self.lock:
-            return self.faults[route].popleft() if self.faults[route] else None
+            return self.faults[route].popleft() if self.faults[route] else self.weather(route)
 
 
 class _Server(ThreadingHTTPServer):
@@ -219,7 +224,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            request = Request(self.command, self.path, dict(self.headers), content)
+            request = Request(self.command, self.path, dict(self.headers), content, time.time())
             route = fake.route(request)
             with fake.lock:
                 fake.seen[route].append(request)

@@ -1,0 +1,63 @@
+"""`make chaos`: let each carrier go through a storm, and print what was done and what was found."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from benchmarks.table import print_table
+from chaos.haste import hurry
+from chaos.ordeal import Verdict, undergo
+from chaos.site import CLOCKS, Scale
+from chaos.workers import PUSHED
+from tests.nursery import Nursery
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ordeals, all at once; return 0 if all promises were kept, else 1."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200, help="jobs for each carrier")
+    parser.add_argument("--seconds", type=float, default=30.0, help="seconds of storm for each carrier")
+    parser.add_argument("--carriers", default=" ".join(CLOCKS), help="which carriers")
+    parser.add_argument("--seed", type=int, help="what draws the weather and the blows; drawn itself if not given")
+    given = parser.parse_args(arguments)
+    carriers = given.carriers.split()
+    if not carriers or set(carriers) - CLOCKS.keys():
+        parser.error(f"the carriers are {', '.join(CLOCKS)}")
+    seed = random.randrange(10**6) if given.seed is None else given.seed
+    scale = Scale(given.jobs, given.seconds)
+    print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)
+    hurry()
+    with Nursery(None, "chaos.workers", *PUSHED) as nursery, ThreadPoolExecutor(len(carriers)) as pool:
+        verdicts = list(pool.map(partial(undergo, scale, seed, nursery), carriers))
+    _print(verdicts)
+    broken = [(verdict.carrier, finding) for verdict in verdicts for finding in verdict.findings]
+    for carrier, finding in broken:
+        print(f"BROKEN on {carrier}: {finding}")
+    for verdict in verdicts:
+        if verdict.findings:
+            print(f"{verdict.carrier}: store, videos and log lie in {verdict.folder}")
+    if broken:
+        again = " ".join(dict.fromkeys(carrier for carrier, _ in broken))
+        print(f'again: make chaos SEED={seed} JOBS={scale.jobs} SECONDS={scale.seconds:g} CARRIERS="{again}"')
+    return 1 if broken else 0
+
+
+def _print(verdicts: Sequence[Verdict]) -> None:
+    """Print what was done and found, a column for each carrier."""
+    rows: list[Sequence[str]] = []
+    for columns in (
+        [{name: str(number) for name, number in verdict.done.items()} for verdict in verdicts],
+        [dict(verdict.found) | {"promises broken": str(len(verdict.findings))} for verdict in verdicts],
+    ):
+        names = list(dict.fromkeys(name for column in columns for name in column))
+        rows += [[name, *(column.get(name, "–") for column in columns)] for name in names] + [[""]]
+    print_table(["", *(verdict.carrier for verdict in verdicts)], rows[:-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

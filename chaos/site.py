@@ -1,0 +1,158 @@
+"""One carrier with its servers, its settings and its workers, all on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from chaos.haste import LEASE
+from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
+from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.testing.fake_services.vendors import Vendors
+from tests.nursery import Child, Nursery
+from tests.redis_server import RedisServer, newer_binary
+
+ACCOUNT = "caller@project.iam.gserviceaccount.com"
+#: Worker processes, and the steps at once in each.
+PULLING, PUSHED_TO, STEPS = 3, 2, 6
+#: By how many seconds the clocks of workers' machines are off. The processes of an embedded queue share one machine:
+#: its clock may have stepped back under some of them, but ahead of all others none can be.
+CLOCKS = {
+    "local": (0.0, 0.0, -90.0),
+    "redis": (0.0, 300.0, -300.0),
+    # A machine that lags by more than seconds takes no token for valid yet, and does nothing.
+    CLOUD_TASKS: (0.0, 300.0, 1500.0),
+}
+#: Programs of a site's own are not told of what whoever runs them has set.
+_OURS = ("TENXSOM_", "CLOUD_TASKS_", "CLOUDSDK_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large an ordeal is."""
+
+    jobs: int
+    #: Seconds of storm.
+    seconds: float
+
+    @property
+    def limits(self) -> Limits:
+        """Quotas that are used up again and again, yet let all jobs pass within the storm's time or so.
+
+        The windows of a day are never full: they make a ledger keep every admission for the judge.
+        """
+        # A third of the jobs or so goes to each service; a few are ordered anew.
+        pace = max(2.0, self.jobs / 3 / self.seconds * 1.5)
+        windows = f"{round(pace * 1.5)}/s {round(pace * 5)}/5s 100000/d"
+        each = "; ".join(f"{name}={windows}" for name in ("pixverse", "ltx_studio", "heygen"))
+        return parse_limits(f"{each}; global={round(pace * 2.5)}/s {round(pace * 12)}/5s 100000/d")
+
+
+class Site:
+    """See the module. Use as a context manager; `counts` tells what was done to it."""
+
+    def __init__(
+        self, carrier: str, folder: Path, vendors: Vendors, scale: Scale, nursery: Nursery, draw: Random
+    ) -> None:
+        self.carrier = carrier
+        self.folder = folder
+        self.counts: Counter[str] = Counter()
+        self.limits = scale.limits
+        self.workers: list[Child] = []
+        self.redis: RedisServer | None = None
+        self.cloud: CloudTasksServer | None = None
+        self._nursery = nursery
+        self._draw = draw
+        self._parts = ExitStack()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port: int = probe.getsockname()[1]
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
+        self.environment = outside | vendors.environment | {
+            "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
+            "TENXSOM_QUEUE_TYPE": carrier, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
+            "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),
+        }  # fmt: skip
+
+    def __enter__(self) -> Site:
+        with self._parts:
+            if self.carrier != "local":
+                # It puts its file on disk once a second, as a Redis server does that nobody has configured.
+                self.redis = RedisServer(self._new_folder("redis"), "--appendfsync", "everysec", program=newer_binary())
+                self._parts.callback(self._end_redis)
+                self.environment |= {"REDIS_URL": self.redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
+            if self.carrier == CLOUD_TASKS:
+                self.cloud = self._parts.enter_context(CloudTasksServer())
+                self.environment |= {
+                    "GOOGLE_CLOUD_PROJECT": "project", "CLOUD_TASKS_EMULATOR_HOST": self.cloud.target,
+                    "TENXSOM_TOKEN_CERTS_URL": self.cloud.certs_url, "CLOUD_TASKS_SERVICE_ACCOUNT": ACCOUNT,
+                    "CLOUD_TASKS_WORKER_URL": f"http://127.0.0.1:{self._port}",
+                }  # fmt: skip
+            self._parts.callback(self._end_workers)
+            self.engine: Engine = self._parts.enter_context(open_engine(load(self.environment)))
+            if self.carrier == CLOUD_TASKS:
+                self.engine.queue.create()  # type: ignore[attr-defined]
+            self._parts = self._parts.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._parts.close()
+
+    def purge(self) -> int:
+        """Purge the Cloud Tasks queue behind the engine's back; return how many tasks that took."""
+        assert self.cloud is not None
+        client = self.cloud.client()
+        queue = client.queue_path("project", "us-central1", "tenxsom-video-generation")
+        waiting = len(list(client.list_tasks(parent=queue)))
+        client.purge_queue(name=queue)
+        return waiting
+
+    def revive(self) -> None:
+        """Start what has ended, as a supervisor does: servers, then workers."""
+        if self.redis is not None and self.redis.process.poll() is not None:
+            self.redis.start()
+        living = [worker for worker in self.workers if worker.alive]
+        wanted = PUSHED_TO if self.carrier == CLOUD_TASKS else PULLING
+        self.workers = [*living, *(self._start() for _ in range(wanted - len(living)))]
+
+    @property
+    def storing(self) -> Sequence[int]:
+        """The processes that write the store."""
+        if self.redis is not None:
+            return [self.redis.process.pid]
+        return [worker.pid for worker in self.workers if worker.alive]
+
+    def _start(self) -> Child:
+        self.counts["workers started"] += 1
+        clock_off = self._draw.choice(CLOCKS[self.carrier])
+        if self.carrier == CLOUD_TASKS:
+            # Two machines behind one address.
+            arguments = ["-b", f"127.0.0.1:{self._port}", "--reuse-port", "-w", "1"]
+        else:
+            arguments = ["--concurrency", str(STEPS)]
+        door = "push" if self.carrier == CLOUD_TASKS else "pull"
+        log = str(self.folder / "workers.log")
+        return self._nursery.start(f"chaos.workers:{door}", self.environment, clock_off, log, arguments)
+
+    def _new_folder(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
+
+    def _end_workers(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def _end_redis(self) -> None:
+        assert self.redis is not None
+        self.redis.kill()

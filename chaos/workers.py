@@ -1,0 +1,45 @@
+"""The doors as they are started by the nursery: in a hurry, and on a machine whose clock may be wrong."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from chaos.haste import hurry
+from tests.nursery import ROOT
+
+#: What a worker that is pushed to loads beside what all load.
+PUSHED = (
+    "gunicorn.app.wsgiapp", "gunicorn.arbiter", "gunicorn.workers.gthread", "tenxsom_flow_engine.web.app",
+    "tenxsom_flow_engine.web.certificates", "tenxsom_flow_engine.web.server", "tenxsom_flow_engine.web.server_log",
+    "tenxsom_flow_engine.queues.cloud_tasks.api", "google.auth.transport.requests", "google.oauth2.id_token",
+)  # fmt: skip
+
+
+def pull(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
+    """Be `worker.py`."""
+    _begin(environment, clock_off, log)
+    sys.argv = ["worker.py", *arguments]
+    runpy.run_path(str(ROOT / "worker.py"), run_name="__main__")
+
+
+def push(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
+    """Be `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`."""
+    from gunicorn.app.wsgiapp import run
+
+    _begin(environment, clock_off, log)
+    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "cloud_tasks_worker:app"]
+    run()
+
+
+def _begin(environment: Mapping[str, str], clock_off: float, log: str) -> None:
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    right = time.time
+    time.time = lambda: right() + clock_off
+    hurry()
