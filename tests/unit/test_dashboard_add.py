@@ -142,6 +142,15 @@ def test_a_plan_is_added_once(adder: Adder, engine: Engine, tmp_path: Path, cloc
     assert jobs(engine) == first
 
 
+def test_now_to_the_minute_is_at_once(adder: Adder, engine: Engine, clock: ManualClock) -> None:
+    """Whoever picks the present minute means now; blanks around what was typed mean nothing."""
+    clock.advance(59.0)
+    planned = adder.plan("Tides", start="2026-12-24T12:00", channel=" sea ", duration=" 8 ")
+    assert "at once, pixverse, 8 s" in words(planned.text)
+    assert adder.add(planned).status_code == 303
+    assert [record.job.channel for record in jobs(engine)] == ["sea"]
+
+
 def test_what_is_known_is_told_and_not_paid_for_again(adder: Adder, engine: Engine) -> None:
     """A list that has grown adds what is new; what is known is made again only where that is asked for."""
     adder.add(adder.plan("Tides\nDreams"))
@@ -193,7 +202,7 @@ def test_bad_lines_are_told_and_the_good_are_added(adder: Adder, engine: Engine)
         ("options", '{"pixverse": {"seed": "x"}}', "the options are"),
         ("options", '{"nobody": {}}', "there is no service"),
         ("start", "soon", "is not a moment"),
-        ("start", "2026-12-24T11:59", "is past: it is 2026-12-24 12:00 in UTC"),
+        ("start", "2026-12-24T11:58", "is past: it is 2026-12-24 12:00 in UTC"),
         ("per_hour", "many", "is not a number such as 4"),
         ("topics", "", "are empty; write one a line"),
         ("topics", "# nothing", "are empty"),

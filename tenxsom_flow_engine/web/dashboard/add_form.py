@@ -77,7 +77,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> Plan:
     fields: dict[str, Any] = {}
     for name in _JOB:
         with noting(name):
-            fields[name] = _READ.get(name, str)(typed[name])
+            fields[name] = _READ.get(name, str.strip)(typed[name])
             VideoJob(job_id="x", topic="x", created_at=now, **{name: fields[name]})
     if not fields.get("options"):
         fields.pop("options", None)  # so that ids follow from the same content as in a list that has none
@@ -98,11 +98,8 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> Plan:
         plan = read_plan(engine, stream, "topics", fields, timing, salt=salt, zone=UTC)
         if not plan.jobs and not plan.bad:
             raise InvalidInput("topics", "are empty", next_step="write one a line")
-    alike = sum(bool(fields["prompt"]) and item.new.job.prompt == fields["prompt"].strip() for item in plan.jobs)
-    if alike > 1:
-        wrong["prompt"] = (
-            f"is for one video, and {alike:,} would be made with it; lines of CSV or JSON may have their own"
-        )
+    with noting("prompt"):
+        _check_prompt(fields["prompt"], plan)
     if not plan.jobs:
         for line in plan.bad:
             why = line.reason.removeprefix(f"{line.default}: ") if line.default else "no line can be used"
@@ -123,9 +120,17 @@ def _start(text: str, now: float) -> float | None:
     if not text.strip():
         return None
     start = parse_moment(text, "start", UTC)
-    if start < now:
+    if start < now - 60:  # a field for minutes cannot say a better now
         raise InvalidInput("start", f"is past: it is {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} in UTC")
     return start
+
+
+def _check_prompt(prompt: str, plan: Plan) -> None:
+    """Refuse to have the same video made under many topics."""
+    alike = sum(item.new.job.prompt == prompt for item in plan.jobs) if prompt else 0
+    if alike > 1:
+        own = "let lines of CSV or JSON have their own"
+        raise InvalidInput("prompt", f"is for one video, and {alike:,} would be made with it", next_step=own)
 
 
 def _check_size(text: str) -> None:
