@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tenxsom_flow_engine.cli import exits
 from tenxsom_flow_engine.cli.main import cli as commands
 from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import TRANSITIONS
@@ -20,6 +21,9 @@ from tenxsom_flow_engine.services.ltx_studio import MODELS as LTX_MODELS
 from tenxsom_flow_engine.services.ltx_studio import ROWS as LTX_ROWS
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS as PIXVERSE_ROWS
 from tenxsom_flow_engine.services.pixverse.models import MODELS as PIXVERSE_MODELS
+from tenxsom_flow_engine.web.app import worker_app
+from tenxsom_flow_engine.web.auth import anybody
+from tenxsom_flow_engine.web.parts import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +93,36 @@ def test_every_setting_is_documented() -> None:
 def test_named_variables_exist(document: str) -> None:
     """Every variable that a document has people set is one that is read."""
     assert set(re.findall(VARIABLE, (ROOT / document).read_text("utf-8"))) <= CONFIGURATION
+
+
+def test_every_program_is_in_the_command_reference() -> None:
+    """Each program at the project's top has its section in the command reference."""
+    programs = {path.name for path in ROOT.glob("*.py") if path.read_text("utf-8").startswith("#!")}
+    sections = set(re.findall(r"^## `(.+)`$", (ROOT / "docs/cli.md").read_text("utf-8"), re.MULTILINE))
+    assert sections == programs
+
+
+def test_the_exit_codes_are_the_real_ones() -> None:
+    """The command reference names every exit code that a command ends with, and those only."""
+    told = (ROOT / "docs/cli.md").read_text("utf-8").partition("Exit codes:")[2].partition("##")[0]
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert {int(number) for number in re.findall(r"(\d+) [a-z]", told)} == codes | {4}  # said to be kept for later
+
+
+def test_every_address_is_documented() -> None:
+    """The page on watching it names each address that a worker serves, by the first part of its path."""
+    parts = Parts(lambda: pytest.fail("nothing is opened"))
+    served = worker_app(parts, anybody, concurrency=1, admin="a" * 16).url_map.iter_rules()
+    (table,) = re.findall(r"^## Addresses\n(.*?)^## ", (ROOT / "docs/monitoring.md").read_text("utf-8"), re.M | re.S)
+    named = set(re.findall(r"`(?:GET |POST )?(/\w*)", table))
+    assert {f"/{rule.rule.split('/')[1]}" for rule in served} == named
+
+
+@pytest.mark.parametrize("document", [*PAGES, "benchmarks/README.md"])
+def test_named_targets_exist(document: str) -> None:
+    """Every target of make that a document names is one."""
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[0].split()
+    assert set(re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / document).read_text("utf-8"), re.MULTILINE)) <= {*targets}
 
 
 SERVICES: list[tuple[str, Iterable[ErrorRow], Iterable[str]]] = [
