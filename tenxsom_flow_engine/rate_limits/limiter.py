@@ -105,7 +105,11 @@ class RateLimiter:
     def opens_at(self, service: str) -> float:
         """See `QuotaGate.opens_at`."""
         closed = self._ledger.peek(service, self._limits)
-        return 0.0 if closed is None else closed.opens_at
+        if closed is None:
+            return 0.0
+        # Who is told goes elsewhere and never asks, so this is all that this process learns of it.
+        self._remember(service, closed.opens_at)
+        return closed.opens_at
 
     # What a person may know and change.
 

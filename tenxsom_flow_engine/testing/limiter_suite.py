@@ -407,6 +407,14 @@ class LimiterSuite:
         clock.advance(1)
         assert limiter.closed() == {}
 
+    def test_a_look_is_enough_to_know(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A gate that was only looked at, because its job went elsewhere, is known to be shut like one that refused."""
+        limiter = limiter_of(ledger, "alpha=1/m", clock)
+        admitted(limiter)
+        assert limiter.closed() == {}
+        assert limiter.opens_at(ALPHA) == clock.now() + 60
+        assert limiter.closed() == {ALPHA: clock.now() + 60}
+
     # Statistics.
 
     def test_statistics(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:

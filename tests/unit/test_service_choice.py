@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
 from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, JobRecord, VideoJob
+from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.base import Closed
 from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
-from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.services.base import Progress, VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
@@ -253,6 +254,29 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
     waiting = step(engine, clock)
     assert (waiting.due, waiting.attempts) == (clock.now() + 60.0, 0)
     assert step(engine, clock).service == BETA
+
+
+def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClock) -> None:
+    """While one service's quota is used up and the other is full, jobs that may go to either wait without a step."""
+    settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "alpha=1/h"})
+    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+        engine.services = services(clock, alpha=0.1, beta=0.9)
+        engine.services[BETA].slots = 1
+        engine.queue.enqueue([engine.prepare(a_job(f"job-{number}", service=AUTO)).new for number in range(20)])
+        for service in sold(engine):
+            service.checks.extend([Progress(None, 3000.0)] * 2)  # so long each render holds its slot
+        assert isinstance(engine.queue, PullsJobs)
+        in_vain = 0
+        end = clock.now() + 3000
+        while clock.now() < end:
+            closed = engine.gate.closed()
+            claim = engine.queue.claim("w", 8, engine.slots, automatic=engine.automatic, closed=closed)
+            for record in claim.records:
+                in_vain += engine.step(record).submission.state == "none"
+            if not claim.records:
+                clock.set(max(clock.now() + 0.001, claim.again_at or end))
+        assert [len(service.sold) for service in sold(engine)] == [1, 1]
+        assert in_vain <= 8  # those that are claimed before anything is known
 
 
 def test_options_hold_where_the_cheaper_gate_is_open(engine: Engine, clock: ManualClock) -> None:
