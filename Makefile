@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check bench bench-million bench-in-flight bench-recovery bench-report chaos docs format clean
+.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report chaos docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -21,6 +21,8 @@ help:
 	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 CARRIERS="local redis cloud_tasks" SEED=7]'
 	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
+	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
+	@echo '                          play days of 96 and of 10,000 videos, or one of so many; docs/scaling.md reads them'
 	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
@@ -41,6 +43,9 @@ check: .venv/.development
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+day: .venv/.development
+	.venv/bin/python -m benchmarks.day $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
 
 bench: .venv/.development
 	.venv/bin/python -m benchmarks.embedded_queue
