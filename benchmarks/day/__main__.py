@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.day.figures import Figures, Waits, figures, store_bytes
+from benchmarks.day.figures import Figures, Waits, figures, redis_bytes, store_bytes
 from benchmarks.day.play import KEYS, open_day
 from benchmarks.table import print_table
 from tenxsom_flow_engine.jobs import Status
@@ -25,6 +25,8 @@ ENOUGH = {
     "USEAPI_PIXVERSE_SLOTS": "24",
     "TENXSOM_LIMITS": "pixverse=2/s,30/m,600/h; global=5/s,50/m,1000/h,15000/d",
 }
+#: So many records tell what one takes.
+SAMPLE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Played:
     #: Bytes of the store for each record, when all waited and at the end.
     waiting: float
     finished: float
+    #: Bytes of a Redis server for each record of a video that is made.
+    on_redis: float
 
 
 def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
@@ -57,7 +61,14 @@ def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
         day.plan(setting.videos)
         waiting = store_bytes(day)
         day.play()
-        return Played(setting, figures(day), waiting / setting.videos, store_bytes(day) / setting.videos)
+        made = [record for record in day.records() if record.status is Status.SUCCEEDED]
+        return Played(
+            setting,
+            figures(day),
+            waiting / setting.videos,
+            store_bytes(day) / setting.videos,
+            redis_bytes(made[:SAMPLE]),
+        )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -159,8 +170,9 @@ def _column(day: Played) -> dict[str, str]:
         "jobs bought twice": str(found.sold_twice),
         "bought, USD": f"{usd:,.2f}",
         "Cloud Tasks, USD a month": f"{found.queue_cost.cloud_tasks_usd:,.2f}",
-        "store, bytes a record that waits": f"{day.waiting:,.0f}",
-        "store, bytes a record at the end": f"{day.finished:,.0f}",
+        "SQLite, bytes a record that waits": f"{day.waiting:,.0f}",
+        "SQLite, bytes a record at the end": f"{day.finished:,.0f}",
+        "Redis, bytes a record that is over": f"{day.on_redis:,.0f}",
         "played in, s": f"{found.took:.1f}",
     }
 

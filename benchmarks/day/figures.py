@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from benchmarks.day.play import Day
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.queue_cost import REDIS_USD, QueueCost, measure, queue_cost
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Window
+from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sums import Spent
+from tests.redis_server import RedisServer
 
 #: By how many seconds two instants of a clock that counts from 1970 may seem nearer than they are.
 ROUNDING = 1e-6
@@ -119,6 +126,32 @@ def store_bytes(day: Day) -> int:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return path.stat().st_size
+
+
+def redis_bytes(records: Sequence[JobRecord]) -> float:
+    """Return what each of these records takes of a Redis server's memory, with all indexes."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder))
+        client = redis.Redis(port=server.port)
+        try:
+            with closing(RedisStore(server.url, "day")) as store:
+                before = _used(client)
+                store.add("day", [NewJob(record.job) for record in records])
+                for record in records:
+                    store.update(record.job_id, _becomes(record))
+                return (_used(client) - before) / len(records)
+        finally:
+            client.close()
+            server.kill()
+
+
+def _becomes(record: JobRecord) -> Callable[[JobRecord, float], JobRecord]:
+    return lambda before, now: record
+
+
+def _used(client: redis.Redis) -> int:
+    found: Any = client.info("memory")
+    return int(found["used_memory"])
 
 
 def fullest(instants: Sequence[float], span: float) -> int:
