@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,30 @@ def test_the_drawn_state_machine_is_the_real_one() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     drawn = set(re.findall(r"^    (\w+) --> (\w+)", text, re.MULTILINE))
     assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
+
+
+def test_the_rooms_are_the_real_ones() -> None:
+    """The table of rooms has each module of the package once, in the layer that the import rules give it."""
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = [{name.strip() for name in layer.split("|")} for layer in reversed(rules[0]["layers"])]
+    rows = re.findall(r"^\| (\d+) \| (`.*?`) \|", page, re.MULTILINE)
+    rooms = [(int(layer), name.rstrip("/")) for layer, names in rows for name in re.findall(r"`(.*?)`", names)]
+    assert sorted(rooms) == sorted((number, name) for number, names in enumerate(layers, 1) for name in names)
+    package = {path.stem for path in (ROOT / "tenxsom_flow_engine").iterdir() if path.suffix in (".py", "")}
+    assert package - {"__init__", "__pycache__", "testing"} == {name for _, name in rooms}
+
+
+def test_each_promise_has_its_tests() -> None:
+    """The ten promises stand in their order, each with files of tests that are there."""
+    rows = re.findall(
+        r"^\| (\d+) \| \*\*.*?\| (.*) \|$", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert [int(number) for number, _ in rows] == [*range(1, 11)]
+    for number, kept_by in rows:
+        named = re.findall(r"`(test(?:s|ing)/[\w/]+\.py)`", kept_by)
+        assert named, number
+        assert all((ROOT / name).exists() or (ROOT / "tenxsom_flow_engine" / name).exists() for name in named), number
 
 
 #: Our pages, but for the list of changes, whose names may be of the past.
