@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from tenxsom_flow_engine.metadata import describe, plain_captions
 
 #: Seconds after which a folder that was never finished is taken for the leftover of a killed worker.
 STALE = 86400.0
+#: What a job's folder holds.
+FILES = ("video.mp4", "thumbnail.jpg", "captions.srt", "metadata.json")
 #: Shares of the ordered length between which a video may be.
 SHORTEST, LONGEST = 0.4, 2.5
 
@@ -72,6 +74,20 @@ class OutputFolder:
                 return self._appear(staging, final)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+
+    def files(self, video: Video) -> Mapping[str, Path]:
+        """Return the files of a published video that are still there, by their names.
+
+        None of one that lies elsewhere, also where a link leads there: a record may come from another machine, and its
+        path is not trusted with more than this folder.
+        """
+        found = {}
+        for name in FILES:
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # gone, a loop of links, no path at all
+                path = Path(video.path).with_name(name).resolve(strict=True)
+                if path.is_file() and path.is_relative_to(self.root.resolve()):
+                    found[name] = path
+        return found
 
     def _folder(self, record: JobRecord) -> Path:
         """Return the job's folder; an earlier job that had the same id keeps its own."""

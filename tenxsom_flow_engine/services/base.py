@@ -69,6 +69,8 @@ class VideoService(ABC):
     lifetime: float
     #: Whether the service may be chosen for a job that names none.
     automatic: bool = True
+    #: Where a person sees what was ordered, and how one of our orders is known there; no sentence's end.
+    whereabouts: str = ""
     #: Whether it only stands in, for a job that names no service, where no other is configured.
     stand_in: bool = False
 

@@ -114,6 +114,7 @@ class LtxStudioService(HttpService, HasCredits):
     errors = ERRORS
     #: A render takes some minutes; LTX shows it for a day after its end, but nobody waits so long for one.
     lifetime = 3600.0
+    whereabouts = "at console.ltx.io, by its prompt and the time of the order: LTX is not told the reference"
 
     def __init__(self, setup: LtxSetup, downloader: Downloader, *, ordering: Timeouts = ORDERING) -> None:
         super().__init__(setup, downloader, key=setup.key, ordering=ordering)

@@ -82,6 +82,7 @@ class SimulatedService(VideoService, FindsByReference):
     automatic = False
     lifetime = 3600.0
     find_is_complete = True
+    whereabouts = "in the ledger simulated-ledger in TENXSOM_HOME, where a line that is sold ends with the reference"
 
     def __init__(self, plan: SimulationPlan, ledger: Path, clock: Clock) -> None:
         self._plan = plan

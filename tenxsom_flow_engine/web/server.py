@@ -13,9 +13,12 @@ from typing import Any, NoReturn
 
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.web.outgoing import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
-#: Threads beside those for steps, so that `/health` answers also while every step's thread is taken.
+#: Threads beside those for steps and for videos, so that `/health` and pages answer while all of these are taken: six
+#: for a browser, which opens no more connections to one place at once and may hold each for five seconds before it asks
+#: (gunicorn's `DEFAULT_WORKER_DATA_TIMEOUT`), and two for those who look after the worker.
 SPARE_THREADS = 8
 
 
@@ -23,7 +26,9 @@ def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings. Those that name no worker processes or address are gunicorn's own to choose."""
     return {
         "worker_class": "gthread",
-        "threads": settings.web.concurrency + SPARE_THREADS,
+        # Each of the three has threads of its own, and none can take those of another: steps and videos that are too
+        # many are refused at once, so what waits for a thread waits for one of the spare ones.
+        "threads": settings.web.concurrency + STREAMS + SPARE_THREADS,
         # Seconds without a sign of life from a process's main thread, which takes no steps: those may last longer.
         "timeout": 120,
         # Seconds that the steps in hand are given to end; the longest are downloads and uploads.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -12,11 +14,13 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from grpc import StatusCode
 
 from tenxsom_flow_engine.engine import Engine, open_engine
@@ -24,6 +28,8 @@ from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, VideoJo
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import NewJob
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+from tenxsom_flow_engine.web.outgoing import STREAMS
+from tests.visitor import TOKEN
 
 from .conftest import CLOCK_OFF, ROOT, Flow
 
@@ -325,6 +331,29 @@ def test_lost_tasks_are_noticed_while_none_come(cloud: Cloud) -> None:
     # Ten minutes later, as far as the worker knows; the embedded store goes by its clock.
     cloud.door(clock_ahead=600.0, TENXSOM_SIMULATED="latency=0")
     cloud.made(5)
+
+
+def test_viewers_who_stop_reading_hold_up_nobody(cloud: Cloud) -> None:
+    """While as many as may read a video have stopped reading, the next is told to come back, and all else goes on."""
+    cloud.gunicorn(TENXSOM_SIMULATED="latency=0", TENXSOM_ADMIN_TOKEN=TOKEN, TENXSOM_WORKER_CONCURRENCY="1")
+    cloud.add(1)
+    cloud.made(1)
+    video = cloud.record().result
+    assert video is not None
+    os.truncate(video.path, 64 << 20)  # more than fits between the two of them
+    with requests.Session() as browser, ExitStack() as viewers:
+        (csrf,) = re.findall(r'name="csrf" value="([^"]*)"', browser.get(f"{cloud.url}/login").text)
+        browser.post(f"{cloud.url}/login", {"csrf": csrf, "token": TOKEN})
+        at = f"{cloud.url}/jobs/job-0/video"
+        stalled = [viewers.enter_context(browser.get(at, stream=True)) for _ in range(STREAMS)]
+        assert [viewer.status_code for viewer in stalled] == [200] * STREAMS
+        refused = browser.get(at)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert cloud.get("/health")["status"] == "ok"
+        cloud.add(2)
+        cloud.made(2)
+        stalled[0].close()
+        cloud.flow.until(lambda: browser.get(at, headers={"Range": "bytes=0-9"}).status_code == 206, "a free stream")
 
 
 def test_only_googles_tokens_for_us_are_let_in(cloud: Cloud) -> None:

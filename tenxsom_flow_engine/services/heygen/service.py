@@ -42,6 +42,10 @@ class HeyGenService(HttpService, HasCredits):
     errors = ERRORS
     #: An agent takes 20 to 45 minutes; what has not come within two hours is not waited for.
     lifetime = 7200.0
+    whereabouts = (
+        "at app.heygen.com, by its title or prompt and the time of the order; the ticket of a script is videos/ID, "
+        "that of a topic video-agents/ID"
+    )
 
     def __init__(
         self, setup: HeyGenSetup, downloader: Downloader, clock: Clock, *, ordering: Timeouts = ORDERING

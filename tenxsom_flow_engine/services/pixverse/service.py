@@ -47,6 +47,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
     errors = ERRORS
     #: A render takes some minutes, in busy hours some ten; what has not come within an hour is not waited for.
     lifetime = 3600.0
+    whereabouts = "among the videos of the linked account at app.pixverse.ai, by its prompt and the time of the order"
     #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
     find_is_complete = False
 

@@ -1,19 +1,126 @@
-"""`/jobs/JOB`: all that is known about a job."""
+"""`/jobs/JOB`: all that is known about a job, its video, and what may be done with it."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+import json
 
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, QueueError
+from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
+from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.web.dashboard.choices import choices
+from tenxsom_flow_engine.web.dashboard.media import KINDS, add_media
+from tenxsom_flow_engine.web.dashboard.session import audit
+from tenxsom_flow_engine.web.dashboard.timeline import timeline
+from tenxsom_flow_engine.web.dashboard.words import lasting
 from tenxsom_flow_engine.web.desk import Desk
+
+_DONE = {
+    "retry": "The job goes on.",
+    "cancel": "The job is cancelled.",
+    "ticket": "The job goes on from its ticket.",
+    "resubmit": "The job is ordered anew.",
+    "give-up": "The job was given up.",
+}
 
 
 def job(desk: Desk) -> Blueprint:
-    """Return the page."""
+    """Return the page, the job's files, and what is done with it."""
     blueprint = Blueprint("job", __name__)
+    add_media(blueprint, desk)
 
     @blueprint.get("/jobs/<job_id>")
     def page(job_id: str) -> str:
-        store = desk.engine.store
-        return render_template("job.html", record=store.require(job_id), now=store.now())
+        engine = desk.engine
+        record, now = engine.store.require(job_id), engine.store.now()
+        service = engine.services.get(record.service)
+        files = engine.output.files(record.result) if record.result else {}
+        possible = choices(record, engine.services)
+        return render_template(
+            "job.html",
+            record=record,
+            now=now,
+            status=record.status_at(now),
+            next=_next(record, now),
+            files={kind: files[told.file] for kind, told in KINDS.items() if told.file in files},
+            lines=timeline(record),
+            order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
+            options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
+            choices=possible,
+            named=[one for one in possible.values() if record.error and one.command in record.error.next_step],
+            whereabouts=service.whereabouts if service else "",
+        )
+
+    @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up'):act>")
+    def ask(job_id: str, act: str) -> Response | str:
+        engine = desk.engine
+        record = engine.store.require(job_id)
+        choice = choices(record, engine.services).get(act)
+        if choice is None:  # it has gone on since the page was loaded
+            return _back(job_id)
+        return render_template("ask.html", record=record, choice=choice)
+
+    @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', ticket):act>")
+    def do(job_id: str, act: str) -> Response:
+        engine = desk.engine
+        choice = choices(engine.store.require(job_id), engine.services).get(act)
+        if choice is not None and choice.asks and "sure" not in request.form:
+            return redirect(url_for("dashboard.job.ask", job_id=job_id, act=act), 303)
+        try:
+            _act(engine, job_id, act)
+        except (ActionRefused, InvalidInput, QueueError) as error:
+            flash(str(error), "error")
+        else:
+            audit(f"job {act}", job_id=job_id)
+            flash(_DONE[act])
+        return _back(job_id)
+
+    @blueprint.errorhandler(JobNotFound)
+    def unknown(error: JobNotFound) -> tuple[str, int]:
+        remembered = desk.engine.store.remembers(error.job_id)
+        days = desk.engine.settings.keep_days
+        return render_template("unknown_job.html", job_id=error.job_id, remembered=remembered, days=days), 404
 
     return blueprint
+
+
+def _next(record: JobRecord, now: float) -> str:
+    """Say what happens next to a job that is not over."""
+    if record.lease is not None:
+        return f"Worker {record.lease.worker} has it in hand."
+    if record.due is None:
+        return "Nothing happens until somebody says below what came of its order."
+    waited, last = now - record.due, record.events[-1]
+    why = f": {last.detail}" if record.status is Status.QUEUED and last.what in ("waiting", "fault") else ""
+    if waited >= 0:
+        return f"It has been due for {lasting(waited)}, and waits for a worker{why}."
+    match record.status:
+        case Status.SCHEDULED:
+            act = "It starts"
+        case Status.RENDERING:
+            act = f"{record.service} is asked again"
+        case _:
+            act = "It goes on"
+    return f"{act} in {lasting(-waited)}{why}."
+
+
+def _act(engine: Engine, job_id: str, act: str) -> None:
+    match act:
+        case "retry":
+            engine.retry(job_id)
+        case "cancel":
+            engine.cancel(job_id)
+        case "resubmit":
+            engine.resolve(job_id, Resubmit())
+        case "give-up":
+            engine.resolve(job_id, GiveUp())
+        case "ticket":
+            told = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
+            engine.resolve(job_id, told)
+
+
+def _back(job_id: str) -> Response:
+    return redirect(url_for("dashboard.job.page", job_id=job_id), 303)

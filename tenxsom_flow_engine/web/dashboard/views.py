@@ -71,8 +71,12 @@ def dashboard(desk: Desk) -> Blueprint:
         return render_template("error.html", message=error.message, next_step=error.next_step), status
 
     @blueprint.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> tuple[str, int]:
-        return render_template("error.html", message=error.description or error.name, next_step=""), error.code or 500
+    def http_error(error: HTTPException) -> Response:
+        page = render_template("error.html", message=error.description or error.name, next_step="")
+        answer = Response(page, error.code or 500)
+        # Its headers say more, such as which methods are allowed.
+        answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
+        return answer
 
     @blueprint.errorhandler(Exception)
     def defect(error: Exception) -> tuple[str, int]:
