@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
@@ -16,10 +17,10 @@ from werkzeug.test import Client
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.jobs import Failure
-from tenxsom_flow_engine.outcomes import Dead
+from tenxsom_flow_engine.outcomes import Dead, Done
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import a_claim, new
+from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
 from tenxsom_flow_engine.web.dashboard.words import ago, lasting, told, usd, within
@@ -169,6 +170,27 @@ def test_the_overview_answers_what_is_asked(visitor: Visitor, engine: Engine, cl
     assert page.index("Why cats purr") < page.index("How tides work")
     planned = 2 if now % 86400 < 86395 else 1
     assert f"of {planned} planned" in page
+
+
+def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
+    """The youngest videos that are still there stand on the first page, each with its thumbnail."""
+    for name in ("shown", "gone"):
+        folder = engine.settings.output_dir / name
+        folder.mkdir(parents=True)
+        (folder / "thumbnail.jpg").write_bytes(b"a picture")
+        engine.store.add("local", new(name, service="draft", topic=f"The video {name}"))
+        record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
+        engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=99.0, slots=9)
+        engine.store.accept(name, submission_id=name, ticket=TICKET, lifetime=99.0)
+        engine.store.settle(
+            name, record.lease_token, Done(msgspec.structs.replace(VIDEO, path=str(folder / "video.mp4")))
+        )
+    (engine.settings.output_dir / "gone" / "thumbnail.jpg").unlink()
+    page = visitor.client.get("/").text
+    assert "The video shown" in page
+    assert "The video gone" not in page
+    with visitor.client.get("/jobs/shown/thumbnail") as thumbnail:
+        assert thumbnail.data == b"a picture"
 
 
 def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

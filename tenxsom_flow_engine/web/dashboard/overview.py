@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Blueprint, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.report.figures import ServiceFigures
+from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.desk import Desk
 
-#: How many of the next scheduled jobs are shown.
-NEXT = 6
+#: How many of the next scheduled jobs are shown, and of the latest videos.
+NEXT, LATEST = 6, 8
 #: What others see as the reason of a pause.
 BY_HAND = "paused on the dashboard"
 
@@ -33,6 +37,7 @@ def overview(desk: Desk) -> Blueprint:
             services=list(filter(_is_of_interest, report.services)),
             balances=balances.of(engine.services),
             coming=engine.store.coming(NEXT),
+            latest=_latest(engine),
             links={one.code: url_for("dashboard.jobs.page", status=_STATUS_OF[one.code])
                    for one in report.verdicts if one.code in _STATUS_OF},
             busiest=max(bar.ended.succeeded + bar.ended.failed for bar in report.jobs.hours),
@@ -68,6 +73,12 @@ def overview(desk: Desk) -> Blueprint:
 
 #: The jobs that a verdict is about.
 _STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
+
+
+def _latest(engine: Engine) -> Sequence[JobRecord]:
+    """Return the youngest jobs whose video can be looked at."""
+    made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=LATEST).records
+    return [record for record in made if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
 
 
 def _is_of_interest(service: ServiceFigures) -> bool:

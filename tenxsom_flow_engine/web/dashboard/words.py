@@ -32,20 +32,20 @@ def lasting(seconds: float | None) -> str:
     return "0 s"
 
 
+def roughly(seconds: float) -> str:
+    """Write a length of time in its largest unit: `12 min`."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
+    return _counted(int(seconds // size), unit)
+
+
 def ago(seconds: float) -> str:
-    """Write how long ago something was, in its largest unit: `just now`, `12 min ago`."""
-    for unit, size in _UNITS:
-        if seconds >= size and (unit != "s" or seconds >= 5):
-            return f"{_counted(int(seconds // size), unit)} ago"
-    return "just now"
+    """Write how long ago something was: `just now`, `12 min ago`."""
+    return f"{roughly(seconds)} ago" if seconds >= 5 else "just now"
 
 
 def within(seconds: float) -> str:
-    """Write how soon something will be, in its largest unit: `now`, `in 12 min`."""
-    for unit, size in _UNITS:
-        if seconds >= size:
-            return f"in {_counted(int(seconds // size), unit)}"
-    return "now"
+    """Write how soon something will be: `now`, `in 12 min`."""
+    return f"in {roughly(seconds)}" if seconds >= 1 else "now"
 
 
 def usd(amount: float | None) -> str:
@@ -117,5 +117,6 @@ def _counted(count: int, unit: str) -> str:
 
 #: What templates find under the functions' names.
 FILTERS = {
-    write.__name__: write for write in (lasting, ago, within, usd, number, percent, size, moment, utc, hour, per, told)
+    write.__name__: write
+    for write in (lasting, roughly, ago, within, usd, number, percent, size, moment, utc, hour, per, told)
 }
