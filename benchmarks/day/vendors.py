@@ -1,8 +1,8 @@
 """The vendors of a simulated day: what they allow and cost is asked of the real services, how they answer is drawn.
 
-Prices, bounds, slots and time-outs are those of the services' own classes. How long renders take is told by HeyGen only
-(20 to 45 minutes for its agent); for PixVerse and LTX "some minutes" is taken, and how often a call fails, which no
-vendor tells, is set high enough that each kind of failure comes on any day of some hundred videos.
+Prices, bounds, slots and time-outs are those of the services' own classes. How long a render takes is told by HeyGen
+only (20 to 45 minutes for its agent); for PixVerse and LTX a few minutes are assumed. How often a call fails no vendor
+tells: the shares are assumptions too, such that each kind of failure comes in a day of thousands.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Manner:
     check: tuple[float, float] = (0.3, 1.0)
     fetch: tuple[float, float] = (3.0, 8.0)
     #: Faults of a create: too much to do, not reached, refused for its prompt, and no answer (half of these are sold).
-    busy: float = 0.005
+    busy: float = 0.002
     transient: float = 0.005
     rejected: float = 0.003
     uncertain: float = 0.001

@@ -3,6 +3,9 @@
 A service may have limits that nobody told us, so its pace is found as TCP finds the capacity of a line. A refusal
 halves it and is remembered as the ceiling. Successes bring it back quickly to just below the ceiling, then on so slowly
 that the next refusal is hundreds of calls away; once well past the ceiling, which has moved then, on faster.
+
+Services also say busy for reasons of their own. Slower calls would not change that, so a refusal at a pace that was
+taken before teaches nothing but silence, as long as there are few of them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ PROBE_INTERVAL = 300.0
 NEAR, QUICK, SLOW = 0.92, 0.25, 1 / 3000
 #: From this share of the ceiling on, it has moved, and a success adds ten times as much.
 PAST = 1.08
+#: From this share of the ceiling on a refusal is put down to the pace; below it only where so large a share of the latest
+#: answers, which are so many, were refusals.
+SUSPECT, TOO_MANY, LATEST = 0.97, 0.035, 150
 #: No pace is lower: after a long outage a service must be found again.
 LEAST = 1 / 16
 #: An answer counts as slow from so many times the usual, and the usual is known after so many answers.
@@ -41,6 +47,8 @@ class Gate:
     ceiling: float = 1.0
     #: Whether the service took anything since it refused last.
     proven: bool = True
+    #: The share of the latest answers that were refusals.
+    trouble: float = 0.0
     #: Share of the pace, as slow answers teach it.
     drag: float = 1.0
     #: Until when the service asked for silence.
@@ -82,9 +90,16 @@ def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
     closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error)), why=why)
     if now < gate.closed_until:  # the echo of calls that were under way when it closed
         return closed
+    trouble = gate.trouble + (1 - gate.trouble) / LATEST
+    if gate.proven and gate.pace < SUSPECT * gate.ceiling and trouble < TOO_MANY:
+        return replace(closed, trouble=trouble, proven=False)
     # Refused again before it took anything, it is down rather than too busy for this pace: nothing to remember.
     return replace(
-        closed, pace=max(LEAST, gate.pace / 2), ceiling=gate.pace if gate.proven else gate.ceiling, proven=False
+        closed,
+        pace=max(LEAST, gate.pace / 2),
+        ceiling=gate.pace if gate.proven else gate.ceiling,
+        trouble=trouble,
+        proven=False,
     )
 
 
@@ -98,7 +113,9 @@ def answered(gate: Gate, seconds: float, usual: float | None) -> Gate:
         pace = min(1.0, gate.pace * (1 + SLOW * (1 if gate.pace < PAST * gate.ceiling else 10)))
     slow = usual is not None and seconds > SLOW_FACTOR * usual
     drag = max(LEAST_DRAG, gate.drag * SLOWED) if slow else min(1.0, gate.drag * LIFTED)
-    taught = replace(gate, pace=pace, drag=drag, proven=True)
+    trouble = gate.trouble * (1 - 1 / LATEST)
+    # What is next to nothing becomes nothing, so that a gate that has settled need not be written at each call.
+    taught = replace(gate, pace=pace, drag=drag, proven=True, trouble=trouble if trouble > 0.001 else 0.0)
     return resumed(taught) if gate.stopped not in ("", BY_HAND) else taught
 
 

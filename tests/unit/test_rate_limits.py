@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -142,6 +143,14 @@ def test_a_hidden_limit_that_rises_is_found_again() -> None:
     _, refusals, mean = call_for(4_000, ours, HiddenLimit(40, 60.0).takes, gate)
     assert 0.85 * 40 <= mean * ours.limit <= 40
     assert refusals < 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_service_that_is_busy_now_and_then_keeps_its_pace(seed: int) -> None:
+    """Where one call in 100 is refused however slowly they come, two thirds of the limits are used all the same."""
+    draw = random.Random(seed)
+    _, _, mean = call_for(5_000, Window(50, 60.0), lambda now: draw.random() >= 0.01, Gate())
+    assert mean >= 2 / 3
 
 
 def test_an_outage_is_no_lesson() -> None:
