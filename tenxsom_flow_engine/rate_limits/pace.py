@@ -22,8 +22,8 @@ PROBE_INTERVAL = 300.0
 NEAR, QUICK, SLOW = 0.92, 0.25, 1 / 3000
 #: From this share of the ceiling on, it has moved, and a success adds ten times as much.
 PAST = 1.08
-#: From this share of the ceiling on a refusal is put down to the pace; below it only where so large a share of the latest
-#: answers, which are so many, were refusals.
+#: From this share of the ceiling on a refusal is put down to the pace; below it only where so large a share of so many
+#: answers, the latest, were refusals.
 SUSPECT, TOO_MANY, LATEST = 0.97, 0.035, 150
 #: No pace is lower: after a long outage a service must be found again.
 LEAST = 1 / 16
