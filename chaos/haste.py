@@ -34,7 +34,7 @@ NUMBERS: Mapping[str, Mapping[str, object]] = {
     "patience": {"LONGEST_PAUSE": 0.5},
     "pull_worker": {"STORE_PAUSE": 0.2},
     "queues.cloud_tasks.queue": {"SWEEP_INTERVAL": 0.5, "OVERDUE": 2.0},
-    "rate_limits.ledger": {"STOPPED_HINT": 0.3},
+    "rate_limits.ledger": {"STOPPED_HINT": 0.3, "LONGEST_HINT": 5.0},
     "rate_limits.pace": {"BUSY_PAUSE": 0.5, "PROBE_INTERVAL": 0.5},
     "services.heygen.answers": {"PACE": ((10.0, _POLL),), "SLOWEST": _POLL, "USUAL_PACE": _POLL},
     "services.http": {"BUSY_FLOOR": 0.5},

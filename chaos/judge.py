@@ -68,6 +68,8 @@ def nothing_lost(evidence: Evidence) -> Iterator[Finding]:
     for record in evidence.records:
         if record.status not in (*FINAL, Status.HELD) or record.due is not None or record.lease is not None:
             yield Finding(promise, f"it stays {record.status}: {_story(record)}", (record.job_id,))
+        if record.status is Status.HELD and record.submission.state is not SubmissionState.UNKNOWN:
+            yield Finding(promise, f"it is held, and nobody can resolve it: {_story(record)}", (record.job_id,))
     succeeded = sum(record.status is Status.SUCCEEDED for record in evidence.records)
     if evidence.ended.get("succeeded", 0) != succeeded:
         counted = evidence.ended.get("succeeded", 0)

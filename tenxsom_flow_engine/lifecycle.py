@@ -39,6 +39,11 @@ MAX_EXPIRIES = 10
 _EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
 #: Of these a timeline tells which worker did it; of looks that come to nothing new it would only cost room.
 _BY_WORKERS = frozenset({"submitting", "fault", "published", "failed", "held"})
+#: What a late worker has told meanwhile of a create whose outcome somebody else could not find out.
+_NEWS = {
+    SubmissionState.ACCEPTED: "a late worker has brought its ticket",
+    SubmissionState.NONE: "a late worker has told that nothing was bought",
+}
 #: A timeline keeps its first and its latest lines.
 FIRST_EVENTS, LAST_EVENTS = 10, 50
 
@@ -180,8 +185,8 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
         case Dead(failure, generation_failed):
             submission = _over(record.submission, failed=True) if generation_failed else record.submission
             return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)
-        case Held() if record.submission.state is SubmissionState.ACCEPTED:
-            return _give_back(record, now, due=now, what="waiting", detail="a late worker has brought its ticket")
+        case Held() if record.submission.state in _NEWS:
+            return _give_back(record, now, due=now, what="waiting", detail=_NEWS[record.submission.state])
         case Held(failure):
             submission = record.submission
             if submission.state is SubmissionState.INTENT:
@@ -316,7 +321,10 @@ def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str, 
         return record
     if one_call and submission.intended_at != submission.first_intended_at:
         return record
-    return _change(record, now, record.status, "nothing bought", reason, submission=Submission(), service="")
+    status, changes = record.status, dict[str, Any]()
+    if status is Status.HELD:  # there is nothing left that a person could find out
+        status, changes = Status.QUEUED, {"due": now, "error": None, "attempts": 0, "expiries": 0}
+    return _change(record, now, status, "nothing bought", reason, submission=Submission(), service="", **changes)
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:

@@ -117,6 +117,7 @@ BROKEN: dict[str, tuple[Callable[[Evidence], Evidence], str, tuple[str, ...]]] =
     "a job waits for ever": (lambda e: with_record(e, 2, status=Status.QUEUED, due=NOW), LOST, ("c",)),
     "a final job is due": (lambda e: with_record(e, 0, due=NOW), LOST, ("a",)),
     "a final job is leased": (lambda e: with_record(e, 0, lease=Lease("t", "w", NOW)), LOST, ("a",)),
+    "a job is held for nothing": (lambda e: with_record(e, 2, submission=Submission()), LOST, ("c",)),
     "an end was counted twice": (lambda e: replace(e, ended={"succeeded": 3}), LOST, ()),
     "a job was bought twice": (again, ONCE, ("a",)),
     "nothing was bought": (lambda e: replace(e, books=e.books[1:]), ONCE, ("a",)),

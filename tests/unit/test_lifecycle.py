@@ -96,13 +96,13 @@ TABLE = """
 scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
 queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       no       no        no
 in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       =        rendering no
-running          no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
+running          no        =     no        queued    queued    failed queued    queued    queued    =      rendering =     =        cancelled no       no       no        no
 submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
 looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
 rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
 polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
 fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
-held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       queued   rendering failed
+held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     queued    cancelled no       queued   rendering failed
 succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
 failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
 failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
@@ -290,6 +290,19 @@ def test_what_a_person_found_out() -> None:
     assert (bought.submission.deadline, bought.service, bought.step) == (NOW + 201, ALPHA, Step.POLL)
     for record in (anew, bought):
         assert (record.attempts, record.expiries, record.error, record.due) == (0, 0, None, NOW + 1)
+
+
+@pytest.mark.parametrize("first", ["the look-up", "the refusal"])
+def test_a_late_refusal_lets_a_held_job_go_on(first: str) -> None:
+    """A worker that was held up in its create, and then refused, leaves no job held that nobody could resolve."""
+    if first == "the refusal":
+        record = CHANGES["hold"](CHANGES["withdraw"](SITUATIONS["looking-up"]))
+    else:
+        record = CHANGES["withdraw"](CHANGES["hold"](SITUATIONS["looking-up"]))
+    assert (record.status, record.submission, record.due, record.step) == (
+        Status.QUEUED, Submission(), NOW, Step.SUBMIT
+    )  # fmt: skip
+    assert record.error is None
 
 
 def test_giving_up_says_the_money_question() -> None:
