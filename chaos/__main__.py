@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +15,7 @@ from functools import partial
 from benchmarks.table import print_table
 from chaos.haste import hurry
 from chaos.ordeal import Verdict, undergo
-from chaos.site import CLOCKS, Scale
+from chaos.site import CLOCKS, Scale, Stopped
 from chaos.workers import PUSHED
 from tests.nursery import Nursery
 
@@ -31,9 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.randrange(10**6) if given.seed is None else given.seed
     scale = Scale(given.jobs, given.seconds)
     print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)
+    # What those say who add the jobs; the workers write to files of their own.
+    logging.getLogger().addHandler(logging.NullHandler())
     hurry()
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: stop.set())
     with Nursery(None, "chaos.workers", *PUSHED) as nursery, ThreadPoolExecutor(len(carriers)) as pool:
-        verdicts = list(pool.map(partial(undergo, scale, seed, nursery), carriers))
+        try:
+            verdicts = list(pool.map(partial(undergo, scale, seed, nursery, stop), carriers))
+        except Stopped:
+            return 130
     _print(verdicts)
     broken = [(verdict.carrier, finding) for verdict in verdicts for finding in verdict.findings]
     for carrier, finding in broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,16 +117,24 @@ def quotas(evidence: Evidence) -> Iterator[Finding]:
 
 
 def whole(evidence: Evidence) -> Iterator[Finding]:
-    """What is published is a whole video, as its record describes it; and nothing else stands beside it."""
+    """Each video that a job succeeded with is as its record says; whatever else is published is whole too.
+
+    A job may be cancelled while its video appears: that stays.
+    """
     promise = "files appear only whole"
-    succeeded = [record for record in evidence.records if record.status is Status.SUCCEEDED]
-    for record in succeeded:
-        if fault := _fault(record):
+    records = {record.job_id: record for record in evidence.records}
+    shown = {path.name for path in evidence.videos.iterdir() if not path.name.startswith(".")}
+    for job_id in sorted(shown - records.keys()):
+        yield Finding(promise, "something is published for it, and nobody knows it", (job_id,))
+    for record in evidence.records:
+        fault = ""
+        if record.status is Status.SUCCEEDED:
+            assert record.result is not None
+            fault = _fault(Path(record.result.path), record.result.size, record.result.sha256)
+        elif record.job_id in shown:
+            fault = _fault_of(evidence.videos / record.job_id)
+        if fault:
             yield Finding(promise, fault, (record.job_id,))
-    known = {record.job_id for record in succeeded}
-    shown = {path.name for path in evidence.videos.iterdir() if not path.name.startswith(".")} - known
-    if shown:
-        yield Finding(promise, "published, though these jobs did not succeed", tuple(sorted(shown)))
 
 
 def costs(evidence: Evidence) -> Iterator[Finding]:
@@ -135,7 +144,7 @@ def costs(evidence: Evidence) -> Iterator[Finding]:
     unknown: Counter[str] = Counter()
     for record in evidence.records:
         own, known = bills.get(record.job_id, []), len(record.purchases)
-        in_doubt = record.submission.state is SubmissionState.UNKNOWN
+        in_doubt = record.submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
         if not known <= len(own) <= known + in_doubt:
             yield Finding(promise, f"{known} purchases, {len(own)} bills: {_story(record)}", (record.job_id,))
         for bill in own[known:]:
@@ -175,18 +184,24 @@ def _paired(creates: Sequence[float], admissions: Sequence[float], within: float
     return True
 
 
-def _fault(record: JobRecord) -> str:
+def _fault(video: Path, size: int, sha256: str) -> str:
     """Return what is wrong with a published video, or nothing."""
-    assert record.result is not None
-    video = Path(record.result.path)
     try:
         content = video.read_bytes()
         inspect(video)
     except (OSError, OutputError) as error:
         return f"its video cannot be read: {error}"
-    if (len(content), hashlib.sha256(content).hexdigest()) != (record.result.size, record.result.sha256):
-        return "its video is not what its record says"
-    return ""
+    told = (len(content), hashlib.sha256(content).hexdigest())
+    return "" if told == (size, sha256) else "its video is another than was published"
+
+
+def _fault_of(folder: Path) -> str:
+    """Return what is wrong with a published folder by what it says of itself, or nothing."""
+    try:
+        told = json.loads((folder / "metadata.json").read_text("utf-8"))
+        return _fault(folder / "video.mp4", told["size"], told["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        return f"what is published cannot be read: {error}"
 
 
 def _is_of(ticket: str, bill: Bill) -> bool:

@@ -7,15 +7,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.judge import Evidence, Finding, judge, lag
+from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.person import put_in_order
-from chaos.site import Scale, Site
+from chaos.site import Scale, Site, Stopped
 from chaos.storm import Storm
 from chaos.weather import Weather
 from tenxsom_flow_engine.engine import open_ledger
@@ -25,6 +25,7 @@ from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter, NewJob
 from tenxsom_flow_engine.store.sums import EVER
 from tenxsom_flow_engine.testing.fake_services.vendors import KINDS, Vendors
+from tenxsom_flow_engine.testing.limiter_suite import sliding_maximum
 from tests.nursery import Nursery
 
 #: What jobs ask for: each kind of the vendors', and a length that all of them make, of whoever is first.
@@ -49,23 +50,37 @@ class Verdict:
     folder: Path
 
 
-def undergo(scale: Scale, seed: int, nursery: Nursery, carrier: str) -> Verdict:
-    """Let a carrier go through a storm, in a process that is in a hurry. The seed draws the weather and the blows."""
+def undergo(scale: Scale, seed: int, nursery: Nursery, stop: threading.Event, carrier: str) -> Verdict:
+    """Let a carrier go through a storm, in a process that is in a hurry. The seed draws the weather and the blows.
+
+    Raises `Stopped` soon after `stop` is set.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{carrier}-"))
+    try:
+        verdict = _undergo(scale, seed, nursery, stop, carrier, folder)
+    except Stopped:
+        shutil.rmtree(folder)
+        raise
+    if not verdict.findings:
+        shutil.rmtree(folder)
+    return verdict
+
+
+def _undergo(scale: Scale, seed: int, nursery: Nursery, stop: threading.Event, carrier: str, folder: Path) -> Verdict:
     vendors = Vendors(time.time)
     draw = Random(f"{seed} {carrier}")
     weather = Weather(vendors, f"{seed} {carrier}")
     with ExitStack() as parts:
         for server in vendors.servers:
             parts.enter_context(server)
-        site = parts.enter_context(Site(carrier, folder, vendors, scale, nursery, draw))
+        site = parts.enter_context(Site(carrier, folder, vendors, scale, nursery, draw, stop))
         added: list[str] = []
-        producer = threading.Thread(target=_add_all, args=(site, scale, added), name="producer")
+        producer = threading.Thread(target=_add_all, args=(site, scale, added), daemon=True)
         began = time.monotonic()
         site.revive()
         weather.begin()
         producer.start()
-        Storm(site, scale.seconds, draw).rage()
+        Storm(site, scale, draw).rage()
         producer.join()
         weather.clear_up()
         records = _calm(site, len(added))
@@ -79,8 +94,6 @@ def undergo(scale: Scale, seed: int, nursery: Nursery, carrier: str) -> Verdict:
         findings += [finding for finding in judge(evidence) if finding not in findings]
         done = site.counts + weather.counts + (site.cloud.faults.used if site.cloud else Counter())
         found = _found(evidence, stormy) | {"seconds in all": f"{time.monotonic() - began:.0f}"}
-    if not findings:
-        shutil.rmtree(folder)
     return Verdict(carrier, done, found, findings, folder)
 
 
@@ -156,5 +169,13 @@ def _found(evidence: Evidence, stormy: Counter[Status]) -> dict[str, str]:
         "creates sent": str(len(evidence.creates[GLOBAL])),
         "generations sold": str(len(evidence.books)),
         "of them failed": str(sum(bill.failed for bill in evidence.books)),
+        "fullest window": f"{max(_full(evidence)):.0%}",
         "slowest create": "?" if None in lags else f"{max(filter(None, lags), default=0.0):.1f} s",
     }
+
+
+def _full(evidence: Evidence) -> Iterator[float]:
+    """Give how full each window has been at its fullest, as a share of its limit."""
+    for name, windows in evidence.limits.items():
+        for window in windows:
+            yield sliding_maximum(list(evidence.admissions[name]), window.span - ROUNDING) / window.limit

@@ -11,15 +11,14 @@ from tenxsom_flow_engine.testing.fake_services.vendors import Bill, Vendors
 
 
 def put_in_order(engine: Engine, records: list[JobRecord], vendors: Vendors, counts: Counter[str]) -> int:
-    """Resolve what is held and retry what failed, as its next step advises; return how many jobs go on."""
+    """Resolve what is held, retry what failed or was cancelled, as is advised; return how many jobs go on."""
     books = vendors.books()
     gone_on = 0
     for record in records:
         if record.submission.state is SubmissionState.UNKNOWN:
             _resolve(engine, record, [bill for bill in books if bill.job_id == record.job_id], counts)
-        elif record.status is Status.FAILED:
-            assert record.error is not None
-            counts[f"retried: {record.error.code}"] += 1
+        elif record.status in (Status.FAILED, Status.CANCELLED):
+            counts[f"retried: {record.error.code if record.error else 'cancelled'}"] += 1
             engine.retry(record.job_id)
         else:
             continue

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from threading import Event
 
 from chaos.haste import LEASE
 from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
@@ -23,7 +24,7 @@ from tests.redis_server import RedisServer, newer_binary
 
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
 #: Worker processes, and the steps at once in each.
-PULLING, PUSHED_TO, STEPS = 3, 2, 6
+PROCESSES, STEPS = 3, 6
 #: By how many seconds the clocks of workers' machines are off. The processes of an embedded queue share one machine:
 #: its clock may have stepped back under some of them, but ahead of all others none can be.
 CLOCKS = {
@@ -57,11 +58,15 @@ class Scale:
         return parse_limits(f"{each}; global={round(pace * 2.5)}/s {round(pace * 12)}/5s 100000/d")
 
 
+class Stopped(Exception):
+    """Whoever runs this has enough of it."""
+
+
 class Site:
     """See the module. Use as a context manager; `counts` tells what was done to it."""
 
     def __init__(
-        self, carrier: str, folder: Path, vendors: Vendors, scale: Scale, nursery: Nursery, draw: Random
+        self, carrier: str, folder: Path, vendors: Vendors, scale: Scale, nursery: Nursery, draw: Random, stop: Event
     ) -> None:
         self.carrier = carrier
         self.folder = folder
@@ -72,6 +77,7 @@ class Site:
         self.cloud: CloudTasksServer | None = None
         self._nursery = nursery
         self._draw = draw
+        self._stop = stop
         self._parts = ExitStack()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -118,12 +124,13 @@ class Site:
         return waiting
 
     def revive(self) -> None:
-        """Start what has ended, as a supervisor does: servers, then workers."""
+        """Start what has ended, as a supervisor does: servers, then workers. Raises `Stopped`."""
+        if self._stop.is_set():
+            raise Stopped
         if self.redis is not None and self.redis.process.poll() is not None:
             self.redis.start()
         living = [worker for worker in self.workers if worker.alive]
-        wanted = PUSHED_TO if self.carrier == CLOUD_TASKS else PULLING
-        self.workers = [*living, *(self._start() for _ in range(wanted - len(living)))]
+        self.workers = [*living, *(self._start() for _ in range(PROCESSES - len(living)))]
 
     @property
     def storing(self) -> Sequence[int]:
@@ -136,7 +143,7 @@ class Site:
         self.counts["workers started"] += 1
         clock_off = self._draw.choice(CLOCKS[self.carrier])
         if self.carrier == CLOUD_TASKS:
-            # Two machines behind one address.
+            # Machines behind one address.
             arguments = ["-b", f"127.0.0.1:{self._port}", "--reuse-port", "-w", "1"]
         else:
             arguments = ["--concurrency", str(STEPS)]

@@ -14,14 +14,17 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
 from grpc import StatusCode
 
 from chaos.haste import LEASE
-from chaos.site import Site
+from chaos.site import Scale, Site
 from tenxsom_flow_engine.engine import CLOUD_TASKS
+from tenxsom_flow_engine.errors import ActionRefused, JobNotFound, StoreError
 from tests.nursery import Child
 
 #: Seconds between two blows of a kind, and which carriers they befall.
@@ -29,9 +32,12 @@ _EVERYWHERE = ("local", "redis", CLOUD_TASKS)
 _SERVED = ("redis", CLOUD_TASKS)
 PERIODS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "kill": (1.0, _EVERYWHERE),
+    "stop": (4.0, _EVERYWHERE),
     "freeze": (3.0, _EVERYWHERE),
+    "cancel": (2.0, _EVERYWHERE),
     "fill the disk": (6.0, _EVERYWHERE),
     "kill the server": (6.0, _SERVED),
+    "freeze the server": (8.0, _SERVED),
     "deliver twice": (0.5, (CLOUD_TASKS,)),
     "miss answers": (1.0, (CLOUD_TASKS,)),
     "refuse tasks": (1.0, (CLOUD_TASKS,)),
@@ -41,7 +47,9 @@ PERIODS: Mapping[str, tuple[float, tuple[str, ...]]] = {
 FULL = 0.8
 #: Seconds for which a worker stands still: longer than its lease, and than others wait before they ask what it did.
 FROZEN = 2.5 * LEASE
-LASTING = {"freeze": FROZEN, "fill the disk": FULL}
+#: Seconds for which the Redis server does: longer than leases last and some of its callers wait.
+FROZEN_SERVER = LEASE
+LASTING = {"freeze": FROZEN, "fill the disk": FULL, "freeze the server": FROZEN_SERVER}
 #: Seconds between two looks at who has to be started anew.
 WATCH = 0.05
 #: Bytes that a file may have while the disk is full.
@@ -71,31 +79,34 @@ def plan(carrier: str, seconds: float, draw: Random) -> list[Blow]:
 class Storm:
     """Deals the blows of a plan to a site."""
 
-    def __init__(self, site: Site, seconds: float, draw: Random) -> None:
+    def __init__(self, site: Site, scale: Scale, draw: Random) -> None:
         self._site = site
-        self._seconds = seconds
+        self._jobs, self._seconds = scale.jobs, scale.seconds
         self._draw = draw
         self._tie = itertools.count()
         self._acts: list[tuple[float, int, Callable[[], None]]] = []
         self._frozen: list[Child] = []
+        self._people = ThreadPoolExecutor(1, thread_name_prefix="people")
         if site.cloud is not None:
-            site.cloud.faults.shuffle = draw
+            site.cloud.faults.shuffle = Random(draw.random())
 
     def rage(self) -> None:
         """Deal all blows, keep everything alive meanwhile, and undo at the end what is not over."""
         began = time.monotonic()
         deal: Mapping[str, Callable[[], None]] = {
-            "kill": self._kill, "freeze": self._freeze, "fill the disk": self._fill,
-            "kill the server": self._kill_server, "deliver twice": self._deliver_twice,
+            "kill": self._kill, "stop": self._stop, "freeze": self._freeze, "cancel": self._cancel,
+            "fill the disk": self._fill, "kill the server": self._kill_server,
+            "freeze the server": self._freeze_server, "deliver twice": self._deliver_twice,
             "miss answers": self._miss_answers, "refuse tasks": self._refuse_tasks, "purge": self._purge,
         }  # fmt: skip
         for blow in plan(self._site.carrier, self._seconds, self._draw):
             self._at(began + blow.at, deal[blow.kind])
-        while (now := time.monotonic()) < began + self._seconds or self._acts:
-            while self._acts and self._acts[0][0] <= now:
-                heapq.heappop(self._acts)[2]()
-            self._site.revive()
-            time.sleep(WATCH)
+        with self._people:
+            while (now := time.monotonic()) < began + self._seconds or self._acts:
+                while self._acts and self._acts[0][0] <= now:
+                    heapq.heappop(self._acts)[2]()
+                self._site.revive()
+                time.sleep(WATCH)
 
     def _at(self, instant: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._acts, (instant, next(self._tie), act))
@@ -113,6 +124,20 @@ class Storm:
             victim.kill()
             victim.wait(10)
 
+    def _stop(self) -> None:
+        if victim := self._victim():
+            self._site.counts["workers stopped"] += 1
+            victim.signal(signal.SIGTERM)
+
+    def _cancel(self) -> None:
+        # Aside: a frozen worker may hold the store, and it is thawed from this thread.
+        self._people.submit(self._cancel_job, f"job-{self._draw.randrange(self._jobs)}")
+
+    def _cancel_job(self, job_id: str) -> None:
+        with suppress(JobNotFound, ActionRefused, StoreError):
+            self._site.engine.cancel(job_id)
+            self._site.counts["jobs cancelled"] += 1
+
     def _freeze(self) -> None:
         if victim := self._victim():
             self._site.counts["workers frozen"] += 1
@@ -128,6 +153,13 @@ class Storm:
         assert self._site.redis is not None
         self._site.counts["Redis killed"] += 1
         self._site.redis.kill()
+
+    def _freeze_server(self) -> None:
+        assert self._site.redis is not None
+        self._site.counts["Redis frozen"] += 1
+        server = self._site.redis.process
+        server.send_signal(signal.SIGSTOP)
+        self._after(FROZEN_SERVER, lambda: server.send_signal(signal.SIGCONT))
 
     def _fill(self) -> None:
         self._site.counts["disk full"] += 1

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from random import Random
 
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Fault, Hang, Reply, Request
 from tenxsom_flow_engine.testing.fake_services.vendors import Vendors
 
-#: The spells, and how often each comes. Those of no money and of too many requests come in turn (see `Sky`).
+#: The spells, and how often each comes. Those of no money and of too many requests come in turn below.
 SPELLS: Mapping[str, int] = {"fair": 4, "broken": 3, "cut": 4, "silent": 2, "garbled": 2}
 #: In turn, so that each is sure to come, and seldom: after each a service is found again step by step.
 GUESTS = ("busy", "poor")
@@ -38,11 +37,9 @@ class Weather:
 
     def __init__(self, vendors: Vendors, seed: object) -> None:
         self.counts: Counter[str] = Counter()
-        self._skies = [
-            _Sky(name, vendors, Random(f"{seed} {name}"), partial(self._count, name)) for name in vendors.by_service
-        ]
+        self._skies = [_Sky(name, vendors, Random(f"{seed} {name}"), self._count) for name in vendors.by_service]
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=sky.pass_by, args=(self._over,)) for sky in self._skies]
+        self._threads = [threading.Thread(target=sky.pass_by, args=(self._over,), daemon=True) for sky in self._skies]
 
     def begin(self) -> None:
         """Let the storm come."""
@@ -55,7 +52,7 @@ class Weather:
         for thread in self._threads:
             thread.join()
 
-    def _count(self, service: str, kind: str) -> None:
+    def _count(self, kind: str) -> None:
         self.counts[kind] += 1
 
 
@@ -69,7 +66,7 @@ class _Sky:
     count: Callable[[str], None]
     spell: str = "fair"
     stormy: bool = True
-    saved: float = field(default=0.0)
+    saved: float = 0.0
 
     def __post_init__(self) -> None:
         server = self.vendors.by_service[self.service]
@@ -78,7 +75,7 @@ class _Sky:
 
     def pass_by(self, over: threading.Event) -> None:
         """Let one spell follow the other."""
-        guests = list(GUESTS)
+        guests, server = list(GUESTS), self.vendors.by_service[self.service]
         while not over.wait(self.draw.uniform(SHORTEST, LONGEST)):
             if self.spell == "poor":
                 self._money(back=True)
@@ -90,8 +87,13 @@ class _Sky:
             if self.spell == "poor":
                 self.count("out of money")
                 self._money(back=False)
+            server.unread.clear()
+            if self.spell == "cut":
+                # Of this connection nothing is read, so it is not known what it was for; mostly, for a paid create.
+                server.unread.append(Cut(At.UNREAD))
         if self.spell == "poor":
             self._money(back=True)
+        server.unread.clear()
         self.spell, self.stormy = "fair", False
 
     def befall(self, route: str) -> Fault | None:

@@ -34,7 +34,7 @@ LOADED = (
 
 
 class Child:
-    """A process of the nursery, in a session of its own."""
+    """A process of the nursery, with a process group of its own."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +81,7 @@ def test_all_is_well(kept: Evidence) -> None:
     assert judge(kept) == []
     unknown = Bill(SERVICE, "4", "c", 0.5, 0.0, failed=False)
     assert judge(replace(kept, books=[*kept.books, unknown])) == []
+    assert judge(with_folder(kept, "c")) == []
 
 
 def with_record(evidence: Evidence, number: int, **changes: object) -> Evidence:
@@ -94,8 +97,13 @@ def with_video(evidence: Evidence, content: bytes) -> Evidence:
     return evidence
 
 
-def with_stranger(evidence: Evidence) -> Evidence:
-    (evidence.videos / "c").mkdir()
+def with_folder(evidence: Evidence, name: str, **told: object) -> Evidence:
+    """Publish the first job's video under another name, with what is told of it."""
+    result = evidence.records[0].result
+    assert result is not None
+    shutil.copytree(Path(result.path).parent, evidence.videos / name)
+    told = {"size": result.size, "sha256": result.sha256} | told
+    (evidence.videos / name / "metadata.json").write_text(json.dumps(told))
     return evidence
 
 
@@ -132,7 +140,8 @@ BROKEN: dict[str, tuple[Callable[[Evidence], Evidence], str, tuple[str, ...]]] =
         QUOTAS, ()),
     "a video is cut": (lambda e: with_video(e, tiny_video("9:16", 1)[:-900]), WHOLE, ("a",)),
     "a video is another": (lambda e: with_video(e, tiny_video("9:16", 2)), WHOLE, ("a",)),
-    "a video that nobody made": (with_stranger, WHOLE, ("c",)),
+    "a video of nobody": (lambda e: with_folder(e, "z"), WHOLE, ("z",)),
+    "a video that was not whole": (lambda e: with_folder(e, "c", size=7), WHOLE, ("c",)),
     "a purchase is not known": (lambda e: with_record(e, 0, purchases=()), SUMS, ("a",)),
     "a video was not summed up": (lambda e: replace(e, spent=[replace(e.spent[0], videos=2)]), SUMS, ()),
     "a price is wrong": (lambda e: replace(e, spent=[replace(e.spent[0], usd=1.4)]), SUMS, ()),
