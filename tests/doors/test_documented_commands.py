@@ -28,6 +28,7 @@ PAGES = [
 ELSEWHERE = {
     "make ": "the targets make environments or measure for minutes; `.ci/run` calls them",
     "gunicorn -c gunicorn.conf.py": "tests/doors/test_cloud_tasks_worker.py runs it",
+    "python3 run_flow_enhanced.py dashboard": "tests/doors/test_dashboard_process.py, on a free port",
     "python3 run_flow_enhanced.py emulator": "test_three_commands_run_the_whole_path_on_a_laptop, with free ports",
     "TENXSOM_ENV_FILE=emulator.env": "the same",
     "systemd-run": "needs the systemd of somebody who is logged in",
@@ -51,6 +52,7 @@ MAY_FIND_FAULTS = "python3 run_flow_enhanced.py doctor"
 def blocks(page: str) -> Iterator[tuple[str, str, str]]:
     """Give the shell and Python of a page in order: kind, code and no heading; or a heading alone."""
     text = (ROOT / page).read_text("utf-8")
+    text = re.sub(r"^```\n(?:[\d*]+ ){5} *", "```bash\n", text, flags=re.MULTILINE)  # a line of cron, without its time
     yield from re.findall(r"^```(bash|python)\n(.*?)^```$|^(##+ [^\n]+)$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -104,6 +106,7 @@ class Reader:
             (self.folder / path.name).symlink_to(path)
         for path in (programs / "python3", self.folder / ".venv/bin/python"):
             path.symlink_to(python)
+        (self.folder / ".venv/bin/activate").touch()  # the program is on PATH already
         (self.folder / "topics.txt").write_text("Why we dream\nHow tides work\n")
         (self.folder / "key.json").write_text('{"client_email": "caller@p-1.iam.gserviceaccount.com"}')
         (flow.home / "admin-token").write_text("as-a-worker-makes-it\n")
@@ -112,7 +115,7 @@ class Reader:
             (programs / name).write_text(f"#!/bin/sh\n{does}\n")
             (programs / name).chmod(0o755)
         flow.environment |= {
-            "HOME": str(flow.home), "PATH": f"{programs}:{self.folder}:{flow.environment['PATH']}",
+            "HOME": str(flow.home), "PATH": f"{programs}:{flow.environment['PATH']}",
             "CLOUD_TASKS_EMULATOR_HOST": google, "GOOGLE_CLOUD_PROJECT": "p-1",
             "CLOUD_TASKS_QUEUE": secrets.token_hex(6),
         }  # fmt: skip
@@ -130,7 +133,7 @@ class Reader:
                     typed.append(statement)
         done = subprocess.run(
             ["bash"], input="\n".join([*script, ":", ")"]), env=self.flow.environment, cwd=self.folder,
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
+            capture_output=True, text=True, timeout=10 * PATIENCE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{page}: {done.stderr[-3000:]}"
         return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(typed)}
