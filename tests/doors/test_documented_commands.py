@@ -117,7 +117,7 @@ class Reader:
         flow.environment |= {
             "HOME": str(flow.home), "PATH": f"{programs}:{flow.environment['PATH']}",
             "CLOUD_TASKS_EMULATOR_HOST": google, "GOOGLE_CLOUD_PROJECT": "p-1",
-            "CLOUD_TASKS_QUEUE": secrets.token_hex(6),
+            "CLOUD_TASKS_QUEUE": secrets.token_hex(6), "TENXSOM_LEASE_SECONDS": "",
         }  # fmt: skip
 
     def types(self, page: str, *, in_one_terminal: bool = False) -> dict[str, str]:

@@ -371,7 +371,8 @@ def _reads_environment(tree: ast.AST) -> list[int]:
     for node in ast.walk(tree):
         touched: set[str] = set()
         if isinstance(node, ast.Attribute):
-            touched = {node.attr}
+            # What a request came with bears the same name.
+            touched = {node.attr} if ast.unparse(node.value) != "request" else set()
         elif isinstance(node, ast.Name):
             touched = {node.id}
         elif isinstance(node, ast.ImportFrom) and node.module in ("os", "posix"):
