@@ -108,11 +108,15 @@ class Installation:
         master = self._process.pid
         return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
+    def newest(self, status: Status, service: str | None = None) -> JobRecord:
+        """Return the newest job of a status."""
+        (record,) = self.engine.store.page(JobFilter(statuses=[status], service=service), limit=1).records
+        return record
+
     def finish_one(self) -> JobRecord:
         """Let one of the videos that are rendered get done."""
-        store = self.engine.store
-        (record,) = store.page(JobFilter(statuses=[Status.RENDERING]), limit=1).records
-        made = store.page(JobFilter(statuses=[Status.SUCCEEDED], service=record.service), limit=1).records[0].result
+        store, record = self.engine.store, self.newest(Status.RENDERING)
+        made = self.newest(Status.SUCCEEDED, record.service).result
         assert made is not None
         leased = store.update(record.job_id, lambda record, now: take(record, Lease("token", "w", now + 60), now))
         return store.settle(leased.job_id, leased.lease_token, Done(made))

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.store.base import JobFilter
 from tests.browser.installation import Installation
-from tests.browser.visitor import NARROW, WIDE, Visitor, barriers, overflow
+from tests.browser.visitor import Visitor, assert_fits
 
 
 def ask(page: Page, topics: str, **fields: str) -> None:
@@ -25,15 +25,6 @@ def topics(installation: Installation, channel: str) -> list[str]:
     return sorted(record.job.topic for record in page.records)
 
 
-def fits(page: Page) -> None:
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for width, height in (NARROW, WIDE):
-            page.set_viewport_size({"width": width, "height": height})
-            assert not overflow(page), f"{width} pixels"
-        assert not barriers(page), scheme
-
-
 def test_faults_and_plans_fit_and_have_no_barriers(visitor: Visitor) -> None:
     """A form that comes back with faults, and a plan with bad lines, fit every width and are for everybody."""
     visitor.watched.expected = {400}
@@ -41,13 +32,13 @@ def test_faults_and_plans_fit_and_have_no_barriers(visitor: Visitor) -> None:
     ask(page, "Tides", Duration="99", Channel="a b", Videos_an_hour="many")
     expect(page.locator("#channel")).to_have_attribute("aria-invalid", "true")
     assert page.get_by_role("alert").get_by_role("link").all_inner_texts() == ["channel", "per hour"]
-    fits(page)
+    assert_fits(page)
     page.get_by_label("Service", exact=True).select_option("pixverse")
     ask(page, f"{'tides' * 30}\nHow tides work\n{'x' * 501}", Duration="17", Channel="fits", Videos_an_hour="4")
     expect(page.get_by_role("button", name="Add 2 jobs")).to_be_visible()
     expect(page.get_by_text("Line 3")).to_be_visible()
     page.locator("summary").first.click()
-    fits(page)
+    assert_fits(page)
 
 
 @pytest.mark.parametrize("java_script", [True, False])

@@ -145,3 +145,13 @@ def barriers(page: Page) -> list[str]:
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
+
+
+def assert_fits(page: Page) -> None:
+    """See that a page scrolls sideways at no width, and that axe-core finds nothing serious in either scheme."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width, height in (NARROW, WIDE):
+            page.set_viewport_size({"width": width, "height": height})
+            assert not overflow(page), f"{width} pixels"
+        assert not barriers(page), scheme

@@ -23,7 +23,7 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
-from tenxsom_flow_engine.web.dashboard.words import ago, lasting, told, usd, within
+from tenxsom_flow_engine.web.dashboard.words import ago, lasting, roughly, sentence, told, usd, within
 from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
 from tenxsom_flow_engine.web.wsgi import Application
 from tests.visitor import TOKEN, Visitor
@@ -201,7 +201,7 @@ def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplo
     assert engine.queue.status().paused
     page = visitor.client.get("/").text
     assert "Resume the queue" in page
-    assert "the queue is paused" in page
+    assert 'headline">The queue is paused' in page
     visitor.post("/queue/resume")
     assert not engine.queue.status().paused
     assert "Pause the queue" in visitor.client.get("/").text
@@ -295,5 +295,9 @@ def test_words() -> None:
     assert [ago(at) for at in (2, 61, 7300, 200000)] == ["just now", "1 min ago", "2 h ago", "2 days ago"]
     assert [within(at) for at in (0, 30, 86400)] == ["now", "in 30 s", "in 1 day"]
     assert [usd(at) for at in (None, 0, 0.001, 1234.5)] == ["–", "USD 0.00", "USD 0.0010", "USD 1,234.50"]
+    assert [roughly(at) for at in (0, 59, 2000, 90000)] == ["0 s", "59 s", "33 min", "1 day"]
+    assert [sentence(text, ["ltx_studio"]) for text in ("ltx_studio rests", "all is well")] == [
+        "ltx_studio rests", "All is well"
+    ]  # fmt: skip
     told_so = told("go on with: run_flow_enhanced.py limits resume a; <b>")
     assert told_so == "go on with: <code>run_flow_enhanced.py limits resume a</code>; &lt;b&gt;"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
@@ -111,6 +112,11 @@ def told(sentence: str) -> Markup:
     return Markup("").join([*parts, escape(sentence[end:])])
 
 
+def sentence(text: str, names: Collection[str]) -> Markup:
+    """Write a sentence as `told` does, with a capital letter unless it begins with one of these names."""
+    return told(text if text.partition(" ")[0] in names else text[:1].upper() + text[1:])
+
+
 def _counted(count: int, unit: str) -> str:
     return f"{count} {unit}s" if unit == "day" and count != 1 else f"{count} {unit}"
 
@@ -118,5 +124,5 @@ def _counted(count: int, unit: str) -> str:
 #: What templates find under the functions' names.
 FILTERS = {
     write.__name__: write
-    for write in (lasting, roughly, ago, within, usd, number, percent, size, moment, utc, hour, per, told)
+    for write in (lasting, roughly, ago, within, usd, number, percent, size, moment, utc, hour, per, told, sentence)
 }
