@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.installation import Installation
+from tests.browser.installation import PATIENCE, Installation
 from tests.browser.visitor import Visitor
 from tests.channel_day import DAY, HOUR, ChannelDay, channel_day
 
 #: The time of day in UTC, in hours, at which the lived-through days end.
 O_CLOCK = 14.55
+# Seconds on a machine at rest are many on a busy one; nothing waits so long when all is well.
+expect.set_options(timeout=PATIENCE * 1000)
 #: What Chromium needs to run as root, and what keeps it from talking to anybody but us.
 _OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

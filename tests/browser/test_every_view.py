@@ -50,9 +50,9 @@ def test_a_view_can_be_walked_through_with_the_keyboard(view: Page) -> None:
     view.wait_for_function("document.activeElement === document.body")
     count = view.evaluate("usable().length")
     assert count
-    stops = []
+    stops: list[tuple[int, bool, bool]] = []
     while len(stops) < count + _PARTS and (not stops or stops[-1][0] != count - 1):
         view.keyboard.press("Tab")
-        stops.append(view.evaluate(_HERE))
+        stops.append(tuple(view.evaluate(_HERE)))
     walked = [next(parts) for _, parts in groupby(stops, key=lambda stop: stop[0])]
-    assert walked == [[number, True, True] for number in range(count)]
+    assert walked == [(number, True, True) for number in range(count)]

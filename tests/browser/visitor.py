@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
 
-from tests.browser.installation import Installation
+from tests.browser.installation import PATIENCE, Installation
 
 Scheme = Literal["light", "dark"]
 #: CSS pixels: a small telephone, and a desk.
@@ -87,7 +87,7 @@ class Visitor:
         if self._installation.ahead:
             context.add_init_script(_AHEAD % round(self._installation.ahead * 1000))
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE * 1000)
         self.watched.watch(page)
         page.goto(path)
         return page
@@ -110,7 +110,9 @@ class Visitor:
     def _log_in(self) -> Any:
         page = self.open("/login", logged_in=False)
         log_in(page, self._installation.token)
-        return page.context.storage_state()
+        state = page.context.storage_state()
+        page.context.close()
+        return state
 
 
 def log_in(page: Page, token: str) -> None:
