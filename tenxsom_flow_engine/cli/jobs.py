@@ -62,7 +62,7 @@ def jobs(
     if as_json:
         print_json({"jobs": [describe(record, now) for record in page.records], "next": page.cursor})
         return
-    if not page.records:
+    if not page.records and page.cursor is None:
         say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
         return
     rows = []
@@ -72,9 +72,11 @@ def jobs(
         added = short_time(iso(record.added_at))
         rows.append([record.job_id, status, record.service or record.job.service, added, start, record.job.topic])
     head = ("JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "TOPIC")
-    put(table(rows, head=head, may_cut=("TOPIC",)))
+    if rows:
+        put(table(rows, head=head, may_cut=("TOPIC",)))
     if page.cursor:
-        say(f"there are more: --after {page.cursor}")
+        # A list ends early where a search would have to look at too many jobs at once.
+        say(f"{'there are more' if len(rows) == limit else 'older jobs were not looked at yet'}: --after {page.cursor}")
 
 
 def _nothing_given(context: click.Context) -> None:

@@ -132,10 +132,22 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records, newest first, and the cursor to ask for the next page with (None: there is none)."""
+    """Records, newest first, and the cursor to ask for the next page with (None: there is none).
+
+    A page with a cursor may hold fewer records than asked for, or none: so many records are looked at for one page at
+    most, and it ends where these end.
+    """
 
     records: tuple[JobRecord, ...]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many jobs match a filter; `complete` is False where only the newest were looked at, so there may be more."""
+
+    jobs: int
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +271,15 @@ class JobStore(ABC):
 
     @abstractmethod
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """Return records newest first, at most `limit` of them, from where `cursor` says.
+        """Return records newest first, at most `limit` of them, from where `cursor` says (see `Page`).
 
-        Raises `InvalidInput` for a cursor that no page gave.
+        What it costs is bounded, whatever the filter and however many jobs there are. Raises `InvalidInput` for a
+        cursor that no page gave.
         """
+
+    @abstractmethod
+    def count(self, jobs: JobFilter) -> Tally:
+        """Return how many jobs match: from the kept counts for queue and status alone, else at a bounded cost."""
 
     @abstractmethod
     def counts(self, queue: str | None = None) -> Counts:

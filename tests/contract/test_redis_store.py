@@ -17,15 +17,24 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, Status, Step
 from tenxsom_flow_engine.outcomes import Done
-from tenxsom_flow_engine.store.base import NewJob, new_record
+from tenxsom_flow_engine.store.base import JobFilter, NewJob, new_record
 from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.lists_suite import ListsSuite
 from tenxsom_flow_engine.testing.push_suite import PUSHED, PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import STUCK, OpenStore, StoreSuite, accept, intend, take
+from tenxsom_flow_engine.testing.store_suite import (
+    STUCK,
+    OpenStore,
+    StoreSuite,
+    accept,
+    everything,
+    intend,
+    take,
+)
 from tenxsom_flow_engine.testing.sums_suite import SumsSuite
 from tenxsom_flow_engine.wake import Wake
 from tests.redis_server import RedisServer, newer_binary, older_binary
@@ -52,6 +61,12 @@ class TestRedisStore(StoreSuite):
 
 class TestSums(SumsSuite):
     """Its part about what is counted."""
+
+
+class TestLists(ListsSuite):
+    """Its part about lists of many jobs."""
+
+    module = "tenxsom_flow_engine.store.redis.lists"
 
 
 class TestPushed(PushSuite):
@@ -320,3 +335,20 @@ def test_a_wrong_address_is_said() -> None:
         RedisStore("http://localhost", "x")
     with pytest.raises(StoreUnavailable, match="cannot be used now"):
         RedisStore("redis://127.0.0.1:1/0", "x")
+
+
+def test_jobs_from_before_the_marks_are_found(redis_server: RedisServer) -> None:
+    """Where older versions have added jobs, which left no marks for lists, these are found by every filter too."""
+    prefix = secrets.token_hex(6)
+    store = RedisStore(redis_server.url, prefix)
+    try:
+        store.add(QUEUE, new(*(f"old-{number}" for number in range(20)), channel="sea"))
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.delete(*client.keys(f"{{{prefix}}}:zones:*"), *client.keys(f"{{{prefix}}}:days:*"))
+        filters = (JobFilter(channel="sea"), JobFilter(service=ALPHA), JobFilter(added_from=1.0, added_before=4e9))
+        assert [len(everything(store, jobs)) for jobs in filters] == [20, 20, 20]
+        store.add(QUEUE, new("later", channel="sky"))
+        assert [len(everything(store, jobs)) for jobs in filters] == [20, 21, 21]
+        assert len(everything(store, JobFilter(channel="sky"))) == 1
+    finally:
+        store.close()

@@ -26,6 +26,7 @@ from tenxsom_flow_engine.outcomes import Dead, Wait
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.lists_suite import ListsSuite
 from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
@@ -60,6 +61,12 @@ class TestSQLiteStore(StoreSuite):
 
 class TestSums(SumsSuite):
     """Its part about what is counted."""
+
+
+class TestLists(ListsSuite):
+    """Its part about lists of many jobs."""
+
+    module = "tenxsom_flow_engine.store.sqlite.lists"
 
 
 class TestPushed(PushSuite):
@@ -403,6 +410,10 @@ CALLS: dict[str, Callable[[JobStore], object]] = {
     "add": lambda store: store.add(QUEUE, new("fresh")),
     "page of a status": lambda store: store.page(JobFilter(statuses=[Status.FAILED]), limit=5),
     "page of a channel": lambda store: store.page(JobFilter(channel="sea"), limit=5),
+    "page of a service": lambda store: store.page(JobFilter(service=ALPHA), limit=5),
+    "page of a time": lambda store: store.page(JobFilter(added_from=1.0, added_before=2e9), limit=5),
+    "page of all": lambda store: store.page(JobFilter(text="sea"), limit=5),
+    "count": lambda store: store.count(JobFilter(channel="sea", statuses=[Status.FAILED, Status.HELD])),
 }
 
 
@@ -476,3 +487,13 @@ def test_errors_are_of_our_tree(driver: list[sqlite3.Connection], open_store: Op
     with pytest.raises(StoreBroken) as error:
         CALLS[name](store)
     assert isinstance(error.value.__cause__, sqlite3.Error)
+
+
+def test_a_file_from_before_an_index(file: Path, open_store: OpenStore) -> None:
+    """A file of this version that lacks the indexes of lists gets them when it is opened."""
+    open_store(ManualClock()).add(QUEUE, new("a"))
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DROP INDEX jobs_service")
+        connection.execute("DROP INDEX jobs_added")
+    store = open_store(ManualClock())
+    assert len(store.page(JobFilter(service=ALPHA, added_from=1.0), limit=5).records) == 1

@@ -32,19 +32,23 @@ class Records:
         self._clock.told(now)
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
 
-    def read_many(self, job_ids: Sequence[str], *, text: str = "", claimed_in: str | None = None) -> list[Stored]:
-        """Return what is stored of several jobs, as far as it can be read and has a casefolded text somewhere."""
+    def screen(self, job_ids: Sequence[str], may: Callable[[str, str], bool]) -> list[str]:
+        """Return those of some ids that `may` lets through, by the id and by what is stored of it, undecoded."""
+        if not job_ids:
+            return []
+        with self._connection.mapped():
+            values = self._connection.client.hmget(self._connection.key("jobs"), job_ids)
+        return [job_id for job_id, value in zip(job_ids, values, strict=True) if value and may(job_id, value)]
+
+    def read_many(self, job_ids: Sequence[str], *, claimed_in: str | None = None) -> list[Stored]:
+        """Return what is stored of several jobs, as far as it can be read."""
         if not job_ids:
             return []
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
             values, leases = pipeline.execute()
-        rows = (
-            (job_id, value, lease)
-            for job_id, value, lease in zip(job_ids, values, leases, strict=True)
-            if value and (not text or text in job_id.casefold() or text in value.casefold())
-        )
+        rows = (row for row in zip(job_ids, values, leases, strict=True) if row[1])
         return list(self.readable(rows, claimed_in))
 
     def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:

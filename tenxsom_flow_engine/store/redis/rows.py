@@ -13,7 +13,7 @@ import msgspec
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.codec import decode, encode
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
-from tenxsom_flow_engine.store.base import JobFilter, read_record
+from tenxsom_flow_engine.store.base import read_record
 from tenxsom_flow_engine.store.redis.sums import effects
 
 _encoder = msgspec.json.Encoder()
@@ -115,19 +115,6 @@ def place(record: JobRecord) -> list[str]:
         repr(record.submission.deadline) if record.holds_slot else "",
         "" if record.finished_at is None else repr(record.finished_at),
     ]
-
-
-def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
-    """Tell whether a record is one that a filter asks for, at an instant."""
-    text = (jobs.text or "").casefold()
-    return (
-        (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, record.service or record.job.service)
-        and jobs.channel in (None, record.job.channel)
-        and (not text or text in record.job.topic.casefold() or text in record.job_id.casefold())
-        and (jobs.added_from is None or record.added_at >= jobs.added_from)
-        and (jobs.added_before is None or record.added_at < jobs.added_before)
-    )
 
 
 def _read(job_id: str, text: str) -> JobRecord:

@@ -22,7 +22,7 @@ from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, VideoJob
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
@@ -31,7 +31,8 @@ from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.sums import before_period, read_errors, read_sums
-from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
+from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour, seller
 
 _log = logging.getLogger(__name__)
 
@@ -73,9 +74,12 @@ class RedisStore(base.JobStore, base.TakesIn):
             arguments: list[object] = []
             for item in chunk:
                 arguments += newcomer(base.new_record(queue, item, now))
+            names = listed_by((item.job.service, item.job.channel) for item in chunk)
             following = list(islice(remaining, CHUNK))
             # What is on disk with the last chunk is so with those before it.
-            answer = self._connection.run("add", self._clock.instant(), queue, *arguments, on_disk=not following)
+            answer = self._connection.run(
+                "add", self._clock.instant(), queue, *names, day_of(now), *arguments, on_disk=not following
+            )
             for item, added in zip(chunk, answer, strict=True):
                 (new if added else known).append(item.job.job_id)
             chunk = following
@@ -83,7 +87,8 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
-        arguments = [*addition(record, encode(record)), *slot]
+        names = listed_by([(seller(record), record.job.channel)])
+        arguments = [*names, day_of(record.added_at), *addition(record, encode(record)), *slot]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
     def remembers(self, job_id: str) -> bool:
@@ -101,6 +106,9 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
         return self._lists.page(jobs, self.now(), limit=limit, cursor=cursor)
+
+    def count(self, jobs: base.JobFilter) -> base.Tally:
+        return self._lists.count(jobs, self.now())
 
     def counts(self, queue: str | None = None) -> base.Counts:
         return self._lists.counts(queue, self.now())
@@ -265,6 +273,7 @@ class RedisStore(base.JobStore, base.TakesIn):
             return base.TakenIn()
         now = self.now()
         arguments: list[object] = []
+        jobs: list[VideoJob] = []
         for entry in reversed(entries):
             try:
                 item = read(entry)
@@ -273,8 +282,12 @@ class RedisStore(base.JobStore, base.TakesIn):
                 arguments += [entry, "", "", "", "", ""]
             else:
                 record = base.new_record(queue, item, now)
+                jobs.append(record.job)
                 arguments += [entry, *newcomer(record)]
-        moved, aside = self._connection.run("intake", self._clock.instant(), queue, self._list, *arguments)
+        names = listed_by((job.service, job.channel) for job in jobs)
+        moved, aside = self._connection.run(
+            "intake", self._clock.instant(), queue, *names, day_of(now), self._list, *arguments
+        )
         return base.TakenIn(moved, aside)
 
     def set_aside(self) -> int:

@@ -156,9 +156,12 @@ class Connections:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._number(connection, "user_version") == SCHEMA_VERSION:
-            return
         schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+        if self._number(connection, "user_version") == SCHEMA_VERSION:
+            for statement in _statements(schema):
+                if "CREATE INDEX IF NOT EXISTS" in statement:
+                    connection.execute(statement)
+            return
         with self.transaction():
             version = self._number(connection, "user_version")  # read again: another process may have been faster
             if version == SCHEMA_VERSION:

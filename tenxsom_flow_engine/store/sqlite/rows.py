@@ -21,7 +21,10 @@ COLUMNS = (
     "slot_until", "added_at", "finished_at", "record",
 )  # fmt: skip
 
-_UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE job_id = :job_id"
+#: What never changes; writing it again would write its indexes again.
+_FIXED = ("job_id", "channel", "topic", "added_at")
+_CHANGING = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in _FIXED)
+_UPDATE = f"UPDATE jobs SET {_CHANGING} WHERE job_id = :job_id"
 
 _ADD = "INSERT INTO sums VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
 

@@ -24,6 +24,9 @@ CREATE INDEX jobs_leased ON jobs (queue, lease_until) WHERE lease_until IS NOT N
 CREATE INDEX jobs_in_flight ON jobs (slot_service, slot_until) WHERE slot_service IS NOT NULL;
 CREATE INDEX jobs_status ON jobs (status, position);
 CREATE INDEX jobs_channel ON jobs (channel, position) WHERE channel <> '';
+-- Files of this version may be older than these two, so every opening sees to them.
+CREATE INDEX IF NOT EXISTS jobs_service ON jobs (service, position) WHERE service <> 'auto';
+CREATE INDEX IF NOT EXISTS jobs_added ON jobs (added_at);
 CREATE INDEX jobs_trimmable ON jobs (finished_at) WHERE status IN ('succeeded', 'cancelled');
 
 -- Counts are kept, not scanned.

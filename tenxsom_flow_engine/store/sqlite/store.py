@@ -6,7 +6,6 @@ The file must be on a local disk: SQLite's locks do not hold on network file sys
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +16,10 @@ from threading import Event
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
-from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, LeaseLost, SlotsBusy
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Status
+from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
 from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
@@ -105,52 +105,23 @@ class SQLiteStore(base.JobStore):
 
     def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
         with self._reading() as (db, now):
-            where, values = _conditions(jobs, now)
-            if cursor is not None:
-                where.append("position < :cursor")
-                values["cursor"] = _position(cursor)
-            rows = db.execute(
-                f"SELECT position, job_id, record FROM jobs {'WHERE ' + ' AND '.join(where) if where else ''} "
-                "ORDER BY position DESC LIMIT :limit",
-                values | {"limit": limit + 1},
-            ).fetchall()
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return base.Page(tuple(readable(rows)), str(rows[-1]["position"]) if more and rows else None)
+            return lists.page(db, jobs, now, limit=limit, cursor=cursor)
+
+    def count(self, jobs: base.JobFilter) -> base.Tally:
+        with self._reading() as (db, now):
+            return lists.count(db, jobs, now)
 
     def counts(self, queue: str | None = None) -> base.Counts:
-        by_status = dict.fromkeys(Status, 0)
-        oldest: list[float] = []
         with self._reading() as (db, now):
-            for row in db.execute("SELECT * FROM counts WHERE queue = ifnull(?, queue)", (queue,)).fetchall():
-                by_status[Status(row["status"])] += row["jobs"]
-            for name in [queue] if queue else _queues(db):
-                # Time alone makes a scheduled job a queued one (see JobRecord.status_at).
-                overdue = db.execute(
-                    "SELECT count(*) FROM jobs WHERE queue = ? AND due <= ? AND status = 'scheduled'", (name, now)
-                ).fetchone()[0]
-                by_status[Status.SCHEDULED] -= overdue
-                by_status[Status.QUEUED] += overdue
-                first = "SELECT due FROM jobs WHERE queue = ? AND due <= ? ORDER BY due LIMIT 1"
-                oldest += [row["due"] for row in db.execute(first, (name, now))]
-        return base.Counts(by_status, min(oldest, default=None))
+            return lists.counts(db, queue, now)
 
     def coming(self, limit: int) -> Sequence[JobRecord]:
-        found: list[sqlite3.Row] = []
         with self._reading() as (db, now):
-            for queue in _queues(db):
-                found += db.execute(
-                    "SELECT due, position, job_id, record FROM jobs WHERE queue = ? AND due > ? "
-                    "AND status = 'scheduled' ORDER BY due, position LIMIT ?",
-                    (queue, now, limit),
-                )
-        found.sort(key=lambda row: (row["due"], row["position"]))
-        return list(readable(found[:limit]))
+            return lists.coming(db, limit, now)
 
     def scheduled_before(self, instant: float) -> int:
         with self._reading() as (db, now):
-            between = "SELECT count(*) FROM jobs WHERE queue = ? AND due > ? AND due < ? AND status = 'scheduled'"
-            return sum(db.execute(between, (queue, now, instant)).fetchone()[0] for queue in _queues(db))
+            return lists.scheduled_before(db, instant, now)
 
     def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connections.use() as db:
@@ -314,44 +285,6 @@ def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
     if row is None:
         raise JobNotFound(job_id)
     return record_of(row)
-
-
-def _position(cursor: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", cursor):
-        raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
-    return int(cursor)
-
-
-def _queues(db: sqlite3.Connection) -> list[str]:
-    """Return the queues that ever held a job; asked one by one they are found by an index."""
-    return [row[0] for row in db.execute("SELECT DISTINCT queue FROM counts")]
-
-
-def _conditions(jobs: base.JobFilter, now: float) -> tuple[list[str], dict[str, object]]:
-    """Write a filter as SQL conditions and their values."""
-    where: list[str] = []
-    values: dict[str, object] = {"now": now}
-    if jobs.statuses:
-        names = ", ".join(f"'{Status(status)}'" for status in jobs.statuses)
-        where.append(f"CASE WHEN status = 'scheduled' AND due <= :now THEN 'queued' ELSE status END IN ({names})")
-        # The plain condition lets the index be used; the exact one above decides.
-        where.append(f"status IN ({names}{', ' + repr('scheduled') if Status.QUEUED in jobs.statuses else ''})")
-    for column, value in (("queue", jobs.queue), ("service", jobs.service), ("channel", jobs.channel)):
-        if value is not None:
-            where.append(f"{column} = :{column}")
-            values[column] = value
-    if jobs.channel:
-        where.append("channel <> ''")  # lets SQLite see that the index of channels serves
-    if jobs.text:
-        where.append("(instr(casefold(topic), :text) OR instr(casefold(job_id), :text))")
-        values["text"] = jobs.text.casefold()
-    if jobs.added_from is not None:
-        where.append("added_at >= :added_from")
-        values["added_from"] = jobs.added_from
-    if jobs.added_before is not None:
-        where.append("added_at < :added_before")
-        values["added_before"] = jobs.added_before
-    return where, values
 
 
 def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:

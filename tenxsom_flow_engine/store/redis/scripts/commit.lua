@@ -34,6 +34,9 @@ local place = position(value)
 redis.call('HSET', P .. 'jobs', id, with_next_version(value, ARGV[4]))
 unindex(id, place, before)
 index(id, place, after)
+if after[2] ~= before[2] then
+  mark_service(number(place), after[2])
+end
 if after[1] ~= before[1] then
   redis.call('SADD', P .. 'queues', after[1])
 end

@@ -1,11 +1,13 @@
 -- Move entries of the plain list into the store, oldest first, as long as they are the ones that were read.
--- ARGV[2]: queue, [3]: the list; then for each entry: its text, id, lane, status, due, record; a bad one has no id.
+-- ARGV[2]: queue, [3]: how many names they may be listed by, then these, then their day and the list; then for each entry:
+-- its text, id, lane, status, due, record; a bad one has no id.
 -- Returns {moved, set aside}.
 local instant = now()
-local queue, list = ARGV[2], ARGV[3]
+local queue, names = ARGV[2], tonumber(ARGV[3])
+local list = ARGV[5 + names]
 local moved, aside = 0, 0
 redis.call('SADD', P .. 'queues', queue)
-for i = 4, #ARGV, 6 do
+for i = 6 + names, #ARGV, 6 do
   local id = ARGV[i + 1]
   if redis.call('LINDEX', list, -1) ~= ARGV[i] then
     break
@@ -19,6 +21,7 @@ for i = 4, #ARGV, 6 do
     moved = moved + 1
   end
 end
+note_inserted(ARGV[4 + names], 4, 3 + names)
 if moved > 0 then
   changed()
 end

@@ -106,16 +106,53 @@ local function index(id, place, where)
   end
 end
 
+-- Where lists look for the jobs of a service or a channel: a bit for each zone of 16 positions, set and never cleared.
+local function mark(name, zone)
+  local key = P .. 'zones:' .. name
+  if redis.call('GETBIT', key, zone) == 0 then
+    redis.call('SETBIT', key, zone, 1)
+  end
+end
+
+local function mark_service(number, lane)
+  mark('service:' .. string.gsub(lane, '^#', ''), math.floor(number / 16))
+end
+
 -- Add a job, unless its id is known or remembered; return whether it is new. The slot that it holds, if any, comes last.
+local first_added, last_added
 local function insert(instant, queue, id, lane, status, due, record, service, slot_until)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
   end
-  local place = packed(redis.call('INCR', P .. 'position'))
+  local number = redis.call('INCR', P .. 'position')
+  local place = packed(number)
   if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
     return false
   end
   index(id, place, {queue, lane, status, due, service or '', slot_until or '', ''})
+  first_added, last_added = first_added or number, number
   return true
+end
+
+-- Note where lists find what was inserted: all of it on one day, by all of the names that are the arguments from and to.
+local function note_inserted(day, from, to)
+  if last_added then
+    for i = from, to do
+      for zone = math.floor(first_added / 16), math.floor(last_added / 16) do
+        mark(ARGV[i], zone)
+      end
+    end
+    -- Days begin one after the other. What comes in late, for a day that is past, lies behind where that day ended.
+    local latest = redis.call('GET', P .. 'days:latest')
+    if day ~= latest then
+      redis.call('HSETNX', P .. 'days:first', day, first_added)
+      if latest and tonumber(day) < tonumber(latest) then
+        redis.call('HSET', P .. 'days:last', day, last_added)
+      else
+        redis.call('SET', P .. 'days:latest', day)
+        redis.call('SET', P .. 'zones:from', first_added, 'NX')
+      end
+    end
+  end
 end
