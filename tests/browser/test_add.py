@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.store.base import JobFilter
 from tests.browser.installation import Installation
 from tests.browser.visitor import Visitor, assert_fits
@@ -104,3 +105,18 @@ def test_too_much_at_once_is_said(operator: Visitor) -> None:
     page = operator.open("/add")
     ask(page, "How tides work\n" * 100_000)
     expect(page.locator("#topics-wrong")).to_contain_text("run_flow_enhanced.py batch --topics-file")
+
+
+def test_a_job_is_made_once_more_from_its_page(operator: Visitor, own: Installation) -> None:
+    """Duplicate fills in the form with all that the job was asked for; the copy is a job of its own."""
+    (record,) = own.engine.store.page(JobFilter(statuses=[Status.FAILED]), limit=1).records
+    page = operator.open(f"/jobs/{record.job_id}")
+    page.get_by_role("link", name="Duplicate").click()
+    expect(page.get_by_label("Topics")).to_have_value(record.job.topic)
+    page.get_by_label("Channel").fill("copied")
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Add 1 job").click()
+    expect(page.get_by_text("1 job added.")).to_be_visible()
+    (copy,) = own.engine.store.page(JobFilter(channel="copied"), limit=9).records
+    assert copy.job_id != record.job_id
+    assert copy.job.duration == record.job.duration
