@@ -35,6 +35,8 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.tiny_video import tiny_video
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+#: Who takes the steps.
+WORKER = "studio-1-4127-9f2c1e"
 #: The hours before its end in which PixVerse has no credits, and since when HeyGen is paused by hand.
 BROKE = (10.0, 8.5)
 PAUSED, WHY_PAUSED = 0.6, "the bill is being looked at"
@@ -208,7 +210,7 @@ class ChannelDay:
         while True:
             while self._mishaps and self._mishaps[-1][0] <= self.clock.now():
                 self._mishaps.pop()[1]()
-            claim = queue.claim("w", 8, self.engine.slots, automatic=self.engine.automatic,
+            claim = queue.claim(WORKER, 8, self.engine.slots, automatic=self.engine.automatic,
                                 closed=self.engine.gate.closed())  # fmt: skip
             for record in claim.records:
                 self.engine.step(record)
@@ -226,7 +228,7 @@ class ChannelDay:
         in_hand = self._add(None, "How a compass finds north", service="pixverse", channel="curious-minds")
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
-        queue.claim("w", 1, self.engine.slots, only=in_hand)
+        queue.claim(WORKER, 1, self.engine.slots, only=in_hand)
         waiting = [record for record in self.records() if record.undispatched]
         self.engine.store.mark_dispatched({record.job_id: record.seq for record in waiting})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.jobs import Status
 from tests.browser.installation import Installation
@@ -47,7 +47,7 @@ def test_a_view_can_be_walked_through_with_the_keyboard(view: Page) -> None:
     view.evaluate(f"globalThis.usable = {_USABLE}")
     # A field that wants the focus gets it when it is painted.
     view.evaluate("document.body.tabIndex = -1; requestAnimationFrame(() => document.body.focus())")
-    view.wait_for_function("document.activeElement === document.body")
+    expect(view.locator("body")).to_be_focused()
     count = view.evaluate("usable().length")
     assert count
     stops: list[tuple[int, bool, bool]] = []

@@ -1,0 +1,114 @@
+"""A job's page in the browser: its video, what may be done with it, and how it keeps up."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor
+
+
+@pytest.fixture(scope="module")
+def long(own: Installation) -> Iterator[JobRecord]:
+    """A job whose video is too large to come in one piece."""
+    record = own.newest(Status.SUCCEEDED, "pixverse")
+    assert record.result is not None
+    folder = Path(record.result.path).parent
+    # Videos are shared with other installations.
+    shutil.move(folder, folder.with_suffix(".kept"))
+    shutil.copytree(folder.with_suffix(".kept"), folder)
+    noise = np.random.default_rng(5)
+    with av.open(record.result.path, "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast", "crf": "12", "g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(300):
+            picture = noise.integers(0, 256, (240, 320, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    assert Path(record.result.path).stat().st_size > 6e6
+    yield record
+    shutil.rmtree(folder)
+    shutil.move(folder.with_suffix(".kept"), folder)
+
+
+def test_a_video_plays_and_can_be_sought_in(operator: Visitor, own: Installation, long: JobRecord) -> None:
+    """The space bar plays the video; a place far ahead is asked for by itself, as a part, and shown."""
+    page = operator.open(f"/jobs/{long.job_id}")
+    film = page.locator("video")
+    film.evaluate("film => { film.muted = true; film.focus(); }")
+    page.keyboard.press("Space")
+    own.until(lambda: film.evaluate("film => film.currentTime > 0.3"), "playing")
+    with page.expect_response(lambda answer: answer.url.endswith("/video") and _start(answer.headers) > 3e6) as sought:
+        film.evaluate("film => { film.currentTime = 27; }")
+    assert sought.value.status == 206
+    own.until(lambda: film.evaluate("film => !film.seeking && film.currentTime > 27"), "playing from there")
+
+
+def _start(headers: dict[str, str]) -> int:
+    """Return where the part that an answer holds begins."""
+    return int(headers.get("content-range", "bytes 0-").split()[1].partition("-")[0])
+
+
+def test_the_order_is_there_without_keys(visitor: Visitor, untouched: Installation) -> None:
+    """What a service was told can be read, and no key of any service stands in the page."""
+    for service in ("pixverse", "ltx_studio", "heygen"):
+        page = visitor.open(f"/jobs/{untouched.newest(Status.SUCCEEDED, service).job_id}")
+        page.get_by_text("The order as it was sent last").click()
+        expect(page.get_by_label("The order")).to_be_visible()
+        assert not [key for key in (useapi.TOKEN, ltx.KEY, heygen.KEY, untouched.token) if key in page.content()]
+
+
+def test_a_job_that_gets_done_shows_its_video(operator: Visitor, own: Installation) -> None:
+    """Whoever watches a job being rendered sees its video when it is there, without doing anything."""
+    page = operator.open(f"/jobs/{own.newest(Status.RENDERING).job_id}")
+    expect(page.locator("video")).to_have_count(0)
+    own.finish_one()
+    expect(page.locator("video")).to_be_visible()
+    expect(page.locator(".jobhead .chip")).to_have_text("succeeded")
+
+
+def test_a_retry_that_costs_is_asked_once_more(operator: Visitor, own: Installation) -> None:
+    """Retry names the price, and can be left; sent, the job begins anew, and its timeline says so."""
+    record = own.newest(Status.FAILED, "pixverse")
+    page = operator.open(f"/jobs/{record.job_id}")
+    page.get_by_role("link", name="Retry…").click()
+    expect(page.get_by_text("USD")).to_be_visible()
+    page.get_by_role("link", name="No, go back").click()
+    assert own.engine.store.require(record.job_id).status is Status.FAILED
+    page.get_by_role("link", name="Retry…").click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("main > [role=status]")).to_contain_text("The job goes on.")
+    expect(page.locator("#timeline")).to_contain_text("Retried")
+
+
+def test_a_scheduled_job_is_cancelled(operator: Visitor, own: Installation) -> None:
+    """One press takes a job back that has cost nothing."""
+    record = own.newest(Status.SCHEDULED)
+    page = operator.open(f"/jobs/{record.job_id}")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".jobhead .chip")).to_have_text("cancelled")
+    assert own.engine.store.require(record.job_id).status is Status.CANCELLED
+
+
+def test_held_jobs_are_decided(operator: Visitor, own: Installation) -> None:
+    """A held job goes on from the ticket that somebody found, and another one is given up."""
+    first = own.newest(Status.HELD)
+    page = operator.open(f"/jobs/{first.job_id}")
+    page.get_by_label("The service's id of it").fill("vid_0001")
+    page.get_by_role("button", name="Go on from this ticket").click()
+    expect(page.get_by_text("The job goes on from its ticket.")).to_be_visible()
+    assert own.engine.store.require(first.job_id).submission.ticket is not None
+
+    second = own.newest(Status.HELD)
+    page.goto(f"/jobs/{second.job_id}")
+    page.get_by_role("button", name="Give it up").click()
+    expect(page.locator(".jobhead .chip")).to_have_text("failed")
