@@ -470,9 +470,9 @@ class _InsistentJournal:
             f"the unknown outcome of {job_id}",
         )
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
         return self._insist(
-            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason, one_call=one_call),
+            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason, token=token),
             f"the refusal of {job_id}",
         )
 

@@ -76,8 +76,8 @@ class Journal(Protocol):
     def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the create's outcome is not known."""
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
-        """Journal the proof that nothing was bought: by any create of the submission, or by one call only."""
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+        """Journal the proof that nothing was bought: by any create of the submission, or by that of one lease."""
 
 
 class Publisher(Protocol):
@@ -174,7 +174,9 @@ def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> f
     except StoreError as error:
         if record.step is Step.SUBMIT:
             # It may be written though no answer came, and only this worker knows that nothing was sent.
-            means.journal.withdraw(record.job_id, submission_id=reference, reason=error.message, one_call=True)
+            means.journal.withdraw(
+                record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
+            )
         raise
     return intended.submission.intended_at
 
@@ -192,7 +194,7 @@ def _create(
     except ServiceError as error:
         # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
         if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
-            journal.withdraw(record.job_id, submission_id=reference, reason=error.message, one_call=True)
+            journal.withdraw(record.job_id, submission_id=reference, reason=error.message, token=record.lease_token)
         else:
             journal.doubt(record.job_id, submission_id=reference, reason=error.message)
         raise

@@ -182,6 +182,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     state: SubmissionState = SubmissionState.NONE
     id: str = ""
+    #: The lease under which the create was journaled last: whose worker alone knows whether it went out.
+    token: str = ""
     #: When the create was journaled last, and when first: a repeat is the same submission.
     intended_at: float = 0.0
     first_intended_at: float = 0.0

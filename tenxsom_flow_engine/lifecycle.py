@@ -248,6 +248,7 @@ def intend(
     submission = Submission(
         state=SubmissionState.INTENT,
         id=submission_id,
+        token=token,
         intended_at=now,
         first_intended_at=known.first_intended_at or now,
         deadline=deadline,
@@ -311,15 +312,17 @@ def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> 
     return _change(record, now, record.status, "outcome unknown", reason, submission=submission)
 
 
-def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
+def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
     """Journal the proof that a submission bought nothing: the choice of a service is open again.
 
-    With `one_call` the proof is about one create, which says nothing of others: a repeated submission stays.
+    With `token` the proof is about the one create that was journaled under that lease. It says nothing of others: a
+    submission that was repeated stays, and so does one whose number somebody else has used, since the claim was lost
+    with the latest moment of a server that died.
     """
     submission = record.submission
     if submission.id != submission_id or submission.state is SubmissionState.ACCEPTED:
         return record
-    if one_call and submission.intended_at != submission.first_intended_at:
+    if token and (token != submission.token or submission.intended_at != submission.first_intended_at):
         return record
     status, changes = record.status, dict[str, Any]()
     if status is Status.HELD:  # there is nothing left that a person could find out

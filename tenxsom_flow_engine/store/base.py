@@ -502,14 +502,14 @@ class JobStore(ABC):
             job_id, lambda record, now: lifecycle.doubt(record, now, submission_id=submission_id, reason=reason)
         )
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, one_call: bool = False) -> JobRecord:
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
         """Journal the proof that a submission bought nothing, and free its slot.
 
-        With `one_call` the proof is about one create only, so a submission that was repeated stays as it is.
+        With `token`, a lease's, the proof is about the create that was journaled under it, and about no other.
         """
         return self.update(
             job_id,
             lambda record, now: lifecycle.withdraw(
-                record, now, submission_id=submission_id, reason=reason, one_call=one_call
+                record, now, submission_id=submission_id, reason=reason, token=token
             ),
         )

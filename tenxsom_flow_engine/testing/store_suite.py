@@ -1199,12 +1199,14 @@ class JournalSuite(_Suite):
         assert intend(store, after, submission_id="s-2").submission.id == "s-2"
 
     def test_one_refusal_says_nothing_of_a_repeat(self, store: JobStore, clock: ManualClock) -> None:
-        """The proof that one create bought nothing does not withdraw a submission that was sent again since."""
+        """The proof that one create bought nothing withdraws no submission that was sent again, or by somebody else."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-1")
+        token = record.lease_token
+        assert store.withdraw("a", submission_id="s-1", reason="refused", token="another's") == record
         clock.advance(5)
         again = intend(store, record, submission_id="s-1")
-        assert store.withdraw("a", submission_id="s-1", reason="refused", one_call=True) == again
+        assert store.withdraw("a", submission_id="s-1", reason="refused", token=token) == again
         assert store.withdraw("a", submission_id="s-1", reason="it knows of none").submission == Submission()
 
     def test_a_ticket_cannot_be_doubted_or_withdrawn(self, store: JobStore) -> None:

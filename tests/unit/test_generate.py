@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -389,6 +390,26 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(
     bench.step()
     assert (bench.record.submission.state, len(bench.service.sold)) == (ACCEPTED, 1)
     assert bench.gate.admitted == 1
+
+
+def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server dies with the latest claim: the next worker buys under the same number, and the first undoes nothing."""
+    bench.at(Step.SUBMIT)
+    first = bench.deliver()
+
+    def die(*arguments: Any, **options: Any) -> JobRecord:
+        monkeypatch.undo()
+        # What the server had not on disk: the claim.
+        bench.store.update("job-1", lambda record, now: msgspec.structs.replace(record, lease=None, due=now))
+        bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
+        bench.step()
+        raise StoreUnavailable("the server has died")
+
+    monkeypatch.setattr(bench.store, "intend", die)
+    with pytest.raises(StoreUnavailable):
+        generate_video(first, bench.means)
+    assert bench.record.submission.state is UNKNOWN
+    assert len(bench.service.sold) == 1
 
 
 def test_submit_with_a_store_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
