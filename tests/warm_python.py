@@ -75,10 +75,10 @@ def serve(address: str) -> None:
 
 #: What commands import only when they need it.
 LOADED = (
-    "flask", "google.cloud.tasks_v2", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
+    "av", "flask", "google.cloud.tasks_v2", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
     "tenxsom_flow_engine.cli.main", "tenxsom_flow_engine.cli.worker", "tenxsom_flow_engine.doctor.examination",
-    "tenxsom_flow_engine.queues.cloud_tasks.queue", "tenxsom_flow_engine.store.redis.store",
-    "tenxsom_flow_engine.store.sqlite",
+    "tenxsom_flow_engine.media", "tenxsom_flow_engine.queues.cloud_tasks.queue",
+    "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",
 )  # fmt: skip
 
 

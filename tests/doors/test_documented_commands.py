@@ -155,6 +155,7 @@ def redis_url(redis_server: RedisServer) -> str:
     url = redis_server.url.removesuffix("/0") + "/9"
     with redis.Redis.from_url(url) as client:
         client.flushdb()
+        client.config_set("repl-diskless-sync-delay", 0)  # a copy need not wait for others who want one
     return url
 
 
