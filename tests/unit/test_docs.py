@@ -150,6 +150,13 @@ def test_named_targets_exist(document: str) -> None:
     assert set(re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / document).read_text("utf-8"), re.MULTILINE)) <= {*targets}
 
 
+def test_each_figure_says_how_it_was_measured() -> None:
+    """Every section of the page of figures begins with the target of make that measures it anew."""
+    sections = (ROOT / "benchmarks/README.md").read_text("utf-8").split("\n## ")[1:]
+    assert len(sections) > 5
+    assert [section.splitlines()[0] for section in sections if not re.match(r".*\n\n\*`make [\w-]+`", section)] == []
+
+
 SERVICES: list[tuple[str, Iterable[ErrorRow], Iterable[str]]] = [
     ("pixverse", PIXVERSE_ROWS, PIXVERSE_MODELS),
     ("ltx_studio", LTX_ROWS, LTX_MODELS),
