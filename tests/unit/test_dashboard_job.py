@@ -28,7 +28,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
-from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_job, new
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.tiny_video import tiny_video
 from tenxsom_flow_engine.web.app import dashboard_app
@@ -133,6 +133,23 @@ def test_an_unfinished_job_is_live(
     step(engine, 2)
     # What is live there and not here makes the page load anew.
     assert live(visitor.client.get("/jobs/a").text) - before == {"head-succeeded"}
+
+
+def test_a_job_says_what_it_waits_for(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
+    """Who waits for a worker, for a paused queue, for its time or for a person reads so at the top of the page."""
+
+    def head(job_id: str) -> str:
+        return visitor.client.get(f"/jobs/{job_id}").text.partition("</header>\n")[2].partition("</header>")[0]
+
+    clock.advance(90)
+    assert "due for 1 min 30 s, and waits for a worker" in head("a")
+    engine.queue.pause()
+    assert "its queue is paused" in head("a")
+    engine.queue.resume()
+    engine.store.add("local", new("later", due=clock.now() + 3600))
+    assert "It starts in 1 h" in head("later")
+    (record,) = engine.store.claim(a_claim(count=1)).records
+    assert f"Worker {record.lease.worker if record.lease else ''} has it in hand" in head("a")
 
 
 def live(page: str) -> set[str]:

@@ -25,7 +25,7 @@ class Choice:
     label: str
     #: What it will do.
     says: str
-    #: The command that does the same.
+    #: The command that does the same, as far as an error's next step spells it out.
     command: str
     #: Whether money is spent or given up by it, so that the person is asked once more.
     asks: bool = False

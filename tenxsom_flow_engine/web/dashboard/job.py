@@ -44,7 +44,7 @@ def job(desk: Desk) -> Blueprint:
             record=record,
             now=now,
             status=record.status_at(now),
-            next=_next(record, now),
+            next=_next(record, now, paused=engine.store.queue_state(record.queue).paused),
             files={kind: files[told.file] for kind, told in KINDS.items() if told.file in files},
             lines=timeline(record),
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
@@ -87,8 +87,8 @@ def job(desk: Desk) -> Blueprint:
     return blueprint
 
 
-def _next(record: JobRecord, now: float) -> str:
-    """Say what happens next to a job that is not over."""
+def _next(record: JobRecord, now: float, *, paused: bool) -> str:
+    """Say what happens next to a job that is not over. `paused`: whether its queue hands out nothing."""
     if record.lease is not None:
         return f"Worker {record.lease.worker} has it in hand."
     if record.due is None:
@@ -96,7 +96,8 @@ def _next(record: JobRecord, now: float) -> str:
     waited, last = now - record.due, record.events[-1]
     why = f": {last.detail}" if record.status is Status.QUEUED and last.what in ("waiting", "fault") else ""
     if waited >= 0:
-        return f"It has been due for {lasting(waited)}, and waits for a worker{why}."
+        what = "its queue is paused" if paused else f"waits for a worker{why}"
+        return f"It has been due for {lasting(waited)}, and {what}."
     match record.status:
         case Status.SCHEDULED:
             act = "It starts"
