@@ -25,7 +25,7 @@ ENOUGH = {
     "USEAPI_PIXVERSE_SLOTS": "24",
     "TENXSOM_LIMITS": "pixverse=2/s,30/m,600/h; global=5/s,50/m,1000/h,15000/d",
 }
-#: So many records tell what one takes.
+#: So many records tell what one takes on Redis.
 SAMPLE = 2_000
 
 
@@ -47,8 +47,9 @@ class Played:
     #: Bytes of the store for each record, when all waited and at the end.
     waiting: float
     finished: float
-    #: Bytes of a Redis server for each record of a video that is made.
-    on_redis: float
+    #: Bytes of a Redis server for each record of a video that is made, and for its id when the record is trimmed; None:
+    #: there were too few.
+    on_redis: tuple[float, float] | None
 
 
 def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
@@ -67,7 +68,7 @@ def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
             figures(day),
             waiting / setting.videos,
             store_bytes(day) / setting.videos,
-            redis_bytes(made[:SAMPLE]),
+            redis_bytes(made[:SAMPLE]) if len(made) >= SAMPLE else None,
         )
 
 
@@ -172,7 +173,8 @@ def _column(day: Played) -> dict[str, str]:
         "Cloud Tasks, USD a month": f"{found.queue_cost.cloud_tasks_usd:,.2f}",
         "SQLite, bytes a record that waits": f"{day.waiting:,.0f}",
         "SQLite, bytes a record at the end": f"{day.finished:,.0f}",
-        "Redis, bytes a record that is over": f"{day.on_redis:,.0f}",
+        "Redis, bytes a record that is over": f"{day.on_redis[0]:,.0f}" if day.on_redis else "–",
+        "Redis, bytes an id of a trimmed record": f"{day.on_redis[1]:,.0f}" if day.on_redis else "–",
         "played in, s": f"{found.took:.1f}",
     }
 
