@@ -15,7 +15,7 @@ from functools import partial
 from benchmarks.table import print_table
 from chaos.haste import hurry
 from chaos.ordeal import Verdict, undergo
-from chaos.site import CLOCKS, Scale, Stopped
+from chaos.site import SETTINGS, USUAL, Scale, Stopped
 from chaos.workers import PUSHED
 from tests.nursery import Nursery
 
@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--jobs", type=int, default=200, help="jobs for each carrier")
     parser.add_argument("--seconds", type=float, default=30.0, help="seconds of storm for each carrier")
-    parser.add_argument("--carriers", default=" ".join(CLOCKS), help="which carriers")
+    parser.add_argument("--carriers", default=" ".join(USUAL), help=", ".join(SETTINGS))
     parser.add_argument("--seed", type=int, help="what draws the weather and the blows; drawn itself if not given")
     given = parser.parse_args(arguments)
     carriers = given.carriers.split()
-    if not carriers or set(carriers) - CLOCKS.keys():
-        parser.error(f"the carriers are {', '.join(CLOCKS)}")
+    if not carriers or set(carriers) - SETTINGS.keys():
+        parser.error(f"the carriers are {', '.join(SETTINGS)}")
     seed = random.randrange(10**6) if given.seed is None else given.seed
     scale = Scale(given.jobs, given.seconds)
     print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)

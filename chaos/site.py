@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +25,34 @@ from tests.redis_server import RedisServer, newer_binary
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
 #: Worker processes, and the steps at once in each.
 PROCESSES, STEPS = 3, 6
-#: By how many seconds the clocks of workers' machines are off. The processes of an embedded queue share one machine:
-#: its clock may have stepped back under some of them, but ahead of all others none can be.
-CLOCKS = {
-    "local": (0.0, 0.0, -90.0),
-    "redis": (0.0, 300.0, -300.0),
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A carrier, where its records are, and by how many seconds the clocks of its workers' machines may be off."""
+
+    queue: str
+    #: Whether a Redis server keeps the records; else a file does.
+    served: bool
+    clocks: tuple[float, ...]
+
+    @property
+    def pushed(self) -> bool:
+        """Whether jobs are pushed to workers."""
+        return self.queue == CLOUD_TASKS
+
+
+SETTINGS: Mapping[str, Setting] = {
+    # Its processes share one machine: the clock may have stepped back under some of them, but ahead of all others none
+    # can be.
+    "local": Setting("local", False, (0.0, 0.0, -90.0)),
+    "redis": Setting("redis", True, (0.0, 300.0, -300.0)),
     # A machine that lags by more than seconds takes no token for valid yet, and does nothing.
-    CLOUD_TASKS: (0.0, 300.0, 1500.0),
+    "cloud_tasks": Setting(CLOUD_TASKS, True, (0.0, 300.0, 1500.0)),
+    "cloud_tasks_on_a_file": Setting(CLOUD_TASKS, False, (0.0,)),
 }
+#: Those that are tried where nobody names any.
+USUAL = ("local", "redis", "cloud_tasks")
 #: Programs of a site's own are not told of what whoever runs them has set.
 _OURS = ("TENXSOM_", "CLOUD_TASKS_", "CLOUDSDK_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
 
@@ -68,7 +88,7 @@ class Site:
     def __init__(
         self, carrier: str, folder: Path, vendors: Vendors, scale: Scale, nursery: Nursery, draw: Random, stop: Event
     ) -> None:
-        self.carrier = carrier
+        self.setting = SETTINGS[carrier]
         self.folder = folder
         self.counts: Counter[str] = Counter()
         self.limits = scale.limits
@@ -86,18 +106,18 @@ class Site:
         limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
         self.environment = outside | vendors.environment | {
             "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
-            "TENXSOM_QUEUE_TYPE": carrier, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
+            "TENXSOM_QUEUE_TYPE": self.setting.queue, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
             "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),
         }  # fmt: skip
 
     def __enter__(self) -> Site:
         with self._parts:
-            if self.carrier != "local":
+            if self.setting.served:
                 # It puts its file on disk once a second, as a Redis server does that nobody has configured.
                 self.redis = RedisServer(self._new_folder("redis"), "--appendfsync", "everysec", program=newer_binary())
                 self._parts.callback(self._end_redis)
                 self.environment |= {"REDIS_URL": self.redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
-            if self.carrier == CLOUD_TASKS:
+            if self.setting.pushed:
                 self.cloud = self._parts.enter_context(CloudTasksServer())
                 self.environment |= {
                     "GOOGLE_CLOUD_PROJECT": "project", "CLOUD_TASKS_EMULATOR_HOST": self.cloud.target,
@@ -106,7 +126,7 @@ class Site:
                 }  # fmt: skip
             self._parts.callback(self._end_workers)
             self.engine: Engine = self._parts.enter_context(open_engine(load(self.environment)))
-            if self.carrier == CLOUD_TASKS:
+            if self.setting.pushed:
                 self.engine.queue.create()  # type: ignore[attr-defined]
             self._parts = self._parts.pop_all()
         return self
@@ -141,13 +161,13 @@ class Site:
 
     def _start(self) -> Child:
         self.counts["workers started"] += 1
-        clock_off = self._draw.choice(CLOCKS[self.carrier])
-        if self.carrier == CLOUD_TASKS:
+        clock_off = self._draw.choice(self.setting.clocks)
+        if self.setting.pushed:
             # Machines behind one address.
             arguments = ["-b", f"127.0.0.1:{self._port}", "--reuse-port", "-w", "1"]
         else:
             arguments = ["--concurrency", str(STEPS)]
-        door = "push" if self.carrier == CLOUD_TASKS else "pull"
+        door = "push" if self.setting.pushed else "pull"
         log = str(self.folder / "workers.log")
         return self._nursery.start(f"chaos.workers:{door}", self.environment, clock_off, log, arguments)
 

@@ -22,27 +22,14 @@ from random import Random
 from grpc import StatusCode
 
 from chaos.haste import LEASE
-from chaos.site import Scale, Site
-from tenxsom_flow_engine.engine import CLOUD_TASKS
+from chaos.site import Scale, Setting, Site
 from tenxsom_flow_engine.errors import ActionRefused, JobNotFound, StoreError
 from tests.nursery import Child
 
-#: Seconds between two blows of a kind, and which carriers they befall.
-_EVERYWHERE = ("local", "redis", CLOUD_TASKS)
-_SERVED = ("redis", CLOUD_TASKS)
-PERIODS: Mapping[str, tuple[float, tuple[str, ...]]] = {
-    "kill": (1.0, _EVERYWHERE),
-    "stop": (4.0, _EVERYWHERE),
-    "freeze": (3.0, _EVERYWHERE),
-    "cancel": (2.0, _EVERYWHERE),
-    "fill the disk": (6.0, _EVERYWHERE),
-    "kill the server": (6.0, _SERVED),
-    "freeze the server": (8.0, _SERVED),
-    "deliver twice": (0.5, (CLOUD_TASKS,)),
-    "miss answers": (1.0, (CLOUD_TASKS,)),
-    "refuse tasks": (1.0, (CLOUD_TASKS,)),
-    "purge": (4.0, (CLOUD_TASKS,)),
-}
+#: Seconds between two blows of a kind, where they befall everybody, a Redis server, and what is pushed.
+EVERYWHERE: Mapping[str, float] = {"kill": 1.0, "stop": 4.0, "freeze": 3.0, "cancel": 2.0, "fill the disk": 6.0}
+SERVED: Mapping[str, float] = {"kill the server": 6.0, "freeze the server": 8.0}
+PUSHED: Mapping[str, float] = {"deliver twice": 0.5, "miss answers": 1.0, "refuse tasks": 1.0, "purge": 4.0}
 #: Seconds for which the disk is full.
 FULL = 0.8
 #: Seconds for which a worker stands still: longer than its lease, and than others wait before they ask what it did.
@@ -64,15 +51,15 @@ class Blow:
     kind: str
 
 
-def plan(carrier: str, seconds: float, draw: Random) -> list[Blow]:
+def plan(setting: Setting, seconds: float, draw: Random) -> list[Blow]:
     """Draw the blows of a storm, each kind at least once."""
+    periods = {**EVERYWHERE, **(SERVED if setting.served else {}), **(PUSHED if setting.pushed else {})}
     blows = []
-    for kind, (period, carriers) in PERIODS.items():
-        if carrier in carriers:
-            number = max(1, round(seconds / period))
-            # What lasts is over when the storm is, if that is long enough.
-            span = max(seconds / 2, seconds - LASTING.get(kind, 0.0))
-            blows += [Blow((n + draw.random()) * span / number, kind) for n in range(number)]
+    for kind, period in periods.items():
+        number = max(1, round(seconds / period))
+        # What lasts is over when the storm is, if that is long enough.
+        span = max(seconds / 2, seconds - LASTING.get(kind, 0.0))
+        blows += [Blow((n + draw.random()) * span / number, kind) for n in range(number)]
     return sorted(blows)
 
 
@@ -99,7 +86,7 @@ class Storm:
             "freeze the server": self._freeze_server, "deliver twice": self._deliver_twice,
             "miss answers": self._miss_answers, "refuse tasks": self._refuse_tasks, "purge": self._purge,
         }  # fmt: skip
-        for blow in plan(self._site.carrier, self._seconds, self._draw):
+        for blow in plan(self._site.setting, self._seconds, self._draw):
             self._at(began + blow.at, deal[blow.kind])
         with self._people:
             while (now := time.monotonic()) < began + self._seconds or self._acts:
