@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report chaos docs format clean
+.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report chaos screenshots docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -24,6 +24,7 @@ help:
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          play days of 96 and of 10,000 videos, or one of so many; docs/scaling.md reads them'
 	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
+	@echo 'make screenshots          take the pictures of the dashboard under docs/images anew'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove what the other targets made'
 
@@ -69,6 +70,10 @@ bench-report: .venv/.development
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
 		--carriers "$(or $(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+
+screenshots: .venv/.development
+	@tests/browser/chromium.sh
+	$(IN_VENV) tests.browser.pictures docs/images
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md

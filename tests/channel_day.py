@@ -8,13 +8,12 @@ looks at its records (pages, pictures, measurements) sees what an operator would
 from __future__ import annotations
 
 import random
-import secrets
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
@@ -23,7 +22,6 @@ from tenxsom_flow_engine.planning.rotation import builtin_topics
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import Progress
-from tenxsom_flow_engine.services.draft.render import RenderSpec, render
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter
 from tenxsom_flow_engine.store.redis.store import RedisStore
@@ -85,14 +83,14 @@ _MODERATED, _BROKEN, _ASKED, _UNHEARD = "Ten wars", "The longest night", "Which 
 
 
 class Films(Files):
-    """What a vendor hands out instead of the tiny videos of its fake."""
+    """What a vendor hands out where there is a film for an order's topic, instead of the tiny video of its fake."""
 
-    def __init__(self, url: Callable[[], str], films: Iterator[bytes]) -> None:
+    def __init__(self, url: Callable[[], str], film_of: Callable[[str], bytes | None]) -> None:
         super().__init__(url)
-        self._films = films
+        self._film_of = film_of
 
     def put(self, name: str, content: bytes) -> None:
-        super().put(name, next(self._films))
+        super().put(name, self._film_of(name) or content)
 
 
 @dataclass
@@ -100,10 +98,13 @@ class Vendors:
     """The three paid services, and what goes wrong with them."""
 
     clock: ManualClock
-    films: Sequence[bytes] = ()
+    #: What is delivered for a topic at an instant instead of a tiny video, if anything.
+    film: Callable[[str, float], bytes | None] = lambda topic, at: None
     draw: random.Random = field(default_factory=lambda: random.Random(7))
     #: How many looks at a video find it unfinished, at least.
     slowness: int = 2
+    #: The topics that were ordered.
+    topics: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.useapi = useapi.FakeUseApi(max_jobs=5)
@@ -113,10 +114,8 @@ class Vendors:
         self.ltx.most = 4
         self.heygen = heygen.FakeHeyGen(self.clock.now)
         self.all: tuple[FakeServer, ...] = (self.useapi, self.ltx, self.heygen)
-        if self.films:
-            films = cycle(self.films)
-            for server in (self.useapi, self.ltx, self.heygen):
-                server.files = Films(partial(getattr, server, "url"), films)
+        for server in (self.useapi, self.ltx, self.heygen):
+            server.files = Films(partial(getattr, server, "url"), partial(self._film_of, server))
         for server in self.all:
             server.on_moment = partial(self._moment, server)
 
@@ -128,6 +127,14 @@ class Vendors:
             "LTX_API_KEY": ltx.KEY, "LTX_BASE_URL": self.ltx.url,
             "HEYGEN_API_KEY": heygen.KEY, "HEYGEN_BASE_URL": self.heygen.url,
         }  # fmt: skip
+
+    def _film_of(self, server: useapi.FakeUseApi | ltx.FakeLtx | heygen.FakeHeyGen, name: str) -> bytes | None:
+        """Return the film of what a vendor sold under a name that holds the number of the sale."""
+        number = re.search(r"\d+", name)
+        assert number
+        order = str(server.sold[int(number[0]) - 1].order)
+        topic = next((topic for topic in self.topics if topic in order), None)
+        return self.film(topic, self.clock.now()) if topic else None
 
     def _moment(self, server: FakeServer, route: str, at: At, request: Request) -> None:
         """Decide, before a create is answered, how what it orders will go."""
@@ -175,6 +182,7 @@ class ChannelDay:
                 self._add(number * step, next(topics), channel=channel.name, **wish)
 
     def _add(self, due: float | None, topic: str, **wish: Any) -> str:
+        self.vendors.topics.append(topic)
         job_id = f"{slug(topic)}-{self.vendors.draw.randbytes(5).hex()}"
         job = VideoJob(job_id=job_id, topic=topic, created_at=self.clock.now(), **wish)
         self.engine.queue.enqueue([self.engine.prepare(job, due).new])
@@ -248,25 +256,25 @@ def channel_day(
     ends: float,
     *,
     hours: float = 24.0,
-    films: Sequence[bytes] = (),
     queue: str = CLOUD_TASKS,
+    film: Callable[[str, float], bytes | None] = lambda topic, at: None,
 ) -> Iterator[tuple[ChannelDay, dict[str, str]]]:
     """Live through a day that ends at an instant; the vendors stay open for as long as the context does.
 
-    `environment` names the home and the store (`REDIS_URL`: on that server). `films` are what the vendors deliver in
-    turn, by default videos of some kilobytes. Returns the day with its closed engine, and the environment that
-    goes on with it.
+    `environment` names the home and the store (`REDIS_URL`: on that server). `film` may return what the vendors deliver
+    for a topic at an instant; otherwise it is a video of some kilobytes. Returns the day with its closed engine, and
+    the environment that goes on with it.
     """
     clock = ManualClock(ends - hours * HOUR)
     with ExitStack() as parts:
-        vendors = Vendors(clock, films)
+        vendors = Vendors(clock, film)
         for server in vendors.all:
             parts.enter_context(server)
         settings = {**environment, **vendors.settings(), "TENXSOM_QUEUE_TYPE": queue}
         engine = _engine(load({**settings, "CLOUD_TASKS_MAX_DISPATCHES": "500", "TENXSOM_LEASE_SECONDS": "3600"}),
                          clock, queue)  # fmt: skip
         with engine:
-            engine.services["draft"] = _draft(clock, films)
+            engine.services["draft"] = _draft(clock)
             day = ChannelDay(engine, clock, vendors, ends, hours)
             day.live()
         yield day, settings
@@ -283,10 +291,10 @@ def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
     return engine
 
 
-def _draft(clock: ManualClock, films: Sequence[bytes]) -> ScriptedService:
+def _draft(clock: ManualClock) -> ScriptedService:
     """Return what stands for the built-in renderer, which would take real seconds."""
     service = ScriptedService(clock, name="draft", slots=2, automatic=False, price=Cost(usd=0.0))
-    service.video = films[0] if films else tiny_video("9:16", 5)
+    service.video = tiny_video("9:16", 5)
 
     def called(call: str) -> None:
         if call == "created":
@@ -294,14 +302,3 @@ def _draft(clock: ManualClock, films: Sequence[bytes]) -> ScriptedService:
 
     service.on_call = called
     return service
-
-
-def drafts(folder: Path, topics: Sequence[str], *, seconds: int = 6) -> list[bytes]:
-    """Render films that are pleasant to look at: drafts, of a megabyte each."""
-    films = []
-    for topic in topics:
-        place = folder / secrets.token_hex(4)
-        place.mkdir()
-        render(RenderSpec(topic, None, seconds, "9:16", "540p", topic), place, lambda part: None)
-        films.append((place / "video.mp4").read_bytes())
-    return films

@@ -79,13 +79,13 @@ def _stuck(report: Report) -> Iterator[Verdict]:
 def _people(report: Report) -> Iterator[Verdict]:
     """What waits for a person."""
     if held := report.jobs.by_status.get(Status.HELD, 0):
-        be = "is" if held == 1 else "are"
-        decide = "decide with: run_flow_enhanced.py jobs resolve JOB"
+        doubt = "is held: whether it was" if held == 1 else "are held: whether they were"
+        see, decide = "run_flow_enhanced.py jobs --status held", "run_flow_enhanced.py jobs resolve JOB"
         yield Verdict(
             code="held",
             level=PROBLEM,
-            text=f"{_count(held, 'job')} {be} held: {decide}",
-            detail="see them with: run_flow_enhanced.py jobs --status held",
+            text=f"{_count(held, 'job')} {doubt} bought is not known",
+            detail=f"see them with: {see}; decide with: {decide}",
         )
     if report.set_aside:
         text = f"{_count(report.set_aside, 'entry', 'entries')} of the plain list could not be read"

@@ -29,14 +29,21 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+@contextmanager
+def a_browser() -> Iterator[Browser]:
+    """Start Chromium."""
     program = shutil.which("chromium")
     assert program, "there is no Chromium on PATH; make test-browser installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_OPTIONS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with a_browser() as browser:
+        yield browser
 
 
 @contextmanager

@@ -281,7 +281,7 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
     ("code", "provoke", "text"),
     [
         ("no-worker", no_worker, "no worker alive for 3 minutes, and a job has been due for 3 minutes"),
-        ("held", held, "2 jobs are held: decide with: run_flow_enhanced.py jobs resolve JOB"),
+        ("held", held, "2 jobs are held: whether they were bought is not known"),
         ("service-stopped", stopped, "pixverse has stopped for its key, plan or money, is tried again in 5:00"),
         ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
         ("falling-behind", behind, "the oldest due job has waited for 25 minutes, with 1 worker alive"),

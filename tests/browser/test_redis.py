@@ -1,0 +1,48 @@
+"""The same dashboard over the other store."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tenxsom_flow_engine.jobs import Status
+from tests.browser.conftest import a_folder
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor
+from tests.channel_day import channel_day
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer) -> Iterator[Installation]:
+    """An installation that keeps its records of some hours on a Redis server, which owns the time."""
+    with a_folder() as home:
+        given = {"TENXSOM_HOME": str(home), "REDIS_URL": redis_server.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
+        with channel_day(given, time.time(), hours=2.0) as (_, environment):
+            installation = Installation(home, environment)
+            yield installation
+            installation.close()
+
+
+def test_the_views_show_what_is_on_redis(chromium: Browser, on_redis: Installation) -> None:
+    """Overview, jobs, a job, its video, and work that is added: all are there where the records are on Redis."""
+    visitor = Visitor(chromium, on_redis)
+    page = visitor.open()
+    made = on_redis.engine.store.counts().by_status[Status.SUCCEEDED]
+    assert made
+    expect(page.locator("#verdict .headline")).to_contain_text("2 jobs are held")
+    expect(page.locator("#day")).to_contain_text(f"{made} done")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    record = on_redis.newest(Status.SUCCEEDED)
+    page.get_by_role("link", name=record.job.topic).first.click()
+    expect(page.locator("video")).to_be_visible()
+    page.get_by_role("link", name="Add", exact=True).click()
+    page.get_by_label("Topics").fill("Why the sea is blue")
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Add 1 job").click()
+    expect(page.get_by_text("1 job added.")).to_be_visible()
+    visitor.leave()
