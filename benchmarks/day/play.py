@@ -8,7 +8,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +45,9 @@ class Day:
     clock: ManualClock
     stage: Stage
     vendors: Mapping[str, Vendor]
+    #: For when each job was planned.
+    planned: dict[str, float] = field(default_factory=dict)
+    #: Steps that were taken, by what they did.
     steps: Counter[str] = field(default_factory=Counter)
     #: For how many seconds due jobs were held back by what, and since when.
     held_back: dict[str, float] = field(default_factory=dict)
@@ -59,7 +61,6 @@ class Day:
     def __post_init__(self) -> None:
         self.midnight = self._looked_at = self.clock.now()
         self.keeper = Keeper(self.engine, concurrency=THREADS)
-        self.planned: Mapping[str, float] = {}
 
     def plan(self, videos: int) -> None:
         """Plan so many videos, as `schedule --daily-count VIDEOS --videos-per-hour (as many as it takes)` does."""
@@ -105,14 +106,15 @@ class Day:
             )
             for record in claim.records:
                 self.keeper.hold(record)
-                self.stage.start(partial(self._step, record)).add_done_callback(_see)
+                self.stage.start(partial(self._step, record))
             if not claim.records:
                 again_at = None if claim.again_at is None else max(claim.again_at, self.clock.now() + 0.001)
                 break
         if self.clock.now() >= self._looked_at + LOOK:
             self._look(frozenset(self._reasons(free)))
         self._renew_at = min(self._renew_at, self.clock.now() + queue.lease / 3) if self.keeper.in_hand else math.inf
-        return min((at for at in (again_at, self.stage.wakes_at) if at is not None), default=None)
+        moments = (again_at, self.stage.wakes_at, self._renew_at if self.keeper.in_hand else None)
+        return min((at for at in moments if at is not None), default=None)
 
     def _step(self, record: JobRecord) -> None:
         try:
@@ -152,10 +154,6 @@ class Day:
                 yield why.partition(",")[0]
 
 
-def _see(step: Future[None]) -> None:
-    step.result()
-
-
 @contextmanager
 def open_day(folder: Path, *, services: Sequence[str], environment: Mapping[str, str], seed: int) -> Iterator[Day]:
     """Open a day whose vendors are not there; `environment` is that of the engine, with all limits that it may set."""
@@ -164,12 +162,12 @@ def open_day(folder: Path, *, services: Sequence[str], environment: Mapping[str,
     stage = Stage(clock, THREADS)
     keys = {KEYS[name]: "not-needed" for name in services}
     settings = load({"TENXSOM_HOME": str(folder), **keys, **environment})
-    try:
-        with open_engine(settings, "local", clock) as engine:
-            vendors = {name: stand_in(engine.services[name], stage, clock, seed) for name in services}
-            engine.services = dict(vendors)
-            # What a process believes of shut gates grows old with the day's time, not with ours.
-            engine.limiter = RateLimiter(open_ledger(engine.store), settings.limits, services, clock.now)
+    with open_engine(settings, "local", clock) as engine:
+        vendors = {name: stand_in(engine.services[name], stage, clock, seed) for name in services}
+        engine.services = dict(vendors)
+        # What a process believes of shut gates grows old with the day's time, not with ours.
+        engine.limiter = RateLimiter(open_ledger(engine.store), settings.limits, services, clock.now)
+        try:
             yield Day(engine, clock, stage, vendors)
-    finally:
-        stage.close()
+        finally:
+            stage.close()

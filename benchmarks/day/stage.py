@@ -24,6 +24,9 @@ class Stage:
         #: When each sleeper wakes; of those that wake at once, who slept first comes first.
         self._sleepers: list[tuple[float, int, Semaphore]] = []
         self._number = count()
+        #: What an act has raised.
+        self._fault: BaseException | None = None
+        self._closed = False
 
     def sleep(self, seconds: float) -> None:
         """Let an act wait while time goes on."""
@@ -31,13 +34,13 @@ class Stage:
         heapq.heappush(self._sleepers, (self._clock.now() + seconds, next(self._number), turn))
         self._word.release()
         turn.acquire()
+        if self._closed:
+            raise RuntimeError("the day was broken off")
 
-    def start(self, act: Callable[[], None]) -> Future[None]:
-        """Run an act until it ends or sleeps. What it raises is in the future."""
-        future = self._pool.submit(act)
-        future.add_done_callback(lambda done: self._word.release())
-        self._word.acquire()
-        return future
+    def start(self, act: Callable[[], None]) -> None:
+        """Run an act until it ends or sleeps. Raises what it raises, now or when it goes on."""
+        self._pool.submit(act).add_done_callback(self._end)
+        self._listen()
 
     @property
     def wakes_at(self) -> float | None:
@@ -49,8 +52,21 @@ class Stage:
         while self._sleepers and self._sleepers[0][0] <= self._clock.now():
             _, _, turn = heapq.heappop(self._sleepers)
             turn.release()
-            self._word.acquire()
+            self._listen()
 
     def close(self) -> None:
-        """End the threads, which must be done."""
+        """End the threads; in those that still sleep, `sleep` raises."""
+        self._closed = True
+        for _, _, turn in self._sleepers:
+            turn.release()
         self._pool.shutdown()
+
+    def _end(self, act: Future[None]) -> None:
+        self._fault = self._fault or act.exception()
+        self._word.release()
+
+    def _listen(self) -> None:
+        """Wait until the word is given back."""
+        self._word.acquire()
+        if self._fault is not None:
+            raise self._fault
