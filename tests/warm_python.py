@@ -87,6 +87,9 @@ def _load() -> None:
         importlib.import_module(name)
     from tenxsom_flow_engine import engine
     from tenxsom_flow_engine.services.simulated import SimulatedService, SimulationPlan
+    from tenxsom_flow_engine.tiny_video import tiny_video
+
+    tiny_video("9:16", 5)  # is kept for the next
 
     class Drafts(SimulatedService):
         name, automatic = "draft", True

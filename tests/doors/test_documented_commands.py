@@ -164,7 +164,18 @@ def reader(flow: Flow, python: Path, redis_url: str, google: str) -> Reader:
     return Reader(flow, python, redis_url, google)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != MIGRATION])
+def test_the_readme_works(reader: Reader) -> None:
+    """Whoever types what the README shows gets what it says: a video, a plan, a queue elsewhere, answers in Python."""
+    said = {statement.partition("  ")[0]: text for statement, text in reader.types("README.md").items()}
+    video = said['python3 run_flow_enhanced.py single --topic "AI Innovation" --wait'].strip()
+    assert Path(video).stat().st_size > 0
+    planned = said["python3 run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4"]
+    assert len(planned.splitlines()) == 96
+    assert json.loads(said["python3 run_flow_enhanced.py status"])["queue_type"] == "local"
+    assert "a response\n100.0\n" in said.values()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("README.md", MIGRATION)])
 def test_the_commands_of_a_page_work(reader: Reader, page: str) -> None:
     """Whoever types what a page shows meets no error."""
     reader.types(page)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
@@ -289,19 +285,6 @@ def test_a_real_service(ledger: Ledger, clock: ManualClock) -> None:
         server.shutdown()
         server.server_close()
     assert waits == [90.0]
-
-
-def test_the_guides_example(tmp_path: Path) -> None:
-    """The example in the README runs as it stands there."""
-    (example,) = re.findall(
-        r"^```python\n([^`]*rate_limiter[^`]*)^```$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", example],
-        env={**os.environ, "TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local", "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert (done.stdout, done.returncode) == ("a response\n100.0\n", 0), done.stderr
 
 
 def test_the_guides_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,16 @@ def test_named_files_exist(document: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("document", [*PAGES, "benchmarks/README.md"])
+def test_links_lead_to_headings(document: str) -> None:
+    """Every link to a part of a page leads to a heading that is there."""
+    page = ROOT / document
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
+        text = (page.parent / target if target else page).read_text("utf-8")
+        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
 @pytest.mark.parametrize("document", [*PAGES, "deploy/google-cloud.sh"])
 def test_named_commands_exist(document: str) -> None:
     """Every command that a document has people type is there, with the options that it is given."""
