@@ -10,7 +10,6 @@ import click
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.exits import DONE, FAILED, PARTLY, agree, complain, count, say
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
@@ -80,6 +79,7 @@ def _choose(
     channel: str | None,
 ) -> list[str]:
     """Return the ids that are named, or those of all jobs of a status."""
+    from tenxsom_flow_engine.bulk import matching
     from tenxsom_flow_engine.store.base import JobFilter
 
     if bool(job_ids) == (status is not None):
@@ -89,13 +89,7 @@ def _choose(
             raise click.UsageError(f"--service and --channel go with {flag}")
         return list(dict.fromkeys(job_ids))
     wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=engine.queue.name)
-    chosen: list[str] = []
-    cursor = None
-    while True:
-        page = engine.store.page(wanted, limit=1000, cursor=cursor)
-        chosen += [record.job_id for record in page.records]
-        if (cursor := page.cursor) is None:
-            return chosen
+    return [record.job_id for records in matching(engine.store, wanted) for record in records]
 
 
 def _ask(verb: str, chosen: list[str], *, all_of_a_kind: bool, yes: bool) -> None:
@@ -107,16 +101,15 @@ def _ask(verb: str, chosen: list[str], *, all_of_a_kind: bool, yes: bool) -> Non
 
 def _act(chosen: list[str], act: Callable[[str], JobRecord], done: Callable[[JobRecord], str]) -> int:
     """Act on each job, go on where one is refused, and return the exit code."""
+    from tenxsom_flow_engine.bulk import Refused, each
+
     refused = 0
-    for number, job_id in enumerate(chosen):
-        try:
-            record = act(job_id)
-        except (ActionRefused, JobNotFound) as error:
+    for number, outcome in enumerate(each(chosen, act)):
+        if isinstance(outcome, Refused):
             refused += 1
-            complain(error.message, error.next_step)
-        else:
-            if number < MOST_TOLD:
-                say(f"job {job_id} {done(record)}")
+            complain(outcome.error.message, outcome.error.next_step)
+        elif number < MOST_TOLD:
+            say(f"job {outcome.job_id} {done(outcome)}")
     if len(chosen) > 1:
         say(f"{len(chosen) - refused:,} of {count(len(chosen), 'job')} done")
     return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
