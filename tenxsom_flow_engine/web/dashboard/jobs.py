@@ -1,12 +1,18 @@
-"""`/jobs`: the jobs, newest first."""
+"""`/jobs`: the jobs that a search finds, newest first."""
 
 from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.bulk import Act
+from tenxsom_flow_engine.engine import SERVICES, Engine
+from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
+from tenxsom_flow_engine.store.sums import seller
+from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.desk import Desk
+
+#: Jobs on a page.
+PAGE = 50
 
 
 def jobs(desk: Desk) -> Blueprint:
@@ -15,9 +21,37 @@ def jobs(desk: Desk) -> Blueprint:
 
     @blueprint.get("/jobs")
     def page() -> str:
-        statuses = [Status(name) for name in request.args.getlist("status") if name in set(Status)]
-        store = desk.engine.store
-        found = store.page(JobFilter(statuses=statuses), limit=50, cursor=request.args.get("after"))
-        return render_template("jobs.html", found=found, now=store.now())
+        search, store = Search.read(request.args), desk.engine.store
+        after = request.args.get("after")
+        found = store.page(search.jobs, limit=PAGE, cursor=after)
+        counts = store.counts().by_status
+        return render_template(
+            "jobs.html",
+            search=search,
+            found=found,
+            now=store.now(),
+            # Jobs are counted by status alone; under other conditions these numbers would be wrong.
+            counts=None if search.of() else counts,
+            any_jobs=any(counts.values()),
+            after=after,
+            # It ended early: so many jobs are looked at for one page at most.
+            cut=found.cursor is not None and len(found.records) < PAGE,
+            services=_services(desk.engine, search),
+            took=_took,
+            seller=seller,
+            acts=[act for act in Act if not search.statuses or act.statuses & set(search.statuses)],
+            Status=Status,
+        )
 
     return blueprint
+
+
+def _services(engine: Engine, search: Search) -> list[str]:
+    """Return the services to choose from: those that are here, and the one that is looked for."""
+    return sorted({*engine.services, AUTO, *([search.service] if search.service in SERVICES else [])})
+
+
+def _took(record: JobRecord) -> float | None:
+    """Return the seconds from the order to the end; None for a job that was not ordered or is not over."""
+    began = record.submission.first_intended_at
+    return record.finished_at - began if began and record.finished_at is not None else None

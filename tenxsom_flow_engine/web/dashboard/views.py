@@ -17,6 +17,7 @@ from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.web.answers import status_of
 from tenxsom_flow_engine.web.dashboard import words
 from tenxsom_flow_engine.web.dashboard.add import add
+from tenxsom_flow_engine.web.dashboard.bulk import bulk
 from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
@@ -42,7 +43,7 @@ def dashboard(desk: Desk) -> Blueprint:
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
     blueprint.record_once(_prepare)
-    for view in (login(), overview(desk), jobs(desk), job(desk), add(desk)):
+    for view in (login(), overview(desk), jobs(desk), bulk(desk), job(desk), add(desk)):
         blueprint.register_blueprint(view)
 
     @blueprint.before_request

@@ -1,0 +1,124 @@
+"""`/bulk`: retrying or cancelling many jobs: what it would do is shown first, then done to those that were shown.
+
+What is sent back are the ids that were shown. So whatever has changed meanwhile, no other job is touched; and one that
+has gone on by itself is refused with the reason. A call acts for some seconds, and offers to go on with what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from tenxsom_flow_engine.bulk import Act, Plan, Refused, each, matching, plan
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import InvalidInput, QueueError
+from tenxsom_flow_engine.jobs import check_job_id
+from tenxsom_flow_engine.web.dashboard.search import Search
+from tenxsom_flow_engine.web.dashboard.session import audit
+from tenxsom_flow_engine.web.desk import Desk
+
+#: Jobs that one question is about at most.
+MOST = 1000
+#: Seconds for which jobs are looked for, and acted on, in one request.
+LOOKING, ACTING = 5.0, 5.0
+#: Refusals that are told one by one.
+TOLD = 5
+_DONE = {Act.RETRY: "put in again", Act.CANCEL: "cancelled"}
+
+
+def bulk(desk: Desk) -> Blueprint:
+    """Return the question, and what is done on its answer."""
+    blueprint = Blueprint("bulk", __name__)
+
+    @blueprint.get("/bulk")
+    def ask() -> Response | str:
+        return _ask(desk.engine, request.args)
+
+    @blueprint.post("/bulk")
+    def do() -> Response | str:
+        # Fifty ids are too long for an address, so those that are chosen one by one come in a form, too.
+        if "sure" not in request.form:
+            return _ask(desk.engine, request.form)
+        return _do(desk.engine, request.form)
+
+    return blueprint
+
+
+def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
+    search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.getlist("job"))
+    everything = "all" in fields
+    if not chosen and not (everything and search):
+        told = "Every job would be meant: narrow the list first." if everything else "No job was chosen."
+        flash(f"{told} Nothing was done.", "error")
+        return _back(search)
+    found = _plan(engine, act, search) if everything else _plan_of(engine, act, chosen)
+    return render_template("bulk.html", plan=found, search=search, everything=everything, act=act, told=TOLD)
+
+
+def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
+    search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.get("jobs", "").split())
+    ends = time.monotonic() + ACTING
+    done: list[str] = []
+    refused: list[Refused] = []
+    try:
+        for outcome in each(chosen, act.on(engine)):
+            if isinstance(outcome, Refused):
+                refused.append(outcome)
+            else:
+                done.append(outcome.job_id)
+            if time.monotonic() > ends:
+                break
+    except QueueError as error:
+        flash(str(error), "error")
+    left = chosen[len(done) + len(refused) :]
+    audit(f"jobs {act}", search=search.words, done=done, refused=[one.job_id for one in refused], left=len(left))
+    _tell(act, len(done), refused)
+    if left:
+        return render_template("bulk_left.html", act=act, search=search, left=left)
+    return _back(search)
+
+
+def _act(name: str) -> Act:
+    if name not in set(Act):
+        raise InvalidInput("act", f"must be {' or '.join(Act)}")
+    return Act(name)
+
+
+def _ids(given: Sequence[str]) -> list[str]:
+    chosen = list(dict.fromkeys(given))
+    if len(chosen) > MOST:
+        raise InvalidInput("jobs", f"are {len(chosen)}, and at most {MOST} can be acted on at once")
+    for job_id in chosen:
+        check_job_id(job_id)
+    return chosen
+
+
+def _plan(engine: Engine, act: Act, search: Search) -> Plan:
+    statuses = [status for status in act.statuses if not search.statuses or status in search.statuses]
+    if not statuses:
+        return Plan(act)
+    pages = matching(engine.store, search.of(*statuses).jobs)
+    return plan(act, pages, engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
+
+
+def _plan_of(engine: Engine, act: Act, chosen: Sequence[str]) -> Plan:
+    records = engine.store.get_each(chosen)
+    return plan(act, [records], engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
+
+
+def _tell(act: Act, done: int, refused: Sequence[Refused]) -> None:
+    if done:
+        flash(f"{done:,} {'job was' if done == 1 else 'jobs were'} {_DONE[act]}.")
+    if refused:
+        # They go into a cookie, so only some are told, and briefly.
+        reasons = "; ".join(one.error.message[:160] for one in refused[:TOLD])
+        more = f"; and {len(refused) - TOLD:,} more" if len(refused) > TOLD else ""
+        flash(f"Not done for {len(refused):,}: {reasons}{more}.", "error")
+
+
+def _back(search: Search) -> Response:
+    return redirect(url_for("dashboard.jobs.page", **search.fields), 303)
