@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -17,17 +16,14 @@ from tenxsom_flow_engine.codec import check_options
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     ConfigurationError,
-    FlowError,
     InvalidInput,
-    LeaseLost,
     ServiceError,
-    StoreError,
 )
-from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, expected_cost, generate_video
-from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.generate import expected_cost
+from tenxsom_flow_engine.jobs import AUTO, PLACE, JobRecord, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.legacy import read_legacy
 from tenxsom_flow_engine.logs import Redaction
-from tenxsom_flow_engine.outcomes import Bought, Dead, GiveUp, Held, Outcome, Resubmit, Retry, Wait
+from tenxsom_flow_engine.outcomes import Bought, GiveUp, Resubmit
 from tenxsom_flow_engine.output import OutputFolder
 from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
@@ -36,9 +32,10 @@ from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
+from tenxsom_flow_engine.service_choice import automatic, candidates
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.stepping import Stepper
 from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention, TakenIn, TakesIn
 
 _log = logging.getLogger(__name__)
@@ -49,8 +46,6 @@ CLOUD_TASKS = "cloud_tasks"
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The last instant that a job may start at: the end of the year 9998, which every calendar and zone can write.
 LATEST = 253_370_764_799.0
-#: Seconds after which a job is looked at again whose service this worker cannot use.
-UNKNOWN_SERVICE_PAUSE = 300.0
 
 
 def _draft(settings: Settings, clock: Clock) -> VideoService:
@@ -230,8 +225,9 @@ class Engine:
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
         self.insist = Patience(self.abandon)
-        self._retry = RetryPolicy()
-        self._redaction = Redaction(settings.secrets)
+        self._stepper = Stepper(
+            self.services, self.store, self.queue, self.output, self.insist, RetryPolicy(), Redaction(settings.secrets)
+        )
 
     @cached_property
     def limiter(self) -> RateLimiter:
@@ -283,7 +279,7 @@ class Engine:
 
         Raises `LeaseLost` if another worker has the job, `StoreError` if the store cannot be used.
         """
-        outcome = self._outcome(record)
+        outcome = self._stepper.take(record, self.gate)
         return self.insist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def cancel(self, job_id: str) -> JobRecord:
@@ -371,110 +367,6 @@ class Engine:
         """Close the queue and the store. Closing twice is harmless."""
         self.queue.close()
         self.store.close()
-
-    def _outcome(self, record: JobRecord) -> Outcome:
-        name = record.service or record.job.service
-        asked = {record.service} if record.service else record.job.asks_for
-        if asked and not asked & self.services.keys():
-            until = self.store.now() + UNKNOWN_SERVICE_PAUSE
-            return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
-        try:
-            if name == AUTO:
-                return self._submit_somewhere(record)
-            return generate_video(record, self._means(self.services[name]))
-        except InvalidInput as error:
-            return Dead(Failure.of(error))
-        except (StoreError, LeaseLost):
-            raise
-        except Exception as error:  # a fault of our own must not take the worker with it
-            _log.exception("step %s of job %s", record.step, record.job_id)
-            return self._own_fault(record, error)
-
-    def _submit_somewhere(self, record: JobRecord) -> Outcome:
-        """Submit a job that names no service to the best one."""
-        choice = candidates(record.job, self.services)
-        if len(choice) == 1:
-            return generate_video(record, self._means(choice[0].service))
-        if record.step is Step.LOOKUP:
-            return Held(_bought_somewhere(record, [one.service.name for one in choice]))
-        _, best = soonest(choice, self.gate, self.store.in_flight, self.store.now())
-        outcome = generate_video(record, self._means(best.service))
-        if isinstance(outcome, Wait) and not outcome.worked:
-            # What was refused here need not wait here, if another gate is open now.
-            now = self.store.now()
-            opens_at, other = soonest(choice, self.gate, self.store.in_flight, now)
-            if other is not best and opens_at <= now:
-                return replace(outcome, until=now)
-        return outcome
-
-    def _means(self, service: VideoService) -> Means:
-        journal = _InsistentJournal(self.store, self.insist)
-        redact = self._redaction.value
-        return Means(service, self.gate, journal, self.output, self._retry, random.random, redact, self._slot_pause)
-
-    def _slot_pause(self) -> float:
-        return max(SLOT_PAUSE, self.queue.turn()) if isinstance(self.queue, PushesJobs) else SLOT_PAUSE
-
-    def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
-        message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
-        failure = Failure(
-            "internal_error",
-            f"the step {record.step} broke: {message}"[:500],
-            "see the worker's log; this is a defect of the engine",
-        )
-        delay = self._retry.delay(record.attempts + 1, draw=random.random())
-        if delay is not None:
-            return Retry(self.store.now() + delay, failure)
-        # The fault may have come after a create went out.
-        bought = self.store.require(record.job_id).submission.state
-        if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
-            next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
-            return Held(Failure(failure.code, failure.message, next_step))
-        return Dead(failure)
-
-
-def _bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
-    """Say that a job may have been bought by a worker whose store, and so its choice of a service, is lost."""
-    command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
-    return Failure(
-        "submission_unknown",
-        f"a worker may have ordered it as {record.submission.id}, and its store is lost, so nobody knows where",
-        f"look for it at {', '.join(services)}; if it is not there: {command} --resubmit; "
-        f"to let it be: {command} --give-up",
-    )
-
-
-class _InsistentJournal:
-    """The store as a submission journal that does not give up on what has been bought."""
-
-    def __init__(self, store: JobStore, insist: Patience) -> None:
-        self._store = store
-        self._insist = insist
-        self.now = store.now
-        # An intent is refused at once where the store fails: nothing has been bought yet.
-        self.intend = store.intend
-
-    def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
-    ) -> JobRecord:
-        return self._insist(
-            lambda: self._store.accept(
-                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost, service=service
-            ),
-            f"the ticket {ticket.id} of job {job_id}",
-        )
-
-    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
-        return self._insist(
-            lambda: self._store.doubt(job_id, submission_id=submission_id, reason=reason),
-            f"the unknown outcome of {job_id}",
-        )
-
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
-        return self._insist(
-            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason, token=token),
-            f"the refusal of {job_id}",
-        )
 
 
 def open_engine(

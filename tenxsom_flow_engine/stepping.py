@@ -1,0 +1,158 @@
+"""A step of a leased job with the parts of this process: by which service, and what a fault of our own comes to."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tenxsom_flow_engine import lifecycle
+from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost, StoreError
+from tenxsom_flow_engine.generate import SLOT_PAUSE, Means, generate_video
+from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Step, SubmissionState, Ticket
+from tenxsom_flow_engine.logs import Redaction
+from tenxsom_flow_engine.outcomes import Dead, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.output import OutputFolder
+from tenxsom_flow_engine.patience import Patience
+from tenxsom_flow_engine.queues.base import JobQueue, PushesJobs
+from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.service_choice import candidates, soonest
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.store.base import JobStore
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after which a job is looked at again whose service this worker cannot use.
+UNKNOWN_SERVICE_PAUSE = 300.0
+
+
+class Stepper:
+    """Takes steps. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        services: Mapping[str, VideoService],
+        store: JobStore,
+        queue: JobQueue,
+        output: OutputFolder,
+        insist: Patience,
+        retry: RetryPolicy,
+        redaction: Redaction,
+    ) -> None:
+        self._services = services
+        self._store = store
+        self._queue = queue
+        self._output = output
+        self._insist = insist
+        self._retry = retry
+        self._redaction = redaction
+
+    def take(self, record: JobRecord, gate: QuotaGate) -> Outcome:
+        """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`.
+
+        `gate` is asked before a paid create.
+        """
+        name = record.service or record.job.service
+        asked = {record.service} if record.service else record.job.asks_for
+        if asked and not asked & self._services.keys():
+            until = self._store.now() + UNKNOWN_SERVICE_PAUSE
+            return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
+        try:
+            if name == AUTO:
+                return self._submit_somewhere(record, gate)
+            return generate_video(record, self._means(self._services[name], gate))
+        except InvalidInput as error:
+            return Dead(Failure.of(error))
+        except (StoreError, LeaseLost):
+            raise
+        except Exception as error:  # a fault of our own must not take the worker with it
+            _log.exception("step %s of job %s", record.step, record.job_id)
+            return self._own_fault(record, error)
+
+    def _submit_somewhere(self, record: JobRecord, gate: QuotaGate) -> Outcome:
+        """Submit a job that names no service to the best one."""
+        choice = candidates(record.job, self._services)
+        if len(choice) == 1:
+            return generate_video(record, self._means(choice[0].service, gate))
+        if record.step is Step.LOOKUP:
+            return Held(_bought_somewhere(record, [one.service.name for one in choice]))
+        _, best = soonest(choice, gate, self._store.in_flight, self._store.now())
+        outcome = generate_video(record, self._means(best.service, gate))
+        if isinstance(outcome, Wait) and not outcome.worked:
+            # What was refused here need not wait here, if another gate is open now.
+            now = self._store.now()
+            opens_at, other = soonest(choice, gate, self._store.in_flight, now)
+            if other is not best and opens_at <= now:
+                return replace(outcome, until=now)
+        return outcome
+
+    def _means(self, service: VideoService, gate: QuotaGate) -> Means:
+        journal = _InsistentJournal(self._store, self._insist)
+        redact = self._redaction.value
+        return Means(service, gate, journal, self._output, self._retry, random.random, redact, self._slot_pause)
+
+    def _slot_pause(self) -> float:
+        return max(SLOT_PAUSE, self._queue.turn()) if isinstance(self._queue, PushesJobs) else SLOT_PAUSE
+
+    def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
+        message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        failure = Failure(
+            "internal_error",
+            f"the step {record.step} broke: {message}"[:500],
+            "see the worker's log; this is a defect of the engine",
+        )
+        delay = self._retry.delay(record.attempts + 1, draw=random.random())
+        if delay is not None:
+            return Retry(self._store.now() + delay, failure)
+        # The fault may have come after a create went out.
+        bought = self._store.require(record.job_id).submission.state
+        if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
+            next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
+            return Held(Failure(failure.code, failure.message, next_step))
+        return Dead(failure)
+
+
+def _bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
+    """Say that a job may have been bought by a worker whose store, and so its choice of a service, is lost."""
+    command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
+    return Failure(
+        "submission_unknown",
+        f"a worker may have ordered it as {record.submission.id}, and its store is lost, so nobody knows where",
+        f"look for it at {', '.join(services)}; if it is not there: {command} --resubmit; "
+        f"to let it be: {command} --give-up",
+    )
+
+
+class _InsistentJournal:
+    """The store as a submission journal that does not give up on what has been bought."""
+
+    def __init__(self, store: JobStore, insist: Patience) -> None:
+        self._store = store
+        self._insist = insist
+        self.now = store.now
+        # An intent is refused at once where the store fails: nothing has been bought yet.
+        self.intend = store.intend
+
+    def accept(
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
+    ) -> JobRecord:
+        return self._insist(
+            lambda: self._store.accept(
+                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost, service=service
+            ),
+            f"the ticket {ticket.id} of job {job_id}",
+        )
+
+    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        return self._insist(
+            lambda: self._store.doubt(job_id, submission_id=submission_id, reason=reason),
+            f"the unknown outcome of {job_id}",
+        )
+
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+        return self._insist(
+            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason, token=token),
+            f"the refusal of {job_id}",
+        )
