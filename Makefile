@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report chaos screenshots docs format clean
+.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report bench-dashboard chaos screenshots docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -66,6 +66,9 @@ bench-recovery: .venv/.development
 
 bench-report: .venv/.development
 	.venv/bin/python -m benchmarks.report
+
+bench-dashboard: .venv/.development
+	.venv/bin/python -m benchmarks.dashboard
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
