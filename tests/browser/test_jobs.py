@@ -1,0 +1,149 @@
+"""The list of jobs in the browser: finding some among many, and acting on many at once."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.store.base import JobFilter
+from tests.browser.installation import Installation
+from tests.browser.visitor import Visitor
+
+#: Jobs on a page.
+PAGE = 50
+
+
+def topics(page: Page) -> list[str]:
+    """Return the topics that are listed, as they stand there."""
+    return [topic.strip() for topic in page.locator("#rows th a").all_inner_texts()]
+
+
+def found(installation: Installation, limit: int = PAGE, **wanted: object) -> list[str]:
+    """Return the topics that the store has for a filter, newest first."""
+    page = installation.engine.store.page(JobFilter(**wanted), limit=limit)  # type: ignore[arg-type]
+    return [record.job.topic for record in page.records]
+
+
+def test_a_tile_leads_to_its_jobs(visitor: Visitor, untouched: Installation) -> None:
+    """A number on the overview is a link to the very jobs that it counts."""
+    page = visitor.open()
+    page.locator("#tile-failed").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    assert topics(page) == found(untouched, statuses=[Status.FAILED])
+    assert set(page.locator("#rows .chip").all_inner_texts()) == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "wanted"),
+    [
+        ("Topic or id", "SEA is", {"text": "sea is"}),
+        ("Channel", "founders-daily", {"channel": "founders-daily"}),
+        ("Service", "ltx_studio", {"service": "ltx_studio"}),
+        ("Day added (UTC)", "yesterday", {}),
+    ],
+)
+def test_filters(visitor: Visitor, untouched: Installation, label: str, value: str, wanted: dict[str, str]) -> None:
+    """Each field of the search narrows the list to what the store has of it, in an address that can be shared."""
+    bounds: dict[str, object] = dict(wanted)
+    if value == "yesterday":
+        midnight = untouched.engine.store.now() // 86400 * 86400
+        bounds = {"added_from": midnight - 86400, "added_before": midnight}
+        value = datetime.fromtimestamp(midnight - 86400, UTC).date().isoformat()
+    page = visitor.open("/jobs")
+    field = page.get_by_label(label, exact=True)
+    field.select_option(value) if label == "Service" else field.fill(value)
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("link", name="Clear")).to_be_visible()
+    expected = found(untouched, **bounds)
+    assert topics(page) == expected
+    assert len(expected) > 0
+    page.goto(page.url)
+    assert topics(page) == expected
+
+
+def test_paging_shows_every_job_once(visitor: Visitor, untouched: Installation) -> None:
+    """Older and older leads through all jobs, each of them once, and back to the newest."""
+    page = visitor.open("/jobs")
+    seen = topics(page)
+    while page.locator("#older").count():
+        page.locator("#older").click()
+        expect(page.locator("#newest")).to_be_visible()
+        page.wait_for_load_state()
+        seen += topics(page)
+    assert seen == found(untouched, 1000)
+    page.locator("#newest").click()
+    expect(page.locator("#rows th a").first).to_have_text(seen[0])
+
+
+def test_a_list_that_finds_nothing_says_so(visitor: Visitor) -> None:
+    """Where nothing matches there is a sentence and a way back, not an empty table."""
+    page = visitor.open("/jobs?text=no-such-thing-anywhere")
+    expect(page.locator("#none")).to_contain_text("No jobs match")
+    page.get_by_role("link", name="See all jobs").click()
+    assert len(topics(page)) == PAGE
+
+
+def test_a_status_changes_in_the_open_list(operator: Visitor, own: Installation) -> None:
+    """A video that gets done shows so in its row, while boxes that were ticked stay ticked."""
+    page = operator.open("/jobs?status=rendering")
+    record = own.newest(Status.RENDERING)
+    page.locator(f"#pick-{found_id(own)}").check()
+    own.finish_one()
+    expect(page.locator(f"#pick-{record.job_id}")).to_have_count(0)
+    expect(page.locator(f"#pick-{found_id(own)}")).to_be_visible()
+
+
+def found_id(installation: Installation) -> str:
+    """Return the id of the rendered job that has been there longest."""
+    return installation.engine.store.page(JobFilter(statuses=[Status.RENDERING]), limit=9).records[-1].job_id
+
+
+def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Visitor, own: Installation) -> None:
+    """Cancel all says how many it is about, does nothing when left, and cancels those and no others."""
+    wanted = {"statuses": [Status.SCHEDULED], "channel": "deep-sea"}
+    planned = len(found(own, 1000, **wanted))
+    others = own.engine.store.counts().by_status[Status.SCHEDULED] - planned
+    assert planned > 5
+    page = operator.open("/jobs?status=scheduled&channel=deep-sea")
+    page.locator("#cancel-all").click()
+    expect(page.get_by_role("heading", name=f"Cancel {planned} jobs?")).to_be_visible()
+    page.get_by_role("link", name="No, go back").click()
+    assert len(found(own, 1000, **wanted)) == planned
+    page.locator("#cancel-all").click()
+    page.get_by_role("button", name=f"Cancel {planned} jobs").click()
+    expect(page.get_by_text(f"{planned} jobs were cancelled.")).to_be_visible()
+    assert not found(own, **wanted)
+    assert own.engine.store.counts().by_status[Status.SCHEDULED] == others
+
+
+def test_chosen_jobs_are_retried(operator: Visitor, own: Installation) -> None:
+    """Two ticked jobs are retried after the page has said what that buys; the third one stays as it is."""
+    failed = own.engine.store.page(JobFilter(statuses=[Status.FAILED]), limit=9).records
+    page = operator.open("/jobs?status=failed")
+    for record in failed[:2]:
+        page.locator(f"#pick-{record.job_id}").check()
+    page.get_by_role("button", name="Retry…").click()
+    expect(page.get_by_role("heading", name="Retry 2 jobs?")).to_be_visible()
+    expect(page.get_by_text("bought anew")).to_be_visible()
+    page.get_by_role("button", name="Retry 2 jobs").click()
+    expect(page.get_by_text("2 jobs were put in again.")).to_be_visible()
+    for record in failed[:2]:
+        assert any("retried" in event.what for event in own.engine.store.require(record.job_id).events)
+    assert own.engine.store.require(failed[2].job_id) == failed[2]
+
+
+def test_an_empty_filter_is_no_order(operator: Visitor, own: Installation) -> None:
+    """Nothing acts on all jobs there are: no button offers it, and the address itself is refused."""
+    before = own.engine.store.counts().by_status
+    page = operator.open("/jobs")
+    expect(page.locator("#cancel-all")).to_have_count(0)
+    page.get_by_role("button", name="Cancel…").click()
+    expect(page.get_by_text("No job was chosen.")).to_be_visible()
+    page.goto("/bulk?act=cancel&all=1")
+    expect(page).to_have_url(re.compile("/jobs$"))
+    expect(page.get_by_text("Every job would be meant")).to_be_visible()
+    assert own.engine.store.counts().by_status == before
