@@ -12,18 +12,22 @@ from tests.browser.installation import Installation
 from tests.browser.visitor import Visitor, assert_fits
 
 #: Views by name; a job's is that of the newest job of a status.
-VIEWS = {"login": "/login", "overview": "/", "add": "/add", "unknown job": "/jobs/no-such-job"} | {
+VIEWS = {
+    "login": "/login", "overview": "/", "jobs": "/jobs", "no jobs": "/jobs?channel=none", "add": "/add",
+    "question": "/bulk?act=retry&all=1&status=failed", "unknown job": "/jobs/no-such-job",
+} | {
     f"{status} job": status for status in (Status.SUCCEEDED, Status.FAILED, Status.HELD, Status.RENDERING)
-}
+}  # fmt: skip
 #: Everything that can be used, in the order of the page; asked for anew each time, since live parts are renewed.
 _USABLE = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, video")]
   .filter(one => one.checkVisibility() && !one.disabled && one.type !== "hidden")"""
 #: The parts of a video's controls, and of a field for a date and a time, are stops too: so many of them at most.
 _PARTS = 16
-#: Which of it has the focus, whether it is within sight, and whether it is marked.
+#: Which of it has the focus, whether it is within sight and nothing covers it, and whether it is marked.
 _HERE = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
-  const seen = box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight;
+  const above = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
+  const seen = above !== null && (one.contains(above) || above.contains(one));
   return [usable().indexOf(one), seen, style.outlineStyle !== "none" && style.outlineWidth !== "0px"];
 }"""
 
