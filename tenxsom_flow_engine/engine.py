@@ -225,9 +225,8 @@ class Engine:
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
         self.insist = Patience(self.abandon)
-        self._stepper = Stepper(
-            self.services, self.store, self.queue, self.output, self.insist, RetryPolicy(), Redaction(settings.secrets)
-        )
+        self._retry = RetryPolicy()
+        self._redaction = Redaction(settings.secrets)
 
     @cached_property
     def limiter(self) -> RateLimiter:
@@ -279,7 +278,10 @@ class Engine:
 
         Raises `LeaseLost` if another worker has the job, `StoreError` if the store cannot be used.
         """
-        outcome = self._stepper.take(record, self.gate)
+        stepper = Stepper(
+            self.services, self.store, self.queue, self.output, self.gate, self.insist, self._retry, self._redaction
+        )
+        outcome = stepper.take(record)
         return self.insist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def cancel(self, job_id: str) -> JobRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost, StoreError
@@ -28,41 +28,31 @@ _log = logging.getLogger(__name__)
 UNKNOWN_SERVICE_PAUSE = 300.0
 
 
+@dataclass(frozen=True, slots=True)
 class Stepper:
-    """Takes steps. Safe to use from several threads."""
+    """The parts that steps are taken with."""
 
-    def __init__(
-        self,
-        services: Mapping[str, VideoService],
-        store: JobStore,
-        queue: JobQueue,
-        output: OutputFolder,
-        insist: Patience,
-        retry: RetryPolicy,
-        redaction: Redaction,
-    ) -> None:
-        self._services = services
-        self._store = store
-        self._queue = queue
-        self._output = output
-        self._insist = insist
-        self._retry = retry
-        self._redaction = redaction
+    services: Mapping[str, VideoService]
+    store: JobStore
+    queue: JobQueue
+    output: OutputFolder
+    #: What is asked before a paid create.
+    gate: QuotaGate
+    insist: Patience
+    retry: RetryPolicy
+    redaction: Redaction
 
-    def take(self, record: JobRecord, gate: QuotaGate) -> Outcome:
-        """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`.
-
-        `gate` is asked before a paid create.
-        """
+    def take(self, record: JobRecord) -> Outcome:
+        """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`."""
         name = record.service or record.job.service
         asked = {record.service} if record.service else record.job.asks_for
-        if asked and not asked & self._services.keys():
-            until = self._store.now() + UNKNOWN_SERVICE_PAUSE
+        if asked and not asked & self.services.keys():
+            until = self.store.now() + UNKNOWN_SERVICE_PAUSE
             return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
         try:
             if name == AUTO:
-                return self._submit_somewhere(record, gate)
-            return generate_video(record, self._means(self._services[name], gate))
+                return self._submit_somewhere(record)
+            return generate_video(record, self._means(self.services[name]))
         except InvalidInput as error:
             return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
@@ -71,30 +61,30 @@ class Stepper:
             _log.exception("step %s of job %s", record.step, record.job_id)
             return self._own_fault(record, error)
 
-    def _submit_somewhere(self, record: JobRecord, gate: QuotaGate) -> Outcome:
+    def _submit_somewhere(self, record: JobRecord) -> Outcome:
         """Submit a job that names no service to the best one."""
-        choice = candidates(record.job, self._services)
+        choice = candidates(record.job, self.services)
         if len(choice) == 1:
-            return generate_video(record, self._means(choice[0].service, gate))
+            return generate_video(record, self._means(choice[0].service))
         if record.step is Step.LOOKUP:
             return Held(_bought_somewhere(record, [one.service.name for one in choice]))
-        _, best = soonest(choice, gate, self._store.in_flight, self._store.now())
-        outcome = generate_video(record, self._means(best.service, gate))
+        _, best = soonest(choice, self.gate, self.store.in_flight, self.store.now())
+        outcome = generate_video(record, self._means(best.service))
         if isinstance(outcome, Wait) and not outcome.worked:
             # What was refused here need not wait here, if another gate is open now.
-            now = self._store.now()
-            opens_at, other = soonest(choice, gate, self._store.in_flight, now)
+            now = self.store.now()
+            opens_at, other = soonest(choice, self.gate, self.store.in_flight, now)
             if other is not best and opens_at <= now:
                 return replace(outcome, until=now)
         return outcome
 
-    def _means(self, service: VideoService, gate: QuotaGate) -> Means:
-        journal = _InsistentJournal(self._store, self._insist)
-        redact = self._redaction.value
-        return Means(service, gate, journal, self._output, self._retry, random.random, redact, self._slot_pause)
+    def _means(self, service: VideoService) -> Means:
+        journal = _InsistentJournal(self.store, self.insist)
+        redact = self.redaction.value
+        return Means(service, self.gate, journal, self.output, self.retry, random.random, redact, self._slot_pause)
 
     def _slot_pause(self) -> float:
-        return max(SLOT_PAUSE, self._queue.turn()) if isinstance(self._queue, PushesJobs) else SLOT_PAUSE
+        return max(SLOT_PAUSE, self.queue.turn()) if isinstance(self.queue, PushesJobs) else SLOT_PAUSE
 
     def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
@@ -103,11 +93,11 @@ class Stepper:
             f"the step {record.step} broke: {message}"[:500],
             "see the worker's log; this is a defect of the engine",
         )
-        delay = self._retry.delay(record.attempts + 1, draw=random.random())
+        delay = self.retry.delay(record.attempts + 1, draw=random.random())
         if delay is not None:
-            return Retry(self._store.now() + delay, failure)
+            return Retry(self.store.now() + delay, failure)
         # The fault may have come after a create went out.
-        bought = self._store.require(record.job_id).submission.state
+        bought = self.store.require(record.job_id).submission.state
         if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
             next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
             return Held(Failure(failure.code, failure.message, next_step))
