@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,9 +23,9 @@ def topics(page: Page) -> list[str]:
     return [topic.strip() for topic in page.locator("#rows th a").all_inner_texts()]
 
 
-def found(installation: Installation, limit: int = PAGE, **wanted: object) -> list[str]:
+def found(installation: Installation, limit: int = PAGE, **wanted: Any) -> list[str]:
     """Return the topics that the store has for a filter, newest first."""
-    page = installation.engine.store.page(JobFilter(**wanted), limit=limit)  # type: ignore[arg-type]
+    page = installation.engine.store.page(JobFilter(**wanted), limit=limit)
     return [record.job.topic for record in page.records]
 
 
@@ -48,7 +49,7 @@ def test_a_tile_leads_to_its_jobs(visitor: Visitor, untouched: Installation) -> 
 )
 def test_filters(visitor: Visitor, untouched: Installation, label: str, value: str, wanted: dict[str, str]) -> None:
     """Each field of the search narrows the list to what the store has of it, in an address that can be shared."""
-    bounds: dict[str, object] = dict(wanted)
+    bounds: dict[str, Any] = dict(wanted)
     if value == "yesterday":
         midnight = untouched.engine.store.now() // 86400 * 86400
         bounds = {"added_from": midnight - 86400, "added_before": midnight}
@@ -104,7 +105,7 @@ def found_id(installation: Installation) -> str:
 
 def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Visitor, own: Installation) -> None:
     """Cancel all says how many it is about, does nothing when left, and cancels those and no others."""
-    wanted = {"statuses": [Status.SCHEDULED], "channel": "deep-sea"}
+    wanted: dict[str, Any] = {"statuses": [Status.SCHEDULED], "channel": "deep-sea"}
     planned = len(found(own, 1000, **wanted))
     others = own.engine.store.counts().by_status[Status.SCHEDULED] - planned
     assert planned > 5
