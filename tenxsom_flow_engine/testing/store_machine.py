@@ -33,7 +33,7 @@ from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.store.sums import EVER, HOUR
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, a_job
-from tenxsom_flow_engine.testing.store_suite import check_counts, everything
+from tenxsom_flow_engine.testing.store_suite.shared import check_counts, everything
 
 #: Slots of each service at an intent.
 SLOTS = 2

@@ -22,20 +22,11 @@ from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.lists_suite import ListsSuite
-from tenxsom_flow_engine.testing.push_suite import PUSHED, PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import (
-    STUCK,
-    OpenStore,
-    StoreSuite,
-    accept,
-    everything,
-    intend,
-    take,
-)
-from tenxsom_flow_engine.testing.sums_suite import SumsSuite
+from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite
+from tenxsom_flow_engine.testing.store_suite.pushing import PUSHED
+from tenxsom_flow_engine.testing.store_suite.shared import STUCK, accept, everything, intend, take
 from tenxsom_flow_engine.wake import Wake
 from tests.redis_server import RedisServer, newer_binary, older_binary
 
@@ -58,19 +49,7 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
 class TestRedisStore(StoreSuite):
     """The conformance suite."""
 
-
-class TestSums(SumsSuite):
-    """Its part about what is counted."""
-
-
-class TestLists(ListsSuite):
-    """Its part about lists of many jobs."""
-
-    module = "tenxsom_flow_engine.store.redis.lists"
-
-
-class TestPushed(PushSuite):
-    """Its part about carriers that push."""
+    lists = "tenxsom_flow_engine.store.redis.lists"
 
 
 class RedisMachine(StoreMachine):

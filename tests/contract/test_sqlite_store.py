@@ -26,12 +26,10 @@ from tenxsom_flow_engine.outcomes import Dead, Wait
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.lists_suite import ListsSuite
-from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite, everything
-from tenxsom_flow_engine.testing.sums_suite import SumsSuite
+from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite
+from tenxsom_flow_engine.testing.store_suite.shared import everything
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,19 +56,7 @@ def open_store(file: Path) -> Iterator[OpenStore]:
 class TestSQLiteStore(StoreSuite):
     """The conformance suite."""
 
-
-class TestSums(SumsSuite):
-    """Its part about what is counted."""
-
-
-class TestLists(ListsSuite):
-    """Its part about lists of many jobs."""
-
-    module = "tenxsom_flow_engine.store.sqlite.lists"
-
-
-class TestPushed(PushSuite):
-    """Its part about carriers that push."""
+    lists = "tenxsom_flow_engine.store.sqlite.lists"
 
 
 class SQLiteMachine(StoreMachine):
@@ -318,7 +304,6 @@ import os, sys
 from pathlib import Path
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.push_suite import PushSuite
 from tenxsom_flow_engine.testing.samples import new
 
 store = SQLiteStore(Path(sys.argv[1]), ManualClock())

@@ -26,7 +26,7 @@ from tenxsom_flow_engine.store.base import JobStore, WorkerInfo
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
-from tenxsom_flow_engine.testing.store_suite import everything
+from tenxsom_flow_engine.testing.store_suite.shared import everything
 from tests.redis_server import RedisServer
 
 DAY = 86400.0

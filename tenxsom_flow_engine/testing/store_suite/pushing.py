@@ -1,4 +1,4 @@
-"""What a store does for carriers that push: a part of the conformance suite of job stores."""
+"""What a store does for carriers that push."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tenxsom_flow_engine.outcomes import Done, Wait
 from tenxsom_flow_engine.store.base import Added, JobStore, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, TICKET, VIDEO, a_claim, new
-from tenxsom_flow_engine.testing.store_suite import (
+from tenxsom_flow_engine.testing.store_suite.shared import (
     OpenStore,
+    Suite,
     accept,
     check_counts,
     everything,
@@ -45,18 +46,8 @@ def added(store: JobStore, job_id: str = "a") -> JobRecord:
     return store.require(job_id)
 
 
-class PushSuite:
-    """Adopting, receiving, sweeping, moving. A test module supplies `open_store`, as for `StoreSuite`."""
-
-    @pytest.fixture
-    def clock(self) -> ManualClock:
-        """Return the clock that `store` is opened with."""
-        return ManualClock()
-
-    @pytest.fixture
-    def store(self, open_store: OpenStore, clock: ManualClock) -> JobStore:
-        """Return a handle on an empty place."""
-        return open_store(clock)
+class PushingSuite(Suite):
+    """Adopting, receiving, sweeping, moving."""
 
     def test_a_pushed_job_waits_to_be_told(self, store: JobStore, clock: ManualClock) -> None:
         """A job of a pushed queue is not dispatched until that is marked, and only for the delivery that it was."""

@@ -1,4 +1,4 @@
-"""The part of the stores' conformance suite about lists and counts of many jobs, held against a plain search."""
+"""Lists and counts of many jobs, held against a plain search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenxsom_flow_engine.store.base import JobFilter, JobStore, Retention, Tally
 from tenxsom_flow_engine.store.sums import seller
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
-from tenxsom_flow_engine.testing.store_suite import DAY, OpenStore, accept, everything, ids, intend, settle, take
+from tenxsom_flow_engine.testing.store_suite.shared import DAY, Suite, accept, everything, ids, intend, settle, take
 
 CHANNELS = ("", "one", "two", "two", "rare")
 TOPICS = ("Red Fox", "blue whale", "Straße am Meer", 'a "quoted" fox', "back\\slash", "комета")
@@ -106,27 +106,18 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     )
 
 
-class ListsSuite:
-    """`page` and `count`. A test module supplies `open_store`, and names the module whose constants bound them."""
+class ListsSuite(Suite):
+    """`page` and `count`."""
 
-    module: str
-
-    @pytest.fixture
-    def clock(self) -> ManualClock:
-        """Return the clock that `store` is opened with."""
-        return ManualClock()
-
-    @pytest.fixture
-    def store(self, open_store: OpenStore, clock: ManualClock) -> JobStore:
-        """Return a handle on an empty place."""
-        return open_store(clock)
+    #: The module whose constants bound what a page and a count look at.
+    lists: str
 
     @pytest.fixture
     def narrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have few records looked at for a page and for a count."""
         for name, value in {"LOOKED": 10, "COUNTED": 25, "MANY": 7}.items():
-            if hasattr(import_module(self.module), name):
-                monkeypatch.setattr(f"{self.module}.{name}", value)
+            if hasattr(import_module(self.lists), name):
+                monkeypatch.setattr(f"{self.lists}.{name}", value)
 
     def test_every_list_and_count_is_what_a_plain_search_finds(self, store: JobStore, clock: ManualClock) -> None:
         """Whatever the filter: its pages together hold exactly the jobs that match, newest first, and so many count."""

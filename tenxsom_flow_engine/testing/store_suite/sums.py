@@ -1,4 +1,4 @@
-"""The part of the stores' conformance suite about what is counted beside the records (`store.sums`)."""
+"""What is counted beside the records (`store.sums`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tenxsom_flow_engine.store.base import JobStore, Retention
 from tenxsom_flow_engine.store.sums import EVER, HOUR, KEEP_HOURS, LastError, Sum, hour
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
-from tenxsom_flow_engine.testing.store_suite import (
+from tenxsom_flow_engine.testing.store_suite.shared import (
     OpenStore,
-    _Suite,
+    Suite,
     accept,
     finished,
     intend,
@@ -36,7 +36,7 @@ def endings(sums: Iterable[Sum]) -> dict[tuple[str, str, str], float]:
     return {(one.period, one.service, one.name): one.amount for one in sums if one.name in ENDINGS}
 
 
-class SumsSuite(_Suite):
+class SumsSuite(Suite):
     """`sums` and `last_errors`."""
 
     def test_a_new_store_has_counted_nothing(self, store: JobStore) -> None:
