@@ -10,7 +10,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-recovery bench-report bench-dashboard chaos screenshots docs format clean
+.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-lists bench-recovery bench-report bench-dashboard chaos screenshots docs format clean
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -63,6 +63,9 @@ bench-in-flight: .venv/.development
 
 bench-recovery: .venv/.development
 	.venv/bin/python -m benchmarks.redis_recovery
+
+bench-lists: .venv/.development
+	.venv/bin/python -m benchmarks.lists
 
 bench-report: .venv/.development
 	.venv/bin/python -m benchmarks.report

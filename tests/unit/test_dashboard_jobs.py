@@ -197,8 +197,10 @@ def test_many_are_retried_after_the_price_was_shown(
         "a": "queued", "b": "queued", "c": "queued", "paid": "rendering", "unknown": "failed", "other": "failed"
     }  # fmt: skip
     assert "4 jobs were put in again." in text_of(visitor.client.get("/jobs").text)
-    (line,) = [record for record in caplog.records if getattr(record, "audit", "") == "jobs retry"]
-    assert (sorted(vars(line)["done"]), vars(line)["refused"]) == (["a", "b", "c", "paid"], [])
+    told_of = [vars(record) for record in caplog.records if "audit" in vars(record)]
+    assert sorted(line["job_id"] for line in told_of if line["audit"] == "job retry") == ["a", "b", "c", "paid"]
+    (line,) = [line for line in told_of if line["audit"] == "jobs retry"]
+    assert (line["done"], line["refused"], line["search"]) == (4, 0, "jobs of channel fun")
 
 
 def test_no_other_job_is_touched_than_those_that_were_shown(visitor: Visitor, engine: Engine) -> None:
@@ -259,12 +261,12 @@ def test_what_takes_long_is_done_in_parts(visitor: Visitor, engine: Engine, monk
 def test_a_question_is_about_so_many_jobs_only(
     visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of more jobs than one question may be about the newest are meant, and it is said that there are more."""
+    """Of more jobs than one question may be about the newest are meant, and it is said how many there are."""
     monkeypatch.setattr(bulk, "MOST", 2)
     failed(engine, "a", "b", "c")
     told = text_of(visitor.client.get("/bulk?act=retry&all=1&status=failed").text)
     assert "Retry 2 jobs?" in told
-    assert "These are the newest only" in told
+    assert "These are the newest of 3;" in told
 
 
 @pytest.mark.parametrize("act", Act)

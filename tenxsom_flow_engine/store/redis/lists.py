@@ -16,7 +16,7 @@ from tenxsom_flow_engine.store.redis.zones import TOP, Range, zones
 from tenxsom_flow_engine.store.sums import seller
 
 #: Records looked at for one page, and for one count. One takes some 7 microseconds.
-LOOKED, COUNTED = 4_000, 10_000
+LOOKED, COUNTED = 3_000, 10_000
 #: Records looked at together at most, and ranges of positions.
 MANY = 1000
 

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.store.base import Counts, JobFilter, Page, Tally
 from tenxsom_flow_engine.store.sqlite.rows import readable
 
 #: Rows looked at for one page, and for one count. A row takes some 0.5 microseconds, or 1 where its topic is searched.
-LOOKED, COUNTED = 20_000, 100_000
+LOOKED, COUNTED = 15_000, 50_000
 #: Above all positions, which SQLite gives from 1.
 _TOP = 2**62
 

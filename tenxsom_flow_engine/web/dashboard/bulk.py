@@ -7,16 +7,17 @@ has gone on by itself is refused with the reason. A call acts for some seconds, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from tenxsom_flow_engine.bulk import Act, Plan, Refused, each, matching, plan
+from tenxsom_flow_engine.bulk import Act, Refused, each, matching, plan
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, QueueError
-from tenxsom_flow_engine.jobs import check_job_id
+from tenxsom_flow_engine.jobs import JobRecord, Status, check_job_id
+from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.desk import Desk
@@ -55,28 +56,42 @@ def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
         told = "Every job would be meant: narrow the list first." if everything else "No job was chosen."
         flash(f"{told} Nothing was done.", "error")
         return _back(search)
-    found = _plan(engine, act, search) if everything else _plan_of(engine, act, chosen)
-    return render_template("bulk.html", plan=found, search=search, everything=everything, act=act, told=TOLD)
+    meant = _meant(act, search)
+    if not everything:
+        pages: Iterable[Sequence[JobRecord]] = [engine.store.get_each(chosen)]
+    else:
+        pages = matching(engine.store, meant) if meant.statuses else []
+    found = plan(act, pages, engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
+    return render_template(
+        "bulk.html",
+        plan=found,
+        tally=None if found.whole else engine.store.count(meant),
+        search=search,
+        everything=everything,
+        act=act,
+        told=TOLD,
+    )
 
 
 def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
     search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.get("jobs", "").split())
     ends = time.monotonic() + ACTING
-    done: list[str] = []
+    done = 0
     refused: list[Refused] = []
     try:
         for outcome in each(chosen, act.on(engine)):
             if isinstance(outcome, Refused):
                 refused.append(outcome)
             else:
-                done.append(outcome.job_id)
+                done += 1
+                audit(f"job {act}", job_id=outcome.job_id)
             if time.monotonic() > ends:
                 break
     except QueueError as error:
         flash(str(error), "error")
-    left = chosen[len(done) + len(refused) :]
-    audit(f"jobs {act}", search=search.words, done=done, refused=[one.job_id for one in refused], left=len(left))
-    _tell(act, len(done), refused)
+    left = chosen[done + len(refused) :]
+    audit(f"jobs {act}", search=search.words, done=done, refused=len(refused), left=len(left))
+    _tell(act, done, refused)
     if left:
         return render_template("bulk_left.html", act=act, search=search, left=left)
     return _back(search)
@@ -97,17 +112,9 @@ def _ids(given: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _plan(engine: Engine, act: Act, search: Search) -> Plan:
-    statuses = [status for status in act.statuses if not search.statuses or status in search.statuses]
-    if not statuses:
-        return Plan(act)
-    pages = matching(engine.store, search.of(*statuses).jobs)
-    return plan(act, pages, engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
-
-
-def _plan_of(engine: Engine, act: Act, chosen: Sequence[str]) -> Plan:
-    records = engine.store.get_each(chosen)
-    return plan(act, [records], engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
+def _meant(act: Act, search: Search) -> JobFilter:
+    """Return the jobs that a search finds, as far as it may be done to them."""
+    return search.of(*(status for status in Status if status in act.statuses & set(search.statuses or Status))).jobs
 
 
 def _tell(act: Act, done: int, refused: Sequence[Refused]) -> None:

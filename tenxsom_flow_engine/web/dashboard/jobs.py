@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from tenxsom_flow_engine.bulk import Act
-from tenxsom_flow_engine.engine import SERVICES, Engine
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
-from tenxsom_flow_engine.store.sums import seller
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.sums import EVER, seller
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.desk import Desk
 
@@ -36,7 +36,7 @@ def jobs(desk: Desk) -> Blueprint:
             after=after,
             # It ended early: so many jobs are looked at for one page at most.
             cut=found.cursor is not None and len(found.records) < PAGE,
-            services=_services(desk.engine, search),
+            services=sorted({AUTO, *desk.engine.services, *_used(store), search.service} - {""}),
             took=_took,
             seller=seller,
             acts=[act for act in Act if not search.statuses or act.statuses & set(search.statuses)],
@@ -46,9 +46,9 @@ def jobs(desk: Desk) -> Blueprint:
     return blueprint
 
 
-def _services(engine: Engine, search: Search) -> list[str]:
-    """Return the services to choose from: those that are here, and the one that is looked for."""
-    return sorted({*engine.services, AUTO, *([search.service] if search.service in SERVICES else [])})
+def _used(store: JobStore) -> set[str]:
+    """Return the services that ever made or sold anything."""
+    return {one.service for one in store.sums(EVER)}
 
 
 def _took(record: JobRecord) -> float | None:
