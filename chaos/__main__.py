@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())
     hurry()
     stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: stop.set())
     with Nursery(None, "chaos.workers", *PUSHED) as nursery, ThreadPoolExecutor(len(carriers)) as pool:
         try:
             verdicts = list(pool.map(partial(undergo, scale, seed, nursery, stop), carriers))

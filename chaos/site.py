@@ -113,8 +113,9 @@ class Site:
     def __enter__(self) -> Site:
         with self._parts:
             if self.setting.served:
-                # It puts its file on disk once a second, as a Redis server does that nobody has configured.
-                self.redis = RedisServer(self._new_folder("redis"), "--appendfsync", "everysec", program=newer_binary())
+                # As it comes: then it is asked to wait for its file. As is advised: then it ends where it cannot write.
+                habit = self._draw.choice(("everysec", "always"))
+                self.redis = RedisServer(self._new_folder("redis"), "--appendfsync", habit, program=newer_binary())
                 self._parts.callback(self._end_redis)
                 self.environment |= {"REDIS_URL": self.redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
             if self.setting.pushed:

@@ -31,6 +31,7 @@ LOADED = (
     "tenxsom_flow_engine.services.pixverse.service", "tenxsom_flow_engine.services.simulated",
     "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",
 )  # fmt: skip
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
@@ -135,6 +136,9 @@ def _main(more: Sequence[str]) -> None:
     os.set_blocking(ending, False)
     signal.set_wakeup_fd(ending)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    # It ends with its input, so that it leaves nobody behind: a Ctrl-C is meant for whoever started it.
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
     living: set[int] = set()
     asked = b""
     while True:
@@ -170,7 +174,8 @@ def _fork(function: str, arguments: Sequence[Any]) -> int:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, *_ENDS):
+            signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
