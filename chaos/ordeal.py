@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from chaos.weather import Weather
 from tenxsom_flow_engine.engine import open_ledger
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
-from tenxsom_flow_engine.rate_limits.windows import GLOBAL
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits
 from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter, NewJob
 from tenxsom_flow_engine.store.sums import EVER
 from tenxsom_flow_engine.testing.fake_services.vendors import KINDS, Vendors
@@ -169,13 +169,16 @@ def _found(evidence: Evidence, stormy: Counter[Status]) -> dict[str, str]:
         "creates sent": str(len(evidence.creates[GLOBAL])),
         "generations sold": str(len(evidence.books)),
         "of them failed": str(sum(bill.failed for bill in evidence.books)),
-        "fullest window": f"{max(_full(evidence)):.0%}",
+        "fullest window": f"{_fullest(evidence.limits, evidence.admissions):.0%}",
+        "the same where they came": f"{_fullest(evidence.limits, evidence.creates):.0%}",
         "slowest create": "?" if None in lags else f"{max(filter(None, lags), default=0.0):.1f} s",
     }
 
 
-def _full(evidence: Evidence) -> Iterator[float]:
-    """Give how full each window has been at its fullest, as a share of its limit."""
-    for name, windows in evidence.limits.items():
-        for window in windows:
-            yield sliding_maximum(list(evidence.admissions[name]), window.span - ROUNDING) / window.limit
+def _fullest(limits: Limits, instants: Mapping[str, Sequence[float]]) -> float:
+    """Return how full the fullest window was, as a share of its limit."""
+    return max(
+        sliding_maximum(list(instants[name]), window.span - ROUNDING) / window.limit
+        for name, windows in limits.items()
+        for window in windows
+    )

@@ -109,7 +109,7 @@ class Storm:
         if victim := self._victim():
             self._site.counts["workers killed"] += 1
             victim.kill()
-            victim.wait(10)
+            victim.wait(60)
 
     def _stop(self) -> None:
         if victim := self._victim():
