@@ -19,10 +19,10 @@ HEAD = """\
 
 Made from the settings by `make docs`; a test sees that it is up to date.
 
-All settings are environment variables; one that is empty counts as not set. They are read when a process starts, and a
-value that cannot be used ends it with exit code 2, naming the variable. A command's flag wins over its variable, and
-the environment over the file that `TENXSOM_ENV_FILE` names. What `queue limits` and `limits set` say holds at once for
-all that run; it is kept with the records and wins over the variables.
+All settings are environment variables; one that is empty counts as not set. They are read when a process starts; a
+value that cannot be used ends a command with exit code 2 and the variable's name. A command's flag wins over its
+variable, the environment over the file that `TENXSOM_ENV_FILE` names. What `queue limits` and `limits set` say holds at
+once for all that run; it is kept with the records and wins over the variables.
 
 *By* says who heeds a variable: `workers` are `worker.py` and `cloud_tasks_worker.py`, which is the `web worker`; `all`
 are these and `run_flow_enhanced.py`. What is **secret** is never shown, logged or recorded.
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _value(one: Declared) -> str:
-    words = KINDS.get(one.kind, "text") if not one.variable.form else f"e.g. `{one.variable.form}`"
+    words = KINDS.get(one.kind, "text") if not one.variable.example else f"e.g. `{one.variable.example}`"
     return " ".join(filter(None, (words, one.bounds))) + (", **secret**" if one.kind is Secret else "")
 
 

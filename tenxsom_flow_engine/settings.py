@@ -100,7 +100,7 @@ class CloudTasksSettings:
         Variable(
             "CLOUD_TASKS_WORKER_URL",
             "the base address of the worker; `/process` is appended",
-            form="https://flow.example.com",
+            example="https://flow.example.com",
             read=_worker_url,
         ),
     ] = ""
@@ -121,7 +121,7 @@ class CloudTasksSettings:
         Variable(
             "CLOUD_TASKS_EMULATOR_HOST",
             "a plain-text Cloud Tasks API, such as `emulator` serves, which needs no credentials",
-            form="127.0.0.1:8123",
+            example="127.0.0.1:8123",
         ),
     ] = ""
     credentials_file: Annotated[
@@ -221,7 +221,7 @@ class Settings:
         Variable(
             "TENXSOM_LIMITS",
             "paid creates in any second, minute, hour or day; the services that are named get these instead",
-            form="pixverse=2/s,100/15m; heygen=none",
+            example="pixverse=2/s,100/15m; heygen=none",
             read=_limits,
         ),
     ] = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -257,7 +257,7 @@ class Settings:
             "TENXSOM_SIMULATED",
             "how the service `simulated` behaves",
             "workers",
-            form="latency=60 busy=0.02 uncertain=0.01",
+            example="latency=60 busy=0.02 uncertain=0.01",
         ),
     ] = ""
     admin_token: Annotated[

@@ -44,8 +44,8 @@ class Variable:
     most: float = math.inf
     #: The default in words, where it is no fixed value.
     default: str = ""
-    #: An example of how a value is written, where the type does not say it.
-    form: str = ""
+    #: A value as it is written, where the type does not say how.
+    example: str = ""
     #: Makes the value of name and text, where the type does not say how. Raises `ConfigurationError` with the name.
     read: Callable[[str, str], Any] | None = None
 

@@ -80,7 +80,7 @@ class PixVerseSetup:
             "USEAPI_PIXVERSE_PRICES",
             "for estimates: credits for a second by quality, of the model above",
             default="as known",
-            form="720p=7 1080p=14",
+            example="720p=7 1080p=14",
             read=partial(read_prices, unit="credits"),
         ),
     ] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class LtxSetup:
             "LTX_PRICES",
             "for estimates: USD for a second by quality, of the model above",
             default="as known",
-            form="720p=0.09 4k=0.30",
+            example="720p=0.09 4k=0.30",
             read=partial(read_prices, unit="USD"),
         ),
     ] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class HeyGenSetup:
             "HEYGEN_PRICES",
             "for estimates: USD for a second, by `agent` or engine",
             default="as known",
-            form="agent=0.10 avatar_iv=0.05",
+            example="agent=0.10 avatar_iv=0.05",
             read=partial(read_prices, unit="USD"),
         ),
     ] = field(default_factory=dict)
