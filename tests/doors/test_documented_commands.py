@@ -146,7 +146,8 @@ class Reader:
             job_id = secrets.token_hex(6)
             hold(self.flow, self.flow.store(), job_id)
             statement = statement.replace("JOB", job_id)
-        return f"{statement} || test $? = 1" if statement.startswith(MAY_FIND_FAULTS) else statement
+        # On a line of its own, since a comment may end the statement's.
+        return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(MAY_FIND_FAULTS) else statement
 
 
 @pytest.fixture
