@@ -38,14 +38,11 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--topics-file", type=TopicsFile(), required=True, help="The file, or - for standard input.")
-@options.job_fields
-@click.option("--delay", type=options.Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
+@options.delay
 @click.option("--stagger", type=options.Seconds(), default=0.0, help="Start each new job so much after the one before.")
 @click.option("--keep-going", is_flag=True, help="Add the good lines although others are bad (then exit code 3).")
 @click.option("--again", is_flag=True, help="Add the jobs also if the same file was added before.")
-@click.option("--dry-run", is_flag=True, help="Check every line and show the plan; add nothing.")
-@options.queue_type
-@options.as_json
+@options.adding
 def batch(
     topics_file: io.BufferedReader,
     delay: float | None,

@@ -6,12 +6,11 @@ from typing import NoReturn
 
 import click
 
-from tenxsom_flow_engine import logs
-from tenxsom_flow_engine.cli import exits
+from tenxsom_flow_engine.cli import exits, options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
+@options.host
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: PORT, else 8080]")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option(
@@ -20,7 +19,7 @@ from tenxsom_flow_engine.cli import exits
     help="Steps at once in each process.  [default: TENXSOM_WORKER_CONCURRENCY, else as many as the queue allows]",
 )
 @click.option("--allow-unauthenticated", is_flag=True, help="Take deliveries from anybody who reaches the port.")
-@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log.")
+@options.log_level
 def cloud_tasks_worker(
     host: str, port: int | None, workers: int, concurrency: int | None, allow_unauthenticated: bool, log_level: str
 ) -> None:

@@ -10,7 +10,7 @@ from tenxsom_flow_engine.cli.session import session
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
+@options.host
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="The port; 0 is any that is free."
 )

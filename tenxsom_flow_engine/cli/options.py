@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from tenxsom_flow_engine import logs
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -80,9 +82,12 @@ def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     return job_ids(ctx.params.get("queue_type"), incomplete)
 
 
-def job_fields(command: _F) -> _F:
-    """Add what every job may say beside its topic."""
+def adding(command: _F) -> _F:
+    """Add what all commands have that add jobs: a job's fields beside its topic, `--dry-run`, the queue, `--json`."""
     for option in (
+        as_json,
+        queue_type,
+        click.option("--dry-run", is_flag=True, help="Check all and show what would be added; add nothing."),
         click.option("--channel", default="", help="A tag to find the jobs by."),
         click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own."),
         click.option(
@@ -108,6 +113,17 @@ job_arguments = click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_co
 
 #: Add `--yes`.
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+#: Add `--delay`.
+delay = click.option("--delay", type=Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
+
+#: Add `--host`, of what serves.
+host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
+
+#: Add `--log-level`, of what logs.
+log_level = click.option(
+    "--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log."
+)
 
 
 def narrowing(command: _F) -> _F:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,6 @@ from tenxsom_flow_engine.cli.exits import DONE, PARTLY, agree, count, on_termina
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.queues.base import PushesJobs
 
 #: Jobs that stay where they are, and are told one by one.
@@ -100,20 +101,18 @@ def purge(yes: bool, queue_type: str | None) -> None:
 @_at_google
 def create(queue_type: str) -> None:
     """Make the queue at Google Cloud Tasks, with the limits in force."""
-    with session(queue_type) as engine:
-        _pushed(engine).create()
-        where = engine.settings.cloud_tasks
-    say(f"the queue {where.queue} is made in {where.location}; everybody knows it after a minute")
+    with _pushed(queue_type) as (queue, place):
+        queue.create()
+    say(f"the queue {place} is made; everybody knows it after a minute")
 
 
 @queue.command()
 @_at_google
 def update(queue_type: str) -> None:
     """Give the queue at Google Cloud Tasks the limits in force, and how it tries again."""
-    with session(queue_type) as engine:
-        _pushed(engine).update()
-        where = engine.settings.cloud_tasks
-    say(f"the queue {where.queue} in {where.location} has the limits in force; see: run_flow_enhanced.py queue show")
+    with _pushed(queue_type) as (queue, place):
+        queue.update()
+    say(f"the queue {place} has the limits in force; see: run_flow_enhanced.py queue show")
 
 
 @queue.command()
@@ -173,12 +172,15 @@ def limits(
     put(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
 
 
-def _pushed(engine: Engine) -> PushesJobs:
-    """Return the queue of an engine that was opened for a carrier that pushes."""
+@contextmanager
+def _pushed(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
+    """Open the queue of a carrier that pushes; give it with its name and location in words."""
     from tenxsom_flow_engine.queues.base import PushesJobs
 
-    assert isinstance(engine.queue, PushesJobs)
-    return engine.queue
+    with session(queue_type) as engine:
+        assert isinstance(engine.queue, PushesJobs)
+        where = engine.settings.cloud_tasks
+        yield engine.queue, f"{where.queue} in {where.location}"
 
 
 def _source(limits: dict[str, Any], part: str) -> str:

@@ -62,10 +62,7 @@ Examples:
 @click.option("--timezone", metavar="ZONE", help="The zone of --date, e.g. Europe/Berlin. Default: UTC.")
 @click.option("--start", metavar="MOMENT", help="Begin then: 2026-12-24T18:00, or with --date a time of day, 18:00.")
 @click.option("--topics-file", type=TopicsFile(), help="Topics in order, then again. Default: a built-in list.")
-@options.job_fields
-@click.option("--dry-run", is_flag=True, help="Show the plan; add nothing.")
-@options.queue_type
-@options.as_json
+@options.adding
 def schedule(
     daily_count: int,
     videos_per_hour: str,

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--topic", required=True, help="What the video is about.")
 @click.option("--prompt", default="", help="What the service is told; default: made from topic and style.")
-@options.job_fields
-@click.option("--delay", type=options.Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
+@options.delay
 @click.option("--at", type=options.Instant(), help="Start at a moment: 2026-12-24T18:00 (this machine's zone if none).")
 @click.option("--job-id", help="The job's id; adding an id that is known adds nothing. Default: made from the topic.")
-@options.queue_type
 @click.option("--wait", is_flag=True, help="Follow the job and print the video's path; works on it if no worker does.")
-@click.option("--dry-run", is_flag=True, help="Check the job and say what would be added; add nothing.")
-@options.as_json
+@options.adding
 def single(
     delay: float | None,
     at: float | None,

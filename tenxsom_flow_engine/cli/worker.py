@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="Steps at once in this process. Waiting jobs need none, so few carry many.",
 )
 @click.option("--burst", is_flag=True, help="End when every job that was due has been made or has failed.")
-@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log.")
+@options.log_level
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
     """Take jobs from the queue and make their videos, until stopped.
 
