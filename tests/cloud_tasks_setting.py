@@ -8,7 +8,7 @@ from google.cloud import tasks_v2
 
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tests.http_target import HttpTarget
+from tests.http_target import ScriptedTarget
 
 LOCATION = "projects/project-1/locations/us-central1"
 QUEUE = f"{LOCATION}/queues/videos"
@@ -17,7 +17,7 @@ QUEUE = f"{LOCATION}/queues/videos"
 class Setting:
     """All that a test needs, with one queue to be created."""
 
-    def __init__(self, server: CloudTasksServer, clock: ManualClock, target: HttpTarget) -> None:
+    def __init__(self, server: CloudTasksServer, clock: ManualClock, target: ScriptedTarget) -> None:
         self.server, self.clock, self.target = server, clock, target
         self.client = server.client()
 

@@ -1,17 +1,19 @@
-"""A real HTTP server for tests to deliver to: it answers by script, and remembers what it was sent."""
+"""Real HTTP servers for tests to deliver to: a function, or a script, says what a request is answered with."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from requests.structures import CaseInsensitiveDict
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request; the names of its headers in lower case."""
+    """One request; the names of its headers are in lower case, and found in any."""
 
     method: str
     path: str
@@ -30,26 +32,18 @@ class Reply:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 256  # many deliveries begin at one instant
 
 
 class HttpTarget:
-    """Listens on a free port of the loopback interface. After its script's end it answers 200 to everything."""
+    """Listens on a free port of the loopback interface. Where `answer` gives no reply, there is none."""
 
-    def __init__(self) -> None:
-        self.script: deque[Reply] = deque()
-        self.received: list[Received] = []
-        self.started = threading.Semaphore(0)  # one for each request that has come in
-        self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+    def __init__(self, answer: Callable[[Received], Reply | None]) -> None:
+        self._server = _Server(("127.0.0.1", 0), _handler(answer))
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{self.address}/process"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
-
-    def answer(self, *replies: int | Reply) -> None:
-        """Add to the script."""
-        self.script.extend(Reply(reply) if isinstance(reply, int) else reply for reply in replies)
 
     def close(self) -> None:
         """Stop listening."""
@@ -57,30 +51,50 @@ class HttpTarget:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        target = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def reply(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                with target._lock:
-                    target.received.append(Received(self.command, self.path, headers, body))
-                    answer = target.script.popleft() if target.script else Reply()
-                target.started.release()
-                if answer.held is not None:
-                    answer.held.wait()
-                try:
-                    self.send_response(answer.status)
-                    for name, value in {"Content-Length": "0", **answer.headers}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                except OSError:
-                    pass  # nobody listens any more
+class ScriptedTarget(HttpTarget):
+    """Answers by script, and after its end 200 to everything; remembers what it was sent."""
 
-            do_POST = do_GET = do_PUT = do_DELETE = reply
+    def __init__(self) -> None:
+        self.script: deque[Reply] = deque()
+        self.received: list[Received] = []
+        self.started = threading.Semaphore(0)  # one for each request that has come in
+        self._lock = threading.Lock()
+        super().__init__(self._next)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+    def answer(self, *replies: int | Reply) -> None:
+        """Add to the script."""
+        self.script.extend(Reply(reply) if isinstance(reply, int) else reply for reply in replies)
 
-        return Handler
+    def _next(self, received: Received) -> Reply:
+        with self._lock:
+            self.received.append(received)
+            reply = self.script.popleft() if self.script else Reply()
+        self.started.release()
+        return reply
+
+
+def _handler(answer: Callable[[Received], Reply | None]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def reply(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = CaseInsensitiveDict({name.lower(): value for name, value in self.headers.items()})
+            reply = answer(Received(self.command, self.path, headers, body))
+            if reply is None:
+                return  # as if this process had died
+            if reply.held is not None:
+                reply.held.wait()
+            try:
+                self.send_response(reply.status)
+                for name, value in {"Content-Length": "0", **reply.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+            except OSError:
+                pass  # nobody listens any more
+
+        do_POST = do_GET = do_PUT = do_DELETE = reply
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler

@@ -6,7 +6,7 @@ A worker's death is as sudden as `kill -9`: from that act on it changes nothing 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.web.deliveries import ended_unheard
-from tests.push_target import PushTarget
+from tests.http_target import HttpTarget, Received, Reply
 
 
 class Killed(BaseException):
@@ -67,10 +67,10 @@ class Chain:
         #: The first is what most tests are about.
         self.services = services
         self.service = services[0]
-        self.target = PushTarget(self._handle)
+        self.target = HttpTarget(self._handle)
         self.settings = load({
             "TENXSOM_HOME": str(home), "CLOUD_TASKS_EMULATOR_HOST": server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
-            "CLOUD_TASKS_WORKER_URL": self.target.url, "CLOUD_TASKS_QUEUE": queue, "CLOUDSDK_CONFIG": str(home),
+            "CLOUD_TASKS_WORKER_URL": self.target.address, "CLOUD_TASKS_QUEUE": queue, "CLOUDSDK_CONFIG": str(home),
         })  # fmt: skip
         #: What became of each delivery: what the worker returned or raised.
         self.outcomes: list[Delivered | BaseException] = []
@@ -132,22 +132,22 @@ class Chain:
         for engine in self._open:
             engine.close()
 
-    def _handle(self, body: bytes, headers: Mapping[str, str]) -> int:
+    def _handle(self, request: Received) -> Reply | None:
         self.before()
         worker = self.worker
         try:
-            self.outcomes.append(worker.deliver(body, tried=ended_unheard(headers)))
+            self.outcomes.append(worker.deliver(request.body, tried=ended_unheard(request.headers)))
         except Killed as end:
             self.outcomes.append(end)
             if self.worker is worker:
                 for service in self.services:
                     service.__dict__.pop("create", None)
                 self.join()
-            return 0
+            return None
         except LeasedElsewhere as error:
             self.outcomes.append(error)
-            return 409
+            return Reply(409)
         except FlowError as error:
             self.outcomes.append(error)
-            return 500
-        return 200
+            return Reply(500)
+        return Reply()

@@ -57,12 +57,12 @@ class RunningSystem(ABC):
     """A carrier with workers behind it. Each step that a worker takes is noted and plays what its job's script says.
 
     A job whose script has ended succeeds. Before its first step a job journals a submission and its ticket, as a real
-    one does, unless it is in `unsubmitted`.
+    one does; where it is in `unanswered`, no ticket comes.
     """
 
     clock: ManualClock
     scripts: dict[str, deque[Play]] = field(default_factory=lambda: defaultdict(deque))
-    unsubmitted: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
     #: When which job's step was taken.
     steps: list[tuple[float, str]] = field(default_factory=list)
     #: What becomes of limits that are never reached: a carrier may have bounds of its own.
@@ -99,6 +99,15 @@ class RunningSystem(ABC):
         """Return what a step of this record does."""
         script = self.scripts[record.job_id]
         return (script.popleft() if script else done)(record, self.clock.now())
+
+    def submit(self, store: JobStore, record: JobRecord) -> None:
+        """Journal a submission, before the first step of a job."""
+        if record.submission.ticket is not None:
+            return
+        job_id, submission_id = record.job_id, f"{record.job_id}.{record.seq}"
+        store.intend(job_id, record.lease_token, submission_id=submission_id, service=ALPHA, lifetime=1e6, slots=1000)
+        if job_id not in self.unanswered:
+            store.accept(job_id, submission_id=submission_id, ticket=TICKET, lifetime=1e6)
 
     def times(self, job_id: str) -> list[float]:
         """Return when steps of a job were taken."""
@@ -141,11 +150,7 @@ class PullSystem(RunningSystem):
     def finish(self, job_id: str) -> None:
         assert self._worker is not None
         record = self._in_hand.pop(job_id)
-        if record.submission.ticket is None and job_id not in self.unsubmitted:
-            submission_id = f"{job_id}.{record.seq}"
-            self.store.intend(job_id, record.lease_token, submission_id=submission_id, service=ALPHA, lifetime=1e6,
-                              slots=1000)  # fmt: skip
-            self.store.accept(job_id, submission_id=submission_id, ticket=TICKET, lifetime=1e6)
+        self.submit(self.store, record)
         self._worker.settle(record, self.play(record))
 
 
@@ -241,7 +246,7 @@ class CarrierSuite:
     def test_held(self, system: RunningSystem, queue: JobQueue) -> None:
         """A held job waits for a person and is not delivered again."""
         system.scripts["a"].append(held)
-        system.unsubmitted.add("a")
+        system.unanswered.add("a")
         queue.enqueue(new("a"))
         system.deliver()
         system.advance(50)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, RunningSystem
-from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, WIDE
-from tests.push_target import PushTarget
+from tenxsom_flow_engine.testing.samples import WIDE
+from tests.http_target import HttpTarget, Received, Reply
 
 #: Real seconds after which what should have happened counts as stuck.
 STUCK = 30.0
@@ -36,7 +36,7 @@ class PushSystem(RunningSystem):
         self.wide = DispatchLimits(500.0, 5000)
         self.store = store
         self.server = server
-        self.target = PushTarget(self._handle)
+        self.target = HttpTarget(self._handle)
         self._worker: CloudTasksQueue | None = None
         self._changed = threading.Condition()
         self._door = CLOSED
@@ -52,7 +52,7 @@ class PushSystem(RunningSystem):
     def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
         settings = load({
             "CLOUD_TASKS_EMULATOR_HOST": self.server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
-            "CLOUD_TASKS_WORKER_URL": self.target.url, "CLOUD_TASKS_SERVICE_ACCOUNT": "caller@p-1.test",
+            "CLOUD_TASKS_WORKER_URL": self.target.address, "CLOUD_TASKS_SERVICE_ACCOUNT": "caller@p-1.test",
         })  # fmt: skip
         queue = CloudTasksQueue(self.store, settings.cloud_tasks, limits, lease=30.0)
         queue.create() if self._worker is None else queue.update()
@@ -112,24 +112,24 @@ class PushSystem(RunningSystem):
         if self._failures:
             raise self._failures[0]
 
-    def _handle(self, body: bytes, headers: Mapping[str, str]) -> int:
+    def _handle(self, request: Received) -> Reply:
         try:
             with self._changed:
                 assert self._changed.wait_for(lambda: self._door != CLOSED, STUCK)
-            return self._take(body)
+            return self._take(request.body)
         except Exception as error:
             self._failures.append(error)
-            return 500
+            return Reply(500)
 
-    def _take(self, body: bytes) -> int:
+    def _take(self, body: bytes) -> Reply:
         assert self._worker is not None
         try:
             with self._threads:
                 record = self._worker.receive(decode_delivery(body), "w-1")
         except LeasedElsewhere:
-            return 409
+            return Reply(409)
         if record is None:
-            return 200
+            return Reply()
         with self._changed:
             self.steps.append((self.clock.now(), record.job_id))
             if self._door == HOLDING:
@@ -139,15 +139,11 @@ class PushSystem(RunningSystem):
                 assert self._changed.wait_for(lambda: record.job_id in self._to_finish, STUCK)
         with self._threads:
             self._end(self._worker, record)
-        return 200
+        return Reply()
 
     def _end(self, worker: CloudTasksQueue, record: JobRecord) -> None:
         job_id = record.job_id
-        if record.submission.ticket is None and job_id not in self.unsubmitted:
-            submission_id = f"{job_id}.{record.seq}"
-            self.store.intend(job_id, record.lease_token, submission_id=submission_id, service=ALPHA, lifetime=1e6,
-                              slots=1000)  # fmt: skip
-            self.store.accept(job_id, submission_id=submission_id, ticket=TICKET, lifetime=1e6)
+        self.submit(self.store, record)
         worker.settle(record, self.play(record))
         with self._changed:
             self._in_hand.pop(job_id, None)

@@ -16,14 +16,14 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
 from tests.doors.conftest import PATIENCE, ROOT
-from tests.http_target import HttpTarget
+from tests.http_target import ScriptedTarget
 
 COMMAND = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator"]
 
 
 def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
     """Its output is a file of settings, its queue has our limits, a task comes with a token; a signal ends it."""
-    target = HttpTarget()
+    target = ScriptedTarget()
     with (tmp_path / "env").open("w") as output:
         emulator = subprocess.Popen(
             [*COMMAND, "--port", "0", "--queue", "videos"], stdout=output, stderr=subprocess.PIPE, text=True

@@ -21,9 +21,9 @@ def cloud() -> Iterator[Setting]:
     from tenxsom_flow_engine.testing.clock import ManualClock
     from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
     from tests.cloud_tasks_setting import Setting
-    from tests.http_target import HttpTarget
+    from tests.http_target import ScriptedTarget
 
-    clock, target = ManualClock(), HttpTarget()
+    clock, target = ManualClock(), ScriptedTarget()
     with CloudTasksServer(clock) as server:
         yield Setting(server, clock, target)
     target.close()

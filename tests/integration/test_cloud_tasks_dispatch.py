@@ -13,7 +13,7 @@ from google.cloud import tasks_v2
 
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tests.cloud_tasks_setting import LOCATION, QUEUE, Setting
-from tests.http_target import HttpTarget, Reply
+from tests.http_target import Reply, ScriptedTarget
 
 TASK = f"{QUEUE}/tasks/t-1"
 
@@ -381,7 +381,7 @@ def test_deliveries_come_in_order_unless_they_are_shuffled(cloud: Setting) -> No
 
 def test_it_works_by_the_machines_clock_too() -> None:
     """Without a manual clock schedules and retries come true by themselves."""
-    target = HttpTarget()
+    target = ScriptedTarget()
     target.answer(500)
     with CloudTasksServer() as server:
         client = server.client()

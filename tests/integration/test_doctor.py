@@ -28,7 +28,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.fake_services.server import Reply as Answer
 from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
-from tests.http_target import HttpTarget
+from tests.http_target import ScriptedTarget
 from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -44,14 +44,14 @@ def env(tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
-def worker() -> Iterator[HttpTarget]:
-    target = HttpTarget()
+def worker() -> Iterator[ScriptedTarget]:
+    target = ScriptedTarget()
     yield target
     target.close()
 
 
 @pytest.fixture
-def cloud(env: Environment, worker: HttpTarget) -> Iterator[CloudTasksServer]:
+def cloud(env: Environment, worker: ScriptedTarget) -> Iterator[CloudTasksServer]:
     """A project whose queue is there, with a worker; the environment is that of its producer."""
     with CloudTasksServer() as server:
         env |= {
@@ -193,21 +193,21 @@ def test_a_clock_that_is_wrong(env: Environment) -> None:
     the_problem(env, "clock", "ahead", "timedatectl")
 
 
-def test_a_queue_that_nobody_made(env: Environment, cloud: CloudTasksServer, worker: HttpTarget) -> None:
+def test_a_queue_that_nobody_made(env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget) -> None:
     """A queue that is not at Google is a problem, with the command that makes it."""
     cloud.client().delete_queue(name=QUEUE)
     worker.answer(200, 401)
     the_problem(env, "queue", "queue create")
 
 
-def test_a_role_that_is_missing(env: Environment, cloud: CloudTasksServer, worker: HttpTarget) -> None:
+def test_a_role_that_is_missing(env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget) -> None:
     """An account that may not look at the queue is a problem, with the role to grant."""
     cloud.faults.refuse("GetQueue", StatusCode.PERMISSION_DENIED, times=20)
     worker.answer(200, 401)
     the_problem(env, "queue", "roles/cloudtasks")
 
 
-def test_credentials_that_are_missing(env: Environment, worker: HttpTarget, tmp_path: Path) -> None:
+def test_credentials_that_are_missing(env: Environment, worker: ScriptedTarget, tmp_path: Path) -> None:
     """Without credentials Cloud Tasks cannot be used, and the step says where they come from."""
     worker.answer(200, 401)
     google = {"GOOGLE_CLOUD_PROJECT": "p-1", "CLOUD_TASKS_WORKER_URL": worker.address}
@@ -223,7 +223,7 @@ def test_credentials_that_are_missing(env: Environment, worker: HttpTarget, tmp_
     ],
 )
 def test_a_worker_that_is_open_or_another(
-    env: Environment, cloud: CloudTasksServer, worker: HttpTarget, answers: tuple[int, int], words: tuple[str, ...]
+    env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget, answers: tuple[int, int], words: tuple[str, ...]
 ) -> None:
     """An address that takes deliveries from strangers, or where something else listens, is a problem."""
     worker.answer(*answers)
@@ -232,7 +232,7 @@ def test_a_worker_that_is_open_or_another(
 
 @pytest.mark.parametrize("answers", [(200, 401), (403, 403)])
 def test_a_worker_that_is_guarded(
-    env: Environment, cloud: CloudTasksServer, worker: HttpTarget, answers: tuple[int, int]
+    env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget, answers: tuple[int, int]
 ) -> None:
     """An address that sends strangers away is well, whether the worker does it or what stands before it."""
     worker.answer(*answers)
