@@ -1,5 +1,6 @@
-# Every target sets up what it needs from Python 3.11+, make and the package registry; nothing is installed outside
-# this folder. Paths are relative, so the folder's own path may hold spaces.
+# Every target sets up what it needs from Python 3.11+, make and the package registry, inside this folder; only a
+# browser, for test-browser and screenshots, is installed on the machine. Paths are relative, so the folder's own path may
+# hold spaces.
 
 PYTHON ?= python3
 TOPIC ?= Why the ocean glows at night
@@ -10,7 +11,8 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check day bench bench-million bench-in-flight bench-lists bench-recovery bench-report bench-dashboard chaos screenshots docs format clean
+.PHONY: help demo test test-browser check day bench chaos screenshots docs format clean
+.PHONY: bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -18,7 +20,7 @@ help:
 	@echo 'make test-browser         run the tests of the dashboard in a real browser'
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
-	@echo '                          has the results, and names the longer ones: bench-million, bench-recovery, …'
+	@echo '                          has the results, and names the longer ones: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 CARRIERS="local redis cloud_tasks" SEED=7]'
 	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
@@ -26,7 +28,7 @@ help:
 	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
 	@echo 'make screenshots          take the pictures of the dashboard under docs/images anew'
 	@echo 'make format               format the code'
-	@echo 'make clean                remove what the other targets made'
+	@echo 'make clean                remove what the other targets made, but for videos/'
 
 demo: .venv/.runtime
 	@TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
@@ -55,23 +57,11 @@ bench: .venv/.development
 	.venv/bin/python -m benchmarks.limiters
 	.venv/bin/python -m benchmarks.draft_vs_moviepy
 
-bench-million: .venv/.development
-	.venv/bin/python -m benchmarks.redis_million
+bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
+	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-in-flight: .venv/.development
-	.venv/bin/python -m benchmarks.redis_in_flight
-
-bench-recovery: .venv/.development
-	.venv/bin/python -m benchmarks.redis_recovery
-
-bench-lists: .venv/.development
-	.venv/bin/python -m benchmarks.lists
-
-bench-report: .venv/.development
-	.venv/bin/python -m benchmarks.report
-
-bench-dashboard: .venv/.development
-	.venv/bin/python -m benchmarks.dashboard
+bench-lists bench-report bench-dashboard: bench-%: .venv/.development
+	.venv/bin/python -m benchmarks.$*
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
@@ -91,6 +81,7 @@ format: .venv/.development
 
 clean:
 	rm -rf .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -r {} +
 
 .venv/.runtime: requirements.txt constraints.txt | .venv/bin/python
 	@echo 'Installing what the engine runs on …' >&2
