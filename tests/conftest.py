@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +21,12 @@ _OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HE
 # At import, before any test or fixture can read them.
 for _name in [name for name in os.environ if name.startswith(_OURS)]:
     del os.environ[_name]
+
+# In memory, where there is room: a process that is killed loses nothing that the system has, and stores that put each
+# write on disk would else make the whole run wait for it. Programs that tests start follow.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 << 30:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 # A noisy machine must not fail a property for being slow.
 settings.register_profile("project", deadline=None)

@@ -9,9 +9,9 @@ from benchmarks.day.play import KEYS, open_day
 from tenxsom_flow_engine.jobs import Status
 
 
-def test_a_day_of_96_videos(folder: Path) -> None:
+def test_a_day_of_96_videos(tmp_path: Path) -> None:
     """Each video of a day is made soon after its slot, or says why not; no quota is broken, few calls are in vain."""
-    with open_day(folder, services=tuple(KEYS), environment={}, seed=3) as day:
+    with open_day(tmp_path, services=tuple(KEYS), environment={}, seed=3) as day:
         day.plan(96)
         day.play()
         found, records = figures(day), day.records()

@@ -160,7 +160,7 @@ class Proof:
 
 @pytest.mark.parametrize("kind", ["local", "redis"])
 def test_each_video_is_bought_once(
-    kind: str, folder: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
+    kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
     """300 jobs, a kill -9 in the life of each, deliveries twice and at once: one bill each, or one at most and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
@@ -168,7 +168,7 @@ def test_each_video_is_bought_once(
         useapi.credits_left = 1e9
         # Once finished videos keep their reference, once they do not: the documents do not tell.
         useapi.list_tells_reference = kind == "local"
-        proof = Proof(folder, useapi, lives, server)
+        proof = Proof(tmp_path, useapi, lives, server)
         proof.add()
         deaths = proof.run()
         bills = useapi.bills()
@@ -189,7 +189,7 @@ def test_each_video_is_bought_once(
     assert died.keys() == {*INSIDE, *OUTSIDE}
     assert proof.overtaken > 0
     assert sum(record.status is Status.SUCCEEDED for record in records) > JOBS * (0.8 if kind == "local" else 0.5)
-    secrets_are_nowhere(folder, lives[0].log, *([server.folder] if server else []))
+    secrets_are_nowhere(tmp_path, lives[0].log, *([server.folder] if server else []))
 
 
 # In one process, at every point and with every answer.

@@ -152,16 +152,16 @@ class Proof:
 
 @pytest.mark.parametrize("kind", ["local", "redis"])
 def test_each_video_is_bought_once_whoever_sells_it(
-    kind: str, folder: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
+    kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
     """Jobs of three services and four ways, a kill -9 in the life of each: one bill each, or one at most and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
-    clock = SharedClock(folder / "clock")
+    clock = SharedClock(tmp_path / "clock")
     vendors = Vendors(clock.now)
     with ExitStack() as open_servers:
         for vendor in vendors.servers:
             open_servers.enter_context(vendor)
-        proof = Proof(folder, clock, vendors, lives, server)
+        proof = Proof(tmp_path, clock, vendors, lives, server)
         records = proof.run(len(KINDS) * len([*INSIDE, *OUTSIDE]))
     bills = vendors.bills()
     assert bills.keys() <= {record.job_id for record in records}
