@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Visitor, barriers, overflow
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,17 @@ def test_what_goes_wrong_in_a_page_fails_its_test(
     untouched.until(lambda: page.title() == "" and len(visitor.watched.complaints) > 0, "a complaint")
     with pytest.raises(AssertionError, match=complaint):
         visitor.leave()
+
+
+def test_what_sticks_out_or_cannot_be_read_is_found(visitor: Visitor) -> None:
+    """Something too wide, text without contrast and a field without a label are each found."""
+    page = visitor.open("/health", logged_in=False)
+    assert not overflow(page)
+    page.evaluate(
+        """() => { document.body.innerHTML = "<p>too wide</p><b>too pale</b><input>";
+                   document.querySelector("p").style.width = "200vw";
+                   document.querySelector("b").style.color = "#eeeeee"; }"""
+    )
+    assert [found.split('"')[1] for found in overflow(page)] == ["too wide"]
+    assert {found.split()[0] for found in barriers(page)} >= {"color-contrast", "label"}
+    assert {found.split()[0] for found in barriers(page, "color-contrast")} == {"color-contrast"}

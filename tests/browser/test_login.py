@@ -38,15 +38,15 @@ def test_after_the_logout_nothing_is_shown(visitor: Visitor, untouched: Installa
     expect(page.get_by_label("Admin token")).to_be_visible()
 
 
-def test_a_login_holds_in_every_process(visitor: Visitor, own: Installation) -> None:
+def test_a_login_holds_in_every_process(visitor: Visitor, untouched: Installation) -> None:
     """The cookie of a login is good for each of gunicorn's processes, and no script can read it."""
-    page = Visitor(visitor.browser, own).open()
+    page = visitor.open()
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
-    page.context.close()
+    visitor.leave()
 
-    request = urllib.request.Request(own.url, headers={"Cookie": f"{cookie['name']}={cookie['value']}"})
-    processes = own.processes()
+    request = urllib.request.Request(untouched.url, headers={"Cookie": f"{cookie['name']}={cookie['value']}"})
+    processes = untouched.processes()
     assert len(processes) == 2
     for process in processes:
         with _stopped([other for other in processes if other != process]), urllib.request.urlopen(request) as answer:
@@ -57,6 +57,8 @@ def test_a_login_holds_in_every_process(visitor: Visitor, own: Installation) -> 
 def _stopped(processes: list[int]) -> Iterator[None]:
     for process in processes:
         os.kill(process, signal.SIGSTOP)
-    yield
-    for process in processes:
-        os.kill(process, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
