@@ -204,6 +204,8 @@ class Lease(msgspec.Struct, frozen=True):
     token: str
     worker: str
     until: float
+    #: When the delivery in hand was due: the job's place in the line that it was taken from.
+    due: float = 0.0
 
 
 class Cost(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -69,6 +69,7 @@ def take(record: JobRecord, lease: Lease, now: float) -> JobRecord:
     """Lease a waiting job to a worker."""
     if record.lease is not None or record.due is None:
         raise ActionRefused(f"job {record.job_id} is not waiting for a worker")
+    lease = msgspec.structs.replace(lease, due=record.due)
     return _change(record, now, _in_hand(record), lease=lease, due=None)
 
 
@@ -157,8 +158,8 @@ def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
 
 def renew(record: JobRecord, token: str, until: float) -> JobRecord:
     """Prolong a lease."""
-    lease = _own_lease(record, token)
-    return msgspec.structs.replace(record, lease=Lease(token=lease.token, worker=lease.worker, until=until))
+    lease = msgspec.structs.replace(_own_lease(record, token), until=until)
+    return msgspec.structs.replace(record, lease=lease)
 
 
 def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRecord:

@@ -18,7 +18,7 @@ from tenxsom_flow_engine.patience import Patience
 from tenxsom_flow_engine.queues.base import JobQueue, PushesJobs
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.service_choice import candidates, soonest
+from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobStore
 
@@ -51,8 +51,10 @@ class Stepper:
             return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
         try:
             if name == AUTO:
-                return self._submit_somewhere(record)
-            return generate_video(record, self._means(self.services[name]))
+                outcome = self._submit_somewhere(record)
+            else:
+                outcome = generate_video(record, self._means(self.services[name]))
+            return self._in_line(record, outcome)
         except InvalidInput as error:
             return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
@@ -76,6 +78,25 @@ class Stepper:
             opens_at, other = soonest(choice, self.gate, self.store.in_flight, now)
             if other is not best and opens_at <= now:
                 return replace(outcome, until=now)
+        return outcome
+
+    def _in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
+        """Let a pulled job that was refused before it bought anything go back to its place in line.
+
+        That is no haste: as long as this worker knows all services of the job's lane to be shut or full, it claims
+        nothing from there. Where one is open, which this job does not fit, the job stands back for those that do.
+        """
+        if not isinstance(outcome, Wait) or outcome.worked or record.step is not Step.SUBMIT:
+            return outcome
+        if record.lease is None or isinstance(self.queue, PushesJobs):  # a pushed delivery comes when it is told to
+            return outcome
+        now, closed = self.store.now(), self.gate.closed()
+        lane = automatic(self.services) if record.lane == AUTO else {record.lane}
+        at_rest = all(
+            closed.get(name, 0.0) > now or self.store.in_flight(name) >= self.services[name].slots for name in lane
+        )
+        if at_rest or outcome.until <= now:
+            return replace(outcome, until=min(outcome.until, record.lease.due))
         return outcome
 
     def _means(self, service: VideoService) -> Means:

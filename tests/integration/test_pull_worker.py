@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.engine import Choice, Engine, open_ledger
-from tenxsom_flow_engine.jobs import Status, Step, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.pull_worker import PullWorker
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -19,7 +19,7 @@ from tenxsom_flow_engine.services.base import Cancels, Progress
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, a_job
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
 
 STUCK = 60.0
@@ -83,6 +83,30 @@ def test_a_shut_gate_costs_nothing(engine: Engine, clock: ManualClock) -> None:
         clock.advance(2)
     assert sorted(steps) == [Step.POLL, Step.SUBMIT, Step.SUBMIT]
     assert len(service.sold) == 1
+
+
+@pytest.mark.parametrize("asked", [ALPHA, AUTO])
+def test_a_refused_job_keeps_its_place(engine: Engine, clock: ManualClock, asked: str) -> None:
+    """Jobs are bought in the order in which they were due, also where many are refused, many times, at their turn."""
+    engine.services |= {BETA: ScriptedService(clock, name=BETA)}
+    limits = "alpha=1/m" if asked == ALPHA else "alpha=1/m; beta=2/m"
+    engine.gate = RateLimiter(open_ledger(engine.store), parse_limits(limits), monotonic=clock.now)
+    names = [f"job-{number}" for number in range(12)]
+    engine.store.add(QUEUE, [NewJob(a_job(name, service=asked)) for name in names])
+    assert isinstance(engine.queue, PullsJobs)
+    bought: list[str] = []
+    refused = 0
+    while len(bought) < len(names):
+        found = engine.queue.claim("w", 4, engine.slots, automatic=engine.automatic, closed=engine.gate.closed())
+        orders = [record for record in found.records if record.step is Step.SUBMIT]
+        for record in orders:
+            sold = engine.step(record).submission.state is SubmissionState.ACCEPTED
+            bought += [record.job_id] * sold
+            refused += not sold
+        if not orders:
+            clock.advance(1)
+    assert bought == names
+    assert 0 < refused < 3 * len(names)  # the three beside the one that is let in
 
 
 def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: ManualClock) -> None:

@@ -66,6 +66,20 @@ class LeaseSuite(Suite):
         assert settle(store, first, Wait(clock.now(), "went well")).expiries == 0
         assert accept(store, intend(store, second)).expiries == 0
 
+    def test_a_lease_tells_when_its_job_was_due(self, store: JobStore, clock: ManualClock) -> None:
+        """Whoever has a job in hand can give it back its place in line, also after its intent and a renewal."""
+        store.add(QUEUE, new("a", "b"))
+        due = clock.now()
+        clock.advance(1000)
+        record = intend(store, take(store))
+        store.renew({"a": record.lease_token}, 30.0)
+        store.withdraw("a", submission_id=record.submission.id, reason="refused")
+        for record in (store.require("a"), take(store)):
+            assert record.lease is not None
+            assert record.lease.due == due
+            assert settle(store, record, Wait(record.lease.due, "the gate is closed", worked=False)).due == due
+        assert ids(store.claim(a_claim()).records) == ["a", "b"]
+
     def test_a_closed_gate_forgives_nothing(self, store: JobStore, clock: ManualClock) -> None:
         """A wait in which no work was done leaves faults and expiries as they were."""
         store.add(QUEUE, new("a"))
