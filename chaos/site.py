@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.fake_services.vendors import Vendors
 from tests.nursery import Child, Nursery
+from tests.ports import free_port
 from tests.redis_server import RedisServer, newer_binary
 
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
@@ -99,9 +99,7 @@ class Site:
         self._draw = draw
         self._stop = stop
         self._parts = ExitStack()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        self._port = free_port()
         outside = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
         self.environment = outside | vendors.environment | {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from importlib import resources
 from pathlib import Path
 
 import redis
+
+from tests.ports import free_port
 
 
 def binary() -> str:
@@ -40,9 +41,7 @@ class RedisServer:
         self.folder = folder
         self.program = program or binary()
         self.options = options
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 

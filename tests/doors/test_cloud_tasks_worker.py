@@ -7,7 +7,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -29,6 +28,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import NewJob
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.web.outgoing import STREAMS
+from tests.ports import free_port
 from tests.visitor import TOKEN
 
 from .conftest import CLOCK_OFF, ROOT, Flow
@@ -151,13 +151,6 @@ class Cloud:
         """End what still runs."""
         if self._engine is not None:
             self._engine.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture

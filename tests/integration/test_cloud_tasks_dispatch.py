@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import random
-import socket
 import threading
 
 import pytest
@@ -14,6 +13,7 @@ from google.cloud import tasks_v2
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tests.cloud_tasks_setting import LOCATION, QUEUE, Setting
 from tests.http_target import Reply, ScriptedTarget
+from tests.ports import free_port
 
 TASK = f"{QUEUE}/tasks/t-1"
 
@@ -166,9 +166,7 @@ def test_an_attempt_that_takes_too_long_is_made_again(cloud: Setting) -> None:
 
 def test_a_target_that_is_not_there_is_tried_again(cloud: Setting) -> None:
     """A refused connection is a failed attempt without an answer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    nobody = f"http://127.0.0.1:{free_port()}/"
     cloud.queue(retry_config={"max_attempts": 2})
     cloud.task("t-1", request={"url": nobody})
     cloud.play()

@@ -31,11 +31,8 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, VOICE, FakeHeyGen, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.variables import Secret
-from tests.refusals import refusal
+from tests.orders import IMPATIENT, REFERENCE, refusal
 
-#: For those calls that must run out of time.
-SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
-REFERENCE = "tides.0123456789abcdef.3"
 TEXT = "Tides rise and fall twice a day, because the moon pulls at the sea."
 TOPIC = VideoJob(job_id="tides", topic="How tides work", duration=4, service="heygen", created_at=1.0)
 SCRIPT = VideoJob(
@@ -212,7 +209,7 @@ CUTS = {
 @pytest.mark.parametrize("fault", CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualClock, job: VideoJob, fault: Any) -> None:
     """Cut, silent or unreadable: the outcome is uncertain. A script's create is then repeated and buys nothing more."""
-    service = connect(heygen, clock, ordering=SHORT if isinstance(fault, Hang) else ORDERING)
+    service = connect(heygen, clock, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     unread = isinstance(fault, Cut) and fault.at is At.UNREAD
     (heygen.unread if unread else heygen.faults["create" if job is SCRIPT else "create_agent"]).append(fault)
     assert type(refusal(lambda: service.create(job, REFERENCE))) is Uncertain

@@ -31,6 +31,7 @@ from tenxsom_flow_engine.testing.fake_services.server import (
     Request,
     Trickle,
 )
+from tests.ports import free_port
 
 KEY = "a-key-that-must-appear-nowhere"
 ROWS = (
@@ -188,13 +189,6 @@ def test_a_look_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
     with pytest.raises(ServiceError) as caught:
         client.result(client.look("/videos"))
     assert type(caught.value) is Transient
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_nobody_there_proves_that_nothing_was_bought() -> None:

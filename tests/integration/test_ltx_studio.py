@@ -28,12 +28,9 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.fake_services.ltx import FORBIDDEN, KEY, SHOWN, FakeLtx, error
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.variables import Secret
-from tests.refusals import refusal
+from tests.orders import IMPATIENT, REFERENCE, refusal
 
-#: For those calls that must run out of time.
-SHORT = Timeouts(connect=5.0, read=0.5, total=1.0)
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
-REFERENCE = "tides.0123456789abcdef.3"
 WORKING = Progress(None, 5.0)
 
 
@@ -199,7 +196,7 @@ CUTS = {
 @pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: Any) -> None:
     """Cut, silent or unreadable: the outcome is uncertain, and there is no way to find out."""
-    service = connect(ltx, ordering=SHORT if isinstance(fault, Hang) else ORDERING)
+    service = connect(ltx, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
     assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Uncertain
     assert service.repeatable_for(JOB) == 0.0

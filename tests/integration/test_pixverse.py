@@ -28,12 +28,9 @@ from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.testing.fake_services.useapi import EMAIL, TOKEN, FakeUseApi
 from tenxsom_flow_engine.variables import Secret
-from tests.refusals import refusal
+from tests.orders import IMPATIENT, REFERENCE, refusal
 
-#: For those calls that must run out of time.
-SHORT = Timeouts(connect=5.0, read=0.6, total=1.2)
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=2, quality="720p", created_at=1.0)
-REFERENCE = "tides.0123456789abcdef.3"
 WORKING = Progress(None, 15.0)
 
 
@@ -148,7 +145,7 @@ CUTS = {
 @pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(useapi: FakeUseApi, route: str, fault: Any) -> None:
     """Cut, silent or unreadable: the outcome is uncertain, and the create is not repeated."""
-    pixverse = connect(useapi, ordering=SHORT if isinstance(fault, Hang) else ORDERING)
+    pixverse = connect(useapi, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     if route == "unread":
         # The look at the scheduler comes first, over a connection of its own.
         useapi.on_moment = lambda route, at, request: (

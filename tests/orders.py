@@ -1,4 +1,4 @@
-"""What a service's refusal must not say, whoever refuses."""
+"""What the tests of all paid services share: how an order is known, what it is given up after, how it is refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tenxsom_flow_engine.errors import ServiceError
+from tenxsom_flow_engine.services.http import Timeouts
 from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
 
+REFERENCE = "tides.0123456789abcdef.3"
+#: For those orders that must run out of time when they are sent; until then the machine may be busy.
+IMPATIENT = Timeouts(connect=60.0, read=1.0, total=60.0)
 SECRETS = (heygen.KEY, ltx.KEY, useapi.TOKEN)
 
 
