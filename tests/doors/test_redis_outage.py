@@ -42,7 +42,7 @@ def test_what_was_bought_during_an_outage_is_kept(flow: Flow, server: RedisServe
         made = (VideoJob(job_id=name, topic=name, service="simulated", created_at=now) for name in jobs)
         store.add(flow.queue, map(NewJob, made))
         worker = flow.worker(
-            TENXSOM_SIMULATED="create_latency=1.5 latency=0.1",
+            TENXSOM_SIMULATED="create_latency=3 latency=0.1",
             REDIS_URL=f"{server.url}?socket_timeout={TIMEOUT}&socket_connect_timeout={TIMEOUT}",
         )
         flow.until(lambda: all(under_way(store.require(name)) for name in jobs), "the creates")

@@ -34,7 +34,7 @@ def fetching(server: CloudTasksServer) -> Callable[..., Answer]:
     def request(url: str, method: str = "GET", **options: Any) -> Answer:
         assert (url, method) == (GOOGLE, "GET")
         try:
-            with urllib.request.urlopen(server.certs_url, timeout=10) as answer:
+            with urllib.request.urlopen(server.certs_url, timeout=60) as answer:
                 return Answer(answer.status, answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -41,7 +41,8 @@ from tenxsom_flow_engine.variables import Secret
 from tests.lives import Lives, Order, SharedClock
 from tests.redis_server import RedisServer
 
-JOBS = 300
+#: Ten for each point at which a worker dies.
+JOBS = 180
 #: Where the worker's own code dies.
 INSIDE = [
     f"{when} {what}"
@@ -162,7 +163,7 @@ class Proof:
 def test_each_video_is_bought_once(
     kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
-    """300 jobs, a kill -9 in the life of each, deliveries twice and at once: one bill each, or one at most and held."""
+    """180 jobs, a kill -9 in the life of each, deliveries twice and at once: one bill each, or one at most and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
     with FakeUseApi(max_jobs=100_000) as useapi:
         useapi.credits_left = 1e9
