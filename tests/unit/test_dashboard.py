@@ -70,6 +70,15 @@ def test_a_wrong_token_opens_nothing(engine: Engine, caplog: pytest.LogCaptureFi
     assert "a-wrong-token" not in caplog.text
 
 
+def test_strangers_cannot_keep_a_thread_busy_with_a_form(engine: Engine) -> None:
+    """Of somebody who has not logged in no long form is read; whoever has may send a long list of topics."""
+    client = stranger(engine)
+    long = "n&" * 50_000
+    answer = client.post("/login", data=long, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 413
+    assert Visitor.let_in(client).post("/add", topics="a topic\n" * 5000, act="change").status_code == 200
+
+
 @pytest.mark.parametrize("onward", ["//evil.example", "https://evil.example", "/\\evil.example", "\n/jobs", "jobs"])
 def test_a_login_never_leads_to_another_site(engine: Engine, onward: str) -> None:
     """Whatever stands in the address, a login leads to a page of ours."""
@@ -96,8 +105,9 @@ def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> No
     assert "HttpOnly" in plain
     assert "SameSite=Strict" in plain
     assert "Secure" not in plain
-    behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": "https"})
-    assert "Secure" in behind_tls.headers["Set-Cookie"]
+    for told in ("https", "https, http"):
+        behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": told})
+        assert "Secure" in behind_tls.headers["Set-Cookie"]
 
 
 def test_a_session_ends_after_a_week(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +125,36 @@ def test_a_change_needs_a_form_of_ours(visitor: Visitor, engine: Engine, path: s
     assert visitor.client.post(path, data={"csrf": token}).status_code == 400
     assert not engine.queue.status().paused
     assert visitor.client.get("/").status_code == 200
+
+
+def test_pages_that_are_loaded_at_once_carry_one_secret(engine: Engine) -> None:
+    """Whichever of two pages that were loaded together after the login answers last, the forms of both work."""
+    client = stranger(engine)
+    name, _, rest = Visitor(client).log_in(TOKEN).headers["Set-Cookie"].partition("=")
+    pages = []
+    for _ in range(2):
+        client.set_cookie(name, rest.partition(";")[0])
+        pages.append(client.get("/").text)
+    for page in pages:
+        assert Visitor(client).post("/queue/resume", page=page).status_code == 303
+
+
+def test_another_tab_takes_no_message_away(visitor: Visitor) -> None:
+    """What came of a change is told on the page that follows it, though another one looks for news in between."""
+    visitor.post("/queue/pause")
+    assert "The queue is paused: jobs wait" not in visitor.client.get("/", headers={"X-Live": "yes"}).text
+    assert "The queue is paused: jobs wait" in visitor.client.get("/").text
+
+
+def test_the_log_says_who_connected_and_not_who_they_say_they_are(
+    visitor: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line about a change holds the address of the connection, and apart from it what a proxy or anybody claims."""
+    caplog.set_level("INFO")
+    visitor.client.environ_base["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
+    visitor.post("/queue/pause")
+    (line,) = (record.__dict__ for record in caplog.records if "audit" in record.__dict__)
+    assert (line["from"], line["forwarded_for"]) == ("127.0.0.1", "203.0.113.9")
 
 
 def test_logging_out_ends_the_session(visitor: Visitor) -> None:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, request, session
+from flask import Flask, get_flashed_messages, request, session
 from flask.sessions import SecureCookieSessionInterface
 from markupsafe import Markup
 
@@ -34,6 +34,8 @@ LIFETIME = timedelta(days=7)
 TOKEN_FILE = "admin-token"
 #: The field of every form that changes something.
 CSRF_FIELD = "csrf"
+#: The header of requests that the script makes by itself: what they fetch is seen in part, or by nobody.
+LIVE = "X-Live"
 #: Where a session notes when it began.
 _SINCE = "since"
 
@@ -48,8 +50,10 @@ class _Cookie(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        # A proxy that speaks TLS for us says so. Who makes that up harms a cookie of his own.
-        return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        # A proxy that speaks TLS for us says so; of several the first, to which the browser speaks. Who makes that up
+        # harms a cookie of his own.
+        said = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
+        return request.is_secure or said.lower() == "https"
 
 
 class Sessions:
@@ -79,6 +83,7 @@ class Sessions:
             return False
         session.clear()  # what was known before the login must not be valid after it
         session[_SINCE] = time.time()
+        session[CSRF_FIELD] = secrets.token_urlsafe(24)  # now, since pages that are loaded at once would each make one
         session.permanent = True
         return True
 
@@ -116,9 +121,20 @@ def check_csrf() -> None:
         )
 
 
+def messages() -> list[tuple[str, str]]:
+    """Return what the session is to be told once, each with its kind: by a page that a person sees."""
+    return [] if LIVE in request.headers else list(get_flashed_messages(with_categories=True))  # type: ignore[arg-type]
+
+
 def audit(what: str, **facts: Any) -> None:
-    """Write down who did what: one line of the log for each change that the dashboard makes."""
-    fields = {"audit": what, "from": request.access_route[0] if request.access_route else "", **facts}
+    """Write down who did what: one line of the log for each change that the dashboard makes.
+
+    `from` is who connected; behind a proxy that is the proxy, and `forwarded_for` is what it says, of which anybody can
+    make up all but the last address.
+    """
+    fields = {"audit": what, "from": request.remote_addr or "", **facts}
+    if said := request.headers.get("X-Forwarded-For", ""):
+        fields["forwarded_for"] = said[-200:]
     _log.info("dashboard: %s", what, extra=fields)
 
 

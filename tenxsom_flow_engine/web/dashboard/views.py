@@ -22,7 +22,7 @@ from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
 from tenxsom_flow_engine.web.dashboard.overview import overview
-from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in
+from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in, messages
 from tenxsom_flow_engine.web.desk import Desk
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ POLICY = (
 )
 #: Seconds for which a browser keeps a style sheet or script; its address changes with what is in it.
 KEEP_STATIC = 365 * 86400
+#: Bytes of the longest form of somebody who has not logged in: reading one takes time, and anybody can send one.
+LOGIN_BODY = 16 * 1024
 _STATIC = "dashboard.static"
 
 
@@ -50,10 +52,12 @@ def dashboard(desk: Desk) -> Blueprint:
     def let_in() -> AnyResponse | None:
         if request.endpoint == _STATIC:
             return None
-        if not logged_in() and request.blueprint != "dashboard.login":
-            # A change cannot be made again after the login: its form is gone by then.
-            wanted = request.full_path.rstrip("?") if request.method == "GET" else None
-            return redirect(url_for("dashboard.login.form", next=wanted), 303)
+        if not logged_in():
+            request.max_content_length = LOGIN_BODY
+            if request.blueprint != "dashboard.login":
+                # A change cannot be made again after the login: its form is gone by then.
+                wanted = request.full_path.rstrip("?") if request.method == "GET" else None
+                return redirect(url_for("dashboard.login.form", next=wanted), 303)
         check_csrf()
         return None
 
@@ -96,6 +100,6 @@ def _prepare(state: BlueprintSetupState) -> None:
 
     templates = state.app.jinja_env
     templates.filters.update(words.FILTERS)
-    templates.globals.update(static=static, csrf_field=csrf_field, logged_in=logged_in, version=__version__)
+    templates.globals.update(static=static, csrf_field=csrf_field, logged_in=logged_in, messages=messages, version=__version__)
     templates.undefined = StrictUndefined
     templates.trim_blocks = templates.lstrip_blocks = True
