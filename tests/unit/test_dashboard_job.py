@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import re
 import socket
@@ -294,9 +295,25 @@ def test_what_costs_money_is_asked_once_more(visitor: Visitor, engine: Engine, s
     assert status(engine) is Status.FAILED
     page = visitor.client.get("/jobs/a/retry").text
     assert "about USD 0.14" in page
-    (sure,) = re.findall(r'name="(sure)" value="yes"', page)
-    assert visitor.post("/jobs/a/retry", page=page, **{sure: "yes"}).headers["Location"] == "/jobs/a"
+    assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a"
     assert status(engine) is Status.QUEUED
+
+
+def said(page: str) -> str:
+    """Return what a page that asks once more has said, as its form sends it back."""
+    (sure,) = re.findall(r'name="sure" value="([^"]*)"', page)
+    return html.unescape(sure)
+
+
+def test_what_was_not_said_is_not_done(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """Who says yes to a price, or to what a cancel means, is asked anew if that has changed since."""
+    service.checks.append(Failed("too dark"))
+    step(engine, 2)
+    page = visitor.client.get("/jobs/a/retry").text
+    service.price = Cost(usd=9.0)
+    assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a/retry"
+    assert status(engine) is Status.FAILED
+    assert "about USD 9.00" in visitor.client.get("/jobs/a/retry").text
 
 
 def test_what_costs_nothing_is_done_at_once(
@@ -320,7 +337,7 @@ def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: Script
     service.whereabouts = "in the drawer"
     for act, fields, after in (
         ("ticket", {"ticket": " t-9 ", "account": "me"}, Status.RENDERING),
-        ("resubmit", {"sure": "yes"}, Status.QUEUED),
+        ("resubmit", {}, Status.QUEUED),
         ("give-up", {}, Status.FAILED),
     ):
         hold(engine, service)
@@ -328,6 +345,8 @@ def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: Script
         assert engine.store.require("a").submission.id in page
         assert "in the drawer" in page
         assert 'href="#ticket"' in page
+        if act == "resubmit":
+            fields["sure"] = said(visitor.client.get("/jobs/a/resubmit").text)
         visitor.post(f"/jobs/a/{act}", page=page, **fields)
         assert status(engine) is after
         if act == "ticket":

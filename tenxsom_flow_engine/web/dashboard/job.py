@@ -67,7 +67,8 @@ def job(desk: Desk) -> Blueprint:
     def do(job_id: str, act: str) -> Response:
         engine = desk.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
-        if choice is not None and choice.asks and "sure" not in request.form:
+        # What was said yes to must be what is done: the job, or a price, may have changed meanwhile.
+        if choice is not None and choice.asks and request.form.get("sure") != choice.says:
             return redirect(url_for("dashboard.job.ask", job_id=job_id, act=act), 303)
         try:
             _act(engine, job_id, act)
