@@ -13,8 +13,8 @@ from werkzeug.datastructures import MultiDict
 
 from tenxsom_flow_engine.bulk import Act, matching
 from tenxsom_flow_engine.engine import Choice, Engine
-from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import Cost, Status, Ticket
+from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
 from tenxsom_flow_engine.outcomes import Dead, Held
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
@@ -256,6 +256,30 @@ def test_what_takes_long_is_done_in_parts(visitor: Visitor, engine: Engine, monk
     monkeypatch.setattr(bulk, "ACTING", 9.0)
     assert visitor.post("/bulk", page=page, jobs=field(page, "jobs"), **sent).status_code == 303
     assert set(statuses(engine).values()) == {"queued"}
+
+
+def test_what_was_done_before_the_store_went_away_is_told(
+    visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the store goes away in the middle, page and log say what was done, and the page goes on with the rest."""
+    failed(engine, "a", "b", "c")
+    asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
+    right = engine.retry
+
+    def retry(job_id: str) -> JobRecord:
+        if job_id == "b":
+            raise StoreUnavailable("the store does not answer")
+        return right(job_id)
+
+    monkeypatch.setattr(engine, "retry", retry)
+    caplog.set_level(logging.INFO)
+    page = visitor.post("/bulk", page=asked, sure="yes", act="retry", status="failed", jobs=field(asked, "jobs")).text
+    told = text_of(page)
+    for words in ("the store does not answer", "1 job was put in again.", "2 jobs are left"):
+        assert words in told
+    assert field(page, "jobs") == "b a"
+    (line,) = (vars(record) for record in caplog.records if getattr(record, "audit", "") == "jobs retry")
+    assert (line["done"], line["left"]) == (1, 2)
 
 
 def test_a_question_is_about_so_many_jobs_only(

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.bulk import Act, Refused, each, matching, plan
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import InvalidInput, QueueError
+from tenxsom_flow_engine.errors import InvalidInput, QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, check_job_id
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.search import Search
@@ -87,7 +87,7 @@ def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
                 audit(f"job {act}", job_id=outcome.job_id)
             if time.monotonic() > ends:
                 break
-    except QueueError as error:
+    except (QueueError, StoreError) as error:  # what was done stays done, and is told
         flash(str(error), "error")
     left = chosen[done + len(refused) :]
     audit(f"jobs {act}", search=search.words, done=done, refused=len(refused), left=len(left))
