@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.testing.samples import new
 from tests.browser.installation import Installation
 from tests.browser.visitor import Visitor
 
@@ -86,6 +87,76 @@ def test_a_worker_that_is_away_is_told_and_its_return_too(operator: Visitor, own
         expect(away).to_be_hidden()
     assert page.evaluate("window.loaded") == "once"
     assert not own.engine.queue.status().paused
+
+
+def test_the_focus_stays_where_it_is_also_on_links_and_summaries(operator: Visitor, own: Installation) -> None:
+    """Who goes along the page by keyboard is not thrown back to its begin when something changes."""
+    page = operator.open()
+    for place in (page.locator("#day-table summary"), page.get_by_role("article", name="ltx_studio").locator("dd a")):
+        place.focus()
+        done = tile(page, "Done today")
+        # Both parts are new, and not only the numbers of one.
+        page.evaluate("document.querySelectorAll('[data-live]').forEach(one => one.dataset.old = 'yes')")
+        own.finish_one()
+        expect(page.locator(".tile", has_text="Done today").locator(".value")).to_have_text(str(done + 1))
+        expect(page.locator("#day[data-old], #services[data-old]")).to_have_count(0)
+        expect(place).to_be_focused()
+
+
+def test_a_press_counts_though_the_page_changes_under_it(operator: Visitor, own: Installation) -> None:
+    """A button that is pressed just before news come does what it says."""
+    page = operator.open()
+    asked: list[Route] = []
+    page.route("**/health", lambda route: asked.append(route))
+    page.get_by_role("button", name="Pause the queue").click()
+    own.until(lambda: page.evaluate("1") and bool(asked), "the question whether the worker is there")
+    own.engine.limiter.pause("ltx_studio", "a test")  # which stands beside the button
+    with page.expect_response("**/"):
+        _look_now(page)
+    with page.expect_navigation():
+        asked[0].continue_()
+    expect(page.get_by_role("button", name="Resume the queue")).to_be_visible()
+    assert own.engine.queue.status().paused
+    own.engine.queue.resume()
+    own.engine.limiter.resume("ltx_studio")
+
+
+def test_news_are_said_to_those_who_cannot_see_them_and_numbers_are_not(operator: Visitor, own: Installation) -> None:
+    """A screen reader hears a new verdict once, and not every number that changes in an old one."""
+    page = operator.open()
+    said, verdict = page.locator("#said"), page.locator("#verdict .headline")
+    scheduled = tile(page, "Scheduled")
+    own.engine.store.add("cloud_tasks", new("another", due=own.engine.store.now() + 9e6))
+    expect(page.locator("#tile-scheduled .value")).to_have_text(str(scheduled + 1))
+    expect(said).to_be_empty()
+    own.engine.limiter.pause("ltx_studio", "a test")
+    expect(said).to_have_text(verdict.inner_text())
+    own.engine.limiter.resume("ltx_studio")
+
+
+def test_a_time_of_today_is_one_of_yesterday_after_midnight(visitor: Visitor) -> None:
+    """A page that stays open over midnight does not let yesterday's times pass for today's."""
+    page = visitor.open()
+    time = page.locator("#coming time").first
+    today = time.inner_text()
+    page.evaluate(
+        """{ const now = Date.now;
+          globalThis.Date = class extends Date {
+            constructor(...given) { super(...(given.length ? given : [now() + 9 * 86400000])); }
+          } } 0"""
+    )
+    _look_now(page)
+    expect(time).not_to_have_text(today)
+
+
+def test_the_page_of_a_proxy_is_not_taken_for_the_workers(visitor: Visitor) -> None:
+    """What stands before the worker may answer for it while it restarts: the page keeps what it shows, and says so."""
+    page = visitor.open()
+    page.route("**/", lambda route: route.fulfill(status=200, content_type="text/html", body="<p>Back soon</p>"))
+    _look_now(page)
+    _look_now(page)
+    expect(page.locator("#offline")).to_contain_text("answers with an error")
+    expect(page.locator("#verdict")).to_be_visible()
 
 
 def _look_now(page: Page) -> None:

@@ -105,8 +105,8 @@ def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> No
     assert "HttpOnly" in plain
     assert "SameSite=Strict" in plain
     assert "Secure" not in plain
-    for told in ("https", "https, http"):
-        behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": told})
+    for proxies in ("https", "https, http"):
+        behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": proxies})
         assert "Secure" in behind_tls.headers["Set-Cookie"]
 
 

@@ -100,6 +100,8 @@ def _prepare(state: BlueprintSetupState) -> None:
 
     templates = state.app.jinja_env
     templates.filters.update(words.FILTERS)
-    templates.globals.update(static=static, csrf_field=csrf_field, logged_in=logged_in, messages=messages, version=__version__)
+    templates.globals.update(
+        static=static, csrf_field=csrf_field, logged_in=logged_in, messages=messages, version=__version__
+    )
     templates.undefined = StrictUndefined
     templates.trim_blocks = templates.lstrip_blocks = True
