@@ -181,6 +181,18 @@ def test_a_page_is_made_of_our_own_files_alone(visitor: Visitor, engine: Engine)
                 assert (file.status_code, "max-age=31536000" in file.headers["Cache-Control"]) == (200, True)
 
 
+def test_the_menu_says_where_one_is(visitor: Visitor, engine: Engine) -> None:
+    """The view that is shown is marked in the menu for everybody, and so is the list above a job's own page."""
+    engine.store.add("local", new("a"))
+    for path, marked in {
+        "/": 'page">Overview',
+        "/jobs": 'page">Jobs',
+        "/jobs/a": 'true">Jobs',
+        "/add": 'page">Add',
+    }.items():
+        assert re.findall(r'aria-current="(.*?)<', visitor.client.get(path).text)[0] == marked
+
+
 def test_text_of_others_is_text(visitor: Visitor, engine: Engine) -> None:
     """What a topic or an error says is shown as it is, never run."""
     engine.store.add("local", new("a", topic="<script>alert(1)</script>", service="draft", due=9e9))

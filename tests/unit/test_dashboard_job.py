@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import os
 import re
@@ -473,6 +474,20 @@ def test_a_reader_that_stops_reading_is_left(video: Path, monkeypatch: pytest.Mo
             pass
         with contextlib.closing(begin()) as answer:
             assert answer.status_code == 200
+
+
+def test_captions_that_go_at_this_moment_are_no_defect(
+    visitor: Visitor, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is deleted just when it is read is said to be gone, like one that was deleted before."""
+    assert fetch(visitor, "/jobs/a/captions.vtt").text.startswith("WEBVTT")
+
+    def gone(self: Path, *_: object) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    answer = fetch(visitor, "/jobs/a/captions.vtt")
+    assert (answer.status_code, "captions.srt of job a cannot be read" in answer.text) == (404, True)
 
 
 @pytest.mark.parametrize("elsewhere", ["a path", "a link", "a folder", "nonsense"])

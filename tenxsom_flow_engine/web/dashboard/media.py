@@ -57,7 +57,7 @@ def add_media(blueprint: Blueprint, desk: Desk) -> None:
             answer = send(request, path, told.mimetype, max_age=told.max_age,
                           streams=streams if kind == "video" else None)  # fmt: skip
         except OSError as error:
-            raise NotFound(f"{told.file} of job {job_id} cannot be read: {error.strerror}") from error
+            raise _unreadable(record, told.file, error) from error
         if request.args.get("download"):
             name = " ".join(_UNFIT.sub(" ", title(record.job.topic)).split()).strip(".") or job_id
             answer.headers.set("Content-Disposition", "attachment", filename=name + path.suffix)
@@ -69,8 +69,17 @@ def add_media(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.get("/jobs/<job_id>/captions.vtt")
     def track(job_id: str) -> Response:
         """Give the captions in the one form that browsers know, WebVTT: it differs in its head and its commas."""
-        srt = _find(desk, desk.engine.store.require(job_id), KINDS["captions"].file).read_text("utf-8", "replace")
+        record, name = desk.engine.store.require(job_id), KINDS["captions"].file
+        path = _find(desk, record, name)
+        try:
+            srt = path.read_text("utf-8", "replace")
+        except OSError as error:
+            raise _unreadable(record, name, error) from error
         return Response("WEBVTT\n\n" + _SRT_TIME.sub(r"\1.\2", srt), content_type="text/vtt; charset=utf-8")
+
+
+def _unreadable(record: JobRecord, name: str, error: OSError) -> NotFound:
+    return NotFound(f"{name} of job {record.job_id} cannot be read: {error.strerror}")
 
 
 def _find(desk: Desk, record: JobRecord, name: str) -> Path:
