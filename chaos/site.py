@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.fake_services.vendors import Vendors
+from tests.environment import outside
 from tests.nursery import Child, Nursery
 from tests.ports import free_port
 from tests.redis_server import RedisServer, newer_binary
@@ -53,8 +53,6 @@ SETTINGS: Mapping[str, Setting] = {
 }
 #: Those that are tried where nobody names any.
 USUAL = ("local", "redis", "cloud_tasks")
-#: Programs of a site's own are not told of what whoever runs them has set.
-_OURS = ("TENXSOM_", "CLOUD_TASKS_", "CLOUDSDK_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +98,8 @@ class Site:
         self._stop = stop
         self._parts = ExitStack()
         self._port = free_port()
-        outside = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
-        self.environment = outside | vendors.environment | {
+        self.environment = outside() | vendors.environment | {
             "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
             "TENXSOM_QUEUE_TYPE": self.setting.queue, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
             "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),

@@ -15,7 +15,6 @@ class MediaFacts:
     duration: float
     width: int
     height: int
-    has_audio: bool
 
 
 def inspect(path: Path) -> MediaFacts:
@@ -41,7 +40,7 @@ def inspect(path: Path) -> MediaFacts:
             # A frame or two of difference is the container's rounding.
             if end == 0.0 or end < promised - 0.25:
                 raise OutputError(f"{path.name} ends after {end:.1f} s of {promised:.1f} s")
-            return MediaFacts(end, video.width, video.height, bool(container.streams.audio))
+            return MediaFacts(end, video.width, video.height)
     except FFmpegError as error:
         raise OutputError(f"{path.name} is not a whole video: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""What all tests share: an environment without the settings of whoever runs them."""
+"""What all tests share: an environment without the settings of whoever runs them, their files in memory, a server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.environment import ours
+
 if TYPE_CHECKING:
     from tenxsom_flow_engine.testing.clock import ManualClock
     from tests.redis_server import RedisServer
 
-_OURS = ("TENXSOM_", "CLOUD_TASKS_", "REDIS_", "GOOGLE_", "USEAPI_", "LTX_", "HEYGEN_")
-
 # At import, before any test or fixture can read them.
-for _name in [name for name in os.environ if name.startswith(_OURS)]:
+for _name in ours():
     del os.environ[_name]
 
 # In memory, where there is room: a process that is killed loses nothing that the system has, and stores that put each
