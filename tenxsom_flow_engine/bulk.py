@@ -83,12 +83,8 @@ def matching(store: JobStore, jobs: JobFilter) -> Iterator[Sequence[JobRecord]]:
     """
     if jobs == JobFilter(queue=jobs.queue):
         raise InvalidInput("filter", "lets every job through", next_step="say which ones are meant: their status, …")
-    cursor = None
-    while True:
-        page = store.page(jobs, limit=PAGE, cursor=cursor)
+    for page in store.pages(jobs, limit=PAGE):
         yield page.records
-        if (cursor := page.cursor) is None:
-            return
 
 
 def plan(

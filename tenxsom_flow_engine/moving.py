@@ -73,12 +73,8 @@ def _check_the_store(engine: Engine, source: str) -> None:
 def _waiting(engine: Engine, queue: str) -> Iterator[JobRecord]:
     """Give the jobs of a queue that are not over, newest first."""
     jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-    cursor = None
-    while True:
-        page = engine.store.page(jobs, limit=CHUNK, cursor=cursor)
+    for page in engine.store.pages(jobs, limit=CHUNK):
         yield from page.records
-        if (cursor := page.cursor) is None:
-            return
 
 
 def _tell(engine: Engine, records: list[JobRecord]) -> None:

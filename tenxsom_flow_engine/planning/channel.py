@@ -31,12 +31,8 @@ def known_slots(store: JobStore, channel: str) -> Mapping[int, KnownSlot]:
 
 def _known(store: JobStore, channel: str) -> Iterator[tuple[int, KnownSlot]]:
     wanted = JobFilter(channel=channel, text=f"{slot_prefix(channel)}-")
-    cursor = None
-    while True:
-        page = store.page(wanted, limit=PAGE, cursor=cursor)
+    for page in store.pages(wanted, limit=PAGE):
         for record in page.records:
             instant = slot_instant(channel, record.job_id)
             if instant is not None:
                 yield instant, KnownSlot(record.status is Status.CANCELLED, use_of(record.job))
-        if (cursor := page.cursor) is None:
-            return

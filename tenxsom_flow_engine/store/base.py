@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
@@ -191,7 +191,7 @@ class Retention:
     #: At most so many succeeded and cancelled records.
     count: int = 100_000
     #: Seconds for which the id of a trimmed job is still known, so that adding it again adds nothing.
-    ids: float = field(default=32 * 86400.0)
+    ids: float = 32 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +395,15 @@ class JobStore(ABC):
     def get_each(self, job_ids: Sequence[str]) -> Sequence[JobRecord]:
         """Return the records of those jobs that are known, in this order."""
         return [record for job_id in job_ids if (record := self.get(job_id)) is not None]
+
+    def pages(self, jobs: JobFilter, *, limit: int) -> Iterator[Page]:
+        """Give all pages of a list, newest first, each of at most `limit` records; some may be empty (see `Page`)."""
+        cursor = None
+        while True:
+            page = self.page(jobs, limit=limit, cursor=cursor)
+            yield page
+            if (cursor := page.cursor) is None:
+                return
 
     def require(self, job_id: str) -> JobRecord:
         """Return a job's record. Raises `JobNotFound`."""

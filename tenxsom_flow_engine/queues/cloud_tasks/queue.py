@@ -323,13 +323,9 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def _deliver_anew_what_is_left(self) -> None:
         """Give the jobs that outlive a purge new tasks: theirs are deleted, and their names stay taken."""
         waiting = JobFilter(queue=self.name, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-        cursor = None
-        while True:
-            page = self._store.page(waiting, limit=CHUNK, cursor=cursor)
+        for page in self._store.pages(waiting, limit=CHUNK):
             anew = [self._number_anew(record) for record in page.records if record.due is not None]
             self.dispatch([record for record in anew if record is not None])
-            if (cursor := page.cursor) is None:
-                return
 
     def _at_once(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
         """Act on many records, so many at a time, and give what comes of it; the first error ends it."""

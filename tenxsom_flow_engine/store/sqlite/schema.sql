@@ -1,4 +1,4 @@
--- The whole record is in `record`; the other columns repeat what queries and indexes need (sqlite.py derives them).
+-- The whole record is in `record`; the other columns repeat what queries and indexes need (rows.py derives them).
 CREATE TABLE jobs (
     position      INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of adding
     job_id        TEXT NOT NULL UNIQUE,
