@@ -333,8 +333,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
         A lane whose service has no free slot is not served at all, so waiting there costs nothing.
         """
         if self.submission.state is SubmissionState.NONE:
-            return self.service or self.job.service
+            return self.seller
         return TICKET_MARK + self.service
+
+    @property
+    def seller(self) -> str:
+        """The service that the job counts for: the chosen one, else what it asks for, which may be `auto`."""
+        return self.service or self.job.service
 
     @property
     def undispatched(self) -> bool:

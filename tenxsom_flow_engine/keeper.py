@@ -181,7 +181,7 @@ class Keeper:
 
 def about_step(record: JobRecord) -> contextlib.AbstractContextManager[None]:
     """Let every line that is logged within a block say which step of which job it is about."""
-    return about(job_id=record.job_id, step=record.step.value, service=record.service or record.job.service)
+    return about(job_id=record.job_id, step=record.step.value, service=record.seller)
 
 
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
@@ -191,7 +191,7 @@ def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
     fields = {
         "job_id": before.job_id,
         "step": before.step.value,
-        "service": after.service or before.job.service,
+        "service": after.seller,
         "status": after.status.value,
         "took_ms": round(seconds * 1000),
         "outcome": event.what,

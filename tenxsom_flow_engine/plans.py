@@ -56,7 +56,7 @@ class Row:
     def added_before(cls, record: JobRecord, start: float | None = None) -> Row:
         """Tell of a job that the store has, and of its place in the plan if that is at a fixed time."""
         job, usd = record.job, record.cost.usd if record.cost else None
-        start, service = record.due if start is None else start, record.service or record.job.service
+        start, service = record.due if start is None else start, record.seller
         prompt = record.submission.prompt or job.prompt
         return cls(job.job_id, job.topic, True, start, service, job.duration, usd, prompt)
 

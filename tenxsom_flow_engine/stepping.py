@@ -44,7 +44,7 @@ class Stepper:
 
     def take(self, record: JobRecord) -> Outcome:
         """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`."""
-        name = record.service or record.job.service
+        name = record.seller
         asked = {record.service} if record.service else record.job.asks_for
         if asked and not asked & self.services.keys():
             until = self.store.now() + UNKNOWN_SERVICE_PAUSE

@@ -70,7 +70,7 @@ def jobs(
         status = record.status_at(now)
         start = short_time(iso(record.due)) if status is Status.SCHEDULED and record.due is not None else ""
         added = short_time(iso(record.added_at))
-        rows.append([record.job_id, status, record.service or record.job.service, added, start, record.job.topic])
+        rows.append([record.job_id, status, record.seller, added, start, record.job.topic])
     head = ("JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "TOPIC")
     if rows:
         put(table(rows, head=head, may_cut=("TOPIC",)))

@@ -41,7 +41,7 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
         context.obj = queue_type  # before the verb it does as well as behind it
         return
     from tenxsom_flow_engine.cli.view import print_json, table
-    from tenxsom_flow_engine.manager import describe_limits
+    from tenxsom_flow_engine.report.status import describe_limits
 
     with session(queue_type) as engine:
         found = describe_limits(engine)

@@ -39,7 +39,7 @@ def queue() -> None:
 def show(queue_type: str | None, as_json: bool) -> None:
     """Show the queue's state, limits and counts."""
     from tenxsom_flow_engine.cli.view import print_json, table
-    from tenxsom_flow_engine.manager import describe_queue
+    from tenxsom_flow_engine.report.status import describe_queue
 
     with session(queue_type) as engine:
         status = describe_queue(engine)
@@ -152,8 +152,8 @@ def limits(
 ) -> None:
     """Show or set the queue's limits; what is set here is kept and wins over the environment."""
     from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.manager import describe_queue
     from tenxsom_flow_engine.queues.base import PushesJobs
+    from tenxsom_flow_engine.report.status import describe_queue
 
     with session(queue_type) as engine:
         engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)

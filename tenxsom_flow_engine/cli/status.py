@@ -13,7 +13,7 @@ from tenxsom_flow_engine.cli.session import session
 def status(queue_type: str | None) -> None:
     """Print the state of the queue as one JSON object."""
     from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.manager import describe_queue
+    from tenxsom_flow_engine.report.status import describe_queue
 
     with session(queue_type) as engine:
         print_json(describe_queue(engine))

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from tenxsom_flow_engine.doctor.findings import Finding, looked_at, ok, problem, warning
 from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine
 from tenxsom_flow_engine.errors import Busy, ServiceError, Transient
+from tenxsom_flow_engine.keeper import CLOCK_TOLERANCE
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.store.base import IN_PROGRESS
-
-#: Seconds by which the store's time may differ from this machine's.
-CLOCK_TOLERANCE = 60.0
 
 
 def parts(engine: Engine) -> Iterator[Finding]:

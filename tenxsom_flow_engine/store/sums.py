@@ -79,7 +79,7 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Sum]:
             found += _of(purchase.at, purchase.service, _bought(purchase))
             found += [Sum(DAY, day(purchase.at), purchase.service, *pair) for pair in _bought(purchase)]
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
-        found += _of(after.finished_at, seller(after), _ended(after, after.finished_at))
+        found += _of(after.finished_at, after.seller, _ended(after, after.finished_at))
     return found
 
 
@@ -88,12 +88,7 @@ def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | No
     # The same failure again is a new one.
     if after.error is None or after.error is before.error:
         return None
-    return seller(after), LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
-
-
-def seller(record: JobRecord) -> str:
-    """Return the service that a job counts for: the chosen one, else what it asks for, which may be `auto`."""
-    return record.service or record.job.service
+    return after.seller, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
 
 
 def spending(sums: Iterable[Sum]) -> Sequence[Spent]:

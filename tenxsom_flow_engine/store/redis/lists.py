@@ -13,7 +13,6 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import Stored
 from tenxsom_flow_engine.store.redis.zones import TOP, Range, zones
-from tenxsom_flow_engine.store.sums import seller
 
 #: Records looked at for one page, and for one count. One takes some 7 microseconds.
 LOOKED, COUNTED = 3_000, 10_000
@@ -101,14 +100,14 @@ class Lists:
             oldest += [due for first in answers[len(Status) + 1 :] for _, due in first if due <= now]
         return Counts(by_status, min(oldest, default=None))
 
-    def coming(self, now: float, limit: int) -> Sequence[JobRecord]:
+    def coming(self, limit: int, now: float) -> Sequence[JobRecord]:
         """See `JobStore.coming`."""
         after = f"({now!r}"
         found = [pair for ids in self._scheduled("zrangebyscore", after, "+inf", 0, limit, True) for pair in ids]
         found.sort(key=lambda pair: pair[1])
         return [one.record for one in self._records.read_many([job_id for job_id, _ in found[:limit]])]
 
-    def scheduled_before(self, now: float, instant: float) -> int:
+    def scheduled_before(self, instant: float, now: float) -> int:
         """See `JobStore.scheduled_before`."""
         return sum(self._scheduled("zcount", f"({now!r}", f"({instant!r}"))
 
@@ -191,7 +190,7 @@ def _matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     text = (jobs.text or "").casefold()
     return (
         (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, seller(record))
+        and jobs.service in (None, record.seller)
         and jobs.channel in (None, record.job.channel)
         and (not text or text in record.job.topic.casefold() or text in record.job_id.casefold())
         and (jobs.added_from is None or record.added_at >= jobs.added_from)

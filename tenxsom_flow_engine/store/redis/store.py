@@ -32,7 +32,7 @@ from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.sums import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
-from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour, seller
+from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
-        names = listed_by([(seller(record), record.job.channel)])
+        names = listed_by([(record.seller, record.job.channel)])
         arguments = [*names, day_of(record.added_at), *addition(record, encode(record)), *slot]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
@@ -114,10 +114,10 @@ class RedisStore(base.JobStore, base.TakesIn):
         return self._lists.counts(queue, self.now())
 
     def coming(self, limit: int) -> Sequence[JobRecord]:
-        return self._lists.coming(self.now(), limit)
+        return self._lists.coming(limit, self.now())
 
     def scheduled_before(self, instant: float) -> int:
-        return self._lists.scheduled_before(self.now(), instant)
+        return self._lists.scheduled_before(instant, self.now())
 
     def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
         with self._connection.mapped():

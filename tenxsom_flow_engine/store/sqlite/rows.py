@@ -12,7 +12,7 @@ from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import read_record
-from tenxsom_flow_engine.store.sums import additions, new_error, seller
+from tenxsom_flow_engine.store.sums import additions, new_error
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def row_of(record: JobRecord) -> dict[str, Any]:
         "queue": record.queue,
         "lane": record.lane,
         "status": record.status.value,
-        "service": seller(record),
+        "service": record.seller,
         "channel": record.job.channel,
         "topic": record.job.topic,
         "due": record.due,

@@ -16,7 +16,6 @@ from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.store.base import JobFilter, JobStore, Retention, Tally
-from tenxsom_flow_engine.store.sums import seller
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
 from tenxsom_flow_engine.testing.store_suite.shared import DAY, Suite, accept, everything, ids, intend, settle, take
@@ -98,7 +97,7 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     return (
         jobs.queue in (None, record.queue)
         and (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, seller(record))
+        and jobs.service in (None, record.seller)
         and jobs.channel in (None, record.job.channel)
         and (text in record.job.topic.casefold() or text in record.job_id.casefold())
         and (jobs.added_from is None or record.added_at >= jobs.added_from)

@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from tenxsom_flow_engine.bulk import Act
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.sums import EVER, seller
+from tenxsom_flow_engine.store.sums import EVER
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.desk import Desk
 
@@ -38,7 +38,6 @@ def jobs(desk: Desk) -> Blueprint:
             cut=found.cursor is not None and len(found.records) < PAGE,
             services=sorted({AUTO, *desk.engine.services, *_used(store), search.service} - {""}),
             took=_took,
-            seller=seller,
             acts=[act for act in Act if not search.statuses or act.statuses & set(search.statuses)],
             Status=Status,
         )
