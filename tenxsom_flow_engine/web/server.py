@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import sys
 from typing import Any, NoReturn
 
@@ -20,6 +22,9 @@ from tenxsom_flow_engine.web.wsgi import Application
 #: for a browser, which opens no more connections to one place at once and may hold each for five seconds before it asks
 #: (gunicorn's `DEFAULT_WORKER_DATA_TIMEOUT`), and two for those who look after the worker.
 SPARE_THREADS = 8
+#: Seconds for which a thread waits for the rest of a request that has begun. gunicorn itself waits for ever, so that a
+#: few connections that fall silent would hold all threads.
+SILENCE = 10
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -40,6 +45,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "logger_class": "tenxsom_flow_engine.web.server_log.ServerLog",
         "control_socket_disable": True,
         "on_starting": on_starting,
+        "when_ready": when_ready,
         "post_worker_init": post_worker_init,
         "worker_int": worker_int,
         "worker_exit": worker_exit,
@@ -58,6 +64,13 @@ def configuration() -> dict[str, Any]:
 def on_starting(server: Any) -> None:
     """Let the first Ctrl-C be as gentle as SIGTERM. Of a second one gunicorn makes a quick shutdown."""
     server.handle_int = server.handle_term
+
+
+def when_ready(server: Any) -> None:
+    """Let no connection hold a thread in silence."""
+    for listener in server.LISTENERS:
+        # The system's own time-out: it passes on to accepted connections, whatever gunicorn sets there.
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE, 0))
 
 
 def post_worker_init(worker: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -25,3 +26,10 @@ class ServerLog(Logger):  # type: ignore[misc]
         except ConfigurationError:  # which is said where the application is opened
             secrets = frozenset()
         logs.configure(cfg.loglevel if cfg.loglevel in logs.LEVELS else "info", secrets)
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Say in a word that somebody fell silent in the middle of a request (see `server.SILENCE`)."""
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.info("a connection is closed: the rest of its request did not come")
+        else:
+            super().exception(msg, *args, **kwargs)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,9 +38,11 @@ from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
+from tenxsom_flow_engine.web import server
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.parts import Opened, Parts
+from tenxsom_flow_engine.web.server_log import ServerLog
 
 STUCK = 60.0
 DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
@@ -551,3 +555,26 @@ def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWo
     assert parts.close()
     with pytest.raises(StoreUnavailable):
         engine.store.counts()
+
+
+def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that brings only a part of a request is given up after some seconds, without noise in the log."""
+    monkeypatch.setattr(server, "SILENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.when_ready(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener)]))
+        with socket.create_connection(listener.getsockname()) as theirs, listener.accept()[0] as ours:
+            ours.setblocking(True)  # as gunicorn does
+            theirs.sendall(b"GET / HTTP/1.1\r\nHos")
+            assert ours.recv(99)
+            with pytest.raises(BlockingIOError) as silence:
+                ours.recv(99)
+    log = object.__new__(ServerLog)  # its making would set up the log of this process
+    log.error_log = logging.getLogger("gunicorn.error")
+    caplog.set_level("INFO")
+    try:
+        raise silence.value
+    except BlockingIOError:
+        log.exception("Socket error processing request.")
+    assert [(record.levelname, "did not come" in record.message) for record in caplog.records] == [("INFO", True)]
