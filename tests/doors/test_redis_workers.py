@@ -76,12 +76,17 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
     """Three workers on one list of jobs: each step once, and never more of them than the limits of the queue allow."""
     count, rate, at_once, create = 16, 15.0, 4, 0.4
     on_redis.environment |= {
-        "TENXSOM_LEASE_SECONDS": "5",
+        "TENXSOM_LEASE_SECONDS": "20",
         "CLOUD_TASKS_MAX_DISPATCHES": str(rate),
         "CLOUD_TASKS_MAX_CONCURRENT": str(at_once),
         "TENXSOM_SIMULATED": f"create_latency={create} latency=0",
     }
     burst = DispatchLimits(rate, at_once).burst
+
+    def steps_taken() -> Counter[tuple[str, str]]:
+        lines = [json.loads(line) for line in on_redis.log().splitlines()]
+        return Counter((line["job_id"], line["step"]) for line in lines if "took_ms" in line)
+
     with closing(on_redis.store()) as store:
         store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=True))
         add(on_redis, store, *(f"job-{n}" for n in range(count)))
@@ -92,8 +97,9 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
         store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=False))
         on_redis.until(lambda: store.counts().by_status[Status.SUCCEEDED] == count, "all videos")
         ended = store.now()
-    lines = [json.loads(line) for line in on_redis.log().splitlines()]
-    steps = Counter((line["job_id"], line["step"]) for line in lines if "took_ms" in line)
+    # A step is logged after it was handed on.
+    on_redis.until(lambda: steps_taken().total() >= 3 * count, "the log of all steps")
+    steps = steps_taken()
     assert all(steps[f"job-{n}", step] == 1 for n in range(count) for step in ("submit", "poll", "fetch"))
     assert sum(steps.values()) <= burst + rate * (ended - began)
     sales = sorted(float(ticket.split("/")[0]) for ticket in on_redis.sold())
