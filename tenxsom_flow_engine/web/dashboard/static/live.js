@@ -21,11 +21,12 @@
 
   // Times are the server's in UTC; people live elsewhere.
   function localize(root) {
-    localizedOn = new Date().toDateString();
+    const today = new Date().toDateString();
+    if (root === document) localizedOn = today; // a part that is renewed says nothing of the others
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       const exact = time.dataset.exact;
-      const short = exact === "clock" || at.toDateString() === localizedOn;
+      const short = exact === "clock" || at.toDateString() === today;
       const clock = { hour: "2-digit", minute: "2-digit", ...(exact === "second" && { second: "2-digit" }) };
       time.textContent = at.toLocaleString([], short ? clock : { day: "numeric", month: "short", ...clock });
       time.title = time.dateTime;
