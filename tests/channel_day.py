@@ -79,7 +79,7 @@ BY_HAND: Mapping[float, Mapping[str, Any]] = {
     0.05: {"topic": "Why the sea is salt", "service": "pixverse", "channel": "deep-sea"},
     0.01: {"topic": "Why rivers bend", "service": "pixverse", "channel": "deep-sea"},
 }  # fmt: skip
-_MODERATED, _BROKEN, _ASKED, _UNHEARD = "Ten wars", "The longest night", "Which of our products", "How tides"
+_MODERATED, _BROKEN, _ASKED = "Ten wars", "The longest night", "Which of our products"
 
 
 class Films(Files):
