@@ -97,7 +97,7 @@ def _next(record: JobRecord, now: float, *, paused: bool) -> str:
     waited, last = now - record.due, record.events[-1]
     why = f": {last.detail}" if record.status is Status.QUEUED and last.what in ("waiting", "fault") else ""
     if waited >= 0:
-        what = "its queue is paused" if paused else f"waits for a worker{why}"
+        what = "its queue is paused" if paused else f"waits for its turn{why}" if why else "waits for a worker"
         return f"It has been due for {lasting(waited)}, and {what}."
     match record.status:
         case Status.SCHEDULED:

@@ -18,6 +18,8 @@ from tenxsom_flow_engine.web.desk import Desk
 
 #: How many of the next scheduled jobs are shown, and of the latest videos.
 NEXT, LATEST = 6, 8
+#: How many of the jobs that were added last are looked at for the latest videos: a day's are added at once.
+SOUGHT = 100
 #: What others see as the reason of a pause.
 BY_HAND = "paused on the dashboard"
 
@@ -76,9 +78,10 @@ _STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
 
 
 def _latest(engine: Engine) -> Sequence[JobRecord]:
-    """Return the youngest jobs whose video can be looked at."""
-    made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=LATEST).records
-    return [record for record in made if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
+    """Return the jobs whose videos came last, of those that can be looked at."""
+    made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=SOUGHT).records
+    latest = sorted(made, key=lambda record: record.finished_at or 0.0, reverse=True)[:LATEST]
+    return [record for record in latest if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
 
 
 def _is_of_interest(service: ServiceFigures) -> bool:
