@@ -7,21 +7,18 @@ it the questions to the store.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
+from benchmarks.both_stores import on_both_stores
 from benchmarks.report import begin, milliseconds, waiting
 from benchmarks.table import print_table
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
-from tests.redis_server import RedisServer
 from tests.visitor import TOKEN, Visitor
 
 SIZES = (1_000, 100_000)
@@ -66,18 +63,7 @@ def _listed(engine: Engine, jobs: JobFilter) -> None:
 
 def main() -> None:
     """Print the table."""
-    found: list[list[str]] = []
-    wide = "; ".join(f"{name}=100000/s,100000/d" for name in ("pixverse", "ltx_studio", "heygen", "global"))
-    with tempfile.TemporaryDirectory() as folder:
-        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": wide}
-        with open_engine(load(home), "local") as engine:
-            found += rows("SQLite", engine)
-        server = RedisServer(Path(folder))
-        try:
-            with open_engine(load(home | {"REDIS_URL": server.url}), "redis") as engine:
-                found += rows("Redis", engine)
-        finally:
-            server.kill()
+    found = [row for name, engine in on_both_stores() for row in rows(name, engine)]
     order = list(PAGES)
     found.sort(key=lambda row: (order.index(row[0]), row[1]))
     print_table(["page", "store", "jobs", "store's answer ms", "page ms"], found)

@@ -7,22 +7,19 @@ ended in the last day; what the records of the million are is half due, half sch
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+from benchmarks.both_stores import on_both_stores
 from benchmarks.table import print_table
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Failure, Ticket
 from tenxsom_flow_engine.outcomes import Dead, Done
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.wire import stats
-from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import NewJob
 from tenxsom_flow_engine.testing.samples import VIDEO, a_claim, a_job
-from tests.redis_server import RedisServer
 
 SIZES = (1_000, 1_000_000)
 ADMISSIONS, ENDED, ROUNDS = 2_000, 300, 25
@@ -73,18 +70,7 @@ def rows(name: str, engine: Engine) -> Iterator[list[str]]:
 
 def main() -> None:
     """Print the table."""
-    found: list[list[str]] = []
-    wide = "; ".join(f"{name}=100000/s,100000/d" for name in (*SERVICES[:3], "global"))
-    with tempfile.TemporaryDirectory() as folder:
-        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": wide}
-        with open_engine(load(home), "local") as engine:
-            found += rows("SQLite", engine)
-        server = RedisServer(Path(folder))
-        try:
-            with open_engine(load(home | {"REDIS_URL": server.url}), "redis") as engine:
-                found += rows("Redis", engine)
-        finally:
-            server.kill()
+    found = [row for name, engine in on_both_stores() for row in rows(name, engine)]
     print_table(["store", "records", "/stats ms", "/metrics ms"], found)
 
 

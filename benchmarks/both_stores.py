@@ -1,0 +1,27 @@
+"""An engine on each kind of store, for what is measured on both."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.settings import load
+from tests.redis_server import RedisServer
+
+_WIDE = "; ".join(f"{name}=100000/s,100000/d" for name in ("pixverse", "ltx_studio", "heygen", "global"))
+
+
+def on_both_stores() -> Iterator[tuple[str, Engine]]:
+    """Give the name of each store and an engine on it, empty, with limits that are never reached."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": _WIDE}
+        with open_engine(load(home), "local") as engine:
+            yield "SQLite", engine
+        server = RedisServer(Path(folder))
+        try:
+            with open_engine(load(home | {"REDIS_URL": server.url}), "redis") as engine:
+                yield "Redis", engine
+        finally:
+            server.kill()
