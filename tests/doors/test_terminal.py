@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -42,8 +43,9 @@ class Terminal:
 
     def answer(self, text: str) -> int:
         """Type an answer, again where it came before the command listened, and return the exit code."""
-        more = True
+        more, ends = True, time.monotonic() + PATIENCE
         while more:
+            assert time.monotonic() < ends, f"it takes no answer: {self.said}"
             self.type(text)
             while more and select.select([self._main], [], [], 1.0)[0]:
                 more = self._read()
