@@ -69,7 +69,7 @@ chaos: .venv/.development
 
 screenshots: .venv/.development
 	@tests/browser/chromium.sh
-	$(IN_VENV) tests.browser.pictures docs/images
+	$(IN_VENV) tests.browser.screenshots docs/images
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md

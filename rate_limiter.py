@@ -1,5 +1,5 @@
 """The rate limiter's public names: `from rate_limiter import UseAPIRateLimiter, RateLimitedAPIClient`."""
 
-from tenxsom_flow_engine.api_limiter import RateLimitedAPIClient, UseAPIRateLimiter
+from tenxsom_flow_engine.python_api.rate_limiter import RateLimitedAPIClient, UseAPIRateLimiter
 
 __all__ = ["RateLimitedAPIClient", "UseAPIRateLimiter"]

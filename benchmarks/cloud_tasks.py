@@ -37,7 +37,7 @@ ONE_BY_ONE, BATCH, ROUNDS = 50, 1000, 3
 
 def serve(tell: Connection) -> None:
     """Be the Cloud Tasks API."""
-    from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
+    from tenxsom_flow_engine.emulator.server import CloudTasksServer
 
     with CloudTasksServer() as server:
         tell.send(int(server.target.rpartition(":")[2]))

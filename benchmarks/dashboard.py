@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from benchmarks.both_stores import on_both_stores
 from benchmarks.report import begin, milliseconds, waiting
+from benchmarks.stores import on_both_stores
 from benchmarks.table import print_table
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.app import dashboard_app
-from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
-from tests.visitor import TOKEN, Visitor
+from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tests.dashboard_client import TOKEN, Visitor
 
 SIZES = (1_000, 100_000)
 PAGE = 50

@@ -26,7 +26,7 @@ FONT = ROOT / "tenxsom_flow_engine/services/draft/fonts/Geologica-Black.ttf"
 OURS = """
 import sys
 from pathlib import Path
-from tenxsom_flow_engine.services.draft.render import RenderSpec, render
+from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 render(RenderSpec(sys.argv[1], None, 5, "9:16", "1080p", "seed"), Path(sys.argv[2]), lambda part: None)
 """
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.arena import processor_time
+from benchmarks.runner import processor_time
 from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
-from tenxsom_flow_engine.outcomes import Wait
+from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 

@@ -204,7 +204,7 @@ def speed(place: str, folder: Path) -> None:
 
 
 def exactness(place: str, folder: Path) -> None:
-    from tenxsom_flow_engine.testing.limiter_suite import sliding_maximum
+    from tests.contract.limiter_suite import sliding_maximum
 
     title = f"four processes for {HAMMER:.0f} s at {LIMIT} a second"
     print(f"\n{title:40}{'most in a second':>21}{f'used of {LIMIT * HAMMER:.0f}':>15}")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.arena import Arena, arena, processor_time
+from benchmarks.runner import Arena, arena, processor_time
 from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.jobs import Status, VideoJob

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.arena import Arena, Contestant, arena, p95
+from benchmarks.runner import Arena, Contestant, arena, p95
 from benchmarks.table import print_table
 
 MILLION, ROUNDS = 1_000_000, 5

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.arena import Arena, Contestant, NotRunning, arena, p95
+from benchmarks.runner import Arena, Contestant, NotRunning, arena, p95
 from benchmarks.table import print_table
 from benchmarks.venvs import ROOT, bench_python
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.arena import Arena, Contestant, NotRunning, arena
 from benchmarks.redis_queue import NAMES, interpreter
+from benchmarks.runner import Arena, Contestant, NotRunning, arena
 from benchmarks.table import print_table
 
 #: Seconds that a killed worker's job is waited for.

@@ -10,14 +10,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks.both_stores import on_both_stores
+from benchmarks.stores import on_both_stores
 from benchmarks.table import print_table
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Failure, Ticket
-from tenxsom_flow_engine.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.report.prometheus import metrics
+from tenxsom_flow_engine.report.public_json import stats
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.report.wire import stats
 from tenxsom_flow_engine.store.base import NewJob
 from tenxsom_flow_engine.testing.samples import VIDEO, a_claim, a_job
 

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.table import print_table
-from chaos.haste import hurry
-from chaos.ordeal import Verdict, undergo
-from chaos.site import SETTINGS, USUAL, Scale, Stopped
+from chaos.cluster import SETTINGS, USUAL, Scale, Stopped
+from chaos.fast_timings import hurry
+from chaos.scenario import Verdict, undergo
 from chaos.workers import PUSHED
-from tests.nursery import Nursery
+from tests.fork_server import Nursery
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import FINAL, JobRecord, Status, SubmissionState
-from tenxsom_flow_engine.media import inspect
+from tenxsom_flow_engine.output.media import inspect
 from tenxsom_flow_engine.rate_limits.windows import Limits
-from tenxsom_flow_engine.store.sums import Spent
-from tenxsom_flow_engine.testing.fake_services.vendors import Bill
-from tenxsom_flow_engine.testing.limiter_suite import sliding_maximum
+from tenxsom_flow_engine.store.totals import Spent
+from tests.contract.limiter_suite import sliding_maximum
+from tests.fake_vendors import Bill
 
 #: Seconds that two readings of one machine's clock may differ by, after rounding.
 ROUNDING = 1e-3

@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from chaos.haste import hurry
-from tests.nursery import ROOT
+from chaos.fast_timings import hurry
+from tests.fork_server import ROOT
 
 #: What a worker that is pushed to loads beside what all load.
 PUSHED = (

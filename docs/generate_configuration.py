@@ -10,9 +10,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tenxsom_flow_engine.env import KINDS, Declared, Secret, declared
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
 from tenxsom_flow_engine.settings import ENV_FILE, CloudTasksSettings, RedisSettings, Settings, WebSettings
-from tenxsom_flow_engine.variables import KINDS, Declared, Secret, declared
 
 HEAD = """\
 # Configuration

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Clock(Protocol):
@@ -12,6 +13,14 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return the present instant in seconds since 1970-01-01 UTC."""
+
+
+@runtime_checkable
+class WatchableClock(Clock, Protocol):
+    """A clock that a test sets, and that calls back after each change."""
+
+    def watch(self, moved: Callable[[], None]) -> None:
+        """Call `moved` after each change: for parts that wait for a time in a thread of their own."""
 
 
 class SystemClock:

@@ -10,33 +10,32 @@ from functools import cached_property
 from pathlib import Path
 from threading import Event
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SystemClock
-from tenxsom_flow_engine.codec import check_options
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     ConfigurationError,
     InvalidInput,
     ServiceError,
 )
-from tenxsom_flow_engine.generate import expected_cost
-from tenxsom_flow_engine.jobs import AUTO, PLACE, JobRecord, SubmissionState, Ticket, VideoJob
-from tenxsom_flow_engine.legacy import read_legacy
+from tenxsom_flow_engine.generation.routing import automatic, candidates
+from tenxsom_flow_engine.generation.runner import Stepper
+from tenxsom_flow_engine.generation.step import expected_cost
+from tenxsom_flow_engine.jobs import AUTO, PLACE, JobRecord, SubmissionState, Ticket, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs.codec import check_options
+from tenxsom_flow_engine.jobs.legacy import read_legacy
+from tenxsom_flow_engine.jobs.outcomes import Bought, GiveUp, Resubmit
 from tenxsom_flow_engine.logs import Redaction
-from tenxsom_flow_engine.outcomes import Bought, GiveUp, Resubmit
-from tenxsom_flow_engine.output import OutputFolder
-from tenxsom_flow_engine.patience import Patience
+from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.service_choice import automatic, candidates
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.stepping import Stepper
 from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention, TakenIn, TakesIn
+from tenxsom_flow_engine.store.retrying import Patience
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ def _draft(settings: Settings, clock: Clock) -> VideoService:
 
 
 def _simulated(settings: Settings, clock: Clock) -> VideoService:
-    from tenxsom_flow_engine.services.simulated import SimulatedService, SimulationPlan
+    from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
 
     return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
 
@@ -63,7 +62,7 @@ def _simulated(settings: Settings, clock: Clock) -> VideoService:
 def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
     if settings.pixverse is None:
         return None
-    from tenxsom_flow_engine.services.download import Downloader
+    from tenxsom_flow_engine.services.http.download import Downloader
     from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 
     return PixVerseService(settings.pixverse, Downloader(allow_private=settings.allow_private_downloads))
@@ -72,8 +71,8 @@ def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
 def _ltx_studio(settings: Settings, clock: Clock) -> VideoService | None:
     if settings.ltx is None:
         return None
-    from tenxsom_flow_engine.services.download import Downloader
-    from tenxsom_flow_engine.services.ltx_studio import LtxStudioService
+    from tenxsom_flow_engine.services.http.download import Downloader
+    from tenxsom_flow_engine.services.ltx_studio.service import LtxStudioService
 
     return LtxStudioService(settings.ltx, Downloader(allow_private=settings.allow_private_downloads))
 
@@ -81,8 +80,8 @@ def _ltx_studio(settings: Settings, clock: Clock) -> VideoService | None:
 def _heygen(settings: Settings, clock: Clock) -> VideoService | None:
     if settings.heygen is None:
         return None
-    from tenxsom_flow_engine.services.download import Downloader
     from tenxsom_flow_engine.services.heygen.service import HeyGenService
+    from tenxsom_flow_engine.services.http.download import Downloader
 
     return HeyGenService(settings.heygen, Downloader(allow_private=settings.allow_private_downloads), clock)
 

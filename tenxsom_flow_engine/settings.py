@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from tenxsom_flow_engine.env import Secret, Variable, absolute, declared, said
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
-from tenxsom_flow_engine.variables import Secret, Variable, absolute, declared, said
 
 #: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")

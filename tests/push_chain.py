@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import FlowError, LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.push_worker import Delivered, PushWorker
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.web.deliveries import ended_unheard
+from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 from tests.http_target import HttpTarget, Received, Reply
 
 

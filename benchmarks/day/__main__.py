@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.day.figures import Figures, Waits, figures, redis_bytes, store_bytes
-from benchmarks.day.play import KEYS, open_day
+from benchmarks.day.results import Figures, Waits, figures, redis_bytes, store_bytes
+from benchmarks.day.simulate import KEYS, open_day
 from benchmarks.table import print_table
 from tenxsom_flow_engine.jobs import Status
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.day.stage import Stage
+from benchmarks.day.setup import Stage
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Busy, Rejected, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
-from tenxsom_flow_engine.services.heygen.answers import PACE, SLOWEST
-from tenxsom_flow_engine.services.ltx_studio import POLL_PACE as LTX_PACE
+from tenxsom_flow_engine.services.heygen.parsing import PACE, SLOWEST
+from tenxsom_flow_engine.services.ltx_studio.service import POLL_PACE as LTX_PACE
 from tenxsom_flow_engine.services.pixverse.videos import POLL_PACE as PIXVERSE_PACE
-from tenxsom_flow_engine.tiny_video import tiny_video
+from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 
 
 def _heygen_pace(age: float) -> float:

@@ -11,11 +11,11 @@ from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
-from tenxsom_flow_engine.outcomes import Dead
-from tenxsom_flow_engine.pull_worker import PullWorker
+from tenxsom_flow_engine.jobs.outcomes import Dead
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
+from tenxsom_flow_engine.workers.pull import PullWorker
 
 #: What our keys begin with, and for how many seconds jobs are put off.
 PREFIX = os.environ.get("BENCH_PREFIX", "bench")

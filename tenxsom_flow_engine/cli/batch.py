@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, PARTLY
-from tenxsom_flow_engine.cli.producing import (
+from tenxsom_flow_engine.cli.console import DONE, PARTLY
+from tenxsom_flow_engine.cli.enqueue import (
     SAME_COMMAND,
     TopicsFile,
     add_and_tell,
@@ -61,9 +61,9 @@ def batch(
     """
     import secrets
 
-    from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.batch import Timing
-    from tenxsom_flow_engine.plans import read_plan
+    from tenxsom_flow_engine.planning.plan import read_plan
 
     with session(queue_type) as engine:
         now = engine.store.now()

@@ -6,7 +6,8 @@ from typing import NoReturn
 
 import click
 
-from tenxsom_flow_engine.cli import exits, options
+from tenxsom_flow_engine.cli import console as exits
+from tenxsom_flow_engine.cli import options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +33,7 @@ def cloud_tasks_worker(
 
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.auth import open_access
-    from tenxsom_flow_engine.web.parts import open_parts
+    from tenxsom_flow_engine.web.runtime import open_parts
     from tenxsom_flow_engine.web.server import serve
     from tenxsom_flow_engine.web.wsgi import Application
 

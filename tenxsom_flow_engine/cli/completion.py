@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenxsom_flow_engine.cli.exits import put
+from tenxsom_flow_engine.cli.console import put
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.settings import Settings

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import count, put, say
+from tenxsom_flow_engine.cli.console import count, put, say
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenxsom_flow_engine.engine import Engine
-    from tenxsom_flow_engine.queue_cost import Load, QueueCost
-    from tenxsom_flow_engine.store.sums import Spent
+    from tenxsom_flow_engine.report.queue_cost import Load, QueueCost
+    from tenxsom_flow_engine.store.totals import Spent
 
 #: Videos a day that the queue's cost is reckoned for where none were made: a channel's four an hour.
 TYPICAL_VIDEOS = 96.0
@@ -44,9 +44,9 @@ def cost(
     days: int, videos_per_day: float | None, redis_usd: float | None, queue_type: str | None, as_json: bool
 ) -> None:
     """Show what was bought, what is left to spend, and what the queue itself costs."""
-    from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.purchases import day
-    from tenxsom_flow_engine.queue_cost import REDIS_USD, measure, queue_cost
+    from tenxsom_flow_engine.cli.format import print_json
+    from tenxsom_flow_engine.jobs.purchases import day
+    from tenxsom_flow_engine.report.queue_cost import REDIS_USD, measure, queue_cost
 
     with session(queue_type) as engine:
         now = engine.store.now()
@@ -120,7 +120,7 @@ def _facts(load: Load, month: QueueCost) -> dict[str, Any]:
 
 
 def _print_spent(spent: Sequence[Spent], days: int) -> None:
-    from tenxsom_flow_engine.cli.view import table
+    from tenxsom_flow_engine.cli.format import table
 
     if not spent:
         say(f"nothing was bought in {'this day' if days == 1 else f'these {days} days'}")

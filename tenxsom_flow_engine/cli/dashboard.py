@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import say
+from tenxsom_flow_engine.cli.console import say
 from tenxsom_flow_engine.cli.session import session
 
 

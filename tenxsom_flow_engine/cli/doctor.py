@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, count, put, say
+from tenxsom_flow_engine.cli.console import DONE, FAILED, count, put, say
 
 
 @click.command()
@@ -18,8 +18,8 @@ def doctor(queue_type: str | None, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.doctor.examination import examine
+    from tenxsom_flow_engine.cli.format import print_json
+    from tenxsom_flow_engine.doctor.run import examine
 
     findings = []
     for finding in examine(queue_type=queue_type):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenxsom_flow_engine.cli.exits import put, say
+from tenxsom_flow_engine.cli.console import put, say
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.testing.cloud_tasks.attempts import Delivery
+    from tenxsom_flow_engine.emulator.attempts import Delivery
 
 
 @click.command()
@@ -44,11 +44,11 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     """
     from dataclasses import replace
 
+    from tenxsom_flow_engine.emulator.server import CloudTasksServer
     from tenxsom_flow_engine.errors import QueueError
     from tenxsom_flow_engine.queues.cloud_tasks.api import Api
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.store.base import DispatchLimits
-    from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 
     settings = load()
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)

@@ -9,13 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, INTERRUPTED, complain, draw, on_terminal, put, say
-from tenxsom_flow_engine.cli.view import cut, describe, print_json
+from tenxsom_flow_engine.cli.console import DONE, FAILED, INTERRUPTED, complain, draw, on_terminal, put, say
+from tenxsom_flow_engine.cli.format import cut, describe, print_json
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.pull_worker import PullWorker
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.workers.pull import PullWorker
 
 #: Seconds between two looks, if the store does not report a change before.
 LOOK = 0.5

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.acting import onward
-from tenxsom_flow_engine.cli.exits import DONE, FAILED, USAGE, Stop, complain, problem, put, say
+from tenxsom_flow_engine.cli.console import DONE, FAILED, USAGE, Stop, complain, problem, put, say
+from tenxsom_flow_engine.cli.retry_cancel import onward
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused
 
@@ -47,7 +47,7 @@ def jobs(
     if context.invoked_subcommand:
         _nothing_given(context)
         return
-    from tenxsom_flow_engine.cli.view import describe, print_json, short_time, table
+    from tenxsom_flow_engine.cli.format import describe, print_json, short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
     from tenxsom_flow_engine.store.base import JobFilter
@@ -107,7 +107,7 @@ def resolve(
     if account is not None and ticket is None:
         raise click.UsageError("--account goes with --ticket")
     from tenxsom_flow_engine.jobs import Ticket
-    from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
+    from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
 
     decision = Resubmit() if resubmit else GiveUp() if ticket is None else Ticket(ticket, account=account or "")
     with session(queue_type) as engine:
@@ -124,7 +124,7 @@ def resolve(
 @options.as_json
 def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     """Show all that is known about a job: facts, files, timeline, and what to do about an error."""
-    from tenxsom_flow_engine.cli.view import describe, print_json
+    from tenxsom_flow_engine.cli.format import describe, print_json
 
     with session(queue_type) as engine:
         facts = describe(engine.store.require(job_id), engine.store.now())

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import count, put, say
+from tenxsom_flow_engine.cli.console import count, put, say
 from tenxsom_flow_engine.cli.session import session
 
 #: Cells of a bar.
@@ -40,8 +40,8 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
     if context.invoked_subcommand is not None:
         context.obj = queue_type  # before the verb it does as well as behind it
         return
-    from tenxsom_flow_engine.cli.view import print_json, table
-    from tenxsom_flow_engine.report.status import describe_limits
+    from tenxsom_flow_engine.cli.format import print_json, table
+    from tenxsom_flow_engine.report.operator_json import describe_limits
 
     with session(queue_type) as engine:
         found = describe_limits(engine)

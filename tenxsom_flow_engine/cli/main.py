@@ -8,14 +8,12 @@ import click
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
-    acting,
     batch,
     completion,
     cost,
     dashboard,
     doctor,
     emulator,
-    exits,
     jobs,
     limits,
     queue,
@@ -24,6 +22,8 @@ from tenxsom_flow_engine.cli import (
     stats,
     status,
 )
+from tenxsom_flow_engine.cli import console as exits
+from tenxsom_flow_engine.cli import retry_cancel as acting
 
 EPILOG = """\b
 Examples:

@@ -44,7 +44,7 @@ class Instant(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds since 1970-01-01 UTC."""
         from tenxsom_flow_engine.errors import InvalidInput
-        from tenxsom_flow_engine.planning.moments import parse_moment
+        from tenxsom_flow_engine.planning.timestamps import parse_moment
 
         try:
             return parse_moment(str(value))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, PARTLY, agree, count, on_terminal, put, say
+from tenxsom_flow_engine.cli.console import DONE, PARTLY, agree, count, on_terminal, put, say
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def queue() -> None:
 @options.as_json
 def show(queue_type: str | None, as_json: bool) -> None:
     """Show the queue's state, limits and counts."""
-    from tenxsom_flow_engine.cli.view import print_json, table
-    from tenxsom_flow_engine.report.status import describe_queue
+    from tenxsom_flow_engine.cli.format import print_json, table
+    from tenxsom_flow_engine.report.operator_json import describe_queue
 
     with session(queue_type) as engine:
         status = describe_queue(engine)
@@ -124,7 +124,7 @@ def move(source: str, target: str) -> int:
     When each is due and what was bought stay as they are. Steps in hand are left alone. Run it again after an
     interruption: it completes what was begun.
     """
-    from tenxsom_flow_engine.moving import move_jobs
+    from tenxsom_flow_engine.operations.move import move_jobs
 
     with session(target) as engine:
         waiting = engine.store.counts(source).unfinished
@@ -151,9 +151,9 @@ def limits(
     as_json: bool,
 ) -> None:
     """Show or set the queue's limits; what is set here is kept and wins over the environment."""
-    from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.queues.base import PushesJobs
-    from tenxsom_flow_engine.report.status import describe_queue
+    from tenxsom_flow_engine.report.operator_json import describe_queue
 
     with session(queue_type) as engine:
         engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import count, say
-from tenxsom_flow_engine.cli.producing import (
+from tenxsom_flow_engine.cli.console import count, say
+from tenxsom_flow_engine.cli.enqueue import (
     TopicsFile,
     add_and_tell,
     check_lines,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.channel import KnownSlot
     from tenxsom_flow_engine.planning.files import BadLine, Entry
+    from tenxsom_flow_engine.planning.periods import Window
     from tenxsom_flow_engine.planning.slots import Slot
-    from tenxsom_flow_engine.planning.windows import Window
 
 EPILOG = """\b
 Slots lie on a fixed grid in UTC, and a job's id is its channel and slot, so running the command again adds only what
@@ -76,11 +76,11 @@ def schedule(
     **fields: Any,
 ) -> None:
     """Plan a day of videos at a steady pace, and add what is new of it."""
-    from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
+    from tenxsom_flow_engine.planning.periods import window
+    from tenxsom_flow_engine.planning.plan import Plan, Row
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
-    from tenxsom_flow_engine.planning.windows import window
-    from tenxsom_flow_engine.plans import Plan, Row
 
     if timezone and not date:
         raise click.UsageError("--timezone goes with --date")
@@ -127,7 +127,7 @@ def schedule(
 
 
 def _tell_window(span: Window, wanted: int, room: int) -> None:
-    from tenxsom_flow_engine.planning.windows import human_time
+    from tenxsom_flow_engine.planning.periods import human_time
 
     if span.note:
         say(span.note)

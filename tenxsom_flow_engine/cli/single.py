@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.exits import DONE, put, say
+from tenxsom_flow_engine.cli.console import DONE, put, say
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import QueueError
 
@@ -39,12 +39,12 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    from tenxsom_flow_engine.cli.producing import describe_row, price, tell_notes
-    from tenxsom_flow_engine.cli.view import print_json
+    from tenxsom_flow_engine.cli.enqueue import describe_row, price, tell_notes
+    from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
-    from tenxsom_flow_engine.planning.moments import bounded
-    from tenxsom_flow_engine.plans import Plan, Row
+    from tenxsom_flow_engine.planning.plan import Plan, Row
+    from tenxsom_flow_engine.planning.timestamps import bounded
 
     with session(queue_type) as engine:
         now = engine.store.now()
@@ -67,8 +67,8 @@ def single(
 
 
 def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:
-    from tenxsom_flow_engine.cli.producing import price
-    from tenxsom_flow_engine.cli.view import describe, print_json
+    from tenxsom_flow_engine.cli.enqueue import price
+    from tenxsom_flow_engine.cli.format import describe, print_json
 
     job_id = prepared.new.job.job_id
     alone = engine.unattended

@@ -12,8 +12,8 @@ from tenxsom_flow_engine.cli.session import session
 @options.queue_type
 def stats(queue_type: str | None) -> None:
     """Print counts, rates, quotas, costs and verdicts as one JSON object: what `/stats` gives."""
-    from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.report import wire
+    from tenxsom_flow_engine.cli.format import print_json
+    from tenxsom_flow_engine.report import public_json as wire
     from tenxsom_flow_engine.report.query import take_report
 
     with session(queue_type) as engine:

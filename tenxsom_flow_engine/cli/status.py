@@ -12,8 +12,8 @@ from tenxsom_flow_engine.cli.session import session
 @options.queue_type
 def status(queue_type: str | None) -> None:
     """Print the state of the queue as one JSON object."""
-    from tenxsom_flow_engine.cli.view import print_json
-    from tenxsom_flow_engine.report.status import describe_queue
+    from tenxsom_flow_engine.cli.format import print_json
+    from tenxsom_flow_engine.report.operator_json import describe_queue
 
     with session(queue_type) as engine:
         print_json(describe_queue(engine))

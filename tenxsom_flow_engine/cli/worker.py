@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tenxsom_flow_engine import logs
-from tenxsom_flow_engine.cli import exits, options
+from tenxsom_flow_engine.cli import console as exits
+from tenxsom_flow_engine.cli import options
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.pull_worker import PullWorker
+    from tenxsom_flow_engine.workers.pull import PullWorker
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +36,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
 
     from tenxsom_flow_engine import settings
     from tenxsom_flow_engine.engine import open_engine
-    from tenxsom_flow_engine.pull_worker import PullWorker
+    from tenxsom_flow_engine.workers.pull import PullWorker
 
     given = settings.load()
     logs.configure(log_level, given.secrets)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from tenxsom_flow_engine.doctor.findings import Finding, ok, problem, warning
+from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.errors import Rejected
-from tenxsom_flow_engine.output import OutputFolder
+from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.settings import Settings
 
 #: The oldest Python that is tested.
@@ -74,7 +74,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 def fonts() -> Iterator[Finding]:
     """See in which scripts drafts can be made."""
-    from tenxsom_flow_engine.services.draft.fonts import library
+    from tenxsom_flow_engine.services.draft.render.fonts import library
 
     for people, sample in SCRIPTS.items():
         try:

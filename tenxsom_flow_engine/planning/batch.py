@@ -14,7 +14,7 @@ import msgspec
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, slug
 from tenxsom_flow_engine.planning.files import BadLine, Entry
-from tenxsom_flow_engine.planning.moments import bounded
+from tenxsom_flow_engine.planning.timestamps import bounded
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.moments import parse_moment
+from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: Characters in a line: far more than a job's fields can hold.
 MAX_LINE = 64 * 1024

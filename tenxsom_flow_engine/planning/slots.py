@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.windows import DAY, Window, human_time
+from tenxsom_flow_engine.planning.periods import DAY, Window, human_time
 
 #: Slots are whole seconds, so no more than one a second.
 MAX_PER_HOUR = 3600

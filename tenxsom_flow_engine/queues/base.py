@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tenxsom_flow_engine.delivery import Delivery
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
-from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.jobs.delivery import Delivery
+from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.store.base import Added, Claim, Counts, DispatchLimits, NewJob
 
 #: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between carriers.

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits
 from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob
 

@@ -14,7 +14,7 @@ from typing import Any
 from tenxsom_flow_engine.errors import Busy, FlowError, Misconfigured, OutOfCredit, ServiceError
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.services.answers import read_retry_after
+from tenxsom_flow_engine.services.http.responses import read_retry_after
 
 _log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError
 
-from tenxsom_flow_engine import histogram
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import ledger, pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.ledger import Ledger, Look, reason
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
+from tenxsom_flow_engine.store import histogram
 from tenxsom_flow_engine.store.redis.connection import Connection
 
 #: What the scripts know by name.

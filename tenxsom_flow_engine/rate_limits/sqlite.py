@@ -10,7 +10,6 @@ from importlib import resources
 
 import msgspec
 
-from tenxsom_flow_engine.histogram import bucket
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.ledger import (
@@ -25,6 +24,7 @@ from tenxsom_flow_engine.rate_limits.ledger import (
 )
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
+from tenxsom_flow_engine.store.histogram import bucket
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
 

@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tenxsom_flow_engine.histogram import percentile
 from tenxsom_flow_engine.rate_limits.ledger import Look, Scope, decide, in_force
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window
+from tenxsom_flow_engine.store.histogram import percentile
 
 Tally = Mapping[str, float]
 

@@ -13,9 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.histogram import PER_DOUBLING, bound
-from tenxsom_flow_engine.report.figures import Making, Report, ServiceFigures
+from tenxsom_flow_engine.report.model import Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
+from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 
 #: The buckets of the store that end a bucket here: from 1 s to 2 h 20 min, each twice the one before.
 ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)

@@ -10,11 +10,10 @@ import msgspec
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
-from tenxsom_flow_engine.histogram import percentile
 from tenxsom_flow_engine.jobs import AUTO, FINAL, Status
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
-from tenxsom_flow_engine.report.figures import (
+from tenxsom_flow_engine.report.model import (
     Bar,
     Bought,
     Ended,
@@ -28,7 +27,8 @@ from tenxsom_flow_engine.report.figures import (
 )
 from tenxsom_flow_engine.report.verdicts import verdicts
 from tenxsom_flow_engine.store.base import FORGET_WORKERS, IN_PROGRESS, JobStore, TakesIn
-from tenxsom_flow_engine.store.sums import EVER, HOUR, SECONDS, SIZE, Sum, hour
+from tenxsom_flow_engine.store.histogram import percentile
+from tenxsom_flow_engine.store.totals import EVER, HOUR, SECONDS, SIZE, Sum, hour
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0

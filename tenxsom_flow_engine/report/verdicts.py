@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.report.figures import Report, ServiceFigures, Verdict, WindowFigures
+from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code that a verdict may have, and so every section that `docs/operations.md` must have.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
-from tenxsom_flow_engine.prompts import prompt_for
+from tenxsom_flow_engine.services.prompts import prompt_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from tenxsom_flow_engine.env import Secret, Variable
 from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.variables import Secret, Variable
 
 
 def check_base_url(variable: str, url: str) -> str:

@@ -16,12 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode_record
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
-from tenxsom_flow_engine.outcomes import Outcome, Resolution
-from tenxsom_flow_engine.store.sums import DAY, LastError, Spent, Sum, spending
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs.codec import decode_record
+from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution
+from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Sum, spending
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from tenxsom_flow_engine.engine import CLOUD_TASKS
-from tenxsom_flow_engine.web.answers import tell_errors
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.dashboard.session import Sessions
 from tenxsom_flow_engine.web.dashboard.views import dashboard
 from tenxsom_flow_engine.web.deliveries import deliveries
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.errors import tell_errors
 from tenxsom_flow_engine.web.health import health
-from tenxsom_flow_engine.web.parts import Parts
+from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.runtime import Parts
 
 #: Bytes of a request's body. Cloud Tasks stores tasks of less than 1 MiB, all counted.
 MAX_BODY = 1024 * 1024 + 64 * 1024

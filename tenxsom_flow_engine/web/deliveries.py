@@ -15,9 +15,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import UnsupportedMediaType
 
 from tenxsom_flow_engine.errors import AccessError, FlowError, WorkerBusy
-from tenxsom_flow_engine.web.answers import refusal
 from tenxsom_flow_engine.web.auth import Access
-from tenxsom_flow_engine.web.parts import Parts
+from tenxsom_flow_engine.web.errors import refusal
+from tenxsom_flow_engine.web.runtime import Parts
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.errors import FlowError
-from tenxsom_flow_engine.report.figures import Report
+from tenxsom_flow_engine.report.model import Report
+from tenxsom_flow_engine.report.public_json import stats, verdict
 from tenxsom_flow_engine.report.verdicts import OK
-from tenxsom_flow_engine.report.wire import stats, verdict
-from tenxsom_flow_engine.web.answers import refusal
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.errors import refusal
+from tenxsom_flow_engine.web.report_cache import Desk
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
-from tenxsom_flow_engine.web.outgoing import STREAMS
+from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
 #: Threads beside those for steps and for videos, so that `/health` and pages answer while all of these are taken: six

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tenxsom_flow_engine.web.parts import Parts
+    from tenxsom_flow_engine.web.runtime import Parts
 
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _worker(settings: Settings) -> tuple[Flask, Parts]:
     from tenxsom_flow_engine.web.app import worker_app
     from tenxsom_flow_engine.web.auth import advice, open_access
     from tenxsom_flow_engine.web.dashboard.session import admin_token
-    from tenxsom_flow_engine.web.parts import Parts, open_parts
+    from tenxsom_flow_engine.web.runtime import Parts, open_parts
 
     parts = Parts(lambda: open_parts(settings))
     access = open_access(settings)
@@ -83,7 +83,7 @@ def _worker(settings: Settings) -> tuple[Flask, Parts]:
 def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, Parts]:
     from tenxsom_flow_engine.web.app import dashboard_app
     from tenxsom_flow_engine.web.dashboard.session import admin_token
-    from tenxsom_flow_engine.web.parts import Parts, open_view
+    from tenxsom_flow_engine.web.runtime import Parts, open_view
 
     parts = Parts(lambda: open_view(settings, queue_type))
     return dashboard_app(parts, queue_type=queue_type, admin=admin_token(settings)), parts

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.installation import PATIENCE, Installation
-from tests.browser.visitor import Visitor
-from tests.channel_day import DAY, HOUR, ChannelDay, channel_day
+from tests.browser.page import Visitor
+from tests.browser.seeded_app import PATIENCE, Installation
+from tests.sample_day import DAY, HOUR, ChannelDay, channel_day
 
 #: The time of day in UTC, in hours, at which the lived-through days end.
 O_CLOCK = 14.55

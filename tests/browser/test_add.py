@@ -7,8 +7,8 @@ from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.store.base import JobFilter
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor, assert_fits
+from tests.browser.page import Visitor, assert_fits
+from tests.browser.seeded_app import Installation
 
 
 def ask(page: Page, topics: str, **fields: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.jobs import Status
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor, assert_fits
+from tests.browser.page import Visitor, assert_fits
+from tests.browser.seeded_app import Installation
 
 #: Views by name; a job's is that of the newest job of a status.
 VIEWS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor, barriers, overflow
+from tests.browser.page import Visitor, barriers, overflow
+from tests.browser.seeded_app import Installation
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor
+from tenxsom_flow_engine.services.heygen import fake as heygen
+from tenxsom_flow_engine.services.ltx_studio import fake as ltx
+from tenxsom_flow_engine.services.pixverse import fake as useapi
+from tests.browser.page import Visitor
+from tests.browser.seeded_app import Installation
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.store.base import JobFilter
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor
+from tests.browser.page import Visitor
+from tests.browser.seeded_app import Installation
 
 #: Jobs on a page.
 PAGE = 50

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import expect
 
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor, log_in
+from tests.browser.page import Visitor, log_in
+from tests.browser.seeded_app import Installation
 
 
 def test_a_wrong_token_is_refused_and_the_right_one_leads_to_where_one_wanted_to_go(

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, Route, expect
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.testing.samples import new
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor
+from tests.browser.page import Visitor
+from tests.browser.seeded_app import Installation
 
 
 def tile(page: Page, name: str) -> int:

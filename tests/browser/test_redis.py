@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, expect
 
 from tenxsom_flow_engine.jobs import Status
 from tests.browser.conftest import a_folder
-from tests.browser.installation import Installation
-from tests.browser.visitor import Visitor
-from tests.channel_day import channel_day
+from tests.browser.page import Visitor
+from tests.browser.seeded_app import Installation
 from tests.redis_server import RedisServer
+from tests.sample_day import channel_day
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.codec import decode_delivery
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, RunningSystem
 from tenxsom_flow_engine.testing.samples import WIDE
+from tests.contract.queue_suite import CarrierSuite, RunningSystem
 from tests.http_target import HttpTarget, Received, Reply
 
 #: Real seconds after which what should have happened counts as stuck.

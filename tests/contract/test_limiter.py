@@ -17,7 +17,7 @@ from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.limiter_suite import LimiterSuite, OpenLedger, sliding_maximum
+from tests.contract.limiter_suite import LimiterSuite, OpenLedger, sliding_maximum
 from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,14 +11,14 @@ import pytest
 
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import AUTO
-from tenxsom_flow_engine.outcomes import Dead, Wait
+from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.queue_suite import CarrierSuite, PullSystem
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, ROOMY, TICKET, WIDE, new
+from tests.contract.queue_suite import CarrierSuite, PullSystem
 
 
 @pytest.fixture(params=["sqlite", "redis"])

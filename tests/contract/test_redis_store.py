@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, Status, Step
-from tenxsom_flow_engine.outcomes import Done
+from tenxsom_flow_engine.jobs.outcomes import Done
 from tenxsom_flow_engine.store.base import JobFilter, NewJob, new_record
 from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.wakeup import Wake
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
-from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite
-from tenxsom_flow_engine.testing.store_suite.pushing import PUSHED
-from tenxsom_flow_engine.testing.store_suite.shared import STUCK, accept, everything, intend, take
-from tenxsom_flow_engine.wake import Wake
+from tests.contract.store_machine import StoreMachine
+from tests.contract.store_suite import OpenStore, StoreSuite
+from tests.contract.store_suite.pushing import PUSHED
+from tests.contract.store_suite.shared import STUCK, accept, everything, intend, take
 from tests.redis_server import RedisServer, newer_binary, older_binary
 
 

@@ -22,14 +22,14 @@ from hypothesis import HealthCheck, settings
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status
-from tenxsom_flow_engine.outcomes import Dead, Wait
+from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
-from tenxsom_flow_engine.testing.store_machine import StoreMachine
-from tenxsom_flow_engine.testing.store_suite import OpenStore, StoreSuite
-from tenxsom_flow_engine.testing.store_suite.shared import everything
+from tests.contract.store_machine import StoreMachine
+from tests.contract.store_suite import OpenStore, StoreSuite
+from tests.contract.store_suite.shared import everything
 
 ROOT = Path(__file__).resolve().parents[2]
 

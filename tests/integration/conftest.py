@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lives import Lives
+from tests.killable_worker import Lives
 
 if TYPE_CHECKING:
-    from tests.cloud_tasks_setting import Setting
+    from tests.emulator_harness import Setting
 
 
 @pytest.fixture
 def cloud() -> Iterator[Setting]:
     """A Cloud Tasks server whose time is moved by hand, and a target for it."""
+    from tenxsom_flow_engine.emulator.server import CloudTasksServer
     from tenxsom_flow_engine.testing.clock import ManualClock
-    from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-    from tests.cloud_tasks_setting import Setting
+    from tests.emulator_harness import Setting
     from tests.http_target import ScriptedTarget
 
     clock, target = ManualClock(), ScriptedTarget()

@@ -13,10 +13,10 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.protobuf import field_mask_pb2
 from grpc import StatusCode
 
+from tenxsom_flow_engine.emulator.limits import MAX_TASK_SIZE
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.limits import MAX_TASK_SIZE
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tests.cloud_tasks_setting import LOCATION, QUEUE, Setting
+from tests.emulator_harness import LOCATION, QUEUE, Setting
 
 DAY = 86_400.0
 TASK = f"{QUEUE}/tasks/t-1"

@@ -10,8 +10,8 @@ import threading
 import pytest
 from google.cloud import tasks_v2
 
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tests.cloud_tasks_setting import LOCATION, QUEUE, Setting
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
+from tests.emulator_harness import LOCATION, QUEUE, Setting
 from tests.http_target import Reply, ScriptedTarget
 from tests.ports import free_port
 

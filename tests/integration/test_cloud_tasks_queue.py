@@ -16,8 +16,7 @@ from google.cloud import tasks_v2
 
 from cloud_tasks_queue import CloudTasksQueue
 from queue_manager import QueueManager
-from tenxsom_flow_engine.codec import decode_delivery
-from tenxsom_flow_engine.delivery import Delivery, task_id
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import (
     ConfigurationError,
     InvalidInput,
@@ -27,12 +26,13 @@ from tenxsom_flow_engine.errors import (
     QueueUnavailable,
 )
 from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.jobs.codec import decode_delivery
+from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.settings import CloudTasksSettings, load
 from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.samples import a_job, new
 
 DAY = 86400.0

@@ -13,9 +13,9 @@ import pytest
 from google.auth import exceptions
 from google.oauth2 import id_token
 
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tenxsom_flow_engine.testing.cloud_tasks.tokens import TokenIssuer
-from tests.cloud_tasks_setting import Setting
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
+from tenxsom_flow_engine.emulator.tokens import TokenIssuer
+from tests.emulator_harness import Setting
 
 ACCOUNT, AUDIENCE = "worker@project-1.iam.gserviceaccount.com", "https://worker.test"
 GOOGLE = "https://www.googleapis.com/oauth2/v1/certs"

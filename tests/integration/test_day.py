@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.day.figures import figures
-from benchmarks.day.play import KEYS, open_day
+from benchmarks.day.results import figures
+from benchmarks.day.simulate import KEYS, open_day
 from tenxsom_flow_engine.jobs import Status
 
 

@@ -20,14 +20,14 @@ from grpc import StatusCode
 
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.doctor import machine
-from tenxsom_flow_engine.doctor.examination import examine
-from tenxsom_flow_engine.doctor.findings import Finding
+from tenxsom_flow_engine.doctor.checks import Finding
+from tenxsom_flow_engine.doctor.run import examine
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.errors import Misconfigured, Rejected
+from tenxsom_flow_engine.services.http.fake_server import Reply as Answer
+from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tenxsom_flow_engine.testing.fake_services.server import Reply as Answer
-from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
 from tests.http_target import ScriptedTarget
 from tests.redis_server import RedisServer
 
@@ -154,7 +154,7 @@ def test_a_script_without_a_font(env: Environment, monkeypatch: pytest.MonkeyPat
         def runs(self, text: str) -> None:
             raise Rejected("draft", f"no font has {text}", next_step="apt install fonts-noto-cjk")
 
-    monkeypatch.setattr("tenxsom_flow_engine.services.draft.fonts.library", NoFonts)
+    monkeypatch.setattr("tenxsom_flow_engine.services.draft.render.fonts.library", NoFonts)
     the_warning(env, "fonts", "Chinese", "fonts-noto-cjk")
 
 

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
-from tenxsom_flow_engine.services import connection
-from tenxsom_flow_engine.services.addresses import is_public
-from tenxsom_flow_engine.services.download import MAX_CONNECTIONS, PATIENCE, Downloader
-from tenxsom_flow_engine.services.http import Timeouts
-from tenxsom_flow_engine.testing.fake_services.files import Files
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
+from tenxsom_flow_engine.services.http import connection
+from tenxsom_flow_engine.services.http.addresses import is_public
+from tenxsom_flow_engine.services.http.client import Timeouts
+from tenxsom_flow_engine.services.http.download import MAX_CONNECTIONS, PATIENCE, Downloader
+from tenxsom_flow_engine.services.http.fake_files import Files
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
 
 CONTENT = bytes(range(256)) * 40
 #: For those transfers that must run out of time.

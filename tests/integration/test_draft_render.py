@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
-from tenxsom_flow_engine.services.draft import fonts, render
-from tenxsom_flow_engine.services.draft.blend import yuv
-from tenxsom_flow_engine.services.draft.colour import contrast
-from tenxsom_flow_engine.services.draft.fonts import Library
-from tenxsom_flow_engine.services.draft.gradient import Gradient, pixels
-from tenxsom_flow_engine.services.draft.look import LEAST_CONTRAST, look
-from tenxsom_flow_engine.services.draft.render import RenderSpec
-from tenxsom_flow_engine.services.draft.scene import safe_area
+from tenxsom_flow_engine.services.draft.render import fonts, render
+from tenxsom_flow_engine.services.draft.render.blend import yuv
+from tenxsom_flow_engine.services.draft.render.colour import contrast
+from tenxsom_flow_engine.services.draft.render.fonts import Library
+from tenxsom_flow_engine.services.draft.render.gradient import Gradient, pixels
+from tenxsom_flow_engine.services.draft.render.render import RenderSpec
+from tenxsom_flow_engine.services.draft.render.scene import safe_area
+from tenxsom_flow_engine.services.draft.render.style import LEAST_CONTRAST, look
 
 SPEC = RenderSpec("Why the ocean glows at night", None, 2, "9:16", "540p", "s1")
 SIZES = {"9:16": (540, 960), "16:9": (960, 540), "1:1": (540, 540)}
@@ -106,7 +106,7 @@ def test_the_same_spec_gives_the_same_bytes(drafted: tuple[RenderSpec, Path], tm
 RENDER = """
 import sys
 from pathlib import Path
-from tenxsom_flow_engine.services.draft.render import RenderSpec, render
+from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 render(RenderSpec("Why the ocean glows at night", None, 2, "16:9", "540p", "s1"), Path(sys.argv[1]), lambda part: None)
 """
 

@@ -14,8 +14,8 @@ from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.services.heygen.fake import AVATAR, KEY, FakeHeyGen
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, FakeHeyGen
 
 JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", duration=18, created_at=1.0)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import (
     Busy,
     Misconfigured,
@@ -22,16 +23,15 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference, Progress, Ready
-from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
+from tenxsom_flow_engine.services.heygen.fake import AVATAR, KEY, VOICE, FakeHeyGen, error
 from tenxsom_flow_engine.services.heygen.service import KEY_LASTS, ORDERING, HeyGenService
-from tenxsom_flow_engine.services.http import Timeouts, post
+from tenxsom_flow_engine.services.http.client import Timeouts, post
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.fake_services.heygen import AVATAR, KEY, VOICE, FakeHeyGen, error
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
-from tenxsom_flow_engine.variables import Secret
-from tests.orders import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
 
 TEXT = "Tides rise and fall twice a day, because the moon pulls at the sea."
 TOPIC = VideoJob(job_id="tides", topic="How tides work", duration=4, service="heygen", created_at=1.0)

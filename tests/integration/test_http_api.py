@@ -18,10 +18,8 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.services.answers import ErrorRow
-from tenxsom_flow_engine.services.http import MAX_ANSWER, HttpApi, ProcessSession, Timeouts, post
-from tenxsom_flow_engine.services.setups import check_base_url, check_key
-from tenxsom_flow_engine.testing.fake_services.server import (
+from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, Timeouts, post
+from tenxsom_flow_engine.services.http.fake_server import (
     At,
     Cut,
     FakeServer,
@@ -31,6 +29,8 @@ from tenxsom_flow_engine.testing.fake_services.server import (
     Request,
     Trickle,
 )
+from tenxsom_flow_engine.services.http.responses import ErrorRow
+from tenxsom_flow_engine.services.setups import check_base_url, check_key
 from tests.ports import free_port
 
 KEY = "a-key-that-must-appear-nowhere"
@@ -250,7 +250,7 @@ def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.Mon
     client = api(echo.url, ordering=Timeouts(connect=5.0, read=5.0, total=0.05))
 
     def slowly(*arguments: Any, **options: Any) -> Any:
-        from tenxsom_flow_engine.services.connection import _present
+        from tenxsom_flow_engine.services.http.connection import _present
 
         exchange = _present.get()
         while exchange is not None and not exchange.over:

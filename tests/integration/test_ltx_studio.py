@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import (
     Busy,
     Misconfigured,
@@ -20,15 +21,14 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference, Progress, Ready
-from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.http import ORDERING, Timeouts
-from tenxsom_flow_engine.services.ltx_studio import ROWS, LtxStudioService
+from tenxsom_flow_engine.services.http.client import ORDERING, Timeouts
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
+from tenxsom_flow_engine.services.ltx_studio.fake import FORBIDDEN, KEY, SHOWN, FakeLtx, error
+from tenxsom_flow_engine.services.ltx_studio.service import ROWS, LtxStudioService
 from tenxsom_flow_engine.services.setups import LtxSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.fake_services.ltx import FORBIDDEN, KEY, SHOWN, FakeLtx, error
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
-from tenxsom_flow_engine.variables import Secret
-from tests.orders import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
 
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
 WORKING = Progress(None, 5.0)

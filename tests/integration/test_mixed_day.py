@@ -17,10 +17,12 @@ import pytest
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.services.heygen import fake as heygen
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Reply, Request
+from tenxsom_flow_engine.services.ltx_studio import fake as ltx
+from tenxsom_flow_engine.services.pixverse import fake as useapi
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.fake_services import heygen, ltx, useapi
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Reply, Request
 
 JOBS = 200
 HOUR = 3600.0

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput, QueueUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.moving import move_jobs
-from tenxsom_flow_engine.outcomes import Wait
-from tenxsom_flow_engine.push_worker import PushWorker
+from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.jobs.delivery import Delivery
+from tenxsom_flow_engine.jobs.outcomes import Wait
+from tenxsom_flow_engine.operations.move import move_jobs
 from tenxsom_flow_engine.queues.base import PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.samples import ALPHA, ROOMY, TICKET, new
+from tenxsom_flow_engine.workers.push import PushWorker
 from tests.redis_server import RedisServer
 
 OpenQueue = Callable[[str], Engine]
@@ -124,7 +124,7 @@ def test_an_interrupted_move(
     names = [f"j{number}" for number in range(12)]
     source.queue.enqueue(new(*names))
     monkeypatch.setattr(api, "_REPEATS", None)
-    monkeypatch.setattr("tenxsom_flow_engine.moving.CHUNK", 5)
+    monkeypatch.setattr("tenxsom_flow_engine.operations.move.CHUNK", 5)
     server.faults.refuse("CreateTask", times=2)
     with pytest.raises(QueueUnavailable):
         move_jobs(cloud, pulled)

@@ -20,12 +20,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
-from tenxsom_flow_engine.generate import Means, generate_video
+from tenxsom_flow_engine.generation.step import Means, generate_video
 from tenxsom_flow_engine.jobs import JobRecord, Status, Video, VideoJob
-from tenxsom_flow_engine.media import inspect
+from tenxsom_flow_engine.output.media import inspect
 from tenxsom_flow_engine.retry import RetryPolicy
-from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, Fault, Reply, Request
+from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.settings import load
@@ -33,12 +36,9 @@ from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Fault, Reply, Request
-from tenxsom_flow_engine.testing.fake_services.useapi import TOKEN, FakeUseApi
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import QUEUE, VIDEO, a_claim, new
-from tenxsom_flow_engine.variables import Secret
-from tests.lives import Lives, Order, SharedClock
+from tests.killable_worker import Lives, Order, SharedClock
 from tests.redis_server import RedisServer
 
 #: Ten for each point at which a worker dies.

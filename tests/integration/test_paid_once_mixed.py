@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Reply, Request
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, FakeServer, Fault, Reply, Request
-from tenxsom_flow_engine.testing.fake_services.vendors import KINDS, Vendors
-from tests.lives import Lives, Order, SharedClock
+from tests.fake_vendors import KINDS, Vendors
+from tests.killable_worker import Lives, Order, SharedClock
 from tests.push_chain import Chain, Death
 from tests.redis_server import RedisServer
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import (
     Busy,
     Misconfigured,
@@ -20,15 +21,14 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready
-from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.http import ORDERING, Timeouts
+from tenxsom_flow_engine.services.http.client import ORDERING, Timeouts
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS
+from tenxsom_flow_engine.services.pixverse.fake import EMAIL, TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
-from tenxsom_flow_engine.testing.fake_services.server import At, Cut, Hang, Reply
-from tenxsom_flow_engine.testing.fake_services.useapi import EMAIL, TOKEN, FakeUseApi
-from tenxsom_flow_engine.variables import Secret
-from tests.orders import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
 
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=2, quality="720p", created_at=1.0)
 WORKING = Progress(None, 15.0)
@@ -269,7 +269,7 @@ def test_what_is_over_is_found_in_the_list(
 def _create_of(reference: str) -> Any:
     import json
 
-    from tenxsom_flow_engine.testing.fake_services.server import Request
+    from tenxsom_flow_engine.services.http.fake_server import Request
 
     order = {"prompt": "x", "model": "v6", "duration": 1, "replyRef": reference}
     return Request("POST", "/pixverse/videos/create", {"Authorization": f"Bearer {TOKEN}"}, json.dumps(order).encode())

@@ -11,7 +11,6 @@ import pytest
 
 from tenxsom_flow_engine.engine import Choice, Engine, open_ledger
 from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
-from tenxsom_flow_engine.pull_worker import PullWorker
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
@@ -21,6 +20,7 @@ from tenxsom_flow_engine.store.base import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.workers.pull import PullWorker
 
 STUCK = 60.0
 

@@ -12,20 +12,20 @@ from typing import Any
 import grpc
 import pytest
 
-from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.delivery import Delivery
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
 from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket
-from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
-from tenxsom_flow_engine.outcomes import Resubmit
-from tenxsom_flow_engine.push_worker import Delivered
+from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.jobs.delivery import Delivery
+from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
+from tenxsom_flow_engine.jobs.outcomes import Resubmit
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.services.base import Progress
+from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.cloud_tasks.server import CloudTasksServer
 from tenxsom_flow_engine.testing.samples import new
 from tenxsom_flow_engine.testing.services import ScriptedService
-from tenxsom_flow_engine.tiny_video import tiny_video
+from tenxsom_flow_engine.workers.push import Delivered
 from tests.push_chain import Chain, Death, Killed
 
 MakeChain = Callable[..., Chain]

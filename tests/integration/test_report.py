@@ -14,19 +14,19 @@ import pytest
 
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
-from tenxsom_flow_engine.histogram import bound, bucket
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
-from tenxsom_flow_engine.outcomes import Dead, Done, Held, Wait
-from tenxsom_flow_engine.report.figures import Report, ServiceFigures
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
+from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES, clock, span
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore, WorkerInfo
+from tenxsom_flow_engine.store.histogram import bound, bucket
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
-from tenxsom_flow_engine.testing.store_suite.shared import everything
+from tests.contract.store_suite.shared import everything
 from tests.redis_server import RedisServer
 
 DAY = 86400.0

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.abridged import ROOM, abridged
+from tenxsom_flow_engine.generation.order_excerpt import ROOM, abridged
 
 _text = st.text(st.characters(exclude_categories=["Cs"]))
 _long = st.builds(lambda text, times: text * times, _text, st.integers(0, 3000))

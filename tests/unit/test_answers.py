@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.answers import MAX_WORDS, Redaction, error_code, error_words, read_retry_after
+from tenxsom_flow_engine.services.http.responses import MAX_WORDS, Redaction, error_code, error_words, read_retry_after
 
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
 NOON_SECONDS = 1795435200.0

@@ -26,10 +26,10 @@ from tenxsom_flow_engine.jobs import (
     Video,
 )
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
-from tenxsom_flow_engine.store.sums import Spent
-from tenxsom_flow_engine.testing.fake_services.vendors import Bill
+from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.samples import a_job
-from tenxsom_flow_engine.tiny_video import tiny_video
+from tests.fake_vendors import Bill
 
 NOW = 1_800_000_000.0
 SERVICE = "heygen"

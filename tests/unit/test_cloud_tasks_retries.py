@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.testing.cloud_tasks.retries import RetryRule
+from tenxsom_flow_engine.emulator.retries import RetryRule
 
 RULES = st.builds(
     RetryRule,

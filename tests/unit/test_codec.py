@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode_job, decode_record, encode, to_builtins
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import (
     ASPECT_RATIOS,
@@ -30,7 +28,9 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     Video,
     VideoJob,
+    lifecycle,
 )
+from tenxsom_flow_engine.jobs.codec import decode_job, decode_record, encode, to_builtins
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_job
 
 _instants = st.floats(0, 4e9, allow_nan=False)

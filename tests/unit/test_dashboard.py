@@ -17,16 +17,16 @@ from werkzeug.test import Client
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.jobs import Failure
-from tenxsom_flow_engine.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web.app import dashboard_app
+from tenxsom_flow_engine.web.dashboard.filters import ago, lasting, roughly, sentence, told, usd, within
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
-from tenxsom_flow_engine.web.dashboard.words import ago, lasting, roughly, sentence, told, usd, within
-from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
 from tenxsom_flow_engine.web.wsgi import Application
-from tests.visitor import TOKEN, Visitor
+from tests.dashboard_client import TOKEN, Visitor
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from tenxsom_flow_engine.store.base import JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.add_form import MOST_LINES
-from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
-from tests.visitor import TOKEN, Visitor
+from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tests.dashboard_client import TOKEN, Visitor
 
 #: 2026-12-24T12:00:00Z
 NOON = 1798113600.0

@@ -18,27 +18,26 @@ import pytest
 from werkzeug.test import EnvironBuilder, TestResponse
 from werkzeug.wrappers import Request, Response
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import InvalidInput, Uncertain
-from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket
-from tenxsom_flow_engine.lifecycle import FIRST_EVENTS, LAST_EVENTS
-from tenxsom_flow_engine.outcomes import Bought, GiveUp, Resolution, Resubmit
+from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket, lifecycle
+from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
+from tenxsom_flow_engine.jobs.outcomes import Bought, GiveUp, Resolution, Resubmit
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
+from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job, new
 from tenxsom_flow_engine.testing.services import ScriptedService
-from tenxsom_flow_engine.tiny_video import tiny_video
 from tenxsom_flow_engine.web.app import dashboard_app
-from tenxsom_flow_engine.web.dashboard.choices import choices
+from tenxsom_flow_engine.web.dashboard.actions import choices
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
-from tenxsom_flow_engine.web.outgoing import BLOCK, PIECE, STREAMS, send
-from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
-from tests.visitor import TOKEN, Visitor
+from tenxsom_flow_engine.web.file_streaming import BLOCK, PIECE, STREAMS, send
+from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tests.dashboard_client import TOKEN, Visitor
 
 VIDEO = "/jobs/a/video"
 
@@ -453,7 +452,7 @@ def test_four_streams_at_once(visitor: Visitor, video: Path) -> None:
 
 def test_a_reader_that_stops_reading_is_left(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads nothing for too long loses the connection, and the stream is another's; so is one never begun."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.outgoing.PATIENCE", 0.0)
+    monkeypatch.setattr("tenxsom_flow_engine.web.file_streaming.PATIENCE", 0.0)
     streams = threading.BoundedSemaphore(1)
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from tenxsom_flow_engine.bulk import Act, matching
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
-from tenxsom_flow_engine.outcomes import Dead, Held
+from tenxsom_flow_engine.jobs.outcomes import Dead, Held
+from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -24,8 +24,8 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard import bulk
 from tenxsom_flow_engine.web.dashboard.search import Search
-from tenxsom_flow_engine.web.parts import Onlooker, Opened, Parts
-from tests.visitor import TOKEN, Visitor
+from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tests.dashboard_client import TOKEN, Visitor
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode_delivery, encode
-from tenxsom_flow_engine.delivery import Delivery, submission_id, task_id
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, LeaseLost
-from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, SubmissionState
-from tenxsom_flow_engine.lifecycle import MAX_EXPIRIES
+from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, SubmissionState, lifecycle
+from tenxsom_flow_engine.jobs.codec import decode_delivery, encode
+from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id, task_id
+from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, a_job
 from tests.unit.test_lifecycle import CHANGES, LEASE, NOW, SITUATIONS
 

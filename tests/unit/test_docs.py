@@ -12,19 +12,19 @@ from pathlib import Path
 import click
 import pytest
 
-from tenxsom_flow_engine.cli import exits
+from tenxsom_flow_engine.cli import console as exits
 from tenxsom_flow_engine.cli.main import cli as commands
 from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import TRANSITIONS
-from tenxsom_flow_engine.services.answers import ErrorRow
 from tenxsom_flow_engine.services.heygen import errors as heygen
-from tenxsom_flow_engine.services.ltx_studio import MODELS as LTX_MODELS
-from tenxsom_flow_engine.services.ltx_studio import ROWS as LTX_ROWS
+from tenxsom_flow_engine.services.http.responses import ErrorRow
+from tenxsom_flow_engine.services.ltx_studio.service import MODELS as LTX_MODELS
+from tenxsom_flow_engine.services.ltx_studio.service import ROWS as LTX_ROWS
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS as PIXVERSE_ROWS
 from tenxsom_flow_engine.services.pixverse.models import MODELS as PIXVERSE_MODELS
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import anybody
-from tenxsom_flow_engine.web.parts import Parts
+from tenxsom_flow_engine.web.runtime import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.draft.pacing import LONGEST, SHORTEST, pause
+from tenxsom_flow_engine.services.draft.render.pacing import LONGEST, SHORTEST, pause
 
 
 def looks(duration: int, start_up: float, speed: float) -> list[float]:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.draft import lines
-from tenxsom_flow_engine.services.draft.captions import srt
-from tenxsom_flow_engine.services.draft.script import Beat, write
-from tenxsom_flow_engine.services.draft.words import LONGEST_WORD, clean, clusters, pages, plain, tokens
+from tenxsom_flow_engine.services.draft.render import phrases as lines
+from tenxsom_flow_engine.services.draft.render.captions import srt
+from tenxsom_flow_engine.services.draft.render.script import Beat, write
+from tenxsom_flow_engine.services.draft.render.tokens import LONGEST_WORD, clean, clusters, pages, plain, tokens
 
 TOPICS = st.one_of(
     st.text(min_size=1, max_size=240),

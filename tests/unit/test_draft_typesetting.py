@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from tenxsom_flow_engine.errors import Rejected
-from tenxsom_flow_engine.services.draft.coverage import covered
-from tenxsom_flow_engine.services.draft.fonts import DISPLAY, TEXT, Library
-from tenxsom_flow_engine.services.draft.scene import safe_area
-from tenxsom_flow_engine.services.draft.typesetting import MAX_LINES, Area, Block, set_block
-from tenxsom_flow_engine.services.draft.words import clean, pages, tokens
+from tenxsom_flow_engine.services.draft.render.coverage import covered
+from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY, TEXT, Library
+from tenxsom_flow_engine.services.draft.render.scene import safe_area
+from tenxsom_flow_engine.services.draft.render.tokens import clean, pages, tokens
+from tenxsom_flow_engine.services.draft.render.typesetting import MAX_LINES, Area, Block, set_block
 
 VENDORED = Library(folders=())
 SIZES = st.sampled_from([(540, 960), (960, 540), (540, 540)])

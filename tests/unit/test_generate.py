@@ -17,8 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
-from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.delivery import submission_id
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     Busy,
@@ -34,7 +32,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.generate import SETTLE_MARGIN, SLOT_PAUSE, STOPPED_PAUSE, Means, generate_video
+from tenxsom_flow_engine.generation.step import SETTLE_MARGIN, SLOT_PAUSE, STOPPED_PAUSE, Means, generate_video
 from tenxsom_flow_engine.jobs import (
     FINAL,
     Cost,
@@ -47,12 +45,14 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     Video,
 )
+from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.jobs.delivery import submission_id
+from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
 from tenxsom_flow_engine.logs import Redaction
-from tenxsom_flow_engine.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
-from tenxsom_flow_engine.prompts import prompt_for
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Credits, Failed, HasCredits, Progress, Ready, VideoService
+from tenxsom_flow_engine.services.prompts import prompt_for
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
-from tenxsom_flow_engine.services.download import Downloader
 from tenxsom_flow_engine.services.heygen.order import order_of
 from tenxsom_flow_engine.services.heygen.service import HeyGenService
+from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.variables import Secret
 
 #: 600 letters: 40 seconds.
 SCRIPT = "Tides rise " * 54 + "and.."

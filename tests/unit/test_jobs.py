@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.errors import InvalidInput, LeaseLost
 from tenxsom_flow_engine.jobs import (
     AUTO,
@@ -22,6 +21,7 @@ from tenxsom_flow_engine.jobs import (
     Submission,
     SubmissionState,
     check_job_id,
+    lifecycle,
     new_job_id,
 )
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job

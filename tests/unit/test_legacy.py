@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob
-from tenxsom_flow_engine.legacy import read_legacy
+from tenxsom_flow_engine.jobs.legacy import read_legacy
 
 
 def test_both_shapes_are_read() -> None:

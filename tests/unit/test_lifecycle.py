@@ -7,7 +7,6 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.errors import ActionRefused, LeaseLost
 from tenxsom_flow_engine.jobs import (
     FINAL,
@@ -21,9 +20,10 @@ from tenxsom_flow_engine.jobs import (
     Submission,
     SubmissionState,
     Ticket,
+    lifecycle,
 )
-from tenxsom_flow_engine.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
-from tenxsom_flow_engine.outcomes import Bought, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
+from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
 
 NOW = 1000.0

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.jobs import Lease, Ticket
-from tenxsom_flow_engine.keeper import about_step, log_step
+from tenxsom_flow_engine.jobs import Lease, Ticket, lifecycle
+from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.logs import about, handler
-from tenxsom_flow_engine.outcomes import Wait
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
+from tenxsom_flow_engine.workers.maintenance import about_step, log_step
 
 KEY = "user:77-k3y-of-a-service"
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
-from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.ltx_studio import MODELS, LtxStudioService
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.ltx_studio.fake import takes
+from tenxsom_flow_engine.services.ltx_studio.service import MODELS, LtxStudioService
 from tenxsom_flow_engine.services.setups import LtxSetup
-from tenxsom_flow_engine.testing.fake_services.ltx import takes
-from tenxsom_flow_engine.variables import Secret
 
 
 def service(**changes: Any) -> LtxStudioService:

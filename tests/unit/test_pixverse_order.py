@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
-from tenxsom_flow_engine.services.download import Downloader
+from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.pixverse.models import MODELS
 from tenxsom_flow_engine.services.pixverse.order import order_of
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
-from tenxsom_flow_engine.variables import Secret
 
 
 def service(**changes: Any) -> PixVerseService:

@@ -12,7 +12,7 @@ import pytest
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.planning.batch import Timing
-from tenxsom_flow_engine.plans import Plan, Price, Totals, read_plan
+from tenxsom_flow_engine.planning.plan import Plan, Price, Totals, read_plan
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 

@@ -9,12 +9,12 @@ from typing import cast
 
 import pytest
 
-from tenxsom_flow_engine.cli.exits import Stop, on_terminal
-from tenxsom_flow_engine.cli.producing import CHUNK, add_and_tell, price, print_plan, tell_notes
+from tenxsom_flow_engine.cli.console import Stop, on_terminal
+from tenxsom_flow_engine.cli.enqueue import CHUNK, add_and_tell, price, print_plan, tell_notes
 from tenxsom_flow_engine.engine import Engine, Prepared
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
-from tenxsom_flow_engine.plans import Plan, Row
+from tenxsom_flow_engine.planning.plan import Plan, Row
 from tenxsom_flow_engine.store.base import Added, NewJob
 
 

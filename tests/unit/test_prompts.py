@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, MAX_TOPIC, STYLES
-from tenxsom_flow_engine.prompts import LANDSCAPE, LEAVE_OUT, LOOKS, PORTRAIT, SQUARE, prompt_for
+from tenxsom_flow_engine.services.prompts import LANDSCAPE, LEAVE_OUT, LOOKS, PORTRAIT, SQUARE, prompt_for
 from tenxsom_flow_engine.testing.samples import a_job
 
 

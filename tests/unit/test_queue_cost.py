@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.cli.cost import pace
-from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.queue_cost import REDIS_USD, TYPICAL, Load, measure, queue_cost
-from tenxsom_flow_engine.store.sums import Spent
+from tenxsom_flow_engine.jobs import JobRecord, lifecycle
+from tenxsom_flow_engine.report.queue_cost import REDIS_USD, TYPICAL, Load, measure, queue_cost
+from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.samples import a_job
 
 

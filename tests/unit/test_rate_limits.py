@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput
-from tenxsom_flow_engine.histogram import bound, bucket, percentile
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.pace import LEAST, Gate
 from tenxsom_flow_engine.rate_limits.windows import Window, last_begin, parse_limits, parse_windows, write_windows
+from tenxsom_flow_engine.store.histogram import bound, bucket, percentile
 
 windows = st.builds(Window, st.integers(1, 100_000), st.integers(1, 31 * 86400).map(float))
 

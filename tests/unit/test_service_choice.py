@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.engine import Choice, Engine
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
+from tenxsom_flow_engine.generation.routing import automatic, candidates, soonest
 from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, JobRecord, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.base import Closed
-from tenxsom_flow_engine.service_choice import automatic, candidates, soonest
 from tenxsom_flow_engine.services.base import Progress, VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock

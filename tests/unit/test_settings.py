@@ -13,11 +13,11 @@ import pytest
 
 import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
+from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
 from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings, load
-from tenxsom_flow_engine.variables import Secret
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 

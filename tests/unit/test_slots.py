@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import check_job_id
+from tenxsom_flow_engine.planning.periods import DAY, Window, civil_day, human_time, window
 from tenxsom_flow_engine.planning.slots import (
     capacity,
     check_count,
@@ -24,7 +25,6 @@ from tenxsom_flow_engine.planning.slots import (
     slot_job_id,
     steady_slots,
 )
-from tenxsom_flow_engine.planning.windows import DAY, Window, civil_day, human_time, window
 
 instants = st.floats(min_value=0, max_value=4e9, allow_nan=False).map(lambda instant: round(instant, 3))
 rates = st.one_of(

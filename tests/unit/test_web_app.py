@@ -32,8 +32,7 @@ from tenxsom_flow_engine.errors import (
     Unauthenticated,
 )
 from tenxsom_flow_engine.jobs import Failure, Status
-from tenxsom_flow_engine.outcomes import Dead, Done
-from tenxsom_flow_engine.push_worker import Delivered
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -41,8 +40,9 @@ from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web import server
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
-from tenxsom_flow_engine.web.parts import Opened, Parts
+from tenxsom_flow_engine.web.runtime import Opened, Parts
 from tenxsom_flow_engine.web.server_log import ServerLog
+from tenxsom_flow_engine.workers.push import Delivered
 
 STUCK = 60.0
 DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
@@ -459,7 +459,7 @@ def test_one_question_alone_waits_for_a_slow_carrier(
     client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the carrier is asked anew and takes its time, other questions are answered with what it said before."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.desk.QUEUE_AGE", 0.0)
+    monkeypatch.setattr("tenxsom_flow_engine.web.report_cache.QUEUE_AGE", 0.0)
     assert client.get("/stats").get_json()["queue"]["state"] == "RUNNING"
     begun, go_on = threading.Event(), threading.Event()
 
@@ -521,7 +521,7 @@ def test_a_worker_waits_for_its_store(
 ) -> None:
     """A store that is away at the start is waited for, without a delivery; what else is wrong ends the start."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("tenxsom_flow_engine.web.parts.PAUSE", 0.01)
+    monkeypatch.setattr("tenxsom_flow_engine.web.runtime.PAUSE", 0.01)
     openings = Openings(engine, worker)
     openings.error = ConfigurationError("no project is set")
     with pytest.raises(ConfigurationError):

@@ -19,9 +19,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import encode
-from tenxsom_flow_engine.delivery import Delivery, task_id
 from tenxsom_flow_engine.errors import (
     ActionRefused,
     InvalidInput,
@@ -32,8 +29,10 @@ from tenxsom_flow_engine.errors import (
     QueueUnavailable,
     StoreError,
 )
-from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, SubmissionState, VideoJob
-from tenxsom_flow_engine.outcomes import Outcome
+from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, SubmissionState, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
+from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import (
     LIMITS,
     MAX_CONCURRENT,

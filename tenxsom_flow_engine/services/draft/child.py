@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import FlowError, OutputError
-from tenxsom_flow_engine.services.draft.formats import MORE_SPACE, NAME
+from tenxsom_flow_engine.services.draft.render.formats import MORE_SPACE, NAME
 from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFolder
 
 #: Bytes of address space; a render maps about 2 GiB, most of it never touched.
@@ -50,7 +50,7 @@ def main(path: str) -> None:
 
 
 def _render(order: Order, folder: WorkFolder) -> None:
-    from tenxsom_flow_engine.services.draft.render import RenderSpec, render
+    from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 
     spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it less

@@ -27,8 +27,8 @@ import msgspec
 from tenxsom_flow_engine.errors import InvalidInput, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
-from tenxsom_flow_engine.services.draft.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
-from tenxsom_flow_engine.services.draft.pacing import pause
+from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
+from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 
 #: A render whose child died so often is given up.

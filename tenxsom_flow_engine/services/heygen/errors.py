@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.errors import Busy, Misconfigured, OutOfCredit, Rejected, Transient
-from tenxsom_flow_engine.services.answers import ErrorRow
+from tenxsom_flow_engine.services.http.responses import ErrorRow
 
 _TOP_UP = "add credits or raise the limit in HeyGen's settings, under API"
 _PLAN = "see what the account's plan allows, and that HEYGEN_API_KEY is of the right one"

@@ -13,9 +13,9 @@ import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import MAX_DURATION, Cost, VideoJob
-from tenxsom_flow_engine.prompts import LOOKS
 from tenxsom_flow_engine.services.base import Fit
 from tenxsom_flow_engine.services.fitting import fitted, nearest_quality, nearest_ratio, read_options
+from tenxsom_flow_engine.services.prompts import LOOKS
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 
 NAME = "heygen"

@@ -8,10 +8,10 @@ from typing import Any
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Rejected, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
-from tenxsom_flow_engine.services.answers import path_id
 from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
-from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.heygen.answers import (
+from tenxsom_flow_engine.services.heygen.errors import ERRORS
+from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
+from tenxsom_flow_engine.services.heygen.parsing import (
     agent_state,
     credits_of,
     data_of,
@@ -19,10 +19,10 @@ from tenxsom_flow_engine.services.heygen.answers import (
     video_state,
     waits_for_input,
 )
-from tenxsom_flow_engine.services.heygen.errors import ERRORS
-from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
-from tenxsom_flow_engine.services.http import Post, Timeouts, post
-from tenxsom_flow_engine.services.http_service import HttpService
+from tenxsom_flow_engine.services.http.client import Post, Timeouts, post
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.responses import path_id
+from tenxsom_flow_engine.services.http.service import HttpService
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 
 #: A create itself may take half a minute; the vendor advises so much patience.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.errors import Busy, Misconfigured, OutOfCredit, Rejected, Transient
-from tenxsom_flow_engine.services.answers import ErrorRow
+from tenxsom_flow_engine.services.http.responses import ErrorRow
 
 _DOWN = "UseAPI or PixVerse is down"
 

@@ -17,9 +17,9 @@ from tenxsom_flow_engine.services.base import (
     Progress,
     Ready,
 )
-from tenxsom_flow_engine.services.download import Downloader
-from tenxsom_flow_engine.services.http import BUSY_FLOOR, ORDERING, READING, Post, Timeouts, post
-from tenxsom_flow_engine.services.http_service import HttpService
+from tenxsom_flow_engine.services.http.client import BUSY_FLOOR, ORDERING, READING, Post, Timeouts, post
+from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.http.service import HttpService
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS
 from tenxsom_flow_engine.services.pixverse.models import NAME, cost_of, fit_to
 from tenxsom_flow_engine.services.pixverse.order import model_of, options_of, order_of

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenxsom_flow_engine.jobs import Ticket
-from tenxsom_flow_engine.services.answers import number, path_id
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready
+from tenxsom_flow_engine.services.http.responses import number, path_id
 
 #: Seconds between two polls, as UseAPI advises.
 POLL_PACE = 15.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.store.redis.connection import ANSWER_TIMEOUT, Connection
-from tenxsom_flow_engine.wake import Wake
+from tenxsom_flow_engine.store.wakeup import Wake
 
 #: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
 HOLD = 10.0

@@ -9,7 +9,7 @@ from contextlib import suppress
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.redis.connection import Connection
-from tenxsom_flow_engine.store.redis.known import Known
+from tenxsom_flow_engine.store.redis.leased_cache import Known
 from tenxsom_flow_engine.store.redis.rows import Stored, commitment, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.codec import decode, encode
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Lease, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs.codec import decode, encode
 from tenxsom_flow_engine.store.base import read_record
-from tenxsom_flow_engine.store.redis.sums import effects
+from tenxsom_flow_engine.store.redis.totals import effects
 
 _encoder = msgspec.json.Encoder()
 

@@ -18,11 +18,10 @@ from typing import Any
 import msgspec
 import redis
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock
-from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, VideoJob
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
@@ -30,9 +29,9 @@ from tenxsom_flow_engine.store.redis.lists import Lists
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
-from tenxsom_flow_engine.store.redis.sums import before_period, read_errors, read_sums
+from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
-from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Sum, hour
 
 _log = logging.getLogger(__name__)
 

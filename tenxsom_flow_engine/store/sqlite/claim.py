@@ -9,8 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 
-from tenxsom_flow_engine import lifecycle
-from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease
+from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.store.base import Claim, ClaimRequest, DispatchLimits, QueueState
 from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
 

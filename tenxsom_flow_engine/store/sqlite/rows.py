@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from typing import Any
 
-from tenxsom_flow_engine.codec import encode
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store.base import read_record
-from tenxsom_flow_engine.store.sums import additions, new_error
+from tenxsom_flow_engine.store.totals import additions, new_error
 
 _log = logging.getLogger(__name__)
 

@@ -14,16 +14,15 @@ from itertools import islice
 from pathlib import Path
 from threading import Event
 
-from tenxsom_flow_engine import lifecycle
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store import base
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
-from tenxsom_flow_engine.store.sums import HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Sum, hour
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK = 1000

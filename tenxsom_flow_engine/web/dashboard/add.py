@@ -18,9 +18,8 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import SERVICES, Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
-from tenxsom_flow_engine.plans import Plan
+from tenxsom_flow_engine.planning.plan import Plan
 from tenxsom_flow_engine.store.base import Added, JobFilter, JobStore
-from tenxsom_flow_engine.web.answers import status_of
 from tenxsom_flow_engine.web.dashboard.add_form import (
     BLANK,
     BY_COMMAND,
@@ -33,7 +32,8 @@ from tenxsom_flow_engine.web.dashboard.add_form import (
 )
 from tenxsom_flow_engine.web.dashboard.add_plan import BadLines, PlanView
 from tenxsom_flow_engine.web.dashboard.session import audit
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.errors import status_of
+from tenxsom_flow_engine.web.report_cache import Desk
 
 #: The latest jobs whose channels are offered.
 LATEST = 200

@@ -14,9 +14,9 @@ from tenxsom_flow_engine.errors import FlowError, InvalidInput
 from tenxsom_flow_engine.jobs import PLACE, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing
 from tenxsom_flow_engine.planning.files import BadLine, as_line, read_options, read_whole
-from tenxsom_flow_engine.planning.moments import parse_moment
+from tenxsom_flow_engine.planning.plan import Plan, read_plan
 from tenxsom_flow_engine.planning.slots import parse_rate
-from tenxsom_flow_engine.plans import Plan, read_plan
+from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: The fields that are a job's own, for all topics that do not set them themselves.
 _JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "options")

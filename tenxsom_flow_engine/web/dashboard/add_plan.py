@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.planning.files import BadLine
-from tenxsom_flow_engine.plans import Plan, Row, Totals
+from tenxsom_flow_engine.planning.plan import Plan, Row, Totals
 from tenxsom_flow_engine.rate_limits.windows import last_begin, parse_windows
-from tenxsom_flow_engine.report.figures import Report, WindowFigures
+from tenxsom_flow_engine.report.model import Report, WindowFigures
 from tenxsom_flow_engine.web.dashboard.add_form import Typed
 
 #: Jobs of a plan, and bad lines, that are shown one by one.

@@ -10,13 +10,13 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
-from tenxsom_flow_engine.outcomes import GiveUp, Resubmit
-from tenxsom_flow_engine.web.dashboard.choices import choices
+from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.web.dashboard.actions import choices
+from tenxsom_flow_engine.web.dashboard.filters import lasting
 from tenxsom_flow_engine.web.dashboard.media import KINDS, add_media
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
-from tenxsom_flow_engine.web.dashboard.words import lasting
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.report_cache import Desk
 
 _DONE = {
     "retry": "The job goes on.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from tenxsom_flow_engine.bulk import Act
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
+from tenxsom_flow_engine.operations.bulk import Act
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.sums import EVER
+from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.web.dashboard.search import Search
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.report_cache import Desk
 
 #: Jobs on a page.
 PAGE = 50

@@ -18,9 +18,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.metadata import title
-from tenxsom_flow_engine.web.desk import Desk
-from tenxsom_flow_engine.web.outgoing import STREAMS, send
+from tenxsom_flow_engine.output.metadata import title
+from tenxsom_flow_engine.web.file_streaming import STREAMS, send
+from tenxsom_flow_engine.web.report_cache import Desk
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.report.figures import ServiceFigures
+from tenxsom_flow_engine.report.model import ServiceFigures
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.report_cache import Desk
 
 #: How many of the next scheduled jobs are shown, and of the latest videos.
 NEXT, LATEST = 6, 8

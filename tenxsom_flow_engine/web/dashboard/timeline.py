@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.jobs import Event, JobRecord
-from tenxsom_flow_engine.lifecycle import FIRST_EVENTS, LAST_EVENTS
+from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
 
 #: Events whose own words say too little, in more of them.
 _WORDS: Mapping[str, str] = {

@@ -14,8 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.errors import FlowError
-from tenxsom_flow_engine.web.answers import status_of
-from tenxsom_flow_engine.web.dashboard import words
+from tenxsom_flow_engine.web.dashboard import filters as words
 from tenxsom_flow_engine.web.dashboard.add import add
 from tenxsom_flow_engine.web.dashboard.bulk import bulk
 from tenxsom_flow_engine.web.dashboard.job import job
@@ -23,7 +22,8 @@ from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
 from tenxsom_flow_engine.web.dashboard.overview import overview
 from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in, messages
-from tenxsom_flow_engine.web.desk import Desk
+from tenxsom_flow_engine.web.errors import status_of
+from tenxsom_flow_engine.web.report_cache import Desk
 
 _log = logging.getLogger(__name__)
 

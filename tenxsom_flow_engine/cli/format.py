@@ -1,0 +1,146 @@
+"""A record as people and programs read it: plain values with times in ISO 8601, and lines of text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from tenxsom_flow_engine.cli.console import on_terminal, put
+from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.jobs import JobRecord
+
+#: A column is not cut below so many cells.
+LEAST_CELLS = 16
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    put(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def describe(record: JobRecord, now: float) -> dict[str, Any]:
+    """Return what there is to say about a job, as plain values."""
+    job = record.job
+    return {
+        "job_id": record.job_id,
+        "status": str(record.status_at(now)),
+        "topic": job.topic,
+        "prompt": record.submission.prompt or job.prompt or None,
+        "style": job.style,
+        "duration": job.duration,
+        "aspect_ratio": job.aspect_ratio,
+        "service": record.service or job.service,
+        "quality": job.quality or None,
+        "channel": job.channel or None,
+        "queue": record.queue,
+        "step": str(record.step),
+        "progress": round(record.progress, 3),
+        "attempts": record.attempts,
+        "added_at": iso(record.added_at),
+        "updated_at": iso(record.updated_at),
+        "due": _iso(record.due),
+        "finished_at": _iso(record.finished_at),
+        "worker": record.lease.worker if record.lease else None,
+        "submission": {
+            "state": str(record.submission.state),
+            "id": record.submission.id or None,
+            "ticket": record.submission.ticket.id if record.submission.ticket else None,
+        },
+        "order": json.loads(record.order) if record.order else None,
+        "video": {
+            "path": record.result.path,
+            "duration": round(record.result.duration, 3),
+            "width": record.result.width,
+            "height": record.result.height,
+            "size": record.result.size,
+            "sha256": record.result.sha256,
+        }
+        if record.result
+        else None,
+        "cost": {
+            "usd": record.cost.usd,
+            "credits": record.cost.credits,
+            "estimated": record.cost.estimated,
+        }
+        if record.cost
+        else None,
+        "purchases": [
+            {
+                "submission": purchase.submission,
+                "service": purchase.service,
+                "at": iso(purchase.at),
+                "usd": purchase.cost.usd if purchase.cost else None,
+                "credits": purchase.cost.credits if purchase.cost else None,
+            }
+            for purchase in record.purchases
+        ],
+        "error": {
+            "code": record.error.code,
+            "message": record.error.message,
+            "next_step": record.error.next_step or None,
+        }
+        if record.error
+        else None,
+        "events": [
+            {
+                "at": iso(event.at),
+                "what": event.what,
+                "detail": event.detail or None,
+                "times": event.times,
+                "last_at": _iso(event.last_at or None),
+                "worker": event.worker or None,
+            }
+            for event in record.events
+        ],
+    }
+
+
+def short_time(text: str) -> str:
+    """Shorten an instant of a table, which says UTC in its head: `2026-12-24 18:00`, with seconds if there are any."""
+    return f"{text[:10]} {text[11:16]}" + (text[16:19] if text[17:19] != "00" else "")
+
+
+def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: Collection[str] = ()) -> str:
+    """Lay out rows, under a head if there is one.
+
+    On a terminal that is too narrow the columns named in `may_cut` are cut, one after the other; elsewhere none is.
+    """
+    lines = [list(line) for line in ([head] if head else [])] + [list(row) for row in rows]
+    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
+    if on_terminal(sys.stdout):
+        excess = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size((120, 24)).columns
+        for name in may_cut:
+            column = head.index(name)
+            less = max(0, min(excess, widths[column] - LEAST_CELLS))
+            widths[column] -= less
+            excess -= less
+    out = []
+    for line in lines:
+        fitted = [cut(text, width) for text, width in zip(line, widths, strict=True)]
+        out.append("  ".join(text + " " * (width - _cells(text)) for text, width in zip(fitted, widths, strict=True)))
+    return "\n".join(line.rstrip() for line in out)
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes: wide letters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def cut(text: str, room: int) -> str:
+    """Cut a text to so many cells of a terminal."""
+    if _cells(text) <= room:
+        return text
+    while text and _cells(text) >= room:
+        text = text[:-1]
+    return text + "…"
+
+
+def _iso(instant: float | None) -> str | None:
+    return iso(instant) if instant is not None else None

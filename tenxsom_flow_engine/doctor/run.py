@@ -1,0 +1,39 @@
+"""The whole examination, in the order in which things depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tenxsom_flow_engine.doctor import machine
+from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem
+from tenxsom_flow_engine.doctor.engine_checks import parts
+from tenxsom_flow_engine.doctor.worker_url import door
+from tenxsom_flow_engine.engine import CLOUD_TASKS, Choice, choose_queue, open_engine
+from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.settings import Settings, load
+
+
+def examine(environment: Mapping[str, str] | None = None, queue_type: str | None = None) -> Iterator[Finding]:
+    """Give what is found, one thing after the other. Buys nothing, and changes no job."""
+    yield from looked_at("python", machine.python)
+    yield from looked_at("libraries", machine.libraries)
+    try:
+        settings = load(environment)
+        choice = choose_queue(settings, queue_type)
+    except FlowError as error:
+        # Without them there is nothing else to look at.
+        yield problem("settings", error.message, error.next_step or "correct it in the environment")
+        return
+    yield ok("settings", "every variable can be read")
+    yield from looked_at("disk", lambda: machine.disk(settings))
+    yield from looked_at("output", lambda: machine.output(settings))
+    yield from looked_at("fonts", machine.fonts)
+    yield from looked_at("store", lambda: _opened(settings, choice))
+    if choice.queue_type == CLOUD_TASKS:
+        yield from looked_at("worker address", lambda: door(settings))
+
+
+def _opened(settings: Settings, choice: Choice) -> Iterator[Finding]:
+    with open_engine(settings, choice.queue_type) as engine:
+        engine.choice = choice
+        yield from parts(engine)

@@ -1,0 +1,363 @@
+"""`generate_video`: one short step of a job, the same for every service and every carrier.
+
+    submit ──► poll ──► poll ──► … ──► fetch ──► done
+       └─► lookup (where a paid create was cut off or its outcome is not known)
+
+It sees contracts only, waits nowhere, and returns what the carrier shall do (see `outcomes`). What keeps a job from
+being paid twice is the order of its acts: journal the intent, send the create, journal what came of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tenxsom_flow_engine.errors import (
+    ActionRefused,
+    Busy,
+    FlowError,
+    InvalidInput,
+    Misconfigured,
+    OutOfCredit,
+    OutputError,
+    Rejected,
+    ServiceError,
+    SlotsBusy,
+    StoreError,
+    Transient,
+    Uncertain,
+)
+from tenxsom_flow_engine.generation.order_excerpt import abridged
+from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
+from tenxsom_flow_engine.jobs.delivery import submission_id
+from tenxsom_flow_engine.jobs.lifecycle import how_to_resolve
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
+
+#: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
+SETTLE_MARGIN = 60.0
+#: Seconds after which what was bought is asked for again at a service that a person must mend first.
+STOPPED_PAUSE = 300.0
+#: Seconds after which a job asks again for a slot that was taken before its eyes: at least, and as a rule.
+SLOT_PAUSE = 5.0
+
+
+class Journal(Protocol):
+    """The submission journal, as `store.base.JobStore` keeps it. Each call is on disk when it returns."""
+
+    def now(self) -> float:
+        """Return the present instant."""
+
+    def intend(
+        self,
+        job_id: str,
+        token: str,
+        *,
+        submission_id: str,
+        service: str,
+        lifetime: float,
+        slots: int,
+        prompt: str,
+        order: str,
+    ) -> JobRecord:
+        """Journal a create before it is sent, and take its in-flight slot."""
+
+    def accept(
+        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
+    ) -> JobRecord:
+        """Journal the ticket, and what was bought with it."""
+
+    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        """Journal that the create's outcome is not known."""
+
+    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+        """Journal the proof that nothing was bought: by any create of the submission, or by that of one lease."""
+
+
+class Publisher(Protocol):
+    """Where videos are published."""
+
+    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+        """Have `fill` write the files into an empty folder, check them, and publish them all at once.
+
+        `told`: the length in seconds that its service says, or else was ordered of it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a step works with."""
+
+    service: VideoService
+    gate: QuotaGate
+    journal: Journal
+    publisher: Publisher
+    retry: RetryPolicy
+    #: Draws a random number in [0, 1).
+    draw: Callable[[], float]
+    #: Takes secrets out of what is kept for people to read.
+    redact: Callable[[Mapping[str, object]], object]
+    #: Returns the seconds after which a job asks again for a slot.
+    slot_pause: Callable[[], float] = lambda: SLOT_PAUSE
+
+
+def generate_video(record: JobRecord, means: Means) -> Outcome:
+    """Take the next step of a leased job and return its outcome.
+
+    Raises `LeaseLost` if another worker has the job, and `StoreError` if the journal cannot be written.
+    """
+    try:
+        match record.step:
+            case Step.SUBMIT:
+                return _submit(record, means)
+            case Step.LOOKUP:
+                return _look_up(record, means)
+            case Step.POLL | Step.FETCH:
+                return _poll(record, means)
+    except SlotsBusy as busy:
+        return Wait(means.journal.now() + means.slot_pause(), busy.message, worked=False)
+    except ActionRefused as changed:
+        # A late worker has brought the ticket between the claim and the intent.
+        return Wait(means.journal.now(), changed.message, worked=False)
+    except (ServiceError, OutputError, InvalidInput) as error:
+        return _fault(record, error, means)
+
+
+def _submit(record: JobRecord, means: Means) -> Outcome:
+    return _order(record, submission_id(record), means)
+
+
+def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
+    """Order the generation, if the gate is open: admission, intent, create, in this order."""
+    answer = means.gate.ask(means.service.name, record.job_id)
+    if isinstance(answer, Closed):
+        return Wait(answer.until, answer.why, worked=False)
+    with ExitStack() as unsent:
+        unsent.callback(means.gate.give_back, answer)
+        if answer.probe:
+            _see_credits(means.service)
+        job = means.service.fit(record.job).job
+        expected = means.service.estimate(job)
+        began = _intend(record, job, reference, means)
+        unsent.pop_all()
+    return _create(record, job, reference, expected, began, means)
+
+
+def _see_credits(service: VideoService) -> None:
+    """See that a stopped service has money again, where it can say so: that is cheaper than a create that fails."""
+    if isinstance(service, HasCredits):
+        left = service.credits()
+        if left.remaining is not None and left.remaining <= 0:
+            raise OutOfCredit(service.name, f"no {left.unit} are left", next_step="add some; then it goes on by itself")
+
+
+def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> float:
+    """Journal the create of a job that fits, and return the instant of the intent."""
+    service = means.service
+    try:
+        intended = means.journal.intend(
+            record.job_id,
+            record.lease_token,
+            submission_id=reference,
+            service=service.name,
+            lifetime=service.create_timeout + service.lifetime,
+            slots=service.slots,
+            prompt=service.prompt(job),
+            order=abridged(means.redact(service.order(job, reference))),
+        )
+    except StoreError as error:
+        if record.step is Step.SUBMIT:
+            # It may be written though no answer came, and only this worker knows that nothing was sent.
+            means.journal.withdraw(
+                record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
+            )
+        raise
+    return intended.submission.intended_at
+
+
+def _create(
+    record: JobRecord, job: VideoJob, reference: str, expected: Cost | None, began: float, means: Means
+) -> Outcome:
+    """Send the paid create, and journal what came of it, at the price that the service told or else was expected.
+
+    Nothing is asked of the store between intent, create and ticket, not even the time: it may be away by now.
+    """
+    service, journal = means.service, means.journal
+    try:
+        ticket = service.create(job, reference)
+    except ServiceError as error:
+        # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
+        if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
+            journal.withdraw(record.job_id, submission_id=reference, reason=error.message, token=record.lease_token)
+        else:
+            journal.doubt(record.job_id, submission_id=reference, reason=error.message)
+        raise
+    except BaseException as error:
+        # A fault of our own after the request went out proves nothing.
+        journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
+        raise
+    answered = _accept(record, reference, ticket, expected, means)
+    means.gate.answered(service.name, answered - began)
+    return Wait(answered, f"submitted to {service.name}")
+
+
+def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, means: Means) -> float:
+    """Journal a ticket and what it cost, and return the instant."""
+    service = means.service
+    accepted = means.journal.accept(
+        record.job_id,
+        submission_id=reference,
+        ticket=ticket,
+        lifetime=service.lifetime,
+        cost=_cost(ticket, expected),
+        service=service.name,
+    )
+    return accepted.updated_at
+
+
+def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
+    """Return what a ticket cost: the credits that its service told, at the price that was expected for them."""
+    if ticket.credits is None:
+        return expected
+    usd = None
+    if expected and expected.usd is not None and expected.credits:
+        usd = round(expected.usd * ticket.credits / expected.credits, 6)
+    return Cost(usd=usd, credits=ticket.credits, estimated=False)
+
+
+def _look_up(record: JobRecord, means: Means) -> Outcome:
+    """Find out what came of a create, without buying twice."""
+    service, journal, submission = means.service, means.journal, record.submission
+    now = journal.now()
+    settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN
+    # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
+    repeatable_for = service.repeatable_for(record.job)
+    harmless = repeatable_for == math.inf
+    if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
+        return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
+    if now + service.create_timeout < submission.first_intended_at + repeatable_for:
+        # A repeat buys nothing new, but it is a request like any other.
+        return _order(record, submission.id, means)
+    if isinstance(service, FindsByReference):
+        ticket = service.find(submission.id)
+        if ticket is not None:
+            _accept(record, submission.id, ticket, expected_cost(record.job, service), means)
+            return Wait(now, f"found at {service.name}")
+        if now < settled_at:
+            return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
+        if service.find_is_complete:
+            reason = f"{service.name} knows nothing of it"
+            journal.withdraw(record.job_id, submission_id=submission.id, reason=reason)
+            return Wait(now, reason)
+    return _held(record, service.name)
+
+
+def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
+    """Return what a job was expected to cost at the service that it went to, which its record does not say."""
+    try:
+        return service.estimate(service.fit(job).job)
+    except InvalidInput:  # the settings have changed since
+        return None
+
+
+def _poll(record: JobRecord, means: Means) -> Outcome:
+    ticket = record.submission.ticket
+    if ticket is None:
+        raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
+    answer = means.service.check(ticket)
+    now = means.journal.now()
+    match answer:
+        case Progress(fraction, poll_after) if now < record.submission.deadline:
+            return Wait(min(now + poll_after, record.submission.deadline), "rendering", progress=fraction)
+        case Progress():
+            return Dead(
+                Failure(
+                    "generation_timeout",
+                    f"{means.service.name} did not finish within {means.service.lifetime / 60:.0f} minutes",
+                    f"look again with: run_flow_enhanced.py retry {record.job_id}",
+                )
+            )
+        case Failed(message, _, next_step):
+            anew = f"order it anew with: run_flow_enhanced.py retry {record.job_id}"
+            return Dead(
+                Failure(
+                    "generation_failed",
+                    f"{means.service.name} gave up: {message}",
+                    f"{next_step}; then {anew}" if next_step else anew,
+                ),
+                generation_failed=True,
+            )
+        case Lost(message):
+            return Dead(
+                Failure(
+                    "generation_lost",
+                    f"{means.service.name} knows nothing of it any more: {message}",
+                    f"order it anew, it cost nothing: run_flow_enhanced.py retry {record.job_id}",
+                ),
+                generation_failed=True,
+            )
+        case Ready() if record.step is Step.POLL:
+            return Wait(now, "rendered", progress=1.0, rendered=True)
+        case Ready():
+            # The fetch asked afresh first, because every service's address goes stale.
+
+            def fetch(folder: Path) -> None:
+                means.service.fetch(record.job, answer, folder)
+
+            told = answer.duration or _fitted_duration(record.job, means.service)
+            return Done(means.publisher.publish(record, fetch, told=told))
+
+
+def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
+    """Return the seconds that were ordered: a job that names no service still holds those that it asked for."""
+    try:
+        return float(service.fit(job).job.duration)
+    except InvalidInput:  # the settings have changed since
+        return None
+
+
+def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:
+    """Turn a fault of this step into its outcome."""
+    now = means.journal.now()
+    match error:
+        case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
+            return _held(record, means.service.name)
+        case Rejected() | InvalidInput():
+            return _dead(record, error, error.message)
+        case Misconfigured() | OutOfCredit() | Busy():
+            closed = means.gate.refused(means.service.name, error)
+            # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
+            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else STOPPED_PAUSE
+            until = closed.until if record.step is Step.SUBMIT else max(closed.until, now + alone)
+            return Wait(until, closed.why, worked=False)
+    retry_after = error.retry_after if isinstance(error, Transient) else None
+    # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
+    endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)
+    attempts = record.attempts + 1
+    delay = means.retry.delay(attempts, draw=means.draw(), retry_after=retry_after, endless=endless)
+    if delay is not None:
+        return Retry(now + delay, Failure.of(error))
+    if record.step is Step.LOOKUP:
+        return _held(record, means.service.name)
+    return _dead(record, error, f"{error.message} ({attempts} attempts)")
+
+
+def _dead(record: JobRecord, error: FlowError, message: str) -> Dead:
+    next_step = error.next_step or f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
+    return Dead(Failure(error.code, message, next_step))
+
+
+def _held(record: JobRecord, service: str) -> Held:
+    return Held(
+        Failure(
+            "submission_unknown",
+            f"whether {service} accepted the paid create {record.submission.id} is not known",
+            f"look for it at {service}; {how_to_resolve(record.job_id, held=True)}",
+        )
+    )

@@ -1,0 +1,81 @@
+"""Moving waiting jobs from one carrier to another: the answer to an outage, and the way from one to the next.
+
+Both keep their records in one store, so a move is a change of a record like any other: a job is never in two queues,
+and what its old carrier still delivers is old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from tenxsom_flow_engine.engine import QUEUE_TYPES, Engine, open_store
+from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
+from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
+from tenxsom_flow_engine.queues.base import PushesJobs
+from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter
+
+#: Jobs that are moved, then told to their new carrier, in one go.
+CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many jobs were moved, and which stay where they were, with the reason."""
+
+    jobs: int
+    left: tuple[tuple[str, str], ...]
+
+
+def move_jobs(engine: Engine, source: str, *, progress: Callable[[int], None] = lambda jobs: None) -> Moved:
+    """Move all waiting jobs of the queue `source` to the engine's queue; `progress` is told of each few.
+
+    May be interrupted at any moment and called again: then it completes what was begun. Raises `InvalidInput` for a
+    queue that there is not, `ConfigurationError` where the two queues share no store, `StoreError`, `QueueError`.
+    """
+    target = engine.queue
+    if source not in QUEUE_TYPES or source == target.name:
+        others = ", ".join(name for name in QUEUE_TYPES if name != target.name)
+        raise InvalidInput("from", f"must be one of {others}, not {source!r}")
+    _check_the_store(engine, source)
+    _tell(engine, [record for record in _waiting(engine, target.name) if record.undispatched])
+    moved: list[JobRecord] = []
+    jobs, left = 0, []
+    for record in _waiting(engine, source):
+        try:
+            if isinstance(target, PushesJobs):
+                target.check(record.job, record.due)
+            moved.append(engine.store.update(record.job_id, lambda r, now: lifecycle.move(r, source, target.name, now)))
+        except (ActionRefused, InvalidInput, JobNotFound) as refusal:
+            left.append((record.job_id, refusal.message))
+        if len(moved) == CHUNK:
+            _tell(engine, moved)
+            progress(len(moved))
+            jobs, moved = jobs + len(moved), []
+    _tell(engine, moved)
+    progress(len(moved))
+    return Moved(jobs + len(moved), tuple(left))
+
+
+def _check_the_store(engine: Engine, source: str) -> None:
+    with closing(open_store(engine.settings, source, engine.clock)) as store:
+        place = store.place
+    if place != engine.store.place:
+        raise ConfigurationError(
+            f"the {source} queue keeps its records in {place}, and the {engine.queue.name} queue in "
+            f"{engine.store.place}: jobs move only between queues of one store",
+            next_step="let both use one: cloud_tasks can share that of redis (set REDIS_HOST) or of local",
+        )
+
+
+def _waiting(engine: Engine, queue: str) -> Iterator[JobRecord]:
+    """Give the jobs of a queue that are not over, newest first."""
+    jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
+    for page in engine.store.pages(jobs, limit=CHUNK):
+        yield from page.records
+
+
+def _tell(engine: Engine, records: list[JobRecord]) -> None:
+    if isinstance(engine.queue, PushesJobs):
+        engine.queue.dispatch(records)

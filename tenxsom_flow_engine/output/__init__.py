@@ -1,0 +1,1 @@
+"""Finished videos: the output folder, media checks and metadata."""

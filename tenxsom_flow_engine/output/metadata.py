@@ -1,0 +1,81 @@
+"""The words that go with a video: title, description, hashtags, and captions where the service made none."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.jobs import JobRecord, Video
+from tenxsom_flow_engine.jobs.codec import to_builtins
+
+#: The platforms' common limit.
+MAX_TITLE = 100
+#: A length that differs from the ordered one by more than this share of it, and more than a second, is said.
+NOTABLE = 0.1
+_SMALL_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and are as at be but by can do does for from has have how i in is it its of on or our so than that the "
+        "their this to was we were what when where which who why will with you your",
+    )
+)
+
+
+def describe(record: JobRecord, video: Video) -> dict[str, Any]:
+    """Return the content of `metadata.json`."""
+    job = record.job
+    tags = hashtags(job.topic)
+    return {
+        "job_id": job.job_id,
+        "title": title(job.topic),
+        "description": "\n\n".join(filter(None, (job.prompt.strip() or job.topic.strip(), " ".join(tags)))),
+        "hashtags": tags,
+        "duration": round(video.duration, 3),
+        "duration_note": duration_note(job.duration, video.duration),
+        "width": video.width,
+        "height": video.height,
+        "size": video.size,
+        "sha256": video.sha256,
+        "made": {
+            "service": record.service,
+            "prompt": record.submission.prompt or None,
+            "submission": record.submission.id,
+            "ticket": record.submission.ticket.id if record.submission.ticket else None,
+            "ordered_at": iso(record.submission.intended_at),
+            "job": to_builtins(job),
+        },
+    }
+
+
+def duration_note(ordered: int, duration: float) -> str | None:
+    """Return what is to be said of a video's length (seconds), or None where it is about as ordered."""
+    if abs(duration - ordered) <= max(1.0, ordered * NOTABLE):
+        return None
+    return f"the service made {duration:.1f} s where {ordered} s were ordered ({duration / ordered:.0%})"
+
+
+def title(topic: str) -> str:
+    """Return the topic as a title: its first letter large, cut between words at `MAX_TITLE` characters."""
+    text = " ".join(topic.split())
+    text = text[:1].upper() + text[1:]
+    if len(text) <= MAX_TITLE:
+        return text
+    cut = text[: MAX_TITLE - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut else cut) + "…"
+
+
+def hashtags(topic: str, most: int = 6) -> list[str]:
+    """Return hashtags from the words of a topic that carry meaning, and `#shorts`."""
+    # Apostrophes vanish rather than split a word; any script's letters and digits make a tag.
+    words = re.findall(r"\w+", re.sub(r"['’]", "", topic.lower()))
+    telling = [word for word in dict.fromkeys(words) if word not in _SMALL_WORDS and len(word) > 1]
+    return [f"#{word}" for word in telling[: most - 1] if word != "shorts"] + ["#shorts"]
+
+
+def plain_captions(topic: str, duration: float) -> str:
+    """Return an SRT file that shows the title throughout."""
+    milliseconds = round(duration * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    end = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"
+    return f"1\n00:00:00,000 --> {end}\n{title(topic)}\n"

@@ -1,0 +1,1 @@
+"""The Python API: `QueueManager` and the rate limiter for other programs."""

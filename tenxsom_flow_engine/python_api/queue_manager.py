@@ -1,0 +1,176 @@
+"""`QueueManager`: the async front of the queues, the same for every carrier.
+
+The stores block, so each call runs in a thread; the event loop is never held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import JobRecord, Ticket, VideoJob
+from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.report.operator_json import describe_queue
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page
+
+_T = TypeVar("_T")
+
+#: What the `config` dict may hold, and the variable that each key stands for.
+CONFIG_KEYS: Mapping[str, Mapping[str, str]] = {
+    "cloud_tasks": {
+        "project_id": "GOOGLE_CLOUD_PROJECT",
+        "location": "CLOUD_TASKS_LOCATION",
+        "queue_name": "CLOUD_TASKS_QUEUE",
+        "max_dispatches_per_second": "CLOUD_TASKS_MAX_DISPATCHES",
+        "max_concurrent_dispatches": "CLOUD_TASKS_MAX_CONCURRENT",
+    },
+    "redis": {"host": "REDIS_HOST", "port": "REDIS_PORT", "queue_key": "REDIS_QUEUE_KEY"},
+}
+
+
+class QueueManager:
+    """Adds jobs, looks at them and steers their queue.
+
+    ```python
+    async with QueueManager() as manager:
+        await manager.enqueue(VideoJob(job_id="tides-1", topic="How tides work", created_at=time.time()))
+    ```
+
+    `queue_type` is a carrier's name or `auto`; `config` wins over the environment. Raises `ConfigurationError` and
+    `StoreError` when it is opened (`initialize`, or on entering `async with`), not when it is made.
+    """
+
+    def __init__(self, queue_type: str | None = None, config: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._queue_type = queue_type
+        self._config = config or {}
+        self._opened: Engine | None = None
+        self._opening = asyncio.Lock()
+        #: Threads of its own, so that closing can wait for them: a caller that is cancelled leaves its call running.
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def initialize(self) -> None:
+        """Choose the queue and open it. Calling twice is harmless."""
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(self._open)
+                self._threads = ThreadPoolExecutor(thread_name_prefix="queue-manager")
+
+    async def close(self) -> None:
+        """Wait for the calls in hand, then let go of files and connections. Calling twice is harmless."""
+        async with self._opening:
+            opened, self._opened = self._opened, None
+            if opened is not None and self._threads is not None:
+                await asyncio.to_thread(self._threads.shutdown)
+                await asyncio.to_thread(opened.close)
+
+    async def __aenter__(self) -> QueueManager:
+        await self.initialize()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The open parts behind this front. Raises `RuntimeError` before `initialize`."""
+        if self._opened is None:
+            raise RuntimeError("the QueueManager is not open: await initialize() first, or use async with")
+        return self._opened
+
+    async def enqueue(self, job: VideoJob, *, due: float | None = None) -> Added:
+        """Add a job that may be worked on from the instant `due` (default: at once). A known id adds nothing.
+
+        Raises `InvalidInput` if no configured service can make it.
+        """
+        return await self.enqueue_many([(job, due)])
+
+    async def enqueue_many(self, jobs: Iterable[tuple[VideoJob, float | None]]) -> Added:
+        """Add many jobs with their instants; all are checked before the first is added."""
+
+        def add(engine: Engine) -> Added:
+            prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
+            return engine.queue.enqueue(prepared)
+
+        return await self._call(add)
+
+    async def get(self, job_id: str) -> JobRecord:
+        """Return a job's record. Raises `JobNotFound`."""
+        return await self._call(lambda engine: engine.store.require(job_id))
+
+    async def jobs(self, jobs: JobFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """Return a page of records, newest first."""
+        return await self._call(lambda engine: engine.store.page(jobs or JobFilter(), limit=limit, cursor=cursor))
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
+        return await self._call(lambda engine: engine.cancel(job_id))
+
+    async def retry(self, job_id: str) -> JobRecord:
+        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
+        return await self._call(lambda engine: engine.retry(job_id))
+
+    async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        """Say what came of a paid create whose outcome is not known; a ticket means that it was bought.
+
+        Raises `JobNotFound`, `ActionRefused`.
+        """
+        return await self._call(lambda engine: engine.resolve(job_id, decision))
+
+    async def pause(self) -> None:
+        """Hand out no more jobs, in all workers, until `resume`."""
+        await self._call(lambda engine: engine.queue.pause())
+
+    async def resume(self) -> None:
+        """Hand out jobs again."""
+        await self._call(lambda engine: engine.queue.resume())
+
+    async def purge(self) -> int:
+        """Cancel all waiting jobs for which nothing may have been bought; return how many."""
+        return await self._call(lambda engine: engine.queue.purge())
+
+    async def update_rate_limits(
+        self, *, max_dispatches_per_second: float | None = None, max_concurrent_dispatches: int | None = None
+    ) -> dict[str, Any]:
+        """Change the queue's limits over all workers, kept until they are changed again; return them.
+
+        Raises `InvalidInput`.
+        """
+        await self._call(lambda engine: engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches))
+        limits: dict[str, Any] = (await self.status())["rate_limits"]
+        return limits
+
+    async def status(self) -> dict[str, Any]:
+        """Return the state of the queue as plain values, ready for JSON."""
+        return await self._call(describe_queue)
+
+    async def _call(self, act: Callable[[Engine], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act, self.engine)
+
+    def _open(self) -> Engine:
+        return open_engine(load(over=_variables(self._config)), self._queue_type)
+
+
+def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return a `config` dict as the variables that it stands for, so that both are checked in one place."""
+    values: dict[str, str] = {}
+    if not isinstance(config, Mapping) or not all(isinstance(entries, Mapping) for entries in config.values()):
+        raise InvalidInput("config", 'must be a dict of dicts such as {"redis": {"host": "localhost"}}')
+    for section, entries in config.items():
+        known = CONFIG_KEYS.get(section)
+        if known is None:
+            raise InvalidInput("config", f"has no section {section!r}, only {', '.join(CONFIG_KEYS)}")
+        for key, value in entries.items():
+            if key not in known:
+                raise InvalidInput(f"config.{section}", f"has no key {key!r}, only {', '.join(known)}")
+            values[known[key]] = str(value)
+    if "REDIS_HOST" in values:
+        values["REDIS_URL"] = ""  # which would win over the host
+    return values

@@ -1,0 +1,75 @@
+"""Frames and samples become an MP4: H.264 and AAC, tagged, ready to stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av import AudioFrame, VideoFrame
+
+from tenxsom_flow_engine.services.draft.render.music import RATE, Sound
+
+FPS = 30
+_AHEAD = 3  # frames painted while the encoder works
+_BT709 = 1  # the number of BT.709 in H.273, for primaries, transfer and matrix alike
+_LIMITED = 1  # AVCOL_RANGE_MPEG
+# The same frames must give the same bytes. x264's macroblock tree reads memory that it never wrote, so what else the
+# process did decided the sizes: it stays off, and a high qcomp spends the bits as evenly as the tree did. The number
+# of threads decides the bytes too, so it does not depend on the machine.
+_X264 = "threads=2:sync-lookahead=0:mbtree=0:qcomp=0.8:aq-mode=3:aq-strength=0.9:chroma-qp-offset=-2:keyint=60"
+
+
+def encode(
+    path: Path,
+    size: tuple[int, int],
+    seconds: int,
+    paint: Callable[[int], VideoFrame],
+    sound: Callable[[int, int], Sound],
+) -> Iterator[int]:
+    """Write the video, yielding each frame's number once it is in.
+
+    `paint(number)` gives yuv420p frames of `size` (width, height), called in order on one other thread;
+    `sound(start, count)` gives samples.
+    """
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        video = container.add_stream("libx264", rate=FPS)
+        video.width, video.height = size
+        video.pix_fmt = "yuv420p"
+        video.profile = "High"
+        video.options = {"preset": "superfast", "crf": "23", "x264-params": _X264}
+        context = video.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = _LIMITED
+        audio = container.add_stream("aac", rate=RATE, layout="stereo", bit_rate=160_000)
+        samples, total = 0, seconds * RATE
+        for number, frame in enumerate(_ahead(paint, seconds * FPS)):
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+            while samples < min(total, (number + 1) * RATE // FPS):
+                count = min(1024, total - samples)
+                container.mux(audio.encode(_audio(sound(samples, count), samples)))
+                samples += count
+            yield number
+        container.mux(video.encode())
+        container.mux(audio.encode())
+
+
+def _audio(samples: Sound, at: int) -> AudioFrame:
+    frame = AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
+    return frame
+
+
+def _ahead(paint: Callable[[int], VideoFrame], count: int) -> Iterator[VideoFrame]:
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[VideoFrame]] = deque()
+        for number in range(count):
+            waiting.append(pool.submit(paint, number))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

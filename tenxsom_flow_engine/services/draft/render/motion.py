@@ -1,0 +1,100 @@
+"""How type moves: where each word and the highlight are at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tenxsom_flow_engine.services.draft.render.script import Beat
+from tenxsom_flow_engine.services.draft.render.typesetting import Block
+
+_ENTER, _STAGGER, _EXIT, _SLIDE = 0.42, 0.055, 0.2, 0.2  # seconds
+_HEAD_START = 0.22  # the first beat is on its way in before the video begins, so no frame is empty
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """A word's shift from its place in pixels, and its opacity 0..1."""
+
+    dx: float = 0.0
+    dy: float = 0.0
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """The highlight's box (left, top, right, bottom) in pixels, and its opacity 0..1."""
+
+    box: tuple[float, float, float, float]
+    opacity: float
+
+
+class Motion:
+    """The movement of one beat's block; `entrance` is rise, slide or settle."""
+
+    def __init__(self, beat: Beat, block: Block, entrance: str, first: bool, last: bool) -> None:
+        self._beat, self._block, self._entrance = beat, block, entrance
+        length = beat.end - beat.start
+        self._enter = min(_ENTER, length * 0.4)
+        self._stagger = min(_STAGGER, length * 0.25 / len(beat.words))
+        self._start = beat.start - (min(_HEAD_START, self._enter / 2) if first else 0.0)
+        self._exit = 0.0 if last else min(_EXIT, length * 0.2)
+        # Words of which nothing could be drawn are never highlighted.
+        self._shown = [i for i, word in enumerate(block.words) if word.runs]
+
+    def still(self, seconds: float) -> bool:
+        """Tell whether every word rests in its place."""
+        entered = self._start + self._enter + self._stagger * len(self._beat.words)
+        return entered <= seconds < self._beat.end - self._exit
+
+    def pose(self, index: int, seconds: float) -> Pose:
+        """Return where a word is."""
+        gone = self._leaving(seconds)
+        if gone > 0:
+            return Pose(0.0, -0.22 * self._block.size * gone * gone, 1 - gone)
+        there = _out((seconds - self._start - index * self._stagger) / self._enter)
+        away = (1 - there) * self._block.size
+        seen = min(1.0, there * 1.6)
+        match self._entrance:
+            case "slide":
+                return Pose(0.55 * away, 0.0, seen)
+            case "settle":
+                return Pose(0.0, -0.45 * away, seen)
+            case _:
+                return Pose(0.0, 0.95 * away, seen)
+
+    def highlight(self, seconds: float) -> Highlight | None:
+        """Return where the highlight is: it slides along a line and grows anew on the next."""
+        due = [i for i in self._shown if self._beat.words[i].start <= seconds]
+        if not due:
+            return None
+        now = due[-1]
+        word = self._beat.words[now]
+        part = _out((seconds - word.start) / min(_SLIDE, (word.end - word.start) * 0.7))
+        box, opacity = self._block.words[now].box, 1 - self._leaving(seconds)
+        before = self._block.words[due[-2]] if len(due) > 1 else None
+        if before is not None and before.line == self._block.words[now].line:
+            left, top, right, bottom = (a + (b - a) * part for a, b in zip(before.box, box, strict=True))
+        else:
+            shrink = (1 - part) * 0.25
+            (left, right), (top, bottom) = (
+                (a + (b - a) / 2 * shrink, b - (b - a) / 2 * shrink) for a, b in (box[::2], box[1::2])
+            )
+            opacity *= min(1.0, part * 1.5)
+        rise = -0.22 * self._block.size * self._leaving(seconds) ** 2
+        return Highlight((left, top + rise, right, bottom + rise), opacity)
+
+    def _leaving(self, seconds: float) -> float:
+        left = self._beat.end - seconds
+        return 1 - left / self._exit if left < self._exit else 0.0
+
+
+def shares(beats: tuple[Beat, ...]) -> list[tuple[float, float]]:
+    """Return each beat's part of the whole as (from, to), 0..1."""
+    total = beats[-1].end
+    return list(pairwise([0.0, *(b.end / total for b in beats)]))
+
+
+def _out(part: float) -> float:
+    """Ease out: fast away, long into place."""
+    return 1 - (1 - min(1.0, max(0.0, part))) ** 4

@@ -1,0 +1,91 @@
+"""Renders a draft: from a topic to `video.mp4`, `thumbnail.jpg` and `captions.srt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from av import FFmpegError, VideoFrame
+from av.video.reformatter import Colorspace
+from PIL import Image
+
+from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
+from tenxsom_flow_engine.services.draft.render.captions import srt
+from tenxsom_flow_engine.services.draft.render.encode import FPS, encode
+from tenxsom_flow_engine.services.draft.render.fonts import library
+from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
+from tenxsom_flow_engine.services.draft.render.music import Music, beat_seconds
+from tenxsom_flow_engine.services.draft.render.scene import Scene
+from tenxsom_flow_engine.services.draft.render.script import Beat, write
+from tenxsom_flow_engine.services.draft.render.style import look
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSpec:
+    """What to render. Equal specs give equal bytes on one machine with one set of libraries.
+
+    `duration` is in whole seconds, 1 to 60; `aspect_ratio` is "9:16", "16:9" or "1:1"; `quality` names the short
+    side: "1080p", "720p" or "540p"; `prompt` is a longer description whose sentences become the points; `seed`
+    picks palette, motion, music and the order of the lines.
+    """
+
+    topic: str
+    prompt: str | None
+    duration: int
+    aspect_ratio: str
+    quality: str
+    seed: str
+
+
+def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
+    """Return width and height in pixels, both even. Raises InvalidInput for a ratio or quality there is not."""
+    if aspect_ratio not in ASPECT_RATIOS:
+        raise InvalidInput("aspect_ratio", f"{aspect_ratio!r} is not one of {', '.join(ASPECT_RATIOS)}")
+    if quality not in QUALITIES:
+        raise InvalidInput("quality", f"{quality!r} is not one of {', '.join(QUALITIES)}")
+    across, down = ASPECT_RATIOS[aspect_ratio]
+    unit = QUALITIES[quality] / min(across, down)
+    return round(across * unit), round(down * unit)
+
+
+def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None]) -> None:
+    """Write the three files into the folder, telling `progress` the part done, 0 to 1, about once a second of video.
+
+    Raises InvalidInput for a spec that makes no sense, Rejected for a topic that cannot be shown (nothing visible
+    in it, or characters that no font on the machine has), OutputError if a file cannot be written.
+    """
+    if not 1 <= spec.duration <= MAX_DURATION:
+        raise InvalidInput("duration", f"{spec.duration} is not from 1 to {MAX_DURATION} seconds")
+    size = frame_size(spec.aspect_ratio, spec.quality)
+    style = look(spec.seed)
+    beats = write(spec.topic, spec.prompt, spec.duration, spec.seed, beat_seconds(style.score))
+    if not beats:
+        raise Rejected(NAME, "the topic has nothing to show", next_step="give it at least one letter")
+    progress(0.0)
+    scene = Scene(beats, style, size, library())
+    if not any(word.runs for word in scene.blocks[0].words):
+        raise Rejected(NAME, "no font shows any of the topic", next_step="add words, or apt install fonts-noto-core")
+    music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
+    try:
+        _thumbnail(scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
+        (folder / "captions.srt").write_text(srt(beats), encoding="utf-8", newline="\n")
+        for number in encode(folder / "video.mp4", size, spec.duration, scene.paint, music.block):
+            if number % FPS == 0:
+                progress((number + 1) / (spec.duration * FPS))
+    except MemoryError:  # which may be an FFmpegError too
+        raise
+    except (OSError, FFmpegError) as error:
+        raise OutputError(f"the draft could not be written: {error}", next_step=MORE_SPACE) from error
+    progress(1.0)
+
+
+def _still(hook: Beat) -> float:
+    """Return a time at which the hook stands in full, with its longest word highlighted."""
+    word = max(hook.words, key=lambda w: len(w.token.text))
+    return max((word.start + word.end) / 2, hook.start + (hook.end - hook.start) * 0.55)
+
+
+def _thumbnail(frame: VideoFrame, path: Path) -> None:
+    rgb = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709)
+    Image.fromarray(rgb.to_ndarray()).save(path, quality=88, optimize=True)

@@ -1,0 +1,61 @@
+"""The scene: what is on the frame of a number, for one script and look."""
+
+from __future__ import annotations
+
+from av import VideoFrame
+
+from tenxsom_flow_engine.services.draft.render.blend import yuv
+from tenxsom_flow_engine.services.draft.render.encode import FPS
+from tenxsom_flow_engine.services.draft.render.fonts import Library
+from tenxsom_flow_engine.services.draft.render.gradient import Gradient
+from tenxsom_flow_engine.services.draft.render.motion import Motion, shares
+from tenxsom_flow_engine.services.draft.render.overlays import Mark, Progress
+from tenxsom_flow_engine.services.draft.render.script import Beat
+from tenxsom_flow_engine.services.draft.render.style import Look
+from tenxsom_flow_engine.services.draft.render.text_layers import Lettering
+from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, set_block
+
+
+def safe_area(width: int, height: int, centred: bool = False) -> Area:
+    """Return where type may stand: players' buttons lie on the right 12 % and the bottom 20 % of a frame."""
+    side = 0.12 if centred else 0.075
+    top = round(height * 0.05 + min(width, height) * 0.085)
+    return Area(round(width * side), top, round(width * 0.88), round(height * 0.80))
+
+
+class Scene:
+    """Paints the frames of a script. Type is set at once, so that what cannot be shown is known before frame one."""
+
+    def __init__(self, beats: tuple[Beat, ...], look: Look, size: tuple[int, int], library: Library) -> None:
+        width, height = size
+        short = min(size)
+        self._beats, self._look = beats, look
+        self._gradient = Gradient(look, width, height)
+        self._ink, self._accent, self._accent_ink = (yuv(c) for c in (look.ink, look.accent, look.accent_ink))
+        area = safe_area(width, height, look.centred)
+        self.blocks: list[Block] = [
+            set_block([w.token for w in beat.words], area, short * 0.27, library, look.centred) for beat in beats
+        ]
+        margin, top = round(width * 0.075), round(height * 0.05)
+        thickness = max(2, round(short * 0.0056))
+        self._progress = Progress(margin, top, width - 2 * margin, thickness, shares(beats))
+        self._mark = Mark(margin, top + round(short * 0.03), short * 0.026)
+        self._current: tuple[int, Lettering] | None = None
+
+    def paint(self, number: int) -> VideoFrame:
+        """Return a fresh frame, the `number`-th from 0."""
+        seconds = number / FPS
+        frame = self._gradient.paint(seconds)
+        self._progress.draw(frame, (number + 1) / FPS / self._beats[-1].end, self._ink)
+        self._mark.draw(frame, self._ink, self._accent)
+        self._lettering(seconds).draw(frame, seconds)
+        return frame
+
+    def _lettering(self, seconds: float) -> Lettering:
+        """Return the type of the beat on screen; only one is kept, so memory does not grow with the duration."""
+        index = next(i for i, beat in enumerate(self._beats) if seconds < beat.end)
+        if self._current is None or self._current[0] != index:
+            beat, block = self._beats[index], self.blocks[index]
+            motion = Motion(beat, block, self._look.entrance, index == 0, index == len(self._beats) - 1)
+            self._current = (index, Lettering(block, motion, self._ink, self._accent, self._accent_ink))
+        return self._current[1]

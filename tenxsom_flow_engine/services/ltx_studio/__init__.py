@@ -1,0 +1,1 @@
+"""LTX, over its own API."""

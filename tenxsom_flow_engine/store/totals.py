@@ -1,0 +1,124 @@
+"""What a change of a record adds to the sums that a store keeps beside its records, in the same transaction.
+
+Whoever asks how much was bought, made or lost is answered from these, so no answer costs more the more records there
+are, and sums outlive their records. All are counted over all queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Purchase, Status
+from tenxsom_flow_engine.jobs.purchases import day, new_purchases
+from tenxsom_flow_engine.store.histogram import bucket
+
+#: The kinds of periods that are summed over. Hours are kept for `KEEP_HOURS`, the others for good.
+DAY, HOUR, EVER = "day", "hour", "ever"
+#: Seconds for which the sums of an hour are kept.
+KEEP_HOURS = 49 * 3600.0
+#: The name of the sum of seconds that succeeded jobs took to make, and what precedes the bucket of each.
+SECONDS, SIZE = "seconds", "s"
+_BOUGHT = ("videos", "usd", "credits", "unpriced")
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """How much of something there was of one service in one period (UTC).
+
+    Of what was bought: `videos`, `usd`, `credits` and `unpriced`. Of jobs that ended: `succeeded`, `failed`,
+    `cancelled`; of the succeeded ones their `seconds` from the create to the published video, and how many were of
+    each size (`histogram`), as `s<bucket>`.
+    """
+
+    kind: str
+    #: A day or hour as ISO 8601 writes it, `2026-12-24T18`; empty: ever.
+    period: str
+    service: str
+    name: str
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was bought of one service on one day (UTC)."""
+
+    #: As ISO 8601 writes it.
+    day: str
+    service: str
+    #: Generations.
+    videos: int
+    usd: float
+    #: The service's own.
+    credits: float
+    #: Of the generations, those whose price in USD is not known.
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """What went wrong last with a job of a service."""
+
+    at: float
+    job_id: str
+    code: str
+    message: str
+
+
+def hour(instant: float) -> str:
+    """Return the hour in UTC of an instant, as ISO 8601 writes it: hours sort as text."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H")
+
+
+def additions(before: JobRecord, after: JobRecord) -> Sequence[Sum]:
+    """Return what a change adds to the sums; almost every change adds nothing."""
+    found: list[Sum] = []
+    if after.purchases is not before.purchases:
+        for purchase in new_purchases(before, after):
+            found += _of(purchase.at, purchase.service, _bought(purchase))
+            found += [Sum(DAY, day(purchase.at), purchase.service, *pair) for pair in _bought(purchase)]
+    if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
+        found += _of(after.finished_at, after.seller, _ended(after, after.finished_at))
+    return found
+
+
+def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | None:
+    """Return what a change tells of something that went wrong, and with which service; None if it tells nothing."""
+    # The same failure again is a new one.
+    if after.error is None or after.error is before.error:
+        return None
+    return after.seller, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
+
+
+def spending(sums: Iterable[Sum]) -> Sequence[Spent]:
+    """Return the sums of days as bills, the oldest first."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for one in sums:
+        found.setdefault((one.period, one.service), dict.fromkeys(_BOUGHT, 0.0))[one.name] = one.amount
+    return [
+        Spent(day, service, int(sum_["videos"]), sum_["usd"], sum_["credits"], int(sum_["unpriced"]))
+        for (day, service), sum_ in sorted(found.items())
+    ]
+
+
+def _of(instant: float, service: str, amounts: Iterable[tuple[str, float]]) -> Iterator[Sum]:
+    for name, amount in amounts:
+        yield Sum(HOUR, hour(instant), service, name, amount)
+        yield Sum(EVER, "", service, name, amount)
+
+
+def _bought(purchase: Purchase) -> Sequence[tuple[str, float]]:
+    cost = purchase.cost or Cost()
+    unpriced = 1.0 if cost.usd is None else 0.0
+    amounts = zip(_BOUGHT, (1.0, cost.usd or 0.0, cost.credits or 0.0, unpriced), strict=True)
+    return [(name, amount) for name, amount in amounts if amount]
+
+
+def _ended(record: JobRecord, at: float) -> Sequence[tuple[str, float]]:
+    amounts = [(record.status.value, 1.0)]
+    began = record.submission.first_intended_at
+    if record.status is Status.SUCCEEDED and began:
+        seconds = max(0.0, at - began)
+        amounts += [(SECONDS, seconds), (f"{SIZE}{bucket(seconds)}", 1.0)]
+    return amounts

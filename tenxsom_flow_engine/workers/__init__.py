@@ -1,0 +1,1 @@
+"""The worker processes: pull, push, and their maintenance."""

@@ -1,0 +1,110 @@
+"""Takes the dashboard's pictures for the documents: `python -m tests.browser.screenshots FOLDER`.
+
+They show the same lived-through day as the tests look at, with drafts for its latest videos.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import FloatRect
+
+from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
+from tests.browser.conftest import a_browser, afternoon
+from tests.browser.page import NARROW, Visitor
+from tests.browser.seeded_app import Installation
+from tests.sample_day import HOUR, channel_day
+
+#: The hours before the day's end whose videos are worth looking at.
+WORTH_SEEING = 3.2
+#: What is pasted into the form.
+TOPICS = "How tides turn a turbine\nWhy rivers bend\nThe islands that move\nHow salt is made from the sea"
+
+
+def take(visitor: Visitor, installation: Installation) -> Iterator[tuple[str, bytes]]:
+    """Return pictures by name."""
+    for scheme in ("light", "dark"):
+        page = visitor.open("/", scheme=scheme)
+        # What a service has left is asked in the background.
+        page.get_by_text("Credits").first.wait_for()
+        yield f"overview-{scheme}", page.screenshot(full_page=True, clip=_top(1440, 1210))
+    page = visitor.open("/", size=NARROW, scheme="dark")
+    yield "overview-narrow", page.screenshot(full_page=True, clip=_top(NARROW[0], 1100))
+    page = visitor.open("/jobs")
+    yield "jobs", page.screenshot()
+    page = visitor.open(f"/jobs/{installation.newest(Status.SUCCEEDED, 'pixverse').job_id}")
+    # A player that has begun shows no sign of waiting any more.
+    page.locator("video").evaluate("async film => { film.muted = true; await film.play(); film.pause(); }")
+    yield "job", page.screenshot()
+    page = visitor.open(f"/jobs/{installation.newest(Status.HELD).job_id}", scheme="dark")
+    yield "held", page.screenshot()
+    page = visitor.open("/add")
+    page.get_by_label("Topics").fill(TOPICS)
+    page.get_by_label("Channel").fill("deep-sea")
+    page.get_by_label("Videos an hour").fill("2")
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("heading", name="The plan").wait_for()
+    yield "plan", page.screenshot()
+
+
+def _top(width: int, height: int) -> FloatRect:
+    return {"x": 0, "y": 0, "width": width, "height": height}
+
+
+def smaller(picture: bytes) -> bytes:
+    """Return a picture in 256 colours: enough for pages, and a third of the size."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+        file, "PNG", optimize=True
+    )
+    return file.getvalue()
+
+
+@contextmanager
+def an_installation() -> Iterator[Installation]:
+    """Return an installation with drafts for its latest videos."""
+    ends = afternoon()
+    # The folder's name is seen in the pictures.
+    home = Path(tempfile.gettempdir()) / "flow"
+    home.mkdir()
+    drafts = home / "drafts"
+    drafts.mkdir()
+
+    def film(topic: str, at: float) -> bytes | None:
+        if at < ends - WORTH_SEEING * HOUR:
+            return None
+        render(RenderSpec(topic, None, 6, "9:16", "720p", topic), drafts, lambda part: None)
+        return (drafts / "video.mp4").read_bytes()
+
+    try:
+        given = {"TENXSOM_HOME": str(home), "REDIS_PORT": "1", "TENXSOM_STORE": f"sqlite://{home}/jobs.sqlite3"}
+        with channel_day(given, ends, film=film) as (day, environment):
+            installation = Installation(home, environment, day.ends - time.time())
+            try:
+                yield installation
+            finally:
+                installation.close()
+    finally:
+        shutil.rmtree(home)
+
+
+def main(folder: Path) -> None:
+    """Write all pictures."""
+    with an_installation() as installation, a_browser() as browser:
+        visitor = Visitor(browser, installation)
+        for name, picture in take(visitor, installation):
+            (folder / f"dashboard-{name}.png").write_bytes(smaller(picture))
+        visitor.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

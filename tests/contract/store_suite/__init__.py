@@ -1,0 +1,50 @@
+"""The conformance suite of job stores: every promise of `store.base`, stated as a test, a module for each theme.
+
+A back end's test module subclasses `StoreSuite`, names in `lists` the module whose constants bound its lists, and
+supplies one fixture, `open_store`: a function that opens the same place each time it is called, with the clock that it
+is given, so that several handles can be open at once.
+"""
+
+from __future__ import annotations
+
+from tests.contract.store_suite.adding import AddingSuite
+from tests.contract.store_suite.claiming import AskingAgainSuite, ClaimingSuite
+from tests.contract.store_suite.dispatching import DispatchSuite
+from tests.contract.store_suite.durability import DurabilitySuite
+from tests.contract.store_suite.journal import JournalSuite
+from tests.contract.store_suite.leases import LeaseSuite
+from tests.contract.store_suite.lists import ListsSuite
+from tests.contract.store_suite.looking import LookingSuite
+from tests.contract.store_suite.pushing import PushingSuite
+from tests.contract.store_suite.queues import QueueAndWorkerSuite
+from tests.contract.store_suite.settling import SettlingSuite
+from tests.contract.store_suite.shared import OpenStore
+from tests.contract.store_suite.slots import SlotSuite
+from tests.contract.store_suite.spending import SpendingSuite
+from tests.contract.store_suite.telling_time import TimeSuite
+from tests.contract.store_suite.totals import SumsSuite
+from tests.contract.store_suite.waiting import WaitingSuite
+
+__all__ = ["OpenStore", "StoreSuite"]
+
+
+class StoreSuite(
+    AddingSuite,
+    ClaimingSuite,
+    AskingAgainSuite,
+    SlotSuite,
+    DispatchSuite,
+    LeaseSuite,
+    SettlingSuite,
+    JournalSuite,
+    SpendingSuite,
+    SumsSuite,
+    LookingSuite,
+    ListsSuite,
+    PushingSuite,
+    QueueAndWorkerSuite,
+    TimeSuite,
+    WaitingSuite,
+    DurabilitySuite,
+):
+    """Every promise of `store.base.JobStore`."""

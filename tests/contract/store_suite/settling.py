@@ -1,0 +1,245 @@
+"""What `settle`, and a person's changes of a record, come to."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
+from tenxsom_flow_engine.jobs import JobRecord, Status, Step, Submission, SubmissionState
+from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
+from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
+from tests.contract.store_suite.shared import (
+    OpenStore,
+    Suite,
+    accept,
+    check_counts,
+    everything,
+    finished,
+    intend,
+    race,
+    settle,
+    take,
+)
+
+
+class SettlingSuite(Suite):
+    """`settle`, `hand_back`, `cancel`, `requeue`, `resolve`, `cancel_waiting`."""
+
+    def test_done(self, store: JobStore, clock: ManualClock) -> None:
+        """A published job succeeded: result, end and progress are in its record, and nothing is due."""
+        record = finished(store, "a", Status.SUCCEEDED)
+        assert store.require("a") == record
+        assert (record.result, record.finished_at, record.progress) == (VIDEO, clock.now(), 1.0)
+        assert (record.lease, record.due, record.error) == (None, None, None)
+
+    def test_wait(self, store: JobStore, clock: ManualClock) -> None:
+        """A waiting job is due again at the time that the step named, and that is no attempt."""
+        store.add(QUEUE, new("a"))
+        record = settle(store, take(store), Wait(clock.now() + 40, "the quota is used up", worked=False))
+        assert (record.status, record.due, record.attempts, record.lease) == (Status.QUEUED, clock.now() + 40, 0, None)
+        clock.advance(40)
+        record = accept(store, intend(store, take(store)))
+        record = settle(store, record, Wait(clock.now() + 5, "rendering", progress=0.5))
+        assert (record.status, record.progress) == (Status.RENDERING, 0.5)
+
+    def test_retry(self, store: JobStore, clock: ManualClock) -> None:
+        """A fault counts an attempt, keeps the reason and makes the job due at the time that the step named."""
+        store.add(QUEUE, new("a"))
+        record = settle(store, take(store), Retry(clock.now() + 4, FAILURE))
+        assert (record.status, record.attempts, record.error, record.due) == (
+            Status.QUEUED, 1, FAILURE, clock.now() + 4,
+        )  # fmt: skip
+        clock.advance(4)
+        assert settle(store, take(store), Retry(clock.now() + 8, FAILURE)).attempts == 2
+
+    def test_dead(self, store: JobStore, clock: ManualClock) -> None:
+        """A dead letter keeps the whole job and the reason."""
+        record = finished(store, "a", Status.FAILED)
+        assert (record.status, record.error, record.due, record.lease) == (Status.FAILED, FAILURE, None, None)
+        assert (record.finished_at, record.job.topic) == (clock.now(), "Why the sea is salt")
+
+    def test_held(self, store: JobStore) -> None:
+        """A held job waits for a person: nothing is due, its submission is unknown, its slot stays taken."""
+        record = finished(store, "a", Status.HELD)
+        assert (record.status, record.error, record.due, record.lease) == (Status.HELD, FAILURE, None, None)
+        assert record.submission.state is SubmissionState.UNKNOWN
+        assert store.in_flight(ALPHA) == 1
+        assert store.claim(a_claim()).records == ()
+
+    def test_hand_back(self, store: JobStore, clock: ManualClock) -> None:
+        """A job that was handed back is due at once, in the next delivery, and that is no attempt."""
+        store.add(QUEUE, new("a"))
+        first = take(store)
+        clock.advance(3)
+        back = store.hand_back("a", first.lease_token)
+        assert (back.status, back.due, back.attempts, back.seq) == (Status.QUEUED, clock.now(), 0, first.seq + 1)
+        assert take(store).job_id == "a"
+
+    def test_changes_of_unknown_jobs(self, store: JobStore) -> None:
+        """Every change of a job that is not there raises."""
+        for change in (store.cancel, store.requeue, lambda name: store.hand_back(name, "t")):
+            with pytest.raises(JobNotFound):
+                change("nobody")
+
+    def test_a_refused_change_writes_nothing(self, store: JobStore) -> None:
+        """What `change` raises comes out of `update`, and the record stays as it is."""
+        store.add(QUEUE, new("a"))
+        before = store.require("a")
+
+        def refuses(record: JobRecord, now: float) -> JobRecord:
+            raise ActionRefused("not today")
+
+        with pytest.raises(ActionRefused):
+            store.update("a", refuses)
+        assert store.require("a") == before
+
+    def test_racing_updates_are_all_seen(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """A hundred changes at once over several handles are applied one after the other; none is lost."""
+        handles = [open_store(clock) for _ in range(4)]
+        handles[0].add(QUEUE, new("a"))
+
+        def count(record: JobRecord, now: float) -> JobRecord:
+            return msgspec.structs.replace(record, seq=record.seq + 1)
+
+        def act(index: int) -> None:
+            for _ in range(10):
+                handles[index % 4].update("a", count)
+
+        assert race(10, act) == [None] * 10
+        assert handles[0].require("a").seq == 100
+
+    @pytest.mark.parametrize("stage", ["scheduled", "queued", "running", "rendering", "held"])
+    def test_cancel(self, store: JobStore, clock: ManualClock, stage: str) -> None:
+        """Every job that is not final can be taken back, and nobody gets it any more."""
+        store.add(QUEUE, new("a", due=clock.now() + 10 if stage == "scheduled" else None))
+        if stage in ("running", "rendering", "held"):
+            record = take(store)
+            if stage != "running":
+                record = intend(store, record)
+            if stage == "rendering":
+                accept(store, record)
+            if stage == "held":
+                settle(store, record, Held(FAILURE))
+        record = store.cancel("a")
+        assert (record.status, record.due, record.lease, record.finished_at) == (
+            Status.CANCELLED, None, None, clock.now(),
+        )  # fmt: skip
+        clock.advance(100)
+        assert store.claim(a_claim()).records == ()
+        check_counts(store)
+
+    @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+    def test_final_jobs_cannot_be_cancelled(self, store: JobStore, status: Status) -> None:
+        """A final job stays as it is."""
+        before = finished(store, "a", status)
+        with pytest.raises(ActionRefused):
+            store.cancel("a")
+        assert store.require("a") == before
+
+    @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+    def test_requeue(self, store: JobStore, status: Status) -> None:
+        """A failed or cancelled job can be tried again, with all attempts before it."""
+        before = finished(store, "a", status)
+        record = store.requeue("a")
+        assert (record.status, record.attempts, record.expiries, record.error, record.finished_at) == (
+            Status.QUEUED, 0, 0, None, None,
+        )  # fmt: skip
+        assert record.seq > before.seq
+        assert take(store).step is Step.SUBMIT
+        check_counts(store)
+
+    def test_requeue_goes_on_from_the_ticket(self, store: JobStore) -> None:
+        """A job that holds a ticket is never ordered again by a retry: it polls on."""
+        store.add(QUEUE, new("a"))
+        settle(store, accept(store, intend(store, take(store))), Dead(FAILURE))
+        assert store.requeue("a").status is Status.RENDERING
+        record = take(store)
+        assert (record.step, record.submission.ticket) == (Step.POLL, TICKET)
+
+    def test_requeue_after_a_failed_generation_buys_anew(self, store: JobStore) -> None:
+        """Only where the service said that its generation failed does a retry order it anew."""
+        store.add(QUEUE, new("a"))
+        settle(store, accept(store, intend(store, take(store))), Dead(FAILURE, generation_failed=True))
+        store.requeue("a")
+        record = take(store)
+        assert (record.step, record.submission, record.service) == (Step.SUBMIT, Submission(), "")
+
+    def test_requeue_of_a_create_that_was_cut_off_looks_it_up(self, store: JobStore) -> None:
+        """A job that ended within its create never buys at a retry: it looks up first."""
+        store.add(QUEUE, new("a"))
+        intend(store, take(store))
+        store.cancel("a")
+        store.requeue("a")
+        assert take(store).step is Step.LOOKUP
+
+    @pytest.mark.parametrize(
+        ("decision", "step", "in_flight"),
+        [(Resubmit(), Step.SUBMIT, 0), (Bought(TICKET, 50.0), Step.POLL, 1)],
+    )
+    def test_resolve(
+        self, store: JobStore, clock: ManualClock, decision: Resolution, step: Step, in_flight: int
+    ) -> None:
+        """A person's word puts a held job into the queue again: to be ordered anew, or to go on from its ticket."""
+        before = finished(store, "a", Status.HELD)
+        with pytest.raises(ActionRefused, match="jobs resolve a") as refusal:
+            store.requeue("a")
+        assert "--resubmit" in str(refusal.value)
+        record = store.resolve("a", decision)
+        assert record.seq > before.seq
+        assert store.in_flight(ALPHA) == in_flight
+        check_counts(store)
+        assert take(store).step is step
+
+    def test_resolve_by_giving_up(self, store: JobStore) -> None:
+        """A held job that is given up has failed; a person may still find its ticket later."""
+        finished(store, "a", Status.HELD)
+        record = store.resolve("a", GiveUp())
+        assert (record.status, record.due) == (Status.FAILED, None)
+        check_counts(store)
+        assert store.claim(a_claim()).records == ()
+        assert store.resolve("a", Bought(TICKET, 50.0)).status is Status.RENDERING
+        assert take(store).step is Step.POLL
+
+    @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+    def test_what_needs_no_resolving(self, store: JobStore, status: Status) -> None:
+        """Where nothing is unknown a person has nothing to decide, and nothing is changed."""
+        before = finished(store, "a", status)
+        for decision in (Resubmit(), Bought(TICKET, 50.0), GiveUp()):
+            with pytest.raises(ActionRefused):
+                store.resolve("a", decision)
+        assert store.require("a") == before
+
+    @pytest.mark.parametrize("stage", ["scheduled", "queued", "running", "rendering", "held", "succeeded"])
+    def test_what_cannot_be_requeued(self, store: JobStore, clock: ManualClock, stage: str) -> None:
+        """A job that goes on by itself, waits for a person's decision or succeeded is not requeued."""
+        if stage in ("held", "succeeded"):
+            finished(store, "a", Status(stage))
+        else:
+            store.add(QUEUE, new("a", due=clock.now() + 10 if stage == "scheduled" else None))
+            if stage in ("running", "rendering"):
+                record = intend(store, take(store))
+                if stage == "rendering":
+                    accept(store, record)
+        before = store.require("a")
+        with pytest.raises(ActionRefused):
+            store.requeue("a")
+        assert store.require("a") == before
+
+    def test_cancel_waiting(self, store: JobStore, clock: ManualClock) -> None:
+        """A purge takes back waiting jobs of its queue for which nothing may have been bought, and no others."""
+        store.add(QUEUE, new("in-hand", "ticket", "unknown", "held"))
+        take(store, only="in-hand")
+        settle(store, accept(store, intend(store, take(store, only="ticket"))), Wait(clock.now(), "rendering"))
+        settle(store, intend(store, take(store, only="unknown")), Retry(clock.now(), FAILURE))
+        settle(store, intend(store, take(store, only="held")), Held(FAILURE))
+        store.add("other", new("elsewhere"))
+        store.add(QUEUE, [*new("q1", "q2"), *new("later", due=clock.now() + 99), *new("b", service=BETA)])
+        assert store.cancel_waiting(QUEUE, 3) == 3
+        assert store.cancel_waiting(QUEUE, 3) == 1
+        assert store.cancel_waiting(QUEUE, 3) == 0
+        cancelled = {record.job_id for record in everything(store, JobFilter(statuses=[Status.CANCELLED]))}
+        assert cancelled == {"q1", "q2", "later", "b"}
+        check_counts(store)

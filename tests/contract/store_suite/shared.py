@@ -1,0 +1,126 @@
+"""What all parts of the stores' conformance suite share: their fixtures, and a job's steps in a word each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome
+from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
+
+OpenStore = Callable[[Clock], JobStore]
+
+DAY = 86400.0
+#: Seconds after which a thread that should have ended counts as stuck.
+STUCK = 30.0
+
+
+def everything(store: JobStore, jobs: JobFilter | None = None, *, limit: int = 500) -> list[JobRecord]:
+    """Return all records that a filter lets through, newest first, page by page."""
+    records: list[JobRecord] = []
+    cursor: str | None = None
+    while True:
+        page = store.page(jobs or JobFilter(), limit=limit, cursor=cursor)
+        assert len(page.records) <= limit
+        records += page.records
+        cursor = page.cursor
+        if cursor is None:
+            return records
+
+
+def ids(records: Sequence[JobRecord]) -> list[str]:
+    """Return the ids of records, in their order."""
+    return [record.job_id for record in records]
+
+
+def check_counts(store: JobStore) -> None:
+    """Compare the counts that the store keeps with a count of its records, for all queues and for each."""
+    now = store.now()
+    records = everything(store)
+    for queue in (None, *{record.queue for record in records}):
+        mine = [record for record in records if queue in (None, record.queue)]
+        counts = store.counts(queue)
+        expected = Counter(record.status_at(now) for record in mine)
+        assert {status: number for status, number in counts.by_status.items() if number} == expected
+        assert set(counts.by_status) == set(Status)
+        due = [record.due for record in mine if record.due is not None and record.due <= now]
+        assert counts.oldest_due == min(due, default=None)
+
+
+def take(store: JobStore, **changes: Any) -> JobRecord:
+    """Claim one job, which must be there."""
+    claim = store.claim(a_claim(count=1, **changes))
+    assert len(claim.records) == 1
+    return claim.records[0]
+
+
+def intend(store: JobStore, record: JobRecord, *, service: str = ALPHA, slots: int = 100,
+           lifetime: float = 100.0, submission_id: str = "") -> JobRecord:  # fmt: skip
+    """Journal the intent of a leased job, with a submission of its own."""
+    return store.intend(record.job_id, record.lease_token, submission_id=submission_id or f"s-{record.job_id}",
+                        service=service, lifetime=lifetime, slots=slots)  # fmt: skip
+
+
+def accept(store: JobStore, record: JobRecord, *, lifetime: float = 100.0, ticket: Ticket = TICKET) -> JobRecord:
+    """Journal the ticket of a job's present submission."""
+    return store.accept(record.job_id, submission_id=record.submission.id, ticket=ticket, lifetime=lifetime)
+
+
+def settle(store: JobStore, record: JobRecord, outcome: Outcome) -> JobRecord:
+    """Settle a leased job."""
+    return store.settle(record.job_id, record.lease_token, outcome)
+
+
+def finished(store: JobStore, job_id: str, status: Status) -> JobRecord:
+    """Add a job and bring it to a status."""
+    store.add(QUEUE, new(job_id))
+    match status:
+        case Status.CANCELLED:
+            return store.cancel(job_id)
+        case Status.FAILED:
+            return settle(store, take(store, only=job_id), Dead(FAILURE))
+        case Status.HELD:
+            record = intend(store, take(store, only=job_id))
+            return settle(store, record, Held(FAILURE))
+        case Status.SUCCEEDED:
+            record = accept(store, intend(store, take(store, only=job_id)))
+            return settle(store, record, Done(VIDEO))
+    raise AssertionError(f"{status} is not a status that a job ends in")
+
+
+def race(number: int, act: Callable[[int], Any]) -> list[Any]:
+    """Call `act(0)`, `act(1)` … at the same moment, each in a thread of its own; return what they return or raise."""
+    barrier = Barrier(number)
+
+    def run(index: int) -> Any:
+        barrier.wait(STUCK)
+        try:
+            return act(index)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(run, range(number)))
+
+
+class Suite:
+    """What all parts of the suite share."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """Return the clock that `store` is opened with."""
+        return ManualClock()
+
+    @pytest.fixture
+    def store(self, open_store: OpenStore, clock: ManualClock) -> JobStore:
+        """Return a handle on an empty place."""
+        return open_store(clock)

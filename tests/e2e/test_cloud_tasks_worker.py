@@ -1,0 +1,400 @@
+"""The worker that is pushed to, as real processes: gunicorn, the Cloud Tasks API over gRPC, and a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from grpc import StatusCode
+
+from tenxsom_flow_engine.emulator.server import CloudTasksServer
+from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, VideoJob
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.web.file_streaming import STREAMS
+from tests.dashboard_client import TOKEN
+from tests.ports import free_port
+
+from .conftest import CLOCK_OFF, ROOT, Flow
+
+ACCOUNT = "caller@project.iam.gserviceaccount.com"
+#: Notes when each request begins and ends in the worker's process: `+` or `-`, by a clock that all processes share.
+COUNTED = """
+import os, time
+from cloud_tasks_worker import app as worker
+
+notes = os.open({notes!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+class Counted:
+    start, stop, close = worker.start, worker.stop, worker.close
+
+    def __call__(self, environ, start_response):
+        if environ["PATH_INFO"] != "/process":
+            return worker(environ, start_response)
+        os.write(notes, b"%.6f 1\\n" % time.monotonic())
+        try:
+            return [b"".join(worker(environ, start_response))]
+        finally:
+            os.write(notes, b"%.6f -1\\n" % time.monotonic())
+
+app = Counted()
+"""
+
+
+class Cloud:
+    """A project with its queue, served here, and the workers that the queue's tasks are pushed to."""
+
+    def __init__(self, flow: Flow, server: CloudTasksServer) -> None:
+        self.flow = flow
+        self.server = server
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        flow.environment |= {
+            "GOOGLE_CLOUD_PROJECT": "project",
+            "CLOUD_TASKS_EMULATOR_HOST": server.target,
+            "TENXSOM_TOKEN_CERTS_URL": server.certs_url,
+            "CLOUD_TASKS_WORKER_URL": self.url,
+            "CLOUD_TASKS_SERVICE_ACCOUNT": ACCOUNT,
+            "CLOUD_TASKS_MAX_DISPATCHES": "100",
+            "CLOUD_TASKS_MAX_CONCURRENT": "5",
+            "TENXSOM_QUEUE_TYPE": "cloud_tasks",
+        }
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What a producer has open; made with the settings of now, and its queue with it."""
+        if self._engine is None:
+            self._engine = open_engine(load(self.flow.environment))
+            self._engine.queue.create()  # type: ignore[attr-defined]
+        return self._engine
+
+    def add(self, count: int) -> None:
+        """Add simulated jobs."""
+        now = self.engine.store.now()
+        jobs = [VideoJob(job_id=f"job-{n}", topic="x", service="simulated", created_at=now) for n in range(count)]
+        self.engine.queue.enqueue([NewJob(job) for job in jobs])
+
+    def gunicorn(self, *arguments: str, app: str = "cloud_tasks_worker:app", **env: str) -> subprocess.Popen[str]:
+        """Start gunicorn with the project's configuration, and wait until it answers."""
+        program = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "-b", f"127.0.0.1:{self.port}", *arguments, app]
+        return self._answering(self.flow._start(program, env, ROOT))
+
+    def door(self, *, clock_ahead: float = 0.0, **env: str) -> subprocess.Popen[str]:
+        """Start `cloud_tasks_worker.py`, and wait until it answers."""
+        program = [str(ROOT / "cloud_tasks_worker.py"), "--port", str(self.port)]
+        before = ["-c", CLOCK_OFF, str(clock_ahead)] if clock_ahead else []
+        return self._answering(self.flow._start([*before, *program], env))
+
+    def _answering(self, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+        def answers() -> bool:
+            assert process.poll() is None, self.flow.log()
+            try:
+                return bool(self.get("/health")["status"] == "ok")
+            except OSError:
+                return False
+
+        self.flow.until(answers, "the worker's answer")
+        return process
+
+    def get(self, path: str) -> Any:
+        """Ask the worker."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return json.load(answer)
+
+    def post(self, token: str | None, body: bytes = b"{}") -> tuple[int, Any]:
+        """Deliver by hand; return status and answer."""
+        headers = {"Content-Type": "application/json", "X-CloudTasks-QueueName": "q", "X-Forwarded-For": "127.0.0.1"}
+        headers |= {"Authorization": f"Bearer {token}"} if token is not None else {}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{self.url}/process", body, headers)) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def record(self, number: int = 0) -> JobRecord:
+        """Read a job's record."""
+        return self.engine.store.require(f"job-{number}")
+
+    def has_made(self, count: int) -> bool:
+        """Return whether so many videos are made, or more."""
+        return self.engine.store.counts("cloud_tasks").by_status[Status.SUCCEEDED] >= count
+
+    def made(self, count: int) -> None:
+        """Wait until so many videos are made, and see that each was bought once."""
+        self.flow.until(partial(self.has_made, count), f"{count} videos")
+        bought = Counter(line.rsplit("/", 1)[1].split(".")[0] for line in self.flow.sold())
+        assert bought == Counter({f"job-{n}": 1 for n in range(count)})
+
+    def answers(self) -> set[int | None]:
+        """Return the statuses with which deliveries have ended."""
+        return {delivery.status for delivery in self.server.deliveries}
+
+    def close(self) -> None:
+        """End what still runs."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+@pytest.fixture
+def cloud(flow: Flow) -> Iterator[Cloud]:
+    with CloudTasksServer() as server:
+        cloud = Cloud(flow, server)
+        yield cloud
+        cloud.close()
+        flow.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def on_either(request: pytest.FixtureRequest, cloud: Cloud) -> Cloud:
+    """The records on each store."""
+    if request.param == "redis":
+        request.getfixturevalue("on_redis")
+    return cloud
+
+
+def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) -> None:
+    """Two processes take what the queue hands out: all is made once, and never more steps at once than it allows."""
+    cloud = on_either
+    cloud.flow.environment["CLOUD_TASKS_MAX_DISPATCHES"] = "40"
+    (tmp_path / "counted.py").write_text(COUNTED.format(notes=str(tmp_path / "notes")))
+    cloud.gunicorn(
+        "-w", "2", "--preload", "--pythonpath", str(tmp_path), app="counted:app", TENXSOM_SIMULATED="latency=0.2"
+    )
+    cloud.add(30)
+    cloud.made(30)
+    notes = sorted(tuple(map(float, line.split())) for line in (tmp_path / "notes").read_text().splitlines())
+    at_once = most = 0
+    for _, change in notes:
+        at_once += int(change)
+        most = max(most, at_once)
+    # The very last step may still be on its way out.
+    assert sum(change > 0 for _, change in notes) >= 3 * 30
+    assert 2 <= most <= 5
+    dispatched = sorted(delivery.at for delivery in cloud.server.deliveries)
+    burst = 40 / 5
+    for first, at in enumerate(dispatched):
+        assert sum(at <= other < at + 1 for other in dispatched[first:]) <= 40 + burst
+    assert cloud.answers() == {200}
+    # Whichever process is asked, the answer is the same.
+    told = {json.dumps(cloud.get("/stats")["jobs"]) for _ in range(12)}
+    assert [json.loads(jobs)["succeeded"] for jobs in told] == [30]
+
+
+@pytest.mark.usefixtures("on_redis")
+def test_every_process_tells_the_same(cloud: Cloud) -> None:
+    """Two processes that are pushed to, beside a worker that pulls, and the command: all give the same numbers."""
+    cloud.flow.environment["TENXSOM_SIMULATED"] = "latency=0"
+    cloud.gunicorn("-w", "2")
+    cloud.flow.worker("--queue-type", "redis")
+    cloud.add(6)
+    single = ["single", "--topic", "x", "--service", "simulated", "--queue-type", "redis"]
+    assert cloud.flow.run(*single).returncode == 0
+    store = cloud.engine.store
+    cloud.flow.until(lambda: store.counts().by_status[Status.SUCCEEDED] == 7, "7 videos")
+
+    def alike() -> bool:
+        # The signs of life tell of the last steps a moment later.
+        told = [without_moments(cloud.get("/stats")) for _ in range(6)]
+        told.append(without_moments(cloud.flow.json("stats")))
+        return all(one == told[0] for one in told) and told[0]["workers"]["alive"] == 3
+
+    cloud.flow.until(alike, "equal numbers of all")
+    told = cloud.get("/stats")
+    assert (told["jobs"]["succeeded"], told["unfinished"], told["last_24_hours"]["success_rate"]) == (7, 0, 1.0)
+    assert told["services"]["simulated"]["last_24_hours"]["succeeded"] == 7
+    # What gunicorn says of itself is in the same form.
+    lines = [json.loads(line) for line in cloud.flow.log().splitlines()]
+    assert {"Booting worker", "submit of job-0"} <= {line["message"][:n] for line in lines for n in (14, 15)}
+
+
+def without_moments(stats: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers without those that change by themselves."""
+    moments = ("uptime_seconds", "seen_seconds_ago")
+    workers = {name: value for name, value in stats["workers"].items() if name not in moments}
+    return stats | {"at": "", "workers": workers}
+
+
+def test_killed_workers_lose_no_job_and_buy_nothing_twice(on_either: Cloud) -> None:
+    """The whole server is killed -9 in the middle of its steps, and again: each job is made and bought once."""
+    cloud = on_either
+    plan = {"TENXSOM_SIMULATED": "latency=0.3 create_latency=0.05 idempotent=1"}
+    cloud.add(20)
+    for goal in (1, 8):
+        worker = cloud.gunicorn(**plan)
+        cloud.flow.until(partial(cloud.has_made, goal), f"{goal} videos")
+        cloud.flow.kill(worker)
+    cloud.gunicorn(**plan)
+    cloud.made(20)
+
+
+def test_what_goes_wrong_on_the_way_is_harmless(on_either: Cloud) -> None:
+    """Deliveries come twice, late and in any order, follow-up tasks are refused or made unheard: all is made once."""
+    cloud = on_either
+    cloud.add(20)
+    faults = cloud.server.faults
+    faults.shuffle = random.Random(7)
+    faults.deliver_twice(20)
+    faults.miss_answers(10)
+    faults.refuse("CreateTask", StatusCode.PERMISSION_DENIED, times=5)
+    faults.lose_answer("CreateTask", times=5)
+    cloud.gunicorn(TENXSOM_SIMULATED="latency=0.2")
+    cloud.made(20)
+    assert 500 in cloud.answers()
+
+
+@pytest.mark.parametrize("start", ["gunicorn", "door"])
+def test_a_graceful_stop_cuts_no_create(cloud: Cloud, start: str) -> None:
+    """SIGTERM in the middle of a paid create: the create ends, its ticket is saved, and the delivery is answered."""
+    cloud.add(1)
+    worker = getattr(cloud, start)(TENXSOM_SIMULATED="create_latency=1 latency=600")
+    cloud.flow.until(lambda: cloud.record().submission.id, "the create")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert cloud.record().submission.state is SubmissionState.ACCEPTED
+    assert len(cloud.flow.sold()) == 1
+    cloud.server.wait_until(lambda: bool(cloud.server.deliveries), "told of the answer")
+    assert 200 in cloud.answers()
+
+
+def test_a_firm_stop_hands_its_jobs_back(cloud: Cloud) -> None:
+    """Ctrl-C, and again: the worker ends at once, and the job waits for another with the journal of its create."""
+    cloud.add(1)
+    worker = cloud.door(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
+    cloud.flow.until(lambda: cloud.record().submission.id, "the create")
+    worker.send_signal(signal.SIGINT)
+    cloud.flow.until(lambda: "Handling signal: int" in cloud.flow.log(), "the first signal's arrival")
+    assert cloud.record().lease is not None
+    worker.send_signal(signal.SIGINT)
+    worker.wait()
+    record = cloud.record()
+    assert (record.status, record.lease, record.submission.state) == (Status.QUEUED, None, "intent")
+    assert record.due is not None
+
+
+def test_a_worker_with_an_empty_store_goes_on_with_what_is_paid(cloud: Cloud, tmp_path: Path) -> None:
+    """The store is lost while a video is rendered: the next delivery brings the ticket, and nothing is bought anew."""
+    cloud.add(1)
+    worker = cloud.door(TENXSOM_SIMULATED="latency=2")
+    cloud.flow.until(lambda: 200 in cloud.answers(), "the first step's end")
+    assert cloud.record().submission.ticket
+    cloud.flow.kill(worker)
+    other = tmp_path / "other"
+    cloud.door(TENXSOM_HOME=str(other), TENXSOM_OUTPUT_DIR=str(other / "videos"))
+    with open_engine(load(cloud.flow.environment | {"TENXSOM_HOME": str(other)})) as engine:
+        cloud.flow.until(lambda: engine.store.counts().by_status[Status.SUCCEEDED], "the video")
+        record = engine.store.require("job-0")
+    assert "adopted" in [event.what for event in record.events]
+    assert record.submission.ticket == cloud.record().submission.ticket
+    assert not (other / "simulated-ledger").exists()
+
+
+def test_lost_tasks_are_noticed_while_none_come(cloud: Cloud) -> None:
+    """A paused queue delivers nothing; tasks that were purged behind our back are made anew by an idle worker."""
+    cloud.engine.queue.pause()
+    cloud.add(5)
+    client = cloud.server.client()
+    queue = client.queue_path("project", "us-central1", "tenxsom-video-generation")
+    worker = cloud.door(TENXSOM_SIMULATED="latency=0")
+    assert cloud.get("/stats")["queue"]["state"] == "PAUSED"
+    assert cloud.get("/stats")["jobs"]["queued"] == 5
+    assert not cloud.server.deliveries
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    client.purge_queue(name=queue)
+    assert not list(client.list_tasks(parent=queue))
+    cloud.engine.queue.resume()
+    # Ten minutes later, as far as the worker knows; the embedded store goes by its clock.
+    cloud.door(clock_ahead=600.0, TENXSOM_SIMULATED="latency=0")
+    cloud.made(5)
+
+
+def test_viewers_who_stop_reading_hold_up_nobody(cloud: Cloud) -> None:
+    """While as many as may read a video have stopped reading, the next is told to come back, and all else goes on."""
+    cloud.gunicorn(TENXSOM_SIMULATED="latency=0", TENXSOM_ADMIN_TOKEN=TOKEN, TENXSOM_WORKER_CONCURRENCY="1")
+    cloud.add(1)
+    cloud.made(1)
+    video = cloud.record().result
+    assert video is not None
+    os.truncate(video.path, 64 << 20)  # more than fits between the two of them
+    with requests.Session() as browser, ExitStack() as viewers:
+        (csrf,) = re.findall(r'name="csrf" value="([^"]*)"', browser.get(f"{cloud.url}/login").text)
+        browser.post(f"{cloud.url}/login", {"csrf": csrf, "token": TOKEN})
+        at = f"{cloud.url}/jobs/job-0/video"
+        stalled = [viewers.enter_context(browser.get(at, stream=True)) for _ in range(STREAMS)]
+        assert [viewer.status_code for viewer in stalled] == [200] * STREAMS
+        refused = browser.get(at)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert cloud.get("/health")["status"] == "ok"
+        cloud.add(2)
+        cloud.made(2)
+        stalled[0].close()
+        cloud.flow.until(lambda: browser.get(at, headers={"Range": "bytes=0-9"}).status_code == 206, "a free stream")
+
+
+def test_only_googles_tokens_for_us_are_let_in(cloud: Cloud) -> None:
+    """No token, forged, unsigned, expired and misdirected ones are a 401, one of another account is a 403."""
+    cloud.gunicorn()
+    tokens = cloud.server.tokens
+    refused = {
+        "no token": (None, 401),
+        "forged": (tokens.forge(ACCOUNT, cloud.url), 401),
+        "forged, of an unknown key": (tokens.forge(ACCOUNT, cloud.url, known_key=False), 401),
+        "unsigned": (tokens.unsigned(ACCOUNT, cloud.url), 401),
+        "expired": (tokens.issue(ACCOUNT, cloud.url, age=3700), 401),
+        "of another issuer": (tokens.issue(ACCOUNT, cloud.url, iss="https://example.test"), 401),
+        "for another audience": (tokens.issue(ACCOUNT, "https://example.test"), 401),
+        "of another account": (tokens.issue("mallory@project.iam.gserviceaccount.com", cloud.url), 403),
+        "of an unproved address": (tokens.issue(ACCOUNT, cloud.url, email_verified=False), 403),
+    }
+    assert {why: cloud.post(token)[0] for why, (token, _) in refused.items()} == {
+        why: status for why, (_, status) in refused.items()
+    }
+    status, answer = cloud.post(tokens.issue(ACCOUNT, cloud.url))
+    assert (status, answer["error"]["code"]) == (400, "invalid_input")
+    log = cloud.flow.log()
+    assert "401" in log
+    assert not any(part in log for token, _ in refused.values() for part in (token or "").split(".") if len(part) > 20)
+
+
+def test_three_commands_run_the_whole_path_on_a_laptop(flow: Flow, tmp_path: Path) -> None:
+    """What the emulator prints is all that worker and producer need to be told; a video comes out, tokens included."""
+    port = free_port()
+    settings = tmp_path / "emulator.env"
+    with settings.open("w") as output:
+        emulator = subprocess.Popen(
+            [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator", "--port", "0", "--queue", "videos",
+             "--worker-url", f"http://127.0.0.1:{port}"],
+            stdout=output, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    try:
+        assert emulator.stderr is not None
+        assert "serving" in emulator.stderr.readline()
+        flow.environment |= {"TENXSOM_ENV_FILE": str(settings), "TENXSOM_SIMULATED": "latency=0"}
+        worker = flow._start([str(ROOT / "cloud_tasks_worker.py"), "--port", str(port)], {})
+        single = ["single", "--topic", "x", "--service", "simulated", "--queue-type", "cloud_tasks", "--wait"]
+        done = flow.run(*single)
+        assert done.returncode == 0, done.stderr + flow.log()
+        assert Path(done.stdout.strip()).stat().st_size > 0
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait() == 0
+    finally:
+        emulator.kill()
+        emulator.communicate()

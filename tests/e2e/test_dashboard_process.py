@@ -1,0 +1,22 @@
+"""The dashboard as a process of its own, for those whose workers pull."""
+
+from __future__ import annotations
+
+import re
+import signal
+import urllib.request
+
+from tests.e2e.conftest import PATIENCE, ROOT, Flow
+
+
+def test_the_dashboard_serves_until_stopped(flow: Flow) -> None:
+    """`dashboard` says where its token is, answers at its address, leads those who are not logged in to the login."""
+    process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--port", "0"], {})
+    listening = flow.until(lambda: re.search(r"Listening at: (http://[\d.:]+)", flow.log()), "the dashboard's address")
+    assert str(flow.home / "admin-token") in flow.log()
+    with urllib.request.urlopen(f"{listening[1]}/health", timeout=PATIENCE) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(f"{listening[1]}/", timeout=PATIENCE) as page:
+        assert page.url.startswith(f"{listening[1]}/login")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0

@@ -1,0 +1,172 @@
+"""Jobs for which something may have been paid, through the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
+from tenxsom_flow_engine.jobs.outcomes import Held
+from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
+from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
+from tests.e2e.conftest import Flow
+
+SERVICE = "simulated"
+#: What the simulated service gives for a generation that was finished long ago.
+TICKET = "1.000/2.000/fine/somewhere"
+
+
+def hold(flow: Flow, store: JobStore, *job_ids: str) -> None:
+    """Add jobs whose create was sent and whose outcome nobody could find out."""
+    for job_id in job_ids:
+        store.add(flow.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
+        record = claim(flow, store, job_id)
+        store.settle(job_id, record.lease_token, Held(FAILURE))
+
+
+def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:
+    """Take a job as far as its paid create."""
+    (record,) = store.claim(a_claim(queue=flow.queue, slots={SERVICE: 99}, only=job_id)).records
+    return store.intend(
+        job_id, record.lease_token, submission_id=f"s-{job_id}", service=SERVICE, lifetime=600.0, slots=99
+    )
+
+
+def test_a_person_settles_what_nobody_could_find_out(either: Flow) -> None:
+    """A held job is ordered anew, or followed by the ticket that was found; a retry alone decides nothing."""
+    store = either.store()
+    hold(either, store, "lost", "found")
+    refused = either.run("retry", "lost")
+    assert refused.returncode == 1
+    assert "run_flow_enhanced.py jobs resolve lost --resubmit" in refused.stderr
+    assert either.run("jobs", "resolve", "lost", "--resubmit").returncode == 0
+    found = either.run("jobs", "resolve", "found", "--ticket", TICKET, "--account", "me@example.org")
+    assert (found.returncode, found.stderr) == (0, "job found is rendering and goes on from its ticket\n")
+    assert store.require("found").submission.ticket == Ticket(TICKET, account="me@example.org")
+    assert either.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0
+    assert {store.require(name).status for name in ("lost", "found")} == {Status.SUCCEEDED}
+    sold = (either.home / "simulated-ledger").read_text().splitlines()
+    assert len(sold) == 1
+    assert "/lost." in sold[0]
+    store.close()
+
+
+def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
+    """`status` names what waits for a person; given up, the job says for ever that its payment was never cleared."""
+    store = flow.store()
+    hold(flow, store, "lost")
+    assert list(flow.json("status")["held"]) == ["lost"]
+    assert "unknown, reference s-lost" in flow.run("show", "lost").stdout
+    assert flow.run("jobs", "resolve", "lost", "--give-up").returncode == 0
+    error = flow.json("show", "lost", "--json")["error"]
+    assert "whether simulated was paid for s-lost was never found out" in error["message"]
+    assert "jobs resolve lost --ticket ID" in error["next_step"]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["held"], "say what came of it with one of --resubmit, --ticket ID, --give-up"),
+        (["held", "--resubmit", "--give-up"], "say what came of it with one of"),
+        (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
+        (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without blanks"),
+        (["queued", "--resubmit"], "job queued is queued, and of its paid create nothing is unknown"),
+        (["queued", "--ticket", TICKET], "job queued is queued, and of its paid create nothing is unknown"),
+        (["in-hand", "--resubmit"], "job in-hand is running, and of its paid create nothing is unknown"),
+    ],
+)
+def test_what_cannot_be_resolved(flow: Flow, arguments: list[str], reason: str) -> None:
+    """A decision that makes no sense is one clear line and exit code 2, and nothing is changed."""
+    with_lease = VideoJob(job_id="in-hand", topic="Tides", service=SERVICE, created_at=1.0)
+    store = flow.store()
+    hold(flow, store, "held")
+    store.add(flow.queue, [NewJob(with_lease), NewJob(VideoJob(job_id="queued", topic="Tides", created_at=1.0))])
+    claim(flow, store, "in-hand")
+    before = [store.require(name) for name in ("held", "queued", "in-hand")]
+    done = flow.run("jobs", "resolve", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [store.require(name) for name in ("held", "queued", "in-hand")] == before
+    store.close()
+
+
+def test_options_of_the_list_do_not_go_with_a_decision(flow: Flow) -> None:
+    """An option that would do nothing is refused."""
+    done = flow.run("jobs", "--status", "held", "resolve", "x", "--resubmit")
+    assert done.returncode == 2
+    assert "--status belongs to the list" in done.stderr
+
+
+def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
+    """Cancelled in the middle of its create, a job still shows what was bought; a retry goes on from it, unpaid."""
+    store = flow.store()
+    store.add(flow.queue, [NewJob(VideoJob(job_id="late", topic="Tides", service=SERVICE, created_at=1.0))])
+    claim(flow, store, "late")
+    assert flow.run("cancel", "late").returncode == 0
+    cost = Cost(usd=0.14, credits=35.0, estimated=False)
+    store.accept("late", submission_id="s-late", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
+    shown = flow.json("show", "late", "--json")
+    assert (shown["status"], shown["submission"]["ticket"]) == ("cancelled", TICKET)
+    assert shown["cost"] == {"usd": 0.14, "credits": 35.0, "estimated": False}
+    assert "job late is rendering again and goes on from its ticket" in flow.run("retry", "late").stderr
+    assert flow.worker("--burst").wait() == 0
+    assert store.require("late").status is Status.SUCCEEDED
+    assert not (flow.home / "simulated-ledger").exists()
+    metadata = Path(store.require("late").result.path).with_name("metadata.json")  # type: ignore[union-attr]
+    assert json.loads(metadata.read_text())["made"]["ticket"] == TICKET
+    store.close()
+
+
+def test_what_was_bought_is_summed(either: Flow) -> None:
+    """`cost` shows sums by day and service, what the queue costs at this pace, and says how the steps are known."""
+    store = either.store()
+    assert "nothing was bought in these 30 days" in either.run("cost").stderr
+    for job_id, cost in (("a", Cost(usd=0.14, credits=35.0)), ("b", Cost(usd=0.28, credits=70.0)), ("c", None)):
+        store.add(either.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
+        token = claim(either, store, job_id).lease_token
+        store.accept(job_id, submission_id=f"s-{job_id}", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
+        store.hand_back(job_id, token)
+    told = either.json("cost", "--json", "--days", "2")
+    assert {row["service"] for row in told["spent"]} == {SERVICE}
+    sums = [round(sum(row[what] for row in told["spent"]), 6) for what in ("videos", "usd", "credits", "unpriced")]
+    assert sums == [3, 0.42, 105.0, 1]
+    assert told["queue"]["steps_measured_on_videos"] == 0
+    assert either.worker("--burst").wait() == 0
+    shown = either.run("cost", "--videos-per-day", "200000", "--redis-usd", "50").stdout
+    assert "together: 3 videos, USD 0.42, and 1 of unknown price" in shown
+    assert "(measured on 3 videos)" in shown
+    assert "managed Redis: USD 50.00 a month; cheaper from" in shown
+    store.close()
+
+
+def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
+    """A job that names no service goes to the paid one: priced before, told a made prompt, billed once, and summed."""
+    with FakeUseApi() as useapi:
+        flow.environment |= {
+            "USEAPI_TOKEN": TOKEN, "USEAPI_BASE_URL": useapi.url, "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true"
+        }  # fmt: skip
+        single = ("single", "--topic", "How tides work", "--style", "retro", "--duration", "2", "--job-id", "tides")
+        dry = flow.run(*single, "--dry-run", "--json")
+        planned = json.loads(dry.stdout)
+        assert planned["service"] == "pixverse"
+        assert f"about USD {planned['cost_usd']:.2f} at pixverse\n" in dry.stderr
+        assert planned["prompt"].startswith("How tides work. Shot on worn 16 mm film")
+        assert useapi.sold == []
+        assert f", about USD {planned['cost_usd']:.2f}\n" in flow.run(*single).stderr
+        assert flow.worker("--burst").wait() == 0
+        (sale,) = useapi.sold
+        assert sale.order["prompt"] == planned["prompt"]
+        made = json.loads((flow.home / "videos/tides/metadata.json").read_text())["made"]
+        assert (made["service"], made["prompt"]) == ("pixverse", planned["prompt"])
+        told = flow.json("cost", "--json")
+        assert [(row["service"], row["videos"], row["credits"]) for row in told["spent"]] == [
+            ("pixverse", 1, sale.credits)
+        ]
+        assert told["left"]["pixverse"]["remaining"] == 1000.0 - sale.credits
+        assert told["queue"]["steps_measured_on_videos"] == 1
+        assert TOKEN not in flow.log()

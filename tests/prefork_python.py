@@ -1,0 +1,135 @@
+"""A `python3` for scripts of a shell that need not load the engine anew for each command.
+
+One process has everything loaded and forks for each call; the program on PATH is a client that hands over its words,
+its environment and its standard streams. The one thing that is not real is the draft service: its films are tiny ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CLIENT = """\
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(sys.argv[1])
+    call = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(call).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(call)
+    sys.exit(next(iter(server.recv(1)), 1))
+"""
+
+
+class WarmPython:
+    """The process that forks, for as long as a block runs; `program` is its client."""
+
+    def __init__(self, folder: Path) -> None:
+        address = folder / "python.socket"
+        client = folder / "client.py"
+        client.write_text(CLIENT)
+        self.program = folder / "python3"
+        self.program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{client}" "{address}" "$@"\n')
+        self.program.chmod(0o755)
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.prefork_python", str(address)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> WarmPython:
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline() == b"warm\n"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.terminate()
+        self._server.communicate()
+
+
+def serve(address: str) -> None:
+    """Take calls one after another for ever; each may itself call."""
+    _load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever has ended is waited for by nobody
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        sys.stdout.write("warm\n")
+        sys.stdout.flush()
+        while True:
+            caller, _ = listener.accept()
+            if not os.fork():
+                listener.close()
+                _answer(caller)
+            caller.close()
+
+
+#: What commands import only when they need it.
+LOADED = (
+    "av", "flask", "google.cloud.tasks_v2", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
+    "tenxsom_flow_engine.cli.main", "tenxsom_flow_engine.cli.worker", "tenxsom_flow_engine.doctor.run",
+    "tenxsom_flow_engine.output.media", "tenxsom_flow_engine.queues.cloud_tasks.queue",
+    "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",
+)  # fmt: skip
+
+
+def _load() -> None:
+    for name in LOADED:
+        importlib.import_module(name)
+    from tenxsom_flow_engine import engine
+    from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
+    from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+
+    tiny_video("9:16", 5)  # is kept for the next
+
+    class Drafts(SimulatedService):
+        name, automatic = "draft", True
+
+    engine.SERVICES = {
+        **engine.SERVICES,
+        "draft": lambda settings, clock: Drafts(SimulationPlan(latency=0.0), settings.home / "drafts", clock),
+    }
+
+
+def _answer(caller: socket.socket) -> None:
+    """Be the program that is called for, in this process, and tell the caller how it ended."""
+    size, streams, _, _ = socket.recv_fds(caller, 8, 3)
+    length, call = int.from_bytes(size, "big"), b""
+    while len(call) < length:
+        call += caller.recv(length - len(call))
+    sys.argv, folder, environment = json.loads(call)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    code = 0
+    try:
+        if sys.argv[0] == "-c":
+            exec(sys.argv[1], {"__name__": "__main__"})
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    caller.sendall(code.to_bytes())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
