@@ -18,7 +18,7 @@ from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.app import dashboard_app
-from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
 
 SIZES = (1_000, 100_000)
@@ -35,7 +35,7 @@ PAGES = {
 def rows(name: str, engine: Engine) -> Iterator[list[str]]:
     """Measure one store at each size."""
     begin(engine)
-    parts = Parts(lambda: Opened(engine, Onlooker()))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     visitor = Visitor.let_in(dashboard_app(parts, queue_type=name.lower(), admin=TOKEN).test_client())
     filled = 0
     for size in SIZES:
@@ -58,7 +58,7 @@ def rows(name: str, engine: Engine) -> Iterator[list[str]]:
 
 def _listed(engine: Engine, jobs: JobFilter) -> None:
     engine.store.page(jobs, limit=PAGE)
-    engine.store.counts()
+    engine.store.status_counts()
 
 
 def main() -> None:

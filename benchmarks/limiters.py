@@ -61,10 +61,10 @@ def ours(url: str, own: Windows, overall: Windows) -> Ask:
     named = {"service": own, GLOBAL: overall}
     limits = {name: tuple(Window(limit, float(span)) for limit, span in some) for name, some in named.items()}
     limiter = RateLimiter(ledger, limits)
-    asker = secrets.token_hex(4)
+    waiter_id = secrets.token_hex(4)
 
     def ask() -> float | None:
-        answer = limiter.ask("service", asker)
+        answer = limiter.ask("service", waiter_id)
         return answer.at if isinstance(answer, Admission) else None
 
     return ask

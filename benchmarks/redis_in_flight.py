@@ -55,7 +55,7 @@ def run(place: Arena, engine: Engine, environment: dict[str, str]) -> None:
     ):
         try:
             flying = 0
-            while (done := engine.store.counts().by_status[Status.SUCCEEDED]) < JOBS:
+            while (done := engine.store.status_counts().by_status[Status.SUCCEEDED]) < JOBS:
                 flying = max(flying, engine.store.in_flight("simulated"))
                 assert worker.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < began + 10 * LATENCY, f"{done} jobs done"

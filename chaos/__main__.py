@@ -14,10 +14,10 @@ from functools import partial
 
 from benchmarks.table import print_table
 from chaos.cluster import SETTINGS, USUAL, Scale, Stopped
-from chaos.fast_timings import hurry
+from chaos.fast_timings import use_fast_timings
 from chaos.scenario import Verdict, undergo
 from chaos.workers import PUSHED
-from tests.fork_server import Nursery
+from tests.fork_server import ForkServer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)
     # What those say who add the jobs; the workers write to files of their own.
     logging.getLogger().addHandler(logging.NullHandler())
-    hurry()
+    use_fast_timings()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stop.set())
-    with Nursery(None, "chaos.workers", *PUSHED) as nursery, ThreadPoolExecutor(len(carriers)) as pool:
+    with ForkServer(None, "chaos.workers", *PUSHED) as fork_server, ThreadPoolExecutor(len(carriers)) as pool:
         try:
-            verdicts = list(pool.map(partial(undergo, scale, seed, nursery, stop), carriers))
+            verdicts = list(pool.map(partial(undergo, scale, seed, fork_server, stop), carriers))
         except Stopped:
             return 130
     _print(verdicts)

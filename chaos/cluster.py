@@ -18,7 +18,7 @@ from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tests.environment import outside
 from tests.fake_vendors import Vendors
-from tests.fork_server import Child, Nursery
+from tests.fork_server import Child, ForkServer
 from tests.ports import free_port
 from tests.redis_server import RedisServer, newer_binary
 
@@ -84,7 +84,14 @@ class Site:
     """See the module. Use as a context manager; `counts` tells what was done to it."""
 
     def __init__(
-        self, carrier: str, folder: Path, vendors: Vendors, scale: Scale, nursery: Nursery, draw: Random, stop: Event
+        self,
+        carrier: str,
+        folder: Path,
+        vendors: Vendors,
+        scale: Scale,
+        fork_server: ForkServer,
+        draw: Random,
+        stop: Event,
     ) -> None:
         self.setting = SETTINGS[carrier]
         self.folder = folder
@@ -93,7 +100,7 @@ class Site:
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
-        self._nursery = nursery
+        self._nursery = fork_server
         self._draw = draw
         self._stop = stop
         self._parts = ExitStack()

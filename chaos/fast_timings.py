@@ -1,4 +1,4 @@
-"""The engine in a hurry: what it waits minutes for in life, it waits about a second for here.
+"""The engine with fast timings: what it waits minutes for in life, it waits about a second for here.
 
 Nothing is decided otherwise. A create still ends before another worker asks what came of it, a gate still opens before
 it is tried: only the numbers are smaller, all together. Clocks run as they do, since a server's cannot be hurried.
@@ -29,26 +29,26 @@ _POLL = 0.3
 
 #: Numbers by the module that has them and their name.
 NUMBERS: Mapping[str, Mapping[str, object]] = {
-    "generate": {"SETTLE_MARGIN": 1.0, "STOPPED_PAUSE": 1.0, "SLOT_PAUSE": 0.3},
-    "keeper": {"SWEEP_INTERVAL": 3.0, "LOST_INTERVAL": 0.5},
-    "patience": {"LONGEST_PAUSE": 0.5},
-    "pull_worker": {"STORE_PAUSE": 0.2},
+    "generation.step": {"SETTLE_MARGIN_SECONDS": 1.0, "STOPPED_RETRY_SECONDS": 1.0, "SLOT_RETRY_SECONDS": 0.3},
+    "workers.maintenance": {"SWEEP_INTERVAL": 3.0, "LOST_INTERVAL": 0.5},
+    "store.retrying": {"LONGEST_PAUSE": 0.5},
+    "workers.pull": {"STORE_RETRY_SECONDS": 0.2},
     "queues.cloud_tasks.queue": {"SWEEP_INTERVAL": 0.5, "OVERDUE": 2.0},
     "rate_limits.ledger": {"STOPPED_HINT": 0.3, "LONGEST_HINT": 5.0},
     "rate_limits.pace": {"BUSY_PAUSE": 0.5, "PROBE_INTERVAL": 0.5},
-    "services.heygen.answers": {"PACE": ((10.0, _POLL),), "SLOWEST": _POLL, "USUAL_PACE": _POLL},
-    "services.http": {"BUSY_FLOOR": 0.5},
-    "services.ltx_studio": {"POLL_PACE": _POLL},
+    "services.heygen.parsing": {"PACE": ((10.0, _POLL),), "SLOWEST": _POLL, "USUAL_PACE": _POLL},
+    "services.http.client": {"BUSY_FLOOR": 0.5},
+    "services.ltx_studio.service": {"POLL_PACE": _POLL},
     "services.pixverse.videos": {"POLL_PACE": _POLL},
     "store.redis.connection": {"CONNECT_TIMEOUT": 1.0, "ANSWER_TIMEOUT": 3.0, "FILE_TIMEOUT": 2.0},
-    "web.parts": {"PAUSE": 0.3},
+    "web.runtime": {"PAUSE": 0.3},
 }
 _Make = Callable[[Settings, Clock], VideoService | None]
 _ENGINE = "tenxsom_flow_engine."
 
 
-def hurry() -> None:
-    """Put this process in a hurry. Raises `AttributeError` for a number that the engine does not have any more."""
+def use_fast_timings() -> None:
+    """Give this process fast timings. Raises `AttributeError` for a number that the engine does not have any more."""
     for name, numbers in NUMBERS.items():
         home = importlib.import_module(_ENGINE + name)
         for number, value in numbers.items():
@@ -69,7 +69,7 @@ def _hurried(make: _Make) -> _Make:
     def made(settings: Settings, clock: Clock) -> VideoService | None:
         service = make(settings, clock)
         if isinstance(service, HttpService):
-            service._api.reading = service._api.ordering = service._downloader._patience = CALL
+            service._api.reading = service._api.ordering = service._downloader._timeouts = CALL
             # Some look whether there is room before they order.
             service.create_timeout = 2 * CALL.total
         return service

@@ -26,14 +26,14 @@ from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter, NewJob
 from tenxsom_flow_engine.store.totals import EVER
 from tests.contract.limiter_suite import sliding_maximum
 from tests.fake_vendors import KINDS, Vendors
-from tests.fork_server import Nursery
+from tests.fork_server import ForkServer
 
 #: What jobs ask for: each kind of the vendors', and a length that all of them make, of whoever is first.
 WISHES = [*KINDS.values(), {"duration": 4}]
 #: Jobs added in one go, and the share of the storm's time within which all are.
 BATCH, ADDED_WITHIN = 10, 0.6
 #: Seconds without any progress after which a job counts as stuck, and after which the calm is given up at all.
-STUCK, PATIENCE = 20.0, 300.0
+STUCK, WAIT_SECONDS = 20.0, 300.0
 #: How often a person comes by at most: what fails once more is left as it is.
 VISITS = 5
 
@@ -50,14 +50,14 @@ class Verdict:
     folder: Path
 
 
-def undergo(scale: Scale, seed: int, nursery: Nursery, stop: threading.Event, carrier: str) -> Verdict:
-    """Let a carrier go through a storm, in a process that is in a hurry. The seed draws the weather and the blows.
+def undergo(scale: Scale, seed: int, fork_server: ForkServer, stop: threading.Event, carrier: str) -> Verdict:
+    """Let a carrier go through a storm, in a process with fast timings. The seed draws the weather and the blows.
 
     Raises `Stopped` soon after `stop` is set.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{carrier}-"))
     try:
-        verdict = _undergo(scale, seed, nursery, stop, carrier, folder)
+        verdict = _undergo(scale, seed, fork_server, stop, carrier, folder)
     except Stopped:
         shutil.rmtree(folder)
         raise
@@ -66,14 +66,16 @@ def undergo(scale: Scale, seed: int, nursery: Nursery, stop: threading.Event, ca
     return verdict
 
 
-def _undergo(scale: Scale, seed: int, nursery: Nursery, stop: threading.Event, carrier: str, folder: Path) -> Verdict:
+def _undergo(
+    scale: Scale, seed: int, fork_server: ForkServer, stop: threading.Event, carrier: str, folder: Path
+) -> Verdict:
     vendors = Vendors(time.time)
     draw = Random(f"{seed} {carrier}")
     weather = Weather(vendors, f"{seed} {carrier}")
     with ExitStack() as parts:
         for server in vendors.servers:
             parts.enter_context(server)
-        site = parts.enter_context(Site(carrier, folder, vendors, scale, nursery, draw, stop))
+        site = parts.enter_context(Site(carrier, folder, vendors, scale, fork_server, draw, stop))
         added: list[str] = []
         producer = threading.Thread(target=_add_all, args=(site, scale, added), daemon=True)
         began = time.monotonic()
@@ -120,12 +122,12 @@ def _add_all(site: Site, scale: Scale, added: list[str]) -> None:
 def _calm(site: Site, jobs: int) -> list[JobRecord]:
     """Wait until every job has come to an end, or none goes on any more; return the records."""
     store = site.engine.store
-    gives_up = time.monotonic() + PATIENCE
+    gives_up = time.monotonic() + WAIT_SECONDS
     seen, seen_at = None, time.monotonic()
     while time.monotonic() < gives_up:
         site.revive()
         try:
-            counts = store.counts().by_status
+            counts = store.status_counts().by_status
         except StoreError:
             continue
         if not any(counts[status] for status in (*IN_PROGRESS, Status.SCHEDULED)):
@@ -143,14 +145,14 @@ def _evidence(site: Site, vendors: Vendors, added: list[str], records: list[JobR
     ledger = open_ledger(store)
     creates = vendors.creates()
     ended: Counter[str] = Counter()
-    for one in store.sums(EVER):
+    for one in store.totals(EVER):
         ended[one.name] += one.amount  # type: ignore[assignment]
     return Evidence(
         added=added,
         records=records,
         books=vendors.books(),
         creates=creates | {GLOBAL: sorted(instant for instants in creates.values() for instant in instants)},
-        admissions={name: ledger.look(name).recent for name in site.limits},
+        admissions={name: ledger.snapshot(name).recent for name in site.limits},
         limits=site.limits,
         spent=store.spent("2000-01-01"),
         ended=ended,

@@ -1,4 +1,4 @@
-"""The doors as they are started by the nursery: in a hurry, and on a machine whose clock may be wrong."""
+"""The doors as they are started by the fork_server: with fast timings, and on a machine whose clock may be wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from chaos.fast_timings import hurry
+from chaos.fast_timings import use_fast_timings
 from tests.fork_server import ROOT
 
 #: What a worker that is pushed to loads beside what all load.
@@ -42,4 +42,4 @@ def _begin(environment: Mapping[str, str], clock_off: float, log: str) -> None:
     os.chdir(ROOT)
     right = time.time
     time.time = lambda: right() + clock_off
-    hurry()
+    use_fast_timings()

@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tenxsom_flow_engine.env import KINDS, Declared, Secret, declared
+from tenxsom_flow_engine.env import KINDS, Field, Secret, fields_of
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
 from tenxsom_flow_engine.settings import ENV_FILE, CloudTasksSettings, RedisSettings, Settings, WebSettings
 
@@ -28,14 +28,14 @@ once for all that run; it is kept with the records and wins over the variables.
 are these and `run_flow_enhanced.py`. What is **secret** is never shown, logged or recorded.
 """
 
-SECTIONS: dict[str, tuple[Declared, ...]] = {
-    "General": (Declared(ENV_FILE, "", Path, MISSING), *declared(Settings)),
-    "Redis": declared(RedisSettings),
-    "Google Cloud Tasks": declared(CloudTasksSettings),
-    "Worker that is pushed to": declared(WebSettings),
-    "PixVerse": declared(PixVerseSetup),
-    "LTX": declared(LtxSetup),
-    "HeyGen": declared(HeyGenSetup),
+SECTIONS: dict[str, tuple[Field, ...]] = {
+    "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
+    "Redis": fields_of(RedisSettings),
+    "Google Cloud Tasks": fields_of(CloudTasksSettings),
+    "Worker that is pushed to": fields_of(WebSettings),
+    "PixVerse": fields_of(PixVerseSetup),
+    "LTX": fields_of(LtxSetup),
+    "HeyGen": fields_of(HeyGenSetup),
 }
 
 
@@ -46,17 +46,18 @@ def main() -> None:
         print(f"## {title}\n\n| variable | value | default | what it is for | by |\n|---|---|---|---|---|")
         for one in variables:
             print(
-                f"| `{one.variable.name}` | {_value(one)} | {_default(one)} | {one.variable.says} | {one.variable.by} |"
+                f"| `{one.variable.name}` | {_value(one)} | {_default(one)} | {one.variable.help} |"
+                f" {one.variable.scope} |"
             )
         print()
 
 
-def _value(one: Declared) -> str:
+def _value(one: Field) -> str:
     words = KINDS.get(one.kind, "text") if not one.variable.example else f"e.g. `{one.variable.example}`"
     return " ".join(filter(None, (words, one.bounds))) + (", **secret**" if one.kind is Secret else "")
 
 
-def _default(one: Declared) -> str:
+def _default(one: Field) -> str:
     if one.variable.default:
         return one.variable.default
     value: Any = one.default

@@ -18,13 +18,13 @@ from tenxsom_flow_engine.errors import (
     ServiceError,
 )
 from tenxsom_flow_engine.generation.routing import automatic, candidates
-from tenxsom_flow_engine.generation.runner import Stepper
+from tenxsom_flow_engine.generation.runner import StepRunner
 from tenxsom_flow_engine.generation.step import expected_cost
-from tenxsom_flow_engine.jobs import AUTO, PLACE, JobRecord, SubmissionState, Ticket, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, JobRecord, SubmissionState, Ticket, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
-from tenxsom_flow_engine.jobs.outcomes import Bought, GiveUp, Resubmit
-from tenxsom_flow_engine.logs import Redaction
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit
+from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -34,8 +34,8 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.store.base import DispatchLimits, JobStore, NewJob, Retention, TakenIn, TakesIn
-from tenxsom_flow_engine.store.retrying import Patience
+from tenxsom_flow_engine.store.base import DispatchLimits, ImportResult, JobStore, LegacyImport, NewJob, Retention
+from tenxsom_flow_engine.store.retrying import RetryingWrites
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ CLOUD_TASKS = "cloud_tasks"
 #: The carriers of jobs, by the name that `--queue-type` takes.
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The last instant that a job may start at: the end of the year 9998, which every calendar and zone can write.
-LATEST = 253_370_764_799.0
+MAX_START = 253_370_764_799.0
 
 
 def _draft(settings: Settings, clock: Clock) -> VideoService:
@@ -97,7 +97,7 @@ SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class QueueChoice:
     """Which carrier was chosen, and why."""
 
     queue_type: str
@@ -115,7 +115,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> Choice:
+def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> QueueChoice:
     """Choose the carrier: a flag wins over the environment, and `auto` takes what is there, saying what was missing.
 
     A Redis server that somebody has named is never passed over silently: where it is away, opening it will say so.
@@ -127,7 +127,7 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
             raise ConfigurationError(
                 f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
             )
-        return Choice(wanted, source)
+        return QueueChoice(wanted, source)
     if pulled:
         passed = "workers do not pull from Cloud Tasks"
     else:
@@ -135,15 +135,15 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
 
         missing = lacking(settings.cloud_tasks)
         if not missing:
-            return Choice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
+            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
         passed = f"Cloud Tasks lacks {', '.join(missing)}"
     if settings.redis.named:
-        return Choice("redis", f"auto: {passed}, and a Redis server is named in the environment")
-    from tenxsom_flow_engine.store.redis.probe import answers
+        return QueueChoice("redis", f"auto: {passed}, and a Redis server is named in the environment")
+    from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 
-    if answers(settings.redis.address):
-        return Choice("redis", f"auto: {passed}, and a Redis server answers")
-    return Choice(
+    if is_redis_listening(settings.redis.address):
+        return QueueChoice("redis", f"auto: {passed}, and a Redis server answers")
+    return QueueChoice(
         "local", f"auto: {passed}, no server is named and no Redis server answers, so the embedded queue is used"
     )
 
@@ -210,7 +210,7 @@ def open_queue(settings: Settings, queue_type: str, store: JobStore) -> JobQueue
 class Engine:
     """The open parts of one process, and what is done with them."""
 
-    def __init__(self, settings: Settings, choice: Choice, clock: Clock) -> None:
+    def __init__(self, settings: Settings, choice: QueueChoice, clock: Clock) -> None:
         self.settings = settings
         self.choice = choice
         self.clock = clock
@@ -223,9 +223,9 @@ class Engine:
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
         #: Set by a stop that waits no longer: writes that the store refuses are given up.
         self.abandon = Event()
-        self.insist = Patience(self.abandon)
+        self.insist = RetryingWrites(self.abandon)
         self._retry = RetryPolicy()
-        self._redaction = Redaction(settings.secrets)
+        self._redaction = Redactor(settings.secrets)
 
     @cached_property
     def limiter(self) -> RateLimiter:
@@ -252,7 +252,7 @@ class Engine:
 
         Raises `InvalidInput` saying what each service lacks.
         """
-        if due is not None and not 0 <= due <= LATEST:
+        if due is not None and not 0 <= due <= MAX_START:
             raise InvalidInput("at", "is not a moment that a job can start at")
         check_options(job)
         self._check_names(job)
@@ -268,7 +268,7 @@ class Engine:
         if job.service in SERVICES.keys() - self.services.keys():
             step = f"see docs/services/{job.service}.md"
             raise InvalidInput("service", f"{job.service} is not configured", next_step=step)
-        if unknown := sorted(job.options.keys() - SERVICES.keys() - self.services.keys() - {PLACE}):
+        if unknown := sorted(job.options.keys() - SERVICES.keys() - self.services.keys() - {PLAYLIST_POSITION}):
             services = ", ".join(SERVICES)
             raise InvalidInput("options", f"there is no service {unknown[0]!r}", next_step=f"use one of: {services}")
 
@@ -277,7 +277,7 @@ class Engine:
 
         Raises `LeaseLost` if another worker has the job, `StoreError` if the store cannot be used.
         """
-        stepper = Stepper(
+        stepper = StepRunner(
             self.services, self.store, self.queue, self.output, self.gate, self.insist, self._retry, self._redaction
         )
         outcome = stepper.take(record)
@@ -294,11 +294,11 @@ class Engine:
         except ServiceError as error:
             _log.warning("the generation of job %s goes on: %s", job_id, error)
             return record
-        return self.store.update(job_id, lifecycle.stopped)
+        return self.store.update(job_id, lifecycle.render_stopped)
 
     def retry(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
-        return self.hand_on(self.store.requeue(job_id))
+        return self.hand_on(self.store.retry(job_id))
 
     def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
         """Say what came of a create whose outcome is not known; a ticket means that it was bought.
@@ -320,7 +320,7 @@ class Engine:
             )
         lifetime = service.lifetime if service else 0.0  # refused, since nothing is unknown
         cost = expected_cost(record.job, service) if service else None
-        return self.hand_on(self.store.resolve(job_id, Bought(decision, lifetime, cost)))
+        return self.hand_on(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost)))
 
     def hand_on(self, record: JobRecord) -> JobRecord:
         """Tell a job's carrier of its next delivery, where the carrier must be told; return the record."""
@@ -341,11 +341,11 @@ class Engine:
         """Whether jobs would wait because no worker is alive that pulls them."""
         return isinstance(self.queue, PullsJobs) and not self.queue.status().workers_alive
 
-    def take_in(self) -> TakenIn:
+    def import_legacy(self) -> ImportResult:
         """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
-        if not isinstance(self.store, TakesIn):
-            return TakenIn()
-        return self.store.take_in(self.queue.name, lambda entry: self.prepare(read_legacy(entry)).new)
+        if not isinstance(self.store, LegacyImport):
+            return ImportResult()
+        return self.store.import_legacy(self.queue.name, lambda entry: self.prepare(read_legacy(entry)).new)
 
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""

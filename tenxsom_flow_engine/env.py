@@ -2,9 +2,9 @@
 
     @dataclass(frozen=True)
     class WebSettings:
-        port: Annotated[int, Variable("PORT", "where it listens", least=0, most=65535)] = 8080
+        port: Annotated[int, Variable("PORT", "where it listens", minimum=0, maximum=65535)] = 8080
 
-The field's type says how the text is read, its default what holds where the variable is not set. `said` reads, and
+The field's type says how the text is read, its default what holds where the variable is not set. `read_env` reads, and
 `docs/configuration.md` is written from the same declarations.
 """
 
@@ -37,11 +37,11 @@ class Variable:
 
     name: str
     #: What it is for, in words that the reference prints.
-    says: str
+    help: str
     #: Who heeds it.
-    by: str = "all"
-    least: float = -math.inf
-    most: float = math.inf
+    scope: str = "all"
+    minimum: float = -math.inf
+    maximum: float = math.inf
     #: The default in words, where it is no fixed value.
     default: str = ""
     #: A value as it is written, where the type does not say how.
@@ -51,7 +51,7 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class Field:
     """A variable with what its field says of it."""
 
     variable: Variable
@@ -64,18 +64,18 @@ class Declared:
     def value(self, text: str) -> Any:
         """Return the value that a text stands for. Raises `ConfigurationError` naming the variable."""
         value = (self.variable.read or _READERS[self.kind])(self.variable.name, text)
-        if isinstance(value, int | float) and not self.variable.least <= value <= self.variable.most:
+        if isinstance(value, int | float) and not self.variable.minimum <= value <= self.variable.maximum:
             raise ConfigurationError(f"{self.variable.name} must be {KINDS[self.kind]} {self.bounds}, not {text}")
         return self.kind(value) if self.kind is Secret else value
 
     @property
     def bounds(self) -> str:
         """The least and the most that it may be, in words; empty if it is no number."""
-        least, most = self.variable.least, self.variable.most
-        return "" if math.isinf(least) and math.isinf(most) else f"from {least} to {most}"
+        low, high = self.variable.minimum, self.variable.maximum
+        return "" if math.isinf(low) and math.isinf(high) else f"from {low} to {high}"
 
 
-def declared(settings: type) -> tuple[Declared, ...]:
+def fields_of(settings: type) -> tuple[Field, ...]:
     """Return the variables that the fields of a dataclass are declared with, in their order."""
     found = []
     types = get_type_hints(settings, include_extras=True)
@@ -86,16 +86,16 @@ def declared(settings: type) -> tuple[Declared, ...]:
         if get_origin(annotated) is UnionType:
             annotated = next(one for one in get_args(annotated) if one is not NoneType)
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        found.append(Declared(variable, field.name, annotated, default))
+        found.append(Field(variable, field.name, annotated, default))
     return tuple(found)
 
 
-def said(settings: type, environment: Mapping[str, str]) -> dict[str, Any]:
+def read_env(settings: type, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of those fields of a dataclass whose variables are set, by field; empty counts as not set.
 
     Raises `ConfigurationError` naming the variable whose value is wrong.
     """
-    texts = ((one, environment.get(one.variable.name, "").strip()) for one in declared(settings))
+    texts = ((one, environment.get(one.variable.name, "").strip()) for one in fields_of(settings))
     return {one.field: one.value(text) for one, text in texts if text}
 
 

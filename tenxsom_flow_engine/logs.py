@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 #: A line on its way through the processors.
-Line = MutableMapping[str, Any]
+LogEvent = MutableMapping[str, Any]
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -68,7 +68,7 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
             structlog.stdlib.ExtraAdder(),
             structlog.processors.format_exc_info,
             _told,
-            Redaction(secrets),
+            Redactor(secrets),
         ],
     )
     written = _Lines(stream)
@@ -90,7 +90,7 @@ class _Lines(logging.StreamHandler[TextIO]):
         self.emit(line)
 
 
-class Redaction:
+class Redactor:
     """Takes secrets out of all texts of a line: those that are known, and what looks like one."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
@@ -98,7 +98,7 @@ class Redaction:
         known = sorted((re.escape(secret) for secret in secrets if len(secret) >= 6), key=len, reverse=True)
         self._known = re.compile("|".join(known)) if known else None
 
-    def __call__(self, logger: Any, method: str, event: Line) -> Line:
+    def __call__(self, logger: Any, method: str, event: LogEvent) -> LogEvent:
         """Return the line without them (a processor of structlog)."""
         return {name: value if name.startswith("_") else self.value(value) for name, value in event.items()}
 
@@ -122,7 +122,7 @@ class Redaction:
         return _SECRETS.sub(rf"\g<before>{STARS}", text)
 
 
-def _told(logger: Any, method: str, event: Line) -> Line:
+def _told(logger: Any, method: str, event: LogEvent) -> LogEvent:
     """Name and order what every line has."""
     record: logging.LogRecord = event["_record"]
     line = {"time": iso(record.created), "severity": record.levelname, "message": event.pop("event")}
@@ -131,6 +131,6 @@ def _told(logger: Any, method: str, event: Line) -> Line:
     return {**line, **event}
 
 
-def _for_people(logger: Any, method: str, event: Line) -> Line:
+def _for_people(logger: Any, method: str, event: LogEvent) -> LogEvent:
     event["level"] = event.pop("severity").lower()
     return event

@@ -1,6 +1,6 @@
 """What can be set from outside: one frozen value, and the only place that reads the environment.
 
-Each variable is declared at the field that holds its value (`variables`); `docs/configuration.md` is made from that.
+Each variable is declared at the field that holds its value (`env`); `docs/configuration.md` is made from that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from tenxsom_flow_engine.env import Secret, Variable, absolute, declared, said
+from tenxsom_flow_engine.env import Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
 from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
@@ -42,13 +42,13 @@ def _worker_url(name: str, text: str) -> str:
 
 
 #: A token of fewer characters could be guessed.
-LEAST_ADMIN_TOKEN = 16
+MIN_ADMIN_TOKEN_CHARACTERS = 16
 
 
 def _admin_token(name: str, text: str) -> str:
-    if len(text) < LEAST_ADMIN_TOKEN:
+    if len(text) < MIN_ADMIN_TOKEN_CHARACTERS:
         raise ConfigurationError(
-            f"{name} must have at least {LEAST_ADMIN_TOKEN} characters",
+            f"{name} must have at least {MIN_ADMIN_TOKEN_CHARACTERS} characters",
             next_step="make one with: openssl rand -base64 24",
         )
     return text
@@ -70,7 +70,7 @@ class RedisSettings:
         Variable("REDIS_URL", "the server, as `redis://` or `rediss://` with password and database; wins"),
     ] = None
     host: Annotated[str, Variable("REDIS_HOST", "the server's name", default="`localhost`")] = ""
-    port: Annotated[int, Variable("REDIS_PORT", "its port; it alone names no server", least=1, most=65535)] = 6379
+    port: Annotated[int, Variable("REDIS_PORT", "its port; it alone names no server", minimum=1, maximum=65535)] = 6379
     key: Annotated[str, Variable("REDIS_QUEUE_KEY", "what our keys on the server begin with")] = (
         "tenxsom_flow_engine:job_queue"
     )
@@ -152,7 +152,11 @@ class WebSettings:
     port: Annotated[
         int,
         Variable(
-            "PORT", "where it listens if no flag says otherwise; Cloud Run sets it", "web worker", least=0, most=65535
+            "PORT",
+            "where it listens if no flag says otherwise; Cloud Run sets it",
+            "web worker",
+            minimum=0,
+            maximum=65535,
         ),
     ] = 8080
     concurrency: Annotated[
@@ -161,8 +165,8 @@ class WebSettings:
             "TENXSOM_WORKER_CONCURRENCY",
             "steps at once in each process",
             "web worker",
-            least=1,
-            most=256,
+            minimum=1,
+            maximum=256,
             default="`CLOUD_TASKS_MAX_CONCURRENT`, at most 64",
         ),
     ] = 5
@@ -211,10 +215,10 @@ class Settings:
     ] = None
     max_dispatches_per_second: Annotated[
         float,
-        Variable("CLOUD_TASKS_MAX_DISPATCHES", "steps in a second, over all workers", least=0.001, most=500),
+        Variable("CLOUD_TASKS_MAX_DISPATCHES", "steps in a second, over all workers", minimum=0.001, maximum=500),
     ] = 10.0
     max_concurrent_dispatches: Annotated[
-        int, Variable("CLOUD_TASKS_MAX_CONCURRENT", "steps at once, over all workers", least=1, most=5000)
+        int, Variable("CLOUD_TASKS_MAX_CONCURRENT", "steps at once, over all workers", minimum=1, maximum=5000)
     ] = 5
     limits: Annotated[
         Limits,
@@ -231,8 +235,8 @@ class Settings:
             "TENXSOM_LEASE_SECONDS",
             "seconds for which a job stays with a worker that gives no sign of life",
             "workers",
-            least=0.5,
-            most=3600,
+            minimum=0.5,
+            maximum=3600,
         ),
     ] = 30.0
     keep_days: Annotated[
@@ -241,14 +245,14 @@ class Settings:
             "TENXSOM_KEEP_DAYS",
             "days for which records of finished jobs are kept; failed and held ones stay",
             "workers",
-            least=0.01,
-            most=3650,
+            minimum=0.01,
+            maximum=3650,
         ),
     ] = 30.0
     keep_jobs: Annotated[
         int,
         Variable(
-            "TENXSOM_KEEP_JOBS", "how many records of finished jobs are kept", "workers", least=0, most=10_000_000
+            "TENXSOM_KEEP_JOBS", "how many records of finished jobs are kept", "workers", minimum=0, maximum=10_000_000
         ),
     ] = 100_000
     simulated: Annotated[
@@ -264,7 +268,7 @@ class Settings:
         Secret | None,
         Variable(
             "TENXSOM_ADMIN_TOKEN",
-            f"what opens the dashboard; at least {LEAST_ADMIN_TOKEN} characters, the same for all processes",
+            f"what opens the dashboard; at least {MIN_ADMIN_TOKEN_CHARACTERS} characters, the same for all processes",
             default="made once, in the file `admin-token` in the home",
             read=_admin_token,
         ),
@@ -300,12 +304,12 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
     `over` holds variables that win over all others. Raises `ConfigurationError` naming the variable that is wrong.
     """
     values = {**_with_file(os.environ if environment is None else environment), **(over or {})}
-    own = said(Settings, values)
+    own = read_env(Settings, values)
     home = own.pop("home", None) or _user_data_folder()
     settings = Settings(
         home=home,
         output_dir=own.pop("output_dir", home / "videos"),
-        redis=RedisSettings(**said(RedisSettings, values)),
+        redis=RedisSettings(**read_env(RedisSettings, values)),
         cloud_tasks=_cloud_tasks(values),
         web=WebSettings(),
         pixverse=_setup(PixVerseSetup, values),
@@ -314,16 +318,16 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         **own,
     )
     # One process can then take all that the queue hands out, however unevenly it reaches several of them.
-    at_once = min(settings.max_concurrent_dispatches, MOST_BY_DEFAULT)
-    return replace(settings, web=WebSettings(**{"concurrency": at_once, **said(WebSettings, values)}))
+    at_once = min(settings.max_concurrent_dispatches, MAX_DEFAULT_CONCURRENCY)
+    return replace(settings, web=WebSettings(**{"concurrency": at_once, **read_env(WebSettings, values)}))
 
 
 #: Steps at once in a process that the queue's limit stands for at most; each takes a thread.
-MOST_BY_DEFAULT = 64
+MAX_DEFAULT_CONCURRENCY = 64
 
 
 def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
-    google = CloudTasksSettings(**said(CloudTasksSettings, values))
+    google = CloudTasksSettings(**read_env(CloudTasksSettings, values))
     kept = google.gcloud_folder.expanduser() / "application_default_credentials.json"
     file = google.credentials_file or (kept if kept.is_file() else None)
     facts = _facts(file) if file else {}
@@ -341,8 +345,8 @@ _S = TypeVar("_S")
 
 def _setup(setup: type[_S], values: Mapping[str, str]) -> _S | None:
     """Return what is set for a service. Without its key, which comes first, nothing else of it is looked at."""
-    key = declared(setup)[0].variable.name
-    return setup(**said(setup, values)) if values.get(key, "").strip() else None
+    key = fields_of(setup)[0].variable.name
+    return setup(**read_env(setup, values)) if values.get(key, "").strip() else None
 
 
 def _hidden(secret: Secret) -> str:

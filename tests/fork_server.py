@@ -35,7 +35,7 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Child:
-    """A process of the nursery, with a process group of its own."""
+    """A process of the fork_server, with a process group of its own."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -69,7 +69,7 @@ class Child:
         self._ended.set()
 
 
-class Nursery:
+class ForkServer:
     """The process that others are forked from. `more` is loaded beside `LOADED`.
 
     What they write to standard error goes to the file `log`, or to that of this process.
@@ -87,7 +87,7 @@ class Nursery:
             )  # fmt: skip
         #: One order and its answer at a time.
         self._asking = threading.Lock()
-        self._listener = threading.Thread(target=self._listen, name="nursery", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="fork_server", daemon=True)
         self._listener.start()
 
     def start(self, function: str, *arguments: Any) -> Child:
@@ -98,7 +98,7 @@ class Nursery:
             self._process.stdin.flush()
             return self._born.get(timeout=60)
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(self, *exception: object) -> None:

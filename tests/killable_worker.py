@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fork_server import Child, Nursery
+from tests.fork_server import Child, ForkServer
 
 
 class SharedClock:
@@ -59,7 +59,7 @@ class Lives:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self._nursery = Nursery(log)
+        self._nursery = ForkServer(log)
         #: The worker at work, once its number is known.
         self._worker: Future[Child] = Future()
 
@@ -145,7 +145,7 @@ def _plan_deaths(engine: Any, order: Order) -> None:
 
         setattr(owner, method, between)
 
-    for journaled in ("intend", "accept", "doubt", "withdraw"):
+    for journaled in ("intend", "accept", "mark_unknown", "clear_submission"):
         surround(engine.store, journaled, lambda job_id, *_, name=journaled: (job_id, name))
     surround(engine.output, "publish", lambda record, fill: (record.job_id, "publish"))
     surround(engine.queue, "settle", lambda record, outcome: (record.job_id, f"settle {record.step}"))

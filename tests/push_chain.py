@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import FlowError, LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.web.deliveries import ended_unheard
+from tenxsom_flow_engine.web.deliveries import previous_attempt_got_no_response
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 from tests.http_target import HttpTarget, Received, Reply
 
@@ -92,7 +92,7 @@ class Chain:
     def start(self, home: Path | None = None) -> Engine:
         """Open an engine, as a new process does."""
         settings = replace(self.settings, home=home) if home else self.settings
-        engine = Engine(settings, Choice("cloud_tasks", "for a test"), self.clock)
+        engine = Engine(settings, QueueChoice("cloud_tasks", "for a test"), self.clock)
         engine.services = {service.name: service for service in self.services}
         self._open.append(engine)
         return engine
@@ -136,7 +136,11 @@ class Chain:
         self.before()
         worker = self.worker
         try:
-            self.outcomes.append(worker.deliver(request.body, tried=ended_unheard(request.headers)))
+            self.outcomes.append(
+                worker.deliver(
+                    request.body, previous_attempt_unanswered=previous_attempt_got_no_response(request.headers)
+                )
+            )
         except Killed as end:
             self.outcomes.append(end)
             if self.worker is worker:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.day.setup import Stage
-from benchmarks.day.vendors import Vendor, stand_in
+from benchmarks.day.vendors import Vendor, is_fallback
 from tenxsom_flow_engine.engine import Engine, open_engine, open_ledger
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.periods import DAY, window
@@ -25,7 +25,7 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.workers.maintenance import Keeper
+from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 
 #: What switches each service on.
 KEYS = {"pixverse": "USEAPI_TOKEN", "ltx_studio": "LTX_API_KEY", "heygen": "HEYGEN_API_KEY"}
@@ -60,7 +60,7 @@ class Day:
 
     def __post_init__(self) -> None:
         self.midnight = self._looked_at = self.clock.now()
-        self.keeper = Keeper(self.engine, concurrency=THREADS)
+        self.maintenance = WorkerMaintenance(self.engine, concurrency=THREADS)
 
     def plan(self, videos: int) -> None:
         """Plan so many videos, as `schedule --daily-count VIDEOS --videos-per-hour (as many as it takes)` does."""
@@ -96,31 +96,33 @@ class Day:
         """Claim what can be claimed, let its steps begin, and return when there is more to do; None: never."""
         queue, again_at = self.engine.queue, None
         assert isinstance(queue, PullsJobs)
-        while (free := THREADS - len(self.keeper.in_hand)) > 0:
+        while (free := THREADS - len(self.maintenance.active_steps)) > 0:
             claim = queue.claim(
-                self.keeper.id,
+                self.maintenance.id,
                 free,
                 self.engine.slots,
                 automatic=self.engine.automatic,
                 closed=self.engine.gate.closed(),
             )
             for record in claim.records:
-                self.keeper.hold(record)
+                self.maintenance.track(record)
                 self.stage.start(partial(self._step, record))
             if not claim.records:
                 again_at = None if claim.again_at is None else max(claim.again_at, self.clock.now() + 0.001)
                 break
         if self.clock.now() >= self._looked_at + LOOK:
             self._look(frozenset(self._reasons(free)))
-        self._renew_at = min(self._renew_at, self.clock.now() + queue.lease / 3) if self.keeper.in_hand else math.inf
-        moments = (again_at, self.stage.wakes_at, self._renew_at if self.keeper.in_hand else None)
+        self._renew_at = (
+            min(self._renew_at, self.clock.now() + queue.lease / 3) if self.maintenance.active_steps else math.inf
+        )
+        moments = (again_at, self.stage.wakes_at, self._renew_at if self.maintenance.active_steps else None)
         return min((at for at in moments if at is not None), default=None)
 
     def _step(self, record: JobRecord) -> None:
         try:
             after = self.engine.step(record)
         finally:
-            self.keeper.release(record)
+            self.maintenance.untrack(record)
         self.steps[record.step.value] += 1
         if after.result is not None:
             # As if it was taken away to where it is shown, so that no day needs much room.
@@ -128,7 +130,7 @@ class Day:
 
     def _renew(self) -> None:
         if self.clock.now() >= self._renew_at:
-            self.keeper.renew()
+            self.maintenance.renew()
             self._renew_at = math.inf
 
     def _look(self, holding: frozenset[str]) -> None:
@@ -141,7 +143,7 @@ class Day:
         self._holding, self._looked_at = holding, now
 
     def _reasons(self, free: int) -> Iterator[str]:
-        oldest = self.engine.store.counts(self.engine.queue.name).oldest_due
+        oldest = self.engine.store.status_counts(self.engine.queue.name).oldest_due
         if oldest is None or oldest > self.clock.now() - 1.0:
             return
         if free <= 0:
@@ -163,7 +165,7 @@ def open_day(folder: Path, *, services: Sequence[str], environment: Mapping[str,
     keys = {KEYS[name]: "not-needed" for name in services}
     settings = load({"TENXSOM_HOME": str(folder), **keys, **environment})
     with open_engine(settings, "local", clock) as engine:
-        vendors = {name: stand_in(engine.services[name], stage, clock, seed) for name in services}
+        vendors = {name: is_fallback(engine.services[name], stage, clock, seed) for name in services}
         engine.services = dict(vendors)
         # What a process believes of shut gates grows old with the day's time, not with ours.
         engine.limiter = RateLimiter(open_ledger(engine.store), settings.limits, services, clock.now)

@@ -96,8 +96,8 @@ class Vendor(VideoService):
     def prompt(self, job: VideoJob) -> str:
         return self._real.prompt(job)
 
-    def repeatable_for(self, job: VideoJob) -> float:
-        return self._real.repeatable_for(job)
+    def idempotency_window(self, job: VideoJob) -> float:
+        return self._real.idempotency_window(job)
 
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
         return self._real.order(job, reference)
@@ -179,7 +179,7 @@ class FindingVendor(Vendor, FindsByReference):
         return next((Ticket(name) for name, sale in self.sold.items() if sale.reference == reference), None)
 
 
-def stand_in(real: VideoService, stage: Stage, clock: Clock, seed: int) -> Vendor:
+def is_fallback(real: VideoService, stage: Stage, clock: Clock, seed: int) -> Vendor:
     """Return a vendor with a service's abilities."""
     kind = FindingVendor if isinstance(real, FindsByReference) else Vendor
     return kind(real, stage, clock, seed)

@@ -9,7 +9,7 @@ import time
 from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Dead
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -45,7 +45,7 @@ class Contestant(Peer):
                 "TENXSOM_SIMULATED": "slots=5000",
             }
         )
-        self._engine = _NoOp(settings, Choice("redis", "for a benchmark"), SystemClock())
+        self._engine = _NoOp(settings, QueueChoice("redis", "for a benchmark"), SystemClock())
         self._engine.queue = PullQueue("redis", self._engine.store, LIMITS, settings.lease)
 
     def enqueue(self, count: int) -> None:

@@ -6,8 +6,7 @@ from typing import NoReturn
 
 import click
 
-from tenxsom_flow_engine.cli import console as exits
-from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli import console, options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,7 +32,7 @@ def cloud_tasks_worker(
 
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.auth import open_access
-    from tenxsom_flow_engine.web.runtime import open_parts
+    from tenxsom_flow_engine.web.runtime import open_runtime
     from tenxsom_flow_engine.web.server import serve
     from tenxsom_flow_engine.web.wsgi import Application
 
@@ -47,10 +46,10 @@ def cloud_tasks_worker(
     settings = replace(settings, web=web)
     # Opened and closed again, so that what is wrong is said here and not by a process of the server.
     open_access(settings)
-    open_parts(settings).engine.close()
+    open_runtime(settings).engine.close()
     serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)
 
 
 def main() -> NoReturn:
     """Run the command and end the process."""
-    exits.run(cloud_tasks_worker)
+    console.run(cloud_tasks_worker)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenxsom_flow_engine.cli.console import put
+from tenxsom_flow_engine.cli.console import out
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.settings import Settings
@@ -16,7 +16,7 @@ PROGRAM = "run_flow_enhanced.py"
 VARIABLE = "_RUN_FLOW_ENHANCED_PY_COMPLETE"
 
 #: Ids that a shell is given at most.
-MOST = 50
+MAX_SUGGESTIONS = 50
 
 EPILOG = """\b
 It completes the name run_flow_enhanced.py, so that must be found on PATH: put this folder there.
@@ -39,7 +39,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    put(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+    out(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
 
 
 def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
@@ -56,7 +56,7 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
             return []
         store = open_store(settings, chosen, SystemClock())
         try:
-            page = store.page(JobFilter(text=incomplete), limit=MOST)
+            page = store.page(JobFilter(text=incomplete), limit=MAX_SUGGESTIONS)
         finally:
             store.close()
     except Exception:  # a shell that completes has no place to show an error
@@ -67,8 +67,8 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
 def _is_there(settings: Settings, queue_type: str) -> bool:
     """Return whether there is a store to look into, without making one or waiting for one."""
     if queue_type == "redis":
-        from tenxsom_flow_engine.store.redis.probe import answers
+        from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 
-        return answers(settings.redis.address)
+        return is_redis_listening(settings.redis.address)
     path = settings.store.removeprefix("sqlite://") if settings.store else settings.home / "jobs.sqlite3"
     return Path(path).is_file()

@@ -27,7 +27,7 @@ _CODES: tuple[tuple[type[FlowError], int], ...] = (
 )
 
 
-class Stop(Exception):
+class Exit(Exception):
     """Ends a command with a line of talk and an exit code."""
 
     def __init__(self, said: str, code: int) -> None:
@@ -49,24 +49,24 @@ def exit_code(error: FlowError) -> int:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def put(data: str) -> None:
+def out(data: str) -> None:
     """Print data: on standard output, where nothing else goes."""
     _write(data + "\n", sys.stdout)
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """Talk to the person: on standard error, so that standard output holds data only."""
     _write(text + "\n", sys.stderr)
 
 
-def draw(text: str) -> None:
+def redraw(text: str) -> None:
     """Write a part of a line that is redrawn on the terminal of standard error."""
     _write(text, sys.stderr)
 
 
-def complain(message: str, next_step: str = "") -> None:
+def print_error(message: str, next_step: str = "") -> None:
     """Say what went wrong and what to do about it, in one line."""
-    say(problem(message, next_step))
+    info(problem(message, next_step))
 
 
 def problem(message: str, next_step: str = "") -> str:
@@ -84,19 +84,19 @@ def on_terminal(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def agree(question: str, otherwise: str) -> None:
+def confirm(question: str, otherwise: str) -> None:
     """Ask a person; a no ends the command. Where nobody can be asked, say `otherwise` as a usage error."""
     if not on_terminal(sys.stdin):
         raise click.UsageError(otherwise)
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort as end:
-        say("")  # ends the line of the question
+        info("")  # ends the line of the question
         if not isinstance(end.__context__, EOFError):
             raise
         agreed = False
     if not agreed:
-        raise Stop("nothing was changed", FAILED)
+        raise Exit("nothing was changed", FAILED)
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
@@ -114,23 +114,23 @@ def _outcome(command: click.Command, arguments: Sequence[str] | None, program: s
     try:
         # A command returns its exit code; None is 0.
         return command.main(arguments, prog_name=program, standalone_mode=False) or DONE
-    except Stop as stop:
-        say(stop.said)
+    except Exit as stop:
+        info(stop.said)
         return stop.code
     except FlowError as error:
-        complain(error.message, error.next_step)
+        print_error(error.message, error.next_step)
         return exit_code(error)
     except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
+        info(error.format_message())
         return USAGE
     except click.UsageError as error:
-        complain(error.format_message().rstrip("."), f"see: {error.ctx.command_path} --help" if error.ctx else "")
+        print_error(error.format_message().rstrip("."), f"see: {error.ctx.command_path} --help" if error.ctx else "")
         return USAGE
     except click.ClickException as error:
-        complain(error.format_message())
+        print_error(error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
+        info("interrupted")
         return INTERRUPTED
 
 
@@ -158,7 +158,7 @@ def _without_output(error: OSError) -> int:
     if not isinstance(error, BrokenPipeError):
         what = "" if error.filename else "the output cannot be written: "
         with contextlib.suppress(_OutputError):  # where to say so may be the very place that is full
-            complain(f"{what}{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+            print_error(f"{what}{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import count, put, say
+from tenxsom_flow_engine.cli.console import count, info, out
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def cost(
         return
     _print_spent(spent, days)
     for service, credits in left.items():
-        put(f"left at {service}: {_remaining(credits)}")
+        out(f"left at {service}: {_remaining(credits)}")
     _print_queue(load, month)
 
 
@@ -123,20 +123,20 @@ def _print_spent(spent: Sequence[Spent], days: int) -> None:
     from tenxsom_flow_engine.cli.format import table
 
     if not spent:
-        say(f"nothing was bought in {'this day' if days == 1 else f'these {days} days'}")
+        info(f"nothing was bought in {'this day' if days == 1 else f'these {days} days'}")
         return
     rows = [
         [row.day, row.service, f"{row.videos:,}", f"{row.credits:,.10g}", f"{row.usd:.2f}", f"{row.unpriced:,}"]
         for row in spent
     ]
-    put(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "USD", "UNPRICED")))
+    out(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "USD", "UNPRICED")))
     unpriced = sum(row.unpriced for row in spent)
     more = f", and {unpriced:,} of unknown price" if unpriced else ""
-    put(f"together: {count(sum(row.videos for row in spent), 'video')}, USD {sum(row.usd for row in spent):.2f}{more}")
+    out(f"together: {count(sum(row.videos for row in spent), 'video')}, USD {sum(row.usd for row in spent):.2f}{more}")
 
 
 def _print_queue(load: Load, month: QueueCost) -> None:
     how = f"measured on {count(load.measured, 'video')}" if load.measured else "estimated, no video was made yet"
-    put(f"the queue, at {month.videos_per_day:,.1f} videos a day of {load.steps:.1f} steps ({how}):")
-    put(f"  Cloud Tasks: USD {month.cloud_tasks_usd:.2f} a month ({month.operations:,.0f} operations)")
-    put(f"  managed Redis: USD {month.redis_usd:.2f} a month; cheaper from {month.break_even:,.0f} videos a day on")
+    out(f"the queue, at {month.videos_per_day:,.1f} videos a day of {load.steps:.1f} steps ({how}):")
+    out(f"  Cloud Tasks: USD {month.cloud_tasks_usd:.2f} a month ({month.operations:,.0f} operations)")
+    out(f"  managed Redis: USD {month.redis_usd:.2f} a month; cheaper from {month.break_even:,.0f} videos a day on")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import say
+from tenxsom_flow_engine.cli.console import info
 from tenxsom_flow_engine.cli.session import session
 
 
@@ -33,6 +33,6 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     admin_token(settings)
     settings = replace(settings, web=replace(settings.web, port=port))
     place = "TENXSOM_ADMIN_TOKEN" if settings.admin_token else str(token_file(settings))
-    say(f"the dashboard of the {showing.queue_type} queue ({showing.reason}); its token is in {place}")
-    say(f"serving http://{host}:{port}/" if port else "serving on a free port, which the next lines name")
+    info(f"the dashboard of the {showing.queue_type} queue ({showing.reason}); its token is in {place}")
+    info(f"serving http://{host}:{port}/" if port else "serving on a free port, which the next lines name")
     serve(Application(settings, showing=showing.queue_type), settings, host=host, processes=1, log_level="info")

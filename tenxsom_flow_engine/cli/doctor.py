@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, FAILED, count, put, say
+from tenxsom_flow_engine.cli.console import DONE, FAILED, count, info, out
 
 
 @click.command()
@@ -25,14 +25,14 @@ def doctor(queue_type: str | None, as_json: bool) -> int:
     for finding in examine(queue_type=queue_type):
         findings.append(finding)
         if not as_json:
-            put(f"{finding.state:8} {finding.about}: {finding.text}")
+            out(f"{finding.state:8} {finding.about}: {finding.text}")
             if finding.fix:
-                put(f"{'':8} → {finding.fix}")
+                out(f"{'':8} → {finding.fix}")
     problems = sum(finding.state == "problem" for finding in findings)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings], "problems": problems})
     elif problems:
-        say(f"{count(problems, 'thing')} must be mended")
+        info(f"{count(problems, 'thing')} must be mended")
     else:
-        say("nothing must be mended")
+        info("nothing must be mended")
     return FAILED if problems else DONE

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenxsom_flow_engine.cli.console import put, say
+from tenxsom_flow_engine.cli.console import info, out
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.emulator.attempts import Delivery
+    from tenxsom_flow_engine.emulator.attempts import HttpAttempt
 
 
 @click.command()
@@ -55,9 +55,9 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     ended = threading.Event()
     failures: list[BaseException] = []
 
-    def told(delivery: Delivery) -> None:
+    def told(delivery: HttpAttempt) -> None:
         try:
-            say(_line(delivery))
+            info(_line(delivery))
         except BaseException as error:  # raised again below, where it ends the command
             failures.append(error)
             ended.set()
@@ -75,21 +75,21 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
                     api.create_queue(limits)
             except QueueError as error:
                 raise click.BadParameter(error.message, param_hint="--queue") from error
-        put(f"CLOUD_TASKS_EMULATOR_HOST={server.target}")
-        put(f"TENXSOM_TOKEN_CERTS_URL={server.certs_url}")
-        put(f"GOOGLE_CLOUD_PROJECT={project}")
-        put(f"CLOUD_TASKS_LOCATION={location}")
+        out(f"CLOUD_TASKS_EMULATOR_HOST={server.target}")
+        out(f"TENXSOM_TOKEN_CERTS_URL={server.certs_url}")
+        out(f"GOOGLE_CLOUD_PROJECT={project}")
+        out(f"CLOUD_TASKS_LOCATION={location}")
         if queues:
-            put(f"CLOUD_TASKS_QUEUE={queues[0]}")
-        put(f"CLOUD_TASKS_WORKER_URL={worker_url}")
-        put(f"CLOUD_TASKS_SERVICE_ACCOUNT=worker@{project}.iam.gserviceaccount.com")
-        say("serving the Cloud Tasks API; set these for the other commands, or name a file of them in TENXSOM_ENV_FILE")
+            out(f"CLOUD_TASKS_QUEUE={queues[0]}")
+        out(f"CLOUD_TASKS_WORKER_URL={worker_url}")
+        out(f"CLOUD_TASKS_SERVICE_ACCOUNT=worker@{project}.iam.gserviceaccount.com")
+        info("serving the Cloud Tasks API; set these for the other commands, or save them and set TENXSOM_ENV_FILE")
         ended.wait()
     if failures:
         raise failures[0]
 
 
-def _line(delivery: Delivery) -> str:
+def _line(delivery: HttpAttempt) -> str:
     """Say what became of a delivery in one line."""
     from tenxsom_flow_engine.clock import iso
 

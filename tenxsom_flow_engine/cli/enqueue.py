@@ -16,26 +16,26 @@ from tenxsom_flow_engine.cli.console import (
     INTERRUPTED,
     PARTLY,
     USAGE,
-    Stop,
+    Exit,
     count,
     exit_code,
+    info,
     on_terminal,
+    out,
     problem,
-    put,
-    say,
 )
 from tenxsom_flow_engine.errors import QueueError, StoreError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.planning.files import BadLine
-    from tenxsom_flow_engine.planning.plan import Plan, Row
+    from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.base import Added, NewJob
 
 #: Bad lines that are told one by one.
 MOST_TOLD = 20
 #: Jobs added at once: Ctrl-C waits for no more.
-CHUNK = 1000
+CHUNK_JOBS = 1000
 #: How to go on after a part was added.
 SAME_COMMAND = "run the same command again to add the rest"
 
@@ -67,7 +67,7 @@ def reading(stream: io.BufferedReader) -> Iterator[str]:
     try:
         yield name
     except OSError as error:
-        raise Stop(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
+        raise Exit(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
 
 
 def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_going: bool | None = None) -> None:
@@ -76,22 +76,22 @@ def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_
     Ends the command if there is nothing good, or anything bad without `keep_going` (None: there is no such option).
     """
     for line in bad[:MOST_TOLD]:
-        say(f"{name} line {line.line}: {line.reason}")
+        info(f"{name} line {line.line}: {line.reason}")
     if len(bad) > MOST_TOLD:
-        say(f"{name}: and {count(len(bad) - MOST_TOLD, 'more bad line')}")
+        info(f"{name}: and {count(len(bad) - MOST_TOLD, 'more bad line')}")
     if bad and not keep_going:
         are = "is" if len(bad) == 1 else "are"
         mend = "mend " + ("it" if len(bad) == 1 else "them")
         rest = ", or add the rest with --keep-going" if keep_going is False else ""
-        raise Stop(problem(f"nothing was added, since {count(len(bad), 'line')} {are} bad", mend + rest), USAGE)
+        raise Exit(problem(f"nothing was added, since {count(len(bad), 'line')} {are} bad", mend + rest), USAGE)
     if not good:
-        raise Stop(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
+        raise Exit(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
 
 
-def tell_notes(plan: Plan) -> None:
+def tell_notes(plan: AddPlan) -> None:
     """Say what was changed to fit the services, each change once with the number of its jobs."""
     for note, times in plan.notes:
-        say(f"note: {note}" + (f" ({count(times, 'job')})" if times > 1 else ""))
+        info(f"note: {note}" + (f" ({count(times, 'job')})" if times > 1 else ""))
 
 
 def describe_row(row: Row) -> dict[str, Any]:
@@ -131,10 +131,10 @@ def print_plan(plan: Sequence[Row]) -> None:
         rows.append([start, row.job_id, _state(row), row.service, f"{row.duration} s", cost, row.topic])
     if rows:
         head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC")
-        put(table(rows, head=head, may_cut=("TOPIC", "JOB")))
+        out(table(rows, head=head, may_cut=("TOPIC", "JOB")))
     totals = Totals.of(plan)
     known = f"; {count(totals.known, 'other')} known already" if totals.known else ""
-    say(f"{count(totals.new, 'new job')}, {totals.price}{known}")
+    info(f"{count(totals.new, 'new job')}, {totals.price}{known}")
 
 
 def _state(row: Row) -> str:
@@ -161,43 +161,43 @@ def add_and_tell(
     before = f"; {len(known):,} {'was' if len(known) == 1 else 'were'} added before and not again" if known else ""
     new = set(added.new)
     costs = price(item for item in jobs if item.job.job_id in new)
-    say(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){costs}{before}")
+    info(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){costs}{before}")
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:
         for job_id in added.new:
-            put(job_id)
+            out(job_id)
     if stop:
         raise stop
     if added.new and engine.unattended:
-        say("no worker is running: start one with: python3 worker.py")
+        info("no worker is running: start one with: python3 worker.py")
 
 
-def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Stop | None]:
+def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Exit | None]:
     """Add jobs, with a progress bar on a terminal, and return what was added, and why not all of it was."""
     from tenxsom_flow_engine.store.base import Added
 
     new: list[str] = []
     known: list[str] = []
-    stop: Stop | None = None
+    stop: Exit | None = None
     hidden = not on_terminal(sys.stderr)
     with (
         _noting_interrupts() as interrupts,
         click.progressbar(length=len(jobs), label="adding jobs", file=sys.stderr, hidden=hidden) as bar,
     ):
-        for begin in range(0, len(jobs), CHUNK):
+        for begin in range(0, len(jobs), CHUNK_JOBS):
             far = f"after {begin:,} of {count(len(jobs), 'job')}"
             if interrupts:
-                stop = Stop(f"interrupted {far}; {rest}", INTERRUPTED)
+                stop = Exit(f"interrupted {far}; {rest}", INTERRUPTED)
                 break
-            chunk = jobs[begin : begin + CHUNK]
+            chunk = jobs[begin : begin + CHUNK_JOBS]
             try:
                 added = engine.queue.enqueue(chunk)
             except (StoreError, QueueError) as error:
                 if not new and not known:
                     raise
                 why = problem(f"{error.message}, {far}", error.next_step)
-                stop = Stop(f"{why}; {rest}", PARTLY if new else exit_code(error))
+                stop = Exit(f"{why}; {rest}", PARTLY if new else exit_code(error))
                 break
             new += added.new
             known += added.known

@@ -9,8 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from tenxsom_flow_engine.cli.console import DONE, FAILED, INTERRUPTED, complain, draw, on_terminal, put, say
-from tenxsom_flow_engine.cli.format import cut, describe, print_json
+from tenxsom_flow_engine.cli.console import DONE, FAILED, INTERRUPTED, info, on_terminal, out, print_error, redraw
+from tenxsom_flow_engine.cli.format import cut, job_as_dict, print_json
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
@@ -33,23 +33,23 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
         onward = (
             "no worker is running: go on with: python3 worker.py" if engine.unattended else "a worker goes on with it"
         )
-        say(f"job {job_id} stays in the queue; {onward}")
+        info(f"job {job_id} stays in the queue; {onward}")
         return INTERRUPTED
     if record is None:
-        say(f"the record of job {job_id} is gone: it has finished and was not to be kept longer")
+        info(f"the record of job {job_id} is gone: it has finished and was not to be kept longer")
         return DONE
     with contextlib.suppress(FlowError):  # nobody else may clear away here what is done with
         engine.sweep()
     if as_json:
-        print_json(describe(record, engine.store.now()))
+        print_json(job_as_dict(record, engine.store.now()))
     elif record.result:
-        put(record.result.path)
+        out(record.result.path)
     if record.status is Status.SUCCEEDED:
         return DONE
     if record.error:
-        complain(record.error.message, record.error.next_step)
+        print_error(record.error.message, record.error.next_step)
     else:
-        say(f"job {job_id} is {record.status}")
+        info(f"job {job_id} is {record.status}")
     return FAILED
 
 
@@ -80,7 +80,7 @@ class _ProgressLine:
         status = record.status_at(now)
         if not self._live:
             if status != self._said:
-                say(f"{status}" + (f": {record.error.message}" if record.error else ""))
+                info(f"{status}" + (f": {record.error.message}" if record.error else ""))
             self._said = status
             return
         filled = round(_BAR * record.progress)
@@ -89,17 +89,17 @@ class _ProgressLine:
         text = f"{'█' * filled}{'░' * (_BAR - filled)} {record.progress:4.0%} {status}"
         if detail != status:
             text += f" {detail}"
-        draw("\r\x1b[K" + cut(text, shutil.get_terminal_size().columns - 1))
+        redraw("\r\x1b[K" + cut(text, shutil.get_terminal_size().columns - 1))
 
     def talk(self, text: str) -> None:
         """Say something else, on a line of its own."""
         self.clear()
-        say(text)
+        info(text)
 
     def clear(self) -> None:
         """Leave a clean line behind."""
         if self._live:
-            draw("\r\x1b[K")
+            redraw("\r\x1b[K")
 
 
 class _Helper:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from tenxsom_flow_engine.cli.console import on_terminal, put
+from tenxsom_flow_engine.cli.console import on_terminal, out
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
 
@@ -19,10 +19,10 @@ LEAST_CELLS = 16
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    put(json.dumps(value, ensure_ascii=False, indent=2))
+    out(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def describe(record: JobRecord, now: float) -> dict[str, Any]:
+def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
     """Return what there is to say about a job, as plain values."""
     job = record.job
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, FAILED, USAGE, Stop, complain, problem, put, say
+from tenxsom_flow_engine.cli.console import DONE, FAILED, USAGE, Exit, info, out, print_error, problem
 from tenxsom_flow_engine.cli.retry_cancel import onward
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused
@@ -47,7 +47,7 @@ def jobs(
     if context.invoked_subcommand:
         _nothing_given(context)
         return
-    from tenxsom_flow_engine.cli.format import describe, print_json, short_time, table
+    from tenxsom_flow_engine.cli.format import job_as_dict, print_json, short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
     from tenxsom_flow_engine.store.base import JobFilter
@@ -60,23 +60,25 @@ def jobs(
         page = engine.store.page(wanted, limit=limit, cursor=after)
         now = engine.store.now()
     if as_json:
-        print_json({"jobs": [describe(record, now) for record in page.records], "next": page.cursor})
+        print_json({"jobs": [job_as_dict(record, now) for record in page.records], "next": page.cursor})
         return
     if not page.records and page.cursor is None:
-        say("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
+        info("no jobs" + (" match" if wanted != JobFilter() else " yet; add one with: run_flow_enhanced.py single"))
         return
     rows = []
     for record in page.records:
         status = record.status_at(now)
         start = short_time(iso(record.due)) if status is Status.SCHEDULED and record.due is not None else ""
         added = short_time(iso(record.added_at))
-        rows.append([record.job_id, status, record.seller, added, start, record.job.topic])
+        rows.append([record.job_id, status, record.effective_service, added, start, record.job.topic])
     head = ("JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "TOPIC")
     if rows:
-        put(table(rows, head=head, may_cut=("TOPIC",)))
+        out(table(rows, head=head, may_cut=("TOPIC",)))
     if page.cursor:
         # A list ends early where a search would have to look at too many jobs at once.
-        say(f"{'there are more' if len(rows) == limit else 'older jobs were not looked at yet'}: --after {page.cursor}")
+        info(
+            f"{'there are more' if len(rows) == limit else 'older jobs were not looked at yet'}: --after {page.cursor}"
+        )
 
 
 def _nothing_given(context: click.Context) -> None:
@@ -114,8 +116,8 @@ def resolve(
         try:
             record = engine.resolve(job_id, decision)
         except ActionRefused as refusal:
-            raise Stop(problem(refusal.message, refusal.next_step), USAGE) from refusal
-    say(f"job {job_id} is {record.status}{onward(record)}")
+            raise Exit(problem(refusal.message, refusal.next_step), USAGE) from refusal
+    info(f"job {job_id} is {record.status}{onward(record)}")
 
 
 @click.command()
@@ -124,10 +126,10 @@ def resolve(
 @options.as_json
 def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     """Show all that is known about a job: facts, files, timeline, and what to do about an error."""
-    from tenxsom_flow_engine.cli.format import describe, print_json
+    from tenxsom_flow_engine.cli.format import job_as_dict, print_json
 
     with session(queue_type) as engine:
-        facts = describe(engine.store.require(job_id), engine.store.now())
+        facts = job_as_dict(engine.store.require(job_id), engine.store.now())
     print_json(facts) if as_json else _print_facts(facts)
 
 
@@ -140,12 +142,12 @@ def open_(job_id: str, queue_type: str | None) -> int:
         record = engine.store.require(job_id)
         status = record.status_at(engine.store.now())
     if record.result is None:
-        complain(f"job {job_id} has no video, it is {status}", f"see: run_flow_enhanced.py show {job_id}")
+        print_error(f"job {job_id} has no video, it is {status}", f"see: run_flow_enhanced.py show {job_id}")
         return FAILED
     if not Path(record.result.path).is_file():
-        complain(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
+        print_error(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
         return FAILED
-    put(record.result.path)
+    out(record.result.path)
     return DONE
 
 
@@ -181,14 +183,14 @@ def _print_facts(facts: dict[str, Any]) -> None:
         if error["next_step"]:
             _line("next step", error["next_step"])
     if facts["order"]:
-        put("order, as it was sent last")
-        put(indent(json.dumps(facts["order"], ensure_ascii=False, indent=2), "  "))
-    put("timeline")
+        out("order, as it was sent last")
+        out(indent(json.dumps(facts["order"], ensure_ascii=False, indent=2), "  "))
+    out("timeline")
     for event in facts["events"]:
         times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
         worker = f"  by {event['worker']}" if event["worker"] else ""
-        put(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}{worker}")
+        out(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}{worker}")
 
 
 def _line(name: str, value: object) -> None:
-    put(f"{name:13} {value}")
+    out(f"{name:13} {value}")

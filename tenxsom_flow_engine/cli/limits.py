@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import count, put, say
+from tenxsom_flow_engine.cli.console import count, info, out
 from tenxsom_flow_engine.cli.session import session
 
 #: Cells of a bar.
@@ -48,9 +48,9 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
     if as_json:
         print_json(found)
         return
-    put(table(_rows(found), head=_HEAD))
+    out(table(_rows(found), head=_HEAD))
     for line in _remarks(found):
-        put(line)
+        out(line)
 
 
 @limits.command("set", epilog="\b\nExamples:\n  limits set pixverse 2/s 20/m 200/h\n  limits set global 10/s")
@@ -66,7 +66,7 @@ def set_(before: str | None, queue_type: str | None, service: str, windows: tupl
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, wanted)
     back = f"back to the environment's with: run_flow_enhanced.py limits unset {service}"
-    say(f"{service} has {_words(wanted)} now; {back}")
+    info(f"{service} has {_words(wanted)} now; {back}")
 
 
 @limits.command()
@@ -78,7 +78,7 @@ def unset(before: str | None, queue_type: str | None, service: str) -> None:
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, None)
         now = engine.settings.limits.get(service, ())
-    say(f"{service} has {_words(now)} now, as the environment says")
+    info(f"{service} has {_words(now)} now, as the environment says")
 
 
 @limits.command()
@@ -90,7 +90,7 @@ def pause(before: str | None, queue_type: str | None, service: str, why: str) ->
     """Buy nothing more of a service, in all workers; what is bought already goes on."""
     with session(queue_type or before) as engine:
         engine.limiter.pause(service, why)
-    say(f"{service} is paused; go on with: run_flow_enhanced.py limits resume {service}")
+    info(f"{service} is paused; go on with: run_flow_enhanced.py limits resume {service}")
 
 
 @limits.command()
@@ -101,7 +101,7 @@ def resume(before: str | None, queue_type: str | None, service: str) -> None:
     """Let a service go on that was paused, or that stopped by itself for its key, plan or money."""
     with session(queue_type or before) as engine:
         engine.limiter.resume(service)
-    say(f"{service} goes on")
+    info(f"{service} goes on")
 
 
 def _words(windows: tuple[Any, ...]) -> str:

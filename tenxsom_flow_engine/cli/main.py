@@ -10,6 +10,7 @@ from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
     batch,
     completion,
+    console,
     cost,
     dashboard,
     doctor,
@@ -22,7 +23,6 @@ from tenxsom_flow_engine.cli import (
     stats,
     status,
 )
-from tenxsom_flow_engine.cli import console as exits
 from tenxsom_flow_engine.cli import retry_cancel as acting
 
 EPILOG = """\b
@@ -68,4 +68,4 @@ for command in (
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    exits.run(cli, program=completion.PROGRAM)
+    console.run(cli, program=completion.PROGRAM)

@@ -39,7 +39,7 @@ class Seconds(click.ParamType[float]):
 class Instant(click.ParamType[float]):
     """A moment in ISO 8601, e.g. `2026-12-24T18:00+01:00`; without a zone it is this machine's. Gives epoch seconds."""
 
-    name = "moment"
+    name = "datetime"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds since 1970-01-01 UTC."""

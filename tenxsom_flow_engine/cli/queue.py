@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, PARTLY, agree, count, on_terminal, put, say
+from tenxsom_flow_engine.cli.console import DONE, PARTLY, confirm, count, info, on_terminal, out
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def show(queue_type: str | None, as_json: bool) -> None:
         *([["workers", str(status["workers_alive"])]] if status["workers_alive"] is not None else []),
         *([name, f"{number:,}"] for name, number in status["jobs"].items()),
     ]
-    put(table(rows))
+    out(table(rows))
 
 
 @queue.command()
@@ -65,7 +65,7 @@ def pause(queue_type: str | None) -> None:
     """Hand out no more jobs, in all workers; adding jobs and the steps in hand go on."""
     with session(queue_type) as engine:
         engine.queue.pause()
-    say("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
+    info("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
 
 
 @queue.command()
@@ -74,7 +74,7 @@ def resume(queue_type: str | None) -> None:
     """Hand out jobs again."""
     with session(queue_type) as engine:
         engine.queue.resume()
-    say("the queue is running")
+    info("the queue is running")
 
 
 @queue.command()
@@ -88,13 +88,13 @@ def purge(yes: bool, queue_type: str | None) -> None:
         jobs = engine.queue.status().counts.by_status
         waiting = count(jobs.get(Status.QUEUED, 0) + jobs.get(Status.SCHEDULED, 0), "waiting job")
         if waiting.startswith("0 "):
-            say("no job is waiting, so there is nothing to cancel")
+            info("no job is waiting, so there is nothing to cancel")
             return
         if not yes:
-            agree(f"cancel {waiting}?", f"this would cancel {waiting}; say --yes if that is meant")
+            confirm(f"cancel {waiting}?", f"this would cancel {waiting}; say --yes if that is meant")
         purged = engine.queue.purge()
     are = "is" if purged == 1 else "are"
-    say(f"{count(purged, 'job')} {are} cancelled; see: run_flow_enhanced.py jobs --status cancelled")
+    info(f"{count(purged, 'job')} {are} cancelled; see: run_flow_enhanced.py jobs --status cancelled")
 
 
 @queue.command()
@@ -103,7 +103,7 @@ def create(queue_type: str) -> None:
     """Make the queue at Google Cloud Tasks, with the limits in force."""
     with _pushed(queue_type) as (queue, place):
         queue.create()
-    say(f"the queue {place} is made; everybody knows it after a minute")
+    info(f"the queue {place} is made; everybody knows it after a minute")
 
 
 @queue.command()
@@ -112,7 +112,7 @@ def update(queue_type: str) -> None:
     """Give the queue at Google Cloud Tasks the limits in force, and how it tries again."""
     with _pushed(queue_type) as (queue, place):
         queue.update()
-    say(f"the queue {place} has the limits in force; see: run_flow_enhanced.py queue show")
+    info(f"the queue {place} has the limits in force; see: run_flow_enhanced.py queue show")
 
 
 @queue.command()
@@ -127,15 +127,15 @@ def move(source: str, target: str) -> int:
     from tenxsom_flow_engine.operations.move import move_jobs
 
     with session(target) as engine:
-        waiting = engine.store.counts(source).unfinished
+        waiting = engine.store.status_counts(source).unfinished
         hidden = not on_terminal(sys.stderr)
         with click.progressbar(length=waiting, label="moving jobs", file=sys.stderr, hidden=hidden) as bar:
             moved = move_jobs(engine, source, progress=bar.update)
-    say(f"moved {count(moved.jobs, 'job')} from the {source} to the {target} queue")
+    info(f"moved {count(moved.jobs, 'job')} from the {source} to the {target} queue")
     for job_id, reason in moved.left[:MOST_TOLD]:
-        say(f"job {job_id} stays: {reason}")
+        info(f"job {job_id} stays: {reason}")
     if len(moved.left) > MOST_TOLD:
-        say(f"and {count(len(moved.left) - MOST_TOLD, 'more job')} stay")
+        info(f"and {count(len(moved.left) - MOST_TOLD, 'more job')} stay")
     return PARTLY if moved.left else DONE
 
 
@@ -160,16 +160,16 @@ def limits(
         now = describe_queue(engine)["rate_limits"]
         pushed, each = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
     if pushed and (max_concurrent_dispatches or 0) > each:
-        say(
+        info(
             f"with these settings a worker process takes {count(each, 'step')} at once and puts off what is over that: "
             "start more of them, or raise TENXSOM_WORKER_CONCURRENCY"
         )
     if as_json:
         print_json(now)
         return
-    put(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
+    out(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
     at_once = now["max_concurrent_dispatches"]
-    put(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
+    out(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, FAILED, PARTLY, agree, complain, count, say
+from tenxsom_flow_engine.cli.console import DONE, FAILED, PARTLY, confirm, count, info, print_error
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def retry(
     with session(queue_type) as engine:
         chosen = _choose(engine, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
         if not chosen:
-            say("no job has failed" + " there" * bool(service or channel))
+            info("no job has failed" + " there" * bool(service or channel))
             return DONE
         _ask("retry", chosen, all_of_a_kind=failed, yes=yes)
         return _act(chosen, engine.retry, lambda record: f"is {record.status} again{onward(record)}")
@@ -64,7 +64,7 @@ def cancel(
     with session(queue_type) as engine:
         chosen = _choose(engine, job_ids, Status.SCHEDULED if scheduled else None, "--scheduled", service, channel)
         if not chosen:
-            say("no job is scheduled" + " there" * bool(service or channel))
+            info("no job is scheduled" + " there" * bool(service or channel))
             return DONE
         _ask("cancel", chosen, all_of_a_kind=scheduled, yes=yes)
         return _act(chosen, engine.cancel, lambda record: f"is cancelled{_paid(record)}")
@@ -96,7 +96,7 @@ def _ask(verb: str, chosen: list[str], *, all_of_a_kind: bool, yes: bool) -> Non
     """Show how many jobs a sweeping command means, and have a person agree."""
     if all_of_a_kind and not yes:
         jobs = count(len(chosen), "job")
-        agree(f"{verb} {jobs}?", f"this would {verb} {jobs}; say --yes if that is meant")
+        confirm(f"{verb} {jobs}?", f"this would {verb} {jobs}; say --yes if that is meant")
 
 
 def _act(chosen: list[str], act: Callable[[str], JobRecord], done: Callable[[JobRecord], str]) -> int:
@@ -107,11 +107,11 @@ def _act(chosen: list[str], act: Callable[[str], JobRecord], done: Callable[[Job
     for number, outcome in enumerate(each(chosen, act)):
         if isinstance(outcome, Refused):
             refused += 1
-            complain(outcome.error.message, outcome.error.next_step)
+            print_error(outcome.error.message, outcome.error.next_step)
         elif number < MOST_TOLD:
-            say(f"job {outcome.job_id} {done(outcome)}")
+            info(f"job {outcome.job_id} {done(outcome)}")
     if len(chosen) > 1:
-        say(f"{len(chosen) - refused:,} of {count(len(chosen), 'job')} done")
+        info(f"{len(chosen) - refused:,} of {count(len(chosen), 'job')} done")
     return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
 
 

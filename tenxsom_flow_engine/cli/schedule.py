@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import count, say
+from tenxsom_flow_engine.cli.console import count, info
 from tenxsom_flow_engine.cli.enqueue import (
     TopicsFile,
     add_and_tell,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.channel import KnownSlot
     from tenxsom_flow_engine.planning.files import BadLine, Entry
-    from tenxsom_flow_engine.planning.periods import Window
+    from tenxsom_flow_engine.planning.periods import Period
     from tenxsom_flow_engine.planning.slots import Slot
 
 EPILOG = """\b
@@ -60,7 +60,7 @@ Examples:
 @click.option("--videos-per-hour", default="4", show_default=True, help="The pace; 0.5 is one every two hours.")
 @click.option("--date", help="Plan a calendar day: 2026-12-24, today or tomorrow. Default: the next 24 hours.")
 @click.option("--timezone", metavar="ZONE", help="The zone of --date, e.g. Europe/Berlin. Default: UTC.")
-@click.option("--start", metavar="MOMENT", help="Begin then: 2026-12-24T18:00, or with --date a time of day, 18:00.")
+@click.option("--start", metavar="DATETIME", help="Begin then: 2026-12-24T18:00, or with --date a time of day, 18:00.")
 @click.option("--topics-file", type=TopicsFile(), help="Topics in order, then again. Default: a built-in list.")
 @options.adding
 def schedule(
@@ -79,7 +79,7 @@ def schedule(
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.periods import window
-    from tenxsom_flow_engine.planning.plan import Plan, Row
+    from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
 
     if timezone and not date:
@@ -105,7 +105,7 @@ def schedule(
         _tell_left_out(past, ahead, slots, known, span, channel)
         new = [slot for slot in ahead if slot.instant not in known]
         filled = _fill(new, entries, known, fields, now)
-        plan = Plan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
+        plan = AddPlan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
         tell_notes(plan)
         rows: list[Row] = []
         if dry_run or as_json:
@@ -126,15 +126,15 @@ def schedule(
             print_plan(rows)
 
 
-def _tell_window(span: Window, wanted: int, room: int) -> None:
+def _tell_window(span: Period, wanted: int, room: int) -> None:
     from tenxsom_flow_engine.planning.periods import human_time
 
     if span.note:
-        say(span.note)
+        info(span.note)
     if span.lost:
-        say(f"the clocks change: there are {human_time(span.seconds)} to plan")
+        info(f"the clocks change: there are {human_time(span.seconds)} to plan")
     if room < wanted:
-        say(f"the grid has {count(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
+        info(f"the grid has {count(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
 
 
 def _tell_left_out(
@@ -142,21 +142,21 @@ def _tell_left_out(
     planned: Sequence[Slot],
     slots: Sequence[Slot],
     known: Mapping[int, KnownSlot],
-    span: Window,
+    span: Period,
     channel: str,
 ) -> None:
     """Say what of the plan is not made, and which videos of the channel the plan does not know of."""
     if past:
-        say(f"{count(past, 'slot')} {'is' if past == 1 else 'are'} past already and left out")
+        info(f"{count(past, 'slot')} {'is' if past == 1 else 'are'} past already and left out")
     cancelled = sum(known[slot.instant].cancelled for slot in planned if slot.instant in known)
     if cancelled:
         again = "put one in again with: run_flow_enhanced.py retry JOB"
-        say(f"{count(cancelled, 'slot')} of the plan {'was' if cancelled == 1 else 'were'} cancelled before; {again}")
+        info(f"{count(cancelled, 'slot')} of the plan {'was' if cancelled == 1 else 'were'} cancelled before; {again}")
     grid = {slot.instant for slot in slots}
     off = sum(span.start <= at < span.end and at not in grid and not slot.cancelled for at, slot in known.items())
     if off:
         whose = f" --channel {channel}" if channel else ""
-        say(
+        info(
             f"{count(off, 'video')} in this time {'lies' if off == 1 else 'lie'} beside this grid, since the pace was "
             f"changed, and {'counts' if off == 1 else 'count'} as planned; take back what is scheduled with: "
             f"run_flow_enhanced.py cancel --scheduled{whose}"
@@ -203,7 +203,7 @@ def _fill(
     topics = len(builtin_topics() if entries is None else entries)
     if topics < len(new):
         kind = "built-in topic" if entries is None else "topic"
-        say(f"{count(topics, kind)} for {count(len(new), 'new slot')}, so topics come again")
+        info(f"{count(topics, kind)} for {count(len(new), 'new slot')}, so topics come again")
     if entries is None:
         for slot in new:
             topic = builtin_topic(slot, channel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, put, say
+from tenxsom_flow_engine.cli.console import DONE, info, out
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import QueueError
 
@@ -43,7 +43,7 @@ def single(
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
-    from tenxsom_flow_engine.planning.plan import Plan, Row
+    from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.timestamps import bounded
 
     with session(queue_type) as engine:
@@ -51,16 +51,16 @@ def single(
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = bounded(now + delay, "delay") if delay is not None else at
         prepared = engine.prepare(job, due)
-        tell_notes(Plan([prepared]))
+        tell_notes(AddPlan([prepared]))
         start = iso(due) if due is not None and due > now else "at once"
         if not dry_run:
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
         record = engine.store.get(job.job_id)
         if record:
-            say(f"job {job.job_id} was added before, so nothing would be added")
+            info(f"job {job.job_id} was added before, so nothing would be added")
         else:
             costs = price([prepared.new]) and f"{price([prepared.new])} at {prepared.service}"
-            say(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
+            info(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
         if as_json:
             print_json(describe_row(Row.planned(prepared, known=record is not None)))
         return DONE
@@ -68,7 +68,7 @@ def single(
 
 def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:
     from tenxsom_flow_engine.cli.enqueue import price
-    from tenxsom_flow_engine.cli.format import describe, print_json
+    from tenxsom_flow_engine.cli.format import job_as_dict, print_json
 
     job_id = prepared.new.job.job_id
     alone = engine.unattended
@@ -78,25 +78,25 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
         added = engine.queue.enqueue([prepared.new])
     except QueueError:
         if engine.store.get(job_id) is not None:
-            say(f"job {job_id} is in the store, and its queue does not know: run this again with --job-id {job_id}")
+            info(f"job {job_id} is in the store, and its queue does not know: run this again with --job-id {job_id}")
         raise
     if added.new:
         costs = price([prepared.new])
-        say(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}{costs}")
+        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}{costs}")
     else:
-        say(f"job {job_id} was added before, so nothing was added")
+        info(f"job {job_id} was added before, so nothing was added")
     record = engine.store.get(job_id)
     if record is None:
-        say(f"job {job_id} was finished before, and its record is gone; give another --job-id to make it again")
+        info(f"job {job_id} was finished before, and its record is gone; give another --job-id to make it again")
         return DONE
     if wait:
         from tenxsom_flow_engine.cli.follow import follow
 
         return follow(engine, job_id, as_json=as_json)
     if as_json:
-        print_json(describe(record, engine.store.now()))
+        print_json(job_as_dict(record, engine.store.now()))
     else:
-        put(job_id)
+        out(job_id)
     if alone and record.due is not None:
-        say("no worker is running: start one with: python3 worker.py")
+        info("no worker is running: start one with: python3 worker.py")
     return DONE

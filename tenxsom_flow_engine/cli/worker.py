@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tenxsom_flow_engine import logs
-from tenxsom_flow_engine.cli import console as exits
-from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli import console, options
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.workers.pull import PullWorker
@@ -64,9 +63,9 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     log.info("worker %s ended", runner.id)
     if runner.firm:
         # Steps that hang still run in their threads and may use the store, so it is not closed.
-        return exits.INTERRUPTED
+        return console.INTERRUPTED
     engine.close()
-    return exits.DONE
+    return console.DONE
 
 
 def _run_aside(runner: PullWorker) -> None:
@@ -90,4 +89,4 @@ def _run_aside(runner: PullWorker) -> None:
 
 def main() -> NoReturn:
     """Run the command and end the process."""
-    exits.run(worker)
+    console.run(worker)

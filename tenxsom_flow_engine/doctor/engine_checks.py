@@ -24,7 +24,7 @@ def parts(engine: Engine) -> Iterator[Finding]:
 
 def store(engine: Engine) -> Iterator[Finding]:
     """See that records can be read, and how safe they are."""
-    engine.store.counts()
+    engine.store.status_counts()
     yield ok("store", engine.store.place)
     if engine.store.advice:
         told, _, step = engine.store.advice.rpartition("; ")
@@ -73,7 +73,7 @@ def workers(engine: Engine) -> Iterator[Finding]:
 def services(engine: Engine) -> Iterator[Finding]:
     """See that the services that cost take the keys that are configured, and have something left."""
     asked = {name: service for name, service in engine.services.items() if isinstance(service, HasCredits)}
-    paid = [name for name, service in engine.services.items() if service.automatic and not service.stand_in]
+    paid = [name for name, service in engine.services.items() if service.automatic and not service.is_fallback]
     for name, service in asked.items():
         yield _credits(name, service)
     if not paid:

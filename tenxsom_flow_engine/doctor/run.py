@@ -8,7 +8,7 @@ from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem
 from tenxsom_flow_engine.doctor.engine_checks import parts
 from tenxsom_flow_engine.doctor.worker_url import door
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Choice, choose_queue, open_engine
+from tenxsom_flow_engine.engine import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
 
@@ -33,7 +33,7 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
         yield from looked_at("worker address", lambda: door(settings))
 
 
-def _opened(settings: Settings, choice: Choice) -> Iterator[Finding]:
+def _opened(settings: Settings, choice: QueueChoice) -> Iterator[Finding]:
     with open_engine(settings, choice.queue_type) as engine:
         engine.choice = choice
         yield from parts(engine)

@@ -10,7 +10,7 @@ from tenxsom_flow_engine.doctor.checks import Finding, ok, problem
 from tenxsom_flow_engine.settings import Settings
 
 #: Seconds for a connection, and for an answer.
-PATIENCE = (5.0, 15.0)
+PROBE_TIMEOUTS = (5.0, 15.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -37,9 +37,11 @@ def _knock(url: str) -> Iterator[Finding]:
     try:
         # What follows a redirect would not be what Cloud Tasks reaches. A body is read only where it matters, since
         # that of something else than the worker may have no end.
-        with requests.get(f"{url}/health", timeout=PATIENCE, allow_redirects=False, stream=True) as health:
+        with requests.get(f"{url}/health", timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True) as health:
             pass
-        with requests.post(f"{url}/process", json={}, timeout=PATIENCE, allow_redirects=False, stream=True) as stranger:
+        with requests.post(
+            f"{url}/process", json={}, timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True
+        ) as stranger:
             guarded = stranger.status_code in (401, 403)
             told = _error(stranger) if guarded else {}
     except requests.RequestException as error:

@@ -14,7 +14,7 @@ _RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 499: 1, 500: 13,
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class HttpAttempt:
     """What became of one delivery. Instants in seconds since 1970, `took` in seconds."""
 
     at: float

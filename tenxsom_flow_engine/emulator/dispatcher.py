@@ -9,7 +9,7 @@ from collections.abc import Callable
 from google.cloud import tasks_v2
 
 from tenxsom_flow_engine.emulator import delivery
-from tenxsom_flow_engine.emulator.attempts import Attempt, Delivery, headers, write_status
+from tenxsom_flow_engine.emulator.attempts import Attempt, HttpAttempt, headers, write_status
 from tenxsom_flow_engine.emulator.cloud import Cloud
 from tenxsom_flow_engine.emulator.delivery import DEADLINE_PASSED, Answer, Request
 from tenxsom_flow_engine.emulator.faults import Faults
@@ -29,7 +29,7 @@ class Dispatcher:
     """Starts attempts when they are due and settles them when they end."""
 
     def __init__(
-        self, cloud: Cloud, tokens: TokenIssuer, faults: Faults, told: Callable[[Delivery], None], *, real_time: bool
+        self, cloud: Cloud, tokens: TokenIssuer, faults: Faults, told: Callable[[HttpAttempt], None], *, real_time: bool
     ) -> None:
         self._cloud = cloud
         self._tokens = tokens
@@ -148,7 +148,7 @@ class Dispatcher:
         if queue.tasks.get(task.name) is task and not attempt.twin:
             then, next_at = self._settle(attempt, answer, now)
         self._told(
-            Delivery(
+            HttpAttempt(
                 at=attempt.started, took=now - attempt.started, queue=queue.id, task=short(task.name),
                 url=task.message.http_request.url, retry_count=attempt.retry_count, status=answer.status,
                 reason=answer.reason, then=then, next_at=next_at,

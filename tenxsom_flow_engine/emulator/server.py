@@ -17,7 +17,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from google.cloud.tasks_v2beta3.services.cloud_tasks.transports import CloudTasksGrpcTransport as BetaGrpcTransport
 
 from tenxsom_flow_engine.clock import Clock, SystemClock, WatchableClock
-from tenxsom_flow_engine.emulator.attempts import Delivery
+from tenxsom_flow_engine.emulator.attempts import HttpAttempt
 from tenxsom_flow_engine.emulator.certificates import CertificateServer
 from tenxsom_flow_engine.emulator.cloud import TOMBSTONE_TTL, Cloud
 from tenxsom_flow_engine.emulator.dispatcher import Dispatcher
@@ -59,7 +59,7 @@ class CloudTasksServer:
         projects: Collection[str] | None = None,
         service_accounts: Collection[str] | None = None,
         tombstone_ttl: float = TOMBSTONE_TTL,
-        told: Callable[[Delivery], None] | None = None,
+        told: Callable[[HttpAttempt], None] | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._port = port
@@ -76,7 +76,7 @@ class CloudTasksServer:
         #: Where tokens' certificates are fetched.
         self.certificates: CertificateServer
         #: Deliveries that have ended, the latest last.
-        self.deliveries: deque[Delivery] = deque(maxlen=_REMEMBERED)
+        self.deliveries: deque[HttpAttempt] = deque(maxlen=_REMEMBERED)
         #: Where the API is served: `host:port`, for CLOUD_TASKS_EMULATOR_HOST.
         self.target = ""
         self._dispatcher = Dispatcher(
@@ -155,7 +155,7 @@ class CloudTasksServer:
         self._open.callback(channel.close)
         return channel
 
-    def _tell(self, delivery: Delivery) -> None:
+    def _tell(self, delivery: HttpAttempt) -> None:
         self.deliveries.append(delivery)
         if self._told is not None:
             self._told(delivery)

@@ -12,7 +12,7 @@ ROOM = 4096
 _BOUNDS = ((1500, 100), (400, 30), (100, 10), (30, 3))
 
 
-def abridged(order: object, room: int = ROOM) -> str:
+def truncate_json(order: object, room: int = ROOM) -> str:
     """Return an order, which holds what JSON knows, as JSON of at most `room` bytes. Long texts and lists are cut."""
     whole = msgspec.json.encode(order)
     texts = (msgspec.json.encode(_cut(order, *bounds)) for bounds in _BOUNDS)

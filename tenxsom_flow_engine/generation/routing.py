@@ -17,7 +17,7 @@ from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.services.base import Fit, VideoService
 
 #: Seconds for which a service without a free slot counts as closed, since nobody knows when one falls free.
-FULL = 5.0
+FULL_SERVICE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Candidate:
 def automatic(services: Mapping[str, VideoService]) -> frozenset[str]:
     """Return the services that may be chosen for a job that names none; a stand-in only where there is no other."""
     names = {name: service for name, service in services.items() if service.automatic}
-    proper = [name for name, service in names.items() if not service.stand_in]
+    proper = [name for name, service in names.items() if not service.is_fallback]
     return frozenset(proper or names)
 
 
@@ -69,7 +69,7 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
 def _fitting(
     job: VideoJob, services: Mapping[str, VideoService], refusals: dict[str, InvalidInput]
 ) -> Iterator[Candidate]:
-    allowed, asked = automatic(services), job.asks_for
+    allowed, asked = automatic(services), job.allowed_services
     for name, service in services.items():
         # Any other would leave the options aside, such as a script that somebody wants spoken.
         if name in allowed and (not asked or name in asked):
@@ -84,7 +84,7 @@ def _fitting(
         refusals[name] = InvalidInput(f"options.{name}", lack, next_step=f"{mend}, or leave its options out")
 
 
-def soonest(
+def first_to_open(
     choice: Sequence[Candidate], gate: QuotaGate, in_flight: Callable[[str], int], now: float
 ) -> tuple[float, Candidate]:
     """Return the candidate whose gate opens first, of several the first, and when. Full slots count as not open."""
@@ -92,7 +92,7 @@ def soonest(
     def opens_at(candidate: Candidate) -> float:
         service = candidate.service
         full = in_flight(service.name) >= service.slots
-        return max(gate.opens_at(service.name), now + FULL if full else now)
+        return max(gate.opens_at(service.name), now + FULL_SERVICE_SECONDS if full else now)
 
     openings = [opens_at(candidate) for candidate in choice]
     first = min(openings)

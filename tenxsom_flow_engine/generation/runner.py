@@ -8,27 +8,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost, StoreError
-from tenxsom_flow_engine.generation.routing import automatic, candidates, soonest
-from tenxsom_flow_engine.generation.step import SLOT_PAUSE, Means, generate_video
+from tenxsom_flow_engine.generation.routing import automatic, candidates, first_to_open
+from tenxsom_flow_engine.generation.step import SLOT_RETRY_SECONDS, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
-from tenxsom_flow_engine.logs import Redaction
+from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue, PushesJobs
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.retrying import Patience
+from tenxsom_flow_engine.store.retrying import RetryingWrites
 
 _log = logging.getLogger(__name__)
 
 #: Seconds after which a job is looked at again whose service this worker cannot use.
-UNKNOWN_SERVICE_PAUSE = 300.0
+UNKNOWN_SERVICE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stepper:
+class StepRunner:
     """The parts that steps are taken with."""
 
     services: Mapping[str, VideoService]
@@ -37,30 +37,30 @@ class Stepper:
     output: OutputFolder
     #: What is asked before a paid create.
     gate: QuotaGate
-    insist: Patience
+    insist: RetryingWrites
     retry: RetryPolicy
-    redaction: Redaction
+    redaction: Redactor
 
     def take(self, record: JobRecord) -> Outcome:
         """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`."""
-        name = record.seller
-        asked = {record.service} if record.service else record.job.asks_for
+        name = record.effective_service
+        asked = {record.service} if record.service else record.job.allowed_services
         if asked and not asked & self.services.keys():
-            until = self.store.now() + UNKNOWN_SERVICE_PAUSE
+            until = self.store.now() + UNKNOWN_SERVICE_SECONDS
             return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
         try:
             if name == AUTO:
                 outcome = self._submit_somewhere(record)
             else:
                 outcome = generate_video(record, self._means(self.services[name]))
-            return self._in_line(record, outcome)
+            return self._keep_place_in_line(record, outcome)
         except InvalidInput as error:
             return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
             raise
         except Exception as error:  # a fault of our own must not take the worker with it
             _log.exception("step %s of job %s", record.step, record.job_id)
-            return self._own_fault(record, error)
+            return self._internal_error(record, error)
 
     def _submit_somewhere(self, record: JobRecord) -> Outcome:
         """Submit a job that names no service to the best one."""
@@ -68,18 +68,18 @@ class Stepper:
         if len(choice) == 1:
             return generate_video(record, self._means(choice[0].service))
         if record.step is Step.LOOKUP:
-            return Held(_bought_somewhere(record, [one.service.name for one in choice]))
-        _, best = soonest(choice, self.gate, self.store.in_flight, self.store.now())
+            return Held(_maybe_bought_somewhere(record, [one.service.name for one in choice]))
+        _, best = first_to_open(choice, self.gate, self.store.in_flight, self.store.now())
         outcome = generate_video(record, self._means(best.service))
         if isinstance(outcome, Wait) and not outcome.worked:
             # What was refused here need not wait here, if another gate is open now.
             now = self.store.now()
-            opens_at, other = soonest(choice, self.gate, self.store.in_flight, now)
+            opens_at, other = first_to_open(choice, self.gate, self.store.in_flight, now)
             if other is not best and opens_at <= now:
                 return replace(outcome, until=now)
         return outcome
 
-    def _in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
+    def _keep_place_in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
         """Let a pulled job that was refused before it bought anything go back to its place in line.
 
         That is no haste: as long as this worker knows all services of the job's lane to be shut or full, it claims
@@ -98,15 +98,21 @@ class Stepper:
             return replace(outcome, until=min(outcome.until, record.lease.due))
         return outcome
 
-    def _means(self, service: VideoService) -> Means:
+    def _means(self, service: VideoService) -> StepContext:
         journal = _InsistentJournal(self.store, self.insist)
         redact = self.redaction.value
-        return Means(service, self.gate, journal, self.output, self.retry, random.random, redact, self._slot_pause)
+        return StepContext(
+            service, self.gate, journal, self.output, self.retry, random.random, redact, self._slot_pause
+        )
 
     def _slot_pause(self) -> float:
-        return max(SLOT_PAUSE, self.queue.turn()) if isinstance(self.queue, PushesJobs) else SLOT_PAUSE
+        return (
+            max(SLOT_RETRY_SECONDS, self.queue.requeue_delay())
+            if isinstance(self.queue, PushesJobs)
+            else SLOT_RETRY_SECONDS
+        )
 
-    def _own_fault(self, record: JobRecord, error: Exception) -> Outcome:
+    def _internal_error(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         failure = Failure(
             "internal_error",
@@ -124,7 +130,7 @@ class Stepper:
         return Dead(failure)
 
 
-def _bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
+def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
     """Say that a job may have been bought by a worker whose store, and so its choice of a service, is lost."""
     command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
     return Failure(
@@ -138,7 +144,7 @@ def _bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
 class _InsistentJournal:
     """The store as a submission journal that does not give up on what has been bought."""
 
-    def __init__(self, store: JobStore, insist: Patience) -> None:
+    def __init__(self, store: JobStore, insist: RetryingWrites) -> None:
         self._store = store
         self._insist = insist
         self.now = store.now
@@ -155,14 +161,14 @@ class _InsistentJournal:
             f"the ticket {ticket.id} of job {job_id}",
         )
 
-    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+    def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         return self._insist(
-            lambda: self._store.doubt(job_id, submission_id=submission_id, reason=reason),
+            lambda: self._store.mark_unknown(job_id, submission_id=submission_id, reason=reason),
             f"the unknown outcome of {job_id}",
         )
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+    def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
         return self._insist(
-            lambda: self._store.withdraw(job_id, submission_id=submission_id, reason=reason, token=token),
+            lambda: self._store.clear_submission(job_id, submission_id=submission_id, reason=reason, token=token),
             f"the refusal of {job_id}",
         )

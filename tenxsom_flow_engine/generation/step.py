@@ -31,7 +31,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.generation.order_excerpt import abridged
+from tenxsom_flow_engine.generation.order_excerpt import truncate_json
 from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.jobs.delivery import submission_id
 from tenxsom_flow_engine.jobs.lifecycle import how_to_resolve
@@ -41,11 +41,11 @@ from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 
 #: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
-SETTLE_MARGIN = 60.0
+SETTLE_MARGIN_SECONDS = 60.0
 #: Seconds after which what was bought is asked for again at a service that a person must mend first.
-STOPPED_PAUSE = 300.0
+STOPPED_RETRY_SECONDS = 300.0
 #: Seconds after which a job asks again for a slot that was taken before its eyes: at least, and as a rule.
-SLOT_PAUSE = 5.0
+SLOT_RETRY_SECONDS = 5.0
 
 
 class Journal(Protocol):
@@ -73,17 +73,19 @@ class Journal(Protocol):
     ) -> JobRecord:
         """Journal the ticket, and what was bought with it."""
 
-    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+    def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the create's outcome is not known."""
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+    def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
         """Journal the proof that nothing was bought: by any create of the submission, or by that of one lease."""
 
 
 class Publisher(Protocol):
     """Where videos are published."""
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+    def publish(
+        self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
+    ) -> Video:
         """Have `fill` write the files into an empty folder, check them, and publish them all at once.
 
         `told`: the length in seconds that its service says, or else was ordered of it.
@@ -91,7 +93,7 @@ class Publisher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class StepContext:
     """What a step works with."""
 
     service: VideoService
@@ -104,10 +106,10 @@ class Means:
     #: Takes secrets out of what is kept for people to read.
     redact: Callable[[Mapping[str, object]], object]
     #: Returns the seconds after which a job asks again for a slot.
-    slot_pause: Callable[[], float] = lambda: SLOT_PAUSE
+    slot_pause: Callable[[], float] = lambda: SLOT_RETRY_SECONDS
 
 
-def generate_video(record: JobRecord, means: Means) -> Outcome:
+def generate_video(record: JobRecord, means: StepContext) -> Outcome:
     """Take the next step of a leased job and return its outcome.
 
     Raises `LeaseLost` if another worker has the job, and `StoreError` if the journal cannot be written.
@@ -129,15 +131,15 @@ def generate_video(record: JobRecord, means: Means) -> Outcome:
         return _fault(record, error, means)
 
 
-def _submit(record: JobRecord, means: Means) -> Outcome:
+def _submit(record: JobRecord, means: StepContext) -> Outcome:
     return _order(record, submission_id(record), means)
 
 
-def _order(record: JobRecord, reference: str, means: Means) -> Outcome:
+def _order(record: JobRecord, reference: str, means: StepContext) -> Outcome:
     """Order the generation, if the gate is open: admission, intent, create, in this order."""
     answer = means.gate.ask(means.service.name, record.job_id)
     if isinstance(answer, Closed):
-        return Wait(answer.until, answer.why, worked=False)
+        return Wait(answer.ask_again_at, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(means.gate.give_back, answer)
         if answer.probe:
@@ -157,7 +159,7 @@ def _see_credits(service: VideoService) -> None:
             raise OutOfCredit(service.name, f"no {left.unit} are left", next_step="add some; then it goes on by itself")
 
 
-def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> float:
+def _intend(record: JobRecord, job: VideoJob, reference: str, means: StepContext) -> float:
     """Journal the create of a job that fits, and return the instant of the intent."""
     service = means.service
     try:
@@ -169,12 +171,12 @@ def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> f
             lifetime=service.create_timeout + service.lifetime,
             slots=service.slots,
             prompt=service.prompt(job),
-            order=abridged(means.redact(service.order(job, reference))),
+            order=truncate_json(means.redact(service.order(job, reference))),
         )
     except StoreError as error:
         if record.step is Step.SUBMIT:
             # It may be written though no answer came, and only this worker knows that nothing was sent.
-            means.journal.withdraw(
+            means.journal.clear_submission(
                 record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
             )
         raise
@@ -182,7 +184,7 @@ def _intend(record: JobRecord, job: VideoJob, reference: str, means: Means) -> f
 
 
 def _create(
-    record: JobRecord, job: VideoJob, reference: str, expected: Cost | None, began: float, means: Means
+    record: JobRecord, job: VideoJob, reference: str, expected: Cost | None, began: float, means: StepContext
 ) -> Outcome:
     """Send the paid create, and journal what came of it, at the price that the service told or else was expected.
 
@@ -194,20 +196,22 @@ def _create(
     except ServiceError as error:
         # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
         if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
-            journal.withdraw(record.job_id, submission_id=reference, reason=error.message, token=record.lease_token)
+            journal.clear_submission(
+                record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
+            )
         else:
-            journal.doubt(record.job_id, submission_id=reference, reason=error.message)
+            journal.mark_unknown(record.job_id, submission_id=reference, reason=error.message)
         raise
     except BaseException as error:
         # A fault of our own after the request went out proves nothing.
-        journal.doubt(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
+        journal.mark_unknown(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
         raise
     answered = _accept(record, reference, ticket, expected, means)
     means.gate.answered(service.name, answered - began)
     return Wait(answered, f"submitted to {service.name}")
 
 
-def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, means: Means) -> float:
+def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, means: StepContext) -> float:
     """Journal a ticket and what it cost, and return the instant."""
     service = means.service
     accepted = means.journal.accept(
@@ -231,17 +235,17 @@ def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
     return Cost(usd=usd, credits=ticket.credits, estimated=False)
 
 
-def _look_up(record: JobRecord, means: Means) -> Outcome:
+def _look_up(record: JobRecord, means: StepContext) -> Outcome:
     """Find out what came of a create, without buying twice."""
     service, journal, submission = means.service, means.journal, record.submission
     now = journal.now()
-    settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN
+    settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN_SECONDS
     # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
-    repeatable_for = service.repeatable_for(record.job)
-    harmless = repeatable_for == math.inf
+    idempotency_window = service.idempotency_window(record.job)
+    harmless = idempotency_window == math.inf
     if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
         return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
-    if now + service.create_timeout < submission.first_intended_at + repeatable_for:
+    if now + service.create_timeout < submission.first_intended_at + idempotency_window:
         # A repeat buys nothing new, but it is a request like any other.
         return _order(record, submission.id, means)
     if isinstance(service, FindsByReference):
@@ -253,7 +257,7 @@ def _look_up(record: JobRecord, means: Means) -> Outcome:
             return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
         if service.find_is_complete:
             reason = f"{service.name} knows nothing of it"
-            journal.withdraw(record.job_id, submission_id=submission.id, reason=reason)
+            journal.clear_submission(record.job_id, submission_id=submission.id, reason=reason)
             return Wait(now, reason)
     return _held(record, service.name)
 
@@ -266,7 +270,7 @@ def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
         return None
 
 
-def _poll(record: JobRecord, means: Means) -> Outcome:
+def _poll(record: JobRecord, means: StepContext) -> Outcome:
     ticket = record.submission.ticket
     if ticket is None:
         raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
@@ -311,7 +315,7 @@ def _poll(record: JobRecord, means: Means) -> Outcome:
                 means.service.fetch(record.job, answer, folder)
 
             told = answer.duration or _fitted_duration(record.job, means.service)
-            return Done(means.publisher.publish(record, fetch, told=told))
+            return Done(means.publisher.publish(record, fetch, reported_duration=told))
 
 
 def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
@@ -322,7 +326,7 @@ def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
         return None
 
 
-def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: Means) -> Outcome:
+def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: StepContext) -> Outcome:
     """Turn a fault of this step into its outcome."""
     now = means.journal.now()
     match error:
@@ -333,8 +337,8 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         case Misconfigured() | OutOfCredit() | Busy():
             closed = means.gate.refused(means.service.name, error)
             # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
-            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else STOPPED_PAUSE
-            until = closed.until if record.step is Step.SUBMIT else max(closed.until, now + alone)
+            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else STOPPED_RETRY_SECONDS
+            until = closed.ask_again_at if record.step is Step.SUBMIT else max(closed.ask_again_at, now + alone)
             return Wait(until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
     # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.

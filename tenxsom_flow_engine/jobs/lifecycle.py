@@ -31,7 +31,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id
 from tenxsom_flow_engine.jobs.outcomes import (
-    Bought,
+    ConfirmedPurchase,
     Dead,
     Done,
     GiveUp,
@@ -105,13 +105,14 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
     return take(msgspec.structs.replace(record, dispatched=True), lease, now)
 
 
-def adopt(delivery: Delivery, queue: str, now: float, *, tried: bool = False) -> JobRecord:
+def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unanswered: bool = False) -> JobRecord:
     """Return the record of a job that is known from its delivery alone.
 
-    `tried`: an earlier try of the same delivery ended unheard, so it may have bought: that is looked up, not repeated.
+    With `previous_attempt_unanswered` an earlier attempt at this delivery got no response, so it may have bought: the
+    next step looks that up instead of buying again.
     """
     submission, service = delivery.submission, delivery.service
-    if tried and submission.state is SubmissionState.NONE:
+    if previous_attempt_unanswered and submission.state is SubmissionState.NONE:
         submission = Submission(
             state=SubmissionState.INTENT,
             id=submission_id(delivery),
@@ -217,7 +218,7 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
             )
 
 
-def hand_back(record: JobRecord, token: str, now: float) -> JobRecord:
+def release_lease(record: JobRecord, token: str, now: float) -> JobRecord:
     """Return a job that its worker could not work on: due at once, and not an attempt."""
     _own_lease(record, token)
     return _give_back(record, now, due=now, what="handed back")
@@ -316,7 +317,7 @@ def accept(
     )
 
 
-def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
+def mark_unknown(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
     """Journal that a create was sent and its outcome is not known."""
     if record.submission.id != submission_id or record.submission.state is not SubmissionState.INTENT:
         return record
@@ -324,7 +325,7 @@ def doubt(record: JobRecord, now: float, *, submission_id: str, reason: str) -> 
     return _change(record, now, record.status, "outcome unknown", reason, submission=submission)
 
 
-def withdraw(record: JobRecord, now: float, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+def clear_submission(record: JobRecord, now: float, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
     """Journal the proof that a submission bought nothing: the choice of a service is open again.
 
     With `token` the proof is about the one create that was journaled under that lease. It says nothing of others: a
@@ -349,13 +350,13 @@ def cancel(record: JobRecord, now: float) -> JobRecord:
     return _final(record, now, Status.CANCELLED, "cancelled")
 
 
-def stopped(record: JobRecord, now: float) -> JobRecord:
+def render_stopped(record: JobRecord, now: float) -> JobRecord:
     """Note that a cancelled job's generation was stopped: it holds no slot, and a retry orders anew."""
     submission = _over(record.submission, failed=True)
     return _change(record, now, record.status, "stopped", record.service, submission=submission)
 
 
-def requeue(record: JobRecord, now: float) -> JobRecord:
+def retry(record: JobRecord, now: float) -> JobRecord:
     """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
 
     Where a create was cut off, the next step looks it up; it never buys. Where one's outcome is not known, a person has
@@ -390,7 +391,7 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
         case Resubmit():
             detail = "nothing was bought, says a person"
             return _begin_again(record, now, Status.QUEUED, "ordered anew", detail, submission=Submission(), service="")
-        case Bought(ticket, lifetime, cost):
+        case ConfirmedPurchase(ticket, lifetime, cost):
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
             )

@@ -27,7 +27,7 @@ MAX_DURATION = 1800
 #: The service name that means: let the engine choose.
 AUTO = "auto"
 #: The one key of a job's options that is no service's: which place of which list a planned topic came from.
-PLACE = "schedule"
+PLAYLIST_POSITION = "schedule"
 
 #: The carriers that bring jobs to workers by themselves, so they must be told of every new delivery.
 PUSHED = frozenset({"cloud_tasks"})
@@ -92,9 +92,9 @@ class VideoJob(
             raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
 
     @property
-    def asks_for(self) -> frozenset[str]:
+    def allowed_services(self) -> frozenset[str]:
         """The services that may make it: the one that it names, or for `auto` those it has options for; none: any."""
-        return frozenset(self.options) - {PLACE} if self.service == AUTO else frozenset({self.service})
+        return frozenset(self.options) - {PLAYLIST_POSITION} if self.service == AUTO else frozenset({self.service})
 
 
 def check_job_id(job_id: str) -> None:
@@ -286,7 +286,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: The service that was chosen; empty until then.
     service: str = ""
     submission: Submission = Submission()
-    #: What was ordered of a service last, as JSON (see `abridged`): also of one that refused it.
+    #: What was ordered of a service last, as JSON (see `truncate_json`): also of one that refused it.
     order: str = ""
     #: When the next delivery is due; None while leased, held or final.
     due: float | None = None
@@ -333,11 +333,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
         A lane whose service has no free slot is not served at all, so waiting there costs nothing.
         """
         if self.submission.state is SubmissionState.NONE:
-            return self.seller
+            return self.effective_service
         return TICKET_MARK + self.service
 
     @property
-    def seller(self) -> str:
+    def effective_service(self) -> str:
         """The service that the job counts for: the chosen one, else what it asks for, which may be `auto`."""
         return self.service or self.job.service
 

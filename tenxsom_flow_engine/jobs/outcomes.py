@@ -60,7 +60,7 @@ class Resubmit:
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
+class ConfirmedPurchase:
     """A person's decision on a create of unknown outcome: it was bought, so go on from its ticket."""
 
     ticket: Ticket
@@ -75,4 +75,4 @@ class GiveUp:
     """A person's decision on a held job: fail it, whether or not something was bought."""
 
 
-Resolution = Resubmit | Bought | GiveUp
+Resolution = Resubmit | ConfirmedPurchase | GiveUp

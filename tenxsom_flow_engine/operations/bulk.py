@@ -16,7 +16,7 @@ from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobFilter, JobStore
 
 #: Records read at a time.
-PAGE = 500
+PAGE_JOBS = 500
 
 
 class Act(StrEnum):
@@ -39,7 +39,7 @@ class Act(StrEnum):
     def refusal(self, record: JobRecord, now: float) -> ActionRefused | None:
         """Return why it cannot be done to a job as it stands; None if it can."""
         try:
-            lifecycle.requeue(record, now) if self is Act.RETRY else lifecycle.cancel(record, now)
+            lifecycle.retry(record, now) if self is Act.RETRY else lifecycle.cancel(record, now)
         except ActionRefused as refusal:
             return refusal
         return None
@@ -54,7 +54,7 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Plan:
+class BulkPlan:
     """What an act would do to the jobs that were chosen."""
 
     act: Act
@@ -82,7 +82,7 @@ def matching(store: JobStore, jobs: JobFilter) -> Iterator[Sequence[JobRecord]]:
     """
     if jobs == JobFilter(queue=jobs.queue):
         raise InvalidInput("filter", "lets every job through", next_step="say which ones are meant: their status, …")
-    for page in store.pages(jobs, limit=PAGE):
+    for page in store.pages(jobs, limit=PAGE_JOBS):
         yield page.records
 
 
@@ -94,12 +94,12 @@ def plan(
     *,
     most: int,
     seconds: float,
-) -> Plan:
+) -> BulkPlan:
     """Say what an act would do to jobs: to so many of them at most, and looking for so long.
 
     `services` are those that an order could go to.
     """
-    found, until = Plan(act), time.monotonic() + seconds
+    found, until = BulkPlan(act), time.monotonic() + seconds
     for records in pages:
         for record in records:
             if len(found.job_ids) == most:
@@ -116,11 +116,11 @@ def plan(
     return found
 
 
-def _foresee(found: Plan, record: JobRecord, services: Mapping[str, VideoService], now: float) -> None:
+def _foresee(found: BulkPlan, record: JobRecord, services: Mapping[str, VideoService], now: float) -> None:
     if found.act is Act.CANCEL:
         found.bought += record.step is not Step.SUBMIT
         return
-    match lifecycle.requeue(record, now).step:
+    match lifecycle.retry(record, now).step:
         case Step.SUBMIT:
             found.ordered += 1
             price = _price(record, services)

@@ -17,7 +17,7 @@ from tenxsom_flow_engine.queues.base import PushesJobs
 from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter
 
 #: Jobs that are moved, then told to their new carrier, in one go.
-CHUNK = 200
+CHUNK_JOBS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def move_jobs(engine: Engine, source: str, *, progress: Callable[[int], None] = 
             moved.append(engine.store.update(record.job_id, lambda r, now: lifecycle.move(r, source, target.name, now)))
         except (ActionRefused, InvalidInput, JobNotFound) as refusal:
             left.append((record.job_id, refusal.message))
-        if len(moved) == CHUNK:
+        if len(moved) == CHUNK_JOBS:
             _tell(engine, moved)
             progress(len(moved))
             jobs, moved = jobs + len(moved), []
@@ -72,7 +72,7 @@ def _check_the_store(engine: Engine, source: str) -> None:
 def _waiting(engine: Engine, queue: str) -> Iterator[JobRecord]:
     """Give the jobs of a queue that are not over, newest first."""
     jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-    for page in engine.store.pages(jobs, limit=CHUNK):
+    for page in engine.store.pages(jobs, limit=CHUNK_JOBS):
         yield from page.records
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.output.media import inspect, write_thumbnail
-from tenxsom_flow_engine.output.metadata import describe, plain_captions
+from tenxsom_flow_engine.output.metadata import metadata_of, plain_captions
 
 #: Seconds after which a folder that was never finished is taken for the leftover of a killed worker.
 STALE = 86400.0
 #: What a job's folder holds.
 FILES = ("video.mp4", "thumbnail.jpg", "captions.srt", "metadata.json")
 #: Shares of the ordered length between which a video may be.
-SHORTEST, LONGEST = 0.4, 2.5
+MIN_LENGTH_FACTOR, MAX_LENGTH_FACTOR = 0.4, 2.5
 
 
 class OutputFolder:
@@ -55,10 +55,13 @@ class OutputFolder:
                     else:
                         leftover.unlink()
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+    def publish(
+        self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
+    ) -> Video:
         """Have `fill` write `video.mp4` (and what else it has) into an empty folder, check it, complete and publish it.
 
-        `told` is the video's length in seconds, where its service says it: then it may differ more from the wish.
+        `reported_duration` is the length in seconds that the service reports, if it does; the file may then differ more
+        from the requested length.
         If another worker published the same job first, its video stays and this one is thrown away. Raises
         `OutputError` if nothing can be written or the video is not whole, and what `fill` raises; nothing is left then.
         """
@@ -70,7 +73,7 @@ class OutputFolder:
             staging.mkdir(parents=True)
             try:
                 fill(staging)
-                self._complete(staging, final, record, told)
+                self._complete(staging, final, record, reported_duration)
                 return self._appear(staging, final)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -97,12 +100,12 @@ class OutputFolder:
                 return self.root / f"{record.job_id}~{record.nonce}"
         return plain
 
-    def _complete(self, folder: Path, final: Path, record: JobRecord, told: float | None) -> None:
+    def _complete(self, folder: Path, final: Path, record: JobRecord, reported_duration: float | None) -> None:
         file = folder / "video.mp4"
         if not file.exists():
             raise OutputError(f"{record.service} delivered no video file")
         facts = inspect(file)
-        _check_length(facts.duration, record, told)
+        _check_length(facts.duration, record, reported_duration)
         if not (folder / "thumbnail.jpg").exists():
             write_thumbnail(file, folder / "thumbnail.jpg")
         if not (folder / "captions.srt").exists():
@@ -110,7 +113,7 @@ class OutputFolder:
         with file.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         video = Video(str(final / "video.mp4"), facts.duration, facts.width, facts.height, file.stat().st_size, sha256)
-        facts_of_job = describe(record, video) | {"nonce": record.nonce}
+        facts_of_job = metadata_of(record, video) | {"nonce": record.nonce}
         (folder / "metadata.json").write_text(json.dumps(facts_of_job, ensure_ascii=False, indent=2) + "\n", "utf-8")
         for path in folder.iterdir():
             _sync(path)
@@ -157,14 +160,14 @@ class OutputFolder:
             raise OutputError(f"videos cannot be written to {self.root}: {reason}", next_step=next_step) from error
 
 
-def _check_length(duration: float, record: JobRecord, told: float | None) -> None:
+def _check_length(duration: float, record: JobRecord, reported_duration: float | None) -> None:
     """Raise `OutputError` for a length (seconds) that is far from all that was expected: then it is another video.
 
     The bounds are wide, because services take the nearest length they allow, and some of them keep it loosely.
     """
     ordered = record.job.duration
-    expected = (ordered, *([told] if told else []))
-    if not any(length * SHORTEST <= duration <= length * LONGEST + 1.0 for length in expected):
+    expected = (ordered, *([reported_duration] if reported_duration else []))
+    if not any(length * MIN_LENGTH_FACTOR <= duration <= length * MAX_LENGTH_FACTOR + 1.0 for length in expected):
         raise OutputError(f"{record.service} delivered {duration:.1f} s of video where {ordered} s were ordered")
 
 

@@ -22,7 +22,7 @@ _SMALL_WORDS = frozenset(
 )
 
 
-def describe(record: JobRecord, video: Video) -> dict[str, Any]:
+def metadata_of(record: JobRecord, video: Video) -> dict[str, Any]:
     """Return the content of `metadata.json`."""
     job = record.job
     tags = hashtags(job.topic)

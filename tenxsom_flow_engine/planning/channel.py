@@ -11,7 +11,7 @@ from tenxsom_flow_engine.planning.slots import slot_instant, slot_prefix
 from tenxsom_flow_engine.store.base import JobFilter, JobStore
 
 #: Records read at once.
-PAGE = 1000
+PAGE_JOBS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def known_slots(store: JobStore, channel: str) -> Mapping[int, KnownSlot]:
 
 def _known(store: JobStore, channel: str) -> Iterator[tuple[int, KnownSlot]]:
     wanted = JobFilter(channel=channel, text=f"{slot_prefix(channel)}-")
-    for page in store.pages(wanted, limit=PAGE):
+    for page in store.pages(wanted, limit=PAGE_JOBS):
         for record in page.records:
             instant = slot_instant(channel, record.job_id)
             if instant is not None:

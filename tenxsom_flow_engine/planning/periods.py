@@ -13,7 +13,7 @@ DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Period:
     """The time to plan, in seconds since 1970: from `start` up to, not including, `end`."""
 
     start: float
@@ -34,7 +34,7 @@ class Window:
         return self.seconds + max(0.0, self.lost)
 
 
-def window(now: float, *, day: str | None = None, zone: str | None = None, start: str | None = None) -> Window:
+def window(now: float, *, day: str | None = None, zone: str | None = None, start: str | None = None) -> Period:
     """Return the time that a person means.
 
     Without `day` it is 24 hours from `start` (a moment) or from now. `day` is an ISO date, `today` or `tomorrow` in
@@ -42,7 +42,7 @@ def window(now: float, *, day: str | None = None, zone: str | None = None, start
     """
     if day is None:
         begin = now if start is None else parse_moment(start, "start")
-        return Window(begin, bounded(begin + DAY, "start"))
+        return Period(begin, bounded(begin + DAY, "start"))
     where = _zone(zone or "UTC")
     wanted = _date(day, datetime.fromtimestamp(now, where).date())
     whole = civil_day(wanted, where)
@@ -51,10 +51,10 @@ def window(now: float, *, day: str | None = None, zone: str | None = None, start
     begin, note = _moment_in(start, wanted, where)
     if not whole.start <= begin < whole.end:
         raise InvalidInput("start", f"{start!r} is not within the day that is planned")
-    return Window(begin, whole.end, _lost(begin, whole.end, where), note)
+    return Period(begin, whole.end, _lost(begin, whole.end, where), note)
 
 
-def civil_day(day: date, zone: ZoneInfo) -> Window:
+def civil_day(day: date, zone: ZoneInfo) -> Period:
     """Return a calendar day of a zone, which has 23 or 25 hours where the clocks change.
 
     Raises `InvalidInput` for a day that the zone has passed over.
@@ -64,7 +64,7 @@ def civil_day(day: date, zone: ZoneInfo) -> Window:
     start, end = (datetime.combine(day + timedelta(days=n), time(), zone).timestamp() for n in (0, 1))
     if start >= end:
         raise InvalidInput("date", f"there was no {day} in {zone.key}: its calendar passed over that day")
-    return Window(start, end, DAY - (end - start))
+    return Period(start, end, DAY - (end - start))
 
 
 def human_time(seconds: float) -> str:

@@ -56,7 +56,7 @@ class Row:
     def added_before(cls, record: JobRecord, start: float | None = None) -> Row:
         """Tell of a job that the store has, and of its place in the plan if that is at a fixed time."""
         job, usd = record.job, record.cost.usd if record.cost else None
-        start, service = record.due if start is None else start, record.seller
+        start, service = record.due if start is None else start, record.effective_service
         prompt = record.submission.prompt or job.prompt
         return cls(job.job_id, job.topic, True, start, service, job.duration, usd, prompt)
 
@@ -103,7 +103,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AddPlan:
     """What a list comes to: its jobs in their order, ready to be added, and the lines that cannot be used."""
 
     jobs: Sequence[Prepared]
@@ -143,7 +143,7 @@ def read_plan(
     *,
     salt: str = "",
     zone: tzinfo | None = None,
-) -> Plan:
+) -> AddPlan:
     """Plan a list of topics (see `planning.files`), with `defaults` for the fields that a line does not give.
 
     Planned twice with the same `timing`, it is the same plan, also if a part of it was added in between. With a `salt`
@@ -160,4 +160,4 @@ def read_plan(
 
     with closing(read_topics(stream, name, zone)) as lines:
         good, bad = plan_batch(lines, defaults, timing, engine.prepare, salt=salt, known=known)
-    return Plan(good, bad)
+    return AddPlan(good, bad)

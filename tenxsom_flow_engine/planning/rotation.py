@@ -11,7 +11,7 @@ from importlib import resources
 
 import msgspec
 
-from tenxsom_flow_engine.jobs import PLACE, VideoJob
+from tenxsom_flow_engine.jobs import PLAYLIST_POSITION, VideoJob
 from tenxsom_flow_engine.planning.slots import Slot
 
 
@@ -47,7 +47,7 @@ class Use:
 
 def use_of(job: VideoJob) -> Use | None:
     """Return which place of a list a job's topic came from; None if it came from none."""
-    options = job.options.get(PLACE, {})
+    options = job.options.get(PLAYLIST_POSITION, {})
     digest, place = options.get("list"), options.get("place")
     if isinstance(digest, str) and isinstance(place, int) and place >= 0:
         return Use(digest, place, job.topic)
@@ -83,5 +83,5 @@ class Playlist:
 
     def _entry(self, place: int) -> VideoJob:
         entry = self._entries[place]
-        options = {**entry.options, PLACE: {"list": self.digest, "place": place}}
+        options = {**entry.options, PLAYLIST_POSITION: {"list": self.digest, "place": place}}
         return msgspec.structs.replace(entry, options=options)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.periods import DAY, Window, human_time
+from tenxsom_flow_engine.planning.periods import DAY, Period, human_time
 
 #: Slots are whole seconds, so no more than one a second.
 MAX_PER_HOUR = 3600
@@ -50,18 +50,18 @@ def parse_rate(text: str) -> Fraction:
     return rate
 
 
-def capacity(window: Window, per_hour: Fraction) -> int:
+def capacity(window: Period, per_hour: Fraction) -> int:
     """Return how many slots lie in a window."""
     return _first_number(window.end, per_hour) - _first_number(window.start, per_hour)
 
 
-def grid(window: Window, per_hour: Fraction) -> list[Slot]:
+def grid(window: Period, per_hour: Fraction) -> list[Slot]:
     """Return the slots of a window."""
     first = _first_number(window.start, per_hour)
     return [Slot(number, _instant(number, per_hour)) for number in range(first, first + capacity(window, per_hour))]
 
 
-def check_count(span: Window, count: int, per_hour: Fraction) -> None:
+def check_count(span: Period, count: int, per_hour: Fraction) -> None:
     """Raise `InvalidInput` unless so many videos fit into a window, saying what would.
 
     Only the window's length counts, not how the grid happens to lie in it, nor an hour that the clocks skip: what fits

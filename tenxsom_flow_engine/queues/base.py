@@ -82,7 +82,7 @@ class JobQueue(ABC):
         """Apply what a step of a leased job returned, and hand the job on. Raises `LeaseLost`."""
 
     @abstractmethod
-    def hand_back(self, record: JobRecord) -> None:
+    def release_lease(self, record: JobRecord) -> None:
         """Return a leased job undone. A lease that is lost is no error."""
 
     @abstractmethod
@@ -118,12 +118,15 @@ class PushesJobs(ABC):
         """Raise `InvalidInput` for a job that the carrier cannot take, or not that long ahead."""
 
     @abstractmethod
-    def receive(self, delivery: Delivery, worker: str, *, tried: bool = False) -> JobRecord | None:
+    def receive(
+        self, delivery: Delivery, worker: str, *, previous_attempt_unanswered: bool = False
+    ) -> JobRecord | None:
         """Lease the job that a delivery brings, also one that the store has never seen.
 
-        `tried`: an earlier try of the same delivery ended unheard, so what a lost store knew of it may be missed.
-        None: there is nothing to do, since the job has gone on, is over, or has moved away; the delivery that it waits
-        for now is sure to come. The job may come back dead, if its workers died over it. Raises `LeasedElsewhere`.
+        `previous_attempt_unanswered`: an earlier attempt at this delivery got no response, so a store that was lost
+        since may have known more of it. None: there is nothing to do, since the job has gone on, is over, or has moved
+        away; the delivery that it waits for now is sure to come. The job may come back dead, if its workers died over
+        it. Raises `LeasedElsewhere`.
         """
 
     @abstractmethod
@@ -134,7 +137,7 @@ class PushesJobs(ABC):
         """
 
     @abstractmethod
-    def turn(self) -> float:
+    def requeue_delay(self) -> float:
         """Return the seconds after which a job that cannot go on may come again, so that such leave room for others.
 
         The carrier delivers a job also while its service is full; pulled jobs wait in the store until it is not.

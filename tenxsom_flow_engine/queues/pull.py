@@ -39,7 +39,7 @@ class PullQueue(JobQueue, PullsJobs):
             paused=state.paused,
             limits=state.limits(self._limits),
             set_at_run_time=tuple(name for name in LIMITS if getattr(state, name) is not None),
-            counts=self._store.counts(self.name),
+            counts=self._store.status_counts(self.name),
             workers_alive=len(self._store.workers(self.name, within=self.lease)),
         )
 
@@ -86,9 +86,9 @@ class PullQueue(JobQueue, PullsJobs):
     def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
         return self._store.settle(record.job_id, record.lease_token, outcome)
 
-    def hand_back(self, record: JobRecord) -> None:
+    def release_lease(self, record: JobRecord) -> None:
         with suppress(LeaseLost):
-            self._store.hand_back(record.job_id, record.lease_token)
+            self._store.release_lease(record.job_id, record.lease_token)
 
     def close(self) -> None:
         """There is nothing to let go of: the store is not the queue's own."""

@@ -24,9 +24,12 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Not now. `until` is a hint when to ask again, not a right to pass then; hints differ, so that waiters do."""
+    """Not now. `ask_again_at` says when to ask again; it reserves nothing.
 
-    until: float
+    The hints are spread out, so that waiters do not all come back at once.
+    """
+
+    ask_again_at: float
     why: str
     #: When the first of all waiters may pass.
     opens_at: float
@@ -37,10 +40,10 @@ class Closed:
 class QuotaGate(Protocol):
     """What `generate_video` asks before each paid create. Blocks nowhere. Every method may raise `StoreError`."""
 
-    def ask(self, service: str, asker: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
         """Take an admission for one create of `service`, or learn when to ask again.
 
-        `asker` names who asks (e.g. a job), the same each time, so that a refused one keeps its place.
+        `waiter_id` names who asks (e.g. a job), the same each time, so that a refused one keeps its place.
         """
 
     def give_back(self, admission: Admission) -> None:

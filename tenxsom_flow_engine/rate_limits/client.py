@@ -52,22 +52,22 @@ class RateLimitedAPIClient:
 
     async def _admission(self, service: str) -> Admission:
         """Wait for an admission."""
-        asker = secrets.token_hex(8)
+        waiter_id = secrets.token_hex(8)
         waiting = False
         try:
-            while isinstance(answer := await self._ask(service, asker), Closed):
+            while isinstance(answer := await self._ask(service, waiter_id), Closed):
                 if not waiting:
                     _log.info("a call of %s waits: %s", service, answer.why)
                 waiting = True
-                await self._sleep(max(0.0, answer.until - answer.at))
+                await self._sleep(max(0.0, answer.ask_again_at - answer.at))
         except asyncio.CancelledError:
             if waiting:
-                _afterwards(self._limiter.forget, service, asker)
+                _afterwards(self._limiter.forget, service, waiter_id)
             raise
         return answer
 
-    async def _ask(self, service: str, asker: str) -> Admission | Closed:
-        asking = asyncio.get_running_loop().run_in_executor(None, self._limiter.ask, service, asker)
+    async def _ask(self, service: str, waiter_id: str) -> Admission | Closed:
+        asking = asyncio.get_running_loop().run_in_executor(None, self._limiter.ask, service, waiter_id)
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:

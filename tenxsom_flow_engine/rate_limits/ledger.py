@@ -41,7 +41,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LedgerSnapshot:
     """What is known of a service, or of `global`, at an instant."""
 
     now: float
@@ -57,8 +57,8 @@ class Ledger(ABC):
     """Where admissions are decided. Tests hold every ledger to `testing.limiter_suite`."""
 
     @abstractmethod
-    def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
-        """Admit, and count it in the log of the service and of `global`; or refuse, and remember the asker.
+    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
+        """Admit, and count it in the log of the service and of `global`; or refuse, and remember the waiter.
 
         `limits` are the environment's; those that were set at run time win. A service that has none at all is admitted
         and not counted.
@@ -73,7 +73,7 @@ class Ledger(ABC):
         """Take an admission out of the logs."""
 
     @abstractmethod
-    def forget(self, service: str, asker: str) -> None:
+    def forget(self, service: str, waiter_id: str) -> None:
         """Forget a waiter that will not come again."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Ledger(ABC):
         """Replace a gate by what the pure `rule(gate, now)` returns, and return that; `count` adds one to a tally."""
 
     @abstractmethod
-    def look(self, service: str) -> Look:
+    def snapshot(self, service: str) -> LedgerSnapshot:
         """Return what is known."""
 
 

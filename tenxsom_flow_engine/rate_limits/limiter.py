@@ -16,7 +16,7 @@ from tenxsom_flow_engine.rate_limits.stats import overview
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, write_windows
 
 #: Seconds for which a process believes what it knows of shut gates.
-BELIEF = 1.0
+GATE_CACHE_SECONDS = 1.0
 
 
 class RateLimiter:
@@ -54,9 +54,9 @@ class RateLimiter:
 
     # The quota gate.
 
-    def ask(self, service: str, asker: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
         """See `QuotaGate.ask`."""
-        answer = self._ledger.ask(service, asker, self._limits)
+        answer = self._ledger.ask(service, waiter_id, self._limits)
         if isinstance(answer, Closed):
             self._remember(service, answer.opens_at)
         return answer
@@ -65,9 +65,9 @@ class RateLimiter:
         """See `QuotaGate.give_back`."""
         self._ledger.give_back(admission)
 
-    def forget(self, service: str, asker: str) -> None:
-        """Take an asker that was refused, and will not ask again, out of the line."""
-        self._ledger.forget(service, asker)
+    def forget(self, service: str, waiter_id: str) -> None:
+        """Take a waiter that was refused, and will not ask again, out of the line."""
+        self._ledger.forget(service, waiter_id)
 
     def answered(self, service: str, seconds: float) -> None:
         """See `QuotaGate.answered`."""
@@ -92,7 +92,7 @@ class RateLimiter:
     def closed(self) -> Mapping[str, float]:
         """See `QuotaGate.closed`."""
         now = self._monotonic()
-        if self._shut and now - self._looked_at >= BELIEF:
+        if self._shut and now - self._looked_at >= GATE_CACHE_SECONDS:
             self._looked_at = now
             for service in list(self._shut):
                 closed = self._ledger.peek(service, self._limits)
@@ -119,7 +119,7 @@ class RateLimiter:
         Counts are those of all processes since the ledger was made. Of a service that never had limits nor trouble
         there is nothing to tell.
         """
-        looks = {name: self._ledger.look(name) for name in (*self.services, GLOBAL)}
+        looks = {name: self._ledger.snapshot(name) for name in (*self.services, GLOBAL)}
         told = {name: look for name, look in looks.items() if name in (*self._limits, GLOBAL) or look.gate != Gate()}
         return overview(told, self._limits)
 

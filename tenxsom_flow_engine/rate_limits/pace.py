@@ -10,7 +10,10 @@ taken before teaches nothing but silence, as long as there are few of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import msgspec
 
 from tenxsom_flow_engine.errors import Busy, ServiceError
 
@@ -19,20 +22,20 @@ BUSY_PAUSE = 30.0
 #: Seconds between two creates that are let through to see whether a stopped service works again.
 PROBE_INTERVAL = 300.0
 #: Below this share of the ceiling a success adds a quarter of the way to it; above, only a little of itself.
-NEAR, QUICK, SLOW = 0.92, 0.25, 1 / 3000
+NEAR, QUICK, SLOW_RECOVERY = 0.92, 0.25, 1 / 3000
 #: From this share of the ceiling on, it has moved, and a success adds ten times as much.
 PAST = 1.08
 #: From this share of the ceiling on a refusal is put down to the pace; below it only where so large a share of so many
 #: answers, the latest, were refusals.
-SUSPECT, TOO_MANY, LATEST = 0.97, 0.035, 150
+SUSPECT, TOO_MANY, RECENT_ANSWERS = 0.97, 0.035, 150
 #: No pace is lower: after a long outage a service must be found again.
 LEAST = 1 / 16
 #: An answer counts as slow from so many times the usual, and the usual is known after so many answers.
 SLOW_FACTOR, KNOWN_AFTER = 3.0, 20
 #: So many answers make up the usual.
 MEMORY = 200
-#: What a slow answer leaves of the drag, how another one lifts it, and its least.
-SLOWED, LIFTED, LEAST_DRAG = 0.9, 1.05, 0.5
+#: What a slow answer leaves of the latency factor, how another one lifts it, and its least.
+SLOWED, LIFTED, MIN_LATENCY_FACTOR = 0.9, 1.05, 0.5
 #: What `stopped` says where a person did it; else it holds the code of the service's error.
 BY_HAND = "by hand"
 
@@ -46,11 +49,11 @@ class Gate:
     #: The pace at which the service refused last.
     ceiling: float = 1.0
     #: Whether the service took anything since it refused last.
-    proven: bool = True
+    succeeded_since_rejection: bool = True
     #: The share of the latest answers that were refusals.
-    trouble: float = 0.0
+    rejection_rate: float = 0.0
     #: Share of the pace, as slow answers teach it.
-    drag: float = 1.0
+    latency_factor: float = 1.0
     #: Until when the service asked for silence.
     closed_until: float = 0.0
     #: Why it is stopped: the code of its error, or `BY_HAND`; empty if it is not.
@@ -63,9 +66,9 @@ class Gate:
     limits: str = ""
 
     @property
-    def share(self) -> float:
+    def effective_pace(self) -> float:
         """The share of the limits that may be used."""
-        return self.pace * self.drag
+        return self.pace * self.latency_factor
 
     def reopens(self, now: float) -> float | None:
         """Return until when the gate itself is shut, whatever the windows say; None if it is open."""
@@ -73,6 +76,21 @@ class Gate:
             return float("inf")
         until = max(self.closed_until, self.probe_at if self.stopped else 0.0)
         return until if until > now else None
+
+
+#: The names under which ledgers store the fields that were renamed since release 0.1.
+_STORED_NAMES = {"succeeded_since_rejection": "proven", "rejection_rate": "trouble", "latency_factor": "drag"}
+_FIELDS = {stored: field for field, stored in _STORED_NAMES.items()}
+
+
+def to_stored(gate: Gate) -> dict[str, object]:
+    """Return a gate's fields as ledgers store them."""
+    return {_STORED_NAMES.get(name, name): value for name, value in asdict(gate).items()}
+
+
+def from_stored(fields: Mapping[str, object]) -> Gate:
+    """Read a gate that a ledger stored; numbers may be text."""
+    return msgspec.convert({_FIELDS.get(name, name): value for name, value in fields.items()}, Gate, strict=False)
 
 
 def silence(busy: Busy) -> float:
@@ -90,16 +108,16 @@ def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
     closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error)), why=why)
     if now < gate.closed_until:  # the echo of calls that were under way when it closed
         return closed
-    trouble = gate.trouble + (1 - gate.trouble) / LATEST
-    if gate.proven and gate.pace < SUSPECT * gate.ceiling and trouble < TOO_MANY:
-        return replace(closed, trouble=trouble, proven=False)
+    rejection_rate = gate.rejection_rate + (1 - gate.rejection_rate) / RECENT_ANSWERS
+    if gate.succeeded_since_rejection and gate.pace < SUSPECT * gate.ceiling and rejection_rate < TOO_MANY:
+        return replace(closed, rejection_rate=rejection_rate, succeeded_since_rejection=False)
     # Refused again before it took anything, it is down rather than too busy for this pace: nothing to remember.
     return replace(
         closed,
         pace=max(LEAST, gate.pace / 2),
-        ceiling=gate.pace if gate.proven else gate.ceiling,
-        trouble=trouble,
-        proven=False,
+        ceiling=gate.pace if gate.succeeded_since_rejection else gate.ceiling,
+        rejection_rate=rejection_rate,
+        succeeded_since_rejection=False,
     )
 
 
@@ -110,12 +128,20 @@ def answered(gate: Gate, seconds: float, usual: float | None) -> Gate:
         # The last hundredth is a step, since a share of what is left would never arrive.
         pace = min(near, gate.pace + QUICK * (near - gate.pace) + 0.01 * gate.ceiling)
     else:
-        pace = min(1.0, gate.pace * (1 + SLOW * (1 if gate.pace < PAST * gate.ceiling else 10)))
+        pace = min(1.0, gate.pace * (1 + SLOW_RECOVERY * (1 if gate.pace < PAST * gate.ceiling else 10)))
     slow = usual is not None and seconds > SLOW_FACTOR * usual
-    drag = max(LEAST_DRAG, gate.drag * SLOWED) if slow else min(1.0, gate.drag * LIFTED)
-    trouble = gate.trouble * (1 - 1 / LATEST)
+    latency_factor = (
+        max(MIN_LATENCY_FACTOR, gate.latency_factor * SLOWED) if slow else min(1.0, gate.latency_factor * LIFTED)
+    )
+    rejection_rate = gate.rejection_rate * (1 - 1 / RECENT_ANSWERS)
     # What is next to nothing becomes nothing, so that a gate that has settled need not be written at each call.
-    taught = replace(gate, pace=pace, drag=drag, proven=True, trouble=trouble if trouble > 0.001 else 0.0)
+    taught = replace(
+        gate,
+        pace=pace,
+        latency_factor=latency_factor,
+        succeeded_since_rejection=True,
+        rejection_rate=rejection_rate if rejection_rate > 0.001 else 0.0,
+    )
     return resumed(taught) if gate.stopped not in ("", BY_HAND) else taught
 
 

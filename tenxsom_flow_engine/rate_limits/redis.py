@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import Any
 
-import msgspec
 from redis.exceptions import NoScriptError
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import ledger, pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.ledger import Ledger, Look, reason
+from tenxsom_flow_engine.rate_limits.ledger import Ledger, LedgerSnapshot, reason
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
@@ -56,8 +54,8 @@ class RedisLedger(Ledger):
         self._client = connection.client
         self._clock = clock
 
-    def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
-        answer = self._ask(service, asker, limits)
+    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
+        answer = self._ask(service, waiter_id, limits)
         if len(answer) > 2:
             return _closed(service, answer)
         return Admission(service, float(answer[0]), probe=len(answer) == 2)
@@ -69,8 +67,8 @@ class RedisLedger(Ledger):
     def give_back(self, admission: Admission) -> None:
         self._run("give_back", admission.service, f"{admission.at:.17g}")
 
-    def forget(self, service: str, asker: str) -> None:
-        self._run("forget", service, asker)
+    def forget(self, service: str, waiter_id: str) -> None:
+        self._run("forget", service, waiter_id)
 
     def answered(self, service: str, seconds: float) -> None:
         usual, count = self._run("answered", service, repr(seconds), histogram.bucket(seconds))
@@ -85,20 +83,20 @@ class RedisLedger(Ledger):
             after = rule(before, float(now))
             if after == before and not count:
                 return after
-            pairs = [text for name, value in asdict(after).items() for text in (name, _text(value))]
+            pairs = [text for name, value in pace.to_stored(after).items() for text in (name, _text(value))]
             state = self._run("gate", service, version, count, *pairs)
             if state is None:
                 return after
 
-    def look(self, service: str) -> Look:
-        now, gate, recent, waiting, tally = self._run("look", service)
+    def snapshot(self, service: str) -> LedgerSnapshot:
+        now, gate, recent, waiting, tally = self._run("snapshot", service)
         counts = {name: float(value) for name, value in _pairs(tally)}
-        return Look(float(now), _gate(gate), [float(at) for at in recent], int(waiting), counts)
+        return LedgerSnapshot(float(now), _gate(gate), [float(at) for at in recent], int(waiting), counts)
 
-    def _ask(self, service: str, asker: str, limits: Limits) -> list[str]:
+    def _ask(self, service: str, waiter_id: str, limits: Limits) -> list[str]:
         own = limits.get(service)
         answer: str = self._run(
-            "ask", service, asker, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
+            "ask", service, waiter_id, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
         )
         return answer.split("|", 8)
 
@@ -120,8 +118,7 @@ def _closed(service: str, answer: Sequence[str]) -> Closed:
 
 
 def _gate(fields: Sequence[str]) -> Gate:
-    known = {name: value for name, value in _pairs(fields) if name != "version"}
-    return msgspec.convert(known, Gate, strict=False)
+    return pace.from_stored({name: value for name, value in _pairs(fields) if name != "version"})
 
 
 def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:

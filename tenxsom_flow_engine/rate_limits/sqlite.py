@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import msgspec
@@ -16,7 +16,7 @@ from tenxsom_flow_engine.rate_limits.ledger import (
     FORGET_WAITERS,
     TRIM,
     Ledger,
-    Look,
+    LedgerSnapshot,
     Scope,
     decide,
     in_force,
@@ -44,30 +44,30 @@ class SQLiteLedger(Ledger):
                 for statement in schema.split(";\n"):
                     db.execute(statement)
 
-    def ask(self, service: str, asker: str, limits: Limits) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
         # What writes nothing takes no lock: a service that is not metered, and a waiter that is told the same again.
         with self._store.reading() as (db, now):
-            desk = _Desk.open(db, service, limits)
+            desk = _LedgerTransaction.open(db, service, limits)
             if not desk.metered and desk.gate.reopens(now) is None:
                 return Admission(service, now)
-            waiter = desk.waiter(asker)
+            waiter = desk.waiter(waiter_id)
             closed = desk.decide(now, waiter)
             if closed is not None and waiter is not None and waiter["told"] >= closed.opens_at:
                 # Who comes before the time that it was told is told the same again.
-                return replace(closed, until=waiter["told"])
+                return replace(closed, ask_again_at=waiter["told"])
         with self._store.writing_lazily() as (db, now):
-            desk = _Desk.open(db, service, limits)
-            waiter = desk.waiter(asker)
+            desk = _LedgerTransaction.open(db, service, limits)
+            waiter = desk.waiter(waiter_id)
             closed = desk.decide(now, waiter)
             if closed is not None:
-                desk.remember(asker, waiter["asked"] if waiter else now, closed)
+                desk.remember(waiter_id, waiter["asked"] if waiter else now, closed)
                 return closed
             desk.admit(now)
             waited = now - waiter["asked"] if waiter else None
             if waited is None:
                 counts = {"at_once": 1.0}
             else:
-                desk.forget(asker)
+                desk.forget(waiter_id)
                 counts = {"delayed": 1.0, "waited": waited, f"w{bucket(waited)}": 1.0}
             if desk.metered:
                 _add(db, service, **counts)
@@ -77,7 +77,7 @@ class SQLiteLedger(Ledger):
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         with self._store.reading() as (db, now):
-            return _Desk.open(db, service, limits).decide(now, first=True)
+            return _LedgerTransaction.open(db, service, limits).decide(now, first=True)
 
     def give_back(self, admission: Admission) -> None:
         with self._store.writing_lazily() as (db, _):
@@ -86,9 +86,9 @@ class SQLiteLedger(Ledger):
                 _take_out(db, GLOBAL, admission.at)
                 _add(db, admission.service, given_back=1)
 
-    def forget(self, service: str, asker: str) -> None:
+    def forget(self, service: str, waiter_id: str) -> None:
         with self._store.writing_lazily() as (db, _):
-            db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (service, asker))
+            db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (service, waiter_id))
 
     def answered(self, service: str, seconds: float) -> None:
         with self._store.writing_lazily() as (db, _):
@@ -109,17 +109,17 @@ class SQLiteLedger(Ledger):
                 _add(db, service, **{count: 1})
         return gate
 
-    def look(self, service: str) -> Look:
+    def snapshot(self, service: str) -> LedgerSnapshot:
         with self._store.reading() as (db, now):
             latest = "SELECT at FROM admissions WHERE service = ? ORDER BY number DESC"
             recent = [row["at"] for row in db.execute(latest, (service,))]
             coming = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
             waiting = db.execute(coming, (service, now - FORGET_WAITERS)).fetchone()[0]
-            return Look(now, _gate(db, service), recent, waiting, _tally(db, service))
+            return LedgerSnapshot(now, _gate(db, service), recent, waiting, _tally(db, service))
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _LedgerTransaction:
     """A service's gate, and the logs that count its admissions, inside one transaction."""
 
     db: sqlite3.Connection
@@ -129,7 +129,7 @@ class _Desk:
     logs: Mapping[str, Windows]
 
     @classmethod
-    def open(cls, db: sqlite3.Connection, service: str, limits: Limits) -> _Desk:
+    def open(cls, db: sqlite3.Connection, service: str, limits: Limits) -> _LedgerTransaction:
         gate, overall = _gate(db, service), _gate(db, GLOBAL)
         own = in_force(gate, limits.get(service))
         if own is None:
@@ -145,9 +145,9 @@ class _Desk:
         waited = now - waiter["asked"] if waiter else 0.0
         return decide(self.service, self.gate, self._scopes(), now=now, place=place, waited=waited)
 
-    def waiter(self, asker: str) -> sqlite3.Row | None:
+    def waiter(self, waiter_id: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(
-            "SELECT asked, told FROM waiters WHERE service = ? AND asker = ?", (self.service, asker)
+            "SELECT asked, told FROM waiters WHERE service = ? AND asker = ?", (self.service, waiter_id)
         ).fetchone()
         return row
 
@@ -160,15 +160,15 @@ class _Desk:
         earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
         return min(coming, int(self.db.execute(earlier, (self.service, waiter["asked"])).fetchone()[0]))
 
-    def remember(self, asker: str, asked: float, closed: Closed) -> None:
+    def remember(self, waiter_id: str, asked: float, closed: Closed) -> None:
         self.db.execute(
-            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)", (self.service, asker, asked, closed.until)
+            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)", (self.service, waiter_id, asked, closed.ask_again_at)
         )
         gone = "DELETE FROM waiters WHERE service = ? AND told < ?"
         self.db.execute(gone, (self.service, closed.at - FORGET_WAITERS))
 
-    def forget(self, asker: str) -> None:
-        self.db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (self.service, asker))
+    def forget(self, waiter_id: str) -> None:
+        self.db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (self.service, waiter_id))
 
     def admit(self, now: float) -> None:
         for log, windows in self.logs.items():
@@ -180,7 +180,7 @@ class _Desk:
 
     def _scopes(self) -> Iterator[Scope]:
         for log, windows in self.logs.items():
-            share = self.gate.share if log == self.service else 1.0
+            share = self.gate.effective_pace if log == self.service else 1.0
             head = _head(self.db, log)
             yield Scope(
                 log,
@@ -220,11 +220,11 @@ def _take_out(db: sqlite3.Connection, log: str, instant: float) -> bool:
 
 def _gate(db: sqlite3.Connection, service: str) -> Gate:
     row = db.execute("SELECT gate FROM gates WHERE service = ?", (service,)).fetchone()
-    return msgspec.json.decode(row[0], type=Gate) if row else Gate()
+    return pace.from_stored(msgspec.json.decode(row[0])) if row else Gate()
 
 
 def _save(db: sqlite3.Connection, service: str, gate: Gate) -> None:
-    text = msgspec.json.encode(asdict(gate)).decode()
+    text = msgspec.json.encode(pace.to_stored(gate)).decode()
     db.execute("INSERT OR REPLACE INTO gates VALUES (?, ?)", (service, text))
 
 

@@ -11,15 +11,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tenxsom_flow_engine.rate_limits.ledger import Look, Scope, decide, in_force
+from tenxsom_flow_engine.rate_limits.ledger import LedgerSnapshot, Scope, decide, in_force
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window
 from tenxsom_flow_engine.store.histogram import percentile
 
-Tally = Mapping[str, float]
+LedgerCounters = Mapping[str, float]
 
 
-def overview(looks: Mapping[str, Look], limits: Limits) -> dict[str, Any]:
+def overview(looks: Mapping[str, LedgerSnapshot], limits: Limits) -> dict[str, Any]:
     """Return what is known of every service that was looked at, of `global`, and of all together."""
     services = {name: _service(name, looks, limits) for name in looks if name != GLOBAL}
     total: dict[str, float] = {}
@@ -38,7 +38,7 @@ def overview(looks: Mapping[str, Look], limits: Limits) -> dict[str, Any]:
     }
 
 
-def efficiency(tally: Tally) -> dict[str, float | None]:
+def efficiency(tally: LedgerCounters) -> dict[str, float | None]:
     """Return how well quotas are met.
 
     `efficiency_score` is the share of the services' answers that were no refusals (busy, misconfigured, out of credit):
@@ -54,13 +54,13 @@ def efficiency(tally: Tally) -> dict[str, float | None]:
     }
 
 
-def _service(name: str, looks: Mapping[str, Look], limits: Limits) -> dict[str, Any]:
+def _service(name: str, looks: Mapping[str, LedgerSnapshot], limits: Limits) -> dict[str, Any]:
     look, overall = looks[name], looks[GLOBAL]
     gate = look.gate
     windows = in_force(gate, limits.get(name)) or ()
     above = in_force(overall.gate, limits.get(GLOBAL)) or ()
     scopes = [
-        Scope(name, windows, _nth(look), gate.share),
+        Scope(name, windows, _nth(look), gate.effective_pace),
         Scope(GLOBAL, above, _nth(overall)),
     ]
     closed = decide(name, gate, scopes, now=look.now)
@@ -68,7 +68,7 @@ def _service(name: str, looks: Mapping[str, Look], limits: Limits) -> dict[str, 
         "state": _state(gate, look.now, full=closed is not None),
         "why": closed.why if closed else None,
         "opens_in": _seconds(closed.opens_at - look.now if closed else 0.0),
-        "pace": round(gate.share, 4),
+        "pace": round(gate.effective_pace, 4),
         "windows": [_window(window, look, gate) for window in windows],
         "set_at_run_time": bool(gate.limits),
         **_counts(look.tally, look.waiting),
@@ -83,7 +83,7 @@ def _state(gate: Gate, now: float, *, full: bool) -> str:
     return "full" if full else "open"
 
 
-def _counts(tally: Tally, waiting: int) -> dict[str, Any]:
+def _counts(tally: LedgerCounters, waiting: int) -> dict[str, Any]:
     at_once, admitted = tally.get("at_once", 0.0), _admitted(tally)
     answered = tally.get("answered", 0.0)
     return {
@@ -105,26 +105,26 @@ def _counts(tally: Tally, waiting: int) -> dict[str, Any]:
     }
 
 
-def _window(window: Window, look: Look, gate: Gate) -> dict[str, Any]:
-    frees = window.at(gate.share).frees(_nth(look), earliest=look.now)
+def _window(window: Window, look: LedgerSnapshot, gate: Gate) -> dict[str, Any]:
+    frees = window.at(gate.effective_pace).frees(_nth(look), earliest=look.now)
     return {
         "window": str(window),
         "used": sum(1 for at in look.recent if at + window.span > look.now),
         "limit": window.limit,
-        "limit_at_pace": window.at(gate.share).limit,
+        "limit_at_pace": window.at(gate.effective_pace).limit,
         "frees_in": _seconds(frees - look.now),
     }
 
 
-def _nth(look: Look) -> Any:
+def _nth(look: LedgerSnapshot) -> Any:
     return lambda nth: look.recent[nth - 1] if nth <= len(look.recent) else -math.inf
 
 
-def _sizes(tally: Tally, kind: str) -> dict[int, float]:
+def _sizes(tally: LedgerCounters, kind: str) -> dict[int, float]:
     return {int(name[1:]): value for name, value in tally.items() if name[0] == kind and name[1:].isdigit()}
 
 
-def _admitted(tally: Tally) -> float:
+def _admitted(tally: LedgerCounters) -> float:
     return tally.get("at_once", 0.0) + tally.get("delayed", 0.0)
 
 

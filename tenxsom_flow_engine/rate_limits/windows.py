@@ -19,7 +19,7 @@ from tenxsom_flow_engine.errors import InvalidInput
 #: The name of the limits over all services together.
 GLOBAL = "global"
 #: More than a log of admissions should hold.
-MOST = 100_000
+MAX_LIMIT = 100_000
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -106,8 +106,8 @@ def _window(word: str) -> Window:
     if not match:
         raise InvalidInput("limits", f"{word!r} is not of the form 20/m", next_step="units are s, m, h and d")
     limit, span = int(match[1]), int(match[2] or 1) * _UNITS[match[3]]
-    if not 1 <= limit <= MOST or not 1 <= span <= 31 * 86400:
-        raise InvalidInput("limits", f"{word!r} is not from 1 to {MOST:,} in a second to 31 days")
+    if not 1 <= limit <= MAX_LIMIT or not 1 <= span <= 31 * 86400:
+        raise InvalidInput("limits", f"{word!r} is not from 1 to {MAX_LIMIT:,} in a second to 31 days")
     return Window(limit, span)
 
 

@@ -24,7 +24,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
         return self.succeeded / both if both else None
 
 
-class Bought(msgspec.Struct, frozen=True, kw_only=True):
+class PurchaseTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What was bought in some time. `credits` are the services' own, so they add up within one service only."""
 
     videos: int = 0
@@ -69,7 +69,7 @@ class JobFigures(msgspec.Struct, frozen=True, kw_only=True):
     hours: tuple[Bar, ...]
     #: Videos in the last 60 minutes, the hour before the running one counted in proportion.
     throughput: float
-    bought_today: Bought
+    bought_today: PurchaseTotals
 
 
 class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,12 +130,12 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     #: Jobs that ended, and how long they took, in the last 24 hours.
     day: Ended = Ended()
     making: Making = Making()
-    bought_today: Bought = Bought()
+    bought_today: PurchaseTotals = PurchaseTotals()
     last_error: LastError | None = None
     #: Ever.
     ended: Mapping[str, int] = {}
     made: Making = Making()
-    bought: Bought = Bought()
+    bought: PurchaseTotals = PurchaseTotals()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,5 +170,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     overall: tuple[WindowFigures, ...]
     #: What should be known of how safe the records are; and entries of a plain list that could not be read.
     advice: str = ""
-    set_aside: int = 0
+    rejected_count: int = 0
     verdicts: tuple[Verdict, ...] = ()

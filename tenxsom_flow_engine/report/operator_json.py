@@ -7,8 +7,8 @@ from typing import Any
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
-from tenxsom_flow_engine.report.query import describe, take_report
-from tenxsom_flow_engine.store.base import JobFilter, TakesIn
+from tenxsom_flow_engine.report.query import queue_figures_of, take_report
+from tenxsom_flow_engine.store.base import JobFilter, LegacyImport
 
 #: Held jobs that the status names.
 MOST_HELD = 10
@@ -27,7 +27,7 @@ def describe_limits(engine: Engine) -> dict[str, Any]:
 def describe_queue(engine: Engine) -> dict[str, Any]:
     """Return the state of an engine's queue as plain values, ready for JSON."""
     status = engine.queue.status()
-    figures = describe(status)
+    figures = queue_figures_of(status)
     return {
         "queue_type": status.queue_type,
         "selected_because": engine.choice.reason,
@@ -43,7 +43,7 @@ def describe_queue(engine: Engine) -> dict[str, Any]:
         "store": engine.store.place,
         "advice": engine.store.advice or None,
         "output_dir": str(engine.settings.output_dir),
-    } | ({"entries_set_aside": engine.store.set_aside()} if isinstance(engine.store, TakesIn) else {})
+    } | ({"entries_set_aside": engine.store.rejected_count()} if isinstance(engine.store, LegacyImport) else {})
 
 
 def _held(engine: Engine) -> dict[str, str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.report.model import (
-    Bought,
     Ended,
     Making,
+    PurchaseTotals,
     QueueFigures,
     Report,
     ServiceFigures,
@@ -92,7 +92,7 @@ def _ended(ended: Ended) -> dict[str, Any]:
     }
 
 
-def _money(bought: Bought) -> dict[str, Any]:
+def _money(bought: PurchaseTotals) -> dict[str, Any]:
     return {"videos": bought.videos, "usd": bought.usd, "unpriced": bought.unpriced}
 
 

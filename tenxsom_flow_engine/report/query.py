@@ -15,10 +15,10 @@ from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.model import (
     Bar,
-    Bought,
     Ended,
     JobFigures,
     Making,
+    PurchaseTotals,
     QueueFigures,
     Report,
     ServiceFigures,
@@ -26,9 +26,9 @@ from tenxsom_flow_engine.report.model import (
     WorkerFigures,
 )
 from tenxsom_flow_engine.report.verdicts import verdicts
-from tenxsom_flow_engine.store.base import FORGET_WORKERS, IN_PROGRESS, JobStore, TakesIn
+from tenxsom_flow_engine.store.base import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS, JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
-from tenxsom_flow_engine.store.totals import EVER, HOUR, SECONDS, SIZE, Sum, hour
+from tenxsom_flow_engine.store.totals import BUCKET_PREFIX, EVER, HOUR, SECONDS, Total, hour
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0
@@ -49,7 +49,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
     # What only the carrier knows is asked before anything is counted, since it may take its time.
     asked = queue or queue_figures(engine)
     start = now // AN_HOUR * AN_HOUR - (HOURS - 1) * AN_HOUR
-    by_hour = _grouped(store.sums(HOUR, hour(start)))
+    by_hour = _grouped(store.totals(HOUR, hour(start)))
     quotas = engine.limiter.get_rate_limit_stats()
     *services, unchosen = _services(engine, quotas["services"], by_hour, now)
     report = Report(
@@ -61,7 +61,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         unchosen=unchosen,
         overall=_windows(quotas[GLOBAL]["windows"]),
         advice=store.advice,
-        set_aside=store.set_aside() if isinstance(store, TakesIn) else 0,
+        rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))
 
@@ -69,12 +69,12 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
 def queue_figures(engine: Engine) -> QueueFigures:
     """Ask the carrier how it is; one that cannot be asked is of unknown state. Raises `StoreError`."""
     try:
-        return describe(engine.queue.status())
+        return queue_figures_of(engine.queue.status())
     except (QueueError, ConfigurationError) as error:
         return QueueFigures(queue_type=engine.queue.name, state="UNKNOWN", unknown=str(error))
 
 
-def describe(status: QueueStatus) -> QueueFigures:
+def queue_figures_of(status: QueueStatus) -> QueueFigures:
     """Return what a carrier says of itself as figures."""
     return QueueFigures(
         queue_type=status.queue_type,
@@ -86,7 +86,7 @@ def describe(status: QueueStatus) -> QueueFigures:
     )
 
 
-def _grouped(sums: Iterable[Sum]) -> Mapping[tuple[str, str], dict[str, float]]:
+def _grouped(sums: Iterable[Total]) -> Mapping[tuple[str, str], dict[str, float]]:
     """Return amounts by period and service."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for one in sums:
@@ -103,7 +103,7 @@ def _added(many: Iterable[_Amounts]) -> dict[str, float]:
 
 
 def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: float) -> JobFigures:
-    counts = store.counts()
+    counts = store.status_counts()
     current = now // AN_HOUR * AN_HOUR
     starts = [current - back * AN_HOUR for back in reversed(range(HOURS))]
     amounts = {at: _added(sums for (period, _), sums in by_hour.items() if period == hour(at)) for at in starts}
@@ -127,14 +127,14 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
 
 
 def _workers(engine: Engine, now: float) -> WorkerFigures:
-    known = engine.store.workers(within=FORGET_WORKERS)
-    alive = [worker for worker in known if worker.seen_at >= now - engine.queue.lease]
+    known = engine.store.workers(within=FORGET_WORKERS_AFTER_SECONDS)
+    alive = [worker for worker in known if worker.last_heartbeat_at >= now - engine.queue.lease]
     return WorkerFigures(
         alive=len(alive),
         concurrency=sum(worker.concurrency for worker in alive),
         steps=sum(worker.steps for worker in alive),
         uptime=max((now - worker.started_at for worker in alive), default=None),
-        seen=min((max(0.0, now - worker.seen_at) for worker in known), default=None),
+        seen=min((max(0.0, now - worker.last_heartbeat_at) for worker in known), default=None),
     )
 
 
@@ -142,7 +142,7 @@ def _services(
     engine: Engine, quotas: Mapping[str, Mapping[str, Any]], by_hour: Mapping[tuple[str, str], _Amounts], now: float
 ) -> list[ServiceFigures]:
     """Return the figures of each service, and last those of jobs for which none was chosen."""
-    ever = _grouped(engine.store.sums(EVER))
+    ever = _grouped(engine.store.totals(EVER))
     errors = engine.store.last_errors()
     slots = engine.slots
     sold = [service for _, service in ever]
@@ -200,8 +200,8 @@ def _ended(amounts: _Amounts) -> Ended:
     return Ended(succeeded=int(amounts.get("succeeded", 0)), failed=int(amounts.get("failed", 0)))
 
 
-def _bought(amounts: _Amounts) -> Bought:
-    return Bought(
+def _bought(amounts: _Amounts) -> PurchaseTotals:
+    return PurchaseTotals(
         videos=int(amounts.get("videos", 0)),
         usd=round(amounts.get("usd", 0.0), 6),
         credits=round(amounts.get("credits", 0.0), 6),
@@ -210,7 +210,9 @@ def _bought(amounts: _Amounts) -> Bought:
 
 
 def _making(amounts: _Amounts) -> Making:
-    sizes = {int(name[1:]): amount for name, amount in amounts.items() if name[0] == SIZE and name[1:].isdigit()}
+    sizes = {
+        int(name[1:]): amount for name, amount in amounts.items() if name[0] == BUCKET_PREFIX and name[1:].isdigit()
+    }
     return Making(
         videos=int(sum(sizes.values())),
         seconds=amounts.get(SECONDS, 0.0),

@@ -17,13 +17,13 @@ CODES = (
 )  # fmt: skip
 
 #: Seconds that a due job may wait for want of a worker before that is a problem, and where workers are alive.
-LONELY, LATE = 60.0, 600.0
+NO_WORKER_SECONDS, LATE_SECONDS = 60.0, 600.0
 #: A gate that opens sooner than after so many seconds is no news.
 SOON = 5.0
 #: So many failed jobs in 24 hours, of which at least such a share, are no accident.
 FEW_FAILED, SHARE_FAILED = 3, 0.5
 #: A service at less of its pace than this is slow.
-SLOW = 0.5
+SLOW_PACE = 0.5
 
 _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0: "this day"}
 
@@ -63,7 +63,7 @@ def _stuck(report: Report) -> Iterator[Verdict]:
         )
     elif jobs.oldest_due is not None and not workers.alive:
         since = "in the last 24 hours" if workers.seen is None else f"for {span(workers.seen)}"
-        lonely = waiting > LONELY
+        lonely = waiting > NO_WORKER_SECONDS
         due = f"has been due for {span(waiting)}" if lonely else "is due"
         yield Verdict(
             code="no-worker",
@@ -71,7 +71,7 @@ def _stuck(report: Report) -> Iterator[Verdict]:
             text=f"no worker alive {since}, and a job {due}",
             detail="start one with: python3 worker.py (Cloud Tasks: python3 cloud_tasks_worker.py)",
         )
-    elif waiting > LATE and not any(_blocked(service) for service in report.services):
+    elif waiting > LATE_SECONDS and not any(_blocked(service) for service in report.services):
         text = f"the oldest due job has waited for {span(waiting)}, with {_count(workers.alive, 'worker')} alive"
         yield Verdict(code="falling-behind", level=PROBLEM, text=text)
 
@@ -87,8 +87,8 @@ def _people(report: Report) -> Iterator[Verdict]:
             text=f"{_count(held, 'job')} {doubt} bought is not known",
             detail=f"see them with: {see}; decide with: {decide}",
         )
-    if report.set_aside:
-        text = f"{_count(report.set_aside, 'entry', 'entries')} of the plain list could not be read"
+    if report.rejected_count:
+        text = f"{_count(report.rejected_count, 'entry', 'entries')} of the plain list could not be read"
         yield Verdict(code="entries-set-aside", level=PROBLEM, text=text)
 
 
@@ -113,7 +113,7 @@ def _services(report: Report) -> Iterator[Verdict]:
             case _ if service.slots is not None and service.in_flight >= service.slots and _waiting(report):
                 text = f"{name} {service.in_flight} of {service.slots} in flight"
                 yield Verdict(code="service-full", level=NOTICE, text=text)
-        if service.pace < SLOW:
+        if service.pace < SLOW_PACE:
             text = f"{name} runs at {service.pace:.0%} of its limits, since it said busy or answered slowly"
             yield Verdict(code="service-slow", level=NOTICE, text=text)
 

@@ -70,9 +70,9 @@ class VideoService(ABC):
     #: Whether the service may be chosen for a job that names none.
     automatic: bool = True
     #: Where a person sees what was ordered, and how one of our orders is known there; no sentence's end.
-    whereabouts: str = ""
+    lookup_hint: str = ""
     #: Whether it only stands in, for a job that names no service, where no other is configured.
-    stand_in: bool = False
+    is_fallback: bool = False
 
     @abstractmethod
     def fit(self, job: VideoJob) -> Fit:
@@ -89,7 +89,7 @@ class VideoService(ABC):
         """Return the prompt that `create` sends, which is published beside the video. Pure."""
         return prompt_for(job)
 
-    def repeatable_for(self, job: VideoJob) -> float:
+    def idempotency_window(self, job: VideoJob) -> float:
         """Return for how many seconds a repeated `create` with the same reference buys nothing new. Pure.
 
         That is how long an idempotency key is honoured; 0: there is none.

@@ -18,15 +18,15 @@ from tenxsom_flow_engine.services.base import Fit
 _Options = TypeVar("_Options", bound=msgspec.Struct)
 
 #: A duration may change by this share of it, or by so many seconds.
-SHARE, SECONDS = 0.25, 2
+MAX_DURATION_SHIFT, MAX_DURATION_SHIFT_SECONDS = 0.25, 2
 #: A picture's shape, and its size, may change by these factors.
-SHAPE, SIZE = 1.2, 1.5
+MAX_RATIO_FACTOR, MAX_QUALITY_FACTOR = 1.2, 1.5
 
 
 def nearest_duration(service: str, asked: int, allowed: Sequence[int]) -> int:
     """Return the allowed duration (seconds) that is nearest to the asked one; of two the longer."""
     best = min(allowed, key=lambda seconds: (abs(seconds - asked), -seconds))
-    if abs(best - asked) > max(SECONDS, asked * SHARE):
+    if abs(best - asked) > max(MAX_DURATION_SHIFT_SECONDS, asked * MAX_DURATION_SHIFT):
         raise InvalidInput("duration", f"{service} makes {_durations(allowed)} seconds, not {asked}")
     return best
 
@@ -34,7 +34,7 @@ def nearest_duration(service: str, asked: int, allowed: Sequence[int]) -> int:
 def nearest_ratio(service: str, asked: str, allowed: Sequence[str]) -> str:
     """Return the allowed aspect ratio whose shape is nearest to the asked one."""
     best = min(allowed, key=lambda ratio: _factor(_shape(ratio), _shape(asked)))
-    if _factor(_shape(best), _shape(asked)) > SHAPE:
+    if _factor(_shape(best), _shape(asked)) > MAX_RATIO_FACTOR:
         raise InvalidInput("aspect_ratio", f"{service} makes {', '.join(allowed)}, not {asked}")
     return best
 
@@ -44,7 +44,7 @@ def nearest_quality(service: str, asked: str, allowed: Sequence[str]) -> str:
     lines = _lines(asked)
     if lines is not None:
         best = min(allowed, key=lambda quality: (_factor(_lines(quality) or 1, lines), -(_lines(quality) or 1)))
-        if _factor(_lines(best) or 1, lines) <= SIZE:
+        if _factor(_lines(best) or 1, lines) <= MAX_QUALITY_FACTOR:
             return best
     raise InvalidInput("quality", f"{service} makes {', '.join(allowed)}, not {asked!r}")
 

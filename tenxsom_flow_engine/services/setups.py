@@ -72,7 +72,8 @@ class PixVerseSetup:
     ] = ""
     #: A usual plan renders five at once.
     slots: Annotated[
-        int, Variable("USEAPI_PIXVERSE_SLOTS", "generations in flight at once, over all machines", least=1, most=1000)
+        int,
+        Variable("USEAPI_PIXVERSE_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000),
     ] = 5
     prices: Annotated[
         Mapping[str, float],
@@ -87,7 +88,7 @@ class PixVerseSetup:
     #: 60 USD a month buy 15,000 credits (2026-04-05).
     usd_per_credit: Annotated[
         float,
-        Variable("USEAPI_PIXVERSE_USD_PER_CREDIT", "for estimates: what a credit costs in USD", least=0, most=100),
+        Variable("USEAPI_PIXVERSE_USD_PER_CREDIT", "for estimates: what a credit costs in USD", minimum=0, maximum=100),
     ] = 0.004
 
 
@@ -103,7 +104,7 @@ class LtxSetup:
     model: Annotated[str, Variable("LTX_MODEL", "the model of jobs that name none")] = "ltx-2-5-fast"
     #: An account may have two at once unless LTX grants more.
     slots: Annotated[
-        int, Variable("LTX_SLOTS", "generations in flight at once, over all machines", least=1, most=1000)
+        int, Variable("LTX_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
     ] = 2
     prices: Annotated[
         Mapping[str, float],
@@ -145,7 +146,7 @@ class HeyGenSetup:
     ] = ""
     #: Who pays as they go may have ten at once.
     slots: Annotated[
-        int, Variable("HEYGEN_SLOTS", "generations in flight at once, over all machines", least=1, most=1000)
+        int, Variable("HEYGEN_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
     ] = 10
     prices: Annotated[
         Mapping[str, float],

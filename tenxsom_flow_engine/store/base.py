@@ -20,7 +20,7 @@ from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
 from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution
-from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Sum, spending
+from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Total, spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class MatchCount:
     """How many jobs match a filter; `complete` is False where only the newest were looked at, so there may be more."""
 
     jobs: int
@@ -177,7 +177,7 @@ class WorkerInfo:
     pid: int
     concurrency: int
     started_at: float
-    seen_at: float = 0.0
+    last_heartbeat_at: float = 0.0
     steps: int = 0
 
 
@@ -194,27 +194,27 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
+class ImportResult:
     """What was moved from a plain list into the store, and how many entries were set aside because they are bad."""
 
     moved: int = 0
-    aside: int = 0
+    rejected: int = 0
 
 
-class TakesIn(ABC):
+class LegacyImport(ABC):
     """The capability to take over what producers of old push onto a plain list beside the store."""
 
     @abstractmethod
-    def take_in(self, queue: str, read: Callable[[str], NewJob]) -> TakenIn:
+    def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
         """Move entries into a queue, each once; `read` makes a job of an entry's text or raises `InvalidInput`."""
 
     @abstractmethod
-    def set_aside(self) -> int:
+    def rejected_count(self) -> int:
         """Return how many bad entries are kept aside."""
 
 
 #: Seconds after which a worker that gave no sign of life is forgotten.
-FORGET_WORKERS = 86400.0
+FORGET_WORKERS_AFTER_SECONDS = 86400.0
 
 
 def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
@@ -261,7 +261,7 @@ class JobStore(ABC):
         """Add a record as it is; return False, and add nothing, if its id is known or has finished before."""
 
     @abstractmethod
-    def remembers(self, job_id: str) -> bool:
+    def knows_id(self, job_id: str) -> bool:
         """Return whether a job was added here, also if it has finished and its record was trimmed since."""
 
     @abstractmethod
@@ -277,15 +277,15 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    def count(self, jobs: JobFilter) -> Tally:
+    def count_matching(self, jobs: JobFilter) -> MatchCount:
         """Return how many jobs match: from the kept counts for queue and status alone, else at a bounded cost."""
 
     @abstractmethod
-    def counts(self, queue: str | None = None) -> Counts:
+    def status_counts(self, queue: str | None = None) -> Counts:
         """Return how many jobs there are by status, without reading them one by one."""
 
     @abstractmethod
-    def coming(self, limit: int) -> Sequence[JobRecord]:
+    def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         """Return up to `limit` jobs that are scheduled for a time to come, the next first."""
 
     @abstractmethod
@@ -293,7 +293,7 @@ class JobStore(ABC):
         """Return how many jobs are scheduled for a time from now until an instant, without reading them."""
 
     @abstractmethod
-    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
+    def totals(self, kind: str, since: str = "") -> Sequence[Total]:
         """Return the sums of a kind of period (see `store.sums`), from a period on: the oldest first."""
 
     @abstractmethod
@@ -347,7 +347,7 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    def hold(self, name: str, owner: str, seconds: float) -> bool:
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         """Take or renew a lease of the store's own, so that one owner at a time does a chore; return whether it did."""
 
     @abstractmethod
@@ -359,7 +359,7 @@ class JobStore(ABC):
         """Change what is set on a queue, for all its workers."""
 
     @abstractmethod
-    def beat(self, worker: WorkerInfo) -> None:
+    def heartbeat(self, worker: WorkerInfo) -> None:
         """Keep a worker's sign of life."""
 
     @abstractmethod
@@ -382,7 +382,7 @@ class JobStore(ABC):
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
         """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set.
 
-        A `wake.Wake` is seen at once, any other event within a fifth of a second.
+        A `wake.WakeupEvent` is seen at once, any other event within a fifth of a second.
         """
 
     @abstractmethod
@@ -413,15 +413,15 @@ class JobStore(ABC):
 
     def spent(self, since: str) -> Sequence[Spent]:
         """Return what was bought, by day and service, from a day on: the oldest first."""
-        return spending(self.sums(DAY, since))
+        return spending(self.totals(DAY, since))
 
     def settle(self, job_id: str, token: str, outcome: Outcome) -> JobRecord:
         """Apply what a step returned, and give up its lease. Raises `LeaseLost`."""
         return self.update(job_id, lambda record, now: lifecycle.settle(record, token, outcome, now))
 
-    def hand_back(self, job_id: str, token: str) -> JobRecord:
+    def release_lease(self, job_id: str, token: str) -> JobRecord:
         """Return a leased job undone, as no attempt. Raises `LeaseLost`."""
-        return self.update(job_id, lambda record, now: lifecycle.hand_back(record, token, now))
+        return self.update(job_id, lambda record, now: lifecycle.release_lease(record, token, now))
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         """Note that carriers were told of deliveries (job id to number); what has gone on meanwhile is left alone."""
@@ -433,9 +433,9 @@ class JobStore(ABC):
         """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.cancel)
 
-    def requeue(self, job_id: str) -> JobRecord:
+    def retry(self, job_id: str) -> JobRecord:
         """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
-        return self.update(job_id, lifecycle.requeue)
+        return self.update(job_id, lifecycle.retry)
 
     def resolve(self, job_id: str, resolution: Resolution) -> JobRecord:
         """Say what came of a create whose outcome is not known. Raises `JobNotFound`, `ActionRefused`."""
@@ -504,20 +504,20 @@ class JobStore(ABC):
             on_disk=True,
         )
 
-    def doubt(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+    def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the outcome of a create is not known."""
         return self.update(
-            job_id, lambda record, now: lifecycle.doubt(record, now, submission_id=submission_id, reason=reason)
+            job_id, lambda record, now: lifecycle.mark_unknown(record, now, submission_id=submission_id, reason=reason)
         )
 
-    def withdraw(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+    def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
         """Journal the proof that a submission bought nothing, and free its slot.
 
         With `token`, a lease's, the proof is about the create that was journaled under it, and about no other.
         """
         return self.update(
             job_id,
-            lambda record, now: lifecycle.withdraw(
+            lambda record, now: lifecycle.clear_submission(
                 record, now, submission_id=submission_id, reason=reason, token=token
             ),
         )

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
-class Patience:
+class RetryingWrites:
     """Repeats a store call until it succeeds; `abandon` is set by a stop that will wait no longer."""
 
     def __init__(self, abandon: Event) -> None:

@@ -19,12 +19,12 @@ DAY, HOUR, EVER = "day", "hour", "ever"
 #: Seconds for which the sums of an hour are kept.
 KEEP_HOURS = 49 * 3600.0
 #: The name of the sum of seconds that succeeded jobs took to make, and what precedes the bucket of each.
-SECONDS, SIZE = "seconds", "s"
+SECONDS, BUCKET_PREFIX = "seconds", "s"
 _BOUGHT = ("videos", "usd", "credits", "unpriced")
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class Total:
     """How much of something there was of one service in one period (UTC).
 
     Of what was bought: `videos`, `usd`, `credits` and `unpriced`. Of jobs that ended: `succeeded`, `failed`,
@@ -71,15 +71,15 @@ def hour(instant: float) -> str:
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H")
 
 
-def additions(before: JobRecord, after: JobRecord) -> Sequence[Sum]:
+def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
     """Return what a change adds to the sums; almost every change adds nothing."""
-    found: list[Sum] = []
+    found: list[Total] = []
     if after.purchases is not before.purchases:
         for purchase in new_purchases(before, after):
             found += _of(purchase.at, purchase.service, _bought(purchase))
-            found += [Sum(DAY, day(purchase.at), purchase.service, *pair) for pair in _bought(purchase)]
+            found += [Total(DAY, day(purchase.at), purchase.service, *pair) for pair in _bought(purchase)]
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
-        found += _of(after.finished_at, after.seller, _ended(after, after.finished_at))
+        found += _of(after.finished_at, after.effective_service, _ended(after, after.finished_at))
     return found
 
 
@@ -88,10 +88,10 @@ def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | No
     # The same failure again is a new one.
     if after.error is None or after.error is before.error:
         return None
-    return after.seller, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
+    return after.effective_service, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
 
 
-def spending(sums: Iterable[Sum]) -> Sequence[Spent]:
+def spending(sums: Iterable[Total]) -> Sequence[Spent]:
     """Return the sums of days as bills, the oldest first."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for one in sums:
@@ -102,10 +102,10 @@ def spending(sums: Iterable[Sum]) -> Sequence[Spent]:
     ]
 
 
-def _of(instant: float, service: str, amounts: Iterable[tuple[str, float]]) -> Iterator[Sum]:
+def _of(instant: float, service: str, amounts: Iterable[tuple[str, float]]) -> Iterator[Total]:
     for name, amount in amounts:
-        yield Sum(HOUR, hour(instant), service, name, amount)
-        yield Sum(EVER, "", service, name, amount)
+        yield Total(HOUR, hour(instant), service, name, amount)
+        yield Total(EVER, "", service, name, amount)
 
 
 def _bought(purchase: Purchase) -> Sequence[tuple[str, float]]:
@@ -120,5 +120,5 @@ def _ended(record: JobRecord, at: float) -> Sequence[tuple[str, float]]:
     began = record.submission.first_intended_at
     if record.status is Status.SUCCEEDED and began:
         seconds = max(0.0, at - began)
-        amounts += [(SECONDS, seconds), (f"{SIZE}{bucket(seconds)}", 1.0)]
+        amounts += [(SECONDS, seconds), (f"{BUCKET_PREFIX}{bucket(seconds)}", 1.0)]
     return amounts

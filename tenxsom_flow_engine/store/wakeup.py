@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 
 
-class Wake(threading.Event):
+class WakeupEvent(threading.Event):
     """An event that also shows as something to read at `fileno()`: once after it was set, until `drain`."""
 
     def __init__(self) -> None:

@@ -17,12 +17,12 @@ class OpenGate:
     """
 
     BUSY_PAUSE = 30.0
-    STOPPED_PAUSE = 300.0
+    STOPPED_RETRY_SECONDS = 300.0
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def ask(self, service: str, asker: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
         """Admit."""
         return Admission(service, self._clock.now())
 
@@ -35,7 +35,7 @@ class OpenGate:
     def refused(self, service: str, error: ServiceError) -> Closed:
         """Return the pause that the error asks for."""
         now = self._clock.now()
-        pause = self.BUSY_PAUSE if isinstance(error, Busy) else self.STOPPED_PAUSE
+        pause = self.BUSY_PAUSE if isinstance(error, Busy) else self.STOPPED_RETRY_SECONDS
         until = now + (pause if error.retry_after is None else error.retry_after)
         return Closed(until, str(error), opens_at=until, at=now)
 

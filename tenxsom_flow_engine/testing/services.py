@@ -36,7 +36,7 @@ class ScriptedService(VideoService):
     """
 
     def __init__(self, clock: Clock, *, name: str = "alpha", slots: int = 100, create_timeout: float = 30.0,
-                 lifetime: float = 3600.0, repeatable_for: float = 0.0, automatic: bool = True,
+                 lifetime: float = 3600.0, idempotency_window: float = 0.0, automatic: bool = True,
                  price: Cost | None = None) -> None:  # fmt: skip
         self._clock = clock
         self.name = name
@@ -44,7 +44,7 @@ class ScriptedService(VideoService):
         self.create_timeout = create_timeout
         self.lifetime = lifetime
         #: Seconds for which the same reference buys nothing new.
-        self.key_lasts = repeatable_for
+        self.key_lasts = idempotency_window
         self.automatic = automatic
         #: What each job is expected to cost.
         self.price = price
@@ -75,7 +75,7 @@ class ScriptedService(VideoService):
     def estimate(self, job: VideoJob) -> Cost | None:
         return self.price
 
-    def repeatable_for(self, job: VideoJob) -> float:
+    def idempotency_window(self, job: VideoJob) -> float:
         return self.key_lasts
 
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:

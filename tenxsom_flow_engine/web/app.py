@@ -11,25 +11,25 @@ from tenxsom_flow_engine.web.dashboard.views import dashboard
 from tenxsom_flow_engine.web.deliveries import deliveries
 from tenxsom_flow_engine.web.errors import tell_errors
 from tenxsom_flow_engine.web.health import health
-from tenxsom_flow_engine.web.report_cache import Desk
-from tenxsom_flow_engine.web.runtime import Parts
+from tenxsom_flow_engine.web.report_cache import ReportCache
+from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 #: Bytes of a request's body. Cloud Tasks stores tasks of less than 1 MiB, all counted.
 MAX_BODY = 1024 * 1024 + 64 * 1024
 
 
-def worker_app(parts: Parts, access: Access, *, concurrency: int, admin: str) -> Flask:
+def worker_app(parts: WorkerRuntime, access: Access, *, concurrency: int, admin: str) -> Flask:
     """Return the application of a worker that takes `concurrency` steps at once; opens nothing.
 
     `admin` is the token that opens the dashboard.
     """
-    desk = Desk(parts)
+    desk = ReportCache(parts)
     return _app(admin, deliveries(parts, access, concurrency), health(desk, CLOUD_TASKS), dashboard(desk))
 
 
-def dashboard_app(parts: Parts, *, queue_type: str, admin: str) -> Flask:
+def dashboard_app(parts: WorkerRuntime, *, queue_type: str, admin: str) -> Flask:
     """Return the application of a process that only shows: all that a worker serves, but no deliveries."""
-    desk = Desk(parts)
+    desk = ReportCache(parts)
     return _app(admin, health(desk, queue_type), dashboard(desk))
 
 

@@ -17,12 +17,12 @@ from werkzeug.exceptions import UnsupportedMediaType
 from tenxsom_flow_engine.errors import AccessError, FlowError, WorkerBusy
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.errors import refusal
-from tenxsom_flow_engine.web.runtime import Parts
+from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 _log = logging.getLogger(__name__)
 
 
-def ended_unheard(headers: Mapping[str, str] | Headers) -> bool:
+def previous_attempt_got_no_response(headers: Mapping[str, str] | Headers) -> bool:
     """Tell whether an earlier try of a delivery ended in a 5xx or without an answer.
 
     Cloud Tasks counts all tries in one header, and in the other those that were answered with something else. Anybody
@@ -32,7 +32,7 @@ def ended_unheard(headers: Mapping[str, str] | Headers) -> bool:
     return tries.isdecimal() and answered.isdecimal() and int(tries[:9]) > int(answered[:9])
 
 
-def deliveries(parts: Parts, access: Access, concurrency: int) -> Blueprint:
+def deliveries(parts: WorkerRuntime, access: Access, concurrency: int) -> Blueprint:
     """Return the route that takes deliveries, with at most `concurrency` steps at once in this process.
 
     What comes over that is put off at once rather than kept waiting in a thread: the other routes need threads too.
@@ -55,7 +55,9 @@ def deliveries(parts: Parts, access: Access, concurrency: int) -> Blueprint:
                 next_step="start more workers, or raise TENXSOM_WORKER_CONCURRENCY",
             )
         try:
-            done = parts.get().worker.deliver(body, tried=ended_unheard(request.headers))
+            done = parts.get().worker.deliver(
+                body, previous_attempt_unanswered=previous_attempt_got_no_response(request.headers)
+            )
         finally:
             free.release()
         return jsonify(job=done.job_id, worked=done.worked, status=done.status, detail=done.detail)

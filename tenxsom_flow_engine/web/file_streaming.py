@@ -33,7 +33,7 @@ PIECE = 2 << 20
 #: Bytes that are handed to the socket at once.
 BLOCK = 64 << 10
 #: Seconds for which a file waits for whoever reads it.
-PATIENCE = 20.0
+READ_TIMEOUT = 20.0
 #: Seconds after which whoever found no stream free may ask again.
 RETRY_AFTER = 5
 
@@ -90,7 +90,7 @@ class _Outgoing(FileWrapper):
         if sock is not None:
             # Room for a part of a block is room too; the rest of it must not wait for ever either. gunicorn sets the
             # socket anew for each request.
-            sock.settimeout(PATIENCE)
+            sock.settimeout(READ_TIMEOUT)
 
     def then(self, act: Callable[[], object]) -> None:
         """Do something when the file is closed or forgotten: an answer that is never sent is not closed by anybody."""
@@ -98,7 +98,7 @@ class _Outgoing(FileWrapper):
 
     def __next__(self) -> bytes:
         if self._socket is not None and not _has_room(self._socket):
-            _log.info("a file is not sent on: for %.0f s nobody has read it", PATIENCE)
+            _log.info("a file is not sent on: for %.0f s nobody has read it", READ_TIMEOUT)
             # The connection must not be used again, since what it was promised has not come.
             raise ConnectionResetError(errno.ECONNRESET, "the reader has stopped reading")
         return super().__next__()
@@ -115,4 +115,4 @@ def _nothing() -> None:
 def _has_room(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(PATIENCE * 1000))
+    return bool(poll.poll(READ_TIMEOUT * 1000))

@@ -18,12 +18,12 @@ from tenxsom_flow_engine.report.model import Report
 from tenxsom_flow_engine.report.public_json import stats, verdict
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.web.errors import refusal
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _log = logging.getLogger(__name__)
 
 
-def health(desk: Desk, queue_type: str) -> Blueprint:
+def health(desk: ReportCache, queue_type: str) -> Blueprint:
     """Return the routes that tell how this process and its queue are."""
     blueprint = Blueprint("health", __name__)
     began = time.monotonic()

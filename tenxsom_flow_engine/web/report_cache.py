@@ -10,7 +10,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.report.model import QueueFigures, Report
 from tenxsom_flow_engine.report.query import queue_figures, take_report
 from tenxsom_flow_engine.store.base import QueueState
-from tenxsom_flow_engine.web.runtime import Parts
+from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 _log = logging.getLogger(__name__)
 
@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 QUEUE_AGE = 10.0
 
 
-class Desk:
+class ReportCache:
     """Safe to use from several threads; opens nothing before the first question."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: WorkerRuntime) -> None:
         self._parts = parts
         self._lock = threading.Lock()
         self._told: QueueFigures | None = None

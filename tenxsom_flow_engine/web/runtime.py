@@ -23,13 +23,13 @@ class Worker(Protocol):
     """Takes deliveries: what the web needs of `push_worker.PushWorker`, where its manual is."""
 
     @property
-    def in_hand(self) -> int:
+    def active_steps(self) -> int:
         """How many steps are being taken now."""
 
     def start(self) -> None:
         """Begin to look after the queue."""
 
-    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
+    def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
         """Take the step that a task's body asks for."""
 
     def stop(self) -> None:
@@ -39,15 +39,15 @@ class Worker(Protocol):
         """Hand back what is still in hand."""
 
 
-class Onlooker:
+class NullWorker:
     """Takes no deliveries: the worker of a process that only shows."""
 
-    in_hand = 0
+    active_steps = 0
 
     def start(self) -> None:
         """Do nothing."""
 
-    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
+    def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
         """Refuse. Raises `Stopping`."""
         raise Stopping
 
@@ -59,23 +59,23 @@ class Onlooker:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenRuntime:
     """The open engine, and the worker that takes its steps."""
 
     engine: Engine
     worker: Worker
 
 
-class Parts:
+class WorkerRuntime:
     """The parts of one process, opened once. Safe to use from several threads."""
 
-    def __init__(self, open_parts: Callable[[], Opened]) -> None:
-        self._open_parts = open_parts
-        self._opened: Opened | None = None
+    def __init__(self, open_runtime: Callable[[], OpenRuntime]) -> None:
+        self._open_parts = open_runtime
+        self._opened: OpenRuntime | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
-    def get(self) -> Opened:
+    def get(self) -> OpenRuntime:
         """Return the open parts. Raises what opening raises; the next call tries again."""
         with self._lock:
             if self._opened is None:
@@ -111,7 +111,7 @@ class Parts:
             opened, self._opened = self._opened, None
         if opened is None:
             return True
-        ended = opened.worker.in_hand == 0
+        ended = opened.worker.active_steps == 0
         opened.worker.close()
         if ended:  # else their threads may still use the store
             opened.engine.close()
@@ -128,7 +128,7 @@ class Parts:
             return
 
 
-def open_parts(settings: Settings) -> Opened:
+def open_runtime(settings: Settings) -> OpenRuntime:
     """Open the parts of a worker for Cloud Tasks. Raises `ConfigurationError`, `StoreError`, `OutputError`."""
     engine = open_engine(settings, "cloud_tasks")
     try:
@@ -136,9 +136,9 @@ def open_parts(settings: Settings) -> Opened:
     except BaseException:
         engine.close()
         raise
-    return Opened(engine, PushWorker(engine, concurrency=settings.web.concurrency))
+    return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency))
 
 
-def open_view(settings: Settings, queue_type: str) -> Opened:
+def open_view(settings: Settings, queue_type: str) -> OpenRuntime:
     """Open the parts of a process that only shows a queue. Raises `ConfigurationError`, `StoreError`."""
-    return Opened(open_engine(settings, queue_type), Onlooker())
+    return OpenRuntime(open_engine(settings, queue_type), NullWorker())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tenxsom_flow_engine.web.runtime import Parts
+    from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Application:
         self._settings = settings
         self._showing = showing
         self._lock = threading.Lock()
-        self._made: tuple[Flask, Parts] | None = None
+        self._made: tuple[Flask, WorkerRuntime] | None = None
 
     def __call__(self, request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._make()[0](request, start_response)
@@ -53,7 +53,7 @@ class Application:
         """Hand back the steps that have not ended, and let go of everything; return whether all had ended."""
         return self._made is None or self._made[1].close()
 
-    def _make(self) -> tuple[Flask, Parts]:
+    def _make(self) -> tuple[Flask, WorkerRuntime]:
         with self._lock:
             if self._made is None:
                 settings = self._settings or load()
@@ -61,13 +61,13 @@ class Application:
             return self._made
 
 
-def _worker(settings: Settings) -> tuple[Flask, Parts]:
+def _worker(settings: Settings) -> tuple[Flask, WorkerRuntime]:
     from tenxsom_flow_engine.web.app import worker_app
     from tenxsom_flow_engine.web.auth import advice, open_access
     from tenxsom_flow_engine.web.dashboard.session import admin_token
-    from tenxsom_flow_engine.web.runtime import Parts, open_parts
+    from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_runtime
 
-    parts = Parts(lambda: open_parts(settings))
+    parts = WorkerRuntime(lambda: open_runtime(settings))
     access = open_access(settings)
     if text := advice(settings):
         _log.warning("%s", text)
@@ -80,12 +80,12 @@ def _worker(settings: Settings) -> tuple[Flask, Parts]:
     return worker_app(parts, access, concurrency=settings.web.concurrency, admin=admin), parts
 
 
-def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, Parts]:
+def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, WorkerRuntime]:
     from tenxsom_flow_engine.web.app import dashboard_app
     from tenxsom_flow_engine.web.dashboard.session import admin_token
-    from tenxsom_flow_engine.web.runtime import Parts, open_view
+    from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_view
 
-    parts = Parts(lambda: open_view(settings, queue_type))
+    parts = WorkerRuntime(lambda: open_view(settings, queue_type))
     return dashboard_app(parts, queue_type=queue_type, admin=admin_token(settings)), parts
 
 

@@ -30,10 +30,10 @@ CLOCK_TOLERANCE = 60.0
 #: Seconds between two sweeps of what is not needed any more, and of deliveries that a carrier has lost.
 SWEEP_INTERVAL, LOST_INTERVAL = 600.0, 60.0
 #: Seconds to wait for the thread's end.
-END = 1.0
+JOIN_SECONDS = 1.0
 
 
-class Keeper:
+class WorkerMaintenance:
     """Keeps the jobs that one worker process has in hand.
 
     A worker that is not `counted` serves one job only: it gives no sign of life, for others may not count on it, and
@@ -63,7 +63,7 @@ class Keeper:
         return self._id
 
     @property
-    def in_hand(self) -> list[JobRecord]:
+    def active_steps(self) -> list[JobRecord]:
         """The leased jobs whose steps are being taken."""
         with self._lock:
             return list(self._in_hand.values())
@@ -74,28 +74,28 @@ class Keeper:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._ended.clear()
-            self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+            self._thread = threading.Thread(target=self._keep, name="maintenance", daemon=True)
             self._thread.start()
             if self._counted:
-                threading.Thread(target=self._do_chores, name="chores", daemon=True).start()
+                threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
         with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
-            self._beat()
+            self._heartbeat()
 
     @contextlib.contextmanager
-    def holding(self, record: JobRecord) -> Iterator[None]:
+    def tracking(self, record: JobRecord) -> Iterator[None]:
         """Renew a job's lease for as long as a block runs."""
-        self.hold(record)
+        self.track(record)
         try:
             yield
         finally:
-            self.release(record)
+            self.untrack(record)
 
-    def hold(self, record: JobRecord) -> None:
+    def track(self, record: JobRecord) -> None:
         """Renew a job's lease from now on."""
         with self._lock:
             self._in_hand[record.lease_token] = record
 
-    def release(self, record: JobRecord) -> None:
+    def untrack(self, record: JobRecord) -> None:
         """Renew a job's lease no more: its step has ended."""
         with self._lock:
             if self._in_hand.pop(record.lease_token, None) is not None:
@@ -103,22 +103,22 @@ class Keeper:
 
     def end(self) -> None:
         """Hand back what is still in hand, and take the worker off the list."""
-        for record in self.in_hand:
+        for record in self.active_steps:
             _log.warning("job %s is handed back in its step %s", record.job_id, record.step)
             with contextlib.suppress(StoreError, QueueError):
-                self._engine.queue.hand_back(record)
+                self._engine.queue.release_lease(record)
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(timeout=END)
+            self._thread.join(timeout=JOIN_SECONDS)
             with contextlib.suppress(StoreError):
                 self._engine.store.forget_worker(self.id)
 
     def _keep(self) -> None:
         while not self._ended.wait(self._engine.queue.lease / 3):
             self._guarded(self.renew)
-            self._guarded(self._beat)
+            self._guarded(self._heartbeat)
 
-    def _do_chores(self) -> None:
+    def _run_chores(self) -> None:
         """Sweep now and then: it may take long, so it is no business of the thread that renews leases."""
         swept_at = looked_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
@@ -162,11 +162,11 @@ class Keeper:
                 "ahead of" if ahead > 0 else "behind",
             )
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         if not self._counted:
             return
         self._started_at = self._started_at or self._engine.store.now()
-        self._engine.store.beat(
+        self._engine.store.heartbeat(
             WorkerInfo(
                 self.id,
                 self._engine.queue.name,
@@ -179,9 +179,9 @@ class Keeper:
         )
 
 
-def about_step(record: JobRecord) -> contextlib.AbstractContextManager[None]:
+def step_log_context(record: JobRecord) -> contextlib.AbstractContextManager[None]:
     """Let every line that is logged within a block say which step of which job it is about."""
-    return about(job_id=record.job_id, step=record.step.value, service=record.seller)
+    return about(job_id=record.job_id, step=record.step.value, service=record.effective_service)
 
 
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
@@ -191,7 +191,7 @@ def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
     fields = {
         "job_id": before.job_id,
         "step": before.step.value,
-        "service": after.seller,
+        "service": after.effective_service,
         "status": after.status.value,
         "took_ms": round(seconds * 1000),
         "outcome": event.what,

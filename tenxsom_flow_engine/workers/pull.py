@@ -13,15 +13,15 @@ from tenxsom_flow_engine.errors import ConfigurationError, LeaseLost, StoreError
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.base import IN_PROGRESS, Claim
-from tenxsom_flow_engine.store.wakeup import Wake
-from tenxsom_flow_engine.workers.maintenance import Keeper, about_step, log_step
+from tenxsom_flow_engine.store.wakeup import WakeupEvent
+from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
 
 _log = logging.getLogger(__name__)
 
 #: Seconds of rest at most, so that a lease that ran out is noticed soon also on an idle queue.
-LONGEST_REST = 1.0
+MAX_REST_SECONDS = 1.0
 #: Seconds of rest while the store cannot be used.
-STORE_PAUSE = 1.0
+STORE_RETRY_SECONDS = 1.0
 
 
 class PullWorker:
@@ -41,10 +41,10 @@ class PullWorker:
                 next_step="serve it with: python3 cloud_tasks_worker.py, or name another one with --queue-type",
             )
         self._queue = engine.queue
-        self._keeper = Keeper(engine, concurrency=concurrency, counted=only is None)
+        self._maintenance = WorkerMaintenance(engine, concurrency=concurrency, counted=only is None)
         self._stopping = threading.Event()
         #: Interrupts the loop's rest: a step ended, or a stop was asked for.
-        self._wake = Wake()
+        self._wake = WakeupEvent()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
         self._takes_in_at = float("-inf")
 
@@ -53,18 +53,18 @@ class PullWorker:
         # Daemons, so that a firm stop need not wait for a step that hangs.
         for number in range(self._concurrency):
             threading.Thread(target=self._work, name=f"step-{number}", daemon=True).start()
-        self._keeper.start()
+        self._maintenance.start()
         try:
             while not self._stopping.is_set():
-                if self._turn():
+                if self._iterate():
                     break
-            if self._keeper.in_hand:
-                _log.info("stopping when %d steps in hand have ended", len(self._keeper.in_hand))
-            while self._keeper.in_hand and not self._engine.abandon.is_set():
-                self._wake.wait(LONGEST_REST)
+            if self._maintenance.active_steps:
+                _log.info("stopping when %d steps in hand have ended", len(self._maintenance.active_steps))
+            while self._maintenance.active_steps and not self._engine.abandon.is_set():
+                self._wake.wait(MAX_REST_SECONDS)
                 self._wake.clear()
         finally:
-            self._keeper.end()
+            self._maintenance.end()
 
     def stop(self) -> None:
         """Claim nothing more and end when the steps in hand have ended; called again, hand them back and end now.
@@ -79,22 +79,22 @@ class PullWorker:
     @property
     def id(self) -> str:
         """The worker's name."""
-        return self._keeper.id
+        return self._maintenance.id
 
     @property
     def firm(self) -> bool:
         """Whether the worker was told to end without waiting."""
         return self._engine.abandon.is_set()
 
-    def _turn(self) -> bool:
+    def _iterate(self) -> bool:
         """Claim what is due, or rest; return whether the work is done."""
         self._wake.clear()
-        free = self._concurrency - len(self._keeper.in_hand)
+        free = self._concurrency - len(self._maintenance.active_steps)
         if free <= 0:
-            self._wake.wait(LONGEST_REST)
+            self._wake.wait(MAX_REST_SECONDS)
             return False
         try:
-            self._take_in()
+            self._import_legacy()
             claim = self._queue.claim(
                 self.id,
                 free,
@@ -104,7 +104,7 @@ class PullWorker:
                 closed=self._engine.gate.closed(),
             )
             for record in claim.records:
-                self._keeper.hold(record)
+                self._maintenance.track(record)
                 self._steps.put(record)
             if claim.records:
                 return False
@@ -113,26 +113,28 @@ class PullWorker:
             self._engine.store.wait(claim.revision, timeout=self._rest(claim), wake=self._wake)
         except (StoreUnavailable, StoreFull) as error:
             _log.warning("waiting for the store: %s", error)
-            self._wake.wait(STORE_PAUSE)
+            self._wake.wait(STORE_RETRY_SECONDS)
         return False
 
-    def _take_in(self) -> None:
+    def _import_legacy(self) -> None:
         """Look for entries of old producers, now and then: they wake nobody."""
         if self._only is not None or time.monotonic() < self._takes_in_at:
             return
-        taken = self._engine.take_in()
-        if taken.moved or taken.aside:
-            _log.info("%d entries of the plain list became jobs, %d are bad and kept aside", taken.moved, taken.aside)
+        taken = self._engine.import_legacy()
+        if taken.moved or taken.rejected:
+            _log.info(
+                "%d entries of the plain list became jobs, %d are bad and kept aside", taken.moved, taken.rejected
+            )
         else:
-            self._takes_in_at = time.monotonic() + LONGEST_REST
+            self._takes_in_at = time.monotonic() + MAX_REST_SECONDS
 
     def _rest(self, claim: Claim) -> float:
         if claim.again_at is None:
-            return LONGEST_REST
-        return min(max(claim.again_at - self._engine.store.now(), 0.001), LONGEST_REST)
+            return MAX_REST_SECONDS
+        return min(max(claim.again_at - self._engine.store.now(), 0.001), MAX_REST_SECONDS)
 
     def _done(self) -> bool:
-        if self._keeper.in_hand:
+        if self._maintenance.active_steps:
             return False
         if self._only is not None:
             record = self._engine.store.get(self._only)
@@ -142,13 +144,13 @@ class PullWorker:
         if self._engine.queue.status().paused:
             _log.info("the queue is paused, so a burst has nothing to do")
             return True
-        counts = self._engine.store.counts(self._engine.queue.name).by_status
+        counts = self._engine.store.status_counts(self._engine.queue.name).by_status
         return not any(counts[status] for status in IN_PROGRESS)
 
     def _work(self) -> None:
         while True:
             record = self._steps.get()
-            with about_step(record):
+            with step_log_context(record):
                 self._step(record)
 
     def _step(self, record: JobRecord) -> None:
@@ -162,9 +164,9 @@ class PullWorker:
             # This worker could not do its part; the job goes back as it was.
             _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
             with suppress(StoreError):
-                self._engine.queue.hand_back(record)
+                self._engine.queue.release_lease(record)
         except Exception:  # a defect must not end the thread; the job's lease runs out and counts
             _log.exception("step %s of job %s", record.step, record.job_id)
         finally:
-            self._keeper.release(record)
+            self._maintenance.untrack(record)
             self._wake.set()

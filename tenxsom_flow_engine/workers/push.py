@@ -17,7 +17,7 @@ from tenxsom_flow_engine.errors import ConfigurationError, LeasedElsewhere, Leas
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.queues.base import PushesJobs
-from tenxsom_flow_engine.workers.maintenance import Keeper, about_step, log_step
+from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
 
 _log = logging.getLogger(__name__)
 
@@ -50,35 +50,39 @@ class PushWorker:
             )
         self._engine = engine
         self._queue = engine.queue
-        self._keeper = Keeper(engine, concurrency=concurrency or engine.settings.max_concurrent_dispatches)
+        self._maintenance = WorkerMaintenance(
+            engine, concurrency=concurrency or engine.settings.max_concurrent_dispatches
+        )
         self._stopping = threading.Event()
 
     @property
     def id(self) -> str:
         """The worker's name in this process."""
-        return self._keeper.id
+        return self._maintenance.id
 
     @property
-    def in_hand(self) -> int:
+    def active_steps(self) -> int:
         """How many steps are being taken now."""
-        return len(self._keeper.in_hand)
+        return len(self._maintenance.active_steps)
 
     def start(self) -> None:
         """Begin to look after the queue, so that lost deliveries are noticed while none come. Twice is harmless."""
-        self._keeper.start()
+        self._maintenance.start()
 
-    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
+    def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
         """Take the step that a task's body asks for, and see to it that the job's next delivery will come.
 
-        `tried`: an earlier try of it ended without an answer that tells how far it came.
+        `previous_attempt_unanswered`: an earlier try of it ended without an answer that tells how far it came.
         Raises `InvalidInput` for a body that is no delivery, `LeasedElsewhere` while another worker has it, `Stopping`
         after `stop`, and `StoreError` or `QueueError` where store or carrier cannot be used: then it shall come again.
         """
         delivery = decode_delivery(body)
         if self._stopping.is_set():
             raise Stopping
-        self._keeper.start()
-        record = self._queue.receive(delivery, self._keeper.id, tried=tried)
+        self._maintenance.start()
+        record = self._queue.receive(
+            delivery, self._maintenance.id, previous_attempt_unanswered=previous_attempt_unanswered
+        )
         if record is None:
             known = self._engine.store.get(delivery.job_id)
             told = {"job_id": delivery.job_id, "seq": delivery.seq}
@@ -86,7 +90,7 @@ class PushWorker:
             return Delivered(delivery.job_id, False, known.status if known else None, "nothing to do any more")
         if record.lease is None:
             return _told(record, worked=False)
-        with self._keeper.holding(record), about_step(record):
+        with self._maintenance.tracking(record), step_log_context(record):
             return _told(self._step(record), worked=True)
 
     def stop(self) -> None:
@@ -98,7 +102,7 @@ class PushWorker:
     def close(self) -> None:
         """Hand back what is still in hand and end the worker's thread. The engine stays open."""
         self._stopping.set()
-        self._keeper.end()
+        self._maintenance.end()
 
     def _step(self, record: JobRecord) -> JobRecord:
         began = time.monotonic()
@@ -110,7 +114,7 @@ class PushWorker:
         except StoreError as error:
             _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
             with suppress(StoreError, QueueError):
-                self._engine.queue.hand_back(record)
+                self._engine.queue.release_lease(record)
             raise
         log_step(record, after, time.monotonic() - began)
         return after

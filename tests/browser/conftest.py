@@ -15,13 +15,13 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.page import Visitor
-from tests.browser.seeded_app import PATIENCE, Installation
+from tests.browser.seeded_app import WAIT_SECONDS, Installation
 from tests.sample_day import DAY, HOUR, ChannelDay, channel_day
 
 #: The time of day in UTC, in hours, at which the lived-through days end.
 O_CLOCK = 14.55
 # Seconds on a machine at rest are many on a busy one; nothing waits so long when all is well.
-expect.set_options(timeout=PATIENCE * 1000)
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 #: What Chromium needs to run as root, and what keeps it from talking to anybody but us.
 _OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
 
-from tests.browser.seeded_app import PATIENCE, Installation
+from tests.browser.seeded_app import WAIT_SECONDS, Installation
 
 Scheme = Literal["light", "dark"]
 #: CSS pixels: a small telephone, and a desk.
@@ -87,7 +87,7 @@ class Visitor:
         if self._installation.ahead:
             context.add_init_script(_AHEAD % round(self._installation.ahead * 1000))
         page = context.new_page()
-        page.set_default_timeout(PATIENCE * 1000)
+        page.set_default_timeout(WAIT_SECONDS * 1000)
         self.watched.watch(page)
         page.goto(path)
         return page

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Processes that gunicorn serves with.
 PROCESSES = 2
 #: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
-PATIENCE = 30.0
+WAIT_SECONDS = 30.0
 #: Runs gunicorn with a clock that is ahead by so many seconds.
 _AHEAD = """
 import sys, time
@@ -132,7 +132,7 @@ class Installation:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds."""
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + WAIT_SECONDS
         while not condition():
             assert time.monotonic() < ends, f"{what} did not come true; the worker says:\n{self.log()[-5000:]}"
             time.sleep(0.02)
@@ -145,7 +145,7 @@ class Installation:
         assert self._process is not None
         assert self._process.poll() is None, self.log()
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=WAIT_SECONDS) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -107,7 +107,7 @@ def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Vis
     """Cancel all says how many it is about, does nothing when left, and cancels those and no others."""
     wanted: dict[str, Any] = {"statuses": [Status.SCHEDULED], "channel": "deep-sea"}
     planned = len(found(own, 1000, **wanted))
-    others = own.engine.store.counts().by_status[Status.SCHEDULED] - planned
+    others = own.engine.store.status_counts().by_status[Status.SCHEDULED] - planned
     assert planned > 5
     page = operator.open("/jobs?status=scheduled&channel=deep-sea")
     page.locator("#cancel-all").click()
@@ -118,7 +118,7 @@ def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Vis
     page.get_by_role("button", name=f"Cancel {planned} jobs").click()
     expect(page.get_by_text(f"{planned} jobs were cancelled.")).to_be_visible()
     assert not found(own, **wanted)
-    assert own.engine.store.counts().by_status[Status.SCHEDULED] == others
+    assert own.engine.store.status_counts().by_status[Status.SCHEDULED] == others
 
 
 def test_chosen_jobs_are_retried(operator: Visitor, own: Installation) -> None:
@@ -139,7 +139,7 @@ def test_chosen_jobs_are_retried(operator: Visitor, own: Installation) -> None:
 
 def test_an_empty_filter_is_no_order(operator: Visitor, own: Installation) -> None:
     """Nothing acts on all jobs there are: no button offers it, and the address itself is refused."""
-    before = own.engine.store.counts().by_status
+    before = own.engine.store.status_counts().by_status
     page = operator.open("/jobs")
     expect(page.locator("#cancel-all")).to_have_count(0)
     page.get_by_role("button", name="Cancel…").click()
@@ -147,4 +147,4 @@ def test_an_empty_filter_is_no_order(operator: Visitor, own: Installation) -> No
     page.goto("/bulk?act=cancel&all=1")
     expect(page).to_have_url(re.compile("/jobs$"))
     expect(page.get_by_text("Every job would be meant")).to_be_visible()
-    assert own.engine.store.counts().by_status == before
+    assert own.engine.store.status_counts().by_status == before

@@ -19,7 +19,7 @@ def tile(page: Page, name: str) -> int:
 def test_it_shows_what_the_store_holds(visitor: Visitor, untouched: Installation) -> None:
     """The tiles hold the store's counts, and what needs a person comes first."""
     page = visitor.open()
-    counts = untouched.engine.store.counts().by_status
+    counts = untouched.engine.store.status_counts().by_status
     for name, status in {"Rendering": Status.RENDERING, "Scheduled": Status.SCHEDULED, "Failed": Status.FAILED,
                          "Held": Status.HELD}.items():  # fmt: skip
         assert tile(page, name) == counts[status] > 0

@@ -32,7 +32,7 @@ def test_the_views_show_what_is_on_redis(chromium: Browser, on_redis: Installati
     """Overview, jobs, a job, its video, and work that is added: all are there where the records are on Redis."""
     visitor = Visitor(chromium, on_redis)
     page = visitor.open()
-    made = on_redis.engine.store.counts().by_status[Status.SUCCEEDED]
+    made = on_redis.engine.store.status_counts().by_status[Status.SUCCEEDED]
     assert made
     expect(page.locator("#verdict .headline")).to_contain_text("2 jobs are held")
     expect(page.locator("#day")).to_contain_text(f"{made} done")

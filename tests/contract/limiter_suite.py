@@ -17,7 +17,7 @@ from tenxsom_flow_engine.errors import Busy, InvalidInput, Misconfigured, OutOfC
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.ledger import KEPT, LONGEST_HINT, TRIM, Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.pace import BUSY_PAUSE, LEAST_DRAG, PROBE_INTERVAL
+from tenxsom_flow_engine.rate_limits.pace import BUSY_PAUSE, MIN_LATENCY_FACTOR, PROBE_INTERVAL
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA
@@ -30,18 +30,18 @@ def limiter_of(ledger: Ledger, limits: str, clock: ManualClock) -> RateLimiter:
     return RateLimiter(ledger, parse_limits(limits), monotonic=clock.now)
 
 
-def admitted(limiter: RateLimiter, service: str = ALPHA, asker: str = "job") -> Admission:
+def admitted(limiter: RateLimiter, service: str = ALPHA, waiter_id: str = "job") -> Admission:
     """Ask, and see that it is admitted."""
-    answer = limiter.ask(service, asker)
+    answer = limiter.ask(service, waiter_id)
     assert isinstance(answer, Admission), answer
     return answer
 
 
-def refused(limiter: RateLimiter, service: str = ALPHA, asker: str = "job") -> Closed:
+def refused(limiter: RateLimiter, service: str = ALPHA, waiter_id: str = "job") -> Closed:
     """Ask, and see that it is refused."""
-    answer = limiter.ask(service, asker)
+    answer = limiter.ask(service, waiter_id)
     assert isinstance(answer, Closed), answer
-    assert answer.until > answer.at
+    assert answer.ask_again_at > answer.at
     assert answer.why
     return answer
 
@@ -118,16 +118,16 @@ class LimiterSuite:
                     admission = held.pop(-1 - number)
                     limiter.give_back(admission)
                     tally.remove(admission)
-                case ("ask", str(service), int(asker)):
+                case ("ask", str(service), int(waiter_id)):
                     full = any(tally.full(log, limits[log], clock.now()) for log in (service, GLOBAL))
-                    answer = limiter.ask(service, f"job-{asker}")
+                    answer = limiter.ask(service, f"job-{waiter_id}")
                     assert isinstance(answer, Closed) is full
                     if isinstance(answer, Admission):
                         tally.add(answer)
                         held.append(answer)
                         assert not any(tally.exceeded(log, limits[log], clock.now()) for log in (service, GLOBAL))
                     else:
-                        assert answer.at == clock.now() < answer.opens_at <= answer.until
+                        assert answer.at == clock.now() < answer.opens_at <= answer.ask_again_at
 
     def test_all_of_a_limit_can_be_used(self, ledger: Ledger, clock: ManualClock) -> None:
         """One that comes whenever it is told uses all of the limit: 10 a minute are 100 in ten minutes."""
@@ -137,7 +137,7 @@ class LimiterSuite:
         while clock.now() < end:
             answer = limiter.ask(ALPHA, "job")
             if isinstance(answer, Closed):
-                clock.set(answer.until)
+                clock.set(answer.ask_again_at)
             else:
                 times.append(answer.at)
         assert len(times) == 100
@@ -168,39 +168,39 @@ class LimiterSuite:
         for _ in range(3):
             admitted(limiter)
             clock.advance(10)
-        told = [(refused(limiter, asker=f"w{number}").until, f"w{number}") for number in range(8)]
+        told = [(refused(limiter, waiter_id=f"w{number}").ask_again_at, f"w{number}") for number in range(8)]
         assert [until - start for until, _ in told] == [60, 70, 80, 120, 130, 140, 180, 190]
-        for until, asker in told:
+        for until, waiter_id in told:
             clock.set(until)
-            admitted(limiter, asker=asker)
+            admitted(limiter, waiter_id=waiter_id)
 
     def test_a_waiter_keeps_its_place(self, ledger: Ledger, clock: ManualClock) -> None:
         """Who asked first and comes again is told an earlier time than who asked later."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         admitted(limiter)
-        first = refused(limiter, asker="first")
+        first = refused(limiter, waiter_id="first")
         clock.advance(1)
-        second = refused(limiter, asker="second")
+        second = refused(limiter, waiter_id="second")
         clock.advance(1)
-        assert refused(limiter, asker="first").until == first.until < second.until
+        assert refused(limiter, waiter_id="first").ask_again_at == first.ask_again_at < second.ask_again_at
 
     def test_who_vanished_delays_nobody(self, ledger: Ledger, clock: ManualClock) -> None:
         """Waiters that did not come when told are not waited for, nor one that said it will not come."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         admitted(limiter)
         for number in range(5):
-            refused(limiter, asker=f"gone-{number}")
+            refused(limiter, waiter_id=f"gone-{number}")
         clock.advance(600)
         admitted(limiter)
-        assert refused(limiter, asker="here").until == clock.now() + 60
+        assert refused(limiter, waiter_id="here").ask_again_at == clock.now() + 60
         limiter.forget(ALPHA, "here")
-        assert refused(limiter, asker="other").until == clock.now() + 60
+        assert refused(limiter, waiter_id="other").ask_again_at == clock.now() + 60
 
     def test_hints_are_never_far_off(self, ledger: Ledger, clock: ManualClock) -> None:
         """However long its turn is off a waiter asks again within 15 minutes, and not all at once."""
         limiter = limiter_of(ledger, "alpha=1/d", clock)
         admitted(limiter)
-        told = [refused(limiter, asker=f"w{number}").until - clock.now() for number in range(20)]
+        told = [refused(limiter, waiter_id=f"w{number}").ask_again_at - clock.now() for number in range(20)]
         assert all(LONGEST_HINT / 2 <= wait <= LONGEST_HINT for wait in told)
         assert len({round(wait / 10) for wait in told}) >= 18
         assert limiter.opens_at(ALPHA) == clock.now() + 86400
@@ -210,8 +210,8 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=9/s", clock)
         said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=86400.0))
         assert said.opens_at == clock.now() + 86400
-        assert said.until <= clock.now() + LONGEST_HINT
-        clock.set(said.until)
+        assert said.ask_again_at <= clock.now() + LONGEST_HINT
+        clock.set(said.ask_again_at)
         refused(limiter)
         limiter.resume(ALPHA)
         admitted(limiter)
@@ -282,7 +282,7 @@ class LimiterSuite:
         limiter, other = (limiter_of(each, "alpha=9/s; beta=9/s", clock) for each in (ledger, open_ledger(clock)))
         for retry_after, silence in ((None, BUSY_PAUSE), (90.0, 90.0)):
             said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=retry_after))
-            assert said.until == clock.now() + silence
+            assert said.ask_again_at == clock.now() + silence
             closed = refused(other)
             assert closed.opens_at == clock.now() + silence
             assert "429" in closed.why
@@ -314,11 +314,11 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=9/s", clock)
         admitted(limiter)
         said = limiter.refused(ALPHA, kind(ALPHA, "no"))
-        assert said.until - clock.now() < 60
+        assert said.ask_again_at - clock.now() < 60
         closed = refused(limiter)
         assert kind.code in closed.why
         assert closed.opens_at == clock.now() + PROBE_INTERVAL
-        assert closed.until - clock.now() < 60
+        assert closed.ask_again_at - clock.now() < 60
         clock.advance(PROBE_INTERVAL)
         assert admitted(limiter).probe
         assert refused(limiter).opens_at == clock.now() + PROBE_INTERVAL
@@ -338,7 +338,7 @@ class LimiterSuite:
         closed = refused(other)
         assert "the card is changed" in closed.why
         assert closed.opens_at == math.inf
-        assert closed.until - clock.now() < 60
+        assert closed.ask_again_at - clock.now() < 60
         limiter.resume(ALPHA)
         admitted(other)
 
@@ -348,7 +348,7 @@ class LimiterSuite:
         limiter.pause(ALPHA)
         pauses = []
         for _ in range(30):
-            until = refused(limiter).until
+            until = refused(limiter).ask_again_at
             pauses.append(until - clock.now())
             clock.set(until)
         assert pauses[0] <= 2
@@ -360,16 +360,16 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=10/m", clock)
         for _ in range(30):
             limiter.answered(ALPHA, 1.0)
-        assert ledger.look(ALPHA).gate.share == 1.0
+        assert ledger.snapshot(ALPHA).gate.effective_pace == 1.0
         shares = []
         for _ in range(8):
             limiter.answered(ALPHA, 10.0)
-            shares.append(ledger.look(ALPHA).gate.share)
+            shares.append(ledger.snapshot(ALPHA).gate.effective_pace)
         assert all(later < earlier for earlier, later in pairwise(shares[:4]))
-        assert shares[-1] >= LEAST_DRAG
+        assert shares[-1] >= MIN_LATENCY_FACTOR
         for _ in range(30):
             limiter.answered(ALPHA, 1.0)
-        assert ledger.look(ALPHA).gate.share == 1.0
+        assert ledger.snapshot(ALPHA).gate.effective_pace == 1.0
 
     def test_a_hidden_limit_is_found(self, ledger: Ledger, clock: ManualClock) -> None:
         """With a service that takes 30 a minute where 50 are allowed, under 1 % is refused once that is known."""
@@ -378,7 +378,7 @@ class LimiterSuite:
         refusals, shares = 0, list[float]()
         for call in range(1300):
             while isinstance(answer := limiter.ask(ALPHA, "job"), Closed):
-                clock.set(answer.until)
+                clock.set(answer.ask_again_at)
             known = call >= 300
             if sum(at + 60 > answer.at for at in taken[-30:]) < 30:
                 taken.append(answer.at)
@@ -387,7 +387,7 @@ class LimiterSuite:
                 limiter.refused(ALPHA, Busy(ALPHA, "429"))
                 refusals += known
             if known:
-                shares.append(ledger.look(ALPHA).gate.share if call % 10 == 0 else shares[-1])
+                shares.append(ledger.snapshot(ALPHA).gate.effective_pace if call % 10 == 0 else shares[-1])
         assert 0 < refusals < 10
         assert 0.85 * 30 <= sum(shares) / len(shares) * 50 <= 30
 
@@ -423,7 +423,7 @@ class LimiterSuite:
             limiter_of(each, "alpha=1/m; beta=5/m; global=9/m", clock) for each in (ledger, open_ledger(clock))
         )
         admitted(limiter)
-        refused(other, asker="later")
+        refused(other, waiter_id="later")
         stats = limiter.get_rate_limit_stats()["services"][ALPHA]
         assert (stats["requests"], stats["admitted_at_once"], stats["waiting"]) == (2, 1, 1)
         assert (stats["state"], stats["opens_in"]) == ("full", 60.0)

@@ -140,7 +140,7 @@ class PullSystem(RunningSystem):
 
     def begin(self) -> list[str]:
         assert self._worker is not None
-        self.store.beat(WorkerInfo("w-1", self.name, "host", 1, 10, self.clock.now()))
+        self.store.heartbeat(WorkerInfo("w-1", self.name, "host", 1, 10, self.clock.now()))
         claim = self._worker.claim("w-1", 1000, ROOMY)
         for record in claim.records:
             self.steps.append((self.clock.now(), record.job_id))

@@ -29,7 +29,7 @@ from tenxsom_flow_engine.jobs import (
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import (
-    Bought,
+    ConfirmedPurchase,
     Dead,
     Done,
     GiveUp,
@@ -53,7 +53,7 @@ PUSHED = "cloud_tasks"
 #: Few ids, so that operations meet.
 IDS = [f"j{number}" for number in range(8)]
 #: What a person may say of a create whose outcome is not known.
-DECISIONS: list[Resolution] = [Resubmit(), Bought(TICKET, 100.0), GiveUp()]
+DECISIONS: list[Resolution] = [Resubmit(), ConfirmedPurchase(TICKET, 100.0), GiveUp()]
 
 Seen = dict[str, JobRecord]
 _delays = st.sampled_from([0.0, 1.0, 29.0, 31.0, 200.0])
@@ -151,9 +151,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks)
-    def hand_back(self, handle: int, pick: int) -> None:
+    def release_lease(self, handle: int, pick: int) -> None:
         """Hand a delivery back."""
-        self._as_owner(pick, lambda record: self.handles[handle].hand_back(record.job_id, record.lease_token))
+        self._as_owner(pick, lambda record: self.handles[handle].release_lease(record.job_id, record.lease_token))
 
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks, service=st.sampled_from([ALPHA, BETA]), repeat=st.booleans(), lifetime=_delays)
@@ -203,7 +203,9 @@ class StoreMachine(RuleBasedStateMachine):
         name, submission_id = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         store = self.handles[handle]
-        after = (store.withdraw if proof else store.doubt)(name, submission_id=submission_id, reason="news")
+        after = (store.clear_submission if proof else store.mark_unknown)(
+            name, submission_id=submission_id, reason="news"
+        )
         if before.submission.id != submission_id or before.submission.state is SubmissionState.ACCEPTED:
             assert after == before
         elif proof:
@@ -237,11 +239,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert isinstance(after, ActionRefused) is final
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
-    def requeue(self, handle: int, name: str) -> None:
+    def retry(self, handle: int, name: str) -> None:
         """Try a job again, unless it may be paid and nobody knows."""
         if name in self.added:
             before = self.seen[name]
-            after = self._change(name, self.handles[handle].requeue, requeues=True)
+            after = self._change(name, self.handles[handle].retry, requeues=True)
             known = before.submission.state is not SubmissionState.UNKNOWN
             assert isinstance(after, JobRecord) is (known and before.status in (Status.FAILED, Status.CANCELLED))
             if isinstance(after, JobRecord) and before.submission.ticket and not before.submission.failed:
@@ -357,7 +359,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert {sum_.service: sum_.videos for sum_ in handle.spent("")} == purchases
             for kind in (HOUR, EVER):
                 ended: Counter[str] = Counter()
-                for one in handle.sums(kind):
+                for one in handle.totals(kind):
                     ended[one.name] += int(one.amount) if one.name in FINAL else 0
                 assert ended == self.ended
 

@@ -155,10 +155,10 @@ class PushSystem(RunningSystem):
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[PushSystem]:
     clock = ManualClock()
-    with ExitStack() as open_parts:
-        store = open_parts.enter_context(closing(SQLiteStore(tmp_path / "jobs.sqlite3", clock)))
-        server = open_parts.enter_context(CloudTasksServer(clock))
-        yield open_parts.enter_context(closing(PushSystem(store, clock, server)))
+    with ExitStack() as open_runtime:
+        store = open_runtime.enter_context(closing(SQLiteStore(tmp_path / "jobs.sqlite3", clock)))
+        server = open_runtime.enter_context(CloudTasksServer(clock))
+        yield open_runtime.enter_context(closing(PushSystem(store, clock, server)))
 
 
 class TestCloudTasksQueue(CarrierSuite):

@@ -77,20 +77,20 @@ else:
     ledger = SQLiteLedger(SQLiteStore(Path(place), SystemClock()))
 
 
-def ask_without_pause(asker):
+def ask_without_pause(waiter_id):
     admitted, ends = [], time.time() + 2.5
     while time.time() < ends:
-        answer = ledger.ask("alpha", asker, limits)
+        answer = ledger.ask("alpha", waiter_id, limits)
         if isinstance(answer, Admission):
             admitted.append(answer.at)
-    Path(folder, f"{kind}-{asker}.json").write_text(json.dumps(admitted))
+    Path(folder, f"{kind}-{waiter_id}.json").write_text(json.dumps(admitted))
 
 
 children = []
-for asker in "abcd":
+for waiter_id in "abcd":
     pid = os.fork()
     if pid == 0:
-        ask_without_pause(asker)
+        ask_without_pause(waiter_id)
         os._exit(0)
     children.append(pid)
 assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
@@ -106,7 +106,7 @@ def test_processes_share_a_window(redis_server: RedisServer, tmp_path: Path) -> 
     ]
     assert [process.wait() for process in running] == [0, 0]
     for kind in places:
-        times = [at for asker in "abcd" for at in json.loads((tmp_path / f"{kind}-{asker}.json").read_text())]
+        times = [at for waiter_id in "abcd" for at in json.loads((tmp_path / f"{kind}-{waiter_id}.json").read_text())]
         assert sliding_maximum(times, 1.0) == 50, kind
         # Two seconds' worth has passed some time before the third begins, however noisy the machine.
         assert sum(at < min(times) + 1.9 for at in times) >= 99, kind

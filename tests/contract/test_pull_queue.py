@@ -61,7 +61,7 @@ def test_handing_back_what_is_lost_is_no_error(system: PullSystem, queue: PullQu
     system.store.cancel("b")
     cancelled = system.record("b")
     for record in (a, b):
-        queue.hand_back(record)
+        queue.release_lease(record)
     assert system.record("b") == cancelled
     assert [record.job_id for record in queue.claim("w-2", 10, ROOMY).records] == ["a"]
     with pytest.raises(LeaseLost):

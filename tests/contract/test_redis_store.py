@@ -21,7 +21,7 @@ from tenxsom_flow_engine.store.base import JobFilter, NewJob, new_record
 from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
-from tenxsom_flow_engine.store.wakeup import Wake
+from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tests.contract.store_machine import StoreMachine
@@ -253,13 +253,13 @@ def test_what_was_known_refuses_nothing(open_store: OpenStore) -> None:
     assert lease is not None
     assert lease.until == clock.now() + 500
     other.cancel("a")
-    assert mine.requeue("a").status is Status.QUEUED
+    assert mine.retry("a").status is Status.QUEUED
 
 
 def test_a_worker_wakes_up_by_itself(redis_server: RedisServer) -> None:
     """An event of the caller's ends a wait, also one that was set before or in an earlier wait."""
     store = RedisStore(redis_server.url, secrets.token_hex(6))
-    wake = Wake()
+    wake = WakeupEvent()
     for _ in range(3):
         thread = threading.Thread(
             target=store.wait, args=(store.revision(),), kwargs={"timeout": 1000.0, "wake": wake}, daemon=True
@@ -278,14 +278,14 @@ def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
     store = RedisStore(server.url, "x")
     store.add(QUEUE, new("a"))
     revision = store.revision()
-    store.wait(revision, timeout=0.01, wake=Wake())  # leaves a read under way
+    store.wait(revision, timeout=0.01, wake=WakeupEvent())  # leaves a read under way
     server.kill()
     with pytest.raises(StoreUnavailable):
-        store.wait(revision, timeout=1000.0, wake=Wake())
+        store.wait(revision, timeout=1000.0, wake=WakeupEvent())
     server.start()
     try:
         assert store.add(QUEUE, new("b")).new == ("b",)
-        store.wait(revision, timeout=1000.0, wake=Wake())
+        store.wait(revision, timeout=1000.0, wake=WakeupEvent())
         assert store.claim(a_claim()).revision != revision
         store.close()
     finally:

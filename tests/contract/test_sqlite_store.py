@@ -120,7 +120,7 @@ def test_a_record_that_cannot_be_read_stops_nothing_else(file: Path, open_store:
         store.get("bad")
     assert [record.job_id for record in store.claim(a_claim()).records] == ["good", "fine"]
     assert store.claim(a_claim()).records == ()
-    assert store.counts(QUEUE).by_status[Status.FAILED] == 1
+    assert store.status_counts(QUEUE).by_status[Status.FAILED] == 1
     assert store.cancel_waiting(QUEUE, 10) == 0
 
 
@@ -274,7 +274,7 @@ def test_a_file_that_another_process_locks(file: Path, open_store: OpenStore, mo
                 write()
             assert str(file) in refusal.value.message
         assert store.require("a").status is Status.QUEUED
-        assert store.counts(QUEUE).by_status[Status.QUEUED] == 1
+        assert store.status_counts(QUEUE).by_status[Status.QUEUED] == 1
         holder.communicate()
     assert store.add(QUEUE, new("b")).new == ("b",)
 
@@ -291,7 +291,7 @@ def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) ->
         store.add(QUEUE, large)
     assert refusal.value.next_step
     assert {record.job_id for record in everything(store)} == {"a", "b"}
-    assert store.counts().by_status[Status.QUEUED] == 2
+    assert store.status_counts().by_status[Status.QUEUED] == 2
     connection.execute("PRAGMA max_page_count = 1000000")
     assert len(store.add(QUEUE, large).new) == 50
     assert len(store.claim(a_claim()).records) == 52
@@ -320,7 +320,7 @@ for number in range(4):
 for turn in range(25):
     store.add("q", new(f"parent-{turn}"))
 assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
-assert sum(store.counts("q").by_status.values()) == 126
+assert sum(store.status_counts("q").by_status.values()) == 126
 store.add("q", new("after"))
 store.close()
 """
@@ -384,8 +384,8 @@ CALLS: dict[str, Callable[[JobStore], object]] = {
     "claim": lambda store: store.claim(a_claim(count=3)),
     "claim within limits": lambda store: store.claim(a_claim(limits=DispatchLimits(1.0, 1), slots={ALPHA: 1})),
     "claim of one": lambda store: store.claim(a_claim(only="a9")),
-    "counts": lambda store: store.counts(QUEUE),
-    "counts of all": lambda store: store.counts(),
+    "counts": lambda store: store.status_counts(QUEUE),
+    "counts of all": lambda store: store.status_counts(),
     "in_flight": lambda store: store.in_flight(ALPHA),
     "get": lambda store: store.get("a1"),
     "cancel": lambda store: store.cancel("a9"),
@@ -398,7 +398,7 @@ CALLS: dict[str, Callable[[JobStore], object]] = {
     "page of a service": lambda store: store.page(JobFilter(service=ALPHA), limit=5),
     "page of a time": lambda store: store.page(JobFilter(added_from=1.0, added_before=2e9), limit=5),
     "page of all": lambda store: store.page(JobFilter(text="sea"), limit=5),
-    "count": lambda store: store.count(JobFilter(channel="sea", statuses=[Status.FAILED, Status.HELD])),
+    "count": lambda store: store.count_matching(JobFilter(channel="sea", statuses=[Status.FAILED, Status.HELD])),
 }
 
 

@@ -22,7 +22,7 @@ from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
-PATIENCE = 60.0
+WAIT_SECONDS = 60.0
 #: Runs a program on a machine whose clock is off by so many seconds.
 CLOCK_OFF = """
 import os, runpy, sys, time
@@ -54,7 +54,7 @@ class Flow:
         """Run `run_flow_enhanced.py` to its end."""
         return subprocess.run(
             [sys.executable, str(ROOT / "run_flow_enhanced.py"), *arguments],
-            env=self.environment | environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+            env=self.environment | environment, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
             cwd=self.home,
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class Flow:
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Return the condition's value as soon as it is true."""
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < ends:
             if value := condition():
                 return value

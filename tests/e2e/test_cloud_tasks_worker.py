@@ -135,7 +135,7 @@ class Cloud:
 
     def has_made(self, count: int) -> bool:
         """Return whether so many videos are made, or more."""
-        return self.engine.store.counts("cloud_tasks").by_status[Status.SUCCEEDED] >= count
+        return self.engine.store.status_counts("cloud_tasks").by_status[Status.SUCCEEDED] >= count
 
     def made(self, count: int) -> None:
         """Wait until so many videos are made, and see that each was bought once."""
@@ -208,7 +208,7 @@ def test_every_process_tells_the_same(cloud: Cloud) -> None:
     single = ["single", "--topic", "x", "--service", "simulated", "--queue-type", "redis"]
     assert cloud.flow.run(*single).returncode == 0
     store = cloud.engine.store
-    cloud.flow.until(lambda: store.counts().by_status[Status.SUCCEEDED] == 7, "7 videos")
+    cloud.flow.until(lambda: store.status_counts().by_status[Status.SUCCEEDED] == 7, "7 videos")
 
     def alike() -> bool:
         # The signs of life tell of the last steps a moment later.
@@ -299,7 +299,7 @@ def test_a_worker_with_an_empty_store_goes_on_with_what_is_paid(cloud: Cloud, tm
     other = tmp_path / "other"
     cloud.door(TENXSOM_HOME=str(other), TENXSOM_OUTPUT_DIR=str(other / "videos"))
     with open_engine(load(cloud.flow.environment | {"TENXSOM_HOME": str(other)})) as engine:
-        cloud.flow.until(lambda: engine.store.counts().by_status[Status.SUCCEEDED], "the video")
+        cloud.flow.until(lambda: engine.store.status_counts().by_status[Status.SUCCEEDED], "the video")
         record = engine.store.require("job-0")
     assert "adopted" in [event.what for event in record.events]
     assert record.submission.ticket == cloud.record().submission.ticket

@@ -6,7 +6,7 @@ import re
 import signal
 import urllib.request
 
-from tests.e2e.conftest import PATIENCE, ROOT, Flow
+from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
 
 
 def test_the_dashboard_serves_until_stopped(flow: Flow) -> None:
@@ -14,9 +14,9 @@ def test_the_dashboard_serves_until_stopped(flow: Flow) -> None:
     process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--port", "0"], {})
     listening = flow.until(lambda: re.search(r"Listening at: (http://[\d.:]+)", flow.log()), "the dashboard's address")
     assert str(flow.home / "admin-token") in flow.log()
-    with urllib.request.urlopen(f"{listening[1]}/health", timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(f"{listening[1]}/health", timeout=WAIT_SECONDS) as answer:
         assert answer.status == 200
-    with urllib.request.urlopen(f"{listening[1]}/", timeout=PATIENCE) as page:
+    with urllib.request.urlopen(f"{listening[1]}/", timeout=WAIT_SECONDS) as page:
         assert page.url.startswith(f"{listening[1]}/login")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(WAIT_SECONDS) == 0

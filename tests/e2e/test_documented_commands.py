@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tests.e2e.conftest import PATIENCE, ROOT, Flow
+from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
 from tests.e2e.test_paid_jobs import hold
 from tests.prefork_python import WarmPython
 from tests.redis_server import RedisServer, older_binary
@@ -133,7 +133,7 @@ class Reader:
                     typed.append(statement)
         done = subprocess.run(
             ["bash"], input="\n".join([*script, ":", ")"]), env=self.flow.environment, cwd=self.folder,
-            capture_output=True, text=True, timeout=10 * PATIENCE, check=False,
+            capture_output=True, text=True, timeout=10 * WAIT_SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{page}: {done.stderr[-3000:]}"
         return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(typed)}

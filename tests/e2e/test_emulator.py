@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
-from tests.e2e.conftest import PATIENCE, ROOT
+from tests.e2e.conftest import ROOT, WAIT_SECONDS
 from tests.http_target import ScriptedTarget
 
 COMMAND = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator"]
@@ -32,7 +32,7 @@ def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
         assert emulator.stderr is not None
         assert "serving" in emulator.stderr.readline()
         values = dotenv_values(tmp_path / "env")
-        with urllib.request.urlopen(str(values["TENXSOM_TOKEN_CERTS_URL"]), timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(str(values["TENXSOM_TOKEN_CERTS_URL"]), timeout=WAIT_SECONDS) as answer:
             assert all("BEGIN CERTIFICATE" in pem for pem in json.load(answer).values())
         with grpc.insecure_channel(values["CLOUD_TASKS_EMULATOR_HOST"]) as channel:
             client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
@@ -51,7 +51,7 @@ def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
         assert line.endswith("; done\n")
         assert target.received[0].headers["authorization"].startswith("Bearer ")
         emulator.send_signal(signal.SIGTERM)
-        assert emulator.wait(PATIENCE) == 0
+        assert emulator.wait(WAIT_SECONDS) == 0
     finally:
         emulator.kill()
         emulator.communicate()
@@ -65,7 +65,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         refused = subprocess.run(
-            [*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=PATIENCE, check=False
+            [*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
         )
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"error: port {port} ")

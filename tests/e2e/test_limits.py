@@ -58,10 +58,10 @@ def test_workers_share_a_quota(either: Flow) -> None:
         either.worker("--concurrency", "4")
     with open_engine(load(either.environment)) as engine:
         either.until(lambda: engine.limiter.get_rate_limit_stats()["services"]["simulated"]["waiting"], "a refusal")
-        assert engine.store.counts().by_status[Status.SUCCEEDED] == 0
+        assert engine.store.status_counts().by_status[Status.SUCCEEDED] == 0
         either.run("limits", "resume", "simulated")
-        either.until(lambda: engine.store.counts().by_status[Status.SUCCEEDED] == 12, "the end of all jobs")
-        admissions = open_ledger(engine.store).look("simulated").recent
+        either.until(lambda: engine.store.status_counts().by_status[Status.SUCCEEDED] == 12, "the end of all jobs")
+        admissions = open_ledger(engine.store).snapshot("simulated").recent
         jobs = engine.store.page(JobFilter(), limit=20).records
     assert len(admissions) == 12
     assert sliding_maximum(list(admissions), 1.0) <= 4

@@ -130,7 +130,7 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
         store.add(either.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
         token = claim(either, store, job_id).lease_token
         store.accept(job_id, submission_id=f"s-{job_id}", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
-        store.hand_back(job_id, token)
+        store.release_lease(job_id, token)
     told = either.json("cost", "--json", "--days", "2")
     assert {row["service"] for row in told["spent"]} == {SERVICE}
     sums = [round(sum(row[what] for row in told["spent"]), 6) for what in ("videos", "usd", "credits", "unpriced")]

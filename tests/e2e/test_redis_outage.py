@@ -56,7 +56,7 @@ def test_what_was_bought_during_an_outage_is_kept(flow: Flow, server: RedisServe
             server.process.send_signal(signal.SIGCONT)
 
         def done() -> bool:
-            return store.counts().by_status[Status.SUCCEEDED] == len(jobs)
+            return store.status_counts().by_status[Status.SUCCEEDED] == len(jobs)
 
         flow.until(done, "all videos")
         assert worker.poll() is None

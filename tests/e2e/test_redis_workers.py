@@ -95,7 +95,7 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
         on_redis.until(lambda: len(store.workers(on_redis.queue, within=60)) == 3, "the workers")
         began = store.now()
         store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=False))
-        on_redis.until(lambda: store.counts().by_status[Status.SUCCEEDED] == count, "all videos")
+        on_redis.until(lambda: store.status_counts().by_status[Status.SUCCEEDED] == count, "all videos")
         ended = store.now()
     # A step is logged after it was handed on.
     on_redis.until(lambda: steps_taken().total() >= 3 * count, "the log of all steps")

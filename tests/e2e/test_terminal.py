@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import PATIENCE, ROOT, Flow
+from .conftest import ROOT, WAIT_SECONDS, Flow
 
 PROGRAM = [sys.executable, str(ROOT / "run_flow_enhanced.py")]
 
@@ -43,7 +43,7 @@ class Terminal:
 
     def answer(self, text: str) -> int:
         """Type an answer, again where it came before the command listened, and return the exit code."""
-        more, ends = True, time.monotonic() + PATIENCE
+        more, ends = True, time.monotonic() + WAIT_SECONDS
         while more:
             assert time.monotonic() < ends, f"it takes no answer: {self.said}"
             self.type(text)
@@ -59,7 +59,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
     def _read(self) -> bool:
-        if not select.select([self._main], [], [], PATIENCE)[0]:
+        if not select.select([self._main], [], [], WAIT_SECONDS)[0]:
             os.kill(self._pid, signal.SIGKILL)
             raise AssertionError(f"nothing more was said after: {self.said}")
         try:
@@ -85,10 +85,10 @@ def test_a_batch_that_is_interrupted_can_be_completed(flow: Flow) -> None:
             env=flow.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with contextlib.closing(flow.store()) as store:
-            flow.until(lambda: store.counts().unfinished, "the first chunk")
+            flow.until(lambda: store.status_counts().unfinished, "the first chunk")
             process.send_signal(signal.SIGINT)
             out, talk = process.communicate(timeout=60)
-            added = store.counts().unfinished
+            added = store.status_counts().unfinished
         assert process.returncode == 130, talk
         assert 0 < added < 30_000
         assert talk.splitlines()[-1] == (

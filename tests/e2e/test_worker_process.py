@@ -53,10 +53,10 @@ def test_killed_workers_lose_no_job_and_buy_nothing_twice(either: Flow) -> None:
             goal = min(count, done + draw.randint(10, 40))
 
             def reached(goal: int = goal) -> bool:
-                return store.counts(either.queue).by_status[Status.SUCCEEDED] >= goal
+                return store.status_counts(either.queue).by_status[Status.SUCCEEDED] >= goal
 
             either.until(reached, f"{goal} jobs")
-            done = store.counts(either.queue).by_status[Status.SUCCEEDED]
+            done = store.status_counts(either.queue).by_status[Status.SUCCEEDED]
             if done < count:
                 victim = draw.randrange(len(workers))
                 workers[victim].kill()
@@ -156,7 +156,7 @@ def test_a_burst_ends_when_nothing_is_due(either: Flow) -> None:
         later = VideoJob(job_id="later", topic="later", service="simulated", created_at=store.now())
         store.add(either.queue, [NewJob(later, due=store.now() + 3600)])
         assert either.worker("--burst", TENXSOM_SIMULATED="latency=0.5").wait() == 0
-        counts = store.counts(either.queue).by_status
+        counts = store.status_counts(either.queue).by_status
     assert (counts[Status.SUCCEEDED], counts[Status.SCHEDULED]) == (5, 1)
 
 
@@ -168,7 +168,7 @@ def test_faults_of_all_kinds_end_well(either: Flow) -> None:
         either.worker("--concurrency", "6", TENXSOM_SIMULATED=storm)
 
         def settled() -> bool:
-            counts = store.counts(either.queue).by_status
+            counts = store.status_counts(either.queue).by_status
             waiting = [store.require(f"job-{n}") for n in range(60)]
             return counts[Status.SUCCEEDED] + counts[Status.FAILED] + sum(
                 # The outcome of its create cannot be known before the create's time-out and a minute have passed.
@@ -195,7 +195,7 @@ def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest
         flow.until(lambda: " for the store: " in flow.log(), "the outage")
         server.start()
         with store_of(flow) as store:
-            flow.until(lambda: store.counts("redis").by_status[Status.SUCCEEDED] == 100, "all videos")
+            flow.until(lambda: store.status_counts("redis").by_status[Status.SUCCEEDED] == 100, "all videos")
         assert worker.poll() is None
         assert sorted(sold(flow)) == sorted(f"job-{n}" for n in range(100))
     finally:

@@ -215,10 +215,10 @@ def test_a_call_cancelled_at_its_admission_gives_it_back(limiter: RateLimiter, m
     asked, go_on = threading.Event(), threading.Event()
     ask = limiter.ask
 
-    def slowly(service: str, asker: str) -> Any:
+    def slowly(service: str, waiter_id: str) -> Any:
         asked.set()
         assert go_on.wait(60)
-        return ask(service, asker)
+        return ask(service, waiter_id)
 
     monkeypatch.setattr(limiter, "ask", slowly)
 

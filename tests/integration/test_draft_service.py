@@ -192,7 +192,8 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
     """A refusal keeps its reason and its next step, however often it is asked for."""
     instead_of_the_child(
         monkeypatch,
-        "from tenxsom_flow_engine.services.draft import child, fonts, render\n"
+        "from tenxsom_flow_engine.services.draft import child\n"
+        "from tenxsom_flow_engine.services.draft.render import fonts, render\n"
         "render.library = lambda: fonts.Library(folders=())\n"
         "child.main(sys.argv[1])",
     )
@@ -255,7 +256,8 @@ def test_a_render_without_measure_is_ended(
     """A render that takes too long or too much memory is ended, and that is said."""
     instead_of_the_child(
         monkeypatch,
-        f"from tenxsom_flow_engine.services.draft import child, render\n{limit}\nchild.main(sys.argv[1])",
+        "from tenxsom_flow_engine.services.draft import child\n"
+        f"from tenxsom_flow_engine.services.draft.render import render\n{limit}\nchild.main(sys.argv[1])",
     )
     ticket = service.create(JOB, "order")
     wait_for_the_child(ticket)

@@ -213,7 +213,7 @@ def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualCl
     unread = isinstance(fault, Cut) and fault.at is At.UNREAD
     (heygen.unread if unread else heygen.faults["create" if job is SCRIPT else "create_agent"]).append(fault)
     assert type(refusal(lambda: service.create(job, REFERENCE))) is Uncertain
-    assert service.repeatable_for(job) == (KEY_LASTS if job is SCRIPT else 0.0)
+    assert service.idempotency_window(job) == (KEY_LASTS if job is SCRIPT else 0.0)
     assert not isinstance(service, FindsByReference)
     if job is SCRIPT:
         assert service.create(job, REFERENCE) == Ticket("videos/0001")

@@ -80,15 +80,15 @@ def hurried(url: str) -> HttpApi:
 def ordered(client: HttpApi) -> ServiceError:
     """Order, and return the error that this must end in."""
     with pytest.raises(ServiceError) as caught:
-        client.result(client.order(post("/videos", {"prompt": "x"})), paid=True)
+        client.result(client.post_paid(post("/videos", {"prompt": "x"})), paid=True)
     return caught.value
 
 
 def test_calls_and_their_answers(echo: Echo) -> None:
     """A call carries key and content, and brings the answer's object."""
     client = api(echo.url + "/v2/")
-    assert client.result(client.look("/videos/a:b@c", {"limit": 40}))["id"] == "v-1"
-    answer = client.order(post("/videos", {"prompt": "x"}), {"Idempotency-Key": "k"})
+    assert client.result(client.get("/videos/a:b@c", {"limit": 40}))["id"] == "v-1"
+    answer = client.post_paid(post("/videos", {"prompt": "x"}), {"Idempotency-Key": "k"})
     assert client.result(answer, paid=True)["sent"] == {"prompt": "x"}
     (look,), (order,) = echo.seen["look"], echo.seen["order"]
     assert look.path == "/v2/videos/a:b@c?limit=40"
@@ -141,9 +141,9 @@ def test_a_connection_that_breaks_before_it_was_read_is_uncertain_all_the_same(e
 def test_an_order_is_never_sent_twice_nor_over_an_old_connection(echo: Echo) -> None:
     """A connection that was kept alive and has died meanwhile costs a look a fault at most, and an order nothing."""
     client = api(echo.url)
-    client.look("/videos")
+    client.get("/videos")
     echo.hang_up()
-    assert client.result(client.order(post("/videos", {})), paid=True)["id"] == "v-1"
+    assert client.result(client.post_paid(post("/videos", {})), paid=True)["id"] == "v-1"
     assert echo.sold == 1
 
 
@@ -187,7 +187,7 @@ def test_a_look_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
     echo.faults["look"].append(fault)
     client = hurried(echo.url) if isinstance(fault, Hang | Trickle) else api(echo.url)
     with pytest.raises(ServiceError) as caught:
-        client.result(client.look("/videos"))
+        client.result(client.get("/videos"))
     assert type(caught.value) is Transient
 
 

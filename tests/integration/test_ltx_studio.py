@@ -199,7 +199,7 @@ def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: An
     service = connect(ltx, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
     assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Uncertain
-    assert service.repeatable_for(JOB) == 0.0
+    assert service.idempotency_window(JOB) == 0.0
     assert not isinstance(service, FindsByReference)
 
 

@@ -98,7 +98,7 @@ def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled:
     assert (moved.jobs, sum(told)) == (3, 3)
     assert [job_id for job_id, _ in moved.left] == ["hand"]
     assert tasks(server) == ["later", "paid", "waits"]
-    assert source.store.counts(pulled).unfinished == 1
+    assert source.store.status_counts(pulled).unfinished == 1
     assert isinstance(source.queue, PullsJobs)
     assert source.queue.claim("w", 9, ROOMY).records == ()
     for name in ("paid", "waits", "later"):
@@ -124,11 +124,11 @@ def test_an_interrupted_move(
     names = [f"j{number}" for number in range(12)]
     source.queue.enqueue(new(*names))
     monkeypatch.setattr(api, "_REPEATS", None)
-    monkeypatch.setattr("tenxsom_flow_engine.operations.move.CHUNK", 5)
+    monkeypatch.setattr("tenxsom_flow_engine.operations.move.CHUNK_JOBS", 5)
     server.faults.refuse("CreateTask", times=2)
     with pytest.raises(QueueUnavailable):
         move_jobs(cloud, pulled)
-    counts = [source.store.counts(name).unfinished for name in (pulled, "cloud_tasks")]
+    counts = [source.store.status_counts(name).unfinished for name in (pulled, "cloud_tasks")]
     assert sum(counts) == 12
     assert counts[0] > 0
     move_jobs(cloud, pulled)

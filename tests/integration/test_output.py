@@ -86,12 +86,12 @@ def test_a_video_of_quite_another_length_is_not_published(output: OutputFolder, 
 
 def test_a_length_that_the_service_announced_is_published(output: OutputFolder) -> None:
     """A service that says the length itself may make a video of any, and the metadata says how it differs."""
-    assert output.publish(RECORD, fill(tiny_video("1:1", 20)), told=20.4).duration == 20.0
+    assert output.publish(RECORD, fill(tiny_video("1:1", 20)), reported_duration=20.4).duration == 20.0
     note = json.loads((output.root / "tides" / "metadata.json").read_text("utf-8"))["duration_note"]
     assert note == "the service made 20.0 s where 5 s were ordered (400%)"
     other = msgspec.structs.replace(RECORD, nonce="bbbb")
     with pytest.raises(OutputError, match="where 5 s were ordered"):
-        output.publish(other, fill(tiny_video("1:1", 50)), told=8.0)
+        output.publish(other, fill(tiny_video("1:1", 50)), reported_duration=8.0)
 
 
 @pytest.mark.parametrize(("ordered", "made", "said"), [(5, 6.0, False), (60, 65.0, False), (60, 47.4, True),

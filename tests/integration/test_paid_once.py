@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
-from tenxsom_flow_engine.generation.step import Means, generate_video
+from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import JobRecord, Status, Video, VideoJob
 from tenxsom_flow_engine.output.media import inspect
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -294,17 +294,20 @@ def test_every_point_and_every_answer(
         store = SQLiteStore(Path(folder) / "jobs.sqlite3", clock)
         store.add(QUEUE, new("job-1", service="pixverse", duration=1))
 
-        def publish(record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+        def publish(
+            record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
+        ) -> Video:
             with tempfile.TemporaryDirectory() as inside:
                 fill(Path(inside))
                 inspect(Path(inside) / "video.mp4")
             return VIDEO
 
         journal = Mock(wraps=store, now=store.now, **{
-            name: point.around(getattr(store, name)) for name in ("intend", "accept", "doubt", "withdraw")
+            name: point.around(getattr(store, name))
+            for name in ("intend", "accept", "mark_unknown", "clear_submission")
         })  # fmt: skip
         publisher = Mock(publish=point.around(publish))
-        means = Means(service, OpenGate(clock), journal, publisher, RetryPolicy(), lambda: 0.5, dict)
+        means = StepContext(service, OpenGate(clock), journal, publisher, RetryPolicy(), lambda: 0.5, dict)
         for _ in range(60):
             (record,) = store.claim(a_claim(slots={"pixverse": 5})).records
             with suppress(Crash, LeaseLost):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.engine import Choice, Engine, open_ledger
+from tenxsom_flow_engine.engine import Engine, QueueChoice, open_ledger
 from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -39,7 +39,7 @@ class Stoppable(ScriptedService, Cancels):
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
-    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
         engine.services = {ALPHA: Stoppable(clock)}
         yield engine
 
@@ -130,10 +130,10 @@ def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: 
     later = engine.store.require("job-1").lease
     assert later is not None
     go_on.release()  # the first step ends; its lease is lost
-    while len(worker._keeper.in_hand) > 1:
+    while len(worker._maintenance.active_steps) > 1:
         threading.Event().wait(0.01)
     clock.advance(10)
-    worker._keeper.renew()
+    worker._maintenance.renew()
     renewed = engine.store.require("job-1").lease
     assert renewed is not None
     assert (renewed.token, renewed.until) == (later.token, clock.now() + engine.queue.lease)

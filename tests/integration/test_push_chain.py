@@ -43,7 +43,7 @@ def make_chain(tmp_path: Path, clock: ManualClock, server: CloudTasksServer) -> 
     numbers = itertools.count()
 
     def make(**options: Any) -> Chain:
-        service = ScriptedService(clock, repeatable_for=86400.0)
+        service = ScriptedService(clock, idempotency_window=86400.0)
         service.video = tiny_video("9:16", 5)
         number = next(numbers)
         made.append(Chain(tmp_path / str(number), clock, server, service, queue=f"videos-{number}", **options))
@@ -362,7 +362,7 @@ def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) ->
 
 
 def test_a_worker_that_was_away_buys_as_usual(chain: Chain, tmp_path: Path) -> None:
-    """That deliveries failed before is no doubt where the store has the job, or where each was answered."""
+    """That deliveries failed before raises no doubt where the store has the job, or where each was answered."""
     service_of(chain).key_lasts = 0.0
     chain.worker.stop()
     chain.queue.enqueue(new("job-1"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
@@ -46,7 +46,7 @@ def time() -> ManualClock:
 
 def open_engine(folder: Path, time: ManualClock) -> Engine:
     settings = load({"TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=1"})
-    return Engine(settings, Choice("local", "for tests"), time)
+    return Engine(settings, QueueChoice("local", "for tests"), time)
 
 
 @pytest.fixture
@@ -191,13 +191,13 @@ def make(store: JobStore, record: JobRecord) -> None:
 
 def alive(engine: Engine, name: str = "w-1", **changes: Any) -> None:
     fields: dict[str, Any] = {"host": "h", "pid": 1, "concurrency": 4, "started_at": engine.store.now()} | changes
-    engine.store.beat(WorkerInfo(name, QUEUE, **fields))
+    engine.store.heartbeat(WorkerInfo(name, QUEUE, **fields))
 
 
 def test_workers_of_all_queues_count(engine: Engine, time: ManualClock) -> None:
     """The report counts every worker that shares the store and gave a sign of life lately, whatever its queue."""
     alive(engine, steps=7)
-    engine.store.beat(WorkerInfo("w-2", "cloud_tasks", "h", 2, 8, NOW - 100, steps=5))
+    engine.store.heartbeat(WorkerInfo("w-2", "cloud_tasks", "h", 2, 8, NOW - 100, steps=5))
     time.advance(20)
     workers = take_report(engine).workers
     assert (workers.alive, workers.concurrency, workers.steps) == (2, 12, 12)
@@ -330,7 +330,7 @@ def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_sto
     connection = redis_store.connection
     with open_engine(tmp_path, time) as engine:
         connection.client.lpush(connection.prefix.strip("{}"), "{not json")
-        engine.take_in()
+        engine.import_legacy()
         redis_store.advice = ""
         (verdict,) = take_report(engine).verdicts
     assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the plain list could not be read")

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.generation.order_excerpt import ROOM, abridged
+from tenxsom_flow_engine.generation.order_excerpt import ROOM, truncate_json
 
 _text = st.text(st.characters(exclude_categories=["Cs"]))
 _long = st.builds(lambda text, times: text * times, _text, st.integers(0, 3000))
@@ -21,7 +21,7 @@ _orders = _many | st.dictionaries(_text, _values)
 @given(_orders)
 def test_an_order_fits_its_room_and_stays_json(order: Any) -> None:
     """Whatever was ordered, what is kept of it is JSON of at most 4 KiB, and the whole of it where that is as small."""
-    kept = abridged(order)
+    kept = truncate_json(order)
     assert len(kept.encode()) <= ROOM
     if len(json.dumps(order, ensure_ascii=False, separators=(",", ":")).encode()) <= ROOM:
         assert json.loads(kept) == order
@@ -32,7 +32,7 @@ def test_an_order_fits_its_room_and_stays_json(order: Any) -> None:
 def test_what_is_left_out_says_so() -> None:
     """A long prompt is cut and tells its length; everything beside it stays."""
     body = {"prompt": "p" * 9000, "tags": list(range(900)), "fps": 24}
-    kept = json.loads(abridged({"path": "/videos", "body": body}))
+    kept = json.loads(truncate_json({"path": "/videos", "body": body}))
     assert kept["path"] == "/videos"
     assert kept["body"]["fps"] == 24
     assert kept["body"]["prompt"] == "p" * 1500 + "… (9000 characters)"

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.http.responses import MAX_WORDS, Redaction, error_code, error_words, read_retry_after
+from tenxsom_flow_engine.services.http.responses import (
+    MAX_WORDS,
+    WordsRedactor,
+    error_code,
+    error_words,
+    read_retry_after,
+)
 
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
 NOON_SECONDS = 1795435200.0
@@ -66,7 +72,7 @@ SECRET = "user:7-geheim/+="
 @given(st.text(), st.text())
 def test_a_secret_is_blotted_out_wherever_it_stands(before: str, after: str) -> None:
     """No text from outside carries a secret on, be it plain or as part of an address."""
-    told = Redaction([SECRET])(f"{before}{SECRET}{after} /x?t=user%3A7-geheim%2F%2B%3D&u=1")
+    told = WordsRedactor([SECRET])(f"{before}{SECRET}{after} /x?t=user%3A7-geheim%2F%2B%3D&u=1")
     assert SECRET not in told
     assert "geheim" not in told.replace(before, "").replace(after, "")
 
@@ -74,6 +80,6 @@ def test_a_secret_is_blotted_out_wherever_it_stands(before: str, after: str) -> 
 @given(st.text())
 def test_what_is_told_is_one_short_printable_line(text: str) -> None:
     """What a service says cannot fill a log or take over a terminal."""
-    told = Redaction([])(text)
+    told = WordsRedactor([])(text)
     assert len(told) <= MAX_WORDS
     assert told == "" or told.isprintable()

@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.jobs import Failure
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
@@ -24,19 +24,19 @@ from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.filters import ago, lasting, roughly, sentence, told, usd, within
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
-from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.wsgi import Application
 from tests.dashboard_client import TOKEN, Visitor
 
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), clock) as engine:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
         yield engine
 
 
 def stranger(engine: Engine, token: str = TOKEN) -> FlaskClient:
-    parts = Parts(lambda: Opened(engine, Onlooker()))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return dashboard_app(parts, queue_type="local", admin=token).test_client()
 
 

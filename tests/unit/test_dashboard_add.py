@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.settings import load
@@ -19,7 +19,7 @@ from tenxsom_flow_engine.store.base import JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.add_form import MOST_LINES
-from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
 
 #: 2026-12-24T12:00:00Z
@@ -60,7 +60,7 @@ def clock() -> ManualClock:
 def opened(home: Path, clock: ManualClock, **environment: str) -> Engine:
     given = {"TENXSOM_HOME": str(home), "USEAPI_TOKEN": "user:1-abc", "USEAPI_BASE_URL": "http://127.0.0.1:1"}
     given |= environment
-    return Engine(load(given), Choice("local", "for a test"), clock)
+    return Engine(load(given), QueueChoice("local", "for a test"), clock)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
 
 
 def at(engine: Engine) -> Adder:
-    parts = Parts(lambda: Opened(engine, Onlooker()))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     visitor = Adder(dashboard_app(parts, queue_type="local", admin=TOKEN).test_client())
     visitor.log_in(TOKEN)
     return visitor
@@ -353,7 +353,7 @@ def test_five_thousand_lines(adder: Adder, engine: Engine) -> None:
     assert "and 4,800 jobs more" in told
     assert len(planned.data) < 1_000_000
     assert "5,000 jobs added." in adder.told(adder.add(planned))
-    assert engine.store.counts().unfinished == 5000
+    assert engine.store.status_counts().unfinished == 5000
 
 
 def test_a_form_of_megabytes_is_refused_in_words(adder: Adder) -> None:
@@ -430,7 +430,7 @@ def test_the_plan_says_what_was_bent_and_what_limits_do(adder: Adder) -> None:
 def test_jobs_without_a_worker_are_said_to_wait(adder: Adder, engine: Engine) -> None:
     """Where no worker runs that would take them, the message says how to start one."""
     assert "python3 worker.py" in adder.told(adder.add(adder.plan("Tides")))
-    engine.store.beat(WorkerInfo("w", "local", "here", 1, 1, NOON, NOON))
+    engine.store.heartbeat(WorkerInfo("w", "local", "here", 1, 1, NOON, NOON))
     assert "python3 worker.py" not in adder.told(adder.add(adder.plan("Dreams")))
 
 

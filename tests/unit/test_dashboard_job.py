@@ -18,11 +18,11 @@ import pytest
 from werkzeug.test import EnvironBuilder, TestResponse
 from werkzeug.wrappers import Request, Response
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import InvalidInput, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
-from tenxsom_flow_engine.jobs.outcomes import Bought, GiveUp, Resolution, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
 from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
@@ -36,7 +36,7 @@ from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.actions import choices
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
 from tenxsom_flow_engine.web.file_streaming import BLOCK, PIECE, STREAMS, send
-from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
 
 VIDEO = "/jobs/a/video"
@@ -56,7 +56,7 @@ def service(clock: ManualClock) -> ScriptedService:
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock, service: ScriptedService) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), clock) as engine:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
         engine.services = {ALPHA: service}
         engine.gate = OpenGate(clock)
         engine.store.add("local", new("a", topic="Why the sea is salt: <b>a list</b>", channel="sea"))
@@ -65,7 +65,7 @@ def engine(tmp_path: Path, clock: ManualClock, service: ScriptedService) -> Iter
 
 @pytest.fixture
 def visitor(engine: Engine) -> Visitor:
-    parts = Parts(lambda: Opened(engine, Onlooker()))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return Visitor.let_in(dashboard_app(parts, queue_type="local", admin=TOKEN).test_client())
 
 
@@ -261,8 +261,8 @@ def apply(record: JobRecord, name: str) -> JobRecord:
         case "cancel":
             return lifecycle.cancel(record, 5.0)
         case "retry":
-            return lifecycle.requeue(record, 5.0)
-    ticket = Bought(Ticket("t-2"), 9.0)
+            return lifecycle.retry(record, 5.0)
+    ticket = ConfirmedPurchase(Ticket("t-2"), 9.0)
     decisions: dict[str, Resolution] = {"ticket": ticket, "resubmit": Resubmit(), "give-up": GiveUp()}
     return lifecycle.resolve(record, 5.0, decisions[name])
 
@@ -334,7 +334,7 @@ def test_what_costs_nothing_is_done_at_once(
 
 def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
     """The page says what to look for and where; a ticket, an order anew and giving up are each taken."""
-    service.whereabouts = "in the drawer"
+    service.lookup_hint = "in the drawer"
     for act, fields, after in (
         ("ticket", {"ticket": " t-9 ", "account": "me"}, Status.RENDERING),
         ("resubmit", {}, Status.QUEUED),
@@ -352,7 +352,7 @@ def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: Script
         if act == "ticket":
             assert engine.store.require("a").submission.ticket == Ticket("t-9", account="me")
             engine.cancel("a")
-            engine.store.update("a", lifecycle.stopped)
+            engine.store.update("a", lifecycle.render_stopped)
             engine.retry("a")
 
 
@@ -452,7 +452,7 @@ def test_four_streams_at_once(visitor: Visitor, video: Path) -> None:
 
 def test_a_reader_that_stops_reading_is_left(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads nothing for too long loses the connection, and the stream is another's; so is one never begun."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.file_streaming.PATIENCE", 0.0)
+    monkeypatch.setattr("tenxsom_flow_engine.web.file_streaming.READ_TIMEOUT", 0.0)
     streams = threading.BoundedSemaphore(1)
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held
@@ -24,7 +24,7 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard import bulk
 from tenxsom_flow_engine.web.dashboard.search import Search
-from tenxsom_flow_engine.web.runtime import Onlooker, Opened, Parts
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
 
 
@@ -35,14 +35,14 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), clock) as engine:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
         engine.services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
         yield engine
 
 
 @pytest.fixture
 def visitor(engine: Engine) -> Visitor:
-    parts = Parts(lambda: Opened(engine, Onlooker()))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return Visitor.let_in(dashboard_app(parts, queue_type="local", admin=TOKEN).test_client())
 
 
@@ -58,7 +58,7 @@ def failed(engine: Engine, *names: str, bought: str = "", channel: str = "fun") 
         if bought == "ticket":
             store.accept(record.job_id, submission_id=record.job_id, ticket=Ticket("t"), lifetime=9e9)
         if bought == "unknown":
-            store.doubt(record.job_id, submission_id=record.job_id, reason="time-out")
+            store.mark_unknown(record.job_id, submission_id=record.job_id, reason="time-out")
         store.settle(record.job_id, record.lease_token, Dead(FAILURE))
 
 
@@ -286,7 +286,7 @@ def test_a_question_is_about_so_many_jobs_only(
     visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more jobs than one question may be about the newest are meant, and it is said how many there are."""
-    monkeypatch.setattr(bulk, "MOST", 2)
+    monkeypatch.setattr(bulk, "MAX_JOBS", 2)
     failed(engine, "a", "b", "c")
     told = text_of(visitor.client.get("/bulk?act=retry&all=1&status=failed").text)
     assert "Retry 2 jobs?" in told

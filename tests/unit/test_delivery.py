@@ -140,7 +140,7 @@ def test_adoption(situation: str) -> None:
 def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
     """A job adopted from a delivery that was tried before counts as bought perhaps; what is known of more stays."""
     known = WAITING[situation]
-    record = lifecycle.adopt(Delivery.of(known), "cloud_tasks", NOW + 5, tried=True)
+    record = lifecycle.adopt(Delivery.of(known), "cloud_tasks", NOW + 5, previous_attempt_unanswered=True)
     assert record.step is not Step.SUBMIT
     if known.submission.state is not SubmissionState.NONE:
         assert (record.submission, record.service) == (known.submission, known.service)

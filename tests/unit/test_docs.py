@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tenxsom_flow_engine.cli import console as exits
+from tenxsom_flow_engine.cli import console
 from tenxsom_flow_engine.cli.main import cli as commands
 from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import TRANSITIONS
@@ -24,7 +24,7 @@ from tenxsom_flow_engine.services.pixverse.errors import ERRORS as PIXVERSE_ROWS
 from tenxsom_flow_engine.services.pixverse.models import MODELS as PIXVERSE_MODELS
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import anybody
-from tenxsom_flow_engine.web.runtime import Parts
+from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,13 +140,13 @@ def test_every_program_is_in_the_command_reference() -> None:
 def test_the_exit_codes_are_the_real_ones() -> None:
     """The command reference names every exit code that a command ends with, and those only."""
     told = (ROOT / "docs/cli.md").read_text("utf-8").partition("Exit codes:")[2].partition("##")[0]
-    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    codes = {value for name, value in vars(console).items() if name.isupper() and isinstance(value, int)}
     assert {int(number) for number in re.findall(r"(\d+) [a-z]", told)} == codes | {4}  # said to be kept for later
 
 
 def test_every_address_is_documented() -> None:
     """The page on watching it names each address that a worker serves, by the first part of its path."""
-    parts = Parts(lambda: pytest.fail("nothing is opened"))
+    parts = WorkerRuntime(lambda: pytest.fail("nothing is opened"))
     served = worker_app(parts, anybody, concurrency=1, admin="a" * 16).url_map.iter_rules()
     (table,) = re.findall(r"^## Addresses\n(.*?)^## ", (ROOT / "docs/monitoring.md").read_text("utf-8"), re.M | re.S)
     named = set(re.findall(r"`(?:GET |POST )?(/\w*)", table))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.draft.render.pacing import LONGEST, SHORTEST, pause
+from tenxsom_flow_engine.services.draft.render.pacing import MAX_PAUSE, MIN_PAUSE, pause
 
 
 def looks(duration: int, start_up: float, speed: float) -> list[float]:
@@ -42,7 +42,7 @@ def test_the_end_of_a_short_draft_is_seen_at_once(speed: float) -> None:
 
 def test_a_render_that_stands_still_is_asked_ever_less() -> None:
     """A render that tells nothing any more is looked at less and less, down to every five seconds."""
-    assert pause(5, 0.4, 2.0, 4.5) < pause(5, 0.4, 2.0, 9.0) < pause(5, 0.4, 2.0, 60.0) == LONGEST
+    assert pause(5, 0.4, 2.0, 4.5) < pause(5, 0.4, 2.0, 9.0) < pause(5, 0.4, 2.0, 60.0) == MAX_PAUSE
 
 
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
@@ -50,4 +50,4 @@ def test_no_clock_makes_the_pause_too_long_or_too_short(
     duration: int, fraction: float, told_after: float, elapsed: float
 ) -> None:
     """Whatever the clocks say, a render is looked at again within five seconds."""
-    assert SHORTEST <= pause(duration, fraction, told_after, elapsed) <= LONGEST
+    assert MIN_PAUSE <= pause(duration, fraction, told_after, elapsed) <= MAX_PAUSE

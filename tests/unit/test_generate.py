@@ -32,7 +32,13 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.generation.step import SETTLE_MARGIN, SLOT_PAUSE, STOPPED_PAUSE, Means, generate_video
+from tenxsom_flow_engine.generation.step import (
+    SETTLE_MARGIN_SECONDS,
+    SLOT_RETRY_SECONDS,
+    STOPPED_RETRY_SECONDS,
+    StepContext,
+    generate_video,
+)
 from tenxsom_flow_engine.jobs import (
     FINAL,
     Cost,
@@ -47,8 +53,8 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import submission_id
-from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
-from tenxsom_flow_engine.logs import Redaction
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
+from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Credits, Failed, HasCredits, Progress, Ready, VideoService
@@ -76,8 +82,8 @@ class Gate(OpenGate):
         self.learned: list[ServiceError] = []
         self.durations: list[float] = []
 
-    def ask(self, service: str, asker: str) -> Admission | Closed:
-        self.askers.append(asker)
+    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+        self.askers.append(waiter_id)
         if self.shut is not None:
             return self.shut
         self.admitted += 1
@@ -101,7 +107,9 @@ class Shelf:
         self.published: list[str] = []
         self.fault: OutputError | None = None
 
-    def publish(self, record: JobRecord, fill: Callable[[Path], None], *, told: float | None = None) -> Video:
+    def publish(
+        self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
+    ) -> Video:
         with tempfile.TemporaryDirectory() as folder:
             fill(Path(folder))
             assert (Path(folder) / "video.mp4").exists()
@@ -125,15 +133,15 @@ class Bench:
         self.gate = Gate(self.clock)
 
     @property
-    def means(self) -> Means:
-        return Means(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5, dict)
+    def means(self) -> StepContext:
+        return StepContext(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5, dict)
 
     def deliver(self) -> JobRecord:
         """Claim the job."""
         (record,) = self.store.claim(a_claim(lease=LEASE)).records
         return record
 
-    def step(self, means: Means | None = None) -> Outcome:
+    def step(self, means: StepContext | None = None) -> Outcome:
         """Take the job's next step and settle it."""
         record = self.deliver()
         outcome = generate_video(record, means or self.means)
@@ -256,7 +264,7 @@ def test_submit_keeps_the_order_that_was_sent(bench: Bench) -> None:
     seen: list[str] = []
     bench.service.on_call = lambda call: seen.append(bench.record.order)
     bench.service.creates.append(Rejected(ALPHA, "no"))
-    means = replace(bench.means, redact=Redaction([prompt_for(bench.record.job)]).value)
+    means = replace(bench.means, redact=Redactor([prompt_for(bench.record.job)]).value)
     reference = submission_id(bench.record)
     bench.step(means)
     assert bench.record.submission == Submission()
@@ -314,7 +322,7 @@ def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) ->
     assert bench.record.attempts == 0
 
 
-@pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, STOPPED_PAUSE)])
+@pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, STOPPED_RETRY_SECONDS)])
 def test_a_stopped_service_is_not_polled_again_and_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: Step, pause: float
 ) -> None:
@@ -347,7 +355,7 @@ def test_submit_without_a_free_slot(bench: Bench) -> None:
     record = bench.deliver()
     bench.service.slots = 0
     outcome = generate_video(record, bench.means)
-    assert summary(outcome, bench.clock.now()) == ("wait", SLOT_PAUSE, False, False)
+    assert summary(outcome, bench.clock.now()) == ("wait", SLOT_RETRY_SECONDS, False, False)
     assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
 
 
@@ -386,7 +394,7 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(
         with pytest.raises(StoreUnavailable):
             generate_video(record, bench.means)
     assert bench.record.submission.state is NONE
-    bench.store.hand_back(record.job_id, record.lease_token)
+    bench.store.release_lease(record.job_id, record.lease_token)
     bench.step()
     assert (bench.record.submission.state, len(bench.service.sold)) == (ACCEPTED, 1)
     assert bench.gate.admitted == 1
@@ -595,7 +603,7 @@ def test_what_is_bought_is_given_up_by_its_deadline(bench: Bench) -> None:
     assert isinstance(outcome, Dead)
     assert bench.record.submission.ticket is not None
     bench.service.checks.clear()
-    bench.store.requeue("job-1")
+    bench.store.retry("job-1")
     bench.step()
     bench.step()
     assert bench.record.status is Status.SUCCEEDED
@@ -637,7 +645,7 @@ def test_lookup_finds_nothing(bench: Bench, complete: bool) -> None:
     """That a create is not found proves nothing until it has settled, and then only where the list is complete."""
     service = finding(bench, complete=complete)
     bench.at(Step.LOOKUP)
-    settled = bench.record.submission.intended_at + service.create_timeout + SETTLE_MARGIN
+    settled = bench.record.submission.intended_at + service.create_timeout + SETTLE_MARGIN_SECONDS
     assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
     bench.clock.set(settled)
     outcome = bench.step()
@@ -658,7 +666,7 @@ def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> N
     bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
     calls: list[str] = []
     bench.service.on_call = calls.append
-    settled = bench.clock.now() + bench.service.create_timeout + SETTLE_MARGIN
+    settled = bench.clock.now() + bench.service.create_timeout + SETTLE_MARGIN_SECONDS
     bench.clock.advance(LEASE)
     assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
     assert calls == []
@@ -891,7 +899,7 @@ class World:
         self.alive.append(True)
         creating = len(self.create_ends)
         gate = OpenGate(self.clock)
-        means = Means(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5, dict)
+        means = StepContext(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5, dict)
         try:
             self.meanwhile()
             outcome = self._step(record, means)
@@ -908,7 +916,7 @@ class World:
             self.depth -= 1
         return True
 
-    def _step(self, record: JobRecord, means: Means) -> Outcome:
+    def _step(self, record: JobRecord, means: StepContext) -> Outcome:
         try:
             return generate_video(record, means)
         except RuntimeError as error:  # what the engine does with a fault of our own
@@ -928,7 +936,7 @@ class World:
             elif record.submission.state is UNKNOWN and record.lease is None and self.tape.draw(2) == 1:
                 self._resolve(record)
             elif self._may_be_retried(record) and self.tape.draw(2) == 1:
-                self.store.requeue("job-1")
+                self.store.retry("job-1")
             else:
                 again_at = record.lease.until if record.lease else record.due
                 if again_at is None:
@@ -939,7 +947,7 @@ class World:
     def _resolve(self, record: JobRecord) -> None:
         """Have a person look at the service and say what is there."""
         ticket = self.service.bought(record.submission.id)
-        self.store.resolve("job-1", Bought(ticket, self.service.lifetime) if ticket else Resubmit())
+        self.store.resolve("job-1", ConfirmedPurchase(ticket, self.service.lifetime) if ticket else Resubmit())
 
     @staticmethod
     def _may_be_retried(record: JobRecord) -> bool:
@@ -975,11 +983,11 @@ class CrashingJournal:
         self._world.meanwhile()
         return self._around(lambda: self._world.store.accept(*arguments, **options))
 
-    def doubt(self, *arguments: Any, **options: Any) -> JobRecord:
-        return self._around(lambda: self._world.store.doubt(*arguments, **options))
+    def mark_unknown(self, *arguments: Any, **options: Any) -> JobRecord:
+        return self._around(lambda: self._world.store.mark_unknown(*arguments, **options))
 
-    def withdraw(self, *arguments: Any, **options: Any) -> JobRecord:
-        return self._around(lambda: self._world.store.withdraw(*arguments, **options))
+    def clear_submission(self, *arguments: Any, **options: Any) -> JobRecord:
+        return self._around(lambda: self._world.store.clear_submission(*arguments, **options))
 
     def _around(self, act: Callable[[], JobRecord]) -> JobRecord:
         self._world._crash_point()
@@ -992,9 +1000,9 @@ MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
     "neither": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1),
     "finds": lambda clock: FindingService(clock, complete=False, create_timeout=100.0, slots=1),
     "finds all": lambda clock: FindingService(clock, complete=True, create_timeout=100.0, slots=1),
-    "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1, repeatable_for=300.0),
+    "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1, idempotency_window=300.0),
     "repeats and finds all": lambda clock: FindingService(
-        clock, complete=True, create_timeout=100.0, slots=1, repeatable_for=300.0
+        clock, complete=True, create_timeout=100.0, slots=1, idempotency_window=300.0
     ),
 }
 

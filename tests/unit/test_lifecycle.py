@@ -23,7 +23,7 @@ from tenxsom_flow_engine.jobs import (
     lifecycle,
 )
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
-from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
 
 NOW = 1000.0
@@ -77,22 +77,22 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "retry": lambda r: lifecycle.settle(r, "mine", Retry(NOW + 5, FAILURE), NOW),
     "dead": lambda r: lifecycle.settle(r, "mine", Dead(FAILURE), NOW),
     "hold": lambda r: lifecycle.settle(r, "mine", Held(FAILURE), NOW),
-    "back": lambda r: lifecycle.hand_back(r, "mine", NOW),
+    "back": lambda r: lifecycle.release_lease(r, "mine", NOW),
     "expire": lambda r: lifecycle.expire(r, NOW + 30),
     "intend": lambda r: lifecycle.intend(r, "mine", NOW, submission_id="s-1", service=ALPHA, deadline=NOW + 100),
     "accept": lambda r: lifecycle.accept(r, NOW, submission_id="s-1", ticket=TICKET, deadline=NOW + 200),
-    "doubt": lambda r: lifecycle.doubt(r, NOW, submission_id="s-1", reason="time-out"),
-    "withdraw": lambda r: lifecycle.withdraw(r, NOW, submission_id="s-1", reason="refused"),
+    "mark_unknown": lambda r: lifecycle.mark_unknown(r, NOW, submission_id="s-1", reason="time-out"),
+    "clear_submission": lambda r: lifecycle.clear_submission(r, NOW, submission_id="s-1", reason="refused"),
     "cancel": lambda r: lifecycle.cancel(r, NOW),
-    "requeue": lambda r: lifecycle.requeue(r, NOW),
+    "retry-by-hand": lambda r: lifecycle.retry(r, NOW),
     "resubmit": lambda r: lifecycle.resolve(r, NOW, Resubmit()),
-    "bought": lambda r: lifecycle.resolve(r, NOW, Bought(TICKET, 200.0)),
+    "bought": lambda r: lifecycle.resolve(r, NOW, ConfirmedPurchase(TICKET, 200.0)),
     "give-up": lambda r: lifecycle.resolve(r, NOW, GiveUp()),
 }
 
 # What becomes of the status. `lost`: LeaseLost. `no`: ActionRefused. `=`: it stays.
 TABLE = """
-                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    doubt withdraw cancel    requeue resubmit bought    give-up
+                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit bought    give-up
 scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
 queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       no       no        no
 in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       =        rendering no
@@ -148,7 +148,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
         assert after.submission.ticket == record.submission.ticket
     # A new delivery has a new number, so that an older one is recognised.
     handed_on = (record.lease is not None and after.lease is None) or change in (
-        "cancel", "requeue", "resubmit", "bought", "give-up"
+        "cancel", "retry-by-hand", "resubmit", "bought", "give-up"
     )  # fmt: skip
     assert after.seq == record.seq + handed_on
 
@@ -206,7 +206,7 @@ def test_a_fault_counts() -> None:
     """A fault adds one attempt and keeps the reason; a hand-back adds none."""
     after = lifecycle.settle(SITUATIONS["running"], "mine", Retry(NOW + 9, FAILURE), NOW)
     assert (after.attempts, after.error, after.due) == (1, FAILURE, NOW + 9)
-    assert lifecycle.hand_back(SITUATIONS["running"], "mine", NOW).attempts == 0
+    assert lifecycle.release_lease(SITUATIONS["running"], "mine", NOW).attempts == 0
 
 
 def test_rendered_means_over() -> None:
@@ -260,10 +260,10 @@ def test_a_second_ticket_of_one_submission_does_not_replace_the_first() -> None:
 def test_retry_by_hand() -> None:
     """A retry begins with all attempts; it buys anew only after a failed generation."""
     failed = lifecycle.settle(SITUATIONS["polling"], "mine", Dead(FAILURE, generation_failed=True), NOW)
-    after = lifecycle.requeue(msgspec.structs.replace(failed, attempts=5, expiries=9), NOW + 1)
+    after = lifecycle.retry(msgspec.structs.replace(failed, attempts=5, expiries=9), NOW + 1)
     assert (after.status, after.submission, after.service) == (Status.QUEUED, Submission(), "")
     assert (after.attempts, after.expiries, after.error, after.finished_at, after.due) == (0, 0, None, None, NOW + 1)
-    paid = lifecycle.requeue(SITUATIONS["failed-paid"], NOW + 1)
+    paid = lifecycle.retry(SITUATIONS["failed-paid"], NOW + 1)
     assert (paid.submission, paid.service) == (SITUATIONS["failed-paid"].submission, ALPHA)
 
 
@@ -272,7 +272,7 @@ def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None
     """Retrying a job that may be paid is refused with the commands that settle it, each of which works then."""
     record = SITUATIONS[situation]
     with pytest.raises(ActionRefused) as refusal:
-        lifecycle.requeue(record, NOW)
+        lifecycle.retry(record, NOW)
     for flag, decision in (("--resubmit", "resubmit"), ("--ticket", "bought"), ("--give-up", "give-up")):
         if f"jobs resolve job-1 {flag}" in refusal.value.next_step:
             CHANGES[decision](record)
@@ -285,7 +285,7 @@ def test_what_a_person_found_out() -> None:
     held = msgspec.structs.replace(SITUATIONS["held"], attempts=5, expiries=9, progress=0.5)
     anew = lifecycle.resolve(held, NOW + 1, Resubmit())
     assert (anew.submission, anew.service, anew.step) == (Submission(), "", Step.SUBMIT)
-    bought = lifecycle.resolve(held, NOW + 1, Bought(TICKET, 200.0))
+    bought = lifecycle.resolve(held, NOW + 1, ConfirmedPurchase(TICKET, 200.0))
     assert (bought.submission.state, bought.submission.ticket, bought.submission.id) == (ACCEPTED, TICKET, "s-1")
     assert (bought.submission.deadline, bought.service, bought.step) == (NOW + 201, ALPHA, Step.POLL)
     for record in (anew, bought):
@@ -296,9 +296,9 @@ def test_what_a_person_found_out() -> None:
 def test_a_late_refusal_lets_a_held_job_go_on(first: str) -> None:
     """A worker that was held up in its create, and then refused, leaves no job held that nobody could resolve."""
     if first == "the refusal":
-        record = CHANGES["hold"](CHANGES["withdraw"](SITUATIONS["looking-up"]))
+        record = CHANGES["hold"](CHANGES["clear_submission"](SITUATIONS["looking-up"]))
     else:
-        record = CHANGES["withdraw"](CHANGES["hold"](SITUATIONS["looking-up"]))
+        record = CHANGES["clear_submission"](CHANGES["hold"](SITUATIONS["looking-up"]))
     assert (record.status, record.submission, record.due, record.step) == (
         Status.QUEUED, Submission(), NOW, Step.SUBMIT
     )  # fmt: skip
@@ -312,7 +312,7 @@ def test_giving_up_says_the_money_question() -> None:
     assert "whether alpha was paid for s-1 was never found out" in record.error.message
     assert "jobs resolve job-1 --ticket ID" in record.error.next_step
     assert "--give-up" not in record.error.next_step
-    assert lifecycle.resolve(record, NOW + 1, Bought(TICKET, 9.0)).status is Status.RENDERING
+    assert lifecycle.resolve(record, NOW + 1, ConfirmedPurchase(TICKET, 9.0)).status is Status.RENDERING
 
 
 def test_a_job_is_not_resolved_under_its_worker() -> None:
@@ -323,7 +323,7 @@ def test_a_job_is_not_resolved_under_its_worker() -> None:
 
 def test_with_nothing_bought_the_choice_of_a_service_is_open() -> None:
     """The proof that nothing was bought lets another service make the job."""
-    assert CHANGES["withdraw"](SITUATIONS["submitting"]).service == ""
+    assert CHANGES["clear_submission"](SITUATIONS["submitting"]).service == ""
 
 
 def test_the_same_line_counts_up() -> None:

@@ -15,7 +15,7 @@ from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.logs import about, handler
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
-from tenxsom_flow_engine.workers.maintenance import about_step, log_step
+from tenxsom_flow_engine.workers.maintenance import log_step, step_log_context
 
 KEY = "user:77-k3y-of-a-service"
 
@@ -79,7 +79,7 @@ def test_all_lines_of_a_step_say_which() -> None:
     record = lifecycle.add(a_job(), queue="local", nonce="n", now=1.0, due=1.0)
     logger = logging.getLogger("tenxsom_flow_engine.services")
     with Log(io.StringIO()) as log:
-        with about_step(record), about(attempt=2):
+        with step_log_context(record), about(attempt=2):
             logger.info("asking")
         logger.info("idle")
     inside, after = log.lines()

@@ -12,7 +12,7 @@ import pytest
 
 from tenxsom_flow_engine.engine import Engine, open_engine
 from tenxsom_flow_engine.planning.batch import Timing
-from tenxsom_flow_engine.planning.plan import Plan, Price, Totals, read_plan
+from tenxsom_flow_engine.planning.plan import AddPlan, Price, Totals, read_plan
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 
@@ -25,7 +25,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
-def plan(engine: Engine, text: str, timing: Timing | None = None, *, salt: str = "", **defaults: Any) -> Plan:
+def plan(engine: Engine, text: str, timing: Timing | None = None, *, salt: str = "", **defaults: Any) -> AddPlan:
     stream: io.BufferedReader = io.BufferedReader(io.BytesIO(text.encode()))
     timing = timing or Timing(engine.store.now())
     return read_plan(engine, stream, "topics", defaults, timing, salt=salt, zone=UTC)

@@ -9,12 +9,12 @@ from typing import cast
 
 import pytest
 
-from tenxsom_flow_engine.cli.console import Stop, on_terminal
-from tenxsom_flow_engine.cli.enqueue import CHUNK, add_and_tell, price, print_plan, tell_notes
+from tenxsom_flow_engine.cli.console import Exit, on_terminal
+from tenxsom_flow_engine.cli.enqueue import CHUNK_JOBS, add_and_tell, price, print_plan, tell_notes
 from tenxsom_flow_engine.engine import Engine, Prepared
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
-from tenxsom_flow_engine.planning.plan import Plan, Row
+from tenxsom_flow_engine.planning.plan import AddPlan, Row
 from tenxsom_flow_engine.store.base import Added, NewJob
 
 
@@ -41,29 +41,29 @@ def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str],
     """What was added is printed and counted, with the way to add the rest; a second Ctrl-C ends it at once."""
 
     def interrupt(taken: int) -> None:
-        if taken == CHUNK:
+        if taken == CHUNK_JOBS:
             for _ in range(again):
                 signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Stop if again == 1 else KeyboardInterrupt) as stop:
-        add_and_tell(engine(interrupt), jobs(5 * CHUNK), facts=None)
+    with pytest.raises(Exit if again == 1 else KeyboardInterrupt) as stop:
+        add_and_tell(engine(interrupt), jobs(5 * CHUNK_JOBS), facts=None)
     assert signal.getsignal(signal.SIGINT) is before
-    if isinstance(stop.value, Stop):
+    if isinstance(stop.value, Exit):
         assert stop.value.said == "interrupted after 2,000 of 5,000 jobs; run the same command again to add the rest"
         assert stop.value.code == 130
-        assert len(capsys.readouterr().out.split()) == 2 * CHUNK
+        assert len(capsys.readouterr().out.split()) == 2 * CHUNK_JOBS
 
 
 def test_a_store_that_fails_in_the_middle_leaves_a_part(capsys: pytest.CaptureFixture[str]) -> None:
     """It is said how far it came and that the same command adds the rest: partly done."""
 
     def fail(taken: int) -> None:
-        if taken == 3 * CHUNK:
+        if taken == 3 * CHUNK_JOBS:
             raise StoreFull("the disk is full", next_step="make room")
 
-    with pytest.raises(Stop) as stop:
-        add_and_tell(engine(fail), jobs(5 * CHUNK), facts={"bad_lines": 0})
+    with pytest.raises(Exit) as stop:
+        add_and_tell(engine(fail), jobs(5 * CHUNK_JOBS), facts={"bad_lines": 0})
     assert stop.value.said == (
         "error: the disk is full, after 3,000 of 5,000 jobs; make room; run the same command again to add the rest"
     )
@@ -85,7 +85,7 @@ def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture
     """A thousand jobs with the same note are one line."""
     (new,) = jobs(1)
     noted = (("7 s become 8 s",),) * 3 + (("no sound",), ())
-    tell_notes(Plan([Prepared(new, "x", "", notes) for notes in noted]))
+    tell_notes(AddPlan([Prepared(new, "x", "", notes) for notes in noted]))
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
 
 

@@ -111,10 +111,10 @@ def call_for(calls: int, ours: Window, takes: Callable[[float], bool], gate: Gat
     now = start = 1_800_000_000.0
     refusals, area = 0, 0.0
     for _ in range(calls):
-        window = ours.at(gate.share)
+        window = ours.at(gate.effective_pace)
         earliest = max(now, gate.reopens(now) or now)
         at = window.frees(lambda nth: admitted[-nth] if nth <= len(admitted) else -math.inf, earliest=earliest)
-        area += gate.share * (at - now)
+        area += gate.effective_pace * (at - now)
         now = at
         admitted.append(now)
         if takes(now):
@@ -160,10 +160,10 @@ def test_an_outage_is_no_lesson() -> None:
     for _ in range(200):
         gate = pace.refused(gate, Busy("alpha", "529"), now)
         now = gate.closed_until
-    assert gate.share == LEAST
+    assert gate.effective_pace == LEAST
     for _ in range(30):
         gate = pace.answered(gate, 1.0, None)
-    assert gate.share > 0.9
+    assert gate.effective_pace > 0.9
 
 
 @given(st.lists(st.sampled_from(["busy", "quick", "slow"]), max_size=200))
@@ -176,7 +176,7 @@ def test_a_pace_stays_in_bounds(answers: list[str]) -> None:
             gate = pace.refused(gate, Busy("alpha", "429"), now)
         else:
             gate = pace.answered(gate, 100.0 if answer == "slow" else 1.0, 1.0)
-        assert LEAST * pace.LEAST_DRAG <= gate.share <= 1.0
+        assert LEAST * pace.MIN_LATENCY_FACTOR <= gate.effective_pace <= 1.0
         assert gate.stopped == ""
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
-from tenxsom_flow_engine.generation.routing import automatic, candidates, soonest
-from tenxsom_flow_engine.jobs import AUTO, PLACE, Cost, JobRecord, VideoJob
+from tenxsom_flow_engine.generation.routing import automatic, candidates, first_to_open
+from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, Cost, JobRecord, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.base import Closed
 from tenxsom_flow_engine.services.base import Progress, VideoService
@@ -57,10 +57,10 @@ def services(clock: ManualClock, **prices: float | None) -> dict[str, VideoServi
     }
 
 
-def stand_in(clock: ManualClock) -> ScriptedService:
+def is_fallback(clock: ManualClock) -> ScriptedService:
     """Return a free service that only stands in."""
     service = ScriptedService(clock, name="draft", price=Cost(usd=0.0))
-    service.stand_in = True
+    service.is_fallback = True
     return service
 
 
@@ -84,7 +84,7 @@ def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
 
 def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
     """Drafts are chosen only where no paid service is configured, or when asked for; never instead of a refusal."""
-    known: dict[str, VideoService] = {"draft": stand_in(clock)}
+    known: dict[str, VideoService] = {"draft": is_fallback(clock)}
     assert automatic(known) == {"draft"}
     paid = ScriptedService(clock, name=ALPHA, price=Cost(usd=0.5))
     known[ALPHA] = paid
@@ -120,11 +120,11 @@ def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> No
 def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> None:
     """`auto` chooses among the services that a job has options for, however cheap or open another one is."""
     known = services(clock, dear=0.9, cheap=0.1, cheaper=0.05)
-    known["draft"] = stand_in(clock)
+    known["draft"] = is_fallback(clock)
     script = {"script": "Tides rise."}
     assert names(a_job(service=AUTO, options={"dear": script}), known) == ["dear"]
     assert names(a_job(service=AUTO, options={"dear": script, "cheap": {}}), known) == ["cheap", "dear"]
-    assert names(a_job(service=AUTO, options={PLACE: {"place": 3}}), known) == ["cheaper", "cheap", "dear"]
+    assert names(a_job(service=AUTO, options={PLAYLIST_POSITION: {"place": 3}}), known) == ["cheaper", "cheap", "dear"]
     assert names(a_job(service="cheap", options={"dear": script}), known) == ["cheap"]
     for name, lack in (("heygen", "heygen is not configured"), ("draft", "draft is chosen only where a job names it")):
         with pytest.raises(InvalidInput, match=lack) as refusal:
@@ -134,7 +134,7 @@ def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> 
 
 
 def choose(known: dict[str, VideoService], gates: Gates, flying: dict[str, int]) -> str:
-    return soonest(candidates(JOB, known), gates, lambda name: flying.get(name, 0), NOW)[1].service.name
+    return first_to_open(candidates(JOB, known), gates, lambda name: flying.get(name, 0), NOW)[1].service.name
 
 
 def test_the_first_open_gate_wins_then_the_price(clock: ManualClock) -> None:
@@ -179,7 +179,7 @@ def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     """An engine with two scripted services, of which beta is dearer."""
     settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
-    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
         engine.services = services(clock, alpha=0.1, beta=0.9)
         engine.gate = Gates(clock)
         engine.queue.enqueue([engine.prepare(JOB).new])
@@ -259,7 +259,7 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
 def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClock) -> None:
     """While one service's quota is used up and the other is full, jobs that may go to either wait without a step."""
     settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "alpha=1/h"})
-    with Engine(settings, Choice("local", "for a test"), clock) as engine:
+    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
         engine.services = services(clock, alpha=0.1, beta=0.9)
         engine.services[BETA].slots = 1
         engine.queue.enqueue([engine.prepare(a_job(f"job-{number}", service=AUTO)).new for number in range(20)])

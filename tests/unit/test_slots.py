@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import check_job_id
-from tenxsom_flow_engine.planning.periods import DAY, Window, civil_day, human_time, window
+from tenxsom_flow_engine.planning.periods import DAY, Period, civil_day, human_time, window
 from tenxsom_flow_engine.planning.slots import (
     capacity,
     check_count,
@@ -40,7 +40,7 @@ channels = st.text(st.characters(whitelist_categories=("Lu", "Ll", "Nd"), whitel
 @given(instants, rates)
 def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> None:
     """The slots lie in the window, in order, each a step of the grid after the other, and none is left out."""
-    span = Window(start, start + DAY)
+    span = Period(start, start + DAY)
     slots = grid(span, rate)
     assert len(slots) == capacity(span, rate) in (math.floor(24 * rate), math.ceil(24 * rate))
     assert all(span.start <= slot.instant < span.end for slot in slots)
@@ -54,7 +54,7 @@ def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> Non
 @given(instants, rates)
 def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -> None:
     """How the grid lies in a day does not decide: a count is refused by the day's length alone, saying what fits."""
-    span = Window(start, start + DAY)
+    span = Period(start, start + DAY)
     most = math.ceil(24 * rate)
     check_count(span, most, rate)
     with pytest.raises(InvalidInput, match=f"--daily-count {most}"):
@@ -64,7 +64,7 @@ def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -
 def test_eight_a_day_at_three_in_ten_hours() -> None:
     """The grid has 7 slots on some days and 8 on others; both days are planned."""
     rate = parse_rate("0.3")
-    days = [Window(n * DAY, (n + 1) * DAY) for n in range(20_000, 20_010)]
+    days = [Period(n * DAY, (n + 1) * DAY) for n in range(20_000, 20_010)]
     assert {capacity(day, rate) for day in days} == {7, 8}
     for day in days:
         check_count(day, 8, rate)
@@ -73,7 +73,7 @@ def test_eight_a_day_at_three_in_ten_hours() -> None:
 @given(instants, st.floats(0, DAY), rates)
 def test_plans_that_overlap_share_their_slots(start: float, later: float, rate: Fraction) -> None:
     """Planning again later gives the slots of before where the windows overlap, and no other between them."""
-    first, second = Window(start, start + DAY), Window(start + later, start + later + DAY)
+    first, second = Period(start, start + DAY), Period(start + later, start + later + DAY)
     both = [{slot for slot in grid(span, rate) if second.start <= slot.instant < first.end} for span in (first, second)]
     assert both[0] == both[1]
 
@@ -119,14 +119,14 @@ def test_a_day_of_25_hours_takes_more() -> None:
 def test_ninety_seven_at_four_an_hour_do_not_fit() -> None:
     """The refusal says what would fit, both ways."""
     with pytest.raises(InvalidInput) as caught:
-        check_count(Window(0, DAY), 97, Fraction(4))
+        check_count(Period(0, DAY), 97, Fraction(4))
     assert caught.value.next_step == "ask for --daily-count 96 or --videos-per-hour 5"
 
 
 def test_a_refusal_speaks_of_times_as_people_do() -> None:
     """Ten minutes are 10 minutes, and what is advised is never nothing."""
     with pytest.raises(InvalidInput, match=r"at most 1 in 10 minutes \(ask for --daily-count 1 or"):
-        check_count(Window(0, 600), 2, Fraction(4))
+        check_count(Period(0, 600), 2, Fraction(4))
     assert [human_time(n) for n in (86400, 5400, 3660, 59, 0)] == [
         "24 hours", "1 hour 30 minutes", "1 hour 1 minute", "59 seconds", "0 seconds"
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_no_24_hours_hold_more_than_the_daily_count(
     taken = {int(start) + other for other in others} if len(others) <= count else set()
     now = start
     for pause in pauses:
-        slots = grid(Window(now, now + DAY), rate)
+        slots = grid(Period(now, now + DAY), rate)
         planned = {slot.instant for slot in steady_slots(slots, count, taken)}
         assert {slot.instant for slot in steady_slots(slots, count, taken | planned)} == planned
         taken |= planned
@@ -155,21 +155,21 @@ def test_hourly_runs_keep_a_days_rhythm() -> None:
     """24 a day at 4 an hour, planned every hour of three days, are the same six hours on each day."""
     taken: set[int] = set()
     for hour in range(49):
-        slots = grid(Window(hour * 3600, hour * 3600 + DAY), Fraction(4))
+        slots = grid(Period(hour * 3600, hour * 3600 + DAY), Fraction(4))
         taken |= {slot.instant for slot in steady_slots(slots, 24, taken)}
     assert sorted(taken) == [day * DAY + n * 900 for day in range(3) for n in range(24)]
 
 
 def test_videos_off_the_grid_count_on_a_day() -> None:
     """What was planned at another pace takes its part of the day's count."""
-    slots = grid(Window(0, DAY), Fraction(1))
+    slots = grid(Period(0, DAY), Fraction(1))
     assert [slot.instant for slot in first_slots(slots, 5, {0, 900, 1800})] == [0, 3600, 7200]
 
 
 @given(channels, channels, instants, rates)
 def test_ids_are_stable_safe_and_apart(one: str, other: str, start: float, rate: Fraction) -> None:
     """An id follows from channel and slot alone, is valid, names its instant, and differs where either differs."""
-    slots = grid(Window(start, start + 4 * DAY), rate)[:50]
+    slots = grid(Period(start, start + 4 * DAY), rate)[:50]
     ids = [slot_job_id(one, slot.instant) for slot in slots]
     assert len(set(ids)) == len(ids)
     for slot, job_id in zip(slots, ids, strict=True):
@@ -202,7 +202,7 @@ NOW = datetime(2026, 12, 23, 22, 30, tzinfo=UTC).timestamp()
 
 def test_windows_as_people_name_them() -> None:
     """`today` and `tomorrow` are the zone's, a start is a time of that day, and nothing means 24 hours from now."""
-    assert window(NOW) == Window(NOW, NOW + DAY)
+    assert window(NOW) == Period(NOW, NOW + DAY)
     assert window(NOW, day="today").start == datetime(2026, 12, 23, tzinfo=UTC).timestamp()
     # In Tokyo it is the 24th already.
     tokyo = ZoneInfo("Asia/Tokyo")
@@ -258,7 +258,7 @@ def test_an_hour_lost_before_the_start_is_not_granted() -> None:
 
 def test_the_densest_grid_is_a_slot_a_second() -> None:
     """At 3,600 an hour every second of the day is a slot."""
-    slots = grid(Window(0.5, 0.5 + DAY), Fraction(3600))
+    slots = grid(Period(0.5, 0.5 + DAY), Fraction(3600))
     assert [slot.instant for slot in slots] == list(range(1, DAY + 1))
 
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.engine import Choice, Engine
+from tenxsom_flow_engine.engine import Engine, QueueChoice
 from tenxsom_flow_engine.errors import (
     CertificatesUnavailable,
     ConfigurationError,
@@ -40,7 +40,7 @@ from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web import server
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
-from tenxsom_flow_engine.web.runtime import Opened, Parts
+from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.server_log import ServerLog
 from tenxsom_flow_engine.workers.push import Delivered
 
@@ -52,9 +52,9 @@ class ScriptedWorker:
     """Does with each delivery what a test says."""
 
     def __init__(self) -> None:
-        self.in_hand = 0
+        self.active_steps = 0
         self.bodies: list[bytes] = []
-        self.tried: list[bool] = []
+        self.previous_attempt_unanswered: list[bool] = []
         self.act: Callable[[], Delivered] = lambda: DONE
         self.stops = 0
         self.started = False
@@ -63,9 +63,9 @@ class ScriptedWorker:
     def start(self) -> None:
         self.started = True
 
-    def deliver(self, body: bytes, *, tried: bool = False) -> Delivered:
+    def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
         self.bodies.append(body)
-        self.tried.append(tried)
+        self.previous_attempt_unanswered.append(previous_attempt_unanswered)
         return self.act()
 
     def fails_with(self, error: BaseException) -> None:
@@ -88,16 +88,16 @@ def worker() -> ScriptedWorker:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), Choice("local", "for a test"), ManualClock()) as engine:
+    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), ManualClock()) as engine:
         yield engine
 
 
 @pytest.fixture
 def client(worker: ScriptedWorker, engine: Engine) -> FlaskClient:
-    return client_of(Parts(lambda: Opened(engine, worker)))
+    return client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker)))
 
 
-def client_of(parts: Parts, access: Access = anybody, concurrency: int = 2) -> FlaskClient:
+def client_of(parts: WorkerRuntime, access: Access = anybody, concurrency: int = 2) -> FlaskClient:
     return worker_app(parts, access, concurrency=concurrency, admin="an-admin-token-of-tests").test_client()
 
 
@@ -119,17 +119,21 @@ def test_a_delivery_is_answered_with_what_became_of_it(client: FlaskClient, work
 
 
 @pytest.mark.parametrize(
-    ("tries", "answered", "tried"),
+    ("tries", "answered", "previous_attempt_unanswered"),
     [("0", "0", False), ("3", "3", False), ("3", "2", True), ("1", "0", True), ("", "", False), ("x", "0", False),
      ("9" * 5000, "0", True), (None, None, False)],
 )  # fmt: skip
 def test_a_try_that_ended_unheard_is_told(
-    client: FlaskClient, worker: ScriptedWorker, tries: str | None, answered: str | None, tried: bool
+    client: FlaskClient,
+    worker: ScriptedWorker,
+    tries: str | None,
+    answered: str | None,
+    previous_attempt_unanswered: bool,
 ) -> None:
     """The worker learns from Cloud Tasks' counts whether an earlier try ended in a 5xx or without an answer."""
     counts = {"X-CloudTasks-TaskRetryCount": tries, "X-CloudTasks-TaskExecutionCount": answered}
     post(client, headers={name: count for name, count in counts.items() if count is not None})
-    assert worker.tried == [tried]
+    assert worker.previous_attempt_unanswered == [previous_attempt_unanswered]
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.HELD, None])
@@ -217,7 +221,7 @@ def test_who_is_not_let_in_is_told_why(
         assert authorization == "Bearer a-token"
         raise error
 
-    client = client_of(Parts(lambda: Opened(engine, worker)), refuse)
+    client = client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker)), refuse)
     headers = {"Authorization": "Bearer a-token", "X-CloudTasks-TaskName": "forged-name"}
     answer = post(client, headers=headers)
     assert (answer.status_code, answer.headers.get("WWW-Authenticate")) == (status, challenge)
@@ -246,7 +250,7 @@ def test_nobody_gets_in_before_it_is_set_who_may(
 ) -> None:
     """Until account and audience are both known every delivery is a 403 that names what is missing."""
     access = open_access(load({"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)} | environment))
-    client = client_of(Parts(lambda: Opened(engine, worker)), access)
+    client = client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker)), access)
     for headers in ({}, {"Authorization": "Bearer x"}, {"X-Forwarded-For": "127.0.0.1"}):
         answer = post(client, headers=headers)
         assert (answer.status_code, worker.bodies) == (403, [])
@@ -282,7 +286,7 @@ def test_only_so_many_steps_at_once(worker: ScriptedWorker, engine: Engine) -> N
         return DONE
 
     worker.act = stalled
-    client = client_of(Parts(lambda: Opened(engine, worker)))
+    client = client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker)))
     answers: list[int] = []
     threads = [
         threading.Thread(target=lambda: answers.append(post(client.application.test_client()).status_code))
@@ -314,13 +318,13 @@ def test_other_ways_and_methods_are_told_in_json(client: FlaskClient) -> None:
     assert "POST" in wrong.headers["Allow"]
 
 
-def away() -> Opened:
+def away() -> OpenRuntime:
     raise StoreUnavailable("the Redis server cache.internal:6379 does not answer", next_step="start it")
 
 
 def test_a_live_worker_says_so_whatever_the_store_does(worker: ScriptedWorker) -> None:
     """`/health` touches nothing: a restart would not bring the store back."""
-    answer = client_of(Parts(away)).get("/health")
+    answer = client_of(WorkerRuntime(away)).get("/health")
     told = answer.get_json()
     assert (answer.status_code, told["status"], told["queue_type"]) == (200, "ok", "cloud_tasks")
     assert told["version"] == __version__
@@ -329,7 +333,7 @@ def test_a_live_worker_says_so_whatever_the_store_does(worker: ScriptedWorker) -
 
 def test_a_store_that_is_away_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Deliveries wait and `/stats` says that the store is away, but not to everybody where it is."""
-    client = client_of(Parts(away))
+    client = client_of(WorkerRuntime(away))
     numbers = client.get("/stats")
     assert (numbers.status_code, error_of(numbers)["code"]) == (503, "store_unavailable")
     assert b"cache.internal" not in numbers.data
@@ -370,7 +374,7 @@ def test_a_worker_that_is_not_ready_says_why(
     worker: ScriptedWorker, engine: Engine, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`/ready` is a 503 while the store is away, videos cannot be written, or the worker stops; the log says where."""
-    parts = Parts(away if broken == "store" else lambda: Opened(engine, worker))
+    parts = WorkerRuntime(away if broken == "store" else lambda: OpenRuntime(engine, worker))
     if broken == "output_folder":
         engine.settings.output_dir.parent.mkdir(parents=True, exist_ok=True)
         engine.settings.output_dir.write_text("a file in its place")
@@ -491,11 +495,11 @@ class Openings:
     """Opens parts, or fails as long as a test says."""
 
     def __init__(self, engine: Engine, worker: ScriptedWorker) -> None:
-        self.opened = Opened(engine, worker)
+        self.opened = OpenRuntime(engine, worker)
         self.count = 0
         self.error: Exception | None = None
 
-    def __call__(self) -> Opened:
+    def __call__(self) -> OpenRuntime:
         self.count += 1
         if self.error:
             raise self.error
@@ -505,7 +509,7 @@ class Openings:
 def test_parts_are_opened_once_at_first_use(engine: Engine, worker: ScriptedWorker) -> None:
     """However many requests come first at the same moment, one engine is opened; before them, none."""
     openings = Openings(engine, worker)
-    client = client_of(Parts(openings), concurrency=8)
+    client = client_of(WorkerRuntime(openings), concurrency=8)
     assert client.get("/health").status_code == 200
     assert openings.count == 0
     threads = [threading.Thread(target=lambda: post(client.application.test_client())) for _ in range(8)]
@@ -525,9 +529,9 @@ def test_a_worker_waits_for_its_store(
     openings = Openings(engine, worker)
     openings.error = ConfigurationError("no project is set")
     with pytest.raises(ConfigurationError):
-        Parts(openings).start()
+        WorkerRuntime(openings).start()
     openings.error = StoreUnavailable("no answer")
-    parts = Parts(openings)
+    parts = WorkerRuntime(openings)
     parts.start()
     while openings.count < 4:
         threading.Event().wait(0.005)
@@ -541,20 +545,20 @@ def test_a_worker_waits_for_its_store(
 
 def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWorker) -> None:
     """A firm stop hands back the steps in hand and leaves the store to their threads; otherwise it is closed."""
-    parts = Parts(lambda: Opened(engine, worker))
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, worker))
     parts.get()
-    worker.in_hand = 1
+    worker.active_steps = 1
     parts.stop()
     assert not parts.close()
     assert parts.close()
     assert (worker.stops, worker.closed) == (1, True)
-    assert engine.store.counts().unfinished == 0
-    parts = Parts(lambda: Opened(engine, worker))
+    assert engine.store.status_counts().unfinished == 0
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, worker))
     parts.get()
-    worker.in_hand = 0
+    worker.active_steps = 0
     assert parts.close()
     with pytest.raises(StoreUnavailable):
-        engine.store.counts()
+        engine.store.status_counts()
 
 
 def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(

@@ -63,7 +63,7 @@ NAME = "cloud_tasks"
 #: Tasks that are made at once: more of them begin to time out.
 AT_ONCE = 32
 #: Jobs added in one go, and cancelled in one transaction by a purge.
-CHUNK = 500
+CHUNK_JOBS = 500
 #: Seconds ahead that a task may be scheduled (https://docs.cloud.google.com/tasks/docs/quotas).
 FURTHEST = 30 * 86400.0
 #: Bytes of a job's JSON, so that its task, which holds more than that, surely fits.
@@ -161,7 +161,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             paused=facts.paused if facts else state.paused,
             limits=limits,
             set_at_run_time=tuple(name for name in ours if getattr(state, name) is not None),
-            counts=self._store.counts(self.name),
+            counts=self._store.status_counts(self.name),
             workers_alive=None,
             unknown=unknown,
             task_count=facts.tasks if facts else None,
@@ -178,7 +178,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
 
     def purge(self) -> int:
         purged = 0
-        while chunk := self._store.cancel_waiting(self.name, CHUNK):
+        while chunk := self._store.cancel_waiting(self.name, CHUNK_JOBS):
             purged += chunk
         if purged:
             self._api.purge()
@@ -204,14 +204,16 @@ class CloudTasksQueue(JobQueue, PushesJobs):
 
     def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
         after = self._store.settle(record.job_id, record.lease_token, outcome)
-        self._see_to(after)
+        self._ensure_dispatched(after)
         return after
 
-    def hand_back(self, record: JobRecord) -> None:
+    def release_lease(self, record: JobRecord) -> None:
         with suppress(LeaseLost):
-            self._see_to(self._store.hand_back(record.job_id, record.lease_token))
+            self._ensure_dispatched(self._store.release_lease(record.job_id, record.lease_token))
 
-    def receive(self, delivery: Delivery, worker: str, *, tried: bool = False) -> JobRecord | None:
+    def receive(
+        self, delivery: Delivery, worker: str, *, previous_attempt_unanswered: bool = False
+    ) -> JobRecord | None:
         token = secrets.token_hex(8)
 
         def take(record: JobRecord, now: float) -> JobRecord:
@@ -220,30 +222,34 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         try:
             return self._store.update(delivery.job_id, take)
         except ActionRefused:
-            self._see_to(self._store.get(delivery.job_id))
+            self._ensure_dispatched(self._store.get(delivery.job_id))
             return None
         except JobNotFound:
-            if self._store.remembers(delivery.job_id):
+            if self._store.knows_id(delivery.job_id):
                 if self._store.get(delivery.job_id) is None:
                     return None  # it was finished, and its record is gone
-            elif self._gone_on(delivery):
+            elif self._already_stepped(delivery):
                 return None  # a later delivery brings what was bought meanwhile
-            elif self._store.adopt(lifecycle.adopt(delivery, self.name, self._store.now(), tried=tried)):
+            elif self._store.adopt(
+                lifecycle.adopt(
+                    delivery, self.name, self._store.now(), previous_attempt_unanswered=previous_attempt_unanswered
+                )
+            ):
                 _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
-        return self.receive(delivery, worker, tried=tried)
+        return self.receive(delivery, worker, previous_attempt_unanswered=previous_attempt_unanswered)
 
-    def turn(self) -> float:
+    def requeue_delay(self) -> float:
         # Jobs that wait for a slot take a quarter of the dispatches at most.
-        return 4 * self._round([Status.QUEUED])
+        return 4 * self._seconds_per_round([Status.QUEUED])
 
     def sweep(self, owner: str) -> int:
-        if not self._store.hold(f"sweep:{self.name}", owner, SWEEP_INTERVAL):
+        if not self._store.acquire_lock(f"sweep:{self.name}", owner, SWEEP_INTERVAL):
             return 0
         overdue = self._store.overdue(self.name, self._store.now() - OVERDUE, SWEEP)
         if not overdue or self._paused():
             return 0
         lost = [record for record, is_lost in self._at_once(lambda r: (r, self._is_lost(r)), overdue) if is_lost]
-        anew = [record if record.undispatched else self._number_anew(record) for record in lost]
+        anew = [record if record.undispatched else self._renumber(record) for record in lost]
         told = [record for record in anew if record is not None and record.undispatched]
         self.dispatch(told)
         if told:
@@ -262,7 +268,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         self._api.create_task(task_id(record), encode(Delivery.of(record)), later)
         return record
 
-    def _gone_on(self, delivery: Delivery) -> bool:
+    def _already_stepped(self, delivery: Delivery) -> bool:
         """Tell whether a job that this store has never seen has had the step that its delivery is for.
 
         Whoever took it, with a store that is lost since, has made later tasks, and may have bought in that step. A task
@@ -276,7 +282,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         except QueueForbidden:  # an account that may only add tasks
             return False
 
-    def _see_to(self, record: JobRecord | None) -> None:
+    def _ensure_dispatched(self, record: JobRecord | None) -> None:
         """Make sure that the delivery that a job waits for will come."""
         if record is not None and record.queue == self.name and record.undispatched:
             self.dispatch([record])
@@ -302,18 +308,20 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             return not self._api.has_task(task_id(record))
         except QueueForbidden as error:
             since = record.due if record.lease is None else record.lease.until
-            lost = since is not None and since < self._store.now() - OVERDUE_UNSEEN - 2 * self._round(IN_PROGRESS)
+            lost = since is not None and since < self._store.now() - OVERDUE_UNSEEN - 2 * self._seconds_per_round(
+                IN_PROGRESS
+            )
             if lost:
                 _log.warning("job %s is taken for lost, unseen: %s", record.job_id, error)
             return lost
 
-    def _round(self, statuses: Iterable[Status]) -> float:
+    def _seconds_per_round(self, statuses: Iterable[Status]) -> float:
         """Return how many seconds it takes to deliver each job of these statuses once."""
-        counts = self._store.counts(self.name).by_status
+        counts = self._store.status_counts(self.name).by_status
         limits = self._store.queue_state(self.name).limits(self._limits)
         return sum(counts[status] for status in statuses) / limits.max_dispatches_per_second
 
-    def _number_anew(self, record: JobRecord) -> JobRecord | None:
+    def _renumber(self, record: JobRecord) -> JobRecord | None:
         try:
             return self._store.update(record.job_id, lambda r, now: lifecycle.redispatch(r, record.seq, now))
         except (ActionRefused, JobNotFound):
@@ -322,8 +330,8 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     def _deliver_anew_what_is_left(self) -> None:
         """Give the jobs that outlive a purge new tasks: theirs are deleted, and their names stay taken."""
         waiting = JobFilter(queue=self.name, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-        for page in self._store.pages(waiting, limit=CHUNK):
-            anew = [self._number_anew(record) for record in page.records if record.due is not None]
+        for page in self._store.pages(waiting, limit=CHUNK_JOBS):
+            anew = [self._renumber(record) for record in page.records if record.due is not None]
             self.dispatch([record for record in anew if record is not None])
 
     def _at_once(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
@@ -342,5 +350,5 @@ class CloudTasksQueue(JobQueue, PushesJobs):
 
 def _chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
     remaining = iter(jobs)
-    while chunk := list(islice(remaining, CHUNK)):
+    while chunk := list(islice(remaining, CHUNK_JOBS)):
         yield chunk

@@ -53,7 +53,7 @@ class DraftService(VideoService, Cancels):
     name = NAME
     create_timeout = 10.0
     lifetime = 3600.0
-    stand_in = True
+    is_fallback = True
 
     def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
         self._root = root.absolute()
@@ -79,7 +79,7 @@ class DraftService(VideoService, Cancels):
         # Its sentences are what is shown (see `script`), so one made up about light and lenses has no place here.
         return job.prompt
 
-    def repeatable_for(self, job: VideoJob) -> float:
+    def idempotency_window(self, job: VideoJob) -> float:
         return math.inf
 
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
@@ -96,7 +96,7 @@ class DraftService(VideoService, Cancels):
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
         folder = WorkFolder(self._root / ticket.id)
-        self._bury()
+        self._reap_children()
         with _mapped(folder):
             try:
                 return self._look(folder)
@@ -215,7 +215,7 @@ class DraftService(VideoService, Cancels):
         with self._guard:
             self._children.append(child)
 
-    def _bury(self) -> None:
+    def _reap_children(self) -> None:
         """Let go of the children that ended."""
         with self._guard:
             self._children = [child for child in self._children if child.poll() is None]

@@ -42,7 +42,7 @@ class HeyGenService(HttpService, HasCredits):
     errors = ERRORS
     #: An agent takes 20 to 45 minutes; what has not come within two hours is not waited for.
     lifetime = 7200.0
-    whereabouts = (
+    lookup_hint = (
         "at app.heygen.com, by its title or prompt and the time of the order; the ticket of a script is videos/ID, "
         "that of a topic video-agents/ID"
     )
@@ -63,7 +63,7 @@ class HeyGenService(HttpService, HasCredits):
     def prompt(self, job: VideoJob) -> str:
         return prompt_of(job)
 
-    def repeatable_for(self, job: VideoJob) -> float:
+    def idempotency_window(self, job: VideoJob) -> float:
         # That an agent's create knows such keys is documented nowhere.
         return KEY_LASTS if way_of(job) == SCRIPT else 0.0
 
@@ -73,7 +73,7 @@ class HeyGenService(HttpService, HasCredits):
     def create(self, job: VideoJob, reference: str) -> Ticket:
         way = way_of(job)
         headers = {"Idempotency-Key": reference} if way == SCRIPT else {}
-        answer = self._api.order(self.order(job, reference), headers)
+        answer = self._api.post_paid(self.order(job, reference), headers)
         data = data_of(self._api.result(answer, paid=True))
         order_id = path_id(data.get("session_id" if way == AGENT else "video_id"))
         if order_id is None:
@@ -90,7 +90,7 @@ class HeyGenService(HttpService, HasCredits):
         return self._check_video(ticket.id) or self._check_agent(ticket.id)
 
     def credits(self) -> Credits:
-        return credits_of(data_of(self._api.result(self._api.look("/v3/users/me"))))
+        return credits_of(data_of(self._api.result(self._api.get("/v3/users/me"))))
 
     def _check_agent(self, session_id: str) -> Progress | Ready | Failed:
         path = f"/v3/{AGENT}/{session_id}"
@@ -115,7 +115,7 @@ class HeyGenService(HttpService, HasCredits):
         return None if video is None else self._plain(video_state(video, self._clock.now()))
 
     def _look(self, path: str) -> Mapping[str, Any] | None:
-        answer = self._api.look(path)
+        answer = self._api.get(path)
         return None if answer.status == 404 else data_of(self._api.result(answer))
 
     def _stop(self, path: str) -> None:

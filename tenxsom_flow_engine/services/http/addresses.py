@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 #: IPv6 addresses that stand for IPv4 ones behind a translator (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 #: Addresses of one name that are tried at most.
-MOST = 4
+MAX_ADDRESSES = 4
 
 
 class NotPublic(Exception):
@@ -30,7 +30,7 @@ def public_addresses(host: str, port: int) -> list[str]:
     for address in addresses:
         if not is_public(address):
             raise NotPublic(f"{host} leads to {address}, which is no public address")
-    return addresses[:MOST]
+    return addresses[:MAX_ADDRESSES]
 
 
 def is_public(address: str) -> bool:

@@ -20,7 +20,7 @@ from tenxsom_flow_engine.errors import Busy, ServiceError, Transient, Uncertain
 from tenxsom_flow_engine.services.http.responses import (
     Answer,
     ErrorRow,
-    Redaction,
+    WordsRedactor,
     error_code,
     error_words,
     read_retry_after,
@@ -82,7 +82,7 @@ class HttpApi:
         ordering: Timeouts = ORDERING,
     ) -> None:
         self.service = service
-        self.redact = Redaction(secrets)
+        self.redact = WordsRedactor(secrets)
         self.reading = reading
         self.ordering = ordering
         self._base = base_url.rstrip("/")
@@ -90,7 +90,7 @@ class HttpApi:
         self._errors = tuple(errors)
         self._session = ProcessSession()
 
-    def look(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
+    def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
         """GET: costs nothing. Raises `Transient`."""
         return self._send(self._session.get(), "GET", path, self.reading, params=query)
 
@@ -98,7 +98,7 @@ class HttpApi:
         """POST what costs nothing, and does no harm twice. Raises `Transient`."""
         return self._send(self._session.get(), "POST", path, self.reading, json={})
 
-    def order(self, order: Post, headers: Mapping[str, str] | None = None) -> Answer:
+    def post_paid(self, order: Post, headers: Mapping[str, str] | None = None) -> Answer:
         """Send what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
 
         On a connection of its own: one that was kept alive may turn out broken when the request is under way.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Bytes: many times the largest video that is made.
 MAX_SIZE = 2 << 30
 #: Who gives no byte in half a minute has hung up, and ten minutes are enough for the largest file.
-PATIENCE = Timeouts(connect=10.0, read=30.0, total=600.0)
+DOWNLOAD_TIMEOUTS = Timeouts(connect=10.0, read=30.0, total=600.0)
 #: Redirects that are followed, and connections that one file may take because they break off.
 MAX_REDIRECTS, MAX_CONNECTIONS = 5, 4
 _CHUNK = 1 << 18
@@ -30,10 +30,12 @@ _NO_VIDEO = ("text/", "image/", "application/json", "application/xml")
 class Downloader:
     """Fetches videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals."""
 
-    def __init__(self, *, allow_private: bool = False, max_size: int = MAX_SIZE, patience: Timeouts = PATIENCE) -> None:
+    def __init__(
+        self, *, allow_private: bool = False, max_size: int = MAX_SIZE, timeouts: Timeouts = DOWNLOAD_TIMEOUTS
+    ) -> None:
         self._schemes = ("https", "http") if allow_private else ("https",)
         self._max_size = max_size
-        self._patience = patience
+        self._timeouts = timeouts
         self._session = ProcessSession(public_only=not allow_private)
 
     def fetch(self, service: str, url: str, target: Path) -> None:
@@ -45,7 +47,7 @@ class Downloader:
         from tenxsom_flow_engine.services.http.connection import Exchange
 
         part = target.with_name(target.name + ".part")
-        with Exchange(self._patience.total) as exchange, part.open("wb") as file:
+        with Exchange(self._timeouts.total) as exchange, part.open("wb") as file:
             transfer = _Transfer(file, service, self._max_size)
             for _ in range(MAX_CONNECTIONS):
                 fault = self._go_on(url, transfer, exchange)
@@ -65,7 +67,7 @@ class Downloader:
                 response = self._session.get().get(
                     url,
                     headers=transfer.headers(),
-                    timeout=(self._patience.connect, self._patience.read),
+                    timeout=(self._timeouts.connect, self._timeouts.read),
                     allow_redirects=False,
                     stream=True,
                 )

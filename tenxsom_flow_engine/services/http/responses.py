@@ -111,7 +111,7 @@ def _values(body: Any, names: Iterable[str]) -> Iterator[Any]:
                     yield place[name]
 
 
-class Redaction:
+class WordsRedactor:
     """Blots secrets out of text from outside, and makes it one short printable line."""
 
     def __init__(self, secrets: Iterable[str]) -> None:

@@ -114,7 +114,7 @@ class LtxStudioService(HttpService, HasCredits):
     errors = ERRORS
     #: A render takes some minutes; LTX shows it for a day after its end, but nobody waits so long for one.
     lifetime = 3600.0
-    whereabouts = "at console.ltx.io, by its prompt and the time of the order: LTX is not told the reference"
+    lookup_hint = "at console.ltx.io, by its prompt and the time of the order: LTX is not told the reference"
 
     def __init__(self, setup: LtxSetup, downloader: Downloader, *, ordering: Timeouts = ORDERING) -> None:
         super().__init__(setup, downloader, key=setup.key, ordering=ordering)
@@ -143,14 +143,14 @@ class LtxStudioService(HttpService, HasCredits):
         return post(VIDEOS, self._body(job))
 
     def create(self, job: VideoJob, reference: str) -> Ticket:
-        answer = self._api.order(self.order(job, reference))
+        answer = self._api.post_paid(self.order(job, reference))
         video_id = path_id(self._api.result(answer, paid=True).get("id"))
         if video_id is None:
             raise Uncertain(NAME, "the create was accepted, but its answer names no video")
         return Ticket(video_id)
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
-        answer = self._api.look(f"{VIDEOS}/{ticket.id}")
+        answer = self._api.get(f"{VIDEOS}/{ticket.id}")
         if answer.status == 404:
             return Failed(
                 "LTX does not know the video, or not any more: it shows one for 24 hours after its end",

@@ -47,7 +47,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
     errors = ERRORS
     #: A render takes some minutes, in busy hours some ten; what has not come within an hour is not waited for.
     lifetime = 3600.0
-    whereabouts = "among the videos of the linked account at app.pixverse.ai, by its prompt and the time of the order"
+    lookup_hint = "among the videos of the linked account at app.pixverse.ai, by its prompt and the time of the order"
     #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
     find_is_complete = False
 
@@ -74,7 +74,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
     def create(self, job: VideoJob, reference: str) -> Ticket:
         order = self.order(job, reference)
         self._see_room(order["body"].get("email"))
-        answer = self._api.order(order)
+        answer = self._api.post_paid(order)
         ticket = ticket_of(self._api.result(answer, paid=True))
         if ticket is None:
             raise Uncertain(NAME, "the create was accepted, but its answer names no video")
@@ -82,7 +82,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
         # The id goes into the path as it came: a percent-encoded one is refused.
-        answer = self._api.look(VIDEOS + ticket.id)
+        answer = self._api.get(VIDEOS + ticket.id)
         if answer.status == 404:
             # It may well be at work: a video that renders is not always shown by its id, but the list has it.
             listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
@@ -92,7 +92,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         return state_of(self._api.result(answer))
 
     def find(self, reference: str) -> Ticket | None:
-        scheduler = self._api.result(self._api.look(SCHEDULER))
+        scheduler = self._api.result(self._api.get(SCHEDULER))
         accounts = accounts_of(scheduler)
         # An account may have been taken out of the scheduler, so the one that is set is asked all the same.
         emails = dict.fromkeys([*filter(None, [self._setup.email]), *(account.email for account in accounts)])
@@ -102,7 +102,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
 
     def credits(self) -> Credits:
         emails = [self._setup.email] if self._setup.email else [account.email for account in self._accounts()]
-        left = [credits_of(self._api.result(self._api.look(FEATURES, {"email": email}))) for email in emails]
+        left = [credits_of(self._api.result(self._api.get(FEATURES, {"email": email}))) for email in emails]
         told = [amount for amount in left if amount is not None]
         return Credits(sum(told) if told else None, note=", ".join(emails))
 
@@ -113,7 +113,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
             raise Busy(NAME, "all slots of the PixVerse account are taken", retry_after=BUSY_FLOOR)
 
     def _accounts(self) -> list[Account]:
-        return accounts_of(self._api.result(self._api.look(SCHEDULER)))
+        return accounts_of(self._api.result(self._api.get(SCHEDULER)))
 
     def _list(self, email: str) -> Iterator[Mapping[str, Any]]:
         """Yield an account's latest videos, newest first, page by page as far as they are asked for."""
@@ -125,7 +125,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
 
     def _page(self, email: str, page: int) -> list[Mapping[str, Any]]:
         where = {"email": email} if email else {}
-        answer = self._api.look(VIDEOS, {**where, "limit": PAGE, "offset": page * PAGE})
+        answer = self._api.get(VIDEOS, {**where, "limit": PAGE, "offset": page * PAGE})
         if answer.status == 404:
             return []  # an account that is linked no more has no list
         body = answer.body if answer.good and isinstance(answer.body, list) else self._api.result(answer)

@@ -82,7 +82,7 @@ class SimulatedService(VideoService, FindsByReference):
     automatic = False
     lifetime = 3600.0
     find_is_complete = True
-    whereabouts = "in the ledger simulated-ledger in TENXSOM_HOME, where a line that is sold ends with the reference"
+    lookup_hint = "in the ledger simulated-ledger in TENXSOM_HOME, where a line that is sold ends with the reference"
 
     def __init__(self, plan: SimulationPlan, ledger: Path, clock: Clock) -> None:
         self._plan = plan
@@ -94,7 +94,7 @@ class SimulatedService(VideoService, FindsByReference):
     def fit(self, job: VideoJob) -> Fit:
         return Fit(job)
 
-    def repeatable_for(self, job: VideoJob) -> float:
+    def idempotency_window(self, job: VideoJob) -> float:
         return math.inf if self._plan.idempotent else 0.0
 
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:

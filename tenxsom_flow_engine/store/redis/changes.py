@@ -10,11 +10,11 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.store.redis.connection import ANSWER_TIMEOUT, Connection
-from tenxsom_flow_engine.store.wakeup import Wake
+from tenxsom_flow_engine.store.wakeup import WakeupEvent
 
 #: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
 HOLD = 10.0
-#: Seconds between two looks at an event that cannot be polled, as a `Wake` can.
+#: Seconds between two looks at an event that cannot be polled, as a `WakeupEvent` can.
 LOOK_INTERVAL = 0.2
 
 
@@ -25,7 +25,7 @@ class Changes:
         self._connection = connection
         self._key = connection.key("changes")
         self._local = threading.local()
-        self._lines: list[_Line] = []
+        self._lines: list[_Subscription] = []
 
     def latest(self) -> str:
         """Return the mark of the latest change."""
@@ -48,15 +48,17 @@ class Changes:
         for line in self._lines:
             line.close()
 
-    def _line(self) -> _Line:
-        line: _Line | None = getattr(self._local, "line", None)
+    def _line(self) -> _Subscription:
+        line: _Subscription | None = getattr(self._local, "line", None)
         if line is None or line.owner != os.getpid():  # a child's socket would be its parent's
-            line = self._local.line = _Line(self._connection.client.connection_pool.make_connection(), self._key)
+            line = self._local.line = _Subscription(
+                self._connection.client.connection_pool.make_connection(), self._key
+            )
             self._lines.append(line)
         return line
 
 
-class _Line:
+class _Subscription:
     """One connection, and the blocking read that is under way on it."""
 
     def __init__(self, connection: Any, key: str) -> None:
@@ -94,7 +96,7 @@ class _Line:
         """Block until the server answers, the time has passed, or somebody wants to wake up."""
         poll = select.poll()
         poll.register(self._connection._sock, select.POLLIN)
-        if not isinstance(wake, Wake):
+        if not isinstance(wake, WakeupEvent):
             poll.poll(min(seconds, LOOK_INTERVAL) * 1000)
             return
         poll.register(wake, select.POLLIN)

@@ -7,7 +7,7 @@ from threading import Lock
 from tenxsom_flow_engine.store.redis.rows import Stored
 
 #: Records kept at most: those of lost leases are never settled here.
-MOST = 10_000
+MAX_RECORDS = 10_000
 
 
 class Known:
@@ -31,7 +31,7 @@ class Known:
             self._entries.pop(job_id, None)
             if stored.record.lease is not None:
                 self._entries[job_id] = stored
-                if len(self._entries) > MOST:
+                if len(self._entries) > MAX_RECORDS:
                     del self._entries[next(iter(self._entries))]
 
     def forget(self, job_id: str) -> None:

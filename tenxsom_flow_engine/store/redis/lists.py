@@ -8,7 +8,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
-from tenxsom_flow_engine.store.base import Counts, JobFilter, Page, Tally
+from tenxsom_flow_engine.store.base import Counts, JobFilter, MatchCount, Page
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import Stored
@@ -41,15 +41,15 @@ class Lists:
                 break
         return Page(tuple(item.record for item in found[:limit]), None if end is None else str(end))
 
-    def count(self, jobs: JobFilter, now: float) -> Tally:
+    def count(self, jobs: JobFilter, now: float) -> MatchCount:
         """See `JobStore.count`."""
         if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
             by_status = self.counts(jobs.queue, now).by_status
-            return Tally(sum(by_status[status] for status in set(jobs.statuses or Status)))
+            return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
         found, end = 0, None
         for batch, end in self._matching(jobs, now, TOP, count=MANY, most=COUNTED):  # noqa: B007 (the last one counts)
             found += len(batch)
-        return Tally(found, complete=end is None)
+        return MatchCount(found, complete=end is None)
 
     def _matching(
         self, jobs: JobFilter, now: float, below: int, *, count: int, most: int
@@ -100,7 +100,7 @@ class Lists:
             oldest += [due for first in answers[len(Status) + 1 :] for _, due in first if due <= now]
         return Counts(by_status, min(oldest, default=None))
 
-    def coming(self, limit: int, now: float) -> Sequence[JobRecord]:
+    def next_scheduled(self, limit: int, now: float) -> Sequence[JobRecord]:
         """See `JobStore.coming`."""
         after = f"({now!r}"
         found = [pair for ids in self._scheduled("zrangebyscore", after, "+inf", 0, limit, True) for pair in ids]
@@ -190,7 +190,7 @@ def _matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     text = (jobs.text or "").casefold()
     return (
         (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, record.seller)
+        and jobs.service in (None, record.effective_service)
         and jobs.channel in (None, record.job.channel)
         and (not text or text in record.job.topic.casefold() or text in record.job_id.casefold())
         and (jobs.added_from is None or record.added_at >= jobs.added_from)

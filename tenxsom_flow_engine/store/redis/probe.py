@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 TIMEOUT = 0.25
 
 
-def answers(url: str) -> bool:
+def is_redis_listening(url: str) -> bool:
     """Return whether something that speaks Redis listens there."""
     parts = urlsplit(url)
     try:

@@ -31,17 +31,17 @@ from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
-from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
 
 _log = logging.getLogger(__name__)
 
 #: Jobs added by one call of a script.
-CHUNK = 500
+CHUNK_JOBS = 500
 #: Entries of the plain list that are moved at a time.
 INTAKE = 200
 
 
-class RedisStore(base.JobStore, base.TakesIn):
+class RedisStore(base.JobStore, base.LegacyImport):
     """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
 
     def __init__(self, url: str, prefix: str, clock: Clock | None = None) -> None:
@@ -67,14 +67,14 @@ class RedisStore(base.JobStore, base.TakesIn):
         new: list[str] = []
         known: list[str] = []
         remaining = iter(jobs)
-        chunk = list(islice(remaining, CHUNK))
+        chunk = list(islice(remaining, CHUNK_JOBS))
         while chunk:
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
                 arguments += newcomer(base.new_record(queue, item, now))
             names = listed_by((item.job.service, item.job.channel) for item in chunk)
-            following = list(islice(remaining, CHUNK))
+            following = list(islice(remaining, CHUNK_JOBS))
             # What is on disk with the last chunk is so with those before it.
             answer = self._connection.run(
                 "add", self._clock.instant(), queue, *names, day_of(now), *arguments, on_disk=not following
@@ -86,11 +86,11 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
-        names = listed_by([(record.seller, record.job.channel)])
+        names = listed_by([(record.effective_service, record.job.channel)])
         arguments = [*names, day_of(record.added_at), *addition(record, encode(record)), *slot]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
-    def remembers(self, job_id: str) -> bool:
+    def knows_id(self, job_id: str) -> bool:
         client, key = self._connection.client, self._connection.key
         with self._connection.mapped():
             until = client.zscore(key("finished_ids"), job_id)
@@ -106,19 +106,19 @@ class RedisStore(base.JobStore, base.TakesIn):
     def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
         return self._lists.page(jobs, self.now(), limit=limit, cursor=cursor)
 
-    def count(self, jobs: base.JobFilter) -> base.Tally:
+    def count_matching(self, jobs: base.JobFilter) -> base.MatchCount:
         return self._lists.count(jobs, self.now())
 
-    def counts(self, queue: str | None = None) -> base.Counts:
+    def status_counts(self, queue: str | None = None) -> base.Counts:
         return self._lists.counts(queue, self.now())
 
-    def coming(self, limit: int) -> Sequence[JobRecord]:
-        return self._lists.coming(limit, self.now())
+    def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
+        return self._lists.next_scheduled(limit, self.now())
 
     def scheduled_before(self, instant: float) -> int:
         return self._lists.scheduled_before(instant, self.now())
 
-    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
+    def totals(self, kind: str, since: str = "") -> Sequence[Total]:
         with self._connection.mapped():
             return read_sums(kind, self._connection.client.hgetall(self._connection.key(f"sums:{kind}")), since)
 
@@ -201,8 +201,8 @@ class RedisStore(base.JobStore, base.TakesIn):
         ids = [*oldest, *leased][:limit]
         return [stored.record for stored in self._records.read_many(ids)] if ids else []
 
-    def hold(self, name: str, owner: str, seconds: float) -> bool:
-        return bool(self._connection.run("hold", self._clock.instant(), name, owner, seconds))
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
+        return bool(self._connection.run("acquire_lock", self._clock.instant(), name, owner, seconds))
 
     def queue_state(self, queue: str) -> base.QueueState:
         with self._connection.mapped():
@@ -230,10 +230,10 @@ class RedisStore(base.JobStore, base.TakesIn):
             self._connection.client.transaction(write, key)
         return state
 
-    def beat(self, worker: base.WorkerInfo) -> None:
-        seen = replace(worker, seen_at=self.now())
+    def heartbeat(self, worker: base.WorkerInfo) -> None:
+        seen = replace(worker, last_heartbeat_at=self.now())
         with self._connection.mapped():
-            self._connection.client.hset(self._connection.key("workers"), worker.id, msgspec.json.encode(asdict(seen)))
+            self._connection.client.hset(self._connection.key("workers"), worker.id, encode_worker(seen))
 
     def forget_worker(self, worker_id: str) -> None:
         with self._connection.mapped():
@@ -241,7 +241,7 @@ class RedisStore(base.JobStore, base.TakesIn):
 
     def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
         since = self.now() - within
-        alive = (worker for worker in self._all_workers() if worker.seen_at >= since)
+        alive = (worker for worker in self._all_workers() if worker.last_heartbeat_at >= since)
         return [worker for worker in alive if queue in (None, worker.queue)]
 
     def trim(self, retention: base.Retention) -> int:
@@ -254,22 +254,22 @@ class RedisStore(base.JobStore, base.TakesIn):
             if excess > len(old):
                 old = client.zrange(key("finished"), 0, excess - 1)
             for worker in self._all_workers():
-                if worker.seen_at < now - base.FORGET_WORKERS:
+                if worker.last_heartbeat_at < now - base.FORGET_WORKERS_AFTER_SECONDS:
                     client.hdel(key("workers"), worker.id)
             if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
                 client.hdel(key(f"sums:{HOUR}"), *past_hours)
         ids = [_id_in(member) for member in old]
-        chunks = [ids[begin : begin + CHUNK] for begin in range(0, len(ids), CHUNK)]
+        chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)
 
-    def take_in(self, queue: str, read: Callable[[str], base.NewJob]) -> base.TakenIn:
+    def import_legacy(self, queue: str, read: Callable[[str], base.NewJob]) -> base.ImportResult:
         with self._connection.mapped():
             try:
                 entries = self._connection.client.lrange(self._list, -INTAKE, -1)
             except redis.exceptions.ResponseError:  # the key is something else than a list: not ours to touch
-                return base.TakenIn()
+                return base.ImportResult()
         if not entries:
-            return base.TakenIn()
+            return base.ImportResult()
         now = self.now()
         arguments: list[object] = []
         jobs: list[VideoJob] = []
@@ -284,12 +284,12 @@ class RedisStore(base.JobStore, base.TakesIn):
                 jobs.append(record.job)
                 arguments += [entry, *newcomer(record)]
         names = listed_by((job.service, job.channel) for job in jobs)
-        moved, aside = self._connection.run(
+        moved, rejected = self._connection.run(
             "intake", self._clock.instant(), queue, *names, day_of(now), self._list, *arguments
         )
-        return base.TakenIn(moved, aside)
+        return base.ImportResult(moved, rejected)
 
-    def set_aside(self) -> int:
+    def rejected_count(self) -> int:
         with self._connection.mapped():
             return int(self._connection.client.llen(self._connection.key("rejected")))
 
@@ -307,7 +307,19 @@ class RedisStore(base.JobStore, base.TakesIn):
         with self._connection.mapped():
             known = self._connection.client.hvals(self._connection.key("workers"))
         for value in known:
-            yield msgspec.json.decode(value, type=base.WorkerInfo)
+            yield decode_worker(value)
+
+
+def encode_worker(worker: base.WorkerInfo) -> bytes:
+    """Return a worker's heartbeat as it is stored, under the field names of release 0.1, which may read it."""
+    fields = asdict(worker)
+    return msgspec.json.encode(fields | {"seen_at": fields.pop("last_heartbeat_at")})
+
+
+def decode_worker(data: bytes) -> base.WorkerInfo:
+    """Read a stored heartbeat."""
+    fields = msgspec.json.decode(data)
+    return base.WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
 
 
 def _id_in(member: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.store.totals import LastError, Sum, additions, new_error
+from tenxsom_flow_engine.store.totals import LastError, Total, additions, new_error
 
 
 def effects(before: JobRecord, after: JobRecord) -> list[object]:
@@ -22,13 +22,13 @@ def effects(before: JobRecord, after: JobRecord) -> list[object]:
     return [*error, *sums]
 
 
-def read_sums(kind: str, fields: Mapping[str, str], since: str) -> Sequence[Sum]:
+def read_sums(kind: str, fields: Mapping[str, str], since: str) -> Sequence[Total]:
     """Read a hash of sums, from a period on, the oldest first."""
     found = []
     for field in sorted(fields):  # it begins with its period, and sorts like it
         if field >= since:
             period, service, name = field.split("|")
-            found.append(Sum(kind, period, service, name, float(fields[field])))
+            found.append(Total(kind, period, service, name, float(fields[field])))
     return found
 
 

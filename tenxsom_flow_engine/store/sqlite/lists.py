@@ -10,7 +10,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
-from tenxsom_flow_engine.store.base import Counts, JobFilter, Page, Tally
+from tenxsom_flow_engine.store.base import Counts, JobFilter, MatchCount, Page
 from tenxsom_flow_engine.store.sqlite.rows import readable
 
 #: Rows looked at for one page, and for one count. A row takes some 0.5 microseconds, or 1 where its topic is searched.
@@ -72,16 +72,16 @@ def page(db: sqlite3.Connection, jobs: JobFilter, now: float, *, limit: int, cur
     return Page(tuple(readable(rows[:limit])), None if after is None else str(after))
 
 
-def count(db: sqlite3.Connection, jobs: JobFilter, now: float) -> Tally:
+def count(db: sqlite3.Connection, jobs: JobFilter, now: float) -> MatchCount:
     """See `JobStore.count`."""
     if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
         by_status = counts(db, jobs.queue, now).by_status
-        return Tally(sum(by_status[status] for status in set(jobs.statuses or Status)))
+        return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
     question = _question(db, jobs, now, _TOP)
     walk, bounded = _shortest(db, question, COUNTED)
     found = db.execute(f"SELECT count(*) {question.matches(walk, COUNTED)}", question.values).fetchone()[0]
     beyond = f"SELECT 1 {question.rows(walk)} LIMIT 1 OFFSET {COUNTED}"
-    return Tally(found, complete=not (bounded and db.execute(beyond, question.values).fetchone()))
+    return MatchCount(found, complete=not (bounded and db.execute(beyond, question.values).fetchone()))
 
 
 def counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
@@ -102,7 +102,7 @@ def counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
     return Counts(by_status, min(oldest, default=None))
 
 
-def coming(db: sqlite3.Connection, limit: int, now: float) -> list[JobRecord]:
+def next_scheduled(db: sqlite3.Connection, limit: int, now: float) -> list[JobRecord]:
     """See `JobStore.coming`."""
     found: list[sqlite3.Row] = []
     for queue in _queues(db):

@@ -36,7 +36,7 @@ def row_of(record: JobRecord) -> dict[str, Any]:
         "queue": record.queue,
         "lane": record.lane,
         "status": record.status.value,
-        "service": record.seller,
+        "service": record.effective_service,
         "channel": record.job.channel,
         "topic": record.job.topic,
         "due": record.due,

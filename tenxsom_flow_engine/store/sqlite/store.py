@@ -22,10 +22,10 @@ from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
-from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
-CHUNK = 1000
+CHUNK_JOBS = 1000
 #: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
 WATCH_INTERVAL = 0.05
 
@@ -79,7 +79,7 @@ class SQLiteStore(base.JobStore):
         new: list[str] = []
         known: list[str] = []
         remaining = iter(jobs)
-        while chunk := list(islice(remaining, CHUNK)):
+        while chunk := list(islice(remaining, CHUNK_JOBS)):
             with self._writing() as (db, now):
                 for item in chunk:
                     record = base.new_record(queue, item, now)
@@ -91,7 +91,7 @@ class SQLiteStore(base.JobStore):
         with self._writing() as (db, _):
             return db.execute(_INSERT, row_of(record)).rowcount > 0
 
-    def remembers(self, job_id: str) -> bool:
+    def knows_id(self, job_id: str) -> bool:
         with self._reading() as (db, now):
             known = db.execute("SELECT 1 FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
             gone = db.execute("SELECT 1 FROM finished_ids WHERE job_id = ? AND until > ?", (job_id, now)).fetchone()
@@ -106,28 +106,28 @@ class SQLiteStore(base.JobStore):
         with self._reading() as (db, now):
             return lists.page(db, jobs, now, limit=limit, cursor=cursor)
 
-    def count(self, jobs: base.JobFilter) -> base.Tally:
+    def count_matching(self, jobs: base.JobFilter) -> base.MatchCount:
         with self._reading() as (db, now):
             return lists.count(db, jobs, now)
 
-    def counts(self, queue: str | None = None) -> base.Counts:
+    def status_counts(self, queue: str | None = None) -> base.Counts:
         with self._reading() as (db, now):
             return lists.counts(db, queue, now)
 
-    def coming(self, limit: int) -> Sequence[JobRecord]:
+    def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         with self._reading() as (db, now):
-            return lists.coming(db, limit, now)
+            return lists.next_scheduled(db, limit, now)
 
     def scheduled_before(self, instant: float) -> int:
         with self._reading() as (db, now):
             return lists.scheduled_before(db, instant, now)
 
-    def sums(self, kind: str, since: str = "") -> Sequence[Sum]:
+    def totals(self, kind: str, since: str = "") -> Sequence[Total]:
         with self._connections.use() as db:
             rows = db.execute(
                 "SELECT * FROM sums WHERE kind = ? AND period >= ? ORDER BY period, service, name", (kind, since)
             ).fetchall()
-        return [Sum(**row) for row in rows]
+        return [Total(**row) for row in rows]
 
     def last_errors(self) -> Mapping[str, LastError]:
         with self._connections.use() as db:
@@ -197,7 +197,7 @@ class SQLiteStore(base.JobStore):
                 ).fetchall()
         return list(readable(found))
 
-    def hold(self, name: str, owner: str, seconds: float) -> bool:
+    def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with self._writing() as (db, now):
             held = db.execute(
                 "INSERT INTO holds VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET owner = excluded.owner,"
@@ -228,7 +228,7 @@ class SQLiteStore(base.JobStore):
             )
         return state
 
-    def beat(self, worker: base.WorkerInfo) -> None:
+    def heartbeat(self, worker: base.WorkerInfo) -> None:
         with self._writing() as (db, now):
             db.execute(
                 "INSERT OR REPLACE INTO workers (id, queue, host, pid, concurrency, started_at, seen_at, steps)"
@@ -251,7 +251,10 @@ class SQLiteStore(base.JobStore):
 
     def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
         with self._reading() as (db, now):
-            alive = "SELECT * FROM workers WHERE queue = ifnull(?, queue) AND seen_at >= ?"
+            alive = (
+                "SELECT id, queue, host, pid, concurrency, started_at, seen_at AS last_heartbeat_at, steps FROM workers"
+                " WHERE queue = ifnull(?, queue) AND seen_at >= ?"
+            )
             rows = db.execute(alive, (queue, now - within)).fetchall()
         return [base.WorkerInfo(**row) for row in rows]
 
@@ -261,7 +264,7 @@ class SQLiteStore(base.JobStore):
             with self._writing() as (db, now):
                 chunk = _trim_chunk(db, retention, now)
             removed += chunk
-            if chunk < CHUNK:
+            if chunk < CHUNK_JOBS:
                 return removed
 
     def revision(self) -> object:
@@ -288,17 +291,18 @@ def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
 
 def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
-    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - base.FORGET_WORKERS,))
+    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - base.FORGET_WORKERS_AFTER_SECONDS,))
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
     # A cancelled job may be in flight yet: its ticket and cost are to be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"
     kept = db.execute(finished).fetchone()[0]
     rows = db.execute(
-        f"SELECT position, job_id FROM jobs WHERE {trimmable} AND finished_at < ? ORDER BY finished_at LIMIT {CHUNK}",
+        f"SELECT position, job_id FROM jobs WHERE {trimmable} AND finished_at < ?"
+        f" ORDER BY finished_at LIMIT {CHUNK_JOBS}",
         (now - retention.age,),
     ).fetchall()
-    excess = min(CHUNK, kept - retention.count)
+    excess = min(CHUNK_JOBS, kept - retention.count)
     if len(rows) < excess:
         oldest = f"SELECT position, job_id FROM jobs WHERE {trimmable} ORDER BY finished_at LIMIT ?"
         rows = db.execute(oldest, (excess,)).fetchall()

@@ -17,7 +17,7 @@ Services = Mapping[str, VideoService]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class JobAction:
     """One thing to do."""
 
     #: The last part of its address.
@@ -31,13 +31,13 @@ class Choice:
     asks: bool = False
 
 
-def choices(record: JobRecord, services: Services) -> Mapping[str, Choice]:
+def choices(record: JobRecord, services: Services) -> Mapping[str, JobAction]:
     """Return what may be done with a job now, by name."""
     found = (*_again(record, services), *_resolve(record, services), *_stop(record, services))
     return {choice.name: choice for choice in found}
 
 
-def _again(record: JobRecord, services: Services) -> Iterator[Choice]:
+def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
     submission = record.submission
     if record.status not in (Status.FAILED, Status.CANCELLED) or submission.state is SubmissionState.UNKNOWN:
         return
@@ -48,28 +48,28 @@ def _again(record: JobRecord, services: Services) -> Iterator[Choice]:
         says = f"It goes on from its ticket at {record.service}, and buys nothing."
     else:
         says = "First it is found out what the order that was cut off has bought; only if nothing, it is ordered."
-    yield Choice("retry", "Retry", says, f"run_flow_enhanced.py retry {record.job_id}", asks)
+    yield JobAction("retry", "Retry", says, f"run_flow_enhanced.py retry {record.job_id}", asks)
 
 
-def _resolve(record: JobRecord, services: Services) -> Iterator[Choice]:
+def _resolve(record: JobRecord, services: Services) -> Iterator[JobAction]:
     over = record.status in (Status.HELD, Status.FAILED, Status.CANCELLED)
     if not over or record.submission.state is not SubmissionState.UNKNOWN or record.lease is not None:
         return
     command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
-    yield Choice(
+    yield JobAction(
         "ticket",
         "Go on from this ticket",
         "The engine follows the video that was bought, and fetches it when it is ready. It buys nothing.",
         f"{command} --ticket",
     )
     says, asks = _order(record, services)
-    yield Choice("resubmit", "Order it anew", says, f"{command} --resubmit", asks)
+    yield JobAction("resubmit", "Order it anew", says, f"{command} --resubmit", asks)
     if record.status is Status.HELD:
         says = "The job fails, and whether it was paid stays open. It can still be decided later."
-        yield Choice("give-up", "Give it up", says, f"{command} --give-up")
+        yield JobAction("give-up", "Give it up", says, f"{command} --give-up")
 
 
-def _stop(record: JobRecord, services: Services) -> Iterator[Choice]:
+def _stop(record: JobRecord, services: Services) -> Iterator[JobAction]:
     if Status.CANCELLED not in TRANSITIONS[record.status]:
         return
     submission, service = record.submission, services.get(record.service)
@@ -94,7 +94,7 @@ def _stop(record: JobRecord, services: Services) -> Iterator[Choice]:
                 says = f"Its render at {record.service} is stopped."
             else:
                 says = f"{paid} {record.service} goes on making it; a retry fetches it from there, and buys nothing."
-    yield Choice("cancel", "Cancel", says, f"run_flow_enhanced.py cancel {record.job_id}", asks)
+    yield JobAction("cancel", "Cancel", says, f"run_flow_enhanced.py cancel {record.job_id}", asks)
 
 
 def _for(record: JobRecord) -> str:

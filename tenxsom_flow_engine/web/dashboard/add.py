@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import SERVICES, Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
-from tenxsom_flow_engine.planning.plan import Plan
+from tenxsom_flow_engine.planning.plan import AddPlan
 from tenxsom_flow_engine.store.base import Added, JobFilter, JobStore
 from tenxsom_flow_engine.web.dashboard.add_form import (
     BLANK,
@@ -33,15 +33,15 @@ from tenxsom_flow_engine.web.dashboard.add_form import (
 from tenxsom_flow_engine.web.dashboard.add_plan import BadLines, PlanView
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.errors import status_of
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: The latest jobs whose channels are offered.
-LATEST = 200
+LATEST_JOBS = 200
 #: Seconds that a start may lie back when the plan is added, since a person has looked at it meanwhile.
-LATE = 600.0
+LATE_SECONDS = 600.0
 
 
-def add(desk: Desk) -> Blueprint:
+def add(desk: ReportCache) -> Blueprint:
     """Return the page."""
     blueprint = Blueprint("add", __name__)
 
@@ -146,15 +146,15 @@ def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:
 def _channels(store: JobStore) -> Sequence[str]:
     """Return the channels of the latest jobs; none while the store is away, since a form is not worth less for it."""
     try:
-        latest = store.page(JobFilter(), limit=LATEST).records
+        latest = store.page(JobFilter(), limit=LATEST_JOBS).records
     except StoreError:
         return ()
     return sorted({record.job.channel for record in latest if record.job.channel})
 
 
-def _gone_by(engine: Engine, plan: Plan, at: float) -> bool:
+def _gone_by(engine: Engine, plan: AddPlan, at: float) -> bool:
     """Tell whether jobs would start at once, and all together, whose starts lay ahead when the plan was shown."""
-    late = engine.store.now() - LATE
+    late = engine.store.now() - LATE_SECONDS
     gone = [item.job.job_id for item in plan.new if item.due is not None and at < item.due < late]
     # Those that were added meanwhile did start.
     return len(engine.store.get_each(gone)) < len(gone)

@@ -11,10 +11,10 @@ from typing import Any
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, InvalidInput
-from tenxsom_flow_engine.jobs import PLACE, VideoJob
+from tenxsom_flow_engine.jobs import PLAYLIST_POSITION, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing
 from tenxsom_flow_engine.planning.files import BadLine, as_line, read_options, read_whole
-from tenxsom_flow_engine.planning.plan import Plan, read_plan
+from tenxsom_flow_engine.planning.plan import AddPlan, read_plan
 from tenxsom_flow_engine.planning.slots import parse_rate
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
@@ -53,7 +53,7 @@ def as_typed(given: Mapping[str, str]) -> Typed:
 
 def copy_of(job: VideoJob) -> Typed:
     """Return the form that asks for the same video once more."""
-    options = {service: own for service, own in job.options.items() if service != PLACE}
+    options = {service: own for service, own in job.options.items() if service != PLAYLIST_POSITION}
     return {
         **BLANK,
         **{name: str(getattr(job, name)) for name in _JOB},
@@ -63,7 +63,7 @@ def copy_of(job: VideoJob) -> Typed:
     }
 
 
-def plan_form(engine: Engine, typed: Typed, now: float) -> Plan:
+def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
     """Return what a form comes to at an instant: each time the same. Raises `WrongFields`, naming all of them."""
     wrong: dict[str, str] = {}
 
@@ -90,7 +90,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> Plan:
         _check_size(typed["topics"])
     if wrong:
         raise WrongFields(wrong)
-    plan = Plan([])
+    plan = AddPlan([])
     with noting("topics"):
         stream: io.BufferedReader = io.BufferedReader(io.BytesIO(typed["topics"].encode()))
         timing = Timing(now, start, stagger)
@@ -125,7 +125,7 @@ def _start(text: str, now: float) -> float | None:
     return start
 
 
-def _check_prompt(prompt: str, plan: Plan) -> None:
+def _check_prompt(prompt: str, plan: AddPlan) -> None:
     """Refuse to have the same video made under many topics."""
     alike = sum(item.new.job.prompt == prompt for item in plan.jobs) if prompt else 0
     if alike > 1:

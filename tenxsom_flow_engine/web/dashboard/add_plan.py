@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.planning.files import BadLine
-from tenxsom_flow_engine.planning.plan import Plan, Row, Totals
+from tenxsom_flow_engine.planning.plan import AddPlan, Row, Totals
 from tenxsom_flow_engine.rate_limits.windows import last_begin, parse_windows
 from tenxsom_flow_engine.report.model import Report, WindowFigures
 from tenxsom_flow_engine.web.dashboard.add_form import Typed
@@ -58,7 +58,7 @@ class PlanView:
     delays: Sequence[Delay]
 
     @classmethod
-    def of(cls, engine: Engine, report: Report, plan: Plan, typed: Typed, at: float) -> PlanView:
+    def of(cls, engine: Engine, report: Report, plan: AddPlan, typed: Typed, at: float) -> PlanView:
         """Look at a plan. Raises `StoreError`."""
         rows = plan.rows(engine.store)
         delays = list(_delays(_starts(engine, plan, rows, at), report))
@@ -75,7 +75,7 @@ class PlanView:
         return max((row.start or self.at for row in self.rows if not row.known), default=self.at)
 
 
-def _starts(engine: Engine, plan: Plan, rows: Sequence[Row], now: float) -> Mapping[str, Sequence[float]]:
+def _starts(engine: Engine, plan: AddPlan, rows: Sequence[Row], now: float) -> Mapping[str, Sequence[float]]:
     """Return when the new jobs start, by service, and those of all together under no name."""
     starts: dict[str, list[float]] = defaultdict(list)
     for item, row in zip(plan.jobs, rows, strict=True):

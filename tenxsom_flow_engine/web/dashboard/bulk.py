@@ -20,10 +20,10 @@ from tenxsom_flow_engine.operations.bulk import Act, Refused, each, matching, pl
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.dashboard.session import audit
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: Jobs that one question is about at most.
-MOST = 1000
+MAX_JOBS = 1000
 #: Seconds for which jobs are looked for, and acted on, in one request.
 LOOKING, ACTING = 5.0, 5.0
 #: Refusals that are told one by one.
@@ -31,7 +31,7 @@ TOLD = 5
 _DONE = {Act.RETRY: "put in again", Act.CANCEL: "cancelled"}
 
 
-def bulk(desk: Desk) -> Blueprint:
+def bulk(desk: ReportCache) -> Blueprint:
     """Return the question, and what is done on its answer."""
     blueprint = Blueprint("bulk", __name__)
 
@@ -61,11 +61,11 @@ def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
         pages: Iterable[Sequence[JobRecord]] = [engine.store.get_each(chosen)]
     else:
         pages = matching(engine.store, meant) if meant.statuses else []
-    found = plan(act, pages, engine.services, engine.store.now(), most=MOST, seconds=LOOKING)
+    found = plan(act, pages, engine.services, engine.store.now(), most=MAX_JOBS, seconds=LOOKING)
     return render_template(
         "bulk.html",
         plan=found,
-        tally=None if found.whole else engine.store.count(meant),
+        tally=None if found.whole else engine.store.count_matching(meant),
         search=search,
         everything=everything,
         act=act,
@@ -105,8 +105,8 @@ def _act(name: str) -> Act:
 
 def _ids(given: Sequence[str]) -> list[str]:
     chosen = list(dict.fromkeys(given))
-    if len(chosen) > MOST:
-        raise InvalidInput("jobs", f"are {len(chosen)}, and at most {MOST} can be acted on at once")
+    if len(chosen) > MAX_JOBS:
+        raise InvalidInput("jobs", f"are {len(chosen)}, and at most {MAX_JOBS} can be acted on at once")
     for job_id in chosen:
         check_job_id(job_id)
     return chosen

@@ -16,7 +16,7 @@ from tenxsom_flow_engine.web.dashboard.filters import lasting
 from tenxsom_flow_engine.web.dashboard.media import KINDS, add_media
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _DONE = {
     "retry": "The job goes on.",
@@ -27,7 +27,7 @@ _DONE = {
 }
 
 
-def job(desk: Desk) -> Blueprint:
+def job(desk: ReportCache) -> Blueprint:
     """Return the page, the job's files, and what is done with it."""
     blueprint = Blueprint("job", __name__)
     add_media(blueprint, desk)
@@ -51,7 +51,7 @@ def job(desk: Desk) -> Blueprint:
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
             named=[one for one in possible.values() if record.error and one.command in record.error.next_step],
-            whereabouts=service.whereabouts if service else "",
+            lookup_hint=service.lookup_hint if service else "",
         )
 
     @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up'):act>")
@@ -81,7 +81,7 @@ def job(desk: Desk) -> Blueprint:
 
     @blueprint.errorhandler(JobNotFound)
     def unknown(error: JobNotFound) -> tuple[str, int]:
-        remembered = desk.engine.store.remembers(error.job_id)
+        remembered = desk.engine.store.knows_id(error.job_id)
         days = desk.engine.settings.keep_days
         return render_template("unknown_job.html", job_id=error.job_id, remembered=remembered, days=days), 404
 

@@ -9,13 +9,13 @@ from tenxsom_flow_engine.operations.bulk import Act
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.web.dashboard.search import Search
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: Jobs on a page.
-PAGE = 50
+PAGE_JOBS = 50
 
 
-def jobs(desk: Desk) -> Blueprint:
+def jobs(desk: ReportCache) -> Blueprint:
     """Return the page."""
     blueprint = Blueprint("jobs", __name__)
 
@@ -23,8 +23,8 @@ def jobs(desk: Desk) -> Blueprint:
     def page() -> str:
         search, store = Search.read(request.args), desk.engine.store
         after = request.args.get("after")
-        found = store.page(search.jobs, limit=PAGE, cursor=after)
-        counts = store.counts().by_status
+        found = store.page(search.jobs, limit=PAGE_JOBS, cursor=after)
+        counts = store.status_counts().by_status
         return render_template(
             "jobs.html",
             search=search,
@@ -35,7 +35,7 @@ def jobs(desk: Desk) -> Blueprint:
             any_jobs=any(counts.values()),
             after=after,
             # It ended early: so many jobs are looked at for one page at most.
-            cut=found.cursor is not None and len(found.records) < PAGE,
+            cut=found.cursor is not None and len(found.records) < PAGE_JOBS,
             services=sorted({AUTO, *desk.engine.services, *_used(store), search.service} - {""}),
             took=_took,
             acts=[act for act in Act if not search.statuses or act.statuses & set(search.statuses)],
@@ -47,7 +47,7 @@ def jobs(desk: Desk) -> Blueprint:
 
 def _used(store: JobStore) -> set[str]:
     """Return the services that ever made or sold anything."""
-    return {one.service for one in store.sums(EVER)}
+    return {one.service for one in store.totals(EVER)}
 
 
 def _took(record: JobRecord) -> float | None:

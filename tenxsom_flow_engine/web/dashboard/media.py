@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.output.metadata import title
 from tenxsom_flow_engine.web.file_streaming import STREAMS, send
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 _SRT_TIME = re.compile(r"(\d\d:\d\d:\d\d),(\d\d\d)")
 
 
-def add_media(blueprint: Blueprint, desk: Desk) -> None:
+def add_media(blueprint: Blueprint, desk: ReportCache) -> None:
     """Add the routes, each under the name of its kind."""
     streams = threading.BoundedSemaphore(STREAMS)
 
@@ -82,7 +82,7 @@ def _unreadable(record: JobRecord, name: str, error: OSError) -> NotFound:
     return NotFound(f"{name} of job {record.job_id} cannot be read: {error.strerror}")
 
 
-def _find(desk: Desk, record: JobRecord, name: str) -> Path:
+def _find(desk: ReportCache, record: JobRecord, name: str) -> Path:
     """Return where a file of a job is. Raises `NotFound` saying why it is nowhere."""
     if record.result is None:
         raise NotFound(f"Job {record.job_id} has no video: it is {record.status_at(desk.engine.store.now())}.")

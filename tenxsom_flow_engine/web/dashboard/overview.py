@@ -14,17 +14,17 @@ from tenxsom_flow_engine.report.model import ServiceFigures
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: How many of the next scheduled jobs are shown, and of the latest videos.
-NEXT, LATEST = 6, 8
+NEXT_JOBS, LATEST_VIDEOS = 6, 8
 #: How many of the jobs that were added last are looked at for the latest videos: a day's are added at once.
 SOUGHT = 100
 #: What others see as the reason of a pause.
 BY_HAND = "paused on the dashboard"
 
 
-def overview(desk: Desk) -> Blueprint:
+def overview(desk: ReportCache) -> Blueprint:
     """Return the page and its switches."""
     blueprint = Blueprint("overview", __name__)
     balances = Balances()
@@ -38,7 +38,7 @@ def overview(desk: Desk) -> Blueprint:
             report=report,
             services=list(filter(_is_of_interest, report.services)),
             balances=balances.of(engine.services),
-            coming=engine.store.coming(NEXT),
+            coming=engine.store.next_scheduled(NEXT_JOBS),
             latest=_latest(engine),
             links={one.code: url_for("dashboard.jobs.page", status=_STATUS_OF[one.code])
                    for one in report.verdicts if one.code in _STATUS_OF},
@@ -80,7 +80,7 @@ _STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
 def _latest(engine: Engine) -> Sequence[JobRecord]:
     """Return the jobs whose videos came last, of those that can be looked at."""
     made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=SOUGHT).records
-    latest = sorted(made, key=lambda record: record.finished_at or 0.0, reverse=True)[:LATEST]
+    latest = sorted(made, key=lambda record: record.finished_at or 0.0, reverse=True)[:LATEST_VIDEOS]
     return [record for record in latest if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
 
 

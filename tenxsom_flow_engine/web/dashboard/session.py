@@ -24,7 +24,7 @@ from flask.sessions import SecureCookieSessionInterface
 from markupsafe import Markup
 
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError
-from tenxsom_flow_engine.settings import LEAST_ADMIN_TOKEN, Settings
+from tenxsom_flow_engine.settings import MIN_ADMIN_TOKEN_CHARACTERS, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def admin_token(settings: Settings) -> str:
             f"the dashboard's token cannot be kept in {path}: {error.strerror or error}",
             next_step="set TENXSOM_ADMIN_TOKEN, or let TENXSOM_HOME be a folder that can be written",
         ) from error
-    if len(token) < LEAST_ADMIN_TOKEN:
+    if len(token) < MIN_ADMIN_TOKEN_CHARACTERS:
         raise ConfigurationError(f"{path} holds no token", next_step="remove it, and a new one is made")
     return token
 

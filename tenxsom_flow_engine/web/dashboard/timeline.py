@@ -27,7 +27,7 @@ _GOOD = frozenset({"published", "accepted"})
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Entry:
     """One line."""
 
     event: Event
@@ -42,7 +42,7 @@ class Line:
     gap: bool = False
 
 
-def timeline(record: JobRecord) -> Sequence[Line]:
+def timeline(record: JobRecord) -> Sequence[Entry]:
     """Return the lines, the oldest first."""
     cut = len(record.events) >= FIRST_EVENTS + LAST_EVENTS
     lines = []
@@ -55,6 +55,6 @@ def timeline(record: JobRecord) -> Sequence[Line]:
         what = _WAITS[event.detail] if rendering else _WORDS.get(event.what, event.what.capitalize())
         kind = "bad" if event.what in _BAD else "ok" if event.what in _GOOD else ""
         detail = "" if rendering else event.detail
-        lines.append(Line(event, what, detail, after, kind, gap=cut and number == FIRST_EVENTS))
+        lines.append(Entry(event, what, detail, after, kind, gap=cut and number == FIRST_EVENTS))
         before = event
     return lines

@@ -23,7 +23,7 @@ from tenxsom_flow_engine.web.dashboard.login import login
 from tenxsom_flow_engine.web.dashboard.overview import overview
 from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in, messages
 from tenxsom_flow_engine.web.errors import status_of
-from tenxsom_flow_engine.web.report_cache import Desk
+from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ LOGIN_BODY = 16 * 1024
 _STATIC = "dashboard.static"
 
 
-def dashboard(desk: Desk) -> Blueprint:
+def dashboard(desk: ReportCache) -> Blueprint:
     """Return all pages. They show what a desk has, and open nothing before they are asked for."""
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ from tests.contract.store_suite.shared import OpenStore
 from tests.contract.store_suite.slots import SlotSuite
 from tests.contract.store_suite.spending import SpendingSuite
 from tests.contract.store_suite.telling_time import TimeSuite
-from tests.contract.store_suite.totals import SumsSuite
+from tests.contract.store_suite.totals import TotalsSuite
 from tests.contract.store_suite.waiting import WaitingSuite
 
 __all__ = ["OpenStore", "StoreSuite"]
@@ -38,7 +38,7 @@ class StoreSuite(
     SettlingSuite,
     JournalSuite,
     SpendingSuite,
-    SumsSuite,
+    TotalsSuite,
     LookingSuite,
     ListsSuite,
     PushingSuite,

@@ -81,7 +81,7 @@ class AddingSuite(Suite):
 
         with pytest.raises(RuntimeError):
             store.add(QUEUE, breaks())
-        survived = store.counts(QUEUE).by_status[Status.QUEUED]
+        survived = store.status_counts(QUEUE).by_status[Status.QUEUED]
         added = store.add(QUEUE, jobs)
         assert (len(added.known), len(added.new)) == (survived, 3000 - survived)
         assert ids(everything(store)) == [job.job.job_id for job in reversed(jobs)]

@@ -43,7 +43,7 @@ class ClaimingSuite(Suite):
         for _ in range(3):
             record = take(store)
             tokens.add(record.lease_token)
-            store.hand_back("a", record.lease_token)
+            store.release_lease("a", record.lease_token)
         assert len(tokens) == 3
 
     def test_tickets_then_due_then_order_of_adding(self, store: JobStore, clock: ManualClock) -> None:

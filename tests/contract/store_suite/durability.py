@@ -34,11 +34,11 @@ class DurabilitySuite(Suite):
         store.add(QUEUE, [*new("a", "b"), *new("later", due=clock.now() + 10)])
         accept(store, intend(store, take(store)))
         state = store.set_queue_state(QUEUE, lambda state: QueueState(True, 3.0, 4))
-        before, counts, in_flight = everything(store), store.counts(), store.in_flight(ALPHA)
+        before, counts, in_flight = everything(store), store.status_counts(), store.in_flight(ALPHA)
         store.close()
         again = open_store(clock)
         assert everything(again) == before
-        assert (again.counts(), again.in_flight(ALPHA), again.queue_state(QUEUE)) == (counts, in_flight, state)
+        assert (again.status_counts(), again.in_flight(ALPHA), again.queue_state(QUEUE)) == (counts, in_flight, state)
         gone = ({f"f{n}" for n in range(4)} | {"trimmed"}) - set(ids(before))
         assert len(gone) == 1
         assert again.add(QUEUE, new(*gone)).new == ()

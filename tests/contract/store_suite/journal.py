@@ -1,4 +1,4 @@
-"""The submission journal: intent, ticket, doubt, withdrawal."""
+"""The submission journal: intent, ticket, unknown outcome, withdrawal."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class JournalSuite(Suite):
         after = store.accept("a", submission_id=record.submission.id, ticket=TICKET, lifetime=50.0, cost=cost)
         assert (after.status, after.submission.ticket, after.cost, after.due) == (status, TICKET, cost, None)
         check_counts(store)
-        assert store.requeue("a").status is Status.RENDERING
+        assert store.retry("a").status is Status.RENDERING
 
     def test_a_held_job_goes_on_with_its_ticket(self, store: JobStore, clock: ManualClock) -> None:
         """When the ticket of a held job comes after all, the job is due at once."""
@@ -115,7 +115,7 @@ class JournalSuite(Suite):
         """A ticket of a submission that the job has left behind changes nothing but its timeline."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-old")
-        store.withdraw("a", submission_id="s-old", reason="refused")
+        store.clear_submission("a", submission_id="s-old", reason="refused")
         record = accept(store, intend(store, record, submission_id="s-new"))
         after = store.accept("a", submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0)
         assert after.submission == record.submission
@@ -126,7 +126,7 @@ class JournalSuite(Suite):
         """A job of which nothing counts as bought takes the ticket of its earlier submission, and goes on from it."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-old")
-        store.withdraw("a", submission_id="s-old", reason="refused")
+        store.clear_submission("a", submission_id="s-old", reason="refused")
         settle(store, record, Wait(0.0, "refused"))
         after = store.accept("a", submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0, service=ALPHA)
         assert (after.status, after.step, after.service) == (Status.RENDERING, Step.POLL, ALPHA)
@@ -138,7 +138,7 @@ class JournalSuite(Suite):
         """A create whose outcome is not known is unknown and keeps its slot; the next step looks it up."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
-        after = store.doubt("a", submission_id=record.submission.id, reason="time-out")
+        after = store.mark_unknown("a", submission_id=record.submission.id, reason="time-out")
         assert (after.submission.state, after.step) == (SubmissionState.UNKNOWN, Step.LOOKUP)
         assert store.in_flight(ALPHA) == 1
 
@@ -146,7 +146,7 @@ class JournalSuite(Suite):
         """A submission that proved to have bought nothing is none; the next step submits anew."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
-        after = store.withdraw("a", submission_id=record.submission.id, reason="refused")
+        after = store.clear_submission("a", submission_id=record.submission.id, reason="refused")
         assert (after.submission, after.step) == (Submission(), Step.SUBMIT)
         assert intend(store, after, submission_id="s-2").submission.id == "s-2"
 
@@ -155,22 +155,22 @@ class JournalSuite(Suite):
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-1")
         token = record.lease_token
-        assert store.withdraw("a", submission_id="s-1", reason="refused", token="another's") == record
+        assert store.clear_submission("a", submission_id="s-1", reason="refused", token="another's") == record
         clock.advance(5)
         again = intend(store, record, submission_id="s-1")
-        assert store.withdraw("a", submission_id="s-1", reason="refused", token=token) == again
-        assert store.withdraw("a", submission_id="s-1", reason="it knows of none").submission == Submission()
+        assert store.clear_submission("a", submission_id="s-1", reason="refused", token=token) == again
+        assert store.clear_submission("a", submission_id="s-1", reason="it knows of none").submission == Submission()
 
     def test_a_ticket_cannot_be_doubted_or_withdrawn(self, store: JobStore) -> None:
         """Once a ticket is saved nothing takes it away."""
         store.add(QUEUE, new("a"))
         record = accept(store, intend(store, take(store)))
-        for change in (store.doubt, store.withdraw):
+        for change in (store.mark_unknown, store.clear_submission):
             assert change("a", submission_id=record.submission.id, reason="late news").submission == record.submission
 
     def test_news_of_another_submission(self, store: JobStore) -> None:
         """Doubt and withdrawal of a submission that the job does not have change nothing."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
-        for change in (store.doubt, store.withdraw):
+        for change in (store.mark_unknown, store.clear_submission):
             assert change("a", submission_id="s-other", reason="late news") == record

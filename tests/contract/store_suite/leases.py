@@ -73,7 +73,7 @@ class LeaseSuite(Suite):
         clock.advance(1000)
         record = intend(store, take(store))
         store.renew({"a": record.lease_token}, 30.0)
-        store.withdraw("a", submission_id=record.submission.id, reason="refused")
+        store.clear_submission("a", submission_id=record.submission.id, reason="refused")
         for record in (store.require("a"), take(store)):
             assert record.lease is not None
             assert record.lease.due == due
@@ -117,7 +117,7 @@ class LeaseSuite(Suite):
         """Leases that were taken, settled or cancelled are reported, and the others are renewed all the same."""
         store.add(QUEUE, new("mine", "taken", "settled", "cancelled"))
         records = {record.job_id: record for record in store.claim(a_claim(lease=30.0)).records}
-        store.hand_back("taken", records["taken"].lease_token)
+        store.release_lease("taken", records["taken"].lease_token)
         thief = take(store, only="taken", worker="w-2")
         settle(store, records["settled"], Dead(FAILURE))
         store.cancel("cancelled")
@@ -149,7 +149,7 @@ class LeaseSuite(Suite):
         assert set(store.renew({"a": "forged"}, 1000.0)) == {"a"}
         assert store.require("a") == record
 
-    @pytest.mark.parametrize("act", ["settle", "hand_back", "intend"])
+    @pytest.mark.parametrize("act", ["settle", "release_lease", "intend"])
     @pytest.mark.parametrize("change", ["taken", "settled", "cancelled", "handed back"])
     def test_a_stale_owner_is_refused(self, store: JobStore, clock: ManualClock, act: str, change: str) -> None:
         """Who lost the lease may write nothing more."""
@@ -164,11 +164,11 @@ class LeaseSuite(Suite):
             case "cancelled":
                 store.cancel("a")
             case "handed back":
-                store.hand_back("a", stale.lease_token)
+                store.release_lease("a", stale.lease_token)
         before = store.require("a")
         acts: dict[str, Callable[[], object]] = {
             "settle": lambda: settle(store, stale, Dead(FAILURE)),
-            "hand_back": lambda: store.hand_back("a", stale.lease_token),
+            "release_lease": lambda: store.release_lease("a", stale.lease_token),
             "intend": lambda: intend(store, stale),
         }
         with pytest.raises(LeaseLost):

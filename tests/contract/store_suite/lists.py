@@ -14,7 +14,7 @@ from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
-from tenxsom_flow_engine.store.base import JobFilter, JobStore, Retention, Tally
+from tenxsom_flow_engine.store.base import JobFilter, JobStore, MatchCount, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
 from tests.contract.store_suite.shared import DAY, Suite, accept, everything, ids, intend, settle, take
@@ -56,7 +56,7 @@ def _an_end(store: JobStore, job_id: str, dice: random.Random) -> None:
             settle(store, record, dice.choice(outcomes))
         case 1:
             record = intend(store, record, service=seller_of_it)
-            store.withdraw(job_id, submission_id=record.submission.id, reason="refused")
+            store.clear_submission(job_id, submission_id=record.submission.id, reason="refused")
             settle(store, record, dice.choice(outcomes))
         case 2:
             record = accept(store, intend(store, record, service=seller_of_it))
@@ -70,7 +70,7 @@ def _adopt(store: JobStore, like: JobRecord, job_id: str, now: float) -> None:
     delivery = Delivery.of(like)
     job = a_job(job_id, channel=like.job.channel, service=like.job.service, topic=like.job.topic)
     old = msgspec.structs.replace(delivery, job=job, added_at=now - 2 * DAY)
-    assert store.adopt(lifecycle.adopt(old, QUEUE, now, tried=True))
+    assert store.adopt(lifecycle.adopt(old, QUEUE, now, previous_attempt_unanswered=True))
 
 
 def some_filters(dice: random.Random, begin: float, end: float, number: int) -> Iterator[JobFilter]:
@@ -96,7 +96,7 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     return (
         jobs.queue in (None, record.queue)
         and (not jobs.statuses or record.status_at(now) in jobs.statuses)
-        and jobs.service in (None, record.seller)
+        and jobs.service in (None, record.effective_service)
         and jobs.channel in (None, record.job.channel)
         and (text in record.job.topic.casefold() or text in record.job_id.casefold())
         and (jobs.added_from is None or record.added_at >= jobs.added_from)
@@ -126,12 +126,12 @@ class ListsSuite(Suite):
         for jobs in some_filters(dice, begin, now, 150):
             expected = [record for record in records if matches(record, jobs, now)]
             assert everything(store, jobs, limit=dice.choice([1, 4, 50])) == expected, jobs
-            assert store.count(jobs) == Tally(len(expected)), jobs
+            assert store.count_matching(jobs) == MatchCount(len(expected)), jobs
 
     def test_a_job_of_which_nobody_knows_who_sold_it(self, store: JobStore, clock: ManualClock) -> None:
         """A job adopted from a delivery that was cut off, and that names no service, is listed under `auto`."""
         delivery = Delivery(job=a_job("a", service=AUTO), nonce="n", seq=0, added_at=clock.now())
-        store.adopt(lifecycle.adopt(delivery, QUEUE, clock.now(), tried=True))
+        store.adopt(lifecycle.adopt(delivery, QUEUE, clock.now(), previous_attempt_unanswered=True))
         assert ids(everything(store, JobFilter(service=AUTO))) == ["a"]
 
     @pytest.mark.usefixtures("narrow")
@@ -144,7 +144,7 @@ class ListsSuite(Suite):
         for jobs in some_filters(dice, begin, now, 100):
             expected = [record for record in records if matches(record, jobs, now)]
             assert everything(store, jobs, limit=4) == expected, jobs
-            tally = store.count(jobs)
+            tally = store.count_matching(jobs)
             assert tally.jobs == len(expected) if tally.complete else tally.jobs <= len(expected), jobs
             partial += not tally.complete
         assert partial
@@ -157,15 +157,17 @@ class ListsSuite(Suite):
         assert page.records == ()
         assert page.cursor is not None
         assert ids(everything(store, JobFilter(text="needle"))) == ["needle"]
-        assert store.count(JobFilter(text="straw")).complete is False
+        assert store.count_matching(JobFilter(text="straw")).complete is False
 
     @pytest.mark.usefixtures("narrow")
     def test_counts_by_status_are_always_whole(self, store: JobStore, clock: ManualClock) -> None:
         """How many jobs of some statuses a queue has is known exactly, however many they are."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(40))))
         store.add("other", [*new("o"), *new("later", due=clock.now() + 10)])
-        assert store.count(JobFilter(statuses=[Status.QUEUED])) == Tally(41)
-        assert store.count(JobFilter(statuses=[Status.QUEUED, Status.SCHEDULED], queue="other")) == Tally(2)
+        assert store.count_matching(JobFilter(statuses=[Status.QUEUED])) == MatchCount(41)
+        assert store.count_matching(JobFilter(statuses=[Status.QUEUED, Status.SCHEDULED], queue="other")) == MatchCount(
+            2
+        )
         clock.advance(10)
-        assert store.count(JobFilter(statuses=[Status.QUEUED], queue="other")) == Tally(2)
-        assert store.count(JobFilter()) == Tally(42)
+        assert store.count_matching(JobFilter(statuses=[Status.QUEUED], queue="other")) == MatchCount(2)
+        assert store.count_matching(JobFilter()) == MatchCount(42)

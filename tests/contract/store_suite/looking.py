@@ -40,13 +40,13 @@ class LookingSuite(Suite):
         store.add("local", new("taken-back", due=now + 5.0))
         store.cancel("taken-back")
         clock.advance(2.0)
-        assert [record.job_id for record in store.coming(10)] == ["first", "second", "later"]
-        assert [record.job_id for record in store.coming(2)] == ["first", "second"]
+        assert [record.job_id for record in store.next_scheduled(10)] == ["first", "second", "later"]
+        assert [record.job_id for record in store.next_scheduled(2)] == ["first", "second"]
         assert [store.scheduled_before(now + at) for at in (10.0, 20.5, 99.0)] == [0, 2, 3]
 
     def test_counts_of_an_empty_store(self, store: JobStore) -> None:
         """With no jobs every status counts zero."""
-        counts = store.counts()
+        counts = store.status_counts()
         assert counts.by_status == dict.fromkeys(Status, 0)
         assert (counts.oldest_due, counts.unfinished) == (None, 0)
 
@@ -61,13 +61,13 @@ class LookingSuite(Suite):
         check_counts(store)
         record = accept(store, intend(store, take(store)))
         check_counts(store)
-        store.requeue("f1")
+        store.retry("f1")
         store.trim(Retention(age=0.0))
         check_counts(store)
         settle(store, record, Wait(clock.now() + 5, "rendering"))
         check_counts(store)
-        assert store.counts(QUEUE).unfinished == 4
-        assert store.counts("nothing").by_status == dict.fromkeys(Status, 0)
+        assert store.status_counts(QUEUE).unfinished == 4
+        assert store.status_counts("nothing").by_status == dict.fromkeys(Status, 0)
 
     def test_time_alone_makes_a_scheduled_job_a_queued_one(self, store: JobStore, clock: ManualClock) -> None:
         """Counts and filters show a scheduled job as queued from its due time on, without any write."""
@@ -76,7 +76,7 @@ class LookingSuite(Suite):
         assert (ids(everything(store, scheduled)), ids(everything(store, queued))) == (["b", "a"], [])
         check_counts(store)
         clock.advance(10)
-        assert store.counts(QUEUE).by_status[Status.QUEUED] == 1
+        assert store.status_counts(QUEUE).by_status[Status.QUEUED] == 1
         check_counts(store)
         assert (ids(everything(store, scheduled)), ids(everything(store, queued))) == (["b"], ["a"])
         take(store)
@@ -89,12 +89,12 @@ class LookingSuite(Suite):
         began = clock.now()
         clock.advance(5)
         store.add(QUEUE, new("b"))
-        assert store.counts(QUEUE).oldest_due == began
+        assert store.status_counts(QUEUE).oldest_due == began
         take(store)
-        assert store.counts(QUEUE).oldest_due == began + 5
-        assert store.counts().oldest_due == began
+        assert store.status_counts(QUEUE).oldest_due == began + 5
+        assert store.status_counts().oldest_due == began
         take(store)
-        assert store.counts(QUEUE).oldest_due is None
+        assert store.status_counts(QUEUE).oldest_due is None
 
     def _various(self, store: JobStore, clock: ManualClock) -> None:
         """Fill the store with jobs that differ in all that can be filtered by."""
@@ -120,8 +120,8 @@ class LookingSuite(Suite):
             ({"statuses": [Status.CANCELLED]}, lambda r: r.status is Status.CANCELLED),
             ({"statuses": {Status.QUEUED, Status.RENDERING}},
              lambda r: r.status_at(now) in (Status.QUEUED, Status.RENDERING)),
-            ({"service": BETA}, lambda r: r.seller == BETA),
-            ({"service": AUTO}, lambda r: r.seller == AUTO),
+            ({"service": BETA}, lambda r: r.effective_service == BETA),
+            ({"service": AUTO}, lambda r: r.effective_service == AUTO),
             ({"channel": "two"}, lambda r: r.job.channel == "two"),
             ({"channel": ""}, lambda r: r.job.channel == ""),
             ({"text": "WHALE"}, lambda r: "whale" in r.job.topic),

@@ -117,7 +117,7 @@ class PushingSuite(Suite):
         assert (record.submission.ticket, store.in_flight(ALPHA)) == (TICKET, 2)
         assert open_store(clock).get("b") == record
         assert not store.adopt(record)
-        assert (store.remembers("b"), store.remembers("nobody")) == (True, False)
+        assert (store.knows_id("b"), store.knows_id("nobody")) == (True, False)
         assert receive(store, Delivery.of(record)).lease is not None
         check_counts(store)
 
@@ -130,9 +130,9 @@ class PushingSuite(Suite):
         assert store.trim(Retention(count=0)) == 1
         assert not store.adopt(lifecycle.adopt(Delivery.of(record), PUSHED, clock.now()))
         assert store.get("a") is None
-        assert store.remembers("a")
+        assert store.knows_id("a")
         clock.advance(Retention().ids)
-        assert not store.remembers("a")
+        assert not store.knows_id("a")
 
     def test_a_race_to_adopt(self, store: JobStore, clock: ManualClock) -> None:
         """Of many workers that adopt a job at the same moment, one does."""
@@ -162,18 +162,18 @@ class PushingSuite(Suite):
     def test_a_chore_has_one_owner(self, open_store: OpenStore, store: JobStore, clock: ManualClock) -> None:
         """Of all processes one holds a chore until its time is up; it may renew, and chores do not touch each other."""
         other = open_store(clock)
-        assert store.hold("sweep", "one", 60)
-        assert not other.hold("sweep", "two", 60)
-        assert other.hold("dust", "two", 60)
+        assert store.acquire_lock("sweep", "one", 60)
+        assert not other.acquire_lock("sweep", "two", 60)
+        assert other.acquire_lock("dust", "two", 60)
         clock.advance(50)
-        assert store.hold("sweep", "one", 60)
+        assert store.acquire_lock("sweep", "one", 60)
         clock.advance(50)
-        assert not other.hold("sweep", "two", 60)
+        assert not other.acquire_lock("sweep", "two", 60)
         clock.advance(10)
-        assert other.hold("sweep", "two", 60)
-        assert not store.hold("sweep", "one", 60)
+        assert other.acquire_lock("sweep", "two", 60)
+        assert not store.acquire_lock("sweep", "one", 60)
         clock.advance(60)
-        assert sorted(race(8, lambda index: store.hold("sweep", f"r-{index}", 60))) == [False] * 7 + [True]
+        assert sorted(race(8, lambda index: store.acquire_lock("sweep", f"r-{index}", 60))) == [False] * 7 + [True]
 
     def test_moving_between_queues(self, store: JobStore, clock: ManualClock) -> None:
         """A moved job counts and waits in its new queue only, when it was due, and keeps its ticket and its slot."""
@@ -181,8 +181,8 @@ class PushingSuite(Suite):
                       Wait(clock.now() + 5, "rendering"))  # fmt: skip
         moved = store.update("a", lambda record, now: lifecycle.move(record, PUSHED, QUEUE, now))
         assert (moved.due, moved.submission, moved.dispatched) == (paid.due, paid.submission, True)
-        assert (store.counts(PUSHED).unfinished, store.counts(QUEUE).unfinished) == (0, 1)
-        assert store.counts().unfinished == 1
+        assert (store.status_counts(PUSHED).unfinished, store.status_counts(QUEUE).unfinished) == (0, 1)
+        assert store.status_counts().unfinished == 1
         assert ids(everything(store)) == ["a"]
         clock.advance(5)
         assert store.overdue(PUSHED, clock.now() + 1, 10) == []

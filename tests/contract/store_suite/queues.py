@@ -62,11 +62,11 @@ class QueueAndWorkerSuite(Suite):
     def test_signs_of_life(self, store: JobStore, clock: ManualClock) -> None:
         """A worker is alive as long as its last sign of life is within the window, in its own queue."""
         info = WorkerInfo("w-1", QUEUE, "host", 42, 3, started_at=clock.now(), steps=5)
-        store.beat(info)
-        store.beat(replace(info, id="w-2", queue="other"))
-        assert list(store.workers(QUEUE, within=30)) == [replace(info, seen_at=clock.now())]
+        store.heartbeat(info)
+        store.heartbeat(replace(info, id="w-2", queue="other"))
+        assert list(store.workers(QUEUE, within=30)) == [replace(info, last_heartbeat_at=clock.now())]
         clock.advance(20)
-        store.beat(replace(info, steps=9))
+        store.heartbeat(replace(info, steps=9))
         clock.advance(30)
         assert [(worker.id, worker.steps) for worker in store.workers(QUEUE, within=30)] == [("w-1", 9)]
         clock.advance(1)
@@ -74,7 +74,7 @@ class QueueAndWorkerSuite(Suite):
 
     def test_a_worker_that_ended_is_forgotten(self, store: JobStore, clock: ManualClock) -> None:
         """A worker that says goodbye is not alive any more, and saying it twice is harmless."""
-        store.beat(WorkerInfo("w-1", QUEUE, "host", 42, 3, clock.now()))
+        store.heartbeat(WorkerInfo("w-1", QUEUE, "host", 42, 3, clock.now()))
         store.forget_worker("w-1")
         store.forget_worker("w-1")
         assert list(store.workers(QUEUE, within=30)) == []

@@ -7,7 +7,7 @@ import pytest
 
 from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Status, Step, Submission, SubmissionState
-from tenxsom_flow_engine.jobs.outcomes import Bought, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
 from tenxsom_flow_engine.store.base import JobFilter, JobStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
@@ -26,7 +26,7 @@ from tests.contract.store_suite.shared import (
 
 
 class SettlingSuite(Suite):
-    """`settle`, `hand_back`, `cancel`, `requeue`, `resolve`, `cancel_waiting`."""
+    """`settle`, `release_lease`, `cancel`, `retry`, `resolve`, `cancel_waiting`."""
 
     def test_done(self, store: JobStore, clock: ManualClock) -> None:
         """A published job succeeded: result, end and progress are in its record, and nothing is due."""
@@ -74,13 +74,13 @@ class SettlingSuite(Suite):
         store.add(QUEUE, new("a"))
         first = take(store)
         clock.advance(3)
-        back = store.hand_back("a", first.lease_token)
+        back = store.release_lease("a", first.lease_token)
         assert (back.status, back.due, back.attempts, back.seq) == (Status.QUEUED, clock.now(), 0, first.seq + 1)
         assert take(store).job_id == "a"
 
     def test_changes_of_unknown_jobs(self, store: JobStore) -> None:
         """Every change of a job that is not there raises."""
-        for change in (store.cancel, store.requeue, lambda name: store.hand_back(name, "t")):
+        for change in (store.cancel, store.retry, lambda name: store.release_lease(name, "t")):
             with pytest.raises(JobNotFound):
                 change("nobody")
 
@@ -143,7 +143,7 @@ class SettlingSuite(Suite):
     def test_requeue(self, store: JobStore, status: Status) -> None:
         """A failed or cancelled job can be tried again, with all attempts before it."""
         before = finished(store, "a", status)
-        record = store.requeue("a")
+        record = store.retry("a")
         assert (record.status, record.attempts, record.expiries, record.error, record.finished_at) == (
             Status.QUEUED, 0, 0, None, None,
         )  # fmt: skip
@@ -155,7 +155,7 @@ class SettlingSuite(Suite):
         """A job that holds a ticket is never ordered again by a retry: it polls on."""
         store.add(QUEUE, new("a"))
         settle(store, accept(store, intend(store, take(store))), Dead(FAILURE))
-        assert store.requeue("a").status is Status.RENDERING
+        assert store.retry("a").status is Status.RENDERING
         record = take(store)
         assert (record.step, record.submission.ticket) == (Step.POLL, TICKET)
 
@@ -163,7 +163,7 @@ class SettlingSuite(Suite):
         """Only where the service said that its generation failed does a retry order it anew."""
         store.add(QUEUE, new("a"))
         settle(store, accept(store, intend(store, take(store))), Dead(FAILURE, generation_failed=True))
-        store.requeue("a")
+        store.retry("a")
         record = take(store)
         assert (record.step, record.submission, record.service) == (Step.SUBMIT, Submission(), "")
 
@@ -172,12 +172,12 @@ class SettlingSuite(Suite):
         store.add(QUEUE, new("a"))
         intend(store, take(store))
         store.cancel("a")
-        store.requeue("a")
+        store.retry("a")
         assert take(store).step is Step.LOOKUP
 
     @pytest.mark.parametrize(
         ("decision", "step", "in_flight"),
-        [(Resubmit(), Step.SUBMIT, 0), (Bought(TICKET, 50.0), Step.POLL, 1)],
+        [(Resubmit(), Step.SUBMIT, 0), (ConfirmedPurchase(TICKET, 50.0), Step.POLL, 1)],
     )
     def test_resolve(
         self, store: JobStore, clock: ManualClock, decision: Resolution, step: Step, in_flight: int
@@ -185,7 +185,7 @@ class SettlingSuite(Suite):
         """A person's word puts a held job into the queue again: to be ordered anew, or to go on from its ticket."""
         before = finished(store, "a", Status.HELD)
         with pytest.raises(ActionRefused, match="jobs resolve a") as refusal:
-            store.requeue("a")
+            store.retry("a")
         assert "--resubmit" in str(refusal.value)
         record = store.resolve("a", decision)
         assert record.seq > before.seq
@@ -200,14 +200,14 @@ class SettlingSuite(Suite):
         assert (record.status, record.due) == (Status.FAILED, None)
         check_counts(store)
         assert store.claim(a_claim()).records == ()
-        assert store.resolve("a", Bought(TICKET, 50.0)).status is Status.RENDERING
+        assert store.resolve("a", ConfirmedPurchase(TICKET, 50.0)).status is Status.RENDERING
         assert take(store).step is Step.POLL
 
     @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
     def test_what_needs_no_resolving(self, store: JobStore, status: Status) -> None:
         """Where nothing is unknown a person has nothing to decide, and nothing is changed."""
         before = finished(store, "a", status)
-        for decision in (Resubmit(), Bought(TICKET, 50.0), GiveUp()):
+        for decision in (Resubmit(), ConfirmedPurchase(TICKET, 50.0), GiveUp()):
             with pytest.raises(ActionRefused):
                 store.resolve("a", decision)
         assert store.require("a") == before
@@ -225,7 +225,7 @@ class SettlingSuite(Suite):
                     accept(store, record)
         before = store.require("a")
         with pytest.raises(ActionRefused):
-            store.requeue("a")
+            store.retry("a")
         assert store.require("a") == before
 
     def test_cancel_waiting(self, store: JobStore, clock: ManualClock) -> None:

@@ -48,7 +48,7 @@ def check_counts(store: JobStore) -> None:
     records = everything(store)
     for queue in (None, *{record.queue for record in records}):
         mine = [record for record in records if queue in (None, record.queue)]
-        counts = store.counts(queue)
+        counts = store.status_counts(queue)
         expected = Counter(record.status_at(now) for record in mine)
         assert {status: number for status, number in counts.by_status.items() if number} == expected
         assert set(counts.by_status) == set(Status)

@@ -127,7 +127,7 @@ class SlotSuite(Suite):
         """With the proof that nothing was bought the slot is free at once."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
-        store.withdraw("a", submission_id=record.submission.id, reason="refused")
+        store.clear_submission("a", submission_id=record.submission.id, reason="refused")
         assert store.in_flight(ALPHA) == 0
 
     def test_a_submission_beyond_its_deadline_frees_its_slot(self, store: JobStore, clock: ManualClock) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tenxsom_flow_engine.errors import JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Ticket
-from tenxsom_flow_engine.jobs.outcomes import Bought, Done, Held
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Done, Held
 from tenxsom_flow_engine.store.base import JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -47,10 +47,10 @@ class SpendingSuite(Suite):
         assert store.require("a").cost == self.COST
 
     def test_a_ticket_of_a_submission_that_was_left_counts_too(self, store: JobStore) -> None:
-        """What was bought for a job that had gone on elsewhere is paid all the same: it counts once, for its seller."""
+        """A purchase for a job that has since moved to another service counts once, for the service that sold it."""
         store.add(QUEUE, new("a", service=AUTO))
         late = intend(store, take(store), submission_id="s-1")
-        store.withdraw("a", submission_id="s-1", reason="the service knows nothing of it")
+        store.clear_submission("a", submission_id="s-1", reason="the service knows nothing of it")
         self.buy(store, intend(store, store.require("a"), service=BETA, submission_id="s-2"))
         for _ in range(2):
             store.accept("a", submission_id="s-1", ticket=Ticket("t-late"), lifetime=9.0, cost=self.COST, service=ALPHA)
@@ -59,11 +59,11 @@ class SpendingSuite(Suite):
         assert store.require("a").cost == Cost(usd=0.5, estimated=False)
 
     def test_what_a_person_found_counts(self, store: JobStore) -> None:
-        """A held job that proves to be bought is a purchase, at its seller's price."""
+        """A held job that proves to be bought is a purchase, at that service's price."""
         store.add(QUEUE, [NewJob(a_job("a"), cost=Cost(usd=0.25))])
         settle(store, intend(store, take(store)), Held(FAILURE))
         assert store.spent("") == []
-        store.resolve("a", Bought(TICKET, 50.0, Cost(usd=0.75)))
+        store.resolve("a", ConfirmedPurchase(TICKET, 50.0, Cost(usd=0.75)))
         assert self.total(store) == (1, 0.75)
 
     def test_a_refused_change_buys_nothing(self, store: JobStore) -> None:

@@ -12,7 +12,7 @@ from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore, Retention
 from tenxsom_flow_engine.store.histogram import bucket
-from tenxsom_flow_engine.store.totals import EVER, HOUR, KEEP_HOURS, LastError, Sum, hour
+from tenxsom_flow_engine.store.totals import EVER, HOUR, KEEP_HOURS, LastError, Total, hour
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import (
@@ -31,18 +31,18 @@ LATE = 3600.0 * 504_000 - 1
 ENDINGS = {str(status) for status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)}
 
 
-def endings(sums: Iterable[Sum]) -> dict[tuple[str, str, str], float]:
+def endings(sums: Iterable[Total]) -> dict[tuple[str, str, str], float]:
     """Return how many jobs ended, by period, service and status."""
     return {(one.period, one.service, one.name): one.amount for one in sums if one.name in ENDINGS}
 
 
-class SumsSuite(Suite):
+class TotalsSuite(Suite):
     """`sums` and `last_errors`."""
 
     def test_a_new_store_has_counted_nothing(self, store: JobStore) -> None:
         """Before anything has happened there are no sums and no errors."""
         store.add(QUEUE, new("a"))
-        assert ([*store.sums(HOUR), *store.sums(EVER)], store.last_errors()) == ([], {})
+        assert ([*store.totals(HOUR), *store.totals(EVER)], store.last_errors()) == ([], {})
 
     def test_endings_by_hour_and_service(self, store: JobStore, clock: ManualClock) -> None:
         """Each job that ends counts in its hour (UTC), for its service, and for ever."""
@@ -61,18 +61,18 @@ class SumsSuite(Suite):
             (second, BETA, "succeeded"): 1.0,
             (second, AUTO, "cancelled"): 1.0,
         }
-        assert endings(store.sums(HOUR)) == by_hour
-        assert endings(store.sums(HOUR, second)) == {key: 1.0 for key in by_hour if key[0] == second}
-        assert endings(store.sums(EVER)) == {("", *key[1:]): 1.0 for key in by_hour}
+        assert endings(store.totals(HOUR)) == by_hour
+        assert endings(store.totals(HOUR, second)) == {key: 1.0 for key in by_hour if key[0] == second}
+        assert endings(store.totals(EVER)) == {("", *key[1:]): 1.0 for key in by_hour}
 
     def test_each_ending_counts(self, store: JobStore) -> None:
         """A job that fails, is tried again and fails again is two failures; a job that waits ends nothing."""
         finished(store, "a", Status.FAILED)
-        store.requeue("a")
+        store.retry("a")
         settle(store, take(store), Wait(store.now(), "rendering"))
         settle(store, take(store), Retry(store.now(), FAILURE))
         settle(store, take(store), Dead(FAILURE))
-        assert endings(store.sums(EVER)) == {("", ALPHA, "failed"): 2.0}
+        assert endings(store.totals(EVER)) == {("", ALPHA, "failed"): 2.0}
 
     def test_every_way_to_end_counts(self, store: JobStore, clock: ManualClock) -> None:
         """A purge and a job that kills its workers count like what a worker or a person does."""
@@ -83,7 +83,7 @@ class SumsSuite(Suite):
             take(store)
             clock.advance(31)
         assert store.claim(a_claim()).records == ()
-        assert endings(store.sums(EVER)) == {("", ALPHA, "cancelled"): 2.0, ("", ALPHA, "failed"): 1.0}
+        assert endings(store.totals(EVER)) == {("", ALPHA, "cancelled"): 2.0, ("", ALPHA, "failed"): 1.0}
         assert store.last_errors()[ALPHA].code == "worker_lost"
 
     def test_how_long_videos_take(self, store: JobStore, clock: ManualClock) -> None:
@@ -96,7 +96,7 @@ class SumsSuite(Suite):
             settle(store, accept(store, record), Wait(store.now(), "rendering"))
             clock.advance(seconds / 2)
             settle(store, take(store, only=name), Done(VIDEO))
-        sums = {one.name: one.amount for one in store.sums(EVER) if one.name[0] == "s" and one.name not in ENDINGS}
+        sums = {one.name: one.amount for one in store.totals(EVER) if one.name[0] == "s" and one.name not in ENDINGS}
         assert sums == {"seconds": pytest.approx(340.0), f"s{bucket(40.0)}": 1.0, f"s{bucket(300.0)}": 1.0}
 
     def test_purchases_by_hour(self, store: JobStore, clock: ManualClock) -> None:
@@ -108,8 +108,8 @@ class SumsSuite(Suite):
             "a", submission_id=record.submission.id, ticket=TICKET, lifetime=9.0, cost=Cost(usd=0.25, credits=50.0)
         )
         bought = [("credits", 50.0), ("usd", 0.25), ("videos", 1.0)]
-        assert list(store.sums(HOUR)) == [Sum(HOUR, hour(LATE), ALPHA, *pair) for pair in bought]
-        assert list(store.sums(EVER)) == [Sum(EVER, "", ALPHA, *pair) for pair in bought]
+        assert list(store.totals(HOUR)) == [Total(HOUR, hour(LATE), ALPHA, *pair) for pair in bought]
+        assert list(store.totals(EVER)) == [Total(EVER, "", ALPHA, *pair) for pair in bought]
 
     def test_the_last_error_of_each_service(self, store: JobStore, clock: ManualClock) -> None:
         """Each fault of a job is its service's last error, also one that will be tried again."""
@@ -134,19 +134,19 @@ class SumsSuite(Suite):
         for outcome in (Dead(FAILURE), Done(VIDEO)):
             with pytest.raises(LeaseLost):
                 settle(store, record, outcome)
-        assert endings(store.sums(EVER)) == {("", ALPHA, "failed"): 1.0}
+        assert endings(store.totals(EVER)) == {("", ALPHA, "failed"): 1.0}
 
     def test_hours_are_forgotten_and_totals_kept(self, store: JobStore, clock: ManualClock) -> None:
         """The sums of an hour go after two days, those of days and for ever stay, whatever becomes of the records."""
         finished(store, "a", Status.SUCCEEDED)
         clock.advance(KEEP_HOURS - 3600)
         store.trim(Retention())
-        assert store.sums(HOUR)
+        assert store.totals(HOUR)
         clock.advance(2 * 3600)
         store.trim(Retention(age=1.0))
         assert store.get("a") is None
-        assert store.sums(HOUR) == []
-        assert endings(store.sums(EVER)) == {("", ALPHA, "succeeded"): 1.0}
+        assert store.totals(HOUR) == []
+        assert endings(store.totals(EVER)) == {("", ALPHA, "succeeded"): 1.0}
         assert len(store.spent("")) == 1
 
     def test_racing_endings_are_counted_right(self, open_store: OpenStore, clock: ManualClock) -> None:
@@ -161,4 +161,4 @@ class SumsSuite(Suite):
                 settle(handles[(index + 1) % 4], records[index], Dead(FAILURE))
 
         assert race(20, end) == [None] * 20
-        assert endings(handles[1].sums(EVER)) == {("", ALPHA, "failed"): 20.0}
+        assert endings(handles[1].totals(EVER)) == {("", ALPHA, "failed"): 20.0}

@@ -102,7 +102,7 @@ class WaitingSuite(Suite):
         mine, other = open_store(clock), open_store(clock)
         revision = mine.revision()
         other.claim(a_claim())
-        other.counts()
+        other.status_counts()
         other.page(JobFilter(), limit=5)
         other.now()
         other.queue_state(QUEUE)

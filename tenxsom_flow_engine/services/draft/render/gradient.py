@@ -12,7 +12,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from tenxsom_flow_engine.services.draft.render.colour import Floats, video
-from tenxsom_flow_engine.services.draft.render.style import Light, Look
+from tenxsom_flow_engine.services.draft.render.style import Light, Style
 
 Plane = NDArray[np.uint8]
 _CELL = 15  # pixels of a 1080-line picture to a cell of the small one
@@ -22,7 +22,7 @@ BLOOM_TOP = 0.80  # part of the height from which the glow rises; type ends abov
 class Gradient:
     """Paints frames of `width` x `height` pixels, yuv420p."""
 
-    def __init__(self, look: Look, width: int, height: int) -> None:
+    def __init__(self, look: Style, width: int, height: int) -> None:
         self._size = (width, height)
         short = min(width, height)
         self._columns, self._rows = (round(side * 1080 / short / _CELL) for side in self._size)

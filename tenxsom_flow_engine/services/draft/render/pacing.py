@@ -1,6 +1,6 @@
 """When to look at a render again: often near its end, rarely before, as every look takes part of the dispatch rate."""
 
-SHORTEST, LONGEST = 0.3, 5.0
+MIN_PAUSE, MAX_PAUSE = 0.3, 5.0
 #: Seconds that a render is taken to need before it has told anything: to start, and for each second of video.
 _TO_START, _PER_SECOND = 0.7, 0.4
 
@@ -15,4 +15,4 @@ def pause(duration: float, fraction: float, told_after: float, elapsed: float) -
     whole = _TO_START + making
     # One that is overdue, or has told nothing for long, is not asked more often for it.
     left = max(whole - elapsed, elapsed - told_after)
-    return min(max(left / 2, SHORTEST), LONGEST)
+    return min(max(left / 2, MIN_PAUSE), MAX_PAUSE)

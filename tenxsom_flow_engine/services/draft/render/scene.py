@@ -11,7 +11,7 @@ from tenxsom_flow_engine.services.draft.render.gradient import Gradient
 from tenxsom_flow_engine.services.draft.render.motion import Motion, shares
 from tenxsom_flow_engine.services.draft.render.overlays import Mark, Progress
 from tenxsom_flow_engine.services.draft.render.script import Beat
-from tenxsom_flow_engine.services.draft.render.style import Look
+from tenxsom_flow_engine.services.draft.render.style import Style
 from tenxsom_flow_engine.services.draft.render.text_layers import Lettering
 from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, set_block
 
@@ -26,7 +26,7 @@ def safe_area(width: int, height: int, centred: bool = False) -> Area:
 class Scene:
     """Paints the frames of a script. Type is set at once, so that what cannot be shown is known before frame one."""
 
-    def __init__(self, beats: tuple[Beat, ...], look: Look, size: tuple[int, int], library: Library) -> None:
+    def __init__(self, beats: tuple[Beat, ...], look: Style, size: tuple[int, int], library: Library) -> None:
         width, height = size
         short = min(size)
         self._beats, self._look = beats, look

@@ -38,7 +38,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """Everything about a video that is taste. Colours are OKLab; `entrance` is rise, slide or settle."""
 
     ground: Floats
@@ -51,7 +51,7 @@ class Look:
     score: Score
 
 
-def look(seed: str) -> Look:
+def look(seed: str) -> Style:
     """Return the look of a seed. The ink has at least LEAST_CONTRAST against ground and lights."""
     rng = random.Random(f"look:{seed}")
     palette = rng.choice(PALETTES)
@@ -59,7 +59,7 @@ def look(seed: str) -> Look:
     ink = lab(*palette.ink)
     ground, *glows = (_legible(lightness, chroma, hue + turn, ink) for lightness, chroma, hue in palette.field)
     rng.shuffle(glows)
-    return Look(
+    return Style(
         ground=ground,
         lights=tuple(_light(rng, colour, n, len(glows)) for n, colour in enumerate(glows)),
         ink=ink,

@@ -5,7 +5,7 @@
 local instant = now()
 local queue, names = ARGV[2], tonumber(ARGV[3])
 local list = ARGV[5 + names]
-local moved, aside = 0, 0
+local moved, rejected = 0, 0
 redis.call('SADD', P .. 'queues', queue)
 for i = 6 + names, #ARGV, 6 do
   local id = ARGV[i + 1]
@@ -15,7 +15,7 @@ for i = 6 + names, #ARGV, 6 do
   redis.call('RPOP', list)
   if id == '' then
     redis.call('LPUSH', P .. 'rejected', ARGV[i])
-    aside = aside + 1
+    rejected = rejected + 1
   else
     insert(instant, queue, id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
     moved = moved + 1
@@ -25,4 +25,4 @@ note_inserted(ARGV[4 + names], 4, 3 + names)
 if moved > 0 then
   changed()
 end
-return {moved, aside}
+return {moved, rejected}

@@ -3,8 +3,8 @@
 
 (() => {
   const PERIOD = 3000; // ms between two looks
-  const LONGEST = 30000; // … while nobody answers
-  const PATIENCE = 15000; // ms for an answer
+  const MAX_PERIOD_MS = 30000; // … while nobody answers
+  const TIMEOUT_MS = 15000; // ms for an answer
 
   const written = new Map(); // id → what the server wrote last for a live element
   const offline = document.getElementById("offline");
@@ -17,7 +17,7 @@
 
   // Messages that are told once are not for requests that nobody sees.
   const ask = (url) =>
-    fetch(url, { cache: "no-store", headers: { "X-Live": "yes" }, signal: AbortSignal.timeout(PATIENCE) });
+    fetch(url, { cache: "no-store", headers: { "X-Live": "yes" }, signal: AbortSignal.timeout(TIMEOUT_MS) });
 
   // Times are the server's in UTC; people live elsewhere.
   function localize(root) {
@@ -115,7 +115,7 @@
     looking = false;
     // Past midnight a time of today is one of yesterday.
     if (localizedOn !== new Date().toDateString()) localize(document);
-    timer = setTimeout(refresh, Math.min(PERIOD * 1.5 ** failures, LONGEST));
+    timer = setTimeout(refresh, Math.min(PERIOD * 1.5 ** failures, MAX_PERIOD_MS));
   }
 
   // A form that is sent while the worker restarts would be lost with the page; one that is sent twice answers twice.
