@@ -14,7 +14,8 @@ import time
 
 from benchmarks.runner import Arena, arena, processor_time
 from benchmarks.venvs import ROOT
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import NewJob

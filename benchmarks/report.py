@@ -15,6 +15,7 @@ from benchmarks.table import print_table
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Failure, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.public_json import stats
 from tenxsom_flow_engine.report.query import take_report
@@ -35,8 +36,8 @@ def begin(engine: Engine) -> None:
         engine.store.add("local", [NewJob(a_job(f"done-{number}", service=service))])
         record = engine.store.claim(a_claim(slots=dict.fromkeys(SERVICES, 9))).records[0]
         name, token = record.job_id, record.lease_token
-        engine.store.intend(name, token, submission_id=name, service=service, lifetime=1e6, slots=9)
-        engine.store.accept(name, submission_id=name, ticket=Ticket("t"), lifetime=1e6)
+        engine.store.intend(name, token, Intent(submission_id=name, service=service, lifetime=1e6, max_in_flight=9))
+        engine.store.accept(name, Receipt(submission_id=name, ticket=Ticket("t"), lifetime=1e6))
         engine.store.settle(name, token, Done(VIDEO) if number % 5 else Dead(Failure("x", "x"), generation_failed=True))
 
 

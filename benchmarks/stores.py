@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.settings import load
 from tests.redis_server import RedisServer
 

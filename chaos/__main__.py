@@ -14,7 +14,6 @@ from functools import partial
 
 from benchmarks.table import print_table
 from chaos.cluster import SETTINGS, USUAL, Scale, Stopped
-from chaos.fast_timings import use_fast_timings
 from chaos.scenario import Verdict, undergo
 from chaos.workers import PUSHED
 from tests.fork_server import ForkServer
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)
     # What those say who add the jobs; the workers write to files of their own.
     logging.getLogger().addHandler(logging.NullHandler())
-    use_fast_timings()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stop.set())

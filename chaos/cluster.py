@@ -11,9 +11,10 @@ from pathlib import Path
 from random import Random
 from threading import Event
 
-from chaos.fast_timings import LEASE
+from chaos.fast_timings import FAST, LEASE
+from tenxsom_flow_engine.composition import CLOUD_TASKS, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tests.environment import outside
@@ -128,7 +129,7 @@ class Site:
                     "CLOUD_TASKS_WORKER_URL": f"http://127.0.0.1:{self._port}",
                 }  # fmt: skip
             self._parts.callback(self._end_workers)
-            self.engine: Engine = self._parts.enter_context(open_engine(load(self.environment)))
+            self.engine: Engine = self._parts.enter_context(open_engine(load(self.environment), overrides=FAST))
             if self.setting.pushed:
                 self.engine.queue.create()  # type: ignore[attr-defined]
             self._parts = self._parts.pop_all()

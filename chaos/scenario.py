@@ -18,7 +18,7 @@ from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.local_faults import Storm
 from chaos.operator import put_in_order
 from chaos.service_faults import Weather
-from tenxsom_flow_engine.engine import open_ledger
+from tenxsom_flow_engine.composition import open_ledger
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits

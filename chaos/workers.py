@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from chaos.fast_timings import use_fast_timings
+from chaos.fast_timings import FAST
 from tests.fork_server import ROOT
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.web.wsgi import Application
 
 #: What a worker that is pushed to loads beside what all load.
 PUSHED = (
@@ -21,9 +24,11 @@ PUSHED = (
 
 def pull(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
     """Be `worker.py`."""
+    from tenxsom_flow_engine.cli import console
+    from tenxsom_flow_engine.cli.worker import worker
+
     _begin(environment, clock_off, log)
-    sys.argv = ["worker.py", *arguments]
-    runpy.run_path(str(ROOT / "worker.py"), run_name="__main__")
+    console.run(worker, arguments, "worker.py", FAST)
 
 
 def push(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
@@ -31,8 +36,17 @@ def push(environment: Mapping[str, str], clock_off: float, log: str, arguments: 
     from gunicorn.app.wsgiapp import run
 
     _begin(environment, clock_off, log)
-    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "cloud_tasks_worker:app"]
+    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "chaos.workers:app"]
     run()
+
+
+def __getattr__(name: str) -> Application:
+    """Make the application that `push` serves, in the process that asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    from tenxsom_flow_engine.web.wsgi import Application
+
+    return Application(overrides=FAST)
 
 
 def _begin(environment: Mapping[str, str], clock_off: float, log: str) -> None:
@@ -42,4 +56,3 @@ def _begin(environment: Mapping[str, str], clock_off: float, log: str) -> None:
     os.chdir(ROOT)
     right = time.time
     time.time = lambda: right() + clock_off
-    use_fast_timings()

@@ -81,10 +81,10 @@ class Lives:
 
 def live(given: dict[str, Any]) -> None:
     """Take jobs until the plan says to die, or nothing is left to do."""
-    from tenxsom_flow_engine import engine as composition
+    from tenxsom_flow_engine.composition import open_engine
     from tenxsom_flow_engine.errors import LeaseLost
     from tenxsom_flow_engine.queues.base import PullsJobs
-    from tenxsom_flow_engine.rate_limits.ledger import Ledger
+    from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
     from tenxsom_flow_engine.rate_limits.redis import RedisLedger
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.store.base import JobStore
@@ -92,22 +92,20 @@ def live(given: dict[str, Any]) -> None:
 
     order = Order(**given)
     clock = SharedClock(Path(order.clock))
+    settings = load(order.environment)
+    store: JobStore | None = None
+    gate: RateLimiter | None = None
     if order.queue == "redis":  # its server's time cannot be moved
-        composition._redis_store = lambda settings, url: RedisStore(url, settings.redis.key, clock)
-
-        def ledger(store: JobStore) -> Ledger:
-            assert isinstance(store, RedisStore)
-            return RedisLedger(store.connection, clock)
-
-        composition.open_ledger = ledger
+        store = RedisStore(settings.redis.address, settings.redis.key, clock)
+        gate = RateLimiter(RedisLedger(store.connection, clock), settings.limits)
     draw = random.Random(os.getpid())
-    with composition.open_engine(load(order.environment), order.queue, clock) as engine:
+    with open_engine(settings, order.queue, clock=clock, store=store, gate=gate) as engine:
         _plan_deaths(engine, order)
         assert isinstance(engine.queue, PullsJobs)
         taken = 0
         while not order.steps or taken < order.steps:
             claim = engine.queue.claim(
-                f"w-{os.getpid()}", 1, engine.slots, automatic=engine.automatic, closed=engine.gate.closed()
+                f"w-{os.getpid()}", 1, engine.slots, auto_services=engine.auto_services, closed=engine.gate.closed()
             )
             for record in claim.records:
                 taken += 1

@@ -14,8 +14,20 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+
+from tenxsom_flow_engine.cli import console
+from tenxsom_flow_engine.cli.main import cli
+from tenxsom_flow_engine.cli.worker import worker
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.composition import Overrides, make_services
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
+from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.timings import Timings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,19 +97,21 @@ LOADED = (
 def _load() -> None:
     for name in LOADED:
         importlib.import_module(name)
-    from tenxsom_flow_engine import engine
-    from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
-    from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
-
     tiny_video("9:16", 5)  # is kept for the next
 
-    class Drafts(SimulatedService):
-        name, automatic = "draft", True
 
-    engine.SERVICES = {
-        **engine.SERVICES,
-        "draft": lambda settings, clock: Drafts(SimulationPlan(latency=0.0), settings.home / "drafts", clock),
-    }
+def _with_tiny_drafts(settings: Settings, clock: Clock, timings: Timings) -> Mapping[str, VideoService]:
+    """Make the usual services, but for the renderer of drafts, which would take real seconds."""
+
+    class Drafts(SimulatedService):
+        name, auto_selectable = "draft", True
+
+    drafts = Drafts(SimulationPlan(latency=0.0), settings.home / "drafts", clock)
+    return {**make_services(settings, clock, timings), "draft": drafts}
+
+
+#: The scripts that are called with parts handed in.
+COMMANDS = {"run_flow_enhanced.py": cli, "worker.py": worker}
 
 
 def _answer(caller: socket.socket) -> None:
@@ -118,6 +132,8 @@ def _answer(caller: socket.socket) -> None:
     try:
         if sys.argv[0] == "-c":
             exec(sys.argv[1], {"__name__": "__main__"})
+        elif command := COMMANDS.get(sys.argv[0]):
+            console.run(command, sys.argv[1:], sys.argv[0], Overrides(make_services=_with_tiny_drafts))
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:

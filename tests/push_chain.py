@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
@@ -92,8 +93,8 @@ class Chain:
     def start(self, home: Path | None = None) -> Engine:
         """Open an engine, as a new process does."""
         settings = replace(self.settings, home=home) if home else self.settings
-        engine = Engine(settings, QueueChoice("cloud_tasks", "for a test"), self.clock)
-        engine.services = {service.name: service for service in self.services}
+        services = {service.name: service for service in self.services}
+        engine = open_engine(settings, "cloud_tasks", clock=self.clock, services=services)
         self._open.append(engine)
         return engine
 

@@ -16,7 +16,8 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
+from tenxsom_flow_engine.composition import CLOUD_TASKS, make_services, open_engine, open_store
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob, slug
 from tenxsom_flow_engine.planning.rotation import builtin_topics
 from tenxsom_flow_engine.queues.base import PullsJobs
@@ -29,10 +30,11 @@ from tenxsom_flow_engine.services.ltx_studio import fake as ltx
 from tenxsom_flow_engine.services.pixverse import fake as useapi
 from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import Settings, load
-from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter
+from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.timings import Timings
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 #: Who takes the steps.
@@ -220,7 +222,7 @@ class ChannelDay:
         while True:
             while self._mishaps and self._mishaps[-1][0] <= self.clock.now():
                 self._mishaps.pop()[1]()
-            claim = queue.claim(WORKER, 8, self.engine.slots, automatic=self.engine.automatic,
+            claim = queue.claim(WORKER, 8, self.engine.slots, auto_services=self.engine.auto_services,
                                 closed=self.engine.gate.closed())  # fmt: skip
             for record in claim.records:
                 self.engine.step(record)
@@ -276,7 +278,6 @@ def channel_day(
         engine = _engine(load({**settings, "CLOUD_TASKS_MAX_DISPATCHES": "500", "TENXSOM_LEASE_SECONDS": "3600"}),
                          clock, queue)  # fmt: skip
         with engine:
-            engine.services["draft"] = _draft(clock)
             day = ChannelDay(engine, clock, vendors, ends, hours)
             day.live()
         yield day, settings
@@ -284,18 +285,21 @@ def channel_day(
 
 def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
     """Open an engine on the store of the settings whose steps are claimed here, whatever carrier brings them later."""
-    engine = open_engine(settings, "redis" if settings.redis.named else "local", clock)
-    if settings.redis.named:
-        engine.store.close()
-        engine.store = RedisStore(settings.redis.address, settings.redis.key, clock)
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
-    engine.queue = PullQueue(queue, engine.store, limits, settings.lease)
-    return engine
+    kind = "redis" if settings.redis.named else "local"
+    store: JobStore
+    if settings.redis.named:
+        store = RedisStore(settings.redis.address, settings.redis.key, clock)
+    else:
+        store = open_store(settings, kind, clock)
+    services = {**make_services(settings, clock, Timings()), "draft": _draft(clock)}
+    pulled = PullQueue(queue, store, limits, settings.lease)
+    return open_engine(settings, kind, clock=clock, services=services, store=store, queue=pulled)
 
 
 def _draft(clock: ManualClock) -> ScriptedService:
     """Return what stands for the built-in renderer, which would take real seconds."""
-    service = ScriptedService(clock, name="draft", slots=2, automatic=False, price=Cost(usd=0.0))
+    service = ScriptedService(clock, name="draft", max_in_flight=2, auto_selectable=False, price=Cost(usd=0.0))
     service.video = tiny_video("9:16", 5)
 
     def called(call: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tenxsom_flow_engine.errors import ServiceError
+from tenxsom_flow_engine.jobs import Ticket, VideoJob
+from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.services.heygen import fake as heygen
 from tenxsom_flow_engine.services.http.client import Timeouts
 from tenxsom_flow_engine.services.ltx_studio import fake as ltx
@@ -16,6 +18,11 @@ REFERENCE = "tides.0123456789abcdef.3"
 #: For those orders that must run out of time when they are sent; until then the machine may be busy.
 IMPATIENT = Timeouts(connect=60.0, read=1.0, total=60.0)
 SECRETS = (heygen.KEY, ltx.KEY, useapi.TOKEN)
+
+
+def order_and_create(service: VideoService, job: VideoJob, reference: str) -> Ticket:
+    """Send a create as a step does."""
+    return service.create(service.order(job, reference), reference)
 
 
 def refusal(call: Callable[[], object]) -> ServiceError:

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.day.setup import Stage
-from benchmarks.day.vendors import Vendor, is_fallback
-from tenxsom_flow_engine.engine import Engine, open_engine, open_ledger
+from benchmarks.day.vendors import Vendor, vendor_of
+from tenxsom_flow_engine.composition import make_services, open_engine, open_ledger, open_store
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.periods import DAY, window
 from tenxsom_flow_engine.planning.rotation import builtin_topic
@@ -25,6 +26,7 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 
 #: What switches each service on.
@@ -101,7 +103,7 @@ class Day:
                 self.maintenance.id,
                 free,
                 self.engine.slots,
-                automatic=self.engine.automatic,
+                auto_services=self.engine.auto_services,
                 closed=self.engine.gate.closed(),
             )
             for record in claim.records:
@@ -150,8 +152,8 @@ class Day:
             yield f"the worker's {THREADS} threads"
         told = self.engine.limiter.get_rate_limit_stats()["services"]
         for name, vendor in self.vendors.items():
-            if self.engine.store.in_flight(name) >= vendor.slots:
-                yield f"{name}'s {vendor.slots} slots"
+            if self.engine.store.in_flight(name) >= vendor.max_in_flight:
+                yield f"{name}'s {vendor.max_in_flight} slots"
             elif why := told[name]["why"]:
                 yield why.partition(",")[0]
 
@@ -164,11 +166,12 @@ def open_day(folder: Path, *, services: Sequence[str], environment: Mapping[str,
     stage = Stage(clock, THREADS)
     keys = {KEYS[name]: "not-needed" for name in services}
     settings = load({"TENXSOM_HOME": str(folder), **keys, **environment})
-    with open_engine(settings, "local", clock) as engine:
-        vendors = {name: is_fallback(engine.services[name], stage, clock, seed) for name in services}
-        engine.services = dict(vendors)
-        # What a process believes of shut gates grows old with the day's time, not with ours.
-        engine.limiter = RateLimiter(open_ledger(engine.store), settings.limits, services, clock.now)
+    store = open_store(settings, "local", clock)
+    real = make_services(settings, clock, Timings())
+    vendors = {name: vendor_of(real[name], stage, clock, seed) for name in services}
+    # The process's cache of closed gates expires with the simulated time, not with ours.
+    gate = RateLimiter(open_ledger(store), settings.limits, services, clock.now)
+    with open_engine(settings, "local", clock=clock, services=vendors, store=store, gate=gate) as engine:
         try:
             yield Day(engine, clock, stage, vendors)
         finally:

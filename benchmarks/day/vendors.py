@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from benchmarks.day.setup import Stage
 from tenxsom_flow_engine.clock import Clock
@@ -72,7 +73,7 @@ class Vendor(VideoService):
     """Stands in for a service, in simulated time. It renders as many videos at once as the service has slots."""
 
     def __init__(self, real: VideoService, stage: Stage, clock: Clock, seed: int) -> None:
-        self.name, self.slots = real.name, real.slots
+        self.name, self.max_in_flight = real.name, real.max_in_flight
         self.create_timeout, self.lifetime = real.create_timeout, real.lifetime
         self._real = real
         self._manner = MANNERS[real.name]
@@ -102,7 +103,7 @@ class Vendor(VideoService):
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
         return self._real.order(job, reference)
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         self.asked.append(self._clock.now())
         self.calls["create"] += 1
         if self._happens(self._manner.transient):
@@ -153,7 +154,7 @@ class Vendor(VideoService):
     def _full(self) -> bool:
         while self._rendering and self._rendering[0] <= self._clock.now():
             heapq.heappop(self._rendering)
-        return len(self._rendering) >= self.slots
+        return len(self._rendering) >= self.max_in_flight
 
     def _may_break(self) -> None:
         if self._happens(self._manner.unread):
@@ -179,7 +180,7 @@ class FindingVendor(Vendor, FindsByReference):
         return next((Ticket(name) for name, sale in self.sold.items() if sale.reference == reference), None)
 
 
-def is_fallback(real: VideoService, stage: Stage, clock: Clock, seed: int) -> Vendor:
+def vendor_of(real: VideoService, stage: Stage, clock: Clock, seed: int) -> Vendor:
     """Return a vendor with a service's abilities."""
     kind = FindingVendor if isinstance(real, FindsByReference) else Vendor
     return kind(real, stage, clock, seed)

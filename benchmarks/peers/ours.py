@@ -9,27 +9,32 @@ import time
 from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.engine import Engine, QueueChoice
-from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
-from tenxsom_flow_engine.jobs.outcomes import Dead
+from tenxsom_flow_engine.composition import open_engine, open_store
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.services.base import Fit
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
+from tenxsom_flow_engine.testing.gates import OpenGate
+from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.workers.pull import PullWorker
 
 #: What our keys begin with, and for how many seconds jobs are put off.
 PREFIX = os.environ.get("BENCH_PREFIX", "bench")
 DELAY = float(os.environ.get("BENCH_DELAY", "0"))
+#: The service that jobs name.
+SERVICE = "refusing"
 #: Never reached: what is measured is the queue, not its limits.
 LIMITS = DispatchLimits(max_dispatches_per_second=1e6, max_concurrent_dispatches=5000)
-#: Ends a job with its first delivery; a video would need a ticket before it.
-OVER = Dead(Failure("benchmark", "there is nothing to make"))
 
 
-class _NoOp(Engine):
-    def step(self, record: JobRecord) -> JobRecord:
-        note(float(record.job.topic))
-        return self.queue.settle(record, OVER)
+class _Refusing(ScriptedService):
+    """Notes when a job reaches its step, and refuses it: a video would need a ticket first."""
+
+    def fit(self, job: VideoJob) -> Fit:
+        note(float(job.topic))
+        raise InvalidInput("topic", "nothing is made in a benchmark")
 
 
 class Contestant(Peer):
@@ -37,16 +42,17 @@ class Contestant(Peer):
 
     def __init__(self) -> None:
         logs.configure("warning")
-        settings = load(
-            {
-                "REDIS_URL": URL,
-                "REDIS_QUEUE_KEY": PREFIX,
-                "TENXSOM_HOME": os.environ["BENCH_HOME"],
-                "TENXSOM_SIMULATED": "slots=5000",
-            }
+        settings = load({"REDIS_URL": URL, "REDIS_QUEUE_KEY": PREFIX, "TENXSOM_HOME": os.environ["BENCH_HOME"]})
+        clock = SystemClock()
+        store = open_store(settings, "redis", clock)
+        self._engine = open_engine(
+            settings,
+            "redis",
+            services={SERVICE: _Refusing(clock, name=SERVICE, max_in_flight=5000)},
+            store=store,
+            queue=PullQueue("redis", store, LIMITS, settings.lease),
+            gate=OpenGate(clock),
         )
-        self._engine = _NoOp(settings, QueueChoice("redis", "for a benchmark"), SystemClock())
-        self._engine.queue = PullQueue("redis", self._engine.store, LIMITS, settings.lease)
 
     def enqueue(self, count: int) -> None:
         for _ in range(count):
@@ -61,5 +67,5 @@ class Contestant(Peer):
 
 def _job() -> NewJob:
     now = time.time()
-    job = VideoJob(job_id=secrets.token_hex(8), topic=repr(sent_now()), service="simulated", created_at=now)
+    job = VideoJob(job_id=secrets.token_hex(8), topic=repr(sent_now()), service=SERVICE, created_at=now)
     return NewJob(job, now + DELAY if DELAY else None)

@@ -70,7 +70,7 @@ def batch(
         timing = Timing(now, None if delay is None else now + delay, stagger)
         salt = secrets.token_hex(8) if again else ""
         with reading(topics_file) as name:
-            plan = read_plan(engine, topics_file, name, fields, timing, salt=salt)
+            plan = read_plan(engine.prepare, engine.store, topics_file, name, fields, timing, salt=salt)
         check_lines(name, plan.jobs, plan.bad, keep_going=keep_going)
         tell_notes(plan)
         bad_lines = len(plan.bad)

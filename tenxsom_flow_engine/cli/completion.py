@@ -45,7 +45,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
     """Return ids of the latest jobs that begin so. Makes nothing, and whatever is wrong is no id: TAB cannot say it."""
     from tenxsom_flow_engine.clock import SystemClock
-    from tenxsom_flow_engine.engine import choose_queue, open_store
+    from tenxsom_flow_engine.composition import choose_queue, open_store
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.store.base import JobFilter
 

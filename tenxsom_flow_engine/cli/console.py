@@ -10,11 +10,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, QueueUnavailable, StoreUnavailable
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.composition import Overrides
 
 DONE, FAILED, USAGE, PARTLY, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 5, 130
 
@@ -99,21 +102,28 @@ def confirm(question: str, otherwise: str) -> None:
         raise Exit("nothing was changed", FAILED)
 
 
-def run(command: click.Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
+def run(
+    command: click.Command,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+    overrides: Overrides | None = None,
+) -> NoReturn:
     """Run a command and end the process: one line for each error, no traceback for one that we raise on purpose."""
     _open_closed_streams()
     try:
-        code = _outcome(command, arguments, program)
+        code = _outcome(command, arguments, program, overrides)
         sys.stdout.flush()
     except (_OutputError, OSError) as error:
         code = _without_output(error.cause if isinstance(error, _OutputError) else error)
     sys.exit(code)
 
 
-def _outcome(command: click.Command, arguments: Sequence[str] | None, program: str | None) -> int:
+def _outcome(
+    command: click.Command, arguments: Sequence[str] | None, program: str | None, overrides: Overrides | None
+) -> int:
     try:
         # A command returns its exit code; None is 0.
-        return command.main(arguments, prog_name=program, standalone_mode=False) or DONE
+        return command.main(arguments, prog_name=program, standalone_mode=False, obj=overrides) or DONE
     except Exit as stop:
         info(stop.said)
         return stop.code

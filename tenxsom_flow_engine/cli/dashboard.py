@@ -29,10 +29,10 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
 
     # Opened and closed again, so that what is wrong is said here and not by the process that serves.
     with session(queue_type) as engine:
-        settings, showing = engine.settings, engine.choice
+        settings, queue_type, reason = engine.settings, engine.queue.name, engine.queue_reason
     admin_token(settings)
     settings = replace(settings, web=replace(settings.web, port=port))
     place = "TENXSOM_ADMIN_TOKEN" if settings.admin_token else str(token_file(settings))
-    info(f"the dashboard of the {showing.queue_type} queue ({showing.reason}); its token is in {place}")
+    info(f"the dashboard of the {queue_type} queue ({reason}); its token is in {place}")
     info(f"serving http://{host}:{port}/" if port else "serving on a free port, which the next lines name")
-    serve(Application(settings, showing=showing.queue_type), settings, host=host, processes=1, log_level="info")
+    serve(Application(settings, showing=queue_type), settings, host=host, processes=1, log_level="info")

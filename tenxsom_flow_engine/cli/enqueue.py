@@ -161,7 +161,7 @@ def add_and_tell(
     before = f"; {len(known):,} {'was' if len(known) == 1 else 'were'} added before and not again" if known else ""
     new = set(added.new)
     costs = price(item for item in jobs if item.job.job_id in new)
-    info(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.choice.reason}){costs}{before}")
+    info(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.queue_reason}){costs}{before}")
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:

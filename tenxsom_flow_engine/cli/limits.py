@@ -18,7 +18,7 @@ _HEAD = ("SERVICE", "STATE", "PACE", "LIMIT", "USED", "", "FREES")
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.engine import SERVICES
+    from tenxsom_flow_engine.composition import SERVICES
     from tenxsom_flow_engine.settings import load
 
     return [name for name in (*load().limits, *SERVICES) if name.startswith(incomplete)]

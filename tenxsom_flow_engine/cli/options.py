@@ -53,7 +53,7 @@ class Instant(click.ParamType[float]):
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.engine import SERVICES
+    from tenxsom_flow_engine.composition import SERVICES
 
     return [name for name in ("auto", *SERVICES) if name.startswith(incomplete)]
 
@@ -71,7 +71,7 @@ def _styles(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> 
 
 
 def _queue_types(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.engine import QUEUE_TYPES
+    from tenxsom_flow_engine.composition import QUEUE_TYPES
 
     return [name for name in ("auto", *QUEUE_TYPES) if name.startswith(incomplete)]
 

@@ -12,7 +12,8 @@ from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import QueueError
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.engine import Engine, Prepared
+    from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.planning.prepared import Prepared
 
 
 @click.command()
@@ -82,7 +83,7 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
         raise
     if added.new:
         costs = price([prepared.new])
-        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.choice.reason}), to start {start}{costs}")
+        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.queue_reason}), to start {start}{costs}")
     else:
         info(f"job {job_id} was added before, so nothing was added")
     record = engine.store.get(job_id)

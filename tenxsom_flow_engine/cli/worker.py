@@ -10,6 +10,7 @@ import click
 
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.cli import console, options
+from tenxsom_flow_engine.cli.session import overrides
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.workers.pull import PullWorker
@@ -34,12 +35,12 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     import logging
 
     from tenxsom_flow_engine import settings
-    from tenxsom_flow_engine.engine import open_engine
+    from tenxsom_flow_engine.composition import open_engine
     from tenxsom_flow_engine.workers.pull import PullWorker
 
     given = settings.load()
     logs.configure(log_level, given.secrets)
-    engine = open_engine(given, queue_type, pulled=True)
+    engine = open_engine(given, queue_type, pulled=True, overrides=overrides())
     runner = PullWorker(engine, concurrency=concurrency, burst=burst)
     engine.check_output()
 
@@ -53,7 +54,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         "worker %s serves the %s queue (%s) with %d threads; store %s",
         runner.id,
         engine.queue.name,
-        engine.choice.reason,
+        engine.queue_reason,
         concurrency,
         engine.store.place,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from tenxsom_flow_engine.composition import CLOUD_TASKS
 from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem, warning
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, ServiceError, Transient
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
@@ -44,7 +45,7 @@ def clock(engine: Engine) -> Iterator[Finding]:
 
 def queue(engine: Engine) -> Iterator[Finding]:
     """See that the carrier can be asked, and hands out jobs."""
-    if engine.choice.queue_type == CLOUD_TASKS:
+    if engine.queue.name == CLOUD_TASKS:
         from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 
         if not engine.settings.cloud_tasks.emulator_host:
@@ -56,7 +57,7 @@ def queue(engine: Engine) -> Iterator[Finding]:
     elif status.paused:
         yield warning("queue", f"the {engine.queue.name} queue is paused", "run_flow_enhanced.py queue resume")
     else:
-        yield ok("queue", f"{engine.queue.name} ({engine.choice.reason})")
+        yield ok("queue", f"{engine.queue.name} ({engine.queue_reason})")
 
 
 def workers(engine: Engine) -> Iterator[Finding]:
@@ -65,7 +66,7 @@ def workers(engine: Engine) -> Iterator[Finding]:
     if found.workers.alive:
         yield ok("workers", f"{found.workers.alive} alive")
         return
-    door = "cloud_tasks_worker.py" if engine.choice.queue_type == CLOUD_TASKS else "worker.py"
+    door = "cloud_tasks_worker.py" if engine.queue.name == CLOUD_TASKS else "worker.py"
     waiting = sum(found.jobs.by_status[status] for status in IN_PROGRESS)
     yield warning("workers", f"none is alive, and {waiting:,} jobs wait", f"start one: python3 {door}")
 
@@ -73,7 +74,7 @@ def workers(engine: Engine) -> Iterator[Finding]:
 def services(engine: Engine) -> Iterator[Finding]:
     """See that the services that cost take the keys that are configured, and have something left."""
     asked = {name: service for name, service in engine.services.items() if isinstance(service, HasCredits)}
-    paid = [name for name, service in engine.services.items() if service.automatic and not service.is_fallback]
+    paid = [name for name, service in engine.services.items() if service.auto_selectable and not service.is_fallback]
     for name, service in asked.items():
         yield _credits(name, service)
     if not paid:

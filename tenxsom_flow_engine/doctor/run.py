@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
 from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem
 from tenxsom_flow_engine.doctor.engine_checks import parts
 from tenxsom_flow_engine.doctor.worker_url import door
-from tenxsom_flow_engine.engine import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
 
@@ -34,6 +34,5 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
 
 
 def _opened(settings: Settings, choice: QueueChoice) -> Iterator[Finding]:
-    with open_engine(settings, choice.queue_type) as engine:
-        engine.choice = choice
+    with open_engine(settings, choice=choice) as engine:
         yield from parts(engine)

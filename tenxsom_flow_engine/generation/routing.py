@@ -38,9 +38,9 @@ class Candidate:
         return math.inf if self.cost is None or self.cost.usd is None else self.cost.usd
 
 
-def automatic(services: Mapping[str, VideoService]) -> frozenset[str]:
+def auto_services(services: Mapping[str, VideoService]) -> frozenset[str]:
     """Return the services that may be chosen for a job that names none; a stand-in only where there is no other."""
-    names = {name: service for name, service in services.items() if service.automatic}
+    names = {name: service for name, service in services.items() if service.auto_selectable}
     proper = [name for name, service in names.items() if not service.is_fallback]
     return frozenset(proper or names)
 
@@ -69,7 +69,7 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
 def _fitting(
     job: VideoJob, services: Mapping[str, VideoService], refusals: dict[str, InvalidInput]
 ) -> Iterator[Candidate]:
-    allowed, asked = automatic(services), job.allowed_services
+    allowed, asked = auto_services(services), job.allowed_services
     for name, service in services.items():
         # Any other would leave the options aside, such as a script that somebody wants spoken.
         if name in allowed and (not asked or name in asked):
@@ -91,7 +91,7 @@ def first_to_open(
 
     def opens_at(candidate: Candidate) -> float:
         service = candidate.service
-        full = in_flight(service.name) >= service.slots
+        full = in_flight(service.name) >= service.max_in_flight
         return max(gate.opens_at(service.name), now + FULL_SERVICE_SECONDS if full else now)
 
     openings = [opens_at(candidate) for candidate in choice]

@@ -1,116 +1,129 @@
-"""A step of a leased job with the parts of this process: by which service, and what a fault of our own comes to."""
+"""Run one step of a leased job: choose the service, call `generate_video`, and turn our own bugs into an outcome."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost, StoreError
-from tenxsom_flow_engine.generation.routing import automatic, candidates, first_to_open
-from tenxsom_flow_engine.generation.step import SLOT_RETRY_SECONDS, StepContext, generate_video
-from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Step, SubmissionState, Ticket, lifecycle
+from tenxsom_flow_engine.generation.routing import auto_services, candidates, first_to_open
+from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
+from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.output.folder import OutputFolder
-from tenxsom_flow_engine.queues.base import JobQueue, PushesJobs
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.retrying import RetryingWrites
+from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
 
-#: Seconds after which a job is looked at again whose service this worker cannot use.
-UNKNOWN_SERVICE_SECONDS = 300.0
 
-
-@dataclass(frozen=True, slots=True)
 class StepRunner:
-    """The parts that steps are taken with."""
+    """Runs the steps of a process. Made once; threads share it.
 
-    services: Mapping[str, VideoService]
-    store: JobStore
-    queue: JobQueue
-    output: OutputFolder
-    #: What is asked before a paid create.
-    gate: QuotaGate
-    insist: RetryingWrites
-    retry: RetryPolicy
-    redaction: Redactor
+    `min_requeue_delay` returns the seconds that a pushed job must stay away at least before it comes again; None for a
+    queue that workers pull from, where a job can keep its place in line.
+    """
 
-    def take(self, record: JobRecord) -> Outcome:
+    def __init__(
+        self,
+        services: Mapping[str, VideoService],
+        store: JobStore,
+        publisher: Publisher,
+        gate: QuotaGate,
+        *,
+        persist: RetryingWrites,
+        retry: RetryPolicy,
+        timings: Timings,
+        redactor: Redactor,
+        min_requeue_delay: Callable[[], float] | None = None,
+    ) -> None:
+        self._services = services
+        self._auto_services = auto_services(services)
+        self._store = store
+        self._gate = gate
+        self._retry = retry
+        self._timings = timings
+        self._min_requeue_delay = min_requeue_delay
+        journal = _RetryingJournal(store, persist)
+        self._contexts = {
+            name: StepContext(
+                service,
+                gate,
+                journal,
+                publisher,
+                retry,
+                redact=redactor.value,
+                timings=timings,
+                slot_retry=self._slot_retry,
+            )
+            for name, service in services.items()
+        }
+
+    def run(self, record: JobRecord) -> Outcome:
         """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`."""
         name = record.effective_service
-        asked = {record.service} if record.service else record.job.allowed_services
-        if asked and not asked & self.services.keys():
-            until = self.store.now() + UNKNOWN_SERVICE_SECONDS
-            return Wait(until, f"{' or '.join(sorted(asked))} is not configured on this worker", worked=False)
+        allowed = {record.service} if record.service else record.job.allowed_services
+        if allowed and not allowed & self._services.keys():
+            until = self._store.now() + self._timings.unknown_service_retry
+            return Wait(until, f"{' or '.join(sorted(allowed))} is not configured on this worker", worked=False)
         try:
-            if name == AUTO:
-                outcome = self._submit_somewhere(record)
-            else:
-                outcome = generate_video(record, self._means(self.services[name]))
+            outcome = self._submit_to_best(record) if name == AUTO else generate_video(record, self._contexts[name])
             return self._keep_place_in_line(record, outcome)
         except InvalidInput as error:
             return Dead(Failure.of(error))
         except (StoreError, LeaseLost):
             raise
-        except Exception as error:  # a fault of our own must not take the worker with it
+        except Exception as error:  # a bug of ours must not end the worker
             _log.exception("step %s of job %s", record.step, record.job_id)
             return self._internal_error(record, error)
 
-    def _submit_somewhere(self, record: JobRecord) -> Outcome:
+    def _submit_to_best(self, record: JobRecord) -> Outcome:
         """Submit a job that names no service to the best one."""
-        choice = candidates(record.job, self.services)
+        choice = candidates(record.job, self._services)
         if len(choice) == 1:
-            return generate_video(record, self._means(choice[0].service))
+            return generate_video(record, self._contexts[choice[0].service.name])
         if record.step is Step.LOOKUP:
             return Held(_maybe_bought_somewhere(record, [one.service.name for one in choice]))
-        _, best = first_to_open(choice, self.gate, self.store.in_flight, self.store.now())
-        outcome = generate_video(record, self._means(best.service))
+        _, best = first_to_open(choice, self._gate, self._store.in_flight, self._store.now())
+        outcome = generate_video(record, self._contexts[best.service.name])
         if isinstance(outcome, Wait) and not outcome.worked:
-            # What was refused here need not wait here, if another gate is open now.
-            now = self.store.now()
-            opens_at, other = first_to_open(choice, self.gate, self.store.in_flight, now)
+            # The best service refused; the job need not wait there if another gate is open now.
+            now = self._store.now()
+            opens_at, other = first_to_open(choice, self._gate, self._store.in_flight, now)
             if other is not best and opens_at <= now:
                 return replace(outcome, until=now)
         return outcome
 
     def _keep_place_in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
-        """Let a pulled job that was refused before it bought anything go back to its place in line.
+        """Put a pulled job that was refused before it bought anything back in its place in line.
 
-        That is no haste: as long as this worker knows all services of the job's lane to be shut or full, it claims
-        nothing from there. Where one is open, which this job does not fit, the job stands back for those that do.
+        This cannot spin: while every service of the job's lane is closed or full, this worker claims nothing from that
+        lane. Where one is open that this job does not fit, the job gives way to jobs that do.
         """
         if not isinstance(outcome, Wait) or outcome.worked or record.step is not Step.SUBMIT:
             return outcome
-        if record.lease is None or isinstance(self.queue, PushesJobs):  # a pushed delivery comes when it is told to
+        if record.lease is None or self._min_requeue_delay is not None:
             return outcome
-        now, closed = self.store.now(), self.gate.closed()
-        lane = automatic(self.services) if record.lane == AUTO else {record.lane}
-        at_rest = all(
-            closed.get(name, 0.0) > now or self.store.in_flight(name) >= self.services[name].slots for name in lane
+        now, closed = self._store.now(), self._gate.closed()
+        lane = self._auto_services if record.lane == AUTO else {record.lane}
+        idle = all(
+            closed.get(name, 0.0) > now or self._store.in_flight(name) >= self._services[name].max_in_flight
+            for name in lane
         )
-        if at_rest or outcome.until <= now:
+        if idle or outcome.until <= now:
             return replace(outcome, until=min(outcome.until, record.lease.due))
         return outcome
 
-    def _means(self, service: VideoService) -> StepContext:
-        journal = _InsistentJournal(self.store, self.insist)
-        redact = self.redaction.value
-        return StepContext(
-            service, self.gate, journal, self.output, self.retry, random.random, redact, self._slot_pause
-        )
-
-    def _slot_pause(self) -> float:
-        return (
-            max(SLOT_RETRY_SECONDS, self.queue.requeue_delay())
-            if isinstance(self.queue, PushesJobs)
-            else SLOT_RETRY_SECONDS
-        )
+    def _slot_retry(self) -> float:
+        least = self._min_requeue_delay() if self._min_requeue_delay is not None else 0.0
+        return max(self._timings.slot_retry, least)
 
     def _internal_error(self, record: JobRecord, error: Exception) -> Outcome:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
@@ -119,19 +132,19 @@ class StepRunner:
             f"the step {record.step} broke: {message}"[:500],
             "see the worker's log; this is a defect of the engine",
         )
-        delay = self.retry.delay(record.attempts + 1, draw=random.random())
+        delay = self._retry.delay(record.attempts + 1, draw=random.random())
         if delay is not None:
-            return Retry(self.store.now() + delay, failure)
-        # The fault may have come after a create went out.
-        bought = self.store.require(record.job_id).submission.state
-        if bought in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
+            return Retry(self._store.now() + delay, failure)
+        # The error may have come after a create was sent.
+        state = self._store.require(record.job_id).submission.state
+        if state in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
             next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
             return Held(Failure(failure.code, failure.message, next_step))
         return Dead(failure)
 
 
 def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
-    """Say that a job may have been bought by a worker whose store, and so its choice of a service, is lost."""
+    """Describe a job that may have been bought by a worker whose store, and so its choice of a service, is lost."""
     command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
     return Failure(
         "submission_unknown",
@@ -141,34 +154,28 @@ def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failu
     )
 
 
-class _InsistentJournal:
-    """The store as a submission journal that does not give up on what has been bought."""
+class _RetryingJournal:
+    """The store as a submission journal that repeats its writes about what was bought until they succeed."""
 
-    def __init__(self, store: JobStore, insist: RetryingWrites) -> None:
+    def __init__(self, store: JobStore, persist: RetryingWrites) -> None:
         self._store = store
-        self._insist = insist
+        self._persist = persist
         self.now = store.now
-        # An intent is refused at once where the store fails: nothing has been bought yet.
+        # An intent fails at once where the store fails: nothing has been bought yet.
         self.intend = store.intend
 
-    def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
-    ) -> JobRecord:
-        return self._insist(
-            lambda: self._store.accept(
-                job_id, submission_id=submission_id, ticket=ticket, lifetime=lifetime, cost=cost, service=service
-            ),
-            f"the ticket {ticket.id} of job {job_id}",
-        )
+    def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
+        what = f"the ticket {receipt.ticket.id} of job {job_id}"
+        return self._persist(lambda: self._store.accept(job_id, receipt), what)
 
     def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
-        return self._insist(
+        return self._persist(
             lambda: self._store.mark_unknown(job_id, submission_id=submission_id, reason=reason),
             f"the unknown outcome of {job_id}",
         )
 
     def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
-        return self._insist(
+        return self._persist(
             lambda: self._store.clear_submission(job_id, submission_id=submission_id, reason=reason, token=token),
             f"the refusal of {job_id}",
         )

@@ -10,6 +10,7 @@ being paid twice is the order of its acts: journal the intent, send the create, 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,16 +37,11 @@ from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionS
 from tenxsom_flow_engine.jobs.delivery import submission_id
 from tenxsom_flow_engine.jobs.lifecycle import how_to_resolve
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
-
-#: Seconds after a create's time-out before its silence means anything: another worker may still be sending it.
-SETTLE_MARGIN_SECONDS = 60.0
-#: Seconds after which what was bought is asked for again at a service that a person must mend first.
-STOPPED_RETRY_SECONDS = 300.0
-#: Seconds after which a job asks again for a slot that was taken before its eyes: at least, and as a rule.
-SLOT_RETRY_SECONDS = 5.0
+from tenxsom_flow_engine.timings import Timings
 
 
 class Journal(Protocol):
@@ -54,24 +50,11 @@ class Journal(Protocol):
     def now(self) -> float:
         """Return the present instant."""
 
-    def intend(
-        self,
-        job_id: str,
-        token: str,
-        *,
-        submission_id: str,
-        service: str,
-        lifetime: float,
-        slots: int,
-        prompt: str,
-        order: str,
-    ) -> JobRecord:
+    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
         """Journal a create before it is sent, and take its in-flight slot."""
 
-    def accept(
-        self, job_id: str, *, submission_id: str, ticket: Ticket, lifetime: float, cost: Cost | None, service: str
-    ) -> JobRecord:
-        """Journal the ticket, and what was bought with it."""
+    def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
+        """Journal the ticket of an accepted create and its purchase."""
 
     def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the create's outcome is not known."""
@@ -94,7 +77,7 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a step works with."""
+    """The parts that a step works with. One for each service, made once in a process."""
 
     service: VideoService
     gate: QuotaGate
@@ -102,14 +85,15 @@ class StepContext:
     publisher: Publisher
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
-    draw: Callable[[], float]
-    #: Takes secrets out of what is kept for people to read.
-    redact: Callable[[Mapping[str, object]], object]
-    #: Returns the seconds after which a job asks again for a slot.
-    slot_pause: Callable[[], float] = lambda: SLOT_RETRY_SECONDS
+    draw: Callable[[], float] = random.random
+    #: Takes secrets out of values that people read.
+    redact: Callable[[Mapping[str, object]], object] = dict
+    timings: Timings = Timings()
+    #: Returns the seconds after which a job asks again for an in-flight slot.
+    slot_retry: Callable[[], float] = lambda: Timings().slot_retry
 
 
-def generate_video(record: JobRecord, means: StepContext) -> Outcome:
+def generate_video(record: JobRecord, context: StepContext) -> Outcome:
     """Take the next step of a leased job and return its outcome.
 
     Raises `LeaseLost` if another worker has the job, and `StoreError` if the journal cannot be written.
@@ -117,38 +101,40 @@ def generate_video(record: JobRecord, means: StepContext) -> Outcome:
     try:
         match record.step:
             case Step.SUBMIT:
-                return _submit(record, means)
+                return _submit(record, context)
             case Step.LOOKUP:
-                return _look_up(record, means)
+                return _look_up(record, context)
             case Step.POLL | Step.FETCH:
-                return _poll(record, means)
+                return _poll(record, context)
     except SlotsBusy as busy:
-        return Wait(means.journal.now() + means.slot_pause(), busy.message, worked=False)
+        return Wait(context.journal.now() + context.slot_retry(), busy.message, worked=False)
     except ActionRefused as changed:
         # A late worker has brought the ticket between the claim and the intent.
-        return Wait(means.journal.now(), changed.message, worked=False)
+        return Wait(context.journal.now(), changed.message, worked=False)
     except (ServiceError, OutputError, InvalidInput) as error:
-        return _fault(record, error, means)
+        return _fault(record, error, context)
 
 
-def _submit(record: JobRecord, means: StepContext) -> Outcome:
-    return _order(record, submission_id(record), means)
+def _submit(record: JobRecord, context: StepContext) -> Outcome:
+    return _order(record, submission_id(record), context)
 
 
-def _order(record: JobRecord, reference: str, means: StepContext) -> Outcome:
+def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
     """Order the generation, if the gate is open: admission, intent, create, in this order."""
-    answer = means.gate.ask(means.service.name, record.job_id)
+    answer = context.gate.ask(context.service.name, record.job_id)
     if isinstance(answer, Closed):
         return Wait(answer.ask_again_at, answer.why, worked=False)
     with ExitStack() as unsent:
-        unsent.callback(means.gate.give_back, answer)
+        unsent.callback(context.gate.give_back, answer)
         if answer.probe:
-            _see_credits(means.service)
-        job = means.service.fit(record.job).job
-        expected = means.service.estimate(job)
-        began = _intend(record, job, reference, means)
+            _see_credits(context.service)
+        service = context.service
+        job = service.fit(record.job).job
+        order = service.order(job, reference)
+        expected = service.estimate(job)
+        began = _intend(record, job, order, reference, context)
         unsent.pop_all()
-    return _create(record, job, reference, expected, began, means)
+    return _create(record, order, reference, expected, began, context)
 
 
 def _see_credits(service: VideoService) -> None:
@@ -159,24 +145,25 @@ def _see_credits(service: VideoService) -> None:
             raise OutOfCredit(service.name, f"no {left.unit} are left", next_step="add some; then it goes on by itself")
 
 
-def _intend(record: JobRecord, job: VideoJob, reference: str, means: StepContext) -> float:
+def _intend(
+    record: JobRecord, job: VideoJob, order: Mapping[str, object], reference: str, context: StepContext
+) -> float:
     """Journal the create of a job that fits, and return the instant of the intent."""
-    service = means.service
+    service = context.service
+    intent = Intent(
+        submission_id=reference,
+        service=service.name,
+        lifetime=service.create_timeout + service.lifetime,
+        max_in_flight=service.max_in_flight,
+        prompt=service.prompt(job),
+        order=truncate_json(context.redact(order)),
+    )
     try:
-        intended = means.journal.intend(
-            record.job_id,
-            record.lease_token,
-            submission_id=reference,
-            service=service.name,
-            lifetime=service.create_timeout + service.lifetime,
-            slots=service.slots,
-            prompt=service.prompt(job),
-            order=truncate_json(means.redact(service.order(job, reference))),
-        )
+        intended = context.journal.intend(record.job_id, record.lease_token, intent)
     except StoreError as error:
         if record.step is Step.SUBMIT:
             # It may be written though no answer came, and only this worker knows that nothing was sent.
-            means.journal.clear_submission(
+            context.journal.clear_submission(
                 record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
             )
         raise
@@ -184,15 +171,20 @@ def _intend(record: JobRecord, job: VideoJob, reference: str, means: StepContext
 
 
 def _create(
-    record: JobRecord, job: VideoJob, reference: str, expected: Cost | None, began: float, means: StepContext
+    record: JobRecord,
+    order: Mapping[str, object],
+    reference: str,
+    expected: Cost | None,
+    began: float,
+    context: StepContext,
 ) -> Outcome:
-    """Send the paid create, and journal what came of it, at the price that the service told or else was expected.
+    """Send the order that was journaled, and journal its outcome, at the reported price or else the expected one.
 
-    Nothing is asked of the store between intent, create and ticket, not even the time: it may be away by now.
+    The store is not asked for anything between intent, create and ticket, not even the time: it may be down by now.
     """
-    service, journal = means.service, means.journal
+    service, journal = context.service, context.journal
     try:
-        ticket = service.create(job, reference)
+        ticket = service.create(order, reference)
     except ServiceError as error:
         # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
         if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
@@ -204,24 +196,25 @@ def _create(
         raise
     except BaseException as error:
         # A fault of our own after the request went out proves nothing.
-        journal.mark_unknown(record.job_id, submission_id=reference, reason=f"{type(error).__name__} in the create")
+        reason = f"{type(error).__name__} in the create"
+        journal.mark_unknown(record.job_id, submission_id=reference, reason=reason)
         raise
-    answered = _accept(record, reference, ticket, expected, means)
-    means.gate.answered(service.name, answered - began)
+    answered = _accept(record, reference, ticket, expected, context)
+    context.gate.answered(service.name, answered - began)
     return Wait(answered, f"submitted to {service.name}")
 
 
-def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, means: StepContext) -> float:
+def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, context: StepContext) -> float:
     """Journal a ticket and what it cost, and return the instant."""
-    service = means.service
-    accepted = means.journal.accept(
-        record.job_id,
+    service = context.service
+    receipt = Receipt(
         submission_id=reference,
         ticket=ticket,
         lifetime=service.lifetime,
         cost=_cost(ticket, expected),
         service=service.name,
     )
+    accepted = context.journal.accept(record.job_id, receipt)
     return accepted.updated_at
 
 
@@ -235,11 +228,11 @@ def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
     return Cost(usd=usd, credits=ticket.credits, estimated=False)
 
 
-def _look_up(record: JobRecord, means: StepContext) -> Outcome:
+def _look_up(record: JobRecord, context: StepContext) -> Outcome:
     """Find out what came of a create, without buying twice."""
-    service, journal, submission = means.service, means.journal, record.submission
+    service, journal, submission = context.service, context.journal, record.submission
     now = journal.now()
-    settled_at = submission.intended_at + service.create_timeout + SETTLE_MARGIN_SECONDS
+    settled_at = submission.intended_at + service.create_timeout + context.timings.create_settle_margin
     # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
     idempotency_window = service.idempotency_window(record.job)
     harmless = idempotency_window == math.inf
@@ -247,11 +240,11 @@ def _look_up(record: JobRecord, means: StepContext) -> Outcome:
         return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
     if now + service.create_timeout < submission.first_intended_at + idempotency_window:
         # A repeat buys nothing new, but it is a request like any other.
-        return _order(record, submission.id, means)
+        return _order(record, submission.id, context)
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
         if ticket is not None:
-            _accept(record, submission.id, ticket, expected_cost(record.job, service), means)
+            _accept(record, submission.id, ticket, expected_cost(record.job, service), context)
             return Wait(now, f"found at {service.name}")
         if now < settled_at:
             return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
@@ -270,20 +263,24 @@ def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
         return None
 
 
-def _poll(record: JobRecord, means: StepContext) -> Outcome:
+def _poll(record: JobRecord, context: StepContext) -> Outcome:
     ticket = record.submission.ticket
     if ticket is None:
         raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
-    answer = means.service.check(ticket)
-    now = means.journal.now()
+    answer = context.service.check(ticket)
+    now = context.journal.now()
     match answer:
         case Progress(fraction, poll_after) if now < record.submission.deadline:
-            return Wait(min(now + poll_after, record.submission.deadline), "rendering", progress=fraction)
+            return Wait(
+                min(now + min(poll_after, context.timings.max_poll_interval), record.submission.deadline),
+                "rendering",
+                progress=fraction,
+            )
         case Progress():
             return Dead(
                 Failure(
                     "generation_timeout",
-                    f"{means.service.name} did not finish within {means.service.lifetime / 60:.0f} minutes",
+                    f"{context.service.name} did not finish within {context.service.lifetime / 60:.0f} minutes",
                     f"look again with: run_flow_enhanced.py retry {record.job_id}",
                 )
             )
@@ -292,7 +289,7 @@ def _poll(record: JobRecord, means: StepContext) -> Outcome:
             return Dead(
                 Failure(
                     "generation_failed",
-                    f"{means.service.name} gave up: {message}",
+                    f"{context.service.name} gave up: {message}",
                     f"{next_step}; then {anew}" if next_step else anew,
                 ),
                 generation_failed=True,
@@ -301,7 +298,7 @@ def _poll(record: JobRecord, means: StepContext) -> Outcome:
             return Dead(
                 Failure(
                     "generation_lost",
-                    f"{means.service.name} knows nothing of it any more: {message}",
+                    f"{context.service.name} knows nothing of it any more: {message}",
                     f"order it anew, it cost nothing: run_flow_enhanced.py retry {record.job_id}",
                 ),
                 generation_failed=True,
@@ -312,10 +309,10 @@ def _poll(record: JobRecord, means: StepContext) -> Outcome:
             # The fetch asked afresh first, because every service's address goes stale.
 
             def fetch(folder: Path) -> None:
-                means.service.fetch(record.job, answer, folder)
+                context.service.fetch(record.job, answer, folder)
 
-            told = answer.duration or _fitted_duration(record.job, means.service)
-            return Done(means.publisher.publish(record, fetch, reported_duration=told))
+            told = answer.duration or _fitted_duration(record.job, context.service)
+            return Done(context.publisher.publish(record, fetch, reported_duration=told))
 
 
 def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
@@ -326,29 +323,29 @@ def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
         return None
 
 
-def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, means: StepContext) -> Outcome:
+def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, context: StepContext) -> Outcome:
     """Turn a fault of this step into its outcome."""
-    now = means.journal.now()
+    now = context.journal.now()
     match error:
         case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
-            return _held(record, means.service.name)
+            return _held(record, context.service.name)
         case Rejected() | InvalidInput():
             return _dead(record, error, error.message)
         case Misconfigured() | OutOfCredit() | Busy():
-            closed = means.gate.refused(means.service.name, error)
+            closed = context.gate.refused(context.service.name, error)
             # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
-            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else STOPPED_RETRY_SECONDS
+            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else context.timings.stopped_service_retry
             until = closed.ask_again_at if record.step is Step.SUBMIT else max(closed.ask_again_at, now + alone)
             return Wait(until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
     # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
     endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)
     attempts = record.attempts + 1
-    delay = means.retry.delay(attempts, draw=means.draw(), retry_after=retry_after, endless=endless)
+    delay = context.retry.delay(attempts, draw=context.draw(), retry_after=retry_after, endless=endless)
     if delay is not None:
         return Retry(now + delay, Failure.of(error))
     if record.step is Step.LOOKUP:
-        return _held(record, means.service.name)
+        return _held(record, context.service.name)
     return _dead(record, error, f"{error.message} ({attempts} attempts)")
 
 

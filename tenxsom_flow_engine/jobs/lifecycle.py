@@ -26,7 +26,6 @@ from tenxsom_flow_engine.jobs import (
     Status,
     Submission,
     SubmissionState,
-    Ticket,
     VideoJob,
 )
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id
@@ -43,6 +42,7 @@ from tenxsom_flow_engine.jobs.outcomes import (
     Wait,
 )
 from tenxsom_flow_engine.jobs.purchases import bought
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
 #: A job whose lease runs out this often in one step kills its workers, and is dead.
 MAX_EXPIRIES = 10
@@ -240,55 +240,34 @@ def expire(record: JobRecord, now: float) -> JobRecord:
     return _give_back(record, now, due=now, what="lease ran out", detail=detail, expiries=expiries)
 
 
-def intend(
-    record: JobRecord,
-    token: str,
-    now: float,
-    *,
-    submission_id: str,
-    service: str,
-    deadline: float,
-    prompt: str = "",
-    order: str = "",
-) -> JobRecord:
+def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobRecord:
     """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
     _own_lease(record, token)
     known = record.submission
     if known.state is not SubmissionState.NONE and (
-        known.id != submission_id or known.state is SubmissionState.ACCEPTED
+        known.id != intent.submission_id or known.state is SubmissionState.ACCEPTED
     ):
         raise ActionRefused(f"job {record.job_id} has a submission already ({known.state})")
     submission = Submission(
         state=SubmissionState.INTENT,
-        id=submission_id,
+        id=intent.submission_id,
         token=token,
         intended_at=now,
         first_intended_at=known.first_intended_at or now,
-        deadline=deadline,
-        prompt=prompt,
+        deadline=now + intent.lifetime,
+        prompt=intent.prompt,
     )
-    news = {"service": service, "submission": submission, "order": order}
-    return _change(record, now, record.status, "submitting", service, **news)
+    news = {"service": intent.service, "submission": submission, "order": intent.order}
+    return _change(record, now, record.status, "submitting", intent.service, **news)
 
 
-def accept(
-    record: JobRecord,
-    now: float,
-    *,
-    submission_id: str,
-    ticket: Ticket,
-    deadline: float,
-    cost: Cost | None = None,
-    service: str = "",
-) -> JobRecord:
-    """Save the ticket of a submission: by its id, in any status, whoever holds the lease.
-
-    `service` is the one that sold it, where the record may name another by now.
-    """
+def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
+    """Save the ticket of a submission: by its id, in any status, whoever holds the lease."""
+    submission_id, ticket, service = receipt.submission_id, receipt.ticket, receipt.service
     known = record.submission
     if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED):
         return record
-    before, record = record, bought(record, Purchase(submission_id, service or record.service, now, cost))
+    before, record = record, bought(record, Purchase(submission_id, service or record.service, now, receipt.cost))
     news = record is not before
     if news and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
         # Nothing else counts as bought, so this is the job's own rather than that another is bought.
@@ -297,7 +276,9 @@ def accept(
     if known.id != submission_id:
         # The job has gone on with another submission. The money is spent all the same, so it must be seen.
         return _change(record, now, record.status, "late ticket", f"{ticket.id} of submission {submission_id}")
-    submission = msgspec.structs.replace(known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=deadline)
+    submission = msgspec.structs.replace(
+        known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime
+    )
     # A final job stays final: its ticket and cost are kept for whoever asks.
     status = record.status if record.status in FINAL else Status.RENDERING
     # One that is held, or waits to find out what came of its create, goes on at once.

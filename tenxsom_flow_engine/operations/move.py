@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.engine import QUEUE_TYPES, Engine, open_store
+from tenxsom_flow_engine.composition import QUEUE_TYPES, open_store
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
-from tenxsom_flow_engine.queues.base import PushesJobs
 from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter
 
 #: Jobs that are moved, then told to their new carrier, in one go.
@@ -39,21 +39,20 @@ def move_jobs(engine: Engine, source: str, *, progress: Callable[[int], None] = 
         others = ", ".join(name for name in QUEUE_TYPES if name != target.name)
         raise InvalidInput("from", f"must be one of {others}, not {source!r}")
     _check_the_store(engine, source)
-    _tell(engine, [record for record in _waiting(engine, target.name) if record.undispatched])
+    target.dispatch([record for record in _waiting(engine, target.name) if record.undispatched])
     moved: list[JobRecord] = []
     jobs, left = 0, []
     for record in _waiting(engine, source):
         try:
-            if isinstance(target, PushesJobs):
-                target.check(record.job, record.due)
+            target.check(record.job, record.due)
             moved.append(engine.store.update(record.job_id, lambda r, now: lifecycle.move(r, source, target.name, now)))
         except (ActionRefused, InvalidInput, JobNotFound) as refusal:
             left.append((record.job_id, refusal.message))
         if len(moved) == CHUNK_JOBS:
-            _tell(engine, moved)
+            target.dispatch(moved)
             progress(len(moved))
             jobs, moved = jobs + len(moved), []
-    _tell(engine, moved)
+    target.dispatch(moved)
     progress(len(moved))
     return Moved(jobs + len(moved), tuple(left))
 
@@ -74,8 +73,3 @@ def _waiting(engine: Engine, queue: str) -> Iterator[JobRecord]:
     jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
     for page in engine.store.pages(jobs, limit=CHUNK_JOBS):
         yield from page.records
-
-
-def _tell(engine: Engine, records: list[JobRecord]) -> None:
-    if isinstance(engine.queue, PushesJobs):
-        engine.queue.dispatch(records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.engine import Engine, Prepared
-from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
 from tenxsom_flow_engine.planning.files import BadLine, read_topics
+from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import JobStore, NewJob
 
 
@@ -135,7 +135,8 @@ class AddPlan:
 
 
 def read_plan(
-    engine: Engine,
+    prepare: Callable[[VideoJob, float | None], Prepared],
+    store: JobStore,
     stream: io.BufferedReader,
     name: str,
     defaults: Mapping[str, Any],
@@ -155,9 +156,9 @@ def read_plan(
         # Asked only where the answer matters: a look for each of many jobs takes a while.
         if not timing.stagger or salt:
             return False
-        record = engine.store.get(job_id)
+        record = store.get(job_id)
         return record is not None and record.added_at < timing.now
 
     with closing(read_topics(stream, name, zone)) as lines:
-        good, bad = plan_batch(lines, defaults, timing, engine.prepare, salt=salt, known=known)
+        good, bad = plan_batch(lines, defaults, timing, prepare, salt=salt, known=known)
     return AddPlan(good, bad)

@@ -8,7 +8,8 @@ from tenxsom_flow_engine.errors import InvalidInput
 
 #: Instants are within the years 1970 to 9998, so that every zone and every text form can hold them.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-_END = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()
+#: The last whole second of these years.
+MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
 
 
 def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> float:
@@ -29,6 +30,6 @@ def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> fl
 
 def bounded(instant: float, field: str) -> float:
     """Return the instant. Raises `InvalidInput` if it lies outside the years that the engine plans in."""
-    if not 0 <= instant < _END:
+    if not 0 <= instant <= MAX_INSTANT:
         raise InvalidInput(field, f"the moment lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
     return instant

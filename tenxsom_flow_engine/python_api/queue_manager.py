@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit

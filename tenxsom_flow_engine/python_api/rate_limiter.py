@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.engine import choose_queue, open_ledger, open_store
+from tenxsom_flow_engine.composition import choose_queue, open_ledger, open_store
 from tenxsom_flow_engine.rate_limits.client import RateLimitedAPIClient
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import Limits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -47,11 +47,8 @@ class JobQueue(ABC):
     lease: float
 
     @abstractmethod
-    def enqueue(self, jobs: Iterable[NewJob], *, progress: Callable[[int], None] | None = None) -> Added:
-        """Add jobs. An id that is known adds nothing, so a repeated call is harmless, and completes one that broke off.
-
-        `progress` is called with how many more of the jobs are done with.
-        """
+    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
+        """Add jobs. A known id adds nothing, so a repeated call is harmless, and completes one that was interrupted."""
 
     @abstractmethod
     def status(self) -> QueueStatus:
@@ -89,6 +86,32 @@ class JobQueue(ABC):
     def close(self) -> None:
         """Let go of connections; the store stays open. Closing twice is harmless."""
 
+    # A queue that pushes each delivery to a worker overrides these; where workers pull, there is nothing to do.
+
+    #: Whether the queue brings jobs to a worker's address, so that it must be told of every delivery.
+    pushes: bool = False
+
+    def check(self, job: VideoJob, due: float | None) -> None:  # noqa: B027 - see above
+        """Raise `InvalidInput` for a job that the queue cannot take, or not that far ahead."""
+
+    def dispatch(self, records: Sequence[JobRecord]) -> None:  # noqa: B027 - see above
+        """Announce the deliveries that these jobs wait for; announced twice, each comes once.
+
+        Raises `QueueError` when the first cannot be announced; the rest may have been, and the same call completes
+        them.
+        """
+
+    def min_requeue_delay(self) -> float:
+        """Return the least seconds after which a job that cannot continue may come again, to leave room for others.
+
+        A queue that pushes delivers a job also while its service is full; pulled jobs wait in the store.
+        """
+        return 0.0
+
+    def recover_lost(self, owner: str) -> int:
+        """Redeliver jobs whose delivery was lost; return how many. One owner a minute does it."""
+        return 0
+
 
 class PullsJobs(ABC):
     """The capability that pull workers need."""
@@ -100,7 +123,7 @@ class PullsJobs(ABC):
         count: int,
         slots: Mapping[str, int],
         *,
-        automatic: Collection[str] | None = None,
+        auto_services: Collection[str] | None = None,
         only: str | None = None,
         closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
@@ -111,11 +134,9 @@ class PullsJobs(ABC):
 
 
 class PushesJobs(ABC):
-    """The capability of carriers that bring each job to a worker's address, and must be told of every delivery."""
+    """The capability of queues that bring each job to a worker's address."""
 
-    @abstractmethod
-    def check(self, job: VideoJob, due: float | None) -> None:
-        """Raise `InvalidInput` for a job that the carrier cannot take, or not that long ahead."""
+    pushes = True
 
     @abstractmethod
     def receive(
@@ -128,24 +149,6 @@ class PushesJobs(ABC):
         away; the delivery that it waits for now is sure to come. The job may come back dead, if its workers died over
         it. Raises `LeasedElsewhere`.
         """
-
-    @abstractmethod
-    def dispatch(self, records: Sequence[JobRecord], *, progress: Callable[[int], None] | None = None) -> None:
-        """Tell the carrier of the deliveries that these jobs wait for; told twice, each comes once.
-
-        Raises `QueueError` when the first cannot be told; the rest may have been, and the same call completes them.
-        """
-
-    @abstractmethod
-    def requeue_delay(self) -> float:
-        """Return the seconds after which a job that cannot go on may come again, so that such leave room for others.
-
-        The carrier delivers a job also while its service is full; pulled jobs wait in the store until it is not.
-        """
-
-    @abstractmethod
-    def sweep(self, owner: str) -> int:
-        """Have jobs delivered anew whose delivery the carrier has lost; return how many. One owner a minute does it."""
 
     @abstractmethod
     def create(self) -> None:

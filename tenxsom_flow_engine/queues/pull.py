@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -26,11 +26,8 @@ class PullQueue(JobQueue, PullsJobs):
         self._limits = limits
         self.lease = lease
 
-    def enqueue(self, jobs: Iterable[NewJob], *, progress: Callable[[int], None] | None = None) -> Added:
-        added = self._store.add(self.name, jobs)
-        if progress is not None:
-            progress(len(added.new) + len(added.known))
-        return added
+    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
+        return self._store.add(self.name, jobs)
 
     def status(self) -> QueueStatus:
         state = self._store.queue_state(self.name)
@@ -66,7 +63,7 @@ class PullQueue(JobQueue, PullsJobs):
         count: int,
         slots: Mapping[str, int],
         *,
-        automatic: Collection[str] | None = None,
+        auto_services: Collection[str] | None = None,
         only: str | None = None,
         closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
@@ -75,7 +72,9 @@ class PullQueue(JobQueue, PullsJobs):
         # A service that is shut has no slot to give: so its jobs are not even looked at, but for those with a ticket.
         free = {service: 0 if service in shut else number for service, number in slots.items()}
         claim = self._store.claim(
-            ClaimRequest(self.name, worker, count, self.lease, self._limits, free, automatic=automatic, only=only)
+            ClaimRequest(
+                self.name, worker, count, self.lease, self._limits, free, auto_services=auto_services, only=only
+            )
         )
         again_at = min([until for until in (claim.again_at, *shut.values()) if until is not None], default=None)
         return replace(claim, again_at=again_at)

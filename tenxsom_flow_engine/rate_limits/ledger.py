@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import Limits, Window, Windows, parse_windows
+from tenxsom_flow_engine.timings import Timings
 
 #: Admissions that a log keeps at least, so that limits may be raised without forgetting what they count.
 KEPT = 1000
 #: Admissions beyond those that are thrown away at a time.
 TRIM = 100
-#: Seconds after which a waiter asks again, however long its turn is off: limits may be raised and pauses lifted.
-LONGEST_HINT = 900.0
-#: Seconds after which a waiter of a stopped service asks again at least; then after half of what it has waited.
-STOPPED_HINT = 1.0
 #: Seconds after its hint at which a waiter that did not come is forgotten.
 FORGET_WAITERS = 3600.0
 #: Of one waiter after the other, spread evenly however many there are.
@@ -54,7 +51,9 @@ class LedgerSnapshot:
 
 
 class Ledger(ABC):
-    """Where admissions are decided. Tests hold every ledger to `testing.limiter_suite`."""
+    """Where admissions are decided. Every ledger passes the same conformance suite."""
+
+    timings: Timings
 
     @abstractmethod
     def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
@@ -95,7 +94,14 @@ def in_force(gate: Gate, environment: Windows | None) -> Windows | None:
 
 
 def decide(
-    service: str, gate: Gate, scopes: Iterable[Scope], *, now: float, place: int = 0, waited: float = 0.0
+    service: str,
+    gate: Gate,
+    scopes: Iterable[Scope],
+    *,
+    now: float,
+    timings: Timings,
+    place: int = 0,
+    waited: float = 0.0,
 ) -> Closed | None:
     """Return None if an admission may be given now, else what the waiter at this place in the line is told.
 
@@ -104,7 +110,7 @@ def decide(
     """
     shut = gate.reopens(now)
     if gate.stopped and shut is not None:
-        hint = min(shut, now + min(max(STOPPED_HINT, waited / 2), LONGEST_HINT))
+        hint = min(shut, now + min(max(timings.stopped_hint, waited / 2), timings.max_hint))
         return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=shut, at=now)
     earliest = opens_at = until = now if shut is None else shut
     last: tuple[str, Window, float] | None = None
@@ -117,8 +123,8 @@ def decide(
             until = max(until, window.frees(scope.recent, place=place, earliest=earliest))
     if opens_at <= now:
         return None
-    if until - now > LONGEST_HINT:
-        until = now + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
+    if until - now > timings.max_hint:
+        until = now + timings.max_hint * (0.5 + place * GOLDEN % 1 / 2)
     return Closed(until, reason(service, gate.why, last=last), opens_at=opens_at, at=now)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError
 from tenxsom_flow_engine.rate_limits import pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.ledger import LONGEST_HINT, STOPPED_HINT, Ledger
+from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, write_windows
@@ -75,18 +75,19 @@ class RateLimiter:
 
     def refused(self, service: str, error: ServiceError) -> Closed:
         """See `QuotaGate.refused`."""
+        timings = self._ledger.timings
         instant = 0.0
 
         def refuse(gate: Gate, now: float) -> Gate:
             nonlocal instant
             instant = now
-            return pace.refused(gate, error, now)
+            return pace.refused(gate, error, now, timings)
 
         gate = self._ledger.change(service, refuse, count="refused")
         opens_at = gate.reopens(instant) or instant
         self._remember(service, opens_at)
         # A person may let a service go on at any moment, so nobody waits long for a stopped one, nor for a day.
-        pause = min(pace.silence(error), LONGEST_HINT) if isinstance(error, Busy) else STOPPED_HINT
+        pause = min(pace.silence(error, timings), timings.max_hint) if isinstance(error, Busy) else timings.stopped_hint
         return Closed(instant + pause, str(error), opens_at=opens_at, at=instant)
 
     def closed(self) -> Mapping[str, float]:
@@ -121,7 +122,7 @@ class RateLimiter:
         """
         looks = {name: self._ledger.snapshot(name) for name in (*self.services, GLOBAL)}
         told = {name: look for name, look in looks.items() if name in (*self._limits, GLOBAL) or look.gate != Gate()}
-        return overview(told, self._limits)
+        return overview(told, self._limits, self._ledger.timings)
 
     def set_limits(self, service: str, windows: Windows | None) -> None:
         """Set the windows of a service, or of `global`; None: those of the environment hold again.

@@ -16,11 +16,8 @@ from dataclasses import asdict, dataclass, replace
 import msgspec
 
 from tenxsom_flow_engine.errors import Busy, ServiceError
+from tenxsom_flow_engine.timings import Timings
 
-#: Seconds that a gate stays closed after a busy answer that names no time.
-BUSY_PAUSE = 30.0
-#: Seconds between two creates that are let through to see whether a stopped service works again.
-PROBE_INTERVAL = 300.0
 #: Below this share of the ceiling a success adds a quarter of the way to it; above, only a little of itself.
 NEAR, QUICK, SLOW_RECOVERY = 0.92, 0.25, 1 / 3000
 #: From this share of the ceiling on, it has moved, and a success adds ten times as much.
@@ -93,19 +90,19 @@ def from_stored(fields: Mapping[str, object]) -> Gate:
     return msgspec.convert({_FIELDS.get(name, name): value for name, value in fields.items()}, Gate, strict=False)
 
 
-def silence(busy: Busy) -> float:
+def silence(busy: Busy, timings: Timings) -> float:
     """Return how many seconds a busy answer asks to be left alone."""
-    return BUSY_PAUSE if busy.retry_after is None else busy.retry_after
+    return timings.busy_pause if busy.retry_after is None else busy.retry_after
 
 
-def refused(gate: Gate, error: ServiceError, now: float) -> Gate:
+def refused(gate: Gate, error: ServiceError, now: float, timings: Timings = Timings()) -> Gate:
     """Learn that a service said busy, misconfigured or out of credit."""
     if gate.stopped == BY_HAND:
         return gate
     why = error.message.removeprefix(f"{error.service}: ")
     if not isinstance(error, Busy):
-        return replace(gate, stopped=error.code, probe_at=now + PROBE_INTERVAL, why=why)
-    closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error)), why=why)
+        return replace(gate, stopped=error.code, probe_at=now + timings.probe_interval, why=why)
+    closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error, timings)), why=why)
     if now < gate.closed_until:  # the echo of calls that were under way when it closed
         return closed
     rejection_rate = gate.rejection_rate + (1 - gate.rejection_rate) / RECENT_ANSWERS

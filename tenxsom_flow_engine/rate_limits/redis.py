@@ -18,30 +18,33 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
 from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.timings import Timings
 
-#: What the scripts know by name.
-_CONSTANTS: dict[str, float | str] = {
-    "BY_HAND": f"'{pace.BY_HAND}'",
-    "PROBE_INTERVAL": pace.PROBE_INTERVAL,
-    "MEMORY": pace.MEMORY,
-    "KEPT": ledger.KEPT,
-    "TRIM": ledger.TRIM,
-    "LONGEST_HINT": ledger.LONGEST_HINT,
-    "STOPPED_HINT": ledger.STOPPED_HINT,
-    "FORGET_WAITERS": ledger.FORGET_WAITERS,
-    "GOLDEN": ledger.GOLDEN,
-    "FIRST": histogram.FIRST,
-    "PER_DOUBLING": histogram.PER_DOUBLING,
-    "LAST": histogram.LAST,
-}
+
+def _constants(timings: Timings) -> dict[str, float | str]:
+    """Return what the scripts know by name."""
+    return {
+        "BY_HAND": f"'{pace.BY_HAND}'",
+        "PROBE_INTERVAL": timings.probe_interval,
+        "MEMORY": pace.MEMORY,
+        "KEPT": ledger.KEPT,
+        "TRIM": ledger.TRIM,
+        "LONGEST_HINT": timings.max_hint,
+        "STOPPED_HINT": timings.stopped_hint,
+        "FORGET_WAITERS": ledger.FORGET_WAITERS,
+        "GOLDEN": ledger.GOLDEN,
+        "FIRST": histogram.FIRST,
+        "PER_DOUBLING": histogram.PER_DOUBLING,
+        "LAST": histogram.LAST,
+    }
 
 
 @cache
-def _script(name: str) -> tuple[str, str]:
-    """Return a script, after what all have before them and the constants that it names, and its digest."""
+def _script(name: str, timings: Timings) -> tuple[str, str]:
+    """Return a script, after the common prelude and the constants that it names, and its digest."""
     folder = resources.files(__package__).joinpath("scripts")
     prelude, body = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
-    constants = "".join(f"local {key} = {value}\n" for key, value in _CONSTANTS.items() if key in body)
+    constants = "".join(f"local {key} = {value}\n" for key, value in _constants(timings).items() if key in body)
     script = prelude + constants + body
     return script, hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
@@ -49,8 +52,9 @@ def _script(name: str) -> tuple[str, str]:
 class RedisLedger(Ledger):
     """See `ledger.Ledger`. Uses a store's connection and keys; `clock` replaces the server's time, for tests."""
 
-    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
+    def __init__(self, connection: Connection, clock: Clock | None = None, timings: Timings = Timings()) -> None:
         self._connection = connection
+        self.timings = timings
         self._client = connection.client
         self._clock = clock
 
@@ -101,7 +105,7 @@ class RedisLedger(Ledger):
         return answer.split("|", 8)
 
     def _run(self, name: str, *arguments: object) -> Any:
-        script, digest = _script(name)
+        script, digest = _script(name, self.timings)
         instant = "" if self._clock is None else repr(self._clock.now())
         with self._connection.mapped():
             try:

@@ -26,6 +26,7 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
 from tenxsom_flow_engine.store.histogram import bucket
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.timings import Timings
 
 
 class SQLiteLedger(Ledger):
@@ -34,8 +35,9 @@ class SQLiteLedger(Ledger):
     An admission need not be on disk at once: the intent that follows it takes it along.
     """
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLiteStore, timings: Timings = Timings()) -> None:
         self._store = store
+        self.timings = timings
         with store.reading() as (db, _):
             made = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'tallies'").fetchone()
         if not made:
@@ -47,7 +49,7 @@ class SQLiteLedger(Ledger):
     def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
         # What writes nothing takes no lock: a service that is not metered, and a waiter that is told the same again.
         with self._store.reading() as (db, now):
-            desk = _LedgerTransaction.open(db, service, limits)
+            desk = _LedgerTransaction.open(db, service, limits, self.timings)
             if not desk.metered and desk.gate.reopens(now) is None:
                 return Admission(service, now)
             waiter = desk.waiter(waiter_id)
@@ -56,7 +58,7 @@ class SQLiteLedger(Ledger):
                 # Who comes before the time that it was told is told the same again.
                 return replace(closed, ask_again_at=waiter["told"])
         with self._store.writing_lazily() as (db, now):
-            desk = _LedgerTransaction.open(db, service, limits)
+            desk = _LedgerTransaction.open(db, service, limits, self.timings)
             waiter = desk.waiter(waiter_id)
             closed = desk.decide(now, waiter)
             if closed is not None:
@@ -72,12 +74,12 @@ class SQLiteLedger(Ledger):
             if desk.metered:
                 _add(db, service, **counts)
             if desk.gate.stopped:
-                _save(db, service, replace(desk.gate, probe_at=now + pace.PROBE_INTERVAL))
+                _save(db, service, replace(desk.gate, probe_at=now + self.timings.probe_interval))
             return Admission(service, now, probe=bool(desk.gate.stopped))
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         with self._store.reading() as (db, now):
-            return _LedgerTransaction.open(db, service, limits).decide(now, first=True)
+            return _LedgerTransaction.open(db, service, limits, self.timings).decide(now, first=True)
 
     def give_back(self, admission: Admission) -> None:
         with self._store.writing_lazily() as (db, _):
@@ -127,14 +129,16 @@ class _LedgerTransaction:
     gate: Gate
     #: The windows by log; none where the service is not metered.
     logs: Mapping[str, Windows]
+    timings: Timings
 
     @classmethod
-    def open(cls, db: sqlite3.Connection, service: str, limits: Limits) -> _LedgerTransaction:
+    def open(cls, db: sqlite3.Connection, service: str, limits: Limits, timings: Timings) -> _LedgerTransaction:
         gate, overall = _gate(db, service), _gate(db, GLOBAL)
         own = in_force(gate, limits.get(service))
         if own is None:
-            return cls(db, service, gate, {})
-        return cls(db, service, gate, {service: own, GLOBAL: in_force(overall, limits.get(GLOBAL)) or ()})
+            return cls(db, service, gate, {}, timings)
+        logs = {service: own, GLOBAL: in_force(overall, limits.get(GLOBAL)) or ()}
+        return cls(db, service, gate, logs, timings)
 
     @property
     def metered(self) -> bool:
@@ -143,7 +147,9 @@ class _LedgerTransaction:
     def decide(self, now: float, waiter: sqlite3.Row | None = None, *, first: bool = False) -> Closed | None:
         place = 0 if first else self.place(waiter, now)
         waited = now - waiter["asked"] if waiter else 0.0
-        return decide(self.service, self.gate, self._scopes(), now=now, place=place, waited=waited)
+        return decide(
+            self.service, self.gate, self._scopes(), now=now, timings=self.timings, place=place, waited=waited
+        )
 
     def waiter(self, waiter_id: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(

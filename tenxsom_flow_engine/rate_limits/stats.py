@@ -15,13 +15,14 @@ from tenxsom_flow_engine.rate_limits.ledger import LedgerSnapshot, Scope, decide
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window
 from tenxsom_flow_engine.store.histogram import percentile
+from tenxsom_flow_engine.timings import Timings
 
 LedgerCounters = Mapping[str, float]
 
 
-def overview(looks: Mapping[str, LedgerSnapshot], limits: Limits) -> dict[str, Any]:
+def overview(looks: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
     """Return what is known of every service that was looked at, of `global`, and of all together."""
-    services = {name: _service(name, looks, limits) for name in looks if name != GLOBAL}
+    services = {name: _service(name, looks, limits, timings) for name in looks if name != GLOBAL}
     total: dict[str, float] = {}
     for name in services:
         for key, value in looks[name].tally.items():
@@ -54,7 +55,7 @@ def efficiency(tally: LedgerCounters) -> dict[str, float | None]:
     }
 
 
-def _service(name: str, looks: Mapping[str, LedgerSnapshot], limits: Limits) -> dict[str, Any]:
+def _service(name: str, looks: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
     look, overall = looks[name], looks[GLOBAL]
     gate = look.gate
     windows = in_force(gate, limits.get(name)) or ()
@@ -63,7 +64,7 @@ def _service(name: str, looks: Mapping[str, LedgerSnapshot], limits: Limits) -> 
         Scope(name, windows, _nth(look), gate.effective_pace),
         Scope(GLOBAL, above, _nth(overall)),
     ]
-    closed = decide(name, gate, scopes, now=look.now)
+    closed = decide(name, gate, scopes, now=look.now, timings=timings)
     return {
         "state": _state(gate, look.now, full=closed is not None),
         "why": closed.why if closed else None,

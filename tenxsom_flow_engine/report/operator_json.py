@@ -30,7 +30,7 @@ def describe_queue(engine: Engine) -> dict[str, Any]:
     figures = queue_figures_of(status)
     return {
         "queue_type": status.queue_type,
-        "selected_because": engine.choice.reason,
+        "selected_because": engine.queue_reason,
         "state": figures.state,
         "state_unknown_because": status.unknown or None,
         "verdicts": [{**verdict(one), "detail": one.detail or None} for one in take_report(engine, figures).verdicts],

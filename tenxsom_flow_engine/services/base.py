@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.prompts import prompt_for
@@ -62,13 +63,13 @@ class VideoService(ABC):
 
     name: str
     #: Generations that may be in flight at once, over all machines.
-    slots: int
+    max_in_flight: int
     #: Seconds within which `create` returns or raises.
     create_timeout: float
     #: Seconds from its ticket after which a generation is given up.
     lifetime: float
     #: Whether the service may be chosen for a job that names none.
-    automatic: bool = True
+    auto_selectable: bool = True
     #: Where a person sees what was ordered, and how one of our orders is known there; no sentence's end.
     lookup_hint: str = ""
     #: Whether it only stands in, for a job that names no service, where no other is configured.
@@ -98,14 +99,18 @@ class VideoService(ABC):
 
     @abstractmethod
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
-        """Return what `create` sends for a fitting job, for people to read later: what JSON knows, and no secret. Pure.
+        """Return the order of a fitting job, which is journaled and then passed to `create`. Called once for a create.
 
-        Of a service over HTTP it is an `http.Post`. Raises `InvalidInput`.
+        It holds JSON values and no secret, since people read it later. Over HTTP it is an `http.client.Post`. Raises
+        `InvalidInput`.
         """
 
     @abstractmethod
-    def create(self, job: VideoJob, reference: str) -> Ticket:
-        """Send the `order`: the only call that costs. `reference` identifies it at the service where it can."""
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
+        """Send what `order` returned, as it is: the only call that costs. It was journaled just before.
+
+        `reference` identifies it at the service where that is possible.
+        """
 
     @abstractmethod
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:

@@ -71,7 +71,7 @@ class PixVerseSetup:
         ),
     ] = ""
     #: A usual plan renders five at once.
-    slots: Annotated[
+    max_in_flight: Annotated[
         int,
         Variable("USEAPI_PIXVERSE_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000),
     ] = 5
@@ -103,7 +103,7 @@ class LtxSetup:
     )
     model: Annotated[str, Variable("LTX_MODEL", "the model of jobs that name none")] = "ltx-2-5-fast"
     #: An account may have two at once unless LTX grants more.
-    slots: Annotated[
+    max_in_flight: Annotated[
         int, Variable("LTX_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
     ] = 2
     prices: Annotated[
@@ -145,7 +145,7 @@ class HeyGenSetup:
         str, Variable("HEYGEN_VOICE_ID", "the voice of jobs that name none", default="the avatar's own")
     ] = ""
     #: Who pays as they go may have ten at once.
-    slots: Annotated[
+    max_in_flight: Annotated[
         int, Variable("HEYGEN_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
     ] = 10
     prices: Annotated[

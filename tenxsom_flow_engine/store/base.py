@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
 from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Total, spending
 
 
@@ -95,14 +96,14 @@ class ClaimRequest:
     #: services are left alone, and so are jobs that would need a slot where none is free.
     slots: Mapping[str, int]
     #: Those among them that may be chosen for a job that names none; None: all of them.
-    automatic: Collection[str] | None = None
+    auto_services: Collection[str] | None = None
     #: Take this job only.
     only: str | None = None
 
     @property
     def open_to_all(self) -> frozenset[str]:
         """The services that may be chosen for a job that names none."""
-        return frozenset(self.slots if self.automatic is None else self.automatic)
+        return frozenset(self.slots if self.auto_services is None else self.auto_services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,8 @@ def read_record(job_id: str, data: bytes | str, read: Callable[[bytes | str], Jo
 class JobStore(ABC):
     """The one place that knows. Made by `engine`; closed with `close`."""
 
+    #: The first part of its URL, which names its kind (see `composition.STORES`).
+    scheme: str
     #: Where the records are, for people to read; holds no password.
     place: str
     #: What a person should know about how safe the records are; empty if all is well.
@@ -443,66 +446,18 @@ class JobStore(ABC):
 
     # The submission journal (the contract that `generate` names `Journal`).
 
-    def intend(
-        self,
-        job_id: str,
-        token: str,
-        *,
-        submission_id: str,
-        service: str,
-        lifetime: float,
-        slots: int,
-        prompt: str = "",
-        order: str = "",
-    ) -> JobRecord:
-        """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`.
-
-        `lifetime` is how many seconds the slot is held at most if nothing more is heard of the create; `prompt` is
-        what the service will be told, `order` all that is sent to it, as people may read it.
-        """
+    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
+        """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`."""
         return self.update(
             job_id,
-            lambda record, now: lifecycle.intend(
-                record,
-                token,
-                now,
-                submission_id=submission_id,
-                service=service,
-                deadline=now + lifetime,
-                prompt=prompt,
-                order=order,
-            ),
-            slots=(service, slots),
+            lambda record, now: lifecycle.intend(record, token, now, intent),
+            slots=(intent.service, intent.max_in_flight),
             on_disk=True,
         )
 
-    def accept(
-        self,
-        job_id: str,
-        *,
-        submission_id: str,
-        ticket: Ticket,
-        lifetime: float,
-        cost: Cost | None = None,
-        service: str = "",
-    ) -> JobRecord:
-        """Save the ticket of a submission, whoever holds the lease. `lifetime`: seconds until it is given up.
-
-        `service` is who sold it; empty: the one that the record names.
-        """
-        return self.update(
-            job_id,
-            lambda record, now: lifecycle.accept(
-                record,
-                now,
-                submission_id=submission_id,
-                ticket=ticket,
-                deadline=now + lifetime,
-                cost=cost,
-                service=service,
-            ),
-            on_disk=True,
-        )
+    def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
+        """Save the ticket of a submission, whoever holds the lease."""
+        return self.update(job_id, lambda record, now: lifecycle.accept(record, now, receipt), on_disk=True)
 
     def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
         """Journal that the outcome of a create is not known."""

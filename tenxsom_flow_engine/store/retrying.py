@@ -1,4 +1,4 @@
-"""Insisting on a write that must not be lost: what a worker knows and the store does not yet."""
+"""Retry a store write until it succeeds: for a ticket or an outcome that only this worker knows so far."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from threading import Event
 from typing import TypeVar
 
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+from tenxsom_flow_engine.timings import Timings
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-#: Seconds between two tries: at first, and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-
 
 class RetryingWrites:
-    """Repeats a store call until it succeeds; `abandon` is set by a stop that will wait no longer."""
+    """Repeats a store call until it succeeds, or until `abandon` is set by a stop that waits no longer."""
 
-    def __init__(self, abandon: Event) -> None:
+    def __init__(self, abandon: Event, timings: Timings = Timings()) -> None:
         self._abandon = abandon
+        self._timings = timings
 
     def __call__(self, call: Callable[[], _T], what: str) -> _T:
-        """Return what `call` returns; `what` names it in the log. Raises the store's error once abandoned."""
-        pause = FIRST_PAUSE
+        """Return what `call` returns; `what` names the write in the log. Raises the store's error once abandoned."""
+        pause = self._timings.first_write_retry
         while True:
             try:
                 return call()
@@ -33,4 +32,4 @@ class RetryingWrites:
                 if self._abandon.wait(pause):
                     _log.error("%s was given up, unsaved", what)
                     raise
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, self._timings.max_write_retry)

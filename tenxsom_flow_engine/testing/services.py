@@ -35,17 +35,17 @@ class ScriptedService(VideoService):
     create has taken effect and before its answer goes out: the place to let the world move on.
     """
 
-    def __init__(self, clock: Clock, *, name: str = "alpha", slots: int = 100, create_timeout: float = 30.0,
-                 lifetime: float = 3600.0, idempotency_window: float = 0.0, automatic: bool = True,
+    def __init__(self, clock: Clock, *, name: str = "alpha", max_in_flight: int = 100, create_timeout: float = 30.0,
+                 lifetime: float = 3600.0, idempotency_window: float = 0.0, auto_selectable: bool = True,
                  price: Cost | None = None) -> None:  # fmt: skip
         self._clock = clock
         self.name = name
-        self.slots = slots
+        self.max_in_flight = max_in_flight
         self.create_timeout = create_timeout
         self.lifetime = lifetime
         #: Seconds for which the same reference buys nothing new.
         self.key_lasts = idempotency_window
-        self.automatic = automatic
+        self.auto_selectable = auto_selectable
         #: What each job is expected to cost.
         self.price = price
         self.creates: deque[CreateAnswer] = deque()
@@ -57,6 +57,8 @@ class ScriptedService(VideoService):
         self.on_call: Callable[[str], None] = lambda call: None
         #: What a fetch writes as `video.mp4`.
         self.video = b"a scripted video"
+        #: What each create was given to send.
+        self.orders: list[Mapping[str, Any]] = []
         #: Creates that were sent, by reference.
         self.sent: Counter[str] = Counter()
         #: Generations that were sold, in order: each is one bill.
@@ -81,8 +83,9 @@ class ScriptedService(VideoService):
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
         return {"prompt": self.prompt(job), "reference": reference}
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         self.on_call("create")
+        self.orders.append(order)
         self.sent[reference] += 1
         answer = self.creates.popleft() if self.creates else Sold()
         if not isinstance(answer, Sold):

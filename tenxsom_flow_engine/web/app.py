@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from tenxsom_flow_engine.engine import CLOUD_TASKS
+from tenxsom_flow_engine.composition import CLOUD_TASKS
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.dashboard.session import Sessions
 from tenxsom_flow_engine.web.dashboard.views import dashboard

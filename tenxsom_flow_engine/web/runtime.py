@@ -8,15 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import Overrides, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 
 _log = logging.getLogger(__name__)
-
-#: Seconds between two tries to open a store that cannot be used.
-PAUSE = 5.0
 
 
 class Worker(Protocol):
@@ -69,11 +67,13 @@ class OpenRuntime:
 class WorkerRuntime:
     """The parts of one process, opened once. Safe to use from several threads."""
 
-    def __init__(self, open_runtime: Callable[[], OpenRuntime]) -> None:
+    def __init__(self, open_runtime: Callable[[], OpenRuntime], *, retry_seconds: float = 5.0) -> None:
         self._open_parts = open_runtime
         self._opened: OpenRuntime | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        #: Seconds between two attempts to open a store that cannot be used.
+        self._retry_seconds = retry_seconds
 
     def get(self) -> OpenRuntime:
         """Return the open parts. Raises what opening raises; the next call tries again."""
@@ -93,7 +93,7 @@ class WorkerRuntime:
             self.get().worker.start()
         except (StoreUnavailable, StoreFull) as error:
             _log.warning("waiting for the store: %s", error)
-            threading.Thread(target=self._insist, name="opener", daemon=True).start()
+            threading.Thread(target=self._keep_trying, name="opener", daemon=True).start()
 
     def stop(self) -> None:
         """Take no more deliveries; called again, give up what is in hand. Safe to call from a signal handler."""
@@ -117,8 +117,8 @@ class WorkerRuntime:
             opened.engine.close()
         return ended
 
-    def _insist(self) -> None:
-        while not self._closed.wait(PAUSE):
+    def _keep_trying(self) -> None:
+        while not self._closed.wait(self._retry_seconds):
             try:
                 self.get().worker.start()
             except FlowError as error:
@@ -128,9 +128,9 @@ class WorkerRuntime:
             return
 
 
-def open_runtime(settings: Settings) -> OpenRuntime:
+def open_runtime(settings: Settings, overrides: Overrides | None = None) -> OpenRuntime:
     """Open the parts of a worker for Cloud Tasks. Raises `ConfigurationError`, `StoreError`, `OutputError`."""
-    engine = open_engine(settings, "cloud_tasks")
+    engine = open_engine(settings, "cloud_tasks", overrides=overrides)
     try:
         engine.check_output()
     except BaseException:

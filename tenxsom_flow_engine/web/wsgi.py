@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from tenxsom_flow_engine.composition import Overrides
     from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 
@@ -31,8 +32,11 @@ class Application:
     With `showing`, the type of a queue, it is no worker of that queue but only its dashboard.
     """
 
-    def __init__(self, settings: Settings | None = None, *, showing: str = "") -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, showing: str = "", overrides: Overrides | None = None
+    ) -> None:
         self._settings = settings
+        self._overrides = overrides
         self._showing = showing
         self._lock = threading.Lock()
         self._made: tuple[Flask, WorkerRuntime] | None = None
@@ -57,17 +61,22 @@ class Application:
         with self._lock:
             if self._made is None:
                 settings = self._settings or load()
-                self._made = _dashboard(settings, self._showing) if self._showing else _worker(settings)
+                self._made = (
+                    _dashboard(settings, self._showing) if self._showing else _worker(settings, self._overrides)
+                )
             return self._made
 
 
-def _worker(settings: Settings) -> tuple[Flask, WorkerRuntime]:
+def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, WorkerRuntime]:
+    from tenxsom_flow_engine.composition import Overrides
     from tenxsom_flow_engine.web.app import worker_app
     from tenxsom_flow_engine.web.auth import advice, open_access
     from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_runtime
 
-    parts = WorkerRuntime(lambda: open_runtime(settings))
+    parts = WorkerRuntime(
+        lambda: open_runtime(settings, overrides), retry_seconds=(overrides or Overrides()).timings.store_open_retry
+    )
     access = open_access(settings)
     if text := advice(settings):
         _log.warning("%s", text)

@@ -20,15 +20,12 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.logs import about
-from tenxsom_flow_engine.queues.base import PushesJobs
 from tenxsom_flow_engine.store.base import WorkerInfo
 
 _log = logging.getLogger(__name__)
 
 #: Seconds by which the store's time may differ from this machine's without a word.
 CLOCK_TOLERANCE = 60.0
-#: Seconds between two sweeps of what is not needed any more, and of deliveries that a carrier has lost.
-SWEEP_INTERVAL, LOST_INTERVAL = 600.0, 60.0
 #: Seconds to wait for the thread's end.
 JOIN_SECONDS = 1.0
 
@@ -122,13 +119,13 @@ class WorkerMaintenance:
         """Sweep now and then: it may take long, so it is no business of the thread that renews leases."""
         swept_at = looked_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
-            if time.monotonic() - swept_at > SWEEP_INTERVAL:
+            if time.monotonic() - swept_at > self._engine.timings.sweep_interval:
                 swept_at = time.monotonic()
                 self._guarded(self._engine.sweep)
                 self._guarded(self._warn_of_the_clock)
-            if time.monotonic() - looked_at > LOST_INTERVAL:
+            if time.monotonic() - looked_at > self._engine.timings.lost_delivery_interval:
                 looked_at = time.monotonic()
-                self._guarded(self._look_for_the_lost)
+                self._guarded(self._recover_lost)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Act, and log what fails: the thread must go on."""
@@ -149,9 +146,8 @@ class WorkerMaintenance:
             for job_id in self._engine.queue.renew(leases):
                 _log.warning("the lease on job %s is lost", job_id)
 
-    def _look_for_the_lost(self) -> None:
-        if isinstance(self._engine.queue, PushesJobs):
-            self._engine.queue.sweep(self.id)
+    def _recover_lost(self) -> None:
+        self._engine.queue.recover_lost(self.id)
 
     def _warn_of_the_clock(self) -> None:
         ahead = self._engine.store.now() - self._engine.clock.now()

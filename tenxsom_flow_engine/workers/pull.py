@@ -20,8 +20,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds of rest at most, so that a lease that ran out is noticed soon also on an idle queue.
 MAX_REST_SECONDS = 1.0
-#: Seconds of rest while the store cannot be used.
-STORE_RETRY_SECONDS = 1.0
 
 
 class PullWorker:
@@ -99,7 +97,7 @@ class PullWorker:
                 self.id,
                 free,
                 self._engine.slots,
-                automatic=self._engine.automatic,
+                auto_services=self._engine.auto_services,
                 only=self._only,
                 closed=self._engine.gate.closed(),
             )
@@ -113,7 +111,7 @@ class PullWorker:
             self._engine.store.wait(claim.revision, timeout=self._rest(claim), wake=self._wake)
         except (StoreUnavailable, StoreFull) as error:
             _log.warning("waiting for the store: %s", error)
-            self._wake.wait(STORE_RETRY_SECONDS)
+            self._wake.wait(self._engine.timings.store_retry)
         return False
 
     def _import_legacy(self) -> None:

@@ -15,8 +15,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.composition import CLOUD_TASKS, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import CLOUD_TASKS, Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
 from tenxsom_flow_engine.jobs.lifecycle import take
 from tenxsom_flow_engine.jobs.outcomes import Done
@@ -75,7 +76,7 @@ class Installation:
             "TENXSOM_LEASE_SECONDS": "600",
         }
         #: What a producer has open, in this process.
-        self.engine: Engine = self._open.enter_context(open_engine(load(self.environment), CLOUD_TASKS, clock))
+        self.engine: Engine = self._open.enter_context(open_engine(load(self.environment), CLOUD_TASKS, clock=clock))
         self.engine.queue.create()  # type: ignore[attr-defined]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput, Misconfigured, OutOfCredit, ServiceError
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
-from tenxsom_flow_engine.rate_limits.ledger import KEPT, LONGEST_HINT, TRIM, Ledger
+from tenxsom_flow_engine.rate_limits.ledger import KEPT, TRIM, Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.pace import BUSY_PAUSE, MIN_LATENCY_FACTOR, PROBE_INTERVAL
+from tenxsom_flow_engine.rate_limits.pace import MIN_LATENCY_FACTOR
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA
+from tenxsom_flow_engine.timings import Timings
 
 OpenLedger = Callable[[ManualClock], Ledger]
 
@@ -44,6 +45,9 @@ def refused(limiter: RateLimiter, service: str = ALPHA, waiter_id: str = "job") 
     assert answer.ask_again_at > answer.at
     assert answer.why
     return answer
+
+
+TIMINGS = Timings()
 
 
 class Tally:
@@ -201,7 +205,7 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=1/d", clock)
         admitted(limiter)
         told = [refused(limiter, waiter_id=f"w{number}").ask_again_at - clock.now() for number in range(20)]
-        assert all(LONGEST_HINT / 2 <= wait <= LONGEST_HINT for wait in told)
+        assert all(TIMINGS.max_hint / 2 <= wait <= TIMINGS.max_hint for wait in told)
         assert len({round(wait / 10) for wait in told}) >= 18
         assert limiter.opens_at(ALPHA) == clock.now() + 86400
 
@@ -210,7 +214,7 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=9/s", clock)
         said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=86400.0))
         assert said.opens_at == clock.now() + 86400
-        assert said.ask_again_at <= clock.now() + LONGEST_HINT
+        assert said.ask_again_at <= clock.now() + TIMINGS.max_hint
         clock.set(said.ask_again_at)
         refused(limiter)
         limiter.resume(ALPHA)
@@ -280,7 +284,7 @@ class LimiterSuite:
     def test_busy_closes_the_gate_for_all(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
         """A busy answer shuts the service for every process as long as it asked for, 30 s if it named no time."""
         limiter, other = (limiter_of(each, "alpha=9/s; beta=9/s", clock) for each in (ledger, open_ledger(clock)))
-        for retry_after, silence in ((None, BUSY_PAUSE), (90.0, 90.0)):
+        for retry_after, silence in ((None, TIMINGS.busy_pause), (90.0, 90.0)):
             said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=retry_after))
             assert said.ask_again_at == clock.now() + silence
             closed = refused(other)
@@ -296,7 +300,7 @@ class LimiterSuite:
         limiter = limiter_of(ledger, "alpha=10/m", clock)
         for _ in range(3):
             limiter.refused(ALPHA, Busy(ALPHA, "429"))
-        clock.advance(BUSY_PAUSE)
+        clock.advance(TIMINGS.busy_pause)
         for _ in range(5):
             admitted(limiter)
         closed = refused(limiter)
@@ -317,13 +321,13 @@ class LimiterSuite:
         assert said.ask_again_at - clock.now() < 60
         closed = refused(limiter)
         assert kind.code in closed.why
-        assert closed.opens_at == clock.now() + PROBE_INTERVAL
+        assert closed.opens_at == clock.now() + TIMINGS.probe_interval
         assert closed.ask_again_at - clock.now() < 60
-        clock.advance(PROBE_INTERVAL)
+        clock.advance(TIMINGS.probe_interval)
         assert admitted(limiter).probe
-        assert refused(limiter).opens_at == clock.now() + PROBE_INTERVAL
+        assert refused(limiter).opens_at == clock.now() + TIMINGS.probe_interval
         limiter.refused(ALPHA, kind(ALPHA, "no"))
-        clock.advance(PROBE_INTERVAL)
+        clock.advance(TIMINGS.probe_interval)
         assert admitted(limiter).probe
         limiter.answered(ALPHA, 1.0)
         assert not admitted(limiter).probe
@@ -334,7 +338,7 @@ class LimiterSuite:
         limiter.pause(ALPHA, "the card is changed")
         limiter.refused(ALPHA, Misconfigured(ALPHA, "no"))
         limiter.answered(ALPHA, 1.0)
-        clock.advance(2 * PROBE_INTERVAL)
+        clock.advance(2 * TIMINGS.probe_interval)
         closed = refused(other)
         assert "the card is changed" in closed.why
         assert closed.opens_at == math.inf
@@ -353,7 +357,7 @@ class LimiterSuite:
             clock.set(until)
         assert pauses[0] <= 2
         assert all(earlier <= later for earlier, later in pairwise(pauses))
-        assert pauses[-1] == LONGEST_HINT
+        assert pauses[-1] == TIMINGS.max_hint
 
     def test_slow_answers_brake(self, ledger: Ledger, clock: ManualClock) -> None:
         """Answers much slower than the usual ones lower the pace, to half at most; usual ones lift it again."""

@@ -17,6 +17,7 @@ import pytest
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import MAX_CONCURRENT, MAX_RATE, JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.store.base import Added, DispatchLimits, JobStore, WorkerInfo
@@ -105,9 +106,13 @@ class RunningSystem(ABC):
         if record.submission.ticket is not None:
             return
         job_id, submission_id = record.job_id, f"{record.job_id}.{record.seq}"
-        store.intend(job_id, record.lease_token, submission_id=submission_id, service=ALPHA, lifetime=1e6, slots=1000)
+        store.intend(
+            job_id,
+            record.lease_token,
+            Intent(submission_id=submission_id, service=ALPHA, lifetime=1e6, max_in_flight=1000),
+        )
         if job_id not in self.unanswered:
-            store.accept(job_id, submission_id=submission_id, ticket=TICKET, lifetime=1e6)
+            store.accept(job_id, Receipt(submission_id=submission_id, ticket=TICKET, lifetime=1e6))
 
     def times(self, job_id: str) -> list[float]:
         """Return when steps of a job were taken."""

@@ -40,6 +40,7 @@ from tenxsom_flow_engine.jobs.outcomes import (
     Retry,
     Wait,
 )
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.store.totals import EVER, HOUR
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -166,8 +167,8 @@ class StoreMachine(RuleBasedStateMachine):
         before = self._in_flight(service, store.now(), beside=mine.job_id)
 
         def act(record: JobRecord) -> JobRecord:
-            return store.intend(record.job_id, record.lease_token, submission_id=submission_id, service=service,
-                                lifetime=lifetime + 1.0, slots=SLOTS)  # fmt: skip
+            return store.intend(record.job_id, record.lease_token, Intent(submission_id=submission_id, service=service,
+                                lifetime=lifetime + 1.0, max_in_flight=SLOTS))  # fmt: skip
 
         result = self._as_owner(pick, act)
         if isinstance(result, JobRecord):
@@ -184,7 +185,9 @@ class StoreMachine(RuleBasedStateMachine):
         name, submission_id = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         ticket = Ticket(f"t-{submission_id}")
-        after = self.handles[handle].accept(name, submission_id=submission_id, ticket=ticket, lifetime=lifetime)
+        after = self.handles[handle].accept(
+            name, Receipt(submission_id=submission_id, ticket=ticket, lifetime=lifetime)
+        )
         news = all(purchase.submission != submission_id for purchase in before.purchases)
         if before.submission.id == submission_id or (news and before.submission.state is SubmissionState.NONE):
             assert after.submission.state is SubmissionState.ACCEPTED

@@ -12,6 +12,7 @@ import pytest
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
@@ -72,8 +73,10 @@ def test_a_closed_service_costs_nothing(system: PullSystem, queue: PullQueue) ->
     """Of a service whose gate is shut only jobs with a ticket are handed out, and nobody asks before it opens."""
     queue.enqueue(new("bought"))
     (bought,) = queue.claim("w-1", 10, ROOMY).records
-    system.store.intend("bought", bought.lease_token, submission_id="s", service=ALPHA, lifetime=1e6, slots=9)
-    system.store.accept("bought", submission_id="s", ticket=TICKET, lifetime=1e6)
+    system.store.intend(
+        "bought", bought.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=1e6, max_in_flight=9)
+    )
+    system.store.accept("bought", Receipt(submission_id="s", ticket=TICKET, lifetime=1e6))
     queue.settle(bought, Wait(system.clock.now(), "submitted"))
     queue.enqueue([*new("a1", "a2"), *new("b", service=BETA), *new("open", service=AUTO)])
     now = system.clock.now()

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -371,9 +372,9 @@ def busy_store(store: JobStore, clock: ManualClock) -> None:
     store.add(QUEUE, new("open", service=AUTO))
     store.add(QUEUE, new("later", due=clock.now() + 1000))
     for record in store.claim(a_claim(count=4)).records:
-        store.intend(record.job_id, record.lease_token, submission_id=record.job_id, service=ALPHA, lifetime=100.0,
-                     slots=100)  # fmt: skip
-        store.accept(record.job_id, submission_id=record.job_id, ticket=TICKET, lifetime=500.0)
+        intent = Intent(submission_id=record.job_id, service=ALPHA, lifetime=100.0)
+        store.intend(record.job_id, record.lease_token, intent)
+        store.accept(record.job_id, Receipt(submission_id=record.job_id, ticket=TICKET, lifetime=500.0))
         if record.job_id != "a0":
             store.settle(record.job_id, record.lease_token, Wait(clock.now() + 31, "rendering"))
     store.settle("a4", store.claim(a_claim(only="a4")).records[0].lease_token, Dead(FAILURE))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
 from tests.redis_server import RedisServer

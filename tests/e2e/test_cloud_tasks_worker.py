@@ -22,8 +22,9 @@ import pytest
 import requests
 from grpc import StatusCode
 
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, VideoJob
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import NewJob

@@ -9,6 +9,7 @@ import pytest
 
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Held
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.store.base import JobStore, NewJob
 from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
@@ -31,7 +32,9 @@ def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:
     """Take a job as far as its paid create."""
     (record,) = store.claim(a_claim(queue=flow.queue, slots={SERVICE: 99}, only=job_id)).records
     return store.intend(
-        job_id, record.lease_token, submission_id=f"s-{job_id}", service=SERVICE, lifetime=600.0, slots=99
+        job_id,
+        record.lease_token,
+        Intent(submission_id=f"s-{job_id}", service=SERVICE, lifetime=600.0, max_in_flight=99),
     )
 
 
@@ -109,7 +112,7 @@ def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
     claim(flow, store, "late")
     assert flow.run("cancel", "late").returncode == 0
     cost = Cost(usd=0.14, credits=35.0, estimated=False)
-    store.accept("late", submission_id="s-late", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
+    store.accept("late", Receipt(submission_id="s-late", ticket=Ticket(TICKET), lifetime=600.0, cost=cost))
     shown = flow.json("show", "late", "--json")
     assert (shown["status"], shown["submission"]["ticket"]) == ("cancelled", TICKET)
     assert shown["cost"] == {"usd": 0.14, "credits": 35.0, "estimated": False}
@@ -129,7 +132,7 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
     for job_id, cost in (("a", Cost(usd=0.14, credits=35.0)), ("b", Cost(usd=0.28, credits=70.0)), ("c", None)):
         store.add(either.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
         token = claim(either, store, job_id).lease_token
-        store.accept(job_id, submission_id=f"s-{job_id}", ticket=Ticket(TICKET), lifetime=600.0, cost=cost)
+        store.accept(job_id, Receipt(submission_id=f"s-{job_id}", ticket=Ticket(TICKET), lifetime=600.0, cost=cost))
         store.release_lease(job_id, token)
     told = either.json("cost", "--json", "--days", "2")
     assert {row["service"] for row in told["spent"]} == {SERVICE}

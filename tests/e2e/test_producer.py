@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.engine import SERVICES
+from tenxsom_flow_engine.composition import SERVICES
 from tenxsom_flow_engine.jobs import Status
 
 from .conftest import ROOT, Flow

@@ -269,7 +269,7 @@ def test_a_child_process_speaks_for_itself(made: Setting, monkeypatch: pytest.Mo
 def test_nothing_of_googles_is_loaded_before_it_is_called(setting: Setting) -> None:
     """Opening the queue, and looking at its records, makes no client."""
     fresh = setting.open()
-    assert fresh.requeue_delay() == 0
+    assert fresh.min_requeue_delay() == 0
     assert "_api" not in vars(fresh)
 
 

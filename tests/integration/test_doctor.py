@@ -19,11 +19,11 @@ from click.testing import CliRunner
 from grpc import StatusCode
 
 from tenxsom_flow_engine.cli.main import cli
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.errors import Misconfigured, Rejected
 from tenxsom_flow_engine.services.http.fake_server import Reply as Answer
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.services.base import Cancels, Failed, Lost, Progress, R
 from tenxsom_flow_engine.services.draft import service as module
 from tenxsom_flow_engine.services.draft.service import SETTLED, STALE, DraftService
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
+from tests.service_fixtures import order_and_create
 
 JOB = VideoJob(job_id="job", topic="Why the ocean glows at night", duration=1, quality="540p", created_at=0.0)
 LONG = VideoJob(job_id="long", topic="Why the ocean glows at night", duration=60, created_at=0.0)
@@ -85,7 +86,7 @@ def test_the_service_starts_without_the_renderers_libraries() -> None:
 def test_an_order_becomes_files(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order renders, can be asked for, and its files can be fetched more than once."""
     pipe = hold_the_child(monkeypatch, tmp_path)
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     assert isinstance(service.check(ticket), Progress)
     pipe.write_text("go")
     wait_for_the_child(ticket)
@@ -100,7 +101,7 @@ def test_an_order_becomes_files(service: DraftService, tmp_path: Path, monkeypat
 def test_a_killed_render_is_begun_again(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order survives a kill -9 of its render."""
     hold_the_child(monkeypatch, tmp_path)
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     os.kill(service._children[0].pid, signal.SIGKILL)
     wait_for_the_child(ticket)
     monkeypatch.undo()
@@ -112,7 +113,7 @@ def test_a_killed_render_is_begun_again(service: DraftService, tmp_path: Path, m
 def test_a_render_that_dies_thrice_is_given_up(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
     """A render that always dies ends with its last words and leaves no half-made files."""
     instead_of_the_child(monkeypatch, "open(sys.argv[1] + '/files/video.mp4', 'w'); sys.exit('the sky fell')")
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
         service.check(ticket)  # begins it again
@@ -130,10 +131,10 @@ def test_many_workers_render_an_order_once(tmp_path: Path, monkeypatch: pytest.M
         for service in services:
             ended.callback(end, service)
         with ThreadPoolExecutor(12) as pool:
-            tickets = list(pool.map(lambda service: service.create(JOB, "order"), services * 2))
+            tickets = list(pool.map(lambda service: order_and_create(service, JOB, "order"), services * 2))
         assert len(set(tickets)) == 1
         wait_for_the_child(tickets[0])
-        services[0].create(JOB, "order")
+        order_and_create(services[0], JOB, "order")
         assert sum(len(service._children) for service in services) == 1
         assert folder_of(tickets[0]).starts == 1
 
@@ -143,7 +144,7 @@ def test_another_worker_finishes_what_one_began(
 ) -> None:
     """A worker with another output folder finds a render that goes on, and its result."""
     pipe = hold_the_child(monkeypatch, tmp_path)
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     other = DraftService(tmp_path / "elsewhere")
     assert isinstance(other.check(ticket), Progress)
     pipe.write_text("go")
@@ -157,7 +158,7 @@ def test_a_relative_root_makes_a_ticket_for_every_folder(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     instead_of_the_child(monkeypatch, "")
     service = DraftService(Path("drafts"))
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     end(service)
     assert ticket.id == str(tmp_path / "drafts" / "order")
 
@@ -197,7 +198,9 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
         "render.library = lambda: fonts.Library(folders=())\n"
         "child.main(sys.argv[1])",
     )
-    ticket = service.create(VideoJob(job_id="job", topic="海", duration=1, quality="540p", created_at=0.0), "order")
+    ticket = order_and_create(
+        service, VideoJob(job_id="job", topic="海", duration=1, quality="540p", created_at=0.0), "order"
+    )
     wait_for_the_child(ticket)
     for _ in range(2):
         assert service.check(ticket) == Failed(
@@ -217,7 +220,7 @@ def test_a_full_disk_while_rendering_is_said(service: DraftService, monkeypatch:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "child.main(sys.argv[1])",
     )
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     for _ in range(2):
         wait_for_the_child(ticket)
         with pytest.raises(Transient, match="could not be written") as caught:
@@ -239,7 +242,7 @@ def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: py
 
     monkeypatch.setattr(WorkFolder, "begin", full)
     with pytest.raises(Transient, match="No space left") as caught:
-        service.create(JOB, "order")
+        order_and_create(service, JOB, "order")
     assert caught.value.next_step.startswith("free some space")
 
 
@@ -259,7 +262,7 @@ def test_a_render_without_measure_is_ended(
         "from tenxsom_flow_engine.services.draft import child\n"
         f"from tenxsom_flow_engine.services.draft.render import render\n{limit}\nchild.main(sys.argv[1])",
     )
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
         service.check(ticket)  # begins it again
@@ -272,7 +275,7 @@ def test_a_render_without_measure_is_ended(
 def test_a_cancelled_render_stops_and_leaves_nothing(service: DraftService) -> None:
     """A cancelled draft stops long before its end, its folder is removed, and to cancel it again does no harm."""
     assert isinstance(service, Cancels)
-    ticket = service.create(LONG, "order")
+    ticket = order_and_create(service, LONG, "order")
     child = service._children[0]
     service.cancel(ticket)
     assert isinstance(service.check(ticket), Lost)
@@ -320,7 +323,7 @@ def test_what_was_cancelled_is_swept_at_once(service: DraftService) -> None:
 def test_a_render_is_never_swept(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in which a render is at work stays, whatever the clock says."""
     hold_the_child(monkeypatch, tmp_path)
-    ticket = service.create(JOB, "order")
+    ticket = order_and_create(service, JOB, "order")
     DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
     assert isinstance(service.check(ticket), Progress)
 

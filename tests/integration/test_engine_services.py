@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
@@ -50,7 +51,7 @@ def test_a_long_script_is_published_whose_length_is_not_told(tmp_path: Path) -> 
             engine.queue.enqueue([engine.prepare(job).new])
             assert isinstance(engine.queue, PullsJobs)
             for _ in ("submit", "poll", "fetch"):
-                (claimed,) = engine.queue.claim("w", 1, engine.slots, automatic=engine.automatic).records
+                (claimed,) = engine.queue.claim("w", 1, engine.slots, auto_services=engine.auto_services).records
                 record = engine.step(claimed)
     assert (record.status, record.error) == (Status.SUCCEEDED, None)
     assert record.result is not None
@@ -71,8 +72,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def test_keys_switch_services_on(engine: Engine) -> None:
     """Each key switches its service on, with as many slots as its vendor allows; drafts are then for those who ask."""
-    assert engine.automatic == {"pixverse", "ltx_studio", "heygen"}
-    assert {name: engine.slots[name] for name in engine.automatic} == {"pixverse": 5, "ltx_studio": 2, "heygen": 10}
+    assert engine.auto_services == {"pixverse", "ltx_studio", "heygen"}
+    assert {name: engine.slots[name] for name in engine.auto_services} == {"pixverse": 5, "ltx_studio": 2, "heygen": 10}
     assert engine.limiter.services[:3] == ("pixverse", "ltx_studio", "heygen")
 
 
@@ -123,7 +124,7 @@ def test_enqueueing_loads_no_http_library(tmp_path: Path) -> None:
     """Whoever only adds a job for a service over HTTP does not wait for libraries that speak to it."""
     program = (
         "import sys\n"
-        "from tenxsom_flow_engine.engine import open_engine\n"
+        "from tenxsom_flow_engine.composition import open_engine\n"
         "from tenxsom_flow_engine.jobs import VideoJob\n"
         "from tenxsom_flow_engine.settings import load\n"
         f"settings = load({{'TENXSOM_HOME': {str(tmp_path)!r}, **{KEYS!r}}})\n"

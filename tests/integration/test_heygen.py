@@ -31,7 +31,7 @@ from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
 from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, order_and_create, refusal
 
 TEXT = "Tides rise and fall twice a day, because the moon pulls at the sea."
 TOPIC = VideoJob(job_id="tides", topic="How tides work", duration=4, service="heygen", created_at=1.0)
@@ -62,7 +62,7 @@ def test_a_topic_becomes_a_video(heygen: FakeHeyGen, clock: ManualClock, tmp_pat
     heygen.agent_life = ("thinking", "generating", "reviewing", "completed")
     heygen.life = ("waiting", "processing", "completed")
     service = connect(heygen, clock, avatar_id=AVATAR)
-    ticket = service.create(TOPIC, REFERENCE)
+    ticket = order_and_create(service, TOPIC, REFERENCE)
     assert ticket == Ticket("video-agents/0001")
     assert heygen.sold[0].order == {
         "prompt": service.prompt(TOPIC), "mode": "generate", "orientation": "portrait", "avatar_id": AVATAR
@@ -84,7 +84,7 @@ def test_a_script_is_spoken(heygen: FakeHeyGen, service: HeyGenService, tmp_path
     """A script goes to a presenter under an idempotency key; a stale address is replaced by another look."""
     heygen.life = ("waiting", "pending", "dreaming", "completed")
     job = service.fit(SCRIPT).job
-    ticket = service.create(job, REFERENCE)
+    ticket = order_and_create(service, job, REFERENCE)
     assert ticket == Ticket("videos/0001")
     (sale,) = heygen.sold
     assert service.order(job, REFERENCE) == post("/v3/videos", sale.order)
@@ -166,7 +166,7 @@ def test_errors(
     """Each documented refusal has its class, its words and its next step on both ways; all else proves nothing."""
     route = "create" if job is SCRIPT else "create_agent"
     heygen.faults[route].append(answer(status, code))
-    fault = refusal(lambda: service.create(job, REFERENCE))
+    fault = refusal(lambda: order_and_create(service, job, REFERENCE))
     assert type(fault) is of_create
     assert f"(HTTP {status})" in fault.message
     if code:
@@ -174,7 +174,7 @@ def test_errors(
     if type(fault) in (Misconfigured, OutOfCredit, Rejected):
         assert fault.next_step
     if job is SCRIPT:
-        ticket = service.create(job, REFERENCE)
+        ticket = order_and_create(service, job, REFERENCE)
         heygen.faults["video"].append(answer(status, code))
         if of_look is None:
             failed = service.check(ticket)
@@ -190,7 +190,7 @@ def test_how_long_a_busy_service_is_left_alone(
 ) -> None:
     """HeyGen is left alone for as long as it asks, and for half a minute at least."""
     heygen.faults["create"].append(error(429, "rate_limit_exceeded", **asked))
-    assert refusal(lambda: service.create(SCRIPT, REFERENCE)).retry_after == obeyed
+    assert refusal(lambda: order_and_create(service, SCRIPT, REFERENCE)).retry_after == obeyed
 
 
 CUTS = {
@@ -212,23 +212,23 @@ def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualCl
     service = connect(heygen, clock, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     unread = isinstance(fault, Cut) and fault.at is At.UNREAD
     (heygen.unread if unread else heygen.faults["create" if job is SCRIPT else "create_agent"]).append(fault)
-    assert type(refusal(lambda: service.create(job, REFERENCE))) is Uncertain
+    assert type(refusal(lambda: order_and_create(service, job, REFERENCE))) is Uncertain
     assert service.idempotency_window(job) == (KEY_LASTS if job is SCRIPT else 0.0)
     assert not isinstance(service, FindsByReference)
     if job is SCRIPT:
-        assert service.create(job, REFERENCE) == Ticket("videos/0001")
+        assert order_and_create(service, job, REFERENCE) == Ticket("videos/0001")
         assert len(heygen.sold) == 1
 
 
 def test_a_key_is_honoured_for_a_day(heygen: FakeHeyGen, service: HeyGenService, clock: ManualClock) -> None:
     """The same key gives the same video for a day, also if the order is another one by then; another key does not."""
-    first = service.create(SCRIPT, REFERENCE)
+    first = order_and_create(service, SCRIPT, REFERENCE)
     clock.advance(KEY_LASTS - 1)
     other = VideoJob(job_id="b", topic="b", options={"heygen": {"script": "b", "avatar_id": AVATAR}}, created_at=1.0)
-    assert service.create(service.fit(other).job, REFERENCE) == first
-    assert service.create(SCRIPT, "tides.0123456789abcdef.4") != first
+    assert order_and_create(service, service.fit(other).job, REFERENCE) == first
+    assert order_and_create(service, SCRIPT, "tides.0123456789abcdef.4") != first
     clock.advance(1)
-    assert service.create(SCRIPT, REFERENCE) != first
+    assert order_and_create(service, SCRIPT, REFERENCE) != first
     assert len(heygen.sold) == 3
 
 
@@ -242,21 +242,21 @@ def test_a_twin_that_is_under_way(heygen: FakeHeyGen, service: HeyGenService) ->
 
     heygen.while_creating = hold
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(service.create, SCRIPT, REFERENCE)
+        first = other.submit(order_and_create, service, SCRIPT, REFERENCE)
         assert entered.wait(30)
-        twin = refusal(lambda: service.create(SCRIPT, REFERENCE))
+        twin = refusal(lambda: order_and_create(service, SCRIPT, REFERENCE))
         go_on.set()
         ticket = first.result()
     assert type(twin) is Uncertain
     assert "still under way" in twin.message
-    assert service.create(SCRIPT, REFERENCE) == ticket
+    assert order_and_create(service, SCRIPT, REFERENCE) == ticket
     assert len(heygen.sold) == 1
 
 
 def test_an_agent_that_asks_is_stopped(heygen: FakeHeyGen, service: HeyGenService) -> None:
     """An agent that waits for a person is stopped, and the job fails with what to do about it."""
     heygen.agent_life = ("thinking", "waiting_for_input")
-    ticket = service.create(TOPIC, REFERENCE)
+    ticket = order_and_create(service, TOPIC, REFERENCE)
     service.check(ticket)
     heygen.faults["stop"].extend([Reply(503), Cut(At.READ)])
     for _ in range(2):  # as long as it cannot be told to stop, it is looked at again
@@ -266,7 +266,7 @@ def test_an_agent_that_asks_is_stopped(heygen: FakeHeyGen, service: HeyGenServic
     assert "prompt" in failed.next_step
     assert heygen.sold[0].stopped
     heygen.agent_life = ("waiting_for_input",)
-    over = service.create(TOPIC, REFERENCE)
+    over = order_and_create(service, TOPIC, REFERENCE)
     heygen.faults["stop"].append(error(404, "resource_not_found"))
     assert isinstance(service.check(over), Failed)
 
@@ -288,7 +288,7 @@ AGENTS: list[tuple[dict[str, Any], type]] = [
 @pytest.mark.parametrize(("session", "kind"), AGENTS)
 def test_agents(heygen: FakeHeyGen, service: HeyGenService, session: dict[str, Any], kind: type) -> None:
     """An agent without a video is at work, whatever else it says, until it fails; a video it names is asked for."""
-    ticket = service.create(TOPIC, REFERENCE)
+    ticket = order_and_create(service, TOPIC, REFERENCE)
     heygen.faults["agent"].append(Reply(200, {"data": session}))
     state = service.check(ticket)
     assert type(state) is kind
@@ -312,7 +312,7 @@ VIDEOS: list[tuple[dict[str, Any], type]] = [
 @pytest.mark.parametrize(("video", "kind"), VIDEOS)
 def test_videos(heygen: FakeHeyGen, service: HeyGenService, video: dict[str, Any], kind: type) -> None:
     """A video is there with its address, gone when it failed, and at work in any other state."""
-    ticket = service.create(SCRIPT, REFERENCE)
+    ticket = order_and_create(service, SCRIPT, REFERENCE)
     heygen.faults["video"].append(Reply(200, {"data": video}))
     assert type(service.check(ticket)) is kind
 
@@ -329,16 +329,16 @@ def test_the_pace_of_polls(
 ) -> None:
     """Polls come each ten seconds for two minutes, then each half minute, then each minute, as the vendor asks."""
     clock.set(1_800_000_000.0)  # 2027-01-15 08:00 UTC
-    ticket = service.create(SCRIPT, REFERENCE)
+    ticket = order_and_create(service, SCRIPT, REFERENCE)
     heygen.faults["video"].append(Reply(200, {"data": {"status": "processing", "created_at": created_at(clock.now())}}))
     assert service.check(ticket) == Progress(None, pace)
 
 
 def test_a_ticket_that_a_person_brings(heygen: FakeHeyGen, service: HeyGenService) -> None:
     """The bare id of a video or of an agent's session, as HeyGen's own pages show it, is a ticket too."""
-    service.create(SCRIPT, REFERENCE)
+    order_and_create(service, SCRIPT, REFERENCE)
     assert isinstance(service.check(Ticket("0001")), Ready)
-    session = service.create(TOPIC, REFERENCE).id.partition("/")[2]
+    session = order_and_create(service, TOPIC, REFERENCE).id.partition("/")[2]
     heygen.faults["video"].append(error(404, "video_not_found"))
     assert isinstance(service.check(Ticket(session)), Progress | Ready)
     assert service.check(Ticket("9999")) == service.check(Ticket("videos/9999"))
@@ -371,13 +371,15 @@ def test_what_is_left(heygen: FakeHeyGen, service: HeyGenService, user: dict[str
 
 def test_the_vendor_sells_within_its_bounds(heygen: FakeHeyGen, service: HeyGenService) -> None:
     """Without credit, with an avatar that is not there, or with all slots taken nothing is sold."""
-    assert type(refusal(lambda: connect(heygen, ManualClock(), avatar_id="x").create(TOPIC, "r"))) is Rejected
+    assert (
+        type(refusal(lambda: order_and_create(connect(heygen, ManualClock(), avatar_id="x"), TOPIC, "r"))) is Rejected
+    )
     heygen.most, heygen.life = 1, ("processing",)
-    service.create(SCRIPT, REFERENCE)
-    busy = refusal(lambda: service.create(SCRIPT, "r-2"))
+    order_and_create(service, SCRIPT, REFERENCE)
+    busy = refusal(lambda: order_and_create(service, SCRIPT, "r-2"))
     assert (type(busy), busy.retry_after) == (Busy, 40.0)
     heygen.usd_left = 0.0
-    assert type(refusal(lambda: service.create(TOPIC, "r-3"))) is OutOfCredit
+    assert type(refusal(lambda: order_and_create(service, TOPIC, "r-3"))) is OutOfCredit
     assert len(heygen.sold) == 1
     assert service.credits() == Credits(0.0, "USD")
 
@@ -386,7 +388,7 @@ def test_the_key_is_nowhere(heygen: FakeHeyGen, clock: ManualClock, caplog: pyte
     """Neither what the service object says of itself nor any log line or failure holds the key."""
     caplog.set_level(logging.DEBUG)
     service = connect(heygen, clock)
-    ticket = service.create(SCRIPT, REFERENCE)
+    ticket = order_and_create(service, SCRIPT, REFERENCE)
     heygen.faults["video"].append(error(400, "invalid_parameter", f"{KEY} is odd"))
     heygen.faults["video"].append(Reply(200, {"data": {"status": "failed", "failure_message": f"{KEY} has no money"}}))
     fault, failed = refusal(lambda: service.check(ticket)), service.check(ticket)

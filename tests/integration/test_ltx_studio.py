@@ -28,7 +28,7 @@ from tenxsom_flow_engine.services.ltx_studio.fake import FORBIDDEN, KEY, SHOWN, 
 from tenxsom_flow_engine.services.ltx_studio.service import ROWS, LtxStudioService
 from tenxsom_flow_engine.services.setups import LtxSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, order_and_create, refusal
 
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
 WORKING = Progress(None, 5.0)
@@ -54,7 +54,7 @@ def service(ltx: FakeLtx) -> LtxStudioService:
 def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: Path) -> None:
     """An accepted order is polled each five seconds and ends as a file, from an address that is asked for afresh."""
     ltx.life = ("pending", "processing", "dreaming", "completed")
-    ticket = service.create(JOB, REFERENCE)
+    ticket = order_and_create(service, JOB, REFERENCE)
     assert ticket == Ticket("vid_0001")
     assert [service.check(ticket) for _ in range(3)] == [WORKING] * 3
     ready = service.check(ticket)
@@ -122,7 +122,7 @@ def answer(status: int, kind: str) -> Reply:
 def test_errors(ltx: FakeLtx, service: LtxStudioService, status: int, kind: str, of_create: Any, of_poll: Any) -> None:
     """Each documented refusal has its class, its words and its next step; of a create, all else proves nothing."""
     ltx.faults["create"].append(answer(status, kind))
-    fault = refusal(lambda: service.create(JOB, REFERENCE))
+    fault = refusal(lambda: order_and_create(service, JOB, REFERENCE))
     assert type(fault) is of_create
     assert f"(HTTP {status})" in fault.message
     if kind:
@@ -130,7 +130,7 @@ def test_errors(ltx: FakeLtx, service: LtxStudioService, status: int, kind: str,
     if type(fault) in (Misconfigured, OutOfCredit, Rejected):
         assert fault.next_step
     ltx.life = ("processing",)
-    ticket = service.create(JOB, REFERENCE)
+    ticket = order_and_create(service, JOB, REFERENCE)
     ltx.faults["video"].append(answer(status, kind))
     if of_poll is None:
         assert isinstance(service.check(ticket), Failed)
@@ -145,7 +145,7 @@ def test_how_long_a_busy_service_is_left_alone(
     """LTX is left alone for as long as it asks, and for half a minute at least."""
     for status in (429, 529):
         ltx.faults["create"].append(error(status, "rate_limit_error", **asked))
-        assert refusal(lambda: service.create(JOB, REFERENCE)).retry_after == obeyed
+        assert refusal(lambda: order_and_create(service, JOB, REFERENCE)).retry_after == obeyed
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_generation_that_failed(
 ) -> None:
     """A failed generation is explained by the same types as an answer, with LTX's own words."""
     ltx.life = (f"failed:{kind}",)
-    failed = service.check(service.create(JOB, REFERENCE))
+    failed = service.check(order_and_create(service, JOB, REFERENCE))
     assert isinstance(failed, Failed)
     assert failed.message.endswith(": the service's own words")
     assert words in failed.message
@@ -172,7 +172,7 @@ def test_a_generation_that_failed(
 
 def test_a_video_is_lost_after_a_day(ltx: FakeLtx, service: LtxStudioService, clock: ManualClock) -> None:
     """A day after its end LTX knows a video no more, and the job is told so, with what may be the reason."""
-    ticket = service.create(JOB, REFERENCE)
+    ticket = order_and_create(service, JOB, REFERENCE)
     clock.advance(SHOWN - 1)
     assert isinstance(service.check(ticket), Ready)
     clock.advance(1)
@@ -198,7 +198,7 @@ def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: An
     """Cut, silent or unreadable: the outcome is uncertain, and there is no way to find out."""
     service = connect(ltx, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
-    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Uncertain
+    assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is Uncertain
     assert service.idempotency_window(JOB) == 0.0
     assert not isinstance(service, FindsByReference)
 
@@ -206,12 +206,12 @@ def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: An
 def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStudioService) -> None:
     """Without money, with a forbidden prompt, or with all slots taken nothing is sold; the reason is told by class."""
     bad = VideoJob(job_id="bad", topic=FORBIDDEN, duration=6, quality="720p", created_at=1.0)
-    assert type(refusal(lambda: service.create(bad, REFERENCE))) is Rejected
+    assert type(refusal(lambda: order_and_create(service, bad, REFERENCE))) is Rejected
     ltx.life = ("processing",)
-    assert [service.create(JOB, REFERENCE).id for _ in range(2)] == ["vid_0001", "vid_0002"]
-    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is Busy
+    assert [order_and_create(service, JOB, REFERENCE).id for _ in range(2)] == ["vid_0001", "vid_0002"]
+    assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is Busy
     ltx.usd_left = 0.0
-    assert type(refusal(lambda: service.create(JOB, REFERENCE))) is OutOfCredit
+    assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is OutOfCredit
     assert len(ltx.sold) == 2
 
 
@@ -225,7 +225,7 @@ def test_the_key_is_nowhere(ltx: FakeLtx, caplog: pytest.LogCaptureFixture) -> N
     """Neither what the service object says of itself nor any log line or failure holds the key."""
     caplog.set_level(logging.DEBUG)
     service = connect(ltx)
-    ticket = service.create(JOB, REFERENCE)
+    ticket = order_and_create(service, JOB, REFERENCE)
     ltx.faults["video"].append(error(400, "invalid_request_error", f"Bearer {KEY} is odd"))
     ltx.faults["video"].append(Reply(200, {"status": "failed", "error": {"message": f"{KEY} has no money"}}))
     fault, failed = refusal(lambda: service.check(ticket)), service.check(ticket)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.heygen import fake as heygen
@@ -74,7 +75,7 @@ class Day:
         while True:
             self.useapi.credits_left = 0.0 if BROKE[0] <= self.hour < BROKE[1] else 1e6
             closed = self.engine.gate.closed()
-            claim = queue.claim("w", 8, self.engine.slots, automatic=self.engine.automatic, closed=closed)
+            claim = queue.claim("w", 8, self.engine.slots, auto_services=self.engine.auto_services, closed=closed)
             for record in claim.records:
                 self.engine.step(record)
             if not claim.records:
@@ -114,7 +115,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
             "HEYGEN_API_KEY": heygen.KEY, "HEYGEN_BASE_URL": vendors[2].url,
             "CLOUD_TASKS_MAX_DISPATCHES": "500",
         }  # fmt: skip
-        engine = parts.enter_context(open_engine(load(environment), "local", clock))
+        engine = parts.enter_context(open_engine(load(environment), "local", clock=clock))
         yield Day(engine, clock, *vendors)
 
 

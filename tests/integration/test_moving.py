@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput, QueueUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.move import move_jobs
 from tenxsom_flow_engine.queues.base import PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.cloud_tasks import api
@@ -79,8 +81,8 @@ def various(engine: Engine) -> dict[str, JobRecord]:
     assert isinstance(queue, PullsJobs)
     queue.enqueue(new("paid"))
     (record,) = queue.claim("w", 1, ROOMY).records
-    store.intend("paid", record.lease_token, submission_id="s", service=ALPHA, lifetime=9e4, slots=9)
-    store.accept("paid", submission_id="s", ticket=TICKET, lifetime=9e4)
+    store.intend("paid", record.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=9e4, max_in_flight=9))
+    store.accept("paid", Receipt(submission_id="s", ticket=TICKET, lifetime=9e4))
     queue.settle(record, Wait(store.now() + 900, "rendering"))
     queue.enqueue(new("hand"))
     assert [record.job_id for record in queue.claim("w", 1, ROOMY).records] == ["hand"]

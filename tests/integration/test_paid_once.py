@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.engine import open_engine
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
@@ -96,7 +96,7 @@ class Proof:
     def open_store(self) -> JobStore:
         if self.order.queue == "redis":
             return RedisStore(self.environment["REDIS_URL"], self.environment["REDIS_QUEUE_KEY"], self.clock)
-        return open_engine(load(self.environment), "local", self.clock).store
+        return open_engine(load(self.environment), "local", clock=self.clock).store
 
     def add(self) -> None:
         """Put the jobs in, and draw how the worker of each will die."""

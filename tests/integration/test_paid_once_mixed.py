@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.engine import open_engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Reply, Request
 from tenxsom_flow_engine.settings import load
@@ -103,7 +103,7 @@ class Proof:
         """Open the store that the workers use."""
         if self.order.queue == "redis":
             return RedisStore(self.environment["REDIS_URL"], self.environment["REDIS_QUEUE_KEY"], self.clock)
-        return open_engine(load(self.environment), "local", self.clock).store
+        return open_engine(load(self.environment), "local", clock=self.clock).store
 
     def run(self, count: int) -> list[JobRecord]:
         """Let workers live and die until one has nothing left to do; return what became of the jobs."""

@@ -28,7 +28,7 @@ from tenxsom_flow_engine.services.pixverse.errors import ERRORS
 from tenxsom_flow_engine.services.pixverse.fake import EMAIL, TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
-from tests.service_fixtures import IMPATIENT, REFERENCE, refusal
+from tests.service_fixtures import IMPATIENT, REFERENCE, order_and_create, refusal
 
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=2, quality="720p", created_at=1.0)
 WORKING = Progress(None, 15.0)
@@ -53,7 +53,7 @@ def pixverse(useapi: FakeUseApi) -> PixVerseService:
 def test_from_order_to_file(useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path) -> None:
     """A video that first cannot be seen, then renders and shows an address too early, ends as a file."""
     useapi.life = ("404", "QUEUED", "GENERATING", "EARLY", "COMPLETED")
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     assert ticket == Ticket(f"user:7-pixverse:{EMAIL}-video:1", account=EMAIL, credits=14.0)
     assert [pixverse.check(ticket) for _ in range(4)] == [WORKING] * 4
     ready = pixverse.check(ticket)
@@ -102,7 +102,7 @@ def test_the_table_is_tested_row_by_row() -> None:
 def test_a_status_of_a_create(useapi: FakeUseApi, pixverse: PixVerseService, status: int) -> None:
     """Each documented refusal of a create has its class, its words and its next step; all else proves nothing."""
     useapi.faults["create"].append(Reply(status, {"error": "the service's own words"}))
-    error = refusal(lambda: pixverse.create(JOB, REFERENCE))
+    error = refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))
     assert type(error) is TABLE[status][0]
     assert f"(HTTP {status}): the service's own words" in error.message
     if type(error) in (Misconfigured, OutOfCredit, Rejected):
@@ -112,7 +112,7 @@ def test_a_status_of_a_create(useapi: FakeUseApi, pixverse: PixVerseService, sta
 @pytest.mark.parametrize("status", TABLE)
 def test_a_status_of_a_look(useapi: FakeUseApi, pixverse: PixVerseService, status: int) -> None:
     """The same statuses of a poll: not to be seen means at work, gone means failed, the rest is an error."""
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.life = ("GENERATING",)
     useapi.sold[0].life.clear()
     useapi.sold[0].life.append("GENERATING")
@@ -153,7 +153,7 @@ def test_a_create_whose_outcome_is_not_known(useapi: FakeUseApi, route: str, fau
         )
     else:
         useapi.faults[route].append(fault)
-    assert type(refusal(lambda: pixverse.create(JOB, REFERENCE))) is Uncertain
+    assert type(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))) is Uncertain
     assert len(useapi.seen["create"]) <= 1
 
 
@@ -161,7 +161,7 @@ def test_no_create_is_sent_to_a_service_that_cannot_be_asked(useapi: FakeUseApi,
     """Where not even a look at the slots works, nothing is ordered, and that is known."""
     for fault in (Reply(503), Cut(At.READ), Reply(401)):
         useapi.faults["scheduler"].append(fault)
-        assert not isinstance(refusal(lambda: pixverse.create(JOB, REFERENCE)), Uncertain)
+        assert not isinstance(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE)), Uncertain)
     assert useapi.seen["create"] == []
 
 
@@ -171,32 +171,32 @@ def test_no_create_is_sent_where_all_slots_are_taken(useapi: FakeUseApi) -> None
     useapi.emails.append("b@example.org")
     useapi.life = ("GENERATING",)
     pixverse = connect(useapi, email=EMAIL)
-    pixverse.create(JOB, "a.1.0")
-    error = refusal(lambda: pixverse.create(JOB, "b.1.0"))
+    order_and_create(pixverse, JOB, "a.1.0")
+    error = refusal(lambda: order_and_create(pixverse, JOB, "b.1.0"))
     assert (type(error), error.retry_after) == (Busy, 30.0)
     assert len(useapi.seen["create"]) == 1
     # The other account has room.
-    assert connect(useapi, email="b@example.org").create(JOB, "b.1.0").account == "b@example.org"
+    assert order_and_create(connect(useapi, email="b@example.org"), JOB, "b.1.0").account == "b@example.org"
 
 
 def test_a_race_for_the_last_slot_is_lost_for_free(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
     """Where somebody else takes the last slot between look and create, 429 says so; `Retry-After` is obeyed."""
     useapi.faults["create"].append(Reply(429, {"error": "busy"}, {"Retry-After": "77"}))
-    error = refusal(lambda: pixverse.create(JOB, REFERENCE))
+    error = refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))
     assert (type(error), error.retry_after) == (Busy, 77.0)
 
 
 def test_credits_that_run_out(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
     """Without credits nothing is sold."""
     useapi.credits_left = 1.0
-    assert type(refusal(lambda: pixverse.create(JOB, REFERENCE))) is OutOfCredit
+    assert type(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))) is OutOfCredit
     assert useapi.sold == []
 
 
 def test_a_create_that_names_no_cost(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
     """What a video cost is optional in the answer."""
     useapi.tells_credits = False
-    assert pixverse.create(JOB, REFERENCE).credits is None
+    assert order_and_create(pixverse, JOB, REFERENCE).credits is None
 
 
 STATES: list[tuple[dict[str, Any], type]] = [
@@ -222,7 +222,7 @@ STATES: list[tuple[dict[str, Any], type]] = [
 @pytest.mark.parametrize(("video", "kind"), STATES)
 def test_states(useapi: FakeUseApi, pixverse: PixVerseService, video: dict[str, Any], kind: type) -> None:
     """The name decides; what is not known counts as at work; an address counts only with a finished picture."""
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.faults["video"].append(Reply(200, video))
     assert type(pixverse.check(ticket)) is kind
 
@@ -233,7 +233,7 @@ def test_a_video_that_only_the_list_shows(
 ) -> None:
     """A video that cannot be asked for by its id is as the account's list says."""
     useapi.life = (state,)
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.faults["video"].append(Reply(404, {"error": "not found"}))
     assert type(pixverse.check(ticket)) is kind
     assert useapi.seen["list"][0].query["email"] == EMAIL
@@ -243,7 +243,7 @@ def test_what_runs_is_found_in_the_scheduler(useapi: FakeUseApi, pixverse: PixVe
     """A create whose answer was lost is found by its reference while it runs."""
     useapi.life = ("GENERATING",)
     useapi.faults["create"].append(Cut(At.DONE))
-    refusal(lambda: pixverse.create(JOB, REFERENCE))
+    refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))
     found = pixverse.find(REFERENCE)
     assert found is not None
     assert found.id == useapi.sold[0].id
@@ -259,7 +259,7 @@ def test_what_is_over_is_found_in_the_list(
     """A finished one is found in the list, as far as that is read and tells references; so a no proves nothing."""
     useapi.list_tells_reference = tells
     useapi.credits_left = 1e6
-    pixverse.create(JOB, REFERENCE)
+    order_and_create(pixverse, JOB, REFERENCE)
     for number in range(older):
         useapi.work("create", _create_of(f"other-{number}.1.0"))
     assert (pixverse.find(REFERENCE) is not None) is is_found
@@ -278,7 +278,7 @@ def _create_of(reference: str) -> Any:
 def test_all_accounts_are_searched(useapi: FakeUseApi) -> None:
     """With several linked accounts the list of each is read."""
     useapi.emails.append("b@example.org")
-    connect(useapi, email="b@example.org").create(JOB, REFERENCE)
+    order_and_create(connect(useapi, email="b@example.org"), JOB, REFERENCE)
     found = connect(useapi).find(REFERENCE)
     assert found is not None
     assert found.account == "b@example.org"
@@ -323,7 +323,7 @@ def test_an_address_that_went_stale_is_told_as_transient(
     useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path
 ) -> None:
     """An expired address is worth another try, since a fresh look gives a fresh one."""
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     ready = pixverse.check(ticket)
     assert isinstance(ready, Ready)
     useapi.files.expire()
@@ -337,7 +337,7 @@ def test_the_token_is_nowhere(useapi: FakeUseApi, tmp_path: Path, caplog: pytest
     """Neither what the service object says of itself nor any log line at any level holds the token."""
     caplog.set_level(logging.DEBUG)
     pixverse = connect(useapi)
-    ticket = pixverse.create(JOB, REFERENCE)
+    ticket = order_and_create(pixverse, JOB, REFERENCE)
     pixverse.check(ticket)
     useapi.faults["video"].append(Reply(400, {"error": f"Bearer {TOKEN} is odd"}))
     error = refusal(lambda: pixverse.check(ticket))

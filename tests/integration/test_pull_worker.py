@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice, open_ledger
+from tenxsom_flow_engine.composition import open_engine, open_ledger, open_store
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
-from tenxsom_flow_engine.services.base import Cancels, Progress
+from tenxsom_flow_engine.services.base import Cancels, Fit, Progress, VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -36,17 +38,26 @@ class Stoppable(ScriptedService, Cancels):
         self.stopped.append(ticket)
 
 
+@contextmanager
+def opened(folder: Path, clock: ManualClock, *services: VideoService, limits: str = "") -> Iterator[Engine]:
+    """Open an engine with these services and limits."""
+    settings = replace(load({"TENXSOM_HOME": str(folder)}), max_dispatches_per_second=500.0)
+    with closing(open_store(settings, "local", clock)) as store:
+        gate = RateLimiter(open_ledger(store), parse_limits(limits), monotonic=clock.now)
+        known = {service.name: service for service in services}
+        with open_engine(settings, "local", clock=clock, services=known, store=store, gate=gate) as engine:
+            yield engine
+
+
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
-    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
-        engine.services = {ALPHA: Stoppable(clock)}
+    with opened(tmp_path, clock, Stoppable(clock)) as engine:
         yield engine
 
 
-def claim(engine: Engine, slots: Mapping[str, int], automatic: Collection[str] | None = None) -> Claim:
+def claim(engine: Engine, slots: Mapping[str, int], auto_services: Collection[str] | None = None) -> Claim:
     assert isinstance(engine.queue, PullsJobs)
-    return engine.queue.claim("w", 1, slots, automatic=automatic)
+    return engine.queue.claim("w", 1, slots, auto_services=auto_services)
 
 
 def until(condition: threading.Event) -> None:
@@ -67,11 +78,14 @@ def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> N
     assert engine.retry("job-1").submission.state is SubmissionState.NONE
 
 
-def test_a_shut_gate_costs_nothing(engine: Engine, clock: ManualClock) -> None:
-    """Of 200 jobs under a limit of one an hour two are taken in hand: one is bought, one finds the gate shut."""
-    engine.gate = RateLimiter(open_ledger(engine.store), parse_limits("alpha=1/h"), monotonic=clock.now)
-    service = engine.services[ALPHA]
-    assert isinstance(service, ScriptedService)
+def test_a_shut_gate_costs_nothing(tmp_path: Path, clock: ManualClock) -> None:
+    """Of 200 jobs under a limit of one an hour two are claimed: one is bought, one finds the gate shut."""
+    service = ScriptedService(clock)
+    with opened(tmp_path, clock, service, limits="alpha=1/h") as engine:
+        check_a_shut_gate(engine, clock, service)
+
+
+def check_a_shut_gate(engine: Engine, clock: ManualClock, service: ScriptedService) -> None:
     service.checks.extend([Progress(None, 1e6)] * 9)
     engine.store.add(QUEUE, [NewJob(a_job(f"job-{number}")) for number in range(200)])
     assert isinstance(engine.queue, PullsJobs)
@@ -86,18 +100,24 @@ def test_a_shut_gate_costs_nothing(engine: Engine, clock: ManualClock) -> None:
 
 
 @pytest.mark.parametrize("asked", [ALPHA, AUTO])
-def test_a_refused_job_keeps_its_place(engine: Engine, clock: ManualClock, asked: str) -> None:
+def test_a_refused_job_keeps_its_place(tmp_path: Path, clock: ManualClock, asked: str) -> None:
     """Jobs are bought in the order in which they were due, also where many are refused, many times, at their turn."""
-    engine.services |= {BETA: ScriptedService(clock, name=BETA)}
+    services = [ScriptedService(clock), ScriptedService(clock, name=BETA)]
     limits = "alpha=1/m" if asked == ALPHA else "alpha=1/m; beta=2/m"
-    engine.gate = RateLimiter(open_ledger(engine.store), parse_limits(limits), monotonic=clock.now)
+    with opened(tmp_path, clock, *services, limits=limits) as engine:
+        check_the_places(engine, clock, asked)
+
+
+def check_the_places(engine: Engine, clock: ManualClock, asked: str) -> None:
     names = [f"job-{number}" for number in range(12)]
     engine.store.add(QUEUE, [NewJob(a_job(name, service=asked)) for name in names])
     assert isinstance(engine.queue, PullsJobs)
     bought: list[str] = []
     refused = 0
     while len(bought) < len(names):
-        found = engine.queue.claim("w", 4, engine.slots, automatic=engine.automatic, closed=engine.gate.closed())
+        found = engine.queue.claim(
+            "w", 4, engine.slots, auto_services=engine.auto_services, closed=engine.gate.closed()
+        )
         orders = [record for record in found.records if record.step is Step.SUBMIT]
         for record in orders:
             sold = engine.step(record).submission.state is SubmissionState.ACCEPTED
@@ -109,17 +129,29 @@ def test_a_refused_job_keeps_its_place(engine: Engine, clock: ManualClock, asked
     assert 0 < refused < 3 * len(names)  # the three beside the one that is let in
 
 
-def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: ManualClock) -> None:
-    """A step whose lease was lost and taken anew by the same worker does not end the renewal of the later one."""
-    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
-    step = engine.step
+class Stalling(ScriptedService):
+    """A service whose steps wait, before they have bought anything, until they are let on."""
 
-    def stalled(record: object) -> object:
-        begun.release()
-        assert go_on.acquire(timeout=STUCK)
-        return step(record)  # type: ignore[arg-type]
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.begun, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
 
-    engine.step = stalled  # type: ignore[assignment]
+    def fit(self, job: VideoJob) -> Fit:
+        self.begun.release()
+        assert self.go_on.acquire(timeout=STUCK)
+        return super().fit(job)
+
+
+def test_a_later_lease_is_kept_when_an_earlier_step_ends(tmp_path: Path, clock: ManualClock) -> None:
+    """The end of a step whose lease was lost does not stop the renewal of the same worker's later lease on the job."""
+    service = Stalling(clock)
+    with opened(tmp_path, clock, service) as engine:
+        check_the_later_lease(engine, clock, service.begun, service.go_on)
+
+
+def check_the_later_lease(
+    engine: Engine, clock: ManualClock, begun: threading.Semaphore, go_on: threading.Semaphore
+) -> None:
     engine.store.add(QUEUE, [NewJob(a_job())])
     worker = PullWorker(engine, concurrency=2)
     thread = threading.Thread(target=worker.run, daemon=True)
@@ -143,14 +175,13 @@ def test_a_later_lease_is_kept_when_an_earlier_step_ends(engine: Engine, clock: 
     assert not thread.is_alive()
 
 
-def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(engine: Engine, clock: ManualClock) -> None:
+def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(tmp_path: Path, clock: ManualClock) -> None:
     """A job that named no service, and that none of those configured now can make, is dead and says why."""
     job = VideoJob(job_id="open", topic="x", created_at=1.0)
-    engine.store.add(QUEUE, [NewJob(job)])
-    engine.services = {ALPHA: Stoppable(clock)}
-    engine.services[ALPHA].automatic = False
-    (claimed,) = claim(engine, {ALPHA: 1}, automatic=(ALPHA,)).records
-    record = engine.step(claimed)
+    with opened(tmp_path, clock, ScriptedService(clock, auto_selectable=False)) as engine:
+        engine.store.add(QUEUE, [NewJob(job)])
+        (claimed,) = claim(engine, {ALPHA: 1}, auto_services=(ALPHA,)).records
+        record = engine.step(claimed)
     assert record.status is Status.FAILED
     assert record.error is not None
     assert record.error.code == "invalid_input"

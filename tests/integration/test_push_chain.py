@@ -169,9 +169,7 @@ def test_an_enqueue_that_broke_off(chain: Chain, monkeypatch: pytest.MonkeyPatch
     records = [chain.record(item.job.job_id) for item in jobs]
     missing = sum(record.undispatched for record in records)
     assert missing >= 4
-    done: list[int] = []
-    assert chain.queue.enqueue(jobs, progress=done.append).new == ()
-    assert sum(done) == 40
+    assert chain.queue.enqueue(jobs).new == ()
     assert not any(chain.record(item.job.job_id).undispatched for item in jobs)
     assert len(chain.server.deliveries) == 0
     chain.queue.resume()
@@ -190,16 +188,16 @@ def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> 
     chain.queue.enqueue(new("waits"))
     chain.queue._api.purge()
     clock.advance(400)
-    assert chain.queue.sweep("one") == 0  # the queue is paused
+    assert chain.queue.recover_lost("one") == 0  # the queue is paused
     chain.queue.resume()
     clock.advance(100)
-    assert chain.queue.sweep("one") == 2
-    assert chain.queue.sweep("two") == 0  # swept a moment ago
+    assert chain.queue.recover_lost("one") == 2
+    assert chain.queue.recover_lost("two") == 0  # swept a moment ago
     chain.play()
     for name in ("paid", "waits"):
         made_once(chain, name)
     clock.advance(500)
-    assert chain.queue.sweep("two") == 0
+    assert chain.queue.recover_lost("two") == 0
 
 
 def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: ManualClock) -> None:
@@ -210,7 +208,7 @@ def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: Manu
     chain.target.close()  # nobody answers, so the tasks wait at the queue
     clock.advance(3600)
     seqs = [record.seq for record in chain.producer.store.overdue("cloud_tasks", clock.now(), 10)]
-    assert chain.queue.sweep("one") == 0
+    assert chain.queue.recover_lost("one") == 0
     assert [record.seq for record in chain.producer.store.overdue("cloud_tasks", clock.now(), 10)] == seqs
 
 
@@ -223,7 +221,7 @@ def test_a_worker_that_died_while_its_task_vanished(make_chain: MakeChain, clock
     assert chain.record().lease is not None
     assert chain.server.next_at() is None
     clock.advance(30 + 61)
-    assert chain.queue.sweep("one") == 1
+    assert chain.queue.recover_lost("one") == 1
     chain.play()
     made_once(chain)
 
@@ -235,7 +233,7 @@ def test_a_purge_of_ours_is_not_healed(chain: Chain, clock: ManualClock) -> None
     assert chain.queue.purge() == 2
     chain.queue.resume()
     clock.advance(3600)
-    assert chain.queue.sweep("one") == 0
+    assert chain.queue.recover_lost("one") == 0
     chain.play()
     assert {chain.record(name).status for name in ("a", "b")} == {Status.CANCELLED}
     assert chain.outcomes == []
@@ -247,10 +245,10 @@ def test_without_the_right_to_look_at_tasks(chain: Chain, clock: ManualClock) ->
     chain.queue._api.purge()
     clock.advance(120)
     chain.server.faults.refuse("GetTask", grpc.StatusCode.PERMISSION_DENIED)
-    assert chain.queue.sweep("one") == 0
+    assert chain.queue.recover_lost("one") == 0
     clock.advance(600)
     chain.server.faults.refuse("GetTask", grpc.StatusCode.PERMISSION_DENIED)
-    assert chain.queue.sweep("one") == 1
+    assert chain.queue.recover_lost("one") == 1
     chain.play()
     made_once(chain)
 
@@ -337,14 +335,7 @@ def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) ->
     service = service_of(chain)
     other = ScriptedService(chain.clock, name="beta")
     other.video = service.video
-    start = chain.start
-
-    def start_with_both(home: Path | None = None) -> Any:
-        engine = start(home)
-        engine.services[other.name] = other
-        return engine
-
-    chain.start = start_with_both  # type: ignore[method-assign]
+    chain.services = (service, other)
     die_with_the_store(chain, tmp_path / "elsewhere")
     chain.queue.enqueue(new("job-1", service="auto"))
     chain.play()
@@ -405,7 +396,7 @@ def test_forty_five_minutes_through_ten_minute_deadlines(chain: Chain, clock: Ma
 def test_jobs_behind_a_full_service_leave_room(chain: Chain) -> None:
     """Jobs that wait for a slot come back seldom enough to leave most dispatches to those in flight."""
     service = service_of(chain)
-    service.slots = 1
+    service.max_in_flight = 1
     service.checks.extend([Progress(0.5, poll_after=10)] * 20)
     chain.queue.set_limits(1.0, None)
     names = [f"j{number}" for number in range(8)]

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
@@ -44,30 +46,27 @@ def time() -> ManualClock:
     return clock
 
 
-def open_engine(folder: Path, time: ManualClock) -> Engine:
+def open_with(folder: Path, time: ManualClock, store: JobStore | None = None) -> Engine:
     settings = load({"TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=1"})
-    return Engine(settings, QueueChoice("local", "for tests"), time)
+    return open_engine(settings, "local", clock=time, store=store)
 
 
 @pytest.fixture
 def engine(tmp_path: Path, time: ManualClock) -> Iterator[Engine]:
-    with open_engine(tmp_path, time) as engine:
+    with open_with(tmp_path, time) as engine:
         yield engine
 
 
 @pytest.fixture
-def redis_store(redis_server: RedisServer, time: ManualClock, monkeypatch: pytest.MonkeyPatch) -> RedisStore:
-    """The store that the next engine has, on a server but with the time of tests."""
-    store = RedisStore(redis_server.url, secrets.token_hex(6), time)
-    monkeypatch.setattr("tenxsom_flow_engine.engine.open_store", lambda *_: store)
-    return store
+def redis_store(redis_server: RedisServer, time: ManualClock) -> RedisStore:
+    """A store on a server, with the time of tests."""
+    return RedisStore(redis_server.url, secrets.token_hex(6), time)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def any_engine(request: pytest.FixtureRequest, tmp_path: Path, time: ManualClock) -> Iterator[Engine]:
-    if request.param == "redis":
-        request.getfixturevalue("redis_store")
-    with open_engine(tmp_path, time) as engine:
+    store = request.getfixturevalue("redis_store") if request.param == "redis" else None
+    with open_with(tmp_path, time, store) as engine:
         yield engine
 
 
@@ -83,10 +82,12 @@ def live(store: JobStore, record: JobRecord, time: ManualClock, draw: random.Ran
     else:
         service = record.job.service
         store.intend(
-            record.job_id, record.lease_token, submission_id=record.nonce, service=service, lifetime=1e6, slots=10**6
+            record.job_id,
+            record.lease_token,
+            Intent(submission_id=record.nonce, service=service, lifetime=1e6, max_in_flight=10**6),
         )
         cost = draw.choice([None, Cost(usd=0.25, credits=50.0, estimated=False)])
-        store.accept(record.job_id, submission_id=record.nonce, ticket=Ticket("t"), lifetime=1e6, cost=cost)
+        store.accept(record.job_id, Receipt(submission_id=record.nonce, ticket=Ticket("t"), lifetime=1e6, cost=cost))
         if fate < 0.9:
             time.advance(draw.expovariate(0.2))
             store.settle(record.job_id, record.lease_token, Done(VIDEO))
@@ -184,8 +185,10 @@ def test_throughput_counts_the_hour_before_in_proportion(engine: Engine, time: M
 
 
 def make(store: JobStore, record: JobRecord) -> None:
-    store.intend(record.job_id, record.lease_token, submission_id="s", service="draft", lifetime=9.0, slots=100)
-    store.accept(record.job_id, submission_id="s", ticket=Ticket("t"), lifetime=9.0)
+    store.intend(
+        record.job_id, record.lease_token, Intent(submission_id="s", service="draft", lifetime=9.0, max_in_flight=100)
+    )
+    store.accept(record.job_id, Receipt(submission_id="s", ticket=Ticket("t"), lifetime=9.0))
     store.settle(record.job_id, record.lease_token, Done(VIDEO))
 
 
@@ -221,7 +224,9 @@ def no_worker(engine: Engine, time: ManualClock) -> None:
 def held(engine: Engine, time: ManualClock) -> None:
     for name in "ab":
         record = lease(engine, name)
-        engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=9.0, slots=100)
+        engine.store.intend(
+            name, record.lease_token, Intent(submission_id=name, service="draft", lifetime=9.0, max_in_flight=100)
+        )
         engine.store.settle(name, record.lease_token, Held(FAILURE))
 
 
@@ -328,7 +333,7 @@ def test_jobs_that_no_service_was_chosen_for_count(any_engine: Engine) -> None:
 def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
     """What producers of old pushed and nobody could read is a verdict, since only a person can mend it."""
     connection = redis_store.connection
-    with open_engine(tmp_path, time) as engine:
+    with open_with(tmp_path, time, redis_store) as engine:
         connection.client.lpush(connection.prefix.strip("{}"), "{not json")
         engine.import_legacy()
         redis_store.advice = ""
@@ -345,7 +350,7 @@ def test_full_slots_are_said_while_jobs_wait_for_them(engine: Engine) -> None:
         engine.store.add(QUEUE, new(name, service="simulated"))
         record = engine.store.claim(a_claim(only=name, slots={"simulated": slots})).records[0]
         engine.store.intend(
-            name, record.lease_token, submission_id=name, service="simulated", lifetime=9.0, slots=slots
+            name, record.lease_token, Intent(submission_id=name, service="simulated", lifetime=9.0, max_in_flight=slots)
         )
     assert [verdict.code for verdict in take_report(engine).verdicts] == ["all-is-well"]
     engine.store.add(QUEUE, new("more", service="simulated"))

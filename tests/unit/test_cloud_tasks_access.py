@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.engine import choose_queue
+from tenxsom_flow_engine.composition import choose_queue
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.queues.cloud_tasks import access
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project, lacking
@@ -111,7 +111,7 @@ def test_choosing_loads_nothing_of_googles() -> None:
     """`auto` decides without loading Google's libraries."""
     program = """
 import sys
-from tenxsom_flow_engine.engine import choose_queue
+from tenxsom_flow_engine.composition import choose_queue
 from tenxsom_flow_engine.settings import load
 found = load({"CLOUD_TASKS_WORKER_URL": "https://w", "GOOGLE_CLOUD_PROJECT": "p", "K_SERVICE": "x"})
 assert choose_queue(found, None).queue_type == "cloud_tasks"

@@ -14,10 +14,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.jobs import Failure
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
@@ -31,7 +33,7 @@ from tests.dashboard_client import TOKEN, Visitor
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock) as engine:
         yield engine
 
 
@@ -232,8 +234,10 @@ def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
         (folder / "thumbnail.jpg").write_bytes(b"a picture")
         engine.store.add("local", new(name, service="draft", topic=f"The video {name}"))
         record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
-        engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=99.0, slots=9)
-        engine.store.accept(name, submission_id=name, ticket=TICKET, lifetime=99.0)
+        engine.store.intend(
+            name, record.lease_token, Intent(submission_id=name, service="draft", lifetime=99.0, max_in_flight=9)
+        )
+        engine.store.accept(name, Receipt(submission_id=name, ticket=TICKET, lifetime=99.0))
         engine.store.settle(
             name, record.lease_token, Done(msgspec.structs.replace(VIDEO, path=str(folder / "video.mp4")))
         )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.settings import load
@@ -60,7 +61,7 @@ def clock() -> ManualClock:
 def opened(home: Path, clock: ManualClock, **environment: str) -> Engine:
     given = {"TENXSOM_HOME": str(home), "USEAPI_TOKEN": "user:1-abc", "USEAPI_BASE_URL": "http://127.0.0.1:1"}
     given |= environment
-    return Engine(load(given), QueueChoice("local", "for a test"), clock)
+    return open_engine(load(given), "local", clock=clock)
 
 
 @pytest.fixture

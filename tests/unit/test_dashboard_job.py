@@ -18,11 +18,13 @@ import pytest
 from werkzeug.test import EnvironBuilder, TestResponse
 from werkzeug.wrappers import Request, Response
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit
+from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
 from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
@@ -56,9 +58,8 @@ def service(clock: ManualClock) -> ScriptedService:
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock, service: ScriptedService) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
-        engine.services = {ALPHA: service}
-        engine.gate = OpenGate(clock)
+    settings = load({"TENXSOM_HOME": str(tmp_path)})
+    with open_engine(settings, "local", clock=clock, services={ALPHA: service}, gate=OpenGate(clock)) as engine:
         engine.store.add("local", new("a", topic="Why the sea is salt: <b>a list</b>", channel="sea"))
         yield engine
 
@@ -75,7 +76,7 @@ def step(engine: Engine, times: int = 1) -> None:
     assert isinstance(engine.clock, ManualClock)
     for _ in range(times):
         engine.clock.advance(1.0)  # so that no limit of the queue is reached
-        (record,) = engine.queue.claim("w-7", 1, engine.slots, automatic=engine.automatic).records
+        (record,) = engine.queue.claim("w-7", 1, engine.slots, auto_services=engine.auto_services).records
         engine.step(record)
 
 
@@ -252,7 +253,7 @@ def situated(engine: Engine, now: Status, state: SubmissionState, more: dict[str
     if state is not ACCEPTED:
         return record
     paid = Cost(usd=0.2, estimated=False)
-    return lifecycle.accept(record, 1.0, submission_id="s-1", ticket=Ticket("t-1"), deadline=9.0, cost=paid)
+    return lifecycle.accept(record, 1.0, Receipt(submission_id="s-1", ticket=Ticket("t-1"), lifetime=9.0, cost=paid))
 
 
 def apply(record: JobRecord, name: str) -> JobRecord:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobFilter
@@ -35,8 +37,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), clock) as engine:
-        engine.services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
+    services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock, services=services) as engine:
         yield engine
 
 
@@ -53,10 +55,10 @@ def failed(engine: Engine, *names: str, bought: str = "", channel: str = "fun") 
     for name in names:
         (record,) = store.claim(a_claim(only=name)).records
         if bought:
-            store.intend(record.job_id, record.lease_token, submission_id=record.job_id, service=ALPHA, lifetime=9e9,
-                         slots=999)  # fmt: skip
+            intent = Intent(submission_id=record.job_id, service=ALPHA, lifetime=9e9)
+            store.intend(record.job_id, record.lease_token, intent)
         if bought == "ticket":
-            store.accept(record.job_id, submission_id=record.job_id, ticket=Ticket("t"), lifetime=9e9)
+            store.accept(record.job_id, Receipt(submission_id=record.job_id, ticket=Ticket("t"), lifetime=9e9))
         if bought == "unknown":
             store.mark_unknown(record.job_id, submission_id=record.job_id, reason="time-out")
         store.settle(record.job_id, record.lease_token, Dead(FAILURE))
@@ -220,7 +222,9 @@ def test_those_that_were_ticked_are_cancelled(visitor: Visitor, engine: Engine) 
     """Of the jobs that were chosen one by one those that can be are cancelled, and it is said what was bought."""
     engine.store.add("local", new("a", "b", "c"))
     record = engine.store.claim(a_claim(only="b")).records[0]
-    engine.store.intend("b", record.lease_token, submission_id="s", service=ALPHA, lifetime=9e9, slots=9)
+    engine.store.intend(
+        "b", record.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=9e9, max_in_flight=9)
+    )
     engine.store.settle("b", record.lease_token, Held(FAILURE))
     failed(engine, "over")
     asked = visitor.post("/bulk", act="cancel", job=["b", "c", "over"]).text

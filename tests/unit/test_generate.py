@@ -33,9 +33,6 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.generation.step import (
-    SETTLE_MARGIN_SECONDS,
-    SLOT_RETRY_SECONDS,
-    STOPPED_RETRY_SECONDS,
     StepContext,
     generate_video,
 )
@@ -54,6 +51,7 @@ from tenxsom_flow_engine.jobs import (
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import submission_id
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -65,7 +63,9 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, new
 from tenxsom_flow_engine.testing.services import CheckAnswer, CreateAnswer, FindingService, ScriptedService, Sold
+from tenxsom_flow_engine.timings import Timings
 
+TIMINGS = Timings()
 LEASE = 30.0
 NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 
@@ -322,7 +322,7 @@ def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) ->
     assert bench.record.attempts == 0
 
 
-@pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, STOPPED_RETRY_SECONDS)])
+@pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, TIMINGS.stopped_service_retry)])
 def test_a_stopped_service_is_not_polled_again_and_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: Step, pause: float
 ) -> None:
@@ -353,9 +353,9 @@ def test_submit_without_a_free_slot(bench: Bench) -> None:
     """A job that finds no slot waits a little, and its admission is returned."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
-    bench.service.slots = 0
+    bench.service.max_in_flight = 0
     outcome = generate_video(record, bench.means)
-    assert summary(outcome, bench.clock.now()) == ("wait", SLOT_RETRY_SECONDS, False, False)
+    assert summary(outcome, bench.clock.now()) == ("wait", TIMINGS.slot_retry, False, False)
     assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
 
 
@@ -645,7 +645,7 @@ def test_lookup_finds_nothing(bench: Bench, complete: bool) -> None:
     """That a create is not found proves nothing until it has settled, and then only where the list is complete."""
     service = finding(bench, complete=complete)
     bench.at(Step.LOOKUP)
-    settled = bench.record.submission.intended_at + service.create_timeout + SETTLE_MARGIN_SECONDS
+    settled = bench.record.submission.intended_at + service.create_timeout + TIMINGS.create_settle_margin
     assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
     bench.clock.set(settled)
     outcome = bench.step()
@@ -663,10 +663,12 @@ def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> N
         finding(bench, complete=True)
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
-    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    bench.store.intend(
+        "job-1", late.lease_token, Intent(submission_id="s-1", service=ALPHA, lifetime=100.0, max_in_flight=5)
+    )
     calls: list[str] = []
     bench.service.on_call = calls.append
-    settled = bench.clock.now() + bench.service.create_timeout + SETTLE_MARGIN_SECONDS
+    settled = bench.clock.now() + bench.service.create_timeout + TIMINGS.create_settle_margin
     bench.clock.advance(LEASE)
     assert summary(bench.step(), bench.clock.now()) == ("wait", settled - bench.clock.now(), False, False)
     assert calls == []
@@ -677,7 +679,9 @@ def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
     bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
-    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    bench.store.intend(
+        "job-1", late.lease_token, Intent(submission_id="s-1", service=ALPHA, lifetime=100.0, max_in_flight=5)
+    )
     bench.clock.advance(LEASE)
     bench.step()
     assert sum(bench.service.sent.values()) == 0
@@ -688,7 +692,9 @@ def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench)
     bench.service.key_lasts = math.inf
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
-    bench.store.intend("job-1", late.lease_token, submission_id="s-1", service=ALPHA, lifetime=100.0, slots=5)
+    bench.store.intend(
+        "job-1", late.lease_token, Intent(submission_id="s-1", service=ALPHA, lifetime=100.0, max_in_flight=5)
+    )
     bench.clock.advance(LEASE)
     bench.step()
     assert bench.service.sent == {"s-1": 1}
@@ -801,7 +807,7 @@ def test_a_held_outcome_gives_way_to_a_ticket(bench: Bench) -> None:
     record = bench.deliver()
     outcome = generate_video(record, bench.means)
     assert isinstance(outcome, Held)
-    bench.store.accept("job-1", submission_id=submission.id, ticket=Ticket("late"), lifetime=100.0)
+    bench.store.accept("job-1", Receipt(submission_id=submission.id, ticket=Ticket("late"), lifetime=100.0))
     after = bench.store.settle("job-1", record.lease_token, outcome)
     assert (after.status, after.submission.ticket) == (Status.RENDERING, Ticket("late"))
     assert after.lease is None
@@ -997,10 +1003,10 @@ class CrashingJournal:
 
 
 MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
-    "neither": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1),
+    "neither": lambda clock: ScriptedService(clock, create_timeout=100.0, max_in_flight=1),
     "finds": lambda clock: FindingService(clock, complete=False, create_timeout=100.0, slots=1),
     "finds all": lambda clock: FindingService(clock, complete=True, create_timeout=100.0, slots=1),
-    "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, slots=1, idempotency_window=300.0),
+    "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, max_in_flight=1, idempotency_window=300.0),
     "repeats and finds all": lambda clock: FindingService(
         clock, complete=True, create_timeout=100.0, slots=1, idempotency_window=300.0
     ),

@@ -24,6 +24,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
 
 NOW = 1000.0
@@ -79,8 +80,10 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "hold": lambda r: lifecycle.settle(r, "mine", Held(FAILURE), NOW),
     "back": lambda r: lifecycle.release_lease(r, "mine", NOW),
     "expire": lambda r: lifecycle.expire(r, NOW + 30),
-    "intend": lambda r: lifecycle.intend(r, "mine", NOW, submission_id="s-1", service=ALPHA, deadline=NOW + 100),
-    "accept": lambda r: lifecycle.accept(r, NOW, submission_id="s-1", ticket=TICKET, deadline=NOW + 200),
+    "intend": lambda r: lifecycle.intend(
+        r, "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=NOW + 100)
+    ),
+    "accept": lambda r: lifecycle.accept(r, NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=NOW + 200)),
     "mark_unknown": lambda r: lifecycle.mark_unknown(r, NOW, submission_id="s-1", reason="time-out"),
     "clear_submission": lambda r: lifecycle.clear_submission(r, NOW, submission_id="s-1", reason="refused"),
     "cancel": lambda r: lifecycle.cancel(r, NOW),
@@ -220,13 +223,13 @@ def test_another_submission_is_refused(state: SubmissionState) -> None:
     """While one submission may have bought something, no second one begins."""
     record = a_record(Status.RUNNING, state, leased=True)
     with pytest.raises(ActionRefused):
-        lifecycle.intend(record, "mine", NOW, submission_id="s-2", service=ALPHA, deadline=NOW + 1)
+        lifecycle.intend(record, "mine", NOW, Intent(submission_id="s-2", service=ALPHA, lifetime=NOW + 1))
 
 
 def test_a_repeated_intent() -> None:
     """The same submission intended again is an intent again, with a deadline anew."""
-    record = lifecycle.intend(SITUATIONS["looking-up"], "mine", NOW, submission_id="s-1", service=ALPHA,
-                              deadline=NOW + 500)  # fmt: skip
+    record = lifecycle.intend(SITUATIONS["looking-up"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA,
+                              lifetime=NOW + 500))  # fmt: skip
     assert (record.submission.state, record.submission.id, record.submission.deadline) == (INTENT, "s-1", NOW + 500)
 
 
@@ -235,7 +238,7 @@ def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
     """A ticket, its deadline and its cost are saved whatever became of the job."""
     cost = Cost(usd=0.5, estimated=False)
     after = lifecycle.accept(
-        SITUATIONS[situation], NOW, submission_id="s-1", ticket=TICKET, deadline=NOW + 200, cost=cost
+        SITUATIONS[situation], NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=NOW + 200, cost=cost)
     )
     assert (after.submission.state, after.submission.ticket, after.submission.deadline, after.cost) == (
         ACCEPTED, TICKET, NOW + 200, cost,
@@ -245,7 +248,7 @@ def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
 def test_a_ticket_of_another_submission_is_noted() -> None:
     """The ticket of a submission that the job has left shows in its timeline and changes nothing else."""
     record = SITUATIONS["polling"]
-    after = lifecycle.accept(record, NOW, submission_id="s-0", ticket=Ticket("t-0"), deadline=NOW + 9)
+    after = lifecycle.accept(record, NOW, Receipt(submission_id="s-0", ticket=Ticket("t-0"), lifetime=NOW + 9))
     assert after.submission == record.submission
     assert "t-0" in after.events[-1].detail
     assert "s-0" in after.events[-1].detail
@@ -254,7 +257,7 @@ def test_a_ticket_of_another_submission_is_noted() -> None:
 def test_a_second_ticket_of_one_submission_does_not_replace_the_first() -> None:
     """The first ticket of a submission stays."""
     record = SITUATIONS["polling"]
-    assert lifecycle.accept(record, NOW, submission_id="s-1", ticket=Ticket("other"), deadline=NOW) == record
+    assert lifecycle.accept(record, NOW, Receipt(submission_id="s-1", ticket=Ticket("other"), lifetime=NOW)) == record
 
 
 def test_retry_by_hand() -> None:
@@ -339,7 +342,9 @@ def test_the_same_line_counts_up() -> None:
 
 def test_a_timeline_names_workers() -> None:
     """Who sends a paid create, meets a fault or publishes a video stands in the timeline; who polls does not."""
-    record = lifecycle.intend(SITUATIONS["running"], "mine", NOW, submission_id="s-1", service=ALPHA, deadline=NOW)
+    record = lifecycle.intend(
+        SITUATIONS["running"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=NOW)
+    )
     record = lifecycle.settle(record, "mine", Retry(NOW, FAILURE), NOW)
     record = lifecycle.take(record, Lease(token="other", worker="w-2", until=NOW + 30), NOW)
     record = lifecycle.settle(record, "other", Retry(NOW, FAILURE), NOW)

@@ -12,6 +12,7 @@ import pytest
 
 from tenxsom_flow_engine.jobs import Lease, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Wait
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import about, handler
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
@@ -91,8 +92,8 @@ def test_a_finished_step_is_one_rich_line() -> None:
     """The line of a step tells what was done, with what outcome, how long it took and when it goes on."""
     record = lifecycle.add(a_job(channel="fun"), queue="local", nonce="n", now=1.0, due=1.0)
     leased = lifecycle.take(record, Lease("t", "w", 60.0), 2.0)
-    intended = lifecycle.intend(leased, "t", 3.0, submission_id="s", service=ALPHA, deadline=99.0)
-    bought = lifecycle.accept(intended, 4.0, submission_id="s", ticket=Ticket("t-1"), deadline=99.0)
+    intended = lifecycle.intend(leased, "t", 3.0, Intent(submission_id="s", service=ALPHA, lifetime=99.0))
+    bought = lifecycle.accept(intended, 4.0, Receipt(submission_id="s", ticket=Ticket("t-1"), lifetime=99.0))
     after = lifecycle.settle(bought, "t", Wait(10.0, "submitted to alpha"), 5.0)
     with Log(io.StringIO()) as log:
         log_step(leased, after, 0.25)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES
@@ -25,7 +25,7 @@ RULES = ALERTS.read_text("utf-8")
 @pytest.fixture
 def measured(tmp_path: Path) -> dict[str, set[str]]:
     """The names that `/metrics` has, each with its labels, as they are written in a query."""
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), ManualClock()) as engine:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
         engine.queue.pause()
         families = list(text_string_to_metric_families(metrics(take_report(engine)).decode()))
     found: dict[str, set[str]] = {family.name: set() for family in families if not family.samples}

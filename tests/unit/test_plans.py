@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.engine import Engine, open_engine
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.planning.batch import Timing
 from tenxsom_flow_engine.planning.plan import AddPlan, Price, Totals, read_plan
 from tenxsom_flow_engine.settings import load
@@ -21,14 +22,14 @@ PIXVERSE = {"USEAPI_TOKEN": "user:1-abc"}
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(load({"TENXSOM_HOME": str(tmp_path)} | PIXVERSE), "local", ManualClock(1000.0)) as opened:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)} | PIXVERSE), "local", clock=ManualClock(1000.0)) as opened:
         yield opened
 
 
 def plan(engine: Engine, text: str, timing: Timing | None = None, *, salt: str = "", **defaults: Any) -> AddPlan:
     stream: io.BufferedReader = io.BufferedReader(io.BytesIO(text.encode()))
     timing = timing or Timing(engine.store.now())
-    return read_plan(engine, stream, "topics", defaults, timing, salt=salt, zone=UTC)
+    return read_plan(engine.prepare, engine.store, stream, "topics", defaults, timing, salt=salt, zone=UTC)
 
 
 def test_a_plan_tells_new_from_known_and_sums_what_is_new(engine: Engine) -> None:
@@ -87,7 +88,7 @@ def test_another_price_is_another_plan(tmp_path: Path) -> None:
     digests = set()
     for prices in ("540p=5", "540p=6"):
         environment = {"TENXSOM_HOME": str(tmp_path), "USEAPI_PIXVERSE_PRICES": prices} | PIXVERSE
-        with open_engine(load(environment), "local", ManualClock(1000.0)) as engine:
+        with open_engine(load(environment), "local", clock=ManualClock(1000.0)) as engine:
             digests.add(plan(engine, "Tides", service="pixverse", quality="540p").digest)
     assert len(digests) == 2
 

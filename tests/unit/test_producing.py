@@ -11,10 +11,11 @@ import pytest
 
 from tenxsom_flow_engine.cli.console import Exit, on_terminal
 from tenxsom_flow_engine.cli.enqueue import CHUNK_JOBS, add_and_tell, price, print_plan, tell_notes
-from tenxsom_flow_engine.engine import Engine, Prepared
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
 from tenxsom_flow_engine.planning.plan import AddPlan, Row
+from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import Added, NewJob
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError, Uncertain
-from tenxsom_flow_engine.generation.routing import automatic, candidates, first_to_open
+from tenxsom_flow_engine.generation.routing import auto_services, candidates, first_to_open
 from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, Cost, JobRecord, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.base import Closed
@@ -57,7 +59,7 @@ def services(clock: ManualClock, **prices: float | None) -> dict[str, VideoServi
     }
 
 
-def is_fallback(clock: ManualClock) -> ScriptedService:
+def fallback_service(clock: ManualClock) -> ScriptedService:
     """Return a free service that only stands in."""
     service = ScriptedService(clock, name="draft", price=Cost(usd=0.0))
     service.is_fallback = True
@@ -76,7 +78,7 @@ def test_the_cheaper_is_first_and_an_unknown_price_last(clock: ManualClock) -> N
 def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
     """Who names a service gets it, also one that is never chosen by itself; one that is not there is refused."""
     known = services(clock, alpha=0.9, beta=0.1)
-    known[ALPHA].automatic = False
+    known[ALPHA].auto_selectable = False
     assert names(a_job(service=ALPHA), known) == [ALPHA]
     with pytest.raises(InvalidInput, match="there is no service 'gamma'"):
         candidates(a_job(service="gamma"), known)
@@ -84,11 +86,11 @@ def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
 
 def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
     """Drafts are chosen only where no paid service is configured, or when asked for; never instead of a refusal."""
-    known: dict[str, VideoService] = {"draft": is_fallback(clock)}
-    assert automatic(known) == {"draft"}
+    known: dict[str, VideoService] = {"draft": fallback_service(clock)}
+    assert auto_services(known) == {"draft"}
     paid = ScriptedService(clock, name=ALPHA, price=Cost(usd=0.5))
     known[ALPHA] = paid
-    assert automatic(known) == {ALPHA}
+    assert auto_services(known) == {ALPHA}
     assert names(JOB, known) == [ALPHA]
     assert names(a_job(service="draft"), known) == ["draft"]
     paid.unfit = InvalidInput("duration", "alpha makes 5 to 10 seconds")
@@ -99,8 +101,8 @@ def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None
 def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
     """A service that is not automatic takes no job that names none, whatever else there is."""
     known = services(clock, simulated=0.0)
-    known["simulated"].automatic = False
-    assert automatic(known) == frozenset()
+    known["simulated"].auto_selectable = False
+    assert auto_services(known) == frozenset()
     with pytest.raises(InvalidInput, match="none is chosen by itself"):
         candidates(JOB, known)
 
@@ -120,7 +122,7 @@ def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> No
 def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> None:
     """`auto` chooses among the services that a job has options for, however cheap or open another one is."""
     known = services(clock, dear=0.9, cheap=0.1, cheaper=0.05)
-    known["draft"] = is_fallback(clock)
+    known["draft"] = fallback_service(clock)
     script = {"script": "Tides rise."}
     assert names(a_job(service=AUTO, options={"dear": script}), known) == ["dear"]
     assert names(a_job(service=AUTO, options={"dear": script, "cheap": {}}), known) == ["cheap", "dear"]
@@ -175,14 +177,22 @@ def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]
     assert order[0] == min(order)
 
 
+@contextmanager
+def two_services(
+    tmp_path: Path, clock: ManualClock, others: Mapping[str, VideoService] | None = None
+) -> Iterator[Engine]:
+    """Open an engine with two scripted services, of which beta is dearer, and a job that may go to either."""
+    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
+    known = services(clock, alpha=0.1, beta=0.9) | dict(others or {})
+    with open_engine(settings, "local", clock=clock, services=known, gate=Gates(clock)) as engine:
+        engine.queue.enqueue([engine.prepare(JOB).new])
+        yield engine
+
+
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     """An engine with two scripted services, of which beta is dearer."""
-    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
-    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
-        engine.services = services(clock, alpha=0.1, beta=0.9)
-        engine.gate = Gates(clock)
-        engine.queue.enqueue([engine.prepare(JOB).new])
+    with two_services(tmp_path, clock) as engine:
         yield engine
 
 
@@ -191,7 +201,7 @@ def step(engine: Engine, clock: ManualClock, job_id: str = "job-1") -> JobRecord
     record = engine.store.require(job_id)
     assert record.due is not None
     clock.set(max(clock.now(), record.due))
-    (claimed,) = engine.store.claim(a_claim(count=1, slots=engine.slots, automatic=engine.automatic)).records
+    (claimed,) = engine.store.claim(a_claim(count=1, slots=engine.slots, auto_services=engine.auto_services)).records
     return engine.step(claimed)
 
 
@@ -224,9 +234,14 @@ def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: Manual
 
 
 @pytest.mark.parametrize("who", ["the service's own list", "a person"])
-def test_what_is_found_later_costs_what_its_seller_asks(engine: Engine, clock: ManualClock, who: str) -> None:
+def test_what_is_found_later_costs_what_its_seller_asks(tmp_path: Path, clock: ManualClock, who: str) -> None:
     """A purchase whose answer was lost is counted at its service's price, not at the price of a cheaper one."""
-    beta = engine.services[BETA] = FindingService(clock, complete=False, name=BETA, price=Cost(usd=0.9))
+    beta = FindingService(clock, complete=False, name=BETA, price=Cost(usd=0.9))
+    with two_services(tmp_path, clock, {BETA: beta}) as engine:
+        check_the_price_of_what_is_found(engine, clock, beta, who)
+
+
+def check_the_price_of_what_is_found(engine: Engine, clock: ManualClock, beta: FindingService, who: str) -> None:
     script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=60000.0))
     script(engine, BETA, Sold(then=Uncertain(BETA, "the connection broke")))
     if who == "a person":
@@ -259,9 +274,9 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
 def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClock) -> None:
     """While one service's quota is used up and the other is full, jobs that may go to either wait without a step."""
     settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "alpha=1/h"})
-    with Engine(settings, QueueChoice("local", "for a test"), clock) as engine:
-        engine.services = services(clock, alpha=0.1, beta=0.9)
-        engine.services[BETA].slots = 1
+    known = services(clock, alpha=0.1, beta=0.9)
+    known[BETA].max_in_flight = 1
+    with open_engine(settings, "local", clock=clock, services=known) as engine:
         engine.queue.enqueue([engine.prepare(a_job(f"job-{number}", service=AUTO)).new for number in range(20)])
         for service in sold(engine):
             service.checks.extend([Progress(None, 3000.0)] * 2)  # so long each render holds its slot
@@ -270,7 +285,7 @@ def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClo
         end = clock.now() + 3000
         while clock.now() < end:
             closed = engine.gate.closed()
-            claim = engine.queue.claim("w", 8, engine.slots, automatic=engine.automatic, closed=closed)
+            claim = engine.queue.claim("w", 8, engine.slots, auto_services=engine.auto_services, closed=closed)
             for record in claim.records:
                 in_vain += engine.step(record).submission.state == "none"
             if not claim.records:
@@ -294,12 +309,11 @@ def test_a_worker_without_the_service_of_a_script_leaves_the_job(engine: Engine,
     """A worker on which no service is set up that a job has options for hands it on, and buys it nowhere."""
     engine.store.cancel("job-1")
     engine.queue.enqueue([engine.prepare(a_job("spoken", service=AUTO, options={BETA: {"script": "Hi."}})).new])
-    beta = engine.services[BETA]
-    engine.services = {ALPHA: engine.services[ALPHA]}
-    left = step(engine, clock, "spoken")
+    alone = {ALPHA: engine.services[ALPHA]}
+    with open_engine(engine.settings, "local", clock=clock, services=alone, gate=Gates(clock)) as other:
+        left = step(other, clock, "spoken")
     assert (left.status, left.attempts, sold(engine)[0].sent) == ("queued", 0, {})
     assert "beta is not configured on this worker" in left.events[-1].detail
-    engine.services[BETA] = beta
     assert step(engine, clock, "spoken").service == BETA
 
 

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.engine import Engine, QueueChoice
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import (
     CertificatesUnavailable,
     ConfigurationError,
@@ -33,6 +34,7 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Failure, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -88,7 +90,7 @@ def worker() -> ScriptedWorker:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine(load({"TENXSOM_HOME": str(tmp_path)}), QueueChoice("local", "for a test"), ManualClock()) as engine:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
         yield engine
 
 
@@ -420,8 +422,10 @@ def finish(engine: Engine, name: str) -> None:
     """Have a video made."""
     engine.store.add("local", new(name, service="draft"))
     record = engine.store.claim(a_claim(only=name, slots={"draft": 9})).records[0]
-    engine.store.intend(name, record.lease_token, submission_id=name, service="draft", lifetime=9.0, slots=9)
-    engine.store.accept(name, submission_id=name, ticket=TICKET, lifetime=9.0)
+    engine.store.intend(
+        name, record.lease_token, Intent(submission_id=name, service="draft", lifetime=9.0, max_in_flight=9)
+    )
+    engine.store.accept(name, Receipt(submission_id=name, ticket=TICKET, lifetime=9.0))
     engine.store.settle(name, record.lease_token, Done(VIDEO))
 
 

@@ -51,6 +51,7 @@ from tenxsom_flow_engine.store.base import (
     JobStore,
     NewJob,
 )
+from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.queues.cloud_tasks.api import Api, QueueFacts
@@ -68,8 +69,6 @@ CHUNK_JOBS = 500
 FURTHEST = 30 * 86400.0
 #: Bytes of a job's JSON, so that its task, which holds more than that, surely fits.
 MAX_JOB = 1_000_000
-#: Seconds between two sweeps, over all workers; and how long a job is overdue before its task is looked for.
-SWEEP_INTERVAL, OVERDUE = 60.0, 60.0
 #: Seconds that a job is overdue, beyond what the backlog explains, before an account that may not look for its task
 #: takes it for lost.
 OVERDUE_UNSEEN = 600.0
@@ -79,10 +78,8 @@ SWEEP = 200
 #: the second waits for as long as the service says.
 LOOK_AHEAD = 3
 
-Progress = Callable[[int], None] | None
 
-
-class CloudTasksQueue(JobQueue, PushesJobs):
+class CloudTasksQueue(PushesJobs, JobQueue):
     """The queue that the settings name, over a store, with the environment's limits and lease (seconds).
 
     Every call may raise `QueueError`, with the step to take: which role to grant, which command to run.
@@ -91,9 +88,15 @@ class CloudTasksQueue(JobQueue, PushesJobs):
     name = NAME
 
     def __init__(
-        self, store: JobStore, settings: CloudTasksSettings, limits: DispatchLimits, lease: float = 30.0
+        self,
+        store: JobStore,
+        settings: CloudTasksSettings,
+        limits: DispatchLimits,
+        lease: float = 30.0,
+        timings: Timings = Timings(),
     ) -> None:
         self._store = store
+        self._timings = timings
         self._settings = settings
         self._limits = DispatchLimits(
             min(limits.max_dispatches_per_second, MAX_RATE), min(limits.max_concurrent_dispatches, MAX_CONCURRENT)
@@ -107,7 +110,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
 
         return Api(self._settings)
 
-    def enqueue(self, jobs: Iterable[NewJob], *, progress: Progress = None) -> Added:
+    def enqueue(self, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []
         wanted = list(jobs)
@@ -118,9 +121,7 @@ class CloudTasksQueue(JobQueue, PushesJobs):
             added = self._store.add(self.name, chunk)
             records = self._store.get_each(list(dict.fromkeys((*added.new, *added.known))))
             missing = [record for record in records if record.queue == self.name and record.undispatched]
-            if progress is not None:
-                progress(len(chunk) - len(missing))
-            self.dispatch(missing, progress=progress)
+            self.dispatch(missing)
             new += added.new
             known += added.known
         return Added(tuple(new), tuple(known))
@@ -135,15 +136,13 @@ class CloudTasksQueue(JobQueue, PushesJobs):
         if (size := len(encode(job))) > MAX_JOB:
             raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}")
 
-    def dispatch(self, records: Sequence[JobRecord], *, progress: Progress = None) -> None:
+    def dispatch(self, records: Sequence[JobRecord]) -> None:
         if not records:
             return
         told: dict[str, int] = {}
         try:
             for record in self._at_once(self._tell, records):
                 told[record.job_id] = record.seq
-                if progress is not None:
-                    progress(1)
         finally:
             try:
                 self._store.mark_dispatched(told)
@@ -238,14 +237,14 @@ class CloudTasksQueue(JobQueue, PushesJobs):
                 _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
         return self.receive(delivery, worker, previous_attempt_unanswered=previous_attempt_unanswered)
 
-    def requeue_delay(self) -> float:
+    def min_requeue_delay(self) -> float:
         # Jobs that wait for a slot take a quarter of the dispatches at most.
         return 4 * self._seconds_per_round([Status.QUEUED])
 
-    def sweep(self, owner: str) -> int:
-        if not self._store.acquire_lock(f"sweep:{self.name}", owner, SWEEP_INTERVAL):
+    def recover_lost(self, owner: str) -> int:
+        if not self._store.acquire_lock(f"sweep:{self.name}", owner, self._timings.lost_delivery_interval):
             return 0
-        overdue = self._store.overdue(self.name, self._store.now() - OVERDUE, SWEEP)
+        overdue = self._store.overdue(self.name, self._store.now() - self._timings.overdue, SWEEP)
         if not overdue or self._paused():
             return 0
         lost = [record for record, is_lost in self._at_once(lambda r: (r, self._is_lost(r)), overdue) if is_lost]

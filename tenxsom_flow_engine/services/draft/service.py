@@ -61,7 +61,7 @@ class DraftService(VideoService, Cancels):
         self._machine = socket.gethostname()
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()  # of that list
-        self.slots = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.max_in_flight = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def fit(self, job: VideoJob) -> Fit:
         if job.duration > MAX_DURATION:
@@ -85,10 +85,10 @@ class DraftService(VideoService, Cancels):
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
         return msgspec.structs.asdict(self._order(job))
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
+    def create(self, order: Mapping[str, object], reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)
         with _mapped(folder):
-            folder.begin(self._order(job))
+            folder.begin(msgspec.convert(order, Order))
             with folder.lock() as lock:
                 if lock is not None and not folder.starts:  # else it is a repeat
                     self._start(folder, lock)

@@ -70,10 +70,10 @@ class HeyGenService(HttpService, HasCredits):
     def order(self, job: VideoJob, reference: str) -> Post:
         return post(f"/v3/{way_of(job)}", order_of(job, self._setup))
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
-        way = way_of(job)
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
+        way = order["path"].rpartition("/")[2]
         headers = {"Idempotency-Key": reference} if way == SCRIPT else {}
-        answer = self._api.post_paid(self.order(job, reference), headers)
+        answer = self._api.post_paid(order, headers)
         data = data_of(self._api.result(answer, paid=True))
         order_id = path_id(data.get("session_id" if way == AGENT else "video_id"))
         if order_id is None:

@@ -98,7 +98,7 @@ class HttpApi:
         """POST what costs nothing, and does no harm twice. Raises `Transient`."""
         return self._send(self._session.get(), "POST", path, self.reading, json={})
 
-    def post_paid(self, order: Post, headers: Mapping[str, str] | None = None) -> Answer:
+    def post_paid(self, order: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
         """Send what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
 
         On a connection of its own: one that was kept alive may turn out broken when the request is under way.

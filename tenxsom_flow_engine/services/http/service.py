@@ -21,7 +21,7 @@ class Setup(Protocol):
         """Where it is."""
 
     @property
-    def slots(self) -> int:
+    def max_in_flight(self) -> int:
         """Generations that may be in flight at once."""
 
 
@@ -50,7 +50,7 @@ class HttpService(VideoService):
             errors=self.errors,
             ordering=ordering,
         )
-        self.slots = setup.slots
+        self.max_in_flight = setup.max_in_flight
         self.create_timeout = ordering.total
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:

@@ -142,8 +142,8 @@ class LtxStudioService(HttpService, HasCredits):
     def order(self, job: VideoJob, reference: str) -> Post:
         return post(VIDEOS, self._body(job))
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
-        answer = self._api.post_paid(self.order(job, reference))
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
+        answer = self._api.post_paid(order)
         video_id = path_id(self._api.result(answer, paid=True).get("id"))
         if video_id is None:
             raise Uncertain(NAME, "the create was accepted, but its answer names no video")

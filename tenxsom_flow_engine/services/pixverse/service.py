@@ -71,8 +71,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         body = order_of(job, self.prompt(job), reference, default_model=setup.model, email=setup.email)
         return post(setup.create_path, body)
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
-        order = self.order(job, reference)
+    def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         self._see_room(order["body"].get("email"))
         answer = self._api.post_paid(order)
         ticket = ticket_of(self._api.result(answer, paid=True))

@@ -79,7 +79,7 @@ class SimulatedService(VideoService, FindsByReference):
     """See the module. A ticket tells all about its generation, so nothing but the ledger is kept."""
 
     name = NAME
-    automatic = False
+    auto_selectable = False
     lifetime = 3600.0
     find_is_complete = True
     lookup_hint = "in the ledger simulated-ledger in TENXSOM_HOME, where a line that is sold ends with the reference"
@@ -89,7 +89,7 @@ class SimulatedService(VideoService, FindsByReference):
         self._ledger = ledger
         self._clock = clock
         self.create_timeout = plan.create_timeout
-        self.slots = max(1, int(plan.slots))
+        self.max_in_flight = max(1, int(plan.slots))
 
     def fit(self, job: VideoJob) -> Fit:
         return Fit(job)
@@ -105,8 +105,7 @@ class SimulatedService(VideoService, FindsByReference):
             "reference": reference,
         }
 
-    def create(self, job: VideoJob, reference: str) -> Ticket:
-        order = self.order(job, reference)
+    def create(self, order: Mapping[str, object], reference: str) -> Ticket:
         time.sleep(self._plan.create_latency)
         if self._happens(self._plan.rejected):
             raise Rejected(NAME, "the prompt was refused (simulated)")

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tenxsom_flow_engine.errors import StoreUnavailable
-from tenxsom_flow_engine.store.redis.connection import ANSWER_TIMEOUT, Connection
+from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 
 #: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
@@ -52,7 +52,9 @@ class Changes:
         line: _Subscription | None = getattr(self._local, "line", None)
         if line is None or line.owner != os.getpid():  # a child's socket would be its parent's
             line = self._local.line = _Subscription(
-                self._connection.client.connection_pool.make_connection(), self._key
+                self._connection.client.connection_pool.make_connection(),
+                self._key,
+                self._connection.answer_timeout,
             )
             self._lines.append(line)
         return line
@@ -61,8 +63,9 @@ class Changes:
 class _Subscription:
     """One connection, and the blocking read that is under way on it."""
 
-    def __init__(self, connection: Any, key: str) -> None:
+    def __init__(self, connection: Any, key: str, answer_timeout: float) -> None:
         self.owner = os.getpid()
+        self._answer_timeout = answer_timeout
         self._connection = connection
         self._key = key
         #: When the server must have answered; None: nothing was asked.
@@ -74,7 +77,7 @@ class _Subscription:
             if self._due is None:
                 block = int(HOLD * 1000)
                 self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
-                self._due = time.monotonic() + HOLD + ANSWER_TIMEOUT
+                self._due = time.monotonic() + HOLD + self._answer_timeout
             self._rest(seconds, wake)
             if not self._connection.can_read(0):
                 if time.monotonic() > self._due:

@@ -14,9 +14,7 @@ from redis.retry import Retry
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.store.redis.server import Server, examine
-
-#: Seconds to wait for a connection, for an answer, and for the server's file (before the answer is given up).
-CONNECT_TIMEOUT, ANSWER_TIMEOUT, FILE_TIMEOUT = 3.0, 10.0, 8.0
+from tenxsom_flow_engine.timings import Timings
 
 
 @cache
@@ -29,14 +27,17 @@ def script(name: str) -> str:
 class Connection:
     """A server, and the prefix of our keys there. Threads share it; so may the children of a fork."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, timings: Timings = Timings()) -> None:
+        #: Seconds to wait for an answer.
+        self.answer_timeout = timings.redis_answer
+        self._file_timeout = timings.redis_file
         self.prefix = f"{{{prefix}}}"
         with self.mapped():
             self.client: Any = redis.Redis.from_url(
                 url,
                 decode_responses=True,
-                socket_connect_timeout=CONNECT_TIMEOUT,
-                socket_timeout=ANSWER_TIMEOUT,
+                socket_connect_timeout=timings.redis_connect,
+                socket_timeout=timings.redis_answer,
                 # A call that was sent may have been carried out: only we know which may be sent again.
                 retry=Retry(NoBackoff(), 0),
             )
@@ -94,7 +95,7 @@ class Connection:
         # On one connection: WAITAOF waits for what was written there.
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.evalsha(known.sha, 1, self.prefix, *arguments)
-            pipeline.execute_command("WAITAOF", 1, 0, int(FILE_TIMEOUT * 1000))
+            pipeline.execute_command("WAITAOF", 1, 0, int(self._file_timeout * 1000))
             answer, kept = pipeline.execute(raise_on_error=False)
         if isinstance(answer, redis.exceptions.NoScriptError):
             self.client.script_load(known.script)
@@ -104,7 +105,7 @@ class Connection:
                 raise error
         if int(kept[0]) < 1:
             raise StoreUnavailable(
-                f"the Redis server has not put its file on disk within {FILE_TIMEOUT:g} seconds",
+                f"the Redis server has not put its file on disk within {self._file_timeout:g} seconds",
                 next_step="see the server's disk, and CONFIG GET appendfsync",
             )
         return answer

@@ -32,6 +32,7 @@ from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +45,10 @@ INTAKE = 200
 class RedisStore(base.JobStore, base.LegacyImport):
     """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
 
-    def __init__(self, url: str, prefix: str, clock: Clock | None = None) -> None:
-        self._connection = Connection(url, prefix)
+    scheme = "redis"
+
+    def __init__(self, url: str, prefix: str, clock: Clock | None = None, timings: Timings = Timings()) -> None:
+        self._connection = Connection(url, prefix, timings)
         #: The plain list that producers of old push onto: the name that our keys begin with, by itself.
         self._list = prefix
         self.place = self._connection.place

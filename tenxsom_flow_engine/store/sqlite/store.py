@@ -38,6 +38,8 @@ _INSERT = f"""
 class SQLiteStore(base.JobStore):
     """See `store.base.JobStore`. `path` is made if it is not there."""
 
+    scheme = "sqlite"
+
     def __init__(self, path: Path, clock: Clock) -> None:
         # Threads race for it harmlessly: whatever one sees is later than what it saw before.
         self._time = SteadyClock(clock)

@@ -15,7 +15,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
-from tenxsom_flow_engine.engine import SERVICES, Engine
+from tenxsom_flow_engine.composition import SERVICES
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
 from tenxsom_flow_engine.planning.plan import AddPlan

@@ -95,7 +95,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         stream: io.BufferedReader = io.BufferedReader(io.BytesIO(typed["topics"].encode()))
         timing = Timing(now, start, stagger)
         salt = typed["salt"] if typed["again"] else ""
-        plan = read_plan(engine, stream, "topics", fields, timing, salt=salt, zone=UTC)
+        plan = read_plan(engine.prepare, engine.store, stream, "topics", fields, timing, salt=salt, zone=UTC)
         if not plan.jobs and not plan.bad:
             raise InvalidInput("topics", "are empty", next_step="write one a line")
     with noting("prompt"):

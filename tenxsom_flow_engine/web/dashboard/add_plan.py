@@ -83,7 +83,7 @@ def _starts(engine: Engine, plan: AddPlan, rows: Sequence[Row], now: float) -> M
             start = max(now, row.start or now)
             starts[""].append(start)
             # Of several that may be chosen nobody knows which will be, before the job's turn.
-            if item.new.job.service != AUTO or len(engine.automatic) == 1:
+            if item.new.job.service != AUTO or len(engine.auto_services) == 1:
                 starts[row.service].append(start)
     return starts
 

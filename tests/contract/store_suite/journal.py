@@ -7,6 +7,7 @@ import pytest
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.jobs import AUTO, Cost, Status, Step, Submission, SubmissionState, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, new
@@ -48,7 +49,9 @@ class JournalSuite(Suite):
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         cost = Cost(credits=12.0, estimated=False)
-        record = store.accept("a", submission_id=record.submission.id, ticket=TICKET, lifetime=900.0, cost=cost)
+        record = store.accept(
+            "a", Receipt(submission_id=record.submission.id, ticket=TICKET, lifetime=900.0, cost=cost)
+        )
         assert (record.status, record.step, record.cost) == (Status.RENDERING, Step.POLL, cost)
         assert (record.submission.ticket, record.submission.deadline) == (TICKET, clock.now() + 900.0)
 
@@ -91,7 +94,7 @@ class JournalSuite(Suite):
         else:
             settle(store, record, Dead(FAILURE))
         cost = Cost(usd=0.4, estimated=False)
-        after = store.accept("a", submission_id=record.submission.id, ticket=TICKET, lifetime=50.0, cost=cost)
+        after = store.accept("a", Receipt(submission_id=record.submission.id, ticket=TICKET, lifetime=50.0, cost=cost))
         assert (after.status, after.submission.ticket, after.cost, after.due) == (status, TICKET, cost, None)
         check_counts(store)
         assert store.retry("a").status is Status.RENDERING
@@ -117,7 +120,7 @@ class JournalSuite(Suite):
         record = intend(store, take(store), submission_id="s-old")
         store.clear_submission("a", submission_id="s-old", reason="refused")
         record = accept(store, intend(store, record, submission_id="s-new"))
-        after = store.accept("a", submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0)
+        after = store.accept("a", Receipt(submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0))
         assert after.submission == record.submission
         assert after.status is record.status
         assert any("t-late" in event.detail for event in after.events)
@@ -128,7 +131,7 @@ class JournalSuite(Suite):
         record = intend(store, take(store), submission_id="s-old")
         store.clear_submission("a", submission_id="s-old", reason="refused")
         settle(store, record, Wait(0.0, "refused"))
-        after = store.accept("a", submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0, service=ALPHA)
+        after = store.accept("a", Receipt(submission_id="s-old", ticket=Ticket("t-late"), lifetime=50.0, service=ALPHA))
         assert (after.status, after.step, after.service) == (Status.RENDERING, Step.POLL, ALPHA)
         assert after.submission.ticket == Ticket("t-late")
         assert store.in_flight(ALPHA) == 1

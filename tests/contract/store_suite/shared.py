@@ -13,6 +13,7 @@ import pytest
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobFilter, JobStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
@@ -66,13 +67,13 @@ def take(store: JobStore, **changes: Any) -> JobRecord:
 def intend(store: JobStore, record: JobRecord, *, service: str = ALPHA, slots: int = 100,
            lifetime: float = 100.0, submission_id: str = "") -> JobRecord:  # fmt: skip
     """Journal the intent of a leased job, with a submission of its own."""
-    return store.intend(record.job_id, record.lease_token, submission_id=submission_id or f"s-{record.job_id}",
-                        service=service, lifetime=lifetime, slots=slots)  # fmt: skip
+    return store.intend(record.job_id, record.lease_token, Intent(submission_id=submission_id or f"s-{record.job_id}",
+                        service=service, lifetime=lifetime, max_in_flight=slots))  # fmt: skip
 
 
 def accept(store: JobStore, record: JobRecord, *, lifetime: float = 100.0, ticket: Ticket = TICKET) -> JobRecord:
     """Journal the ticket of a job's present submission."""
-    return store.accept(record.job_id, submission_id=record.submission.id, ticket=ticket, lifetime=lifetime)
+    return store.accept(record.job_id, Receipt(submission_id=record.submission.id, ticket=ticket, lifetime=lifetime))
 
 
 def settle(store: JobStore, record: JobRecord, outcome: Outcome) -> JobRecord:

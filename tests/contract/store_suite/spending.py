@@ -7,6 +7,7 @@ import pytest
 from tenxsom_flow_engine.errors import JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Ticket
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Done, Held
+from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.store.base import JobStore, NewJob, Retention
 from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -53,7 +54,9 @@ class SpendingSuite(Suite):
         store.clear_submission("a", submission_id="s-1", reason="the service knows nothing of it")
         self.buy(store, intend(store, store.require("a"), service=BETA, submission_id="s-2"))
         for _ in range(2):
-            store.accept("a", submission_id="s-1", ticket=Ticket("t-late"), lifetime=9.0, cost=self.COST, service=ALPHA)
+            store.accept(
+                "a", Receipt(submission_id="s-1", ticket=Ticket("t-late"), lifetime=9.0, cost=self.COST, service=ALPHA)
+            )
         assert [(sum_.service, sum_.videos) for sum_ in store.spent("")] == [(ALPHA, 1), (BETA, 1)]
         assert late.submission.id != store.require("a").submission.id
         assert store.require("a").cost == Cost(usd=0.5, estimated=False)
@@ -69,7 +72,7 @@ class SpendingSuite(Suite):
     def test_a_refused_change_buys_nothing(self, store: JobStore) -> None:
         """What is not written is not summed either."""
         with pytest.raises(JobNotFound):
-            store.accept("nobody", submission_id="s", ticket=TICKET, lifetime=9.0, cost=self.COST)
+            store.accept("nobody", Receipt(submission_id="s", ticket=TICKET, lifetime=9.0, cost=self.COST))
         assert store.spent("") == []
 
     def test_sums_outlive_their_records(self, store: JobStore, clock: ManualClock) -> None:
@@ -91,7 +94,9 @@ class SpendingSuite(Suite):
 
     def buy(self, store: JobStore, record: JobRecord, cost: Cost | None = COST) -> JobRecord:
         """Bring the ticket of a submission."""
-        return store.accept(record.job_id, submission_id=record.submission.id, ticket=TICKET, lifetime=100.0, cost=cost)
+        return store.accept(
+            record.job_id, Receipt(submission_id=record.submission.id, ticket=TICKET, lifetime=100.0, cost=cost)
+        )
 
     def total(self, store: JobStore) -> tuple[int, float]:
         """Return how many videos were bought, and for how much."""

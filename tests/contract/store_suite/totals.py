@@ -10,6 +10,7 @@ from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, Status
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.store.base import JobStore, Retention
 from tenxsom_flow_engine.store.histogram import bucket
 from tenxsom_flow_engine.store.totals import EVER, HOUR, KEEP_HOURS, LastError, Total, hour
@@ -105,7 +106,8 @@ class TotalsSuite(Suite):
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         store.accept(
-            "a", submission_id=record.submission.id, ticket=TICKET, lifetime=9.0, cost=Cost(usd=0.25, credits=50.0)
+            "a",
+            Receipt(submission_id=record.submission.id, ticket=TICKET, lifetime=9.0, cost=Cost(usd=0.25, credits=50.0)),
         )
         bought = [("credits", 50.0), ("usd", 0.25), ("videos", 1.0)]
         assert list(store.totals(HOUR)) == [Total(HOUR, hour(LATE), ALPHA, *pair) for pair in bought]

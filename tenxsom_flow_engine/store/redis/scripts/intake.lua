@@ -1,7 +1,7 @@
 -- Move entries of the plain list into the store, oldest first, as long as they are the ones that were read.
 -- ARGV[2]: queue, [3]: how many names they may be listed by, then these, then their day and the list; then for each entry:
 -- its text, id, lane, status, due, record; a bad one has no id.
--- Returns {moved, set aside}.
+-- Returns {moved, rejected}.
 local instant = now()
 local queue, names = ARGV[2], tonumber(ARGV[3])
 local list = ARGV[5 + names]

@@ -1,0 +1,269 @@
+"""The composition root: reads the settings, chooses and opens the parts, and hands them to the engine.
+
+The only module that chooses a queue backend, a store or a service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenxsom_flow_engine.clock import Clock, SystemClock
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.jobs import AUTO
+from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.queues.base import JobQueue
+from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.rate_limits.ledger import Ledger
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.retry import RetryPolicy
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.timings import Timings
+
+#: The one queue backend that pushes.
+CLOUD_TASKS = "cloud_tasks"
+#: The queue backends, by the name that `--queue-type` takes.
+QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChoice:
+    """Which queue backend was chosen, and why."""
+
+    queue_type: str
+    reason: str
+
+
+def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> QueueChoice:
+    """Choose the queue backend: a flag wins over the environment, and `auto` takes the first that is available.
+
+    A Redis server that the environment names is never skipped silently: if it is down, opening it says so. With
+    `pulled`, `auto` skips backends that push, since a pull worker asks.
+    """
+    wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
+    if wanted != AUTO:
+        if wanted not in QUEUE_TYPES:
+            raise ConfigurationError(
+                f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+            )
+        return QueueChoice(wanted, source)
+    if pulled:
+        passed = "workers do not pull from Cloud Tasks"
+    else:
+        from tenxsom_flow_engine.queues.cloud_tasks.access import lacking
+
+        missing = lacking(settings.cloud_tasks)
+        if not missing:
+            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
+        passed = f"Cloud Tasks lacks {', '.join(missing)}"
+    if settings.redis.named:
+        return QueueChoice("redis", f"auto: {passed}, and a Redis server is named in the environment")
+    from tenxsom_flow_engine.store.redis.probe import is_redis_listening
+
+    if is_redis_listening(settings.redis.address):
+        return QueueChoice("redis", f"auto: {passed}, and a Redis server answers")
+    return QueueChoice(
+        "local", f"auto: {passed}, no server is named and no Redis server answers, so the embedded queue is used"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKind:
+    """A store and its ledger, which live in one place."""
+
+    #: Opens the store at a URL of this kind's schemes.
+    open: Callable[[Settings, str, Clock, Timings], JobStore]
+    #: Opens the rate limiter's ledger in an open store.
+    ledger: Callable[[JobStore, Timings], Ledger]
+
+
+def _open_sqlite(settings: Settings, url: str, clock: Clock, timings: Timings) -> JobStore:
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+    path = url.removeprefix("sqlite://")
+    if not path.startswith("/") or not path.strip("/"):
+        raise ConfigurationError(f"TENXSOM_STORE {url!r} names no file", next_step="write sqlite:///ABSOLUTE/PATH")
+    # Four slashes also mean an absolute path.
+    return SQLiteStore(Path("/" + path.lstrip("/")), clock)
+
+
+def _sqlite_ledger(store: JobStore, timings: Timings) -> Ledger:
+    from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
+
+    assert isinstance(store, SQLiteStore)
+    return SQLiteLedger(store, timings)
+
+
+def _open_redis(settings: Settings, url: str, clock: Clock, timings: Timings) -> JobStore:
+    from tenxsom_flow_engine.store.redis.store import RedisStore
+
+    return RedisStore(url, settings.redis.key, timings=timings)
+
+
+def _redis_ledger(store: JobStore, timings: Timings) -> Ledger:
+    from tenxsom_flow_engine.rate_limits.redis import RedisLedger
+    from tenxsom_flow_engine.store.redis.store import RedisStore
+
+    assert isinstance(store, RedisStore)
+    return RedisLedger(store.connection, timings=timings)
+
+
+_SQLITE, _REDIS = StoreKind(_open_sqlite, _sqlite_ledger), StoreKind(_open_redis, _redis_ledger)
+#: The kinds of stores by the scheme of their URLs.
+STORES: Mapping[str, StoreKind] = {"sqlite": _SQLITE, "redis": _REDIS, "rediss": _REDIS, "unix": _REDIS}
+
+
+def store_url(settings: Settings, queue_type: str) -> str:
+    """Return the URL of the store that keeps a queue's records. Raises `ConfigurationError`."""
+    named = str(settings.store or "")
+    if queue_type == "redis":
+        if named:
+            raise ConfigurationError("the redis queue keeps its records on the server", next_step="unset TENXSOM_STORE")
+        return str(settings.redis.address)
+    if not named:
+        if queue_type == CLOUD_TASKS and settings.redis.named:
+            return str(settings.redis.address)
+        return f"sqlite://{settings.home / 'jobs.sqlite3'}"
+    scheme, separator, _ = named.partition("://")
+    kind = STORES.get(scheme) if separator else None
+    if kind is None or (queue_type == "local" and kind is not _SQLITE):
+        either = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
+        shown = f"{scheme}://…" if separator else named  # a server's address may hold a password
+        raise ConfigurationError(
+            f"TENXSOM_STORE {shown!r} names no store of the {queue_type} queue",
+            next_step=f"write sqlite:///ABSOLUTE/PATH{either}",
+        )
+    return named
+
+
+def open_store(
+    settings: Settings, queue_type: str, clock: Clock | None = None, timings: Timings = Timings()
+) -> JobStore:
+    """Open the store that keeps a queue's records. Raises `ConfigurationError`, `StoreError`."""
+    url = store_url(settings, queue_type)
+    return STORES[url.partition("://")[0]].open(settings, url, clock or SystemClock(), timings)
+
+
+def open_ledger(store: JobStore, timings: Timings = Timings()) -> Ledger:
+    """Open the rate limiter's ledger, which lives in the store."""
+    return STORES[store.scheme].ledger(store, timings)
+
+
+def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Timings = Timings()) -> JobQueue:
+    """Open a queue backend over a store."""
+    limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
+    if queue_type == CLOUD_TASKS:
+        from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
+
+        return CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease, timings)
+    return PullQueue(queue_type, store, limits, settings.lease)
+
+
+def _draft(settings: Settings, clock: Clock) -> VideoService:
+    from tenxsom_flow_engine.services.draft.service import DraftService
+
+    return DraftService(settings.output_dir / ".drafts")
+
+
+def _simulated(settings: Settings, clock: Clock) -> VideoService:
+    from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
+
+    return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
+
+
+def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.pixverse is None:
+        return None
+    from tenxsom_flow_engine.services.http.download import Downloader
+    from tenxsom_flow_engine.services.pixverse.service import PixVerseService
+
+    return PixVerseService(settings.pixverse, Downloader(allow_private=settings.allow_private_downloads))
+
+
+def _ltx_studio(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.ltx is None:
+        return None
+    from tenxsom_flow_engine.services.http.download import Downloader
+    from tenxsom_flow_engine.services.ltx_studio.service import LtxStudioService
+
+    return LtxStudioService(settings.ltx, Downloader(allow_private=settings.allow_private_downloads))
+
+
+def _heygen(settings: Settings, clock: Clock) -> VideoService | None:
+    if settings.heygen is None:
+        return None
+    from tenxsom_flow_engine.services.heygen.service import HeyGenService
+    from tenxsom_flow_engine.services.http.download import Downloader
+
+    return HeyGenService(settings.heygen, Downloader(allow_private=settings.allow_private_downloads), clock)
+
+
+#: How each service is made. None: it is not configured.
+SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
+    "pixverse": _pixverse,
+    "ltx_studio": _ltx_studio,
+    "heygen": _heygen,
+    "draft": _draft,
+    "simulated": _simulated,
+}
+
+
+def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[str, VideoService]:
+    """Make the services that are configured."""
+    return {name: service for name, make in SERVICES.items() if (service := make(settings, clock)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a rehearsal hands in instead of the usual parts: commands take it as click's `obj`."""
+
+    timings: Timings = Timings()
+    retry: RetryPolicy = RetryPolicy()
+    make_services: Callable[[Settings, Clock, Timings], Mapping[str, VideoService]] = make_services
+
+
+def open_engine(
+    settings: Settings,
+    queue_type: str | None = None,
+    *,
+    choice: QueueChoice | None = None,
+    pulled: bool = False,
+    clock: Clock | None = None,
+    services: Mapping[str, VideoService] | None = None,
+    store: JobStore | None = None,
+    queue: JobQueue | None = None,
+    gate: QuotaGate | None = None,
+    overrides: Overrides | None = None,
+) -> Engine:
+    """Open the parts that the settings ask for; the flag `queue_type` wins over them (see `choose_queue`).
+
+    A part or a `choice` that is given is used instead. Raises `ConfigurationError`, `StoreError`.
+    """
+    overrides = overrides or Overrides()
+    clock, timings = clock or SystemClock(), overrides.timings
+    choice = choice or choose_queue(settings, queue_type, pulled=pulled)
+    if services is None:
+        services = overrides.make_services(settings, clock, timings)
+    opened = store or open_store(settings, choice.queue_type, clock, timings)
+    limiter = RateLimiter(open_ledger(opened, timings), settings.limits, services)
+    return Engine(
+        settings,
+        store=opened,
+        queue=queue or open_queue(settings, choice.queue_type, opened, timings),
+        services=services,
+        gate=gate,
+        limiter=limiter,
+        output=OutputFolder(settings.output_dir),
+        clock=clock,
+        timings=timings,
+        retry=overrides.retry,
+        open_queue=lambda name: open_queue(settings, name, opened, timings),
+        queue_reason=choice.reason,
+        known_services=SERVICES,
+    )

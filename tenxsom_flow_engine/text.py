@@ -1,0 +1,58 @@
+"""How counts, lengths of time and money are written for people, in one form everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def plural(number: int, noun: str, plural_noun: str = "") -> str:
+    """Write a number of things: `1 job`, `2,000 jobs`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else plural_noun or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a length of time in its two largest units: `45 s`, `3 min 20 s`, `2 days 4 h`; a dash for None."""
+    if seconds is None:
+        return "–"
+    left = round(max(0.0, seconds))
+    for place, (unit, size) in enumerate(_UNITS):
+        if left >= size:
+            whole, left = divmod(left, size)
+            finer, finer_size = _UNITS[min(place + 1, len(_UNITS) - 1)]
+            rest = left // finer_size if unit != "s" else 0
+            return _count(whole, unit) + (f" {_count(rest, finer)}" if rest else "")
+    return "0 s"
+
+
+def rough_duration(seconds: float) -> str:
+    """Write a length of time in its largest unit: `12 min`."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
+    return _count(int(seconds // size), unit)
+
+
+def ago(seconds: float) -> str:
+    """Write how long ago something was: `just now`, `12 min ago`."""
+    return f"{rough_duration(seconds)} ago" if seconds >= 5 else "just now"
+
+
+def within(seconds: float) -> str:
+    """Write how soon something will be: `now`, `in 12 min`."""
+    return f"in {rough_duration(seconds)}" if seconds >= 1 else "now"
+
+
+def usd(amount: float | None) -> str:
+    """Write an amount of US dollars: `$0.14`, `$1,200.00`, `$0.0004`; a dash where it is not known."""
+    if amount is None:
+        return "–"
+    return f"${amount:,.2f}" if amount == 0 or amount >= 0.005 else f"${amount:.4f}"
+
+
+def either(names: Sequence[str]) -> str:
+    """Write alternatives: `a`, `a or b`, `a, b or c`."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' * (unit == 'day' and number != 1)}"
