@@ -27,8 +27,8 @@ from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 
 #: Seconds that an answer takes on its way.
 DELAY = 0.02

@@ -16,7 +16,7 @@ from benchmarks.table import print_table
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor

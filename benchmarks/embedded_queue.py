@@ -20,8 +20,8 @@ from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Wait
-from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
 
 SHORT, LONG = 1_000, 100_000
 ROUNDS = 40

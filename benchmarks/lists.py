@@ -13,9 +13,10 @@ from pathlib import Path
 from benchmarks.report import milliseconds
 from benchmarks.table import print_table
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import new
 from tests.redis_server import RedisServer

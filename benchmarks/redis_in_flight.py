@@ -18,7 +18,7 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 
 JOBS, LATENCY, THREADS = 1_000, 60, 8
 LIMITS = {"CLOUD_TASKS_MAX_DISPATCHES": "500", "CLOUD_TASKS_MAX_CONCURRENT": str(THREADS)}

@@ -19,7 +19,7 @@ from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.public_json import stats
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.samples import VIDEO, a_claim, a_job
 
 SIZES = (1_000, 1_000_000)

@@ -22,8 +22,8 @@ from tenxsom_flow_engine.composition import open_ledger
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits
-from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter, NewJob
 from tenxsom_flow_engine.store.totals import EVER
+from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter, NewJob
 from tests.contract.limiter_suite import sliding_maximum
 from tests.fake_vendors import KINDS, Vendors
 from tests.fork_server import ForkServer

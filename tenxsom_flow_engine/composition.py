@@ -22,7 +22,8 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.timings import Timings
 
 #: The one queue backend that pushes.

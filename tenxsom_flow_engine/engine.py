@@ -26,8 +26,9 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.store.base import ImportResult, JobStore, LegacyImport, NewJob, Retention
+from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.retrying import RetryingWrites
+from tenxsom_flow_engine.store.values import ImportResult, NewJob, Retention
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)

@@ -30,8 +30,9 @@ from tenxsom_flow_engine.services.ltx_studio import fake as ltx
 from tenxsom_flow_engine.services.pixverse import fake as useapi
 from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import Settings, load
-from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.timings import Timings

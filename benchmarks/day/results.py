@@ -18,9 +18,9 @@ from benchmarks.day.simulate import Day
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Window
 from tenxsom_flow_engine.report.queue_cost import REDIS_USD, QueueCost, measure, queue_cost
-from tenxsom_flow_engine.store.base import NewJob, Retention
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.totals import Spent
+from tenxsom_flow_engine.store.values import NewJob, Retention
 from tests.redis_server import RedisServer
 
 #: By how many seconds two instants of a clock that counts from 1970 may seem nearer than they are.

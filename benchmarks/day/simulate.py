@@ -24,7 +24,7 @@ from tenxsom_flow_engine.planning.slots import check_count, grid, parse_rate, sl
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance

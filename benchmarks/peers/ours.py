@@ -15,7 +15,7 @@ from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import Fit
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
+from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.workers.pull import PullWorker

@@ -47,7 +47,7 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
     from tenxsom_flow_engine.clock import SystemClock
     from tenxsom_flow_engine.composition import choose_queue, open_store
     from tenxsom_flow_engine.settings import load
-    from tenxsom_flow_engine.store.base import JobFilter
+    from tenxsom_flow_engine.store.values import JobFilter
 
     try:
         settings = load()

@@ -80,7 +80,7 @@ def _row(row: Spent) -> dict[str, Any]:
 
 def _made(engine: Engine) -> Sequence[Any]:
     from tenxsom_flow_engine.jobs import Status
-    from tenxsom_flow_engine.store.base import JobFilter
+    from tenxsom_flow_engine.store.values import JobFilter
 
     return engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=SAMPLE).records
 

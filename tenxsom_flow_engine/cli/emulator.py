@@ -48,7 +48,7 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     from tenxsom_flow_engine.errors import QueueError
     from tenxsom_flow_engine.queues.cloud_tasks.api import Api
     from tenxsom_flow_engine.settings import load
-    from tenxsom_flow_engine.store.base import DispatchLimits
+    from tenxsom_flow_engine.store.values import DispatchLimits
 
     settings = load()
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)

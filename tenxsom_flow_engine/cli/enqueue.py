@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.planning.files import BadLine
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
-    from tenxsom_flow_engine.store.base import Added, NewJob
+    from tenxsom_flow_engine.store.values import Added, NewJob
 
 #: Bad lines that are told one by one.
 MOST_TOLD = 20
@@ -175,7 +175,7 @@ def add_and_tell(
 
 def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Exit | None]:
     """Add jobs, with a progress bar on a terminal, and return what was added, and why not all of it was."""
-    from tenxsom_flow_engine.store.base import Added
+    from tenxsom_flow_engine.store.values import Added
 
     new: list[str] = []
     known: list[str] = []

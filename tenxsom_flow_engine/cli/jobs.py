@@ -50,7 +50,7 @@ def jobs(
     from tenxsom_flow_engine.cli.format import job_as_dict, print_json, short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
-    from tenxsom_flow_engine.store.base import JobFilter
+    from tenxsom_flow_engine.store.values import JobFilter
 
     wanted = JobFilter(
         statuses=tuple(map(Status, statuses)), service=service, channel=channel, text=text,

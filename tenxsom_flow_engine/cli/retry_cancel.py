@@ -80,7 +80,7 @@ def _choose(
 ) -> list[str]:
     """Return the ids that are named, or those of all jobs of a status."""
     from tenxsom_flow_engine.operations.bulk import matching
-    from tenxsom_flow_engine.store.base import JobFilter
+    from tenxsom_flow_engine.store.values import JobFilter
 
     if bool(job_ids) == (status is not None):
         raise click.UsageError(f"name the jobs, or say {flag} for all of them")

@@ -12,7 +12,7 @@ from tenxsom_flow_engine.errors import Busy, ServiceError, Transient
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
-from tenxsom_flow_engine.store.base import IN_PROGRESS
+from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 

@@ -13,7 +13,8 @@ from tenxsom_flow_engine.errors import ActionRefused, FlowError, InvalidInput, J
 from tenxsom_flow_engine.generation.routing import candidates
 from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, Step, lifecycle
 from tenxsom_flow_engine.services.base import VideoService
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
 
 #: Records read at a time.
 PAGE_JOBS = 500

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.composition import QUEUE_TYPES, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
-from tenxsom_flow_engine.store.base import IN_PROGRESS, JobFilter
+from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter
 
 #: Jobs that are moved, then told to their new carrier, in one go.
 CHUNK_JOBS = 200

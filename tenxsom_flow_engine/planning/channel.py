@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.planning.rotation import Use, use_of
 from tenxsom_flow_engine.planning.slots import slot_instant, slot_prefix
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
 
 #: Records read at once.
 PAGE_JOBS = 1000

@@ -20,7 +20,8 @@ from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
 from tenxsom_flow_engine.planning.files import BadLine, read_topics
 from tenxsom_flow_engine.planning.prepared import Prepared
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import NewJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tenxsom_flow_engine.jobs import JobRecord, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import Added, JobFilter, NewJob, Page
+from tenxsom_flow_engine.store.values import Added, JobFilter, NewJob, Page
 
 _T = TypeVar("_T")
 

@@ -11,7 +11,7 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Outcome
-from tenxsom_flow_engine.store.base import Added, Claim, Counts, DispatchLimits, NewJob
+from tenxsom_flow_engine.store.values import Added, Claim, Counts, DispatchLimits, NewJob
 
 #: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between carriers.
 MAX_RATE, MAX_CONCURRENT = 500.0, 5000
@@ -64,7 +64,7 @@ class JobQueue(ABC):
 
     @abstractmethod
     def purge(self) -> int:
-        """Cancel all waiting jobs for which nothing may have been bought; return how many."""
+        """Cancel all waiting jobs that certainly bought nothing; return how many."""
 
     @abstractmethod
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
@@ -127,7 +127,7 @@ class PullsJobs(ABC):
         only: str | None = None,
         closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
-        """Lease up to `count` due jobs (see `store.base.ClaimRequest`).
+        """Lease up to `count` due jobs (see `store.values.ClaimRequest`).
 
         Of a service that is `closed` until an instant to come only jobs that need no create are handed out.
         """

@@ -11,7 +11,8 @@ from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits
-from tenxsom_flow_engine.store.base import Added, Claim, ClaimRequest, DispatchLimits, JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, Claim, ClaimRequest, DispatchLimits, NewJob
 
 #: Jobs cancelled in one transaction by a purge.
 PURGE_CHUNK = 500

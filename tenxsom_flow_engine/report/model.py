@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from tenxsom_flow_engine.jobs import AUTO, Status
-from tenxsom_flow_engine.store.base import DispatchLimits
 from tenxsom_flow_engine.store.totals import LastError
+from tenxsom_flow_engine.store.values import DispatchLimits
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
-from tenxsom_flow_engine.store.base import JobFilter, LegacyImport
+from tenxsom_flow_engine.store.base import LegacyImport
+from tenxsom_flow_engine.store.values import JobFilter
 
 #: Held jobs that the status names.
 MOST_HELD = 10

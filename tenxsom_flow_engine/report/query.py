@@ -26,9 +26,10 @@ from tenxsom_flow_engine.report.model import (
     WorkerFigures,
 )
 from tenxsom_flow_engine.report.verdicts import verdicts
-from tenxsom_flow_engine.store.base import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS, JobStore, LegacyImport
+from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
 from tenxsom_flow_engine.store.totals import BUCKET_PREFIX, EVER, HOUR, SECONDS, Total, hour
+from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenxsom_flow_engine.jobs import Failure, Ticket, Video, VideoJob
-from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, NewJob
+from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
 
 QUEUE = "local"
 #: Two services that tests speak of.

@@ -9,7 +9,7 @@ import time
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.report.model import QueueFigures, Report
 from tenxsom_flow_engine.report.query import queue_figures, take_report
-from tenxsom_flow_engine.store.base import QueueState
+from tenxsom_flow_engine.store.values import QueueState
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.logs import about
-from tenxsom_flow_engine.store.base import WorkerInfo
+from tenxsom_flow_engine.store.values import WorkerInfo
 
 _log = logging.getLogger(__name__)
 

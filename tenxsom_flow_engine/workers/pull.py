@@ -12,7 +12,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.base import PullsJobs
-from tenxsom_flow_engine.store.base import IN_PROGRESS, Claim
+from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
 

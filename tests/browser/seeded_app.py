@@ -22,7 +22,7 @@ from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
 from tenxsom_flow_engine.jobs.lifecycle import take
 from tenxsom_flow_engine.jobs.outcomes import Done
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Processes that gunicorn serves with.

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tests.browser.page import Visitor
 from tests.browser.seeded_app import Installation
 

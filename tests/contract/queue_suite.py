@@ -20,7 +20,8 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, 
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import MAX_CONCURRENT, MAX_RATE, JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
-from tenxsom_flow_engine.store.base import Added, DispatchLimits, JobStore, WorkerInfo
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, DispatchLimits, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, ROOMY, TICKET, VIDEO, WIDE, new
 

@@ -41,8 +41,9 @@ from tenxsom_flow_engine.jobs.outcomes import (
     Wait,
 )
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.totals import EVER, HOUR
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, a_job
 from tests.contract.store_suite.shared import check_counts, everything

@@ -16,8 +16,9 @@ from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import WIDE
 from tests.contract.queue_suite import CarrierSuite, RunningSystem

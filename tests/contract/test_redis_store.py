@@ -17,10 +17,11 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, Status, Step
 from tenxsom_flow_engine.jobs.outcomes import Done
-from tenxsom_flow_engine.store.base import JobFilter, NewJob, new_record
+from tenxsom_flow_engine.store.base import new_record
 from tenxsom_flow_engine.store.redis import connection
 from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.values import JobFilter, NewJob
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new

@@ -24,8 +24,9 @@ from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, Store
 from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
-from tenxsom_flow_engine.store.base import DispatchLimits, JobFilter, JobStore, NewJob, Retention
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
+from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, NewJob, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tests.contract.store_machine import StoreMachine

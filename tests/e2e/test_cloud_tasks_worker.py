@@ -27,7 +27,7 @@ from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, VideoJob
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tests.dashboard_client import TOKEN
 from tests.ports import free_port

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tenxsom_flow_engine.store.base import Retention
+from tenxsom_flow_engine.store.values import Retention
 
 from .conftest import ROOT, Flow
 

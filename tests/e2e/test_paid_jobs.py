@@ -11,7 +11,8 @@ from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Held
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
 from tests.e2e.conftest import Flow
 

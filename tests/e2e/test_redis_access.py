@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.jobs import VideoJob
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 from tests.tls_proxy import TlsProxy, certificate
 

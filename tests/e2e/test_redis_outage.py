@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
-from tenxsom_flow_engine.store.base import NewJob
+from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 
 from .conftest import Flow

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from tenxsom_flow_engine.jobs import Status, VideoJob
-from tenxsom_flow_engine.store.base import ClaimRequest, DispatchLimits, JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
 
 from .conftest import Flow
 

@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 
 from .conftest import Flow

@@ -30,8 +30,8 @@ from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.settings import CloudTasksSettings, load
-from tenxsom_flow_engine.store.base import DispatchLimits, NewJob
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import a_job, new
 

@@ -22,7 +22,7 @@ from tenxsom_flow_engine.operations.move import move_jobs
 from tenxsom_flow_engine.queues.base import PullsJobs, PushesJobs
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.samples import ALPHA, ROOMY, TICKET, new
 from tenxsom_flow_engine.workers.push import PushWorker
 from tests.redis_server import RedisServer

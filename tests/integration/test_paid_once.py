@@ -32,9 +32,10 @@ from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
 from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import QUEUE, VIDEO, a_claim, new

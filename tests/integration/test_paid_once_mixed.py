@@ -19,8 +19,9 @@ from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Reply, Request
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tests.fake_vendors import KINDS, Vendors
 from tests.killable_worker import Lives, Order, SharedClock

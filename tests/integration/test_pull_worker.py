@@ -18,7 +18,7 @@ from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
 from tenxsom_flow_engine.services.base import Cancels, Fit, Progress, VideoService
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import Claim, NewJob
+from tenxsom_flow_engine.store.values import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService

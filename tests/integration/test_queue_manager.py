@@ -13,7 +13,7 @@ import pytest
 from queue_manager import QueueManager
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Status, VideoJob
-from tenxsom_flow_engine.store.base import JobFilter, NewJob
+from tenxsom_flow_engine.store.values import JobFilter, NewJob
 
 
 @pytest.fixture(autouse=True)

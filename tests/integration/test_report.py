@@ -23,9 +23,10 @@ from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES, clock, span
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobStore, WorkerInfo
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.histogram import bound, bucket
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import everything

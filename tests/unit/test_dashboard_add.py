@@ -16,7 +16,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobFilter, NewJob, WorkerInfo
+from tenxsom_flow_engine.store.values import JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.add_form import MOST_LINES

@@ -29,7 +29,7 @@ from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
 from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import Retention
+from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job, new

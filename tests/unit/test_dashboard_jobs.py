@@ -19,7 +19,7 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Held
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, a_claim, new
 from tenxsom_flow_engine.testing.services import ScriptedService

@@ -16,7 +16,7 @@ from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
 from tenxsom_flow_engine.planning.plan import AddPlan, Row
 from tenxsom_flow_engine.planning.prepared import Prepared
-from tenxsom_flow_engine.store.base import Added, NewJob
+from tenxsom_flow_engine.store.values import Added, NewJob
 
 
 def jobs(number: int) -> list[NewJob]:

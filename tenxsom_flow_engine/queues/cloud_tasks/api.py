@@ -23,7 +23,7 @@ from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 from tenxsom_flow_engine.queues.cloud_tasks.errors import AWAY, ENQUEUER, QUEUE_ADMIN, VIEWER, mapped
 from tenxsom_flow_engine.settings import CloudTasksSettings
-from tenxsom_flow_engine.store.base import DispatchLimits
+from tenxsom_flow_engine.store.values import DispatchLimits
 
 #: Seconds that one call may take, and one call with all its repeats.
 TIMEOUT, BOUND = 5.0, 20.0

@@ -43,14 +43,8 @@ from tenxsom_flow_engine.queues.base import (
     check_limits,
 )
 from tenxsom_flow_engine.settings import CloudTasksSettings
-from tenxsom_flow_engine.store.base import (
-    IN_PROGRESS,
-    Added,
-    DispatchLimits,
-    JobFilter,
-    JobStore,
-    NewJob,
-)
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import IN_PROGRESS, Added, DispatchLimits, JobFilter, NewJob
 from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
-from tenxsom_flow_engine.store.base import Counts, JobFilter, MatchCount, Page
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import Stored
 from tenxsom_flow_engine.store.redis.zones import TOP, Range, zones
+from tenxsom_flow_engine.store.values import Counts, JobFilter, MatchCount, Page
 
 #: Records looked at for one page, and for one count. One takes some 7 microseconds.
 LOOKED, COUNTED = 3_000, 10_000
@@ -42,7 +42,7 @@ class Lists:
         return Page(tuple(item.record for item in found[:limit]), None if end is None else str(end))
 
     def count(self, jobs: JobFilter, now: float) -> MatchCount:
-        """See `JobStore.count`."""
+        """See `JobStore.count_matching`."""
         if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
             by_status = self.counts(jobs.queue, now).by_status
             return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
@@ -80,7 +80,7 @@ class Lists:
             count = min(count * 2, MANY)
 
     def counts(self, queue: str | None, now: float) -> Counts:
-        """See `JobStore.counts`."""
+        """See `JobStore.status_counts`."""
         by_status = dict.fromkeys(Status, 0)
         oldest: list[float] = []
         key = self._connection.key
@@ -101,7 +101,7 @@ class Lists:
         return Counts(by_status, min(oldest, default=None))
 
     def next_scheduled(self, limit: int, now: float) -> Sequence[JobRecord]:
-        """See `JobStore.coming`."""
+        """See `JobStore.next_scheduled`."""
         after = f"({now!r}"
         found = [pair for ids in self._scheduled("zrangebyscore", after, "+inf", 0, limit, True) for pair in ids]
         found.sort(key=lambda pair: pair[1])

@@ -22,7 +22,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import encode
-from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import Lists
@@ -32,6 +32,21 @@ from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.store.values import (
+    FORGET_WORKERS_AFTER_SECONDS,
+    Added,
+    Claim,
+    ClaimRequest,
+    Counts,
+    ImportResult,
+    JobFilter,
+    MatchCount,
+    NewJob,
+    Page,
+    QueueState,
+    Retention,
+    WorkerInfo,
+)
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
@@ -42,7 +57,7 @@ CHUNK_JOBS = 500
 INTAKE = 200
 
 
-class RedisStore(base.JobStore, base.LegacyImport):
+class RedisStore(JobStore, LegacyImport):
     """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
 
     scheme = "redis"
@@ -66,7 +81,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
     def now(self) -> float:
         return self._clock.now()
 
-    def add(self, queue: str, jobs: Iterable[base.NewJob]) -> base.Added:
+    def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []
         remaining = iter(jobs)
@@ -75,7 +90,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                arguments += newcomer(base.new_record(queue, item, now))
+                arguments += newcomer(new_record(queue, item, now))
             names = listed_by((item.job.service, item.job.channel) for item in chunk)
             following = list(islice(remaining, CHUNK_JOBS))
             # What is on disk with the last chunk is so with those before it.
@@ -85,7 +100,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
             for item, added in zip(chunk, answer, strict=True):
                 (new if added else known).append(item.job.job_id)
             chunk = following
-        return base.Added(tuple(new), tuple(known))
+        return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
         slot = place(record)[4:6]
@@ -106,13 +121,13 @@ class RedisStore(base.JobStore, base.LegacyImport):
     def get_each(self, job_ids: Sequence[str]) -> Sequence[JobRecord]:
         return [stored.record for stored in self._records.read_many(job_ids)]
 
-    def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
+    def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         return self._lists.page(jobs, self.now(), limit=limit, cursor=cursor)
 
-    def count_matching(self, jobs: base.JobFilter) -> base.MatchCount:
+    def count_matching(self, jobs: JobFilter) -> MatchCount:
         return self._lists.count(jobs, self.now())
 
-    def status_counts(self, queue: str | None = None) -> base.Counts:
+    def status_counts(self, queue: str | None = None) -> Counts:
         return self._lists.counts(queue, self.now())
 
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
@@ -134,7 +149,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
             key = self._connection.key(f"slots:{service}")
             return int(self._connection.client.zcount(key, f"({self.now()!r}", "+inf"))
 
-    def claim(self, request: base.ClaimRequest) -> base.Claim:
+    def claim(self, request: ClaimRequest) -> Claim:
         services = [
             part
             for service, slots in request.slots.items()
@@ -154,7 +169,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
         stored = list(self._records.readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
         for one in stored:
             self._records.known.keep(one)
-        return base.Claim(tuple(one.record for one in stored), float(again) if again else None, latest)
+        return Claim(tuple(one.record for one in stored), float(again) if again else None, latest)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         pairs = [part for pair in leases.items() for part in pair]
@@ -207,16 +222,16 @@ class RedisStore(base.JobStore, base.LegacyImport):
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return bool(self._connection.run("acquire_lock", self._clock.instant(), name, owner, seconds))
 
-    def queue_state(self, queue: str) -> base.QueueState:
+    def queue_state(self, queue: str) -> QueueState:
         with self._connection.mapped():
             paused, rate, concurrent = self._connection.client.hmget(
                 self._connection.key(f"queue:{queue}"), "paused", "rate", "concurrent"
             )
-        return base.QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
+        return QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
 
-    def set_queue_state(self, queue: str, change: Callable[[base.QueueState], base.QueueState]) -> base.QueueState:
+    def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
         key = self._connection.key(f"queue:{queue}")
-        state = base.QueueState()
+        state = QueueState()
 
         def write(pipeline: Any) -> None:
             nonlocal state
@@ -233,7 +248,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
             self._connection.client.transaction(write, key)
         return state
 
-    def heartbeat(self, worker: base.WorkerInfo) -> None:
+    def heartbeat(self, worker: WorkerInfo) -> None:
         seen = replace(worker, last_heartbeat_at=self.now())
         with self._connection.mapped():
             self._connection.client.hset(self._connection.key("workers"), worker.id, encode_worker(seen))
@@ -242,12 +257,12 @@ class RedisStore(base.JobStore, base.LegacyImport):
         with self._connection.mapped():
             self._connection.client.hdel(self._connection.key("workers"), worker_id)
 
-    def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
+    def workers(self, queue: str | None = None, *, within: float) -> Sequence[WorkerInfo]:
         since = self.now() - within
         alive = (worker for worker in self._all_workers() if worker.last_heartbeat_at >= since)
         return [worker for worker in alive if queue in (None, worker.queue)]
 
-    def trim(self, retention: base.Retention) -> int:
+    def trim(self, retention: Retention) -> int:
         now = self.now()
         client, key = self._connection.client, self._connection.key
         with self._connection.mapped():
@@ -257,7 +272,7 @@ class RedisStore(base.JobStore, base.LegacyImport):
             if excess > len(old):
                 old = client.zrange(key("finished"), 0, excess - 1)
             for worker in self._all_workers():
-                if worker.last_heartbeat_at < now - base.FORGET_WORKERS_AFTER_SECONDS:
+                if worker.last_heartbeat_at < now - FORGET_WORKERS_AFTER_SECONDS:
                     client.hdel(key("workers"), worker.id)
             if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
                 client.hdel(key(f"sums:{HOUR}"), *past_hours)
@@ -265,14 +280,14 @@ class RedisStore(base.JobStore, base.LegacyImport):
         chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)
 
-    def import_legacy(self, queue: str, read: Callable[[str], base.NewJob]) -> base.ImportResult:
+    def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
         with self._connection.mapped():
             try:
                 entries = self._connection.client.lrange(self._list, -INTAKE, -1)
             except redis.exceptions.ResponseError:  # the key is something else than a list: not ours to touch
-                return base.ImportResult()
+                return ImportResult()
         if not entries:
-            return base.ImportResult()
+            return ImportResult()
         now = self.now()
         arguments: list[object] = []
         jobs: list[VideoJob] = []
@@ -283,14 +298,14 @@ class RedisStore(base.JobStore, base.LegacyImport):
                 _log.warning("an entry of %s is set aside: %s", self._list, error)
                 arguments += [entry, "", "", "", "", ""]
             else:
-                record = base.new_record(queue, item, now)
+                record = new_record(queue, item, now)
                 jobs.append(record.job)
                 arguments += [entry, *newcomer(record)]
         names = listed_by((job.service, job.channel) for job in jobs)
         moved, rejected = self._connection.run(
             "intake", self._clock.instant(), queue, *names, day_of(now), self._list, *arguments
         )
-        return base.ImportResult(moved, rejected)
+        return ImportResult(moved, rejected)
 
     def rejected_count(self) -> int:
         with self._connection.mapped():
@@ -306,23 +321,23 @@ class RedisStore(base.JobStore, base.LegacyImport):
         self._changes.close()
         self._connection.close()
 
-    def _all_workers(self) -> Iterator[base.WorkerInfo]:
+    def _all_workers(self) -> Iterator[WorkerInfo]:
         with self._connection.mapped():
             known = self._connection.client.hvals(self._connection.key("workers"))
         for value in known:
             yield decode_worker(value)
 
 
-def encode_worker(worker: base.WorkerInfo) -> bytes:
+def encode_worker(worker: WorkerInfo) -> bytes:
     """Return a worker's heartbeat as it is stored, under the field names of release 0.1, which may read it."""
     fields = asdict(worker)
     return msgspec.json.encode(fields | {"seen_at": fields.pop("last_heartbeat_at")})
 
 
-def decode_worker(data: bytes) -> base.WorkerInfo:
+def decode_worker(data: bytes) -> WorkerInfo:
     """Read a stored heartbeat."""
     fields = msgspec.json.decode(data)
-    return base.WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
+    return WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
 
 
 def _id_in(member: str) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from redis.client import NEVER_DECODE
 
-from tenxsom_flow_engine.store.base import JobFilter
 from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.values import JobFilter
 
 #: Positions in a zone (see `mark` in prelude.lua).
 ZONE = 16

@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease, lifecycle
-from tenxsom_flow_engine.store.base import Claim, ClaimRequest, DispatchLimits, QueueState
 from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
+from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
 #: Seconds by which an instant of today, kept as a float, may be off.
 ROUNDING = 1e-6

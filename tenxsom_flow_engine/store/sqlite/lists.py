@@ -10,8 +10,8 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
-from tenxsom_flow_engine.store.base import Counts, JobFilter, MatchCount, Page
 from tenxsom_flow_engine.store.sqlite.rows import readable
+from tenxsom_flow_engine.store.values import Counts, JobFilter, MatchCount, Page
 
 #: Rows looked at for one page, and for one count. A row takes some 0.5 microseconds, or 1 where its topic is searched.
 LOOKED, COUNTED = 15_000, 50_000
@@ -73,7 +73,7 @@ def page(db: sqlite3.Connection, jobs: JobFilter, now: float, *, limit: int, cur
 
 
 def count(db: sqlite3.Connection, jobs: JobFilter, now: float) -> MatchCount:
-    """See `JobStore.count`."""
+    """See `JobStore.count_matching`."""
     if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
         by_status = counts(db, jobs.queue, now).by_status
         return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
@@ -85,7 +85,7 @@ def count(db: sqlite3.Connection, jobs: JobFilter, now: float) -> MatchCount:
 
 
 def counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
-    """See `JobStore.counts`."""
+    """See `JobStore.status_counts`."""
     by_status = dict.fromkeys(Status, 0)
     oldest: list[float] = []
     for row in db.execute("SELECT * FROM counts WHERE queue = ifnull(?, queue)", (queue,)).fetchall():
@@ -103,7 +103,7 @@ def counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
 
 
 def next_scheduled(db: sqlite3.Connection, limit: int, now: float) -> list[JobRecord]:
-    """See `JobStore.coming`."""
+    """See `JobStore.next_scheduled`."""
     found: list[sqlite3.Row] = []
     for queue in _queues(db):
         found += db.execute(

@@ -17,12 +17,26 @@ from threading import Event
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
-from tenxsom_flow_engine.store import base
+from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.store.values import (
+    FORGET_WORKERS_AFTER_SECONDS,
+    Added,
+    Claim,
+    ClaimRequest,
+    Counts,
+    JobFilter,
+    MatchCount,
+    NewJob,
+    Page,
+    QueueState,
+    Retention,
+    WorkerInfo,
+)
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK_JOBS = 1000
@@ -35,7 +49,7 @@ _INSERT = f"""
 """
 
 
-class SQLiteStore(base.JobStore):
+class SQLiteStore(JobStore):
     """See `store.base.JobStore`. `path` is made if it is not there."""
 
     scheme = "sqlite"
@@ -77,17 +91,17 @@ class SQLiteStore(base.JobStore):
         with self._reading() as (_, now):
             return now
 
-    def add(self, queue: str, jobs: Iterable[base.NewJob]) -> base.Added:
+    def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []
         remaining = iter(jobs)
         while chunk := list(islice(remaining, CHUNK_JOBS)):
             with self._writing() as (db, now):
                 for item in chunk:
-                    record = base.new_record(queue, item, now)
+                    record = new_record(queue, item, now)
                     added = db.execute(_INSERT, row_of(record)).rowcount > 0
                     (new if added else known).append(record.job_id)
-        return base.Added(tuple(new), tuple(known))
+        return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
         with self._writing() as (db, _):
@@ -104,15 +118,15 @@ class SQLiteStore(base.JobStore):
             row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
         return record_of(row) if row else None
 
-    def page(self, jobs: base.JobFilter, *, limit: int, cursor: str | None = None) -> base.Page:
+    def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         with self._reading() as (db, now):
             return lists.page(db, jobs, now, limit=limit, cursor=cursor)
 
-    def count_matching(self, jobs: base.JobFilter) -> base.MatchCount:
+    def count_matching(self, jobs: JobFilter) -> MatchCount:
         with self._reading() as (db, now):
             return lists.count(db, jobs, now)
 
-    def status_counts(self, queue: str | None = None) -> base.Counts:
+    def status_counts(self, queue: str | None = None) -> Counts:
         with self._reading() as (db, now):
             return lists.counts(db, queue, now)
 
@@ -140,13 +154,13 @@ class SQLiteStore(base.JobStore):
         with self._reading() as (db, now):
             return in_flight(db, service, now)
 
-    def claim(self, request: base.ClaimRequest) -> base.Claim:
+    def claim(self, request: ClaimRequest) -> Claim:
         revision = self.revision()
         # An idle worker asks often: it must not take the write lock, nor the disk, to learn that nothing is due.
         with self._reading() as (db, now):
             again_at = look(db, request, now)
         if again_at is None or again_at > now:
-            return base.Claim((), again_at, revision)
+            return Claim((), again_at, revision)
         with self._writing() as (db, now):
             return replace(claim_due(db, request, now), revision=revision)
 
@@ -214,11 +228,11 @@ class SQLiteStore(base.JobStore):
                 with contextlib.suppress(JobNotFound):
                     save(db, lifecycle.dispatched(_find(db, job_id), seq))
 
-    def queue_state(self, queue: str) -> base.QueueState:
+    def queue_state(self, queue: str) -> QueueState:
         with self._connections.use() as db:
             return queue_state(db, queue)
 
-    def set_queue_state(self, queue: str, change: Callable[[base.QueueState], base.QueueState]) -> base.QueueState:
+    def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
         with self._writing() as (db, _):
             state = change(queue_state(db, queue))
             db.execute(
@@ -230,7 +244,7 @@ class SQLiteStore(base.JobStore):
             )
         return state
 
-    def heartbeat(self, worker: base.WorkerInfo) -> None:
+    def heartbeat(self, worker: WorkerInfo) -> None:
         with self._writing() as (db, now):
             db.execute(
                 "INSERT OR REPLACE INTO workers (id, queue, host, pid, concurrency, started_at, seen_at, steps)"
@@ -251,16 +265,16 @@ class SQLiteStore(base.JobStore):
         with self._writing() as (db, _):
             db.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
 
-    def workers(self, queue: str | None = None, *, within: float) -> Sequence[base.WorkerInfo]:
+    def workers(self, queue: str | None = None, *, within: float) -> Sequence[WorkerInfo]:
         with self._reading() as (db, now):
             alive = (
                 "SELECT id, queue, host, pid, concurrency, started_at, seen_at AS last_heartbeat_at, steps FROM workers"
                 " WHERE queue = ifnull(?, queue) AND seen_at >= ?"
             )
             rows = db.execute(alive, (queue, now - within)).fetchall()
-        return [base.WorkerInfo(**row) for row in rows]
+        return [WorkerInfo(**row) for row in rows]
 
-    def trim(self, retention: base.Retention) -> int:
+    def trim(self, retention: Retention) -> int:
         removed = 0
         while True:
             with self._writing() as (db, now):
@@ -291,9 +305,9 @@ def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
     return record_of(row)
 
 
-def _trim_chunk(db: sqlite3.Connection, retention: base.Retention, now: float) -> int:
+def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int:
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
-    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - base.FORGET_WORKERS_AFTER_SECONDS,))
+    db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS_AFTER_SECONDS,))
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
     # A cancelled job may be in flight yet: its ticket and cost are to be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"

@@ -20,7 +20,8 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
 from tenxsom_flow_engine.planning.plan import AddPlan
-from tenxsom_flow_engine.store.base import Added, JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, JobFilter
 from tenxsom_flow_engine.web.dashboard.add_form import (
     BLANK,
     BY_COMMAND,

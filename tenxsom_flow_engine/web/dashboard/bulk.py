@@ -17,7 +17,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, check_job_id
 from tenxsom_flow_engine.operations.bulk import Act, Refused, each, matching, plan
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.store.base import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter
 
 _DAY = 86400
 

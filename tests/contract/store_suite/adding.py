@@ -10,7 +10,8 @@ import pytest
 
 from tenxsom_flow_engine.errors import JobNotFound
 from tenxsom_flow_engine.jobs import Cost, Status, Submission
-from tenxsom_flow_engine.store.base import Added, JobStore, NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, a_claim, a_job, new
 from tests.contract.store_suite.shared import (

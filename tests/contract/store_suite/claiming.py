@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Held, Wait
-from tenxsom_flow_engine.store.base import Claim, DispatchLimits, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Claim, DispatchLimits
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, a_claim, new
 from tests.contract.store_suite.shared import (

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tenxsom_flow_engine.jobs.outcomes import Dead
-from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, a_claim, new
 from tests.contract.store_suite.shared import OpenStore, Suite, ids, race, settle, take

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.jobs.outcomes import Retry
-from tenxsom_flow_engine.store.base import QueueState, Retention
+from tenxsom_flow_engine.store.values import QueueState, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, a_claim, new
 from tests.contract.store_suite.shared import (

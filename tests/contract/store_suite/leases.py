@@ -11,7 +11,8 @@ from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Dead, Retry, Wait
-from tenxsom_flow_engine.store.base import JobStore, Retention
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, a_claim, new
 from tests.contract.store_suite.shared import (

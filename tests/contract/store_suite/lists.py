@@ -14,7 +14,8 @@ from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
-from tenxsom_flow_engine.store.base import JobFilter, JobStore, MatchCount, Retention
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter, MatchCount, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
 from tests.contract.store_suite.shared import DAY, Suite, accept, everything, ids, intend, settle, take

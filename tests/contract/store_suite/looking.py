@@ -10,7 +10,8 @@ import pytest
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.jobs.outcomes import Wait
-from tenxsom_flow_engine.store.base import JobFilter, JobStore, Retention
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, new
 from tests.contract.store_suite.shared import (

@@ -11,7 +11,8 @@ from tenxsom_flow_engine.errors import ActionRefused, LeasedElsewhere, LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, lifecycle
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Done, Wait
-from tenxsom_flow_engine.store.base import Added, JobStore, Retention
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, TICKET, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import (

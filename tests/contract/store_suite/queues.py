@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.store.base import Added, JobStore, QueueState, Retention, WorkerInfo
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, QueueState, Retention, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import QUEUE, WIDE, a_claim, new
 from tests.contract.store_suite.shared import (

@@ -8,7 +8,8 @@ import pytest
 from tenxsom_flow_engine.errors import ActionRefused, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Status, Step, Submission, SubmissionState
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import (

@@ -14,7 +14,8 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
 

@@ -8,8 +8,9 @@ from tenxsom_flow_engine.errors import JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Ticket
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Done, Held
 from tenxsom_flow_engine.jobs.submission import Receipt
-from tenxsom_flow_engine.store.base import JobStore, NewJob, Retention
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.totals import Spent
+from tenxsom_flow_engine.store.values import NewJob, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, a_job, new
 from tests.contract.store_suite.shared import DAY, OpenStore, Suite, intend, race, settle, take

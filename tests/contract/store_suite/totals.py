@@ -11,9 +11,10 @@ from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, Status
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Receipt
-from tenxsom_flow_engine.store.base import JobStore, Retention
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.histogram import bucket
 from tenxsom_flow_engine.store.totals import EVER, HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import (

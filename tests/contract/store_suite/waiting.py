@@ -10,7 +10,8 @@ from threading import Event
 
 import pytest
 
-from tenxsom_flow_engine.store.base import JobFilter, JobStore
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import QUEUE, a_claim, new
 from tests.contract.store_suite.shared import STUCK, OpenStore, Suite
