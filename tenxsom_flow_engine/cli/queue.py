@@ -81,7 +81,7 @@ def resume(queue_type: str | None) -> None:
 @options.yes
 @options.queue_type
 def purge(yes: bool, queue_type: str | None) -> None:
-    """Cancel all waiting jobs, scheduled ones too, for which nothing may have been bought."""
+    """Cancel all waiting jobs, scheduled ones too, that certainly bought nothing."""
     from tenxsom_flow_engine.jobs import Status
 
     with session(queue_type) as engine:

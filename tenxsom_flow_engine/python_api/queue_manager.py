@@ -134,7 +134,7 @@ class QueueManager:
         await self._call(lambda engine: engine.queue.resume())
 
     async def purge(self) -> int:
-        """Cancel all waiting jobs for which nothing may have been bought; return how many."""
+        """Cancel all waiting jobs that certainly bought nothing; return how many."""
         return await self._call(lambda engine: engine.queue.purge())
 
     async def update_rate_limits(

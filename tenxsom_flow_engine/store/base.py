@@ -81,7 +81,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the store's own time: never earlier than this handle returned before, or than any write that it sees."""
+        """Return the store's own time: never earlier than it was before, or than any write that this handle sees."""
 
     @abstractmethod
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
@@ -136,7 +136,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def in_flight(self, service: str) -> int:
-        """Count the generations of a service that are in flight now: submitted or about to be, and not known to be over."""
+        """Count the generations of a service that are in flight now; a few of them may have ended unnoticed."""
 
     @abstractmethod
     def claim(self, request: ClaimRequest) -> Claim:
@@ -164,9 +164,9 @@ class JobStore(ABC):
         With `on_disk` it is on disk when this returns, also if the store lets its disk lag behind by a moment.
 
         `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
-        change is refused with `SlotsBusy` if at least that many *other* jobs are in flight at that service. What the change
-        adds to the totals (`store.totals`) is added in the same transaction. Raises `JobNotFound`, and what `change` raises; then nothing is
-        written.
+        change is refused with `SlotsBusy` if at least that many *other* jobs are in flight at that service. The same
+        transaction adds to the totals (`store.totals`). Raises `JobNotFound`, and what `change` raises; then nothing
+        is written.
         """
 
     @abstractmethod
@@ -210,7 +210,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def revision(self) -> object:
-        """Return a mark of the store's contents, for `wait` on the same thread. A thread's own writes may not change it."""
+        """Return a mark of the contents, for `wait` on the same thread. A thread's own writes need not change it."""
 
     @abstractmethod
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
@@ -258,7 +258,7 @@ class JobStore(ABC):
         return self.update(job_id, lambda record, now: lifecycle.release_lease(record, token, now))
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
-        """Mark deliveries (job id to number) as sent to their queue backend; jobs that have moved on stay as they are."""
+        """Mark deliveries (job id to number) as sent to their queue backend; jobs that have moved on are left alone."""
         for job_id in deliveries:
             with suppress(JobNotFound):
                 self.update(job_id, lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id]))

@@ -265,7 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, limit=st.integers(1, 3))
     def purge(self, handle: int, limit: int) -> None:
-        """Cancel waiting jobs for which nothing may have been bought."""
+        """Cancel waiting jobs that certainly bought nothing."""
         waiting = {record.job_id for record in self._pulled() if record.due is not None and not _may_be_bought(record)}
         assert self.handles[handle].cancel_waiting(QUEUE, limit) == min(limit, len(waiting))
         self._compare(waiting)

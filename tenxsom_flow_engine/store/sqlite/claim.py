@@ -1,4 +1,4 @@
-"""Which due jobs a worker gets, as reads and writes inside one SQLite transaction.
+"""Claiming due jobs, as reads and writes inside one SQLite transaction; the decision itself is in `store.claiming`.
 
 Every question is answered from an index, so a claim costs the same however many jobs wait.
 """
@@ -7,84 +7,78 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
 
-from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Lease, lifecycle
+from tenxsom_flow_engine.jobs import JobRecord, Lease, lifecycle
+from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capacity, refilled, select
 from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
 from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
-#: Seconds by which an instant of today, kept as a float, may be off.
-ROUNDING = 1e-6
-#: Leases that ran out and are taken back in one transaction.
-REAP = 100
+#: Expired leases that are taken back in one transaction.
+EXPIRED_LEASES = 100
 
 
 def queue_state(db: sqlite3.Connection, queue: str) -> QueueState:
-    """Return what was set on a queue at run time."""
+    """Return a queue's settings made at run time."""
     row = db.execute(
         "SELECT paused, max_dispatches_per_second, max_concurrent_dispatches FROM queues WHERE name = ?", (queue,)
     ).fetchone()
     return QueueState(bool(row[0]), row[1], row[2]) if row else QueueState()
 
 
-def in_flight(db: sqlite3.Connection, service: str, now: float, *, beside: str = "") -> int:
-    """Return how many jobs, beside one, hold a slot of a service."""
+def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: str = "") -> int:
+    """Count the jobs, other than one, that hold a slot of a service."""
     count: int = db.execute(
-        "SELECT count(*) FROM jobs WHERE slot_service = ? AND slot_until > ? AND job_id <> ?", (service, now, beside)
+        "SELECT count(*) FROM jobs WHERE slot_service = ? AND slot_until > ? AND job_id <> ?",
+        (service, now, other_than),
     ).fetchone()[0]
     return count
 
 
-def look(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | None:
-    """Return when there may be something to claim: an instant that has come means now, None not before a change."""
+def next_claim_at(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | None:
+    """Return when there may be something to claim: an instant up to `now` means now, None not before a change."""
     queue = queue_state(db, request.queue)
     if queue.paused:
         return None
-    openings = _openings(db, request, now)
-    expiry = _first(db, "lease_until", request.queue)
+    allowed = _capacity(db, request, queue.limits(request.limits), now)
     if request.only is not None:
-        due = _due_of(db, request.only, request.queue, openings)
+        due = _due_of(db, request.only, request.queue, allowed)
     else:
         lanes = (
             _first(db, "due", request.queue, lane) if free > 0 else _first_slot(db, lane, now)
-            for lane, free in openings.items()
+            for lane, free in allowed.openings.items()
         )
         due = _earliest(*lanes)
     if due is not None:
-        # A closed gate costs nothing: nobody asks again before it may be open.
-        _, opens_at = _room(db, request, queue.limits(request.limits), now)
-        due = None if opens_at is None else max(due, opens_at)
-    return _earliest(expiry, due)
+        # Asking again before the limits of the queue allow a dispatch would be in vain.
+        due = None if allowed.opens_at is None else max(due, allowed.opens_at)
+    return _earliest(_first(db, "lease_until", request.queue), due)
 
 
 def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Claim:
-    """Take back what has lost its worker, then lease what is due, within all limits."""
-    _reap(db, request.queue, now)
+    """Take back expired leases, then lease due jobs within all limits."""
+    _expire_leases(db, request.queue, now)
     queue = queue_state(db, request.queue)
     if queue.paused:
         return Claim((), None)
     limits = queue.limits(request.limits)
-    room, _ = _room(db, request, limits, now)
-    taken = tuple(_lease(db, record, request, now) for record in _due(db, request, now, room)) if room > 0 else ()
+    allowed = _capacity(db, request, limits, now)
+    taken = tuple(_lease(db, record, request, now) for record in _due(db, request, allowed, now))
     if taken:
-        tokens = _tokens(db, request.queue, limits, now)
-        _keep_tokens(db, request.queue, tokens - len(taken), now)
-    return Claim(taken, now if taken else look(db, request, now))
+        _keep_tokens(db, request.queue, _tokens(db, request.queue, limits, now) - len(taken), now)
+    return Claim(taken, now if taken else next_claim_at(db, request, now))
 
 
-def _room(
-    db: sqlite3.Connection, request: ClaimRequest, limits: DispatchLimits, now: float
-) -> tuple[int, float | None]:
-    """Return how many steps may go out now, and when one may: None means not before a step ends."""
-    leased = db.execute(
-        "SELECT count(*) FROM jobs WHERE queue = ? AND lease_until > ?", (request.queue, now)
-    ).fetchone()[0]
-    if leased >= limits.max_concurrent_dispatches:
-        return 0, None
-    tokens = _tokens(db, request.queue, limits, now)
-    if tokens < 1:
-        return 0, now + (1 - tokens) / limits.max_dispatches_per_second + ROUNDING
-    return min(request.count, limits.max_concurrent_dispatches - leased, int(tokens)), now
+def _capacity(db: sqlite3.Connection, request: ClaimRequest, limits: DispatchLimits, now: float) -> Capacity:
+    leased = "FROM jobs WHERE queue = ? AND lease_until > ?"
+    values = (request.queue, now)
+    wanting = db.execute(f"SELECT lane, count(*) {leased} AND slot_service IS NULL GROUP BY lane", values)
+    load = Load(
+        leased=db.execute(f"SELECT count(*) {leased}", values).fetchone()[0],
+        in_flight={service: in_flight(db, service, now) for service in request.slots},
+        wanting=dict(wanting.fetchall()),
+        tokens=_tokens(db, request.queue, limits, now),
+    )
+    return capacity(request, limits, load, now)
 
 
 def _earliest(*instants: float | None) -> float | None:
@@ -101,74 +95,37 @@ def _first(db: sqlite3.Connection, column: str, queue: str, lane: str | None = N
     return row[0] if row else None
 
 
-def _due_of(db: sqlite3.Connection, job_id: str, queue: str, openings: dict[str, int]) -> float | None:
-    """Return when one job is due, if its lane is open."""
+def _due_of(db: sqlite3.Connection, job_id: str, queue: str, allowed: Capacity) -> float | None:
+    """Return when one job is due, if its lane has an opening."""
     row = db.execute("SELECT lane, due FROM jobs WHERE job_id = ? AND queue = ?", (job_id, queue)).fetchone()
-    return row["due"] if row and openings.get(row["lane"], 0) > 0 else None
+    return row["due"] if row and allowed.openings.get(row["lane"], 0) > 0 else None
 
 
 def _first_slot(db: sqlite3.Connection, service: str, now: float) -> float | None:
-    """Return when a slot of a service falls free by itself, because a generation is given up."""
+    """Return when the deadline of a generation frees the next slot of a service."""
     until = "SELECT min(slot_until) FROM jobs WHERE slot_service = ? AND slot_until > ?"
     instant: float | None = db.execute(until, (service, now)).fetchone()[0]
     return instant
 
 
-def _openings(db: sqlite3.Connection, request: ClaimRequest, now: float) -> dict[str, int]:
-    """Return how many jobs of each lane may be taken: those without a ticket only where a slot will be free."""
-    # A job in hand will want a slot too, unless it has one.
-    wanting: dict[str, int] = dict(
-        db.execute(
-            "SELECT lane, count(*) FROM jobs"
-            " WHERE queue = ? AND lease_until > ? AND slot_service IS NULL GROUP BY lane",
-            (request.queue, now),
-        ).fetchall()
-    )
-    free = {
-        service: max(0, limit - in_flight(db, service, now) - wanting.get(service, 0))
-        for service, limit in request.slots.items()
-    }
-    choice = request.open_to_all
-    shared = max(0, sum(free[service] for service in choice) - wanting.get(AUTO, 0))
-    # Jobs that name no service share the slots with those that name one, so neither may overbook the other.
-    openings = {service: min(count, shared) if service in choice else count for service, count in free.items()}
-    return {TICKET_MARK + service: request.count for service in request.slots} | openings | {AUTO: shared}
-
-
-def _due(db: sqlite3.Connection, request: ClaimRequest, now: float, room: int) -> Iterator[JobRecord]:
-    """Give the jobs that may be leased, tickets first, at most `room`."""
-    openings, choice = _openings(db, request, now), request.open_to_all
+def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: float) -> list[JobRecord]:
+    """Return the jobs that are leased next."""
+    columns = "SELECT lane, due, position, job_id, record FROM jobs WHERE queue = ? AND due <= ?"
     if request.only is not None:
-        rows = db.execute(
-            "SELECT lane, due, position, job_id, record FROM jobs WHERE job_id = ? AND queue = ? AND due <= ?",
-            (request.only, request.queue, now),
-        ).fetchall()
+        rows = db.execute(f"{columns} AND job_id = ?", (request.queue, now, request.only)).fetchall()
     else:
         rows = [
             row
-            for lane, free in openings.items()
-            for row in _due_in_lane(db, request.queue, lane, now, min(free, room))
+            for lane, free in allowed.openings.items()
+            if min(free, allowed.total) > 0
+            for row in db.execute(
+                f"{columns} AND lane = ? ORDER BY due, position LIMIT ?",
+                (request.queue, now, lane, min(free, allowed.total)),
+            )
         ]
-        rows.sort(key=lambda row: (not row["lane"].startswith(TICKET_MARK), row["due"], row["position"]))
-    for row in rows:
-        lane = row["lane"]
-        if room == 0:
-            return
-        if openings.get(lane, 0) <= 0 or (lane in choice and openings[AUTO] <= 0):
-            continue
-        openings[lane] -= 1
-        if lane in choice:
-            openings[AUTO] -= 1
-        room -= 1
-        yield from readable([row], db)
-
-
-def _due_in_lane(db: sqlite3.Connection, queue: str, lane: str, now: float, count: int) -> list[sqlite3.Row]:
-    return db.execute(
-        "SELECT lane, due, position, job_id, record FROM jobs"
-        " WHERE queue = ? AND lane = ? AND due <= ? ORDER BY due, position LIMIT ?",
-        (queue, lane, now, count),
-    ).fetchall()
+    by_id = {row["job_id"]: row for row in rows}
+    candidates = [Candidate(row["job_id"], row["lane"], row["due"], row["position"]) for row in rows]
+    return list(readable([by_id[one.job_id] for one in select(candidates, allowed)], db))
 
 
 def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now: float) -> JobRecord:
@@ -178,20 +135,18 @@ def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now
     return record
 
 
-def _reap(db: sqlite3.Connection, queue: str, now: float) -> None:
+def _expire_leases(db: sqlite3.Connection, queue: str, now: float) -> None:
     rows = db.execute(
-        "SELECT job_id, record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, REAP)
+        "SELECT job_id, record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, EXPIRED_LEASES)
     ).fetchall()
     for record in readable(rows, db):
         keep(db, record, lifecycle.expire(record, now))
 
 
 def _tokens(db: sqlite3.Connection, queue: str, limits: DispatchLimits, now: float) -> float:
-    """Return what is in the bucket of the dispatch rate."""
     row = db.execute("SELECT tokens, refilled_at FROM queues WHERE name = ?", (queue,)).fetchone()
     tokens, refilled_at = row or (0.0, 0.0)
-    refill: float = tokens + max(0.0, now - refilled_at) * limits.max_dispatches_per_second
-    return min(limits.burst, refill)
+    return refilled(tokens, refilled_at, limits, now)
 
 
 def _keep_tokens(db: sqlite3.Connection, queue: str, tokens: float, now: float) -> None:

@@ -19,7 +19,7 @@ from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.sqlite import lists
-from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, look, queue_state
+from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
@@ -158,7 +158,7 @@ class SQLiteStore(JobStore):
         revision = self.revision()
         # An idle worker asks often: it must not take the write lock, nor the disk, to learn that nothing is due.
         with self._reading() as (db, now):
-            again_at = look(db, request, now)
+            again_at = next_claim_at(db, request, now)
         if again_at is None or again_at > now:
             return Claim((), again_at, revision)
         with self._writing() as (db, now):
@@ -187,7 +187,7 @@ class SQLiteStore(JobStore):
             record = change(before, now)
             if slots is not None:
                 service, limit = slots
-                if in_flight(db, service, now, beside=job_id) >= limit:
+                if in_flight(db, service, now, other_than=job_id) >= limit:
                     raise SlotsBusy(service, limit)
             keep(db, before, record)
         return record

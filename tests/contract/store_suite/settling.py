@@ -230,7 +230,7 @@ class SettlingSuite(Suite):
         assert store.require("a") == before
 
     def test_cancel_waiting(self, store: JobStore, clock: ManualClock) -> None:
-        """A purge takes back waiting jobs of its queue for which nothing may have been bought, and no others."""
+        """A purge takes back waiting jobs of its queue that certainly bought nothing, and no others."""
         store.add(QUEUE, new("in-hand", "ticket", "unknown", "held"))
         take(store, only="in-hand")
         settle(store, accept(store, intend(store, take(store, only="ticket"))), Wait(clock.now(), "rendering"))

@@ -18,7 +18,8 @@ if #expired > 0 then
 end
 local rate, concurrent = tonumber(settings[2] or ARGV[6]), tonumber(settings[3] or ARGV[7])
 
--- How many jobs of each lane may be taken: those without a ticket only where a slot will be free.
+-- How many jobs of each lane may be leased: those without a ticket only if a slot will be free. This, the token bucket
+-- and the order of candidates below are the rules of store/claiming.py: change both together.
 local leased = redis.call('ZCOUNT', P .. 'leased:' .. queue, '(' .. text(instant), '+inf')
 local function wanting(lane)
   return tonumber(redis.call('HGET', P .. 'wanting:' .. queue, lane) or '0')

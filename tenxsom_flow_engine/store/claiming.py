@@ -1,0 +1,94 @@
+"""The decision of a claim, apart from any store: how many due jobs of which lanes may be leased now, and which.
+
+A store counts the load of its queue, asks `capacity`, reads the due jobs of the lanes that have openings, and asks
+`select`. Redis decides by the same rules inside its server, in `redis/scripts/claim.lua`: change both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK
+from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits
+
+#: Seconds by which a present-day instant may be off as a float.
+ROUNDING_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The present load of a queue and of the services that a claim names."""
+
+    #: Jobs of the queue that are leased.
+    leased: int
+    #: Slots held, by service.
+    in_flight: Mapping[str, int]
+    #: Leased jobs of the queue that have no slot yet and will need one, by lane.
+    wanting: Mapping[str, int]
+    #: What is in the token bucket of the dispatch rate.
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many jobs may be leased now: of each lane, and in all."""
+
+    openings: Mapping[str, int]
+    total: int
+    #: The services whose openings are shared with the lane of jobs that name no service.
+    shared: frozenset[str]
+    #: When `total` may be above zero: now, when the bucket holds a token again, or, if None, when a lease has ended.
+    opens_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A due job. `position` is its place in the order of adding."""
+
+    job_id: str
+    lane: str
+    due: float
+    position: int
+
+
+def refilled(tokens: float, refilled_at: float, limits: DispatchLimits, now: float) -> float:
+    """Return the content of the dispatch rate's bucket now, given its content at an earlier instant."""
+    return min(limits.burst, tokens + max(0.0, now - refilled_at) * limits.max_dispatches_per_second)
+
+
+def capacity(request: ClaimRequest, limits: DispatchLimits, load: Load, now: float) -> Capacity:
+    """Decide how many jobs of which lanes may be leased now."""
+    shared = request.open_to_all
+    free = {
+        service: max(0, slots - load.in_flight.get(service, 0) - load.wanting.get(service, 0))
+        for service, slots in request.slots.items()
+    }
+    # Jobs that name no service share the slots with those that name one, so neither may overbook the other.
+    free_for_auto = max(0, sum(free[service] for service in shared) - load.wanting.get(AUTO, 0))
+    openings = {TICKET_MARK + service: request.count for service in request.slots}
+    openings |= {service: min(count, free_for_auto) if service in shared else count for service, count in free.items()}
+    openings[AUTO] = free_for_auto
+    total, opens_at = _total(request, limits, load, now)
+    return Capacity(openings, total, shared, opens_at)
+
+
+def _total(request: ClaimRequest, limits: DispatchLimits, load: Load, now: float) -> tuple[int, float | None]:
+    if load.leased >= limits.max_concurrent_dispatches:
+        return 0, None
+    if load.tokens < 1:
+        return 0, now + (1 - load.tokens) / limits.max_dispatches_per_second + ROUNDING_SECONDS
+    return min(request.count, limits.max_concurrent_dispatches - load.leased, int(load.tokens)), now
+
+
+def select(candidates: Iterable[Candidate], allowed: Capacity) -> list[Candidate]:
+    """Choose jobs within a capacity: those that hold a ticket first, then by due time, then in the order of adding."""
+    openings = dict(allowed.openings)
+    chosen: list[Candidate] = []
+    for one in sorted(candidates, key=lambda one: (not one.lane.startswith(TICKET_MARK), one.due, one.position)):
+        lanes = (one.lane, AUTO) if one.lane in allowed.shared else (one.lane,)
+        if len(chosen) < allowed.total and all(openings.get(lane, 0) > 0 for lane in lanes):
+            chosen.append(one)
+            for lane in lanes:
+                openings[lane] -= 1
+    return chosen
