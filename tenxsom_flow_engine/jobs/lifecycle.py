@@ -24,6 +24,7 @@ from tenxsom_flow_engine.jobs import (
     Lease,
     Purchase,
     Status,
+    Step,
     Submission,
     SubmissionState,
     VideoJob,
@@ -80,7 +81,7 @@ def take(record: JobRecord, lease: Lease, now: float) -> JobRecord:
     """Lease a waiting job to a worker."""
     if record.lease is not None or record.due is None:
         raise ActionRefused(f"job {record.job_id} is not waiting for a worker")
-    lease = msgspec.structs.replace(lease, due=record.due)
+    lease = msgspec.structs.replace(lease, due=record.due, step=record.step)
     return _change(record, now, _in_hand(record), lease=lease, due=None)
 
 
@@ -175,8 +176,11 @@ def renew(record: JobRecord, token: str, until: float) -> JobRecord:
 
 
 def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRecord:
-    """Apply what a step returned, and give up the lease."""
-    _own_lease(record, token)
+    """Apply what a step returned, and give up the lease.
+
+    The job is due at once if a late worker saved the ticket or the refusal of its create while the step ran.
+    """
+    lease = _own_lease(record, token)
     match outcome:
         case Done(video):
             return _final(
@@ -190,10 +194,16 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 submission=_over(record.submission),
             )
         case Wait():
-            return _wait(record, outcome, now)
+            return _wait(record, outcome, now, due=_next_due(record, lease, outcome.until, now))
         case Retry(at, failure):
             return _give_back(
-                record, now, due=at, what="fault", detail=failure.message, error=failure, attempts=record.attempts + 1
+                record,
+                now,
+                due=_next_due(record, lease, at, now),
+                what="fault",
+                detail=failure.message,
+                error=failure,
+                attempts=record.attempts + 1,
             )
         case Dead(failure, generation_failed):
             submission = _over(record.submission, failed=True) if generation_failed else record.submission
@@ -425,7 +435,15 @@ def _begin_again(
     )
 
 
-def _wait(record: JobRecord, wait: Wait, now: float) -> JobRecord:
+def _next_due(record: JobRecord, lease: Lease, wanted: float, now: float) -> float:
+    """Return when the next step is due: at once if another worker settled the create during this lease."""
+    submission = record.submission
+    sold = submission.state is SubmissionState.ACCEPTED and lease.step in (Step.SUBMIT, Step.LOOKUP)
+    refused = submission.state is SubmissionState.NONE and lease.step is Step.LOOKUP
+    return min(wanted, now) if submission.token != lease.token and (sold or refused) else wanted
+
+
+def _wait(record: JobRecord, wait: Wait, now: float, *, due: float) -> JobRecord:
     changes: dict[str, Any] = {}
     if wait.worked:
         changes |= {"attempts": 0, "expiries": 0, "error": None}
@@ -433,7 +451,7 @@ def _wait(record: JobRecord, wait: Wait, now: float) -> JobRecord:
         changes["progress"] = wait.progress
     if wait.rendered:
         changes["submission"] = _over(record.submission)
-    return _give_back(record, now, due=wait.until, what="waiting", detail=wait.why, **changes)
+    return _give_back(record, now, due=due, what="waiting", detail=wait.why, **changes)
 
 
 def _give_back(record: JobRecord, now: float, *, due: float, what: str, detail: str = "", **changes: Any) -> JobRecord:

@@ -159,7 +159,7 @@ class SubmissionState(StrEnum):
 
 
 class Step(StrEnum):
-    """What the next delivery of a job does; follows from what is known, so it is not stored."""
+    """What the next delivery of a job does; it follows from the record, so only leases store it."""
 
     SUBMIT = "submit"
     LOOKUP = "lookup"
@@ -206,6 +206,8 @@ class Lease(msgspec.Struct, frozen=True):
     until: float
     #: When the delivery in hand was due: the job's place in the line that it was taken from.
     due: float = 0.0
+    #: The step that the worker took the job for. None: leased by a release that did not note it.
+    step: Step | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -80,10 +80,8 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "hold": lambda r: lifecycle.settle(r, "mine", Held(FAILURE), NOW),
     "back": lambda r: lifecycle.release_lease(r, "mine", NOW),
     "expire": lambda r: lifecycle.expire(r, NOW + 30),
-    "intend": lambda r: lifecycle.intend(
-        r, "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=NOW + 100)
-    ),
-    "accept": lambda r: lifecycle.accept(r, NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=NOW + 200)),
+    "intend": lambda r: lifecycle.intend(r, "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=100)),
+    "accept": lambda r: lifecycle.accept(r, NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=200)),
     "mark_unknown": lambda r: lifecycle.mark_unknown(r, NOW, submission_id="s-1", reason="time-out"),
     "clear_submission": lambda r: lifecycle.clear_submission(r, NOW, submission_id="s-1", reason="refused"),
     "cancel": lambda r: lifecycle.cancel(r, NOW),
@@ -223,13 +221,13 @@ def test_another_submission_is_refused(state: SubmissionState) -> None:
     """While one submission may have bought something, no second one begins."""
     record = a_record(Status.RUNNING, state, leased=True)
     with pytest.raises(ActionRefused):
-        lifecycle.intend(record, "mine", NOW, Intent(submission_id="s-2", service=ALPHA, lifetime=NOW + 1))
+        lifecycle.intend(record, "mine", NOW, Intent(submission_id="s-2", service=ALPHA, lifetime=1))
 
 
 def test_a_repeated_intent() -> None:
-    """The same submission intended again is an intent again, with a deadline anew."""
+    """The same submission intended again is an intent again, with a new deadline."""
     record = lifecycle.intend(SITUATIONS["looking-up"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA,
-                              lifetime=NOW + 500))  # fmt: skip
+                              lifetime=500))  # fmt: skip
     assert (record.submission.state, record.submission.id, record.submission.deadline) == (INTENT, "s-1", NOW + 500)
 
 
@@ -238,7 +236,7 @@ def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
     """A ticket, its deadline and its cost are saved whatever became of the job."""
     cost = Cost(usd=0.5, estimated=False)
     after = lifecycle.accept(
-        SITUATIONS[situation], NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=NOW + 200, cost=cost)
+        SITUATIONS[situation], NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=200, cost=cost)
     )
     assert (after.submission.state, after.submission.ticket, after.submission.deadline, after.cost) == (
         ACCEPTED, TICKET, NOW + 200, cost,
@@ -248,7 +246,7 @@ def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
 def test_a_ticket_of_another_submission_is_noted() -> None:
     """The ticket of a submission that the job has left shows in its timeline and changes nothing else."""
     record = SITUATIONS["polling"]
-    after = lifecycle.accept(record, NOW, Receipt(submission_id="s-0", ticket=Ticket("t-0"), lifetime=NOW + 9))
+    after = lifecycle.accept(record, NOW, Receipt(submission_id="s-0", ticket=Ticket("t-0"), lifetime=9))
     assert after.submission == record.submission
     assert "t-0" in after.events[-1].detail
     assert "s-0" in after.events[-1].detail
@@ -257,7 +255,7 @@ def test_a_ticket_of_another_submission_is_noted() -> None:
 def test_a_second_ticket_of_one_submission_does_not_replace_the_first() -> None:
     """The first ticket of a submission stays."""
     record = SITUATIONS["polling"]
-    assert lifecycle.accept(record, NOW, Receipt(submission_id="s-1", ticket=Ticket("other"), lifetime=NOW)) == record
+    assert lifecycle.accept(record, NOW, Receipt(submission_id="s-1", ticket=Ticket("other"), lifetime=1)) == record
 
 
 def test_retry_by_hand() -> None:
@@ -293,6 +291,42 @@ def test_what_a_person_found_out() -> None:
     assert (bought.submission.deadline, bought.service, bought.step) == (NOW + 201, ALPHA, Step.POLL)
     for record in (anew, bought):
         assert (record.attempts, record.expiries, record.error, record.due) == (0, 0, None, NOW + 1)
+
+
+LATER = NOW + 90
+#: Of a step, what a late worker reports while it runs, and when the job is due if the step asked for a later time.
+REPORTED: list[tuple[str, str, str, float]] = [
+    ("in-doubt", "nothing", "wait", LATER),
+    ("in-doubt", "accept", "wait", NOW),
+    ("in-doubt", "accept", "retry", NOW),
+    ("in-doubt", "clear_submission", "wait", NOW),
+    ("in-doubt", "clear_submission", "retry", NOW),
+    ("queued", "nothing", "wait", LATER),
+    ("queued", "accept", "wait", NOW),
+    ("queued", "clear_submission", "wait", LATER),
+    ("rendering", "nothing", "wait", LATER),
+    ("rendering", "accept", "wait", LATER),
+    ("rendering", "accept", "retry", LATER),
+]
+
+
+@pytest.mark.parametrize(("situation", "reported", "outcome", "due"), REPORTED)
+def test_a_create_whose_outcome_becomes_known_during_a_step(
+    situation: str, reported: str, outcome: str, due: float
+) -> None:
+    """A ticket or a refusal that arrives while a worker looks it up makes the job due as soon as that step ends."""
+    record = lifecycle.take(SITUATIONS[situation], LEASE, NOW)
+    if reported != "nothing":
+        record = CHANGES[reported](record)
+    after = lifecycle.settle(record, "mine", Wait(LATER, "w") if outcome == "wait" else Retry(LATER, FAILURE), NOW)
+    assert (after.due, after.lease) == (due, None)
+
+
+@pytest.mark.parametrize("due", [NOW - 1, LATER])
+def test_a_workers_own_ticket_leaves_the_due_time_to_its_step(due: float) -> None:
+    """A step that bought the video itself says when the next one is due."""
+    record = CHANGES["accept"](CHANGES["intend"](lifecycle.take(QUEUED, LEASE, NOW)))
+    assert lifecycle.settle(record, "mine", Wait(due, "submitted"), NOW).due == due
 
 
 @pytest.mark.parametrize("first", ["the look-up", "the refusal"])
@@ -343,7 +377,7 @@ def test_the_same_line_counts_up() -> None:
 def test_a_timeline_names_workers() -> None:
     """Who sends a paid create, meets a fault or publishes a video stands in the timeline; who polls does not."""
     record = lifecycle.intend(
-        SITUATIONS["running"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=NOW)
+        SITUATIONS["running"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=1)
     )
     record = lifecycle.settle(record, "mine", Retry(NOW, FAILURE), NOW)
     record = lifecycle.take(record, Lease(token="other", worker="w-2", until=NOW + 30), NOW)

@@ -55,7 +55,7 @@ class Stored:
             if record.lease is None:
                 record = lifecycle.take(record, held, float(at))
             else:
-                held = msgspec.structs.replace(held, due=record.lease.due)
+                held = msgspec.structs.replace(held, due=record.lease.due, step=record.lease.step)
                 record = msgspec.structs.replace(record, lease=held)
         return cls(record, int(value[1:begin], 16), value[begin:rest])
 

@@ -73,6 +73,31 @@ class JournalSuite(Suite):
         after = settle(store, owner, Wait(clock.now(), "waiting for the other worker", worked=False))
         assert (after.status, after.submission.ticket) == (Status.RENDERING, TICKET)
 
+    @pytest.mark.parametrize("outcome", ["wait", "retry"])
+    def test_a_late_ticket_during_a_look_up(self, store: JobStore, clock: ManualClock, outcome: str) -> None:
+        """A ticket that arrives while another worker looks the create up makes the job due when that step ends."""
+        store.add(QUEUE, new("a"))
+        late = intend(store, take(store, worker="w-late"))
+        clock.advance(31)
+        owner = take(store, worker="w-2")
+        accept(store, late)
+        at = clock.now() + 90
+        after = settle(store, owner, Wait(at, "it may be under way") if outcome == "wait" else Retry(at, FAILURE))
+        assert (after.step, after.due) == (Step.POLL, clock.now())
+        # The next step may ask for a later time.
+        after = settle(store, take(store), Wait(clock.now() + 10, "rendering"))
+        assert after.due == clock.now() + 10
+
+    def test_a_late_refusal_during_a_look_up(self, store: JobStore, clock: ManualClock) -> None:
+        """Proof of no purchase that arrives during a look-up makes the job due when that step ends."""
+        store.add(QUEUE, new("a"))
+        late = intend(store, take(store, worker="w-late"))
+        clock.advance(31)
+        owner = take(store, worker="w-2")
+        store.clear_submission("a", submission_id=late.submission.id, reason="refused", token=late.lease_token)
+        after = settle(store, owner, Wait(clock.now() + 90, "it may be under way", worked=False))
+        assert (after.step, after.due) == (Step.SUBMIT, clock.now())
+
     def test_a_waiting_job_goes_on_with_its_late_ticket(self, store: JobStore, clock: ManualClock) -> None:
         """A job that waits to learn what came of its create is due at once when the ticket comes."""
         store.add(QUEUE, new("a"))
