@@ -16,7 +16,7 @@ from benchmarks.table import print_table
 from chaos.cluster import SETTINGS, USUAL, Scale, Stopped
 from chaos.scenario import Verdict, undergo
 from chaos.workers import PUSHED
-from tests.fork_server import ForkServer
+from tests import fork_server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stop.set())
-    with ForkServer(None, "chaos.workers", *PUSHED) as fork_server, ThreadPoolExecutor(len(carriers)) as pool:
+    fork_server.preload("chaos.workers", *PUSHED)
+    with ThreadPoolExecutor(len(carriers)) as pool:
         try:
-            verdicts = list(pool.map(partial(undergo, scale, seed, fork_server, stop), carriers))
+            verdicts = list(pool.map(partial(undergo, scale, seed, stop), carriers))
         except Stopped:
             return 130
     _print(verdicts)

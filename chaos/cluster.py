@@ -11,15 +11,17 @@ from pathlib import Path
 from random import Random
 from threading import Event
 
+from chaos import workers
 from chaos.fast_timings import FAST, LEASE
 from tenxsom_flow_engine.composition import CLOUD_TASKS, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
+from tests import fork_server
 from tests.environment import outside
 from tests.fake_vendors import Vendors
-from tests.fork_server import Child, ForkServer
+from tests.fork_server import Child
 from tests.ports import free_port
 from tests.redis_server import RedisServer, newer_binary
 
@@ -90,7 +92,6 @@ class Site:
         folder: Path,
         vendors: Vendors,
         scale: Scale,
-        fork_server: ForkServer,
         draw: Random,
         stop: Event,
     ) -> None:
@@ -101,7 +102,6 @@ class Site:
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
-        self._nursery = fork_server
         self._draw = draw
         self._stop = stop
         self._parts = ExitStack()
@@ -171,9 +171,8 @@ class Site:
             arguments = ["-b", f"127.0.0.1:{self._port}", "--reuse-port", "-w", "1"]
         else:
             arguments = ["--concurrency", str(STEPS)]
-        door = "push" if self.setting.pushed else "pull"
-        log = str(self.folder / "workers.log")
-        return self._nursery.start(f"chaos.workers:{door}", self.environment, clock_off, log, arguments)
+        program = workers.push if self.setting.pushed else workers.pull
+        return fork_server.start(program, self.environment, clock_off, arguments, log=self.folder / "workers.log")
 
     def _new_folder(self, name: str) -> Path:
         folder = self.folder / name

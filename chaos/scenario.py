@@ -26,7 +26,6 @@ from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter, NewJob
 from tests.contract.limiter_suite import sliding_maximum
 from tests.fake_vendors import KINDS, Vendors
-from tests.fork_server import ForkServer
 
 #: What jobs ask for: each kind of the vendors', and a length that all of them make, of whoever is first.
 WISHES = [*KINDS.values(), {"duration": 4}]
@@ -50,14 +49,14 @@ class Verdict:
     folder: Path
 
 
-def undergo(scale: Scale, seed: int, fork_server: ForkServer, stop: threading.Event, carrier: str) -> Verdict:
+def undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str) -> Verdict:
     """Let a carrier go through a storm, in a process with fast timings. The seed draws the weather and the blows.
 
     Raises `Stopped` soon after `stop` is set.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{carrier}-"))
     try:
-        verdict = _undergo(scale, seed, fork_server, stop, carrier, folder)
+        verdict = _undergo(scale, seed, stop, carrier, folder)
     except Stopped:
         shutil.rmtree(folder)
         raise
@@ -66,16 +65,14 @@ def undergo(scale: Scale, seed: int, fork_server: ForkServer, stop: threading.Ev
     return verdict
 
 
-def _undergo(
-    scale: Scale, seed: int, fork_server: ForkServer, stop: threading.Event, carrier: str, folder: Path
-) -> Verdict:
+def _undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str, folder: Path) -> Verdict:
     vendors = Vendors(time.time)
     draw = Random(f"{seed} {carrier}")
     weather = Weather(vendors, f"{seed} {carrier}")
     with ExitStack() as parts:
         for server in vendors.servers:
             parts.enter_context(server)
-        site = parts.enter_context(Site(carrier, folder, vendors, scale, fork_server, draw, stop))
+        site = parts.enter_context(Site(carrier, folder, vendors, scale, draw, stop))
         added: list[str] = []
         producer = threading.Thread(target=_add_all, args=(site, scale, added), daemon=True)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The doors as they are started by the fork_server: with fast timings, and on a machine whose clock may be wrong."""
+"""The worker programs as the fork server starts them: with fast timings, on a machine whose clock may be wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fork_server import ROOT
 if TYPE_CHECKING:
     from tenxsom_flow_engine.web.wsgi import Application
 
-#: What a worker that is pushed to loads beside what all load.
+#: What a worker that Cloud Tasks calls imports in addition to what all import.
 PUSHED = (
     "gunicorn.app.wsgiapp", "gunicorn.arbiter", "gunicorn.workers.gthread", "tenxsom_flow_engine.web.app",
     "tenxsom_flow_engine.web.certificates", "tenxsom_flow_engine.web.server", "tenxsom_flow_engine.web.server_log",
@@ -22,20 +22,20 @@ PUSHED = (
 )  # fmt: skip
 
 
-def pull(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
+def pull(environment: Mapping[str, str], clock_off: float, arguments: Sequence[str]) -> None:
     """Be `worker.py`."""
     from tenxsom_flow_engine.cli import console
     from tenxsom_flow_engine.cli.worker import worker
 
-    _begin(environment, clock_off, log)
+    _begin(environment, clock_off)
     console.run(worker, arguments, "worker.py", FAST)
 
 
-def push(environment: Mapping[str, str], clock_off: float, log: str, arguments: Sequence[str]) -> None:
+def push(environment: Mapping[str, str], clock_off: float, arguments: Sequence[str]) -> None:
     """Be `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`."""
     from gunicorn.app.wsgiapp import run
 
-    _begin(environment, clock_off, log)
+    _begin(environment, clock_off)
     sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "chaos.workers:app"]
     run()
 
@@ -49,8 +49,7 @@ def __getattr__(name: str) -> Application:
     return Application(overrides=FAST)
 
 
-def _begin(environment: Mapping[str, str], clock_off: float, log: str) -> None:
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
+def _begin(environment: Mapping[str, str], clock_off: float) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)

@@ -240,6 +240,7 @@ def open_engine(
     store: JobStore | None = None,
     queue: JobQueue | None = None,
     gate: QuotaGate | None = None,
+    output: OutputFolder | None = None,
     overrides: Overrides | None = None,
 ) -> Engine:
     """Open the parts that the settings ask for; the flag `queue_type` wins over them (see `choose_queue`).
@@ -260,7 +261,7 @@ def open_engine(
         services=services,
         gate=gate,
         limiter=limiter,
-        output=OutputFolder(settings.output_dir),
+        output=output,
         clock=clock,
         timings=timings,
         retry=overrides.retry,

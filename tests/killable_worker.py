@@ -8,14 +8,27 @@ import os
 import random
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tests.fork_server import Child, ForkServer
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.errors import LeaseLost
+from tenxsom_flow_engine.jobs import JobRecord, Video
+from tenxsom_flow_engine.jobs.outcomes import Outcome
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.logs import configure
+from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.rate_limits.redis import RedisLedger
+from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.store.base import DispatchLimits, JobStore
+from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tests import fork_server
 
 
 class SharedClock:
@@ -55,18 +68,17 @@ class Order:
 
 
 class Lives:
-    """Has workers live, one at a time."""
+    """Runs workers, one at a time. Their log goes to a file."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self._nursery = ForkServer(log)
         #: The worker at work, once its number is known.
-        self._worker: Future[Child] = Future()
+        self._worker: Future[fork_server.Child] = Future()
 
     def run(self, order: Order) -> int:
         """Let one worker live, and return its exit code; negative for the signal that killed it."""
         self._worker = Future()
-        worker = self._nursery.start("tests.killable_worker:live", asdict(order))
+        worker = fork_server.start(live, order, log=self.log)
         self._worker.set_result(worker)
         return worker.wait()
 
@@ -74,37 +86,22 @@ class Lives:
         """Kill the worker at work, as `kill -9` does."""
         self._worker.result().kill()
 
-    def close(self) -> None:
-        """End the process that they are forked from."""
-        self._nursery.close()
 
-
-def live(given: dict[str, Any]) -> None:
+def live(order: Order) -> None:
     """Take jobs until the plan says to die, or nothing is left to do."""
-    from tenxsom_flow_engine.composition import open_engine
-    from tenxsom_flow_engine.errors import LeaseLost
-    from tenxsom_flow_engine.queues.base import PullsJobs
-    from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-    from tenxsom_flow_engine.rate_limits.redis import RedisLedger
-    from tenxsom_flow_engine.settings import load
-    from tenxsom_flow_engine.store.base import JobStore
-    from tenxsom_flow_engine.store.redis.store import RedisStore
-
-    order = Order(**given)
+    configure("debug")
     clock = SharedClock(Path(order.clock))
     settings = load(order.environment)
-    store: JobStore | None = None
-    gate: RateLimiter | None = None
-    if order.queue == "redis":  # its server's time cannot be moved
-        store = RedisStore(settings.redis.address, settings.redis.key, clock)
-        gate = RateLimiter(RedisLedger(store.connection, clock), settings.limits)
+    deaths = Deaths(order)
+    store, gate = _open_store(settings, order.queue, clock, deaths)
+    limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
+    queue = DyingQueue(deaths, order.queue, store, limits, settings.lease)
+    output = DyingOutput(deaths, settings.output_dir)
     draw = random.Random(os.getpid())
-    with open_engine(settings, order.queue, clock=clock, store=store, gate=gate) as engine:
-        _plan_deaths(engine, order)
-        assert isinstance(engine.queue, PullsJobs)
+    with open_engine(settings, order.queue, clock=clock, store=store, queue=queue, gate=gate, output=output) as engine:
         taken = 0
         while not order.steps or taken < order.steps:
-            claim = engine.queue.claim(
+            claim = queue.claim(
                 f"w-{os.getpid()}", 1, engine.slots, auto_services=engine.auto_services, closed=engine.gate.closed()
             )
             for record in claim.records:
@@ -119,31 +116,98 @@ def live(given: dict[str, Any]) -> None:
                 clock.set(claim.again_at)
 
 
-def _plan_deaths(engine: Any, order: Order) -> None:
-    """Surround each write of the journal, the publishing and the outcome by points at which the worker may die."""
-    deaths: dict[str, str] = json.loads(Path(order.deaths).read_text())
-    died = Path(order.died)
-    gone = set(died.read_text().split()) if died.exists() else set()
+def _open_store(
+    settings: Settings, queue: str, clock: SharedClock, deaths: Deaths
+) -> tuple[JobStore, RateLimiter | None]:
+    """Open the store, and the gate where the usual one would ask a clock that cannot be moved."""
+    if queue == "local":
+        return DyingSQLiteStore(deaths, settings.home / "jobs.sqlite3", clock), None
+    store = DyingRedisStore(deaths, settings.redis.address, settings.redis.key, clock)
+    return store, RateLimiter(RedisLedger(store.connection, clock), settings.limits)
 
-    def point(job_id: str, name: str) -> None:
-        if deaths.get(job_id) == name and job_id not in gone:
-            with died.open("a") as file:
+
+class Deaths:
+    """The points at which this process dies, once for each job."""
+
+    def __init__(self, order: Order) -> None:
+        self._died = Path(order.died)
+        planned: dict[str, str] = json.loads(Path(order.deaths).read_text())
+        died = set(self._died.read_text().split()) if self._died.exists() else set()
+        self._planned = {job_id: point for job_id, point in planned.items() if job_id not in died}
+
+    @contextmanager
+    def around(self, job_id: str, act: str) -> Iterator[None]:
+        """Surround an act by two points: `before` and `after` it."""
+        self._point(job_id, f"before {act}")
+        yield
+        self._point(job_id, f"after {act}")
+
+    def _point(self, job_id: str, name: str) -> None:
+        if self._planned.get(job_id) == name:
+            with self._died.open("a") as file:
                 file.write(f"{job_id}\n")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def surround(owner: Any, method: str, identify: Callable[..., tuple[str, str]]) -> None:
-        act = getattr(owner, method)
 
-        def between(*arguments: Any, **options: Any) -> Any:
-            job_id, name = identify(*arguments)
-            point(job_id, f"before {name}")
-            result = act(*arguments, **options)
-            point(job_id, f"after {name}")
-            return result
+class _DyingJournal(JobStore):
+    """A store whose worker may die before and after each write of the journal."""
 
-        setattr(owner, method, between)
+    deaths: Deaths
 
-    for journaled in ("intend", "accept", "mark_unknown", "clear_submission"):
-        surround(engine.store, journaled, lambda job_id, *_, name=journaled: (job_id, name))
-    surround(engine.output, "publish", lambda record, fill: (record.job_id, "publish"))
-    surround(engine.queue, "settle", lambda record, outcome: (record.job_id, f"settle {record.step}"))
+    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
+        with self.deaths.around(job_id, "intend"):
+            return super().intend(job_id, token, intent)
+
+    def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
+        with self.deaths.around(job_id, "accept"):
+            return super().accept(job_id, receipt)
+
+    def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
+        with self.deaths.around(job_id, "mark_unknown"):
+            return super().mark_unknown(job_id, submission_id=submission_id, reason=reason)
+
+    def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
+        with self.deaths.around(job_id, "clear_submission"):
+            return super().clear_submission(job_id, submission_id=submission_id, reason=reason, token=token)
+
+
+class DyingSQLiteStore(_DyingJournal, SQLiteStore):
+    """The store of one machine."""
+
+    def __init__(self, deaths: Deaths, path: Path, clock: SharedClock) -> None:
+        super().__init__(path, clock)
+        self.deaths = deaths
+
+
+class DyingRedisStore(_DyingJournal, RedisStore):
+    """The store on a Redis server."""
+
+    def __init__(self, deaths: Deaths, url: str, prefix: str, clock: SharedClock) -> None:
+        super().__init__(url, prefix, clock)
+        self.deaths = deaths
+
+
+class DyingOutput(OutputFolder):
+    """An output folder whose worker may die before and after it publishes."""
+
+    def __init__(self, deaths: Deaths, root: Path) -> None:
+        super().__init__(root)
+        self._deaths = deaths
+
+    def publish(
+        self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
+    ) -> Video:
+        with self._deaths.around(record.job_id, "publish"):
+            return super().publish(record, fill, reported_duration=reported_duration)
+
+
+class DyingQueue(PullQueue):
+    """A queue whose worker may die before and after it writes the outcome of a step."""
+
+    def __init__(self, deaths: Deaths, name: str, store: JobStore, limits: DispatchLimits, lease: float) -> None:
+        super().__init__(name, store, limits, lease)
+        self._deaths = deaths
+
+    def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
+        with self._deaths.around(record.job_id, f"settle {record.step}"):
+            return super().settle(record, outcome)

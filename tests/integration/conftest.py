@@ -1,4 +1,4 @@
-"""What the tests of one room share."""
+"""Fixtures of the tests that open real parts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,7 @@ def cloud() -> Iterator[Setting]:
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lives, Lives]]:
-    """Two processes that workers are forked from."""
+def lives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lives, Lives]:
+    """Two lines of workers: one in which they die, and one that overtakes it."""
     folder = tmp_path_factory.mktemp("lives")
-    pair = Lives(folder / "log"), Lives(folder / "log")
-    yield pair
-    for one in pair:
-        one.close()
+    return Lives(folder / "log"), Lives(folder / "log")
