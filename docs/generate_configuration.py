@@ -10,9 +10,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tenxsom_flow_engine.env import KINDS, Field, Secret, fields_of
-from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
-from tenxsom_flow_engine.settings import ENV_FILE, CloudTasksSettings, RedisSettings, Settings, WebSettings
+from tenxsom_flow_engine.env import KINDS, Field, Secret
+from tenxsom_flow_engine.settings import declared
 
 HEAD = """\
 # Configuration
@@ -28,21 +27,11 @@ once for all that run; it is kept with the records and wins over the variables.
 are these and `run_flow_enhanced.py`. What is **secret** is never shown, logged or recorded.
 """
 
-SECTIONS: dict[str, tuple[Field, ...]] = {
-    "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
-    "Redis": fields_of(RedisSettings),
-    "Google Cloud Tasks": fields_of(CloudTasksSettings),
-    "Worker that is pushed to": fields_of(WebSettings),
-    "PixVerse": fields_of(PixVerseSetup),
-    "LTX": fields_of(LtxSetup),
-    "HeyGen": fields_of(HeyGenSetup),
-}
-
 
 def main() -> None:
     """Print the reference."""
     print(HEAD)
-    for title, variables in SECTIONS.items():
+    for title, variables in declared().items():
         print(f"## {title}\n\n| variable | value | default | what it is for | by |\n|---|---|---|---|---|")
         for one in variables:
             print(

@@ -1,6 +1,6 @@
 """The composition root: reads the settings, chooses and opens the parts, and hands them to the engine.
 
-The only module that chooses a queue backend, a store or a service.
+The only module that chooses a queue backend or a store. Services come from their registry.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.services.registry import ServiceContext, service_specs
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import DispatchLimits
@@ -166,58 +167,19 @@ def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Ti
     return PullQueue(queue_type, store, limits, settings.lease)
 
 
-def _draft(settings: Settings, clock: Clock) -> VideoService:
-    from tenxsom_flow_engine.services.draft.service import DraftService
-
-    return DraftService(settings.output_dir / ".drafts")
-
-
-def _simulated(settings: Settings, clock: Clock) -> VideoService:
-    from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
-
-    return SimulatedService(SimulationPlan.parse(settings.simulated), settings.home / "simulated-ledger", clock)
-
-
-def _pixverse(settings: Settings, clock: Clock) -> VideoService | None:
-    if settings.pixverse is None:
-        return None
-    from tenxsom_flow_engine.services.http.download import Downloader
-    from tenxsom_flow_engine.services.pixverse.service import PixVerseService
-
-    return PixVerseService(settings.pixverse, Downloader(allow_private=settings.allow_private_downloads))
-
-
-def _ltx_studio(settings: Settings, clock: Clock) -> VideoService | None:
-    if settings.ltx is None:
-        return None
-    from tenxsom_flow_engine.services.http.download import Downloader
-    from tenxsom_flow_engine.services.ltx_studio.service import LtxStudioService
-
-    return LtxStudioService(settings.ltx, Downloader(allow_private=settings.allow_private_downloads))
-
-
-def _heygen(settings: Settings, clock: Clock) -> VideoService | None:
-    if settings.heygen is None:
-        return None
-    from tenxsom_flow_engine.services.heygen.service import HeyGenService
-    from tenxsom_flow_engine.services.http.download import Downloader
-
-    return HeyGenService(settings.heygen, Downloader(allow_private=settings.allow_private_downloads), clock)
-
-
-#: How each service is made. None: it is not configured.
-SERVICES: Mapping[str, Callable[[Settings, Clock], VideoService | None]] = {
-    "pixverse": _pixverse,
-    "ltx_studio": _ltx_studio,
-    "heygen": _heygen,
-    "draft": _draft,
-    "simulated": _simulated,
-}
-
-
 def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[str, VideoService]:
-    """Make the services that are configured."""
-    return {name: service for name, make in SERVICES.items() if (service := make(settings, clock)) is not None}
+    """Make the services that are configured. Raises `ConfigurationError`."""
+    context = ServiceContext(
+        clock=clock,
+        timings=timings,
+        home=settings.home,
+        output_dir=settings.output_dir,
+        allow_private_downloads=settings.allow_private_downloads,
+    )
+    configured = {
+        name: spec for name, spec in service_specs().items() if spec.config is None or name in settings.services
+    }
+    return {name: spec.make(settings.services.get(name), context) for name, spec in configured.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,5 +229,5 @@ def open_engine(
         retry=overrides.retry,
         open_queue=lambda name: open_queue(settings, name, opened, timings),
         queue_reason=choice.reason,
-        known_services=SERVICES,
+        known_services=service_specs(),
     )

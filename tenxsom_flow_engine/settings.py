@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from tenxsom_flow_engine.env import Secret, Variable, absolute, fields_of, read_env
+from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
-from tenxsom_flow_engine.rate_limits.windows import DEFAULT_LIMITS, Limits, parse_limits
-from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
+from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
+from tenxsom_flow_engine.services.registry import service_specs
 
 #: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
@@ -54,9 +54,23 @@ def _admin_token(name: str, text: str) -> str:
     return text
 
 
+def default_limits() -> Limits:
+    """Return the limits that hold unless others are set: those of each service, and those over all of them."""
+    limits: dict[str, Windows] = {}
+    for spec in service_specs().values():
+        try:
+            limits |= {spec.name: parse_windows(spec.quotas)} if spec.quotas else {}
+        except InvalidInput as error:
+            raise ConfigurationError(
+                f"the quotas of the service {spec.name} cannot be used: {error.reason}",
+                next_step=f"install another version of {spec.distribution}, or uninstall it",
+            ) from error
+    return {**limits, GLOBAL: DEFAULT_GLOBAL}
+
+
 def _limits(name: str, text: str) -> Limits:
     try:
-        return {**DEFAULT_LIMITS, **parse_limits(text)}
+        return {**default_limits(), **parse_limits(text)}
     except InvalidInput as error:
         raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
 
@@ -228,7 +242,7 @@ class Settings:
             example="pixverse=2/s,100/15m; heygen=none",
             read=_limits,
         ),
-    ] = field(default_factory=lambda: DEFAULT_LIMITS)
+    ] = field(default_factory=default_limits)
     lease: Annotated[
         float,
         Variable(
@@ -255,15 +269,6 @@ class Settings:
             "TENXSOM_KEEP_JOBS", "how many records of finished jobs are kept", "workers", minimum=0, maximum=10_000_000
         ),
     ] = 100_000
-    simulated: Annotated[
-        str,
-        Variable(
-            "TENXSOM_SIMULATED",
-            "how the service `simulated` behaves",
-            "workers",
-            example="latency=60 busy=0.02 uncertain=0.01",
-        ),
-    ] = ""
     admin_token: Annotated[
         Secret | None,
         Variable(
@@ -284,15 +289,17 @@ class Settings:
     redis: RedisSettings
     cloud_tasks: CloudTasksSettings
     web: WebSettings
-    #: None without its key, as the other two.
-    pixverse: PixVerseSetup | None
-    ltx: LtxSetup | None
-    heygen: HeyGenSetup | None
+    #: The config of each configured service that has one, by the service's name.
+    services: Mapping[str, Any]
 
     @property
     def secrets(self) -> frozenset[str]:
-        """All that must never be shown."""
-        parts = [self, *(part for own in fields(self) if is_dataclass(part := getattr(self, own.name)))]
+        """All texts that must never be shown."""
+        parts = [
+            self,
+            *(part for own in fields(self) if is_dataclass(part := getattr(self, own.name))),
+            *self.services.values(),
+        ]
         values = [getattr(part, own.name) for part in parts for own in fields(part)]
         hidden = [_hidden(value) for value in values if isinstance(value, Secret)]
         return frozenset(text for secret in hidden for text in (secret, unquote(secret)) if text)
@@ -312,9 +319,7 @@ def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str
         redis=RedisSettings(**read_env(RedisSettings, values)),
         cloud_tasks=_cloud_tasks(values),
         web=WebSettings(),
-        pixverse=_setup(PixVerseSetup, values),
-        ltx=_setup(LtxSetup, values),
-        heygen=_setup(HeyGenSetup, values),
+        services=_configs(values),
         **own,
     )
     # One process can then take all that the queue hands out, however unevenly it reaches several of them.
@@ -340,13 +345,25 @@ def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
     )
 
 
-_S = TypeVar("_S")
+def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the configs of the services by name. Of a service whose switch is not set nothing else is read."""
+    return {
+        name: spec.config(**read_env(spec.config, values))
+        for name, spec in service_specs().items()
+        if spec.config and (not spec.switch or values.get(spec.switch, "").strip())
+    }
 
 
-def _setup(setup: type[_S], values: Mapping[str, str]) -> _S | None:
-    """Return what is set for a service. Without its key, which comes first, nothing else of it is looked at."""
-    key = fields_of(setup)[0].variable.name
-    return setup(**read_env(setup, values)) if values.get(key, "").strip() else None
+def declared() -> Mapping[str, Sequence[Field]]:
+    """Return all variables, by the heading under which the reference of settings has them."""
+    services = {f"Service {name}": spec.variables for name, spec in service_specs().items() if spec.variables}
+    return {
+        "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
+        "Redis": fields_of(RedisSettings),
+        "Google Cloud Tasks": fields_of(CloudTasksSettings),
+        "Worker that is pushed to": fields_of(WebSettings),
+        **services,
+    }
 
 
 def _hidden(secret: Secret) -> str:

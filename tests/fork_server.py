@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from tenxsom_flow_engine.services.registry import built_in
+
 ROOT = Path(__file__).resolve().parents[1]
 #: What workers import when they first need it.
 PRELOADED = (
@@ -23,8 +25,7 @@ PRELOADED = (
     "tenxsom_flow_engine.composition", "tenxsom_flow_engine.rate_limits.redis",
     "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.store.redis.store",
     "tenxsom_flow_engine.store.sqlite", "tests.killable_worker",
-    *(f"tenxsom_flow_engine.services.{path.parent.name}.service"
-      for path in sorted((ROOT / "tenxsom_flow_engine" / "services").glob("*/service.py"))),
+    *(f"{package}.service" for package in built_in()),
 )  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
 #: Starting a process polls all others, and two threads must not read the exit status of one.

@@ -24,8 +24,9 @@ from tenxsom_flow_engine.cli.worker import worker
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.composition import Overrides, make_services
 from tenxsom_flow_engine.services.base import VideoService
-from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.simulated.config import SimulationPlan
+from tenxsom_flow_engine.services.simulated.service import SimulatedService
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.timings import Timings
 

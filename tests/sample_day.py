@@ -28,7 +28,7 @@ from tenxsom_flow_engine.services.http.fake_files import Files
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Reply, Request
 from tenxsom_flow_engine.services.ltx_studio import fake as ltx
 from tenxsom_flow_engine.services.pixverse import fake as useapi
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore

@@ -10,13 +10,13 @@ from tenxsom_flow_engine.errors import ServiceError
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.services.heygen import fake as heygen
-from tenxsom_flow_engine.services.http.client import Timeouts
 from tenxsom_flow_engine.services.ltx_studio import fake as ltx
 from tenxsom_flow_engine.services.pixverse import fake as useapi
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 REFERENCE = "tides.0123456789abcdef.3"
 #: For those orders that must run out of time when they are sent; until then the machine may be busy.
-IMPATIENT = Timeouts(connect=60.0, read=1.0, total=60.0)
+IMPATIENT = Timings(paid_call=CallTimeouts(connect=60.0, read=1.0, total=60.0))
 SECRETS = (heygen.KEY, ltx.KEY, useapi.TOKEN)
 
 

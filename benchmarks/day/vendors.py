@@ -24,7 +24,7 @@ from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Pro
 from tenxsom_flow_engine.services.heygen.parsing import PACE, SLOWEST
 from tenxsom_flow_engine.services.ltx_studio.service import POLL_PACE as LTX_PACE
 from tenxsom_flow_engine.services.pixverse.videos import POLL_PACE as PIXVERSE_PACE
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 
 def _heygen_pace(age: float) -> float:
@@ -131,7 +131,7 @@ class Vendor(VideoService):
         if now < sale.ends:
             return Progress(None, self._manner.pace(now - sale.at))
         if sale.fails:
-            return Failed("the generation failed", charged=True)
+            return Failed("the generation failed")
         return Ready(f"https://videos.example/{ticket.id}")
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:

@@ -18,10 +18,10 @@ _HEAD = ("SERVICE", "STATE", "PACE", "LIMIT", "USED", "", "FREES")
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.composition import SERVICES
+    from tenxsom_flow_engine.services.registry import service_specs
     from tenxsom_flow_engine.settings import load
 
-    return [name for name in (*load().limits, *SERVICES) if name.startswith(incomplete)]
+    return [name for name in (*load().limits, *service_specs()) if name.startswith(incomplete)]
 
 
 _service = click.argument("service", shell_complete=_services)

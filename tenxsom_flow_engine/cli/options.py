@@ -53,9 +53,9 @@ class Instant(click.ParamType[float]):
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.composition import SERVICES
+    from tenxsom_flow_engine.services.registry import service_specs
 
-    return [name for name in ("auto", *SERVICES) if name.startswith(incomplete)]
+    return [name for name in ("auto", *service_specs()) if name.startswith(incomplete)]
 
 
 def _aspect_ratios(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -13,6 +13,8 @@ from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.store.values import IN_PROGRESS
+from tenxsom_flow_engine.services.registry import service_specs
+from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 
@@ -78,7 +80,8 @@ def services(engine: Engine) -> Iterator[Finding]:
     for name, service in asked.items():
         yield _credits(name, service)
     if not paid:
-        step = "to buy videos set one of USEAPI_TOKEN, LTX_API_KEY, HEYGEN_API_KEY; see docs/services"
+        keys = [f"{spec.switch} ({spec.docs or name})" for name, spec in service_specs().items() if spec.switch]
+        step = f"to buy videos set one of {', '.join(keys)}"
         yield warning("services", "no paid service is configured, so only drafts are made", step)
     for name in paid:
         if name not in asked:

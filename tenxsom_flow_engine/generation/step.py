@@ -284,7 +284,7 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
                     f"look again with: run_flow_enhanced.py retry {record.job_id}",
                 )
             )
-        case Failed(message, _, next_step):
+        case Failed(message, next_step):
             anew = f"order it anew with: run_flow_enhanced.py retry {record.job_id}"
             return Dead(
                 Failure(

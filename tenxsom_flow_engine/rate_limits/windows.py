@@ -111,10 +111,5 @@ def _window(word: str) -> Window:
     return Window(limit, span)
 
 
-#: The limits that hold unless others are set: paid creates in a second, a minute, an hour, a day.
-DEFAULT_LIMITS: Limits = {
-    "pixverse": (Window(1, 1.0), Window(10, 60.0), Window(100, 3600.0)),
-    "ltx_studio": (Window(2, 1.0), Window(20, 60.0), Window(200, 3600.0)),
-    "heygen": (Window(3, 1.0), Window(30, 60.0), Window(300, 3600.0)),
-    GLOBAL: (Window(5, 1.0), Window(50, 60.0), Window(500, 3600.0), Window(2000, 86400.0)),
-}
+#: The limits over all services unless others are set. Those of a service are its spec's quotas.
+DEFAULT_GLOBAL: Windows = (Window(5, 1.0), Window(50, 60.0), Window(500, 3600.0), Window(2000, 86400.0))

@@ -1,4 +1,4 @@
-"""The video service's contract. A new service is one file with one class (and a row in `engine.SERVICES`)."""
+"""The contract of video services. `docs/writing-a-service.md` shows how to write one."""
 
 from __future__ import annotations
 
@@ -39,17 +39,16 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The service gave the generation up. `charged`: whether it kept the money, if it says."""
+    """The generation failed at the service."""
 
     message: str
-    charged: bool | None = None
-    #: What to do before it is ordered anew, if the service knows.
+    #: What to do before it is submitted again, if the service knows.
     next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The service knows nothing of the generation any more, and nothing was or will be charged: order it anew."""
+    """The service does not know the generation any more, and nothing was or will be charged: submit it again."""
 
     message: str
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.composition import SERVICES
 from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.services.registry import service_specs
 
 from .conftest import ROOT, Flow
 
@@ -232,7 +232,7 @@ def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
     assert complete(either, "schedule", "--daily") == ["--daily-count"]
     assert complete(either, "show", "ti") == ["tides-1"]
     assert complete(either, "jobs", "--status", "s") == ["scheduled", "succeeded"]
-    assert complete(either, "single", "--service", "") == ["auto", *SERVICES]
+    assert complete(either, "single", "--service", "") == ["auto", *service_specs()]
     assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
 
 

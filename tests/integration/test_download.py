@@ -18,14 +18,14 @@ from cryptography.x509.oid import NameOID
 from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
 from tenxsom_flow_engine.services.http import connection
 from tenxsom_flow_engine.services.http.addresses import is_public
-from tenxsom_flow_engine.services.http.client import Timeouts
-from tenxsom_flow_engine.services.http.download import DOWNLOAD_TIMEOUTS, MAX_CONNECTIONS, Downloader
+from tenxsom_flow_engine.services.http.download import MAX_CONNECTIONS, Downloader
 from tenxsom_flow_engine.services.http.fake_files import Files
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 CONTENT = bytes(range(256)) * 40
 #: For those transfers that must run out of time.
-SHORT = Timeouts(connect=5.0, read=0.6, total=1.2)
+SHORT = Timings(download_call=CallTimeouts(connect=5.0, read=0.6, total=1.2))
 
 
 class Store(FakeServer):
@@ -125,8 +125,8 @@ def test_faults(store: Store, tmp_path: Path, fault: Fault, kind: type[ServiceEr
     """An address that has expired, a page in place of a video, a server too slow, a file too large: none appears."""
     store.faults["file"].append(fault)
     store.files.expire()
-    timeouts = SHORT if isinstance(fault, Hang | Trickle) else DOWNLOAD_TIMEOUTS
-    error = refused(tmp_path, f"{store.url}/media/v.mp4", max_size=len(CONTENT) + 1, timeouts=timeouts)
+    timings = SHORT if isinstance(fault, Hang | Trickle) else Timings()
+    error = refused(tmp_path, f"{store.url}/media/v.mp4", max_size=len(CONTENT) + 1, timings=timings)
     assert type(error) is kind
 
 
@@ -205,7 +205,7 @@ def test_what_a_redirect_holds_is_not_read(store: Store, tmp_path: Path) -> None
     """A redirect is followed at once: its own content, however long, is neither waited for nor kept."""
     headers = {"Location": store.files.sign("v.mp4"), "Content-Length": str(1 << 40)}
     store.faults["redirect"].append(Reply(302, b"", headers))
-    assert fetched(tmp_path, f"{store.url}/to", timeouts=SHORT) == CONTENT
+    assert fetched(tmp_path, f"{store.url}/to", timings=SHORT) == CONTENT
 
 
 class Names:

@@ -119,7 +119,7 @@ def test_a_render_that_dies_thrice_is_given_up(service: DraftService, monkeypatc
         service.check(ticket)  # begins it again
         wait_for_the_child(ticket)
     answer = service.check(ticket)
-    assert answer == service.check(ticket) == Failed("the render failed 3 times: the sky fell", charged=False)
+    assert answer == service.check(ticket) == Failed("the render failed 3 times: the sky fell")
     assert list(folder_of(ticket).files.iterdir()) == []
 
 
@@ -205,7 +205,6 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
     for _ in range(2):
         assert service.check(ticket) == Failed(
             "no font on this machine shows: 海 (U+6D77)",
-            charged=False,
             next_step="apt install fonts-noto-cjk, or rewrite the topic",
         )
     assert folder_of(ticket).starts == 1

@@ -23,14 +23,15 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference, Progress, Ready
+from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.fake import AVATAR, KEY, VOICE, FakeHeyGen, error
-from tenxsom_flow_engine.services.heygen.service import KEY_LASTS, ORDERING, HeyGenService
-from tenxsom_flow_engine.services.http.client import Timeouts, post
+from tenxsom_flow_engine.services.heygen.service import CREATE_SECONDS, KEY_LASTS, HeyGenService
+from tenxsom_flow_engine.services.http.client import post
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
-from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 from tests.service_fixtures import IMPATIENT, REFERENCE, order_and_create, refusal
 
 TEXT = "Tides rise and fall twice a day, because the moon pulls at the sea."
@@ -47,9 +48,9 @@ def heygen(clock: ManualClock) -> Iterator[FakeHeyGen]:
         yield server
 
 
-def connect(heygen: FakeHeyGen, clock: ManualClock, *, ordering: Timeouts = ORDERING, **changes: Any) -> HeyGenService:
-    setup = HeyGenSetup(Secret(KEY), heygen.url, **changes)
-    return HeyGenService(setup, Downloader(allow_private=True), clock, ordering=ordering)
+def connect(heygen: FakeHeyGen, clock: ManualClock, *, timings: Timings = Timings(), **changes: Any) -> HeyGenService:
+    setup = HeyGenConfig(Secret(KEY), heygen.url, **changes)
+    return HeyGenService(setup, Downloader(allow_private=True), clock, timings)
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ CUTS = {
 @pytest.mark.parametrize("fault", CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualClock, job: VideoJob, fault: Any) -> None:
     """Cut, silent or unreadable: the outcome is uncertain. A script's create is then repeated and buys nothing more."""
-    service = connect(heygen, clock, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
+    service = connect(heygen, clock, timings=IMPATIENT if isinstance(fault, Hang) else Timings())
     unread = isinstance(fault, Cut) and fault.at is At.UNREAD
     (heygen.unread if unread else heygen.faults["create" if job is SCRIPT else "create_agent"]).append(fault)
     assert type(refusal(lambda: order_and_create(service, job, REFERENCE))) is Uncertain
@@ -394,5 +395,14 @@ def test_the_key_is_nowhere(heygen: FakeHeyGen, clock: ManualClock, caplog: pyte
     fault, failed = refusal(lambda: service.check(ticket)), service.check(ticket)
     assert isinstance(failed, Failed)
     assert "***" in fault.message
-    for text in (repr(service._setup), str(fault), failed.message, caplog.text):
+    for text in (repr(service._config), str(fault), failed.message, caplog.text):
         assert KEY not in text
+
+
+@pytest.mark.parametrize(("given", "create"), [(60.0, CREATE_SECONDS), (2.0, 4.0), (90.0, CREATE_SECONDS)])
+def test_a_create_gets_the_time_that_heygen_advises(
+    heygen: FakeHeyGen, clock: ManualClock, given: float, create: float
+) -> None:
+    """A create may take two minutes; shorter timings, as of a rehearsal, shorten it too."""
+    timings = Timings(paid_call=CallTimeouts(connect=1.0, read=given, total=given))
+    assert connect(heygen, clock, timings=timings).create_timeout == create

@@ -18,7 +18,8 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, Timeouts, post
+from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, post
+from tenxsom_flow_engine.services.http.config import check_base_url, check_key
 from tenxsom_flow_engine.services.http.fake_server import (
     At,
     Cut,
@@ -30,7 +31,7 @@ from tenxsom_flow_engine.services.http.fake_server import (
     Trickle,
 )
 from tenxsom_flow_engine.services.http.responses import ErrorRow
-from tenxsom_flow_engine.services.setups import check_base_url, check_key
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 from tests.ports import free_port
 
 KEY = "a-key-that-must-appear-nowhere"
@@ -42,7 +43,7 @@ ROWS = (
     ErrorRow(503, Transient, "it is down"),
 )
 #: For those calls that must run out of time.
-SHORT = Timeouts(connect=0.6, read=0.6, total=1.2)
+SHORT = CallTimeouts(connect=0.6, read=0.6, total=1.2)
 
 
 class Echo(FakeServer):
@@ -74,7 +75,7 @@ def api(url: str, **changes: Any) -> HttpApi:
 
 def hurried(url: str) -> HttpApi:
     """Return a client whose patience ends soon."""
-    return api(url, reading=SHORT, ordering=SHORT)
+    return api(url, timings=Timings(read_call=SHORT, paid_call=SHORT))
 
 
 def ordered(client: HttpApi) -> ServiceError:
@@ -247,7 +248,7 @@ def test_a_handshake_that_hangs_proves_that_nothing_was_bought(echo: Echo) -> No
 def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is held up until others may think its create over does not send it any more."""
     resolve = socket.getaddrinfo
-    client = api(echo.url, ordering=Timeouts(connect=5.0, read=5.0, total=0.05))
+    client = api(echo.url, timings=Timings(paid_call=CallTimeouts(connect=5.0, read=5.0, total=0.05)))
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         from tenxsom_flow_engine.services.http.connection import _present

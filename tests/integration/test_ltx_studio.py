@@ -21,13 +21,14 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, FindsByReference, Progress, Ready
-from tenxsom_flow_engine.services.http.client import ORDERING, Timeouts
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, Hang, Reply
+from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
+from tenxsom_flow_engine.services.ltx_studio.errors import ROWS
 from tenxsom_flow_engine.services.ltx_studio.fake import FORBIDDEN, KEY, SHOWN, FakeLtx, error
-from tenxsom_flow_engine.services.ltx_studio.service import ROWS, LtxStudioService
-from tenxsom_flow_engine.services.setups import LtxSetup
+from tenxsom_flow_engine.services.ltx_studio.service import LtxStudioService
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.timings import Timings
 from tests.service_fixtures import IMPATIENT, REFERENCE, order_and_create, refusal
 
 JOB = VideoJob(job_id="tides", topic="How tides work", duration=6, quality="720p", service="ltx_studio", created_at=1.0)
@@ -40,10 +41,8 @@ def ltx(clock: ManualClock) -> Iterator[FakeLtx]:
         yield server
 
 
-def connect(ltx: FakeLtx, *, ordering: Timeouts = ORDERING, **changes: Any) -> LtxStudioService:
-    return LtxStudioService(
-        LtxSetup(Secret(KEY), ltx.url, **changes), Downloader(allow_private=True), ordering=ordering
-    )
+def connect(ltx: FakeLtx, *, timings: Timings = Timings(), **changes: Any) -> LtxStudioService:
+    return LtxStudioService(LtxConfig(Secret(KEY), ltx.url, **changes), Downloader(allow_private=True), timings)
 
 
 @pytest.fixture
@@ -196,7 +195,7 @@ CUTS = {
 @pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: Any) -> None:
     """Cut, silent or unreadable: the outcome is uncertain, and there is no way to find out."""
-    service = connect(ltx, ordering=IMPATIENT if isinstance(fault, Hang) else ORDERING)
+    service = connect(ltx, timings=IMPATIENT if isinstance(fault, Hang) else Timings())
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
     assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is Uncertain
     assert service.idempotency_window(JOB) == 0.0
@@ -231,5 +230,5 @@ def test_the_key_is_nowhere(ltx: FakeLtx, caplog: pytest.LogCaptureFixture) -> N
     fault, failed = refusal(lambda: service.check(ticket)), service.check(ticket)
     assert isinstance(failed, Failed)
     assert "***" in fault.message
-    for text in (repr(service._setup), str(fault), failed.message, caplog.text):
+    for text in (repr(service._config), str(fault), failed.message, caplog.text):
         assert KEY not in text

@@ -17,7 +17,7 @@ from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
 from tenxsom_flow_engine.output.folder import STALE, OutputFolder
 from tenxsom_flow_engine.output.metadata import duration_note
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 RECORD = JobRecord(
     submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", prompt="Tides, seen from above."),

@@ -28,9 +28,9 @@ from tenxsom_flow_engine.output.media import inspect
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, Fault, Reply, Request
+from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
-from tenxsom_flow_engine.services.setups import PixVerseSetup
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.redis.store import RedisStore
@@ -289,7 +289,7 @@ def test_every_point_and_every_answer(
     for route, spoiled in looks:
         useapi.faults[route].append(spoiled)
     clock = ManualClock()
-    service = PixVerseService(PixVerseSetup(Secret(TOKEN), useapi.url), Downloader(allow_private=True))
+    service = PixVerseService(PixVerseConfig(Secret(TOKEN), useapi.url), Downloader(allow_private=True))
     point = Points(deadly)
     with tempfile.TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "jobs.sqlite3", clock)

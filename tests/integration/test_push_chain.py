@@ -21,7 +21,7 @@ from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Resubmit
 from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.services.base import Progress
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import new
 from tenxsom_flow_engine.testing.services import ScriptedService

@@ -26,7 +26,7 @@ from tenxsom_flow_engine.jobs import (
     Video,
 )
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.samples import a_job
 from tests.fake_vendors import Bill

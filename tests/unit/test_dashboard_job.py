@@ -27,7 +27,7 @@ from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolut
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -16,12 +16,9 @@ from tenxsom_flow_engine.cli import console
 from tenxsom_flow_engine.cli.main import cli as commands
 from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import TRANSITIONS
-from tenxsom_flow_engine.services.heygen import errors as heygen
-from tenxsom_flow_engine.services.http.responses import ErrorRow
-from tenxsom_flow_engine.services.ltx_studio.service import MODELS as LTX_MODELS
-from tenxsom_flow_engine.services.ltx_studio.service import ROWS as LTX_ROWS
-from tenxsom_flow_engine.services.pixverse.errors import ERRORS as PIXVERSE_ROWS
 from tenxsom_flow_engine.services.pixverse.models import MODELS as PIXVERSE_MODELS
+from tenxsom_flow_engine.services.registry import ServiceSpec, built_in
+from tenxsom_flow_engine.settings import declared
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import anybody
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
@@ -112,7 +109,9 @@ def test_references_are_up_to_date(made: str, by: str) -> None:
     assert (ROOT / f"docs/{made}.md").read_text("utf-8") == text
 
 
-VARIABLE = r"\b((?:TENXSOM|CLOUD_TASKS|REDIS|USEAPI|LTX|HEYGEN|GOOGLE|GCE)_[A-Z_]+[A-Z])\b"
+#: A name that begins like one of our variables, such as `USEAPI_…`.
+PREFIXES = {one.variable.name.partition("_")[0] for group in declared().values() for one in group}
+VARIABLE = rf"\b((?:{'|'.join(sorted(PREFIXES))})_[A-Z_]+[A-Z])\b"
 CONFIGURATION = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE))
 
 
@@ -167,20 +166,29 @@ def test_each_figure_says_how_it_was_measured() -> None:
     assert [section.splitlines()[0] for section in sections if not re.match(r".*\n\n\*`make [\w-]+`", section)] == []
 
 
-SERVICES: list[tuple[str, Iterable[ErrorRow], Iterable[str]]] = [
-    ("pixverse", PIXVERSE_ROWS, PIXVERSE_MODELS),
-    ("ltx_studio", LTX_ROWS, LTX_MODELS),
-    ("heygen", heygen.ERRORS, ()),
-]
+#: The built-in services that are paid for, by their packages.
+PAID = {package: spec for package, spec in built_in().items() if spec.switch}
 
 
-@pytest.mark.parametrize(("service", "rows", "models"), SERVICES)
-def test_the_page_of_a_service_is_complete(service: str, rows: Iterable[ErrorRow], models: Iterable[str]) -> None:
-    """Every model that is known and every status and code that has a meaning stands in the service's page."""
-    text = (ROOT / f"docs/services/{service}.md").read_text("utf-8")
+@pytest.mark.parametrize(("package", "spec"), PAID.items(), ids=[spec.name for spec in PAID.values()])
+def test_the_page_of_a_service_is_complete(package: str, spec: ServiceSpec) -> None:
+    """The service's page has its variables, every model that is known, and every status and code with a meaning."""
+    text = (ROOT / spec.docs).read_text("utf-8")
+    errors = importlib.import_module(f"{package}.errors")
+    rows = getattr(errors, "ROWS", errors.ERRORS)
+    models = (
+        importlib.import_module(f"{package}.models").MODELS if importlib.util.find_spec(f"{package}.models") else ()
+    )
+    assert spec.switch in text
     assert [name for name in models if f"`{name}`" not in text] == []
     assert [row.status for row in rows if str(row.status) not in text and row.error is not Transient] == []
     assert [row.code for row in rows if row.code not in text] == []
+
+
+def test_the_example_of_settings_names_each_paid_service() -> None:
+    """The example of an environment file has the variable that switches each paid service on."""
+    example = (ROOT / "deploy/tenxsom-flow-engine.env.example").read_text("utf-8")
+    assert [spec.switch for spec in PAID.values() if f"#{spec.switch}=" not in example] == []
 
 
 def test_the_lengths_of_pixverse_are_those_of_its_page() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
+from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.heygen.order import order_of
 from tenxsom_flow_engine.services.heygen.service import HeyGenService
 from tenxsom_flow_engine.services.http.download import Downloader
-from tenxsom_flow_engine.services.setups import HeyGenSetup
 from tenxsom_flow_engine.testing.clock import ManualClock
 
 #: 600 letters: 40 seconds.
@@ -24,7 +24,7 @@ SPOKEN = {"script": SCRIPT, "avatar_id": "look_1"}
 
 
 def service(**changes: Any) -> HeyGenService:
-    return HeyGenService(HeyGenSetup(Secret("key"), **changes), Downloader(), ManualClock())
+    return HeyGenService(HeyGenConfig(Secret("key"), **changes), Downloader(), ManualClock())
 
 
 def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:
@@ -98,12 +98,12 @@ def test_what_fits_stays(options: dict[str, Any], duration: int, ratio: str, qua
 
 def test_the_settings_stand_in_for_what_a_job_leaves_out() -> None:
     """Avatar and voice are those of the job, else those of the settings, else HeyGen's own choice."""
-    setup = HeyGenSetup(Secret("key"), avatar_id="usual", voice_id="low")
+    setup = HeyGenConfig(Secret("key"), avatar_id="usual", voice_id="low")
     spoken, told = a_job({"script": "Hi."}, quality="720p"), a_job({"avatar_id": "mine", "style_id": "s"})
     assert {"avatar_id": "usual", "voice_id": "low"}.items() <= order_of(spoken, setup).items()
     order = order_of(told, setup)
     assert (order["avatar_id"], order["voice_id"], order["style_id"]) == ("mine", "low", "s")
-    assert order_of(a_job(), HeyGenSetup(Secret("key"))).keys() == {"prompt", "mode", "orientation"}
+    assert order_of(a_job(), HeyGenConfig(Secret("key"))).keys() == {"prompt", "mode", "orientation"}
 
 
 def test_what_the_agent_is_told() -> None:

@@ -13,13 +13,14 @@ from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
 from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
 from tenxsom_flow_engine.services.ltx_studio.fake import takes
-from tenxsom_flow_engine.services.ltx_studio.service import MODELS, LtxStudioService
-from tenxsom_flow_engine.services.setups import LtxSetup
+from tenxsom_flow_engine.services.ltx_studio.models import MODELS
+from tenxsom_flow_engine.services.ltx_studio.service import LtxStudioService
 
 
 def service(**changes: Any) -> LtxStudioService:
-    return LtxStudioService(LtxSetup(Secret("key"), **changes), Downloader())
+    return LtxStudioService(LtxConfig(Secret("key"), **changes), Downloader())
 
 
 def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:

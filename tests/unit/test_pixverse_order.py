@@ -13,14 +13,14 @@ from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, Cost, VideoJob
 from tenxsom_flow_engine.services.http.download import Downloader
+from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.pixverse.models import MODELS
 from tenxsom_flow_engine.services.pixverse.order import order_of
 from tenxsom_flow_engine.services.pixverse.service import PixVerseService
-from tenxsom_flow_engine.services.setups import PixVerseSetup
 
 
 def service(**changes: Any) -> PixVerseService:
-    return PixVerseService(PixVerseSetup(Secret("token"), **changes), Downloader())
+    return PixVerseService(PixVerseConfig(Secret("token"), **changes), Downloader())
 
 
 def a_job(model: str = "", **changes: Any) -> VideoJob:

@@ -16,7 +16,10 @@ from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.services.setups import HeyGenSetup, LtxSetup, PixVerseSetup
+from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
+from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
+from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
+from tenxsom_flow_engine.services.simulated.config import SimulatedConfig, SimulationPlan
 from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings, load
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
@@ -40,15 +43,12 @@ DEFAULTS: dict[str, Any] = {
         "heygen": parse_windows("3/s 30/m 300/h"),
         "global": parse_windows("5/s 50/m 500/h 2000/d"),
     },
-    "simulated": "",
     "store": None,
     "redis": RedisSettings(None, "", 6379, "tenxsom_flow_engine:job_queue"),
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
     "admin_token": None,
     "allow_private_downloads": False,
-    "pixverse": None,
-    "ltx": None,
-    "heygen": None,
+    "services": {"simulated": SimulatedConfig()},
 }
 
 
@@ -78,7 +78,6 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_LEASE_SECONDS", "0.5", "lease", 0.5),
     ("TENXSOM_KEEP_DAYS", "0.01", "keep_days", 0.01),
     ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
-    ("TENXSOM_SIMULATED", "latency=60 busy=0.02", "simulated", "latency=60 busy=0.02"),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "True", "allow_private_downloads", True),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "no", "allow_private_downloads", False),
 ]
@@ -221,7 +220,7 @@ PIXVERSE = [
     ("USEAPI_PIXVERSE_CREATE_PATH", "/pixverse/videos/create-v5", "create_path", "/pixverse/videos/create-v5"),
     ("USEAPI_PIXVERSE_MODEL", "v7", "model", "v7"),
     ("USEAPI_PIXVERSE_EMAIL", "me@example.org", "email", "me@example.org"),
-    ("USEAPI_PIXVERSE_SLOTS", "8", "slots", 8),
+    ("USEAPI_PIXVERSE_SLOTS", "8", "max_in_flight", 8),
     ("USEAPI_PIXVERSE_PRICES", "720p=7, 1080p=14.5", "prices", {"720p": 7.0, "1080p": 14.5}),
     ("USEAPI_PIXVERSE_USD_PER_CREDIT", "0.01", "usd_per_credit", 0.01),
 ]
@@ -230,15 +229,15 @@ PIXVERSE = [
 @pytest.mark.parametrize(("variable", "text", "name", "value"), PIXVERSE)
 def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
     """A token switches PixVerse on, as UseAPI has it unless another variable says otherwise."""
-    usual, changed = (load({"USEAPI_TOKEN": "user:1-abc", variable: said}).pixverse for said in ("", text))
-    assert usual == PixVerseSetup(Secret("user:1-abc"))
+    usual, changed = (load({"USEAPI_TOKEN": "user:1-abc", variable: said}).services["pixverse"] for said in ("", text))
+    assert usual == PixVerseConfig(Secret("user:1-abc"))
     assert getattr(changed, name) == value
 
 
 LTX = [
     ("LTX_BASE_URL", "https://api.ltx.video", "base_url", "https://api.ltx.video"),
     ("LTX_MODEL", "ltx-2-3-pro", "model", "ltx-2-3-pro"),
-    ("LTX_SLOTS", "4", "slots", 4),
+    ("LTX_SLOTS", "4", "max_in_flight", 4),
     ("LTX_PRICES", "720p=0.1 4k=0.5", "prices", {"720p": 0.1, "4k": 0.5}),
 ]
 
@@ -246,8 +245,8 @@ LTX = [
 @pytest.mark.parametrize(("variable", "text", "name", "value"), LTX)
 def test_ltx(variable: str, text: str, name: str, value: Any) -> None:
     """A key switches LTX on, as the vendor has it unless another variable says otherwise."""
-    usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: said}).ltx for said in ("", text))
-    assert usual == LtxSetup(Secret("ltx-abc"))
+    usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: said}).services["ltx_studio"] for said in ("", text))
+    assert usual == LtxConfig(Secret("ltx-abc"))
     assert getattr(changed, name) == value
 
 
@@ -255,7 +254,7 @@ HEYGEN = [
     ("HEYGEN_BASE_URL", "https://mirror.example", "base_url", "https://mirror.example"),
     ("HEYGEN_AVATAR_ID", "look_1", "avatar_id", "look_1"),
     ("HEYGEN_VOICE_ID", "v_1", "voice_id", "v_1"),
-    ("HEYGEN_SLOTS", "20", "slots", 20),
+    ("HEYGEN_SLOTS", "20", "max_in_flight", 20),
     ("HEYGEN_PRICES", "agent=0.1, avatar_v=0.2", "prices", {"agent": 0.1, "avatar_v": 0.2}),
 ]
 
@@ -263,14 +262,21 @@ HEYGEN = [
 @pytest.mark.parametrize(("variable", "text", "name", "value"), HEYGEN)
 def test_heygen(variable: str, text: str, name: str, value: Any) -> None:
     """A key switches HeyGen on, as the vendor has it unless another variable says otherwise."""
-    usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: said}).heygen for said in ("", text))
-    assert usual == HeyGenSetup(Secret("hg-abc"))
+    usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: said}).services["heygen"] for said in ("", text))
+    assert usual == HeyGenConfig(Secret("hg-abc"))
     assert getattr(changed, name) == value
+
+
+def test_the_simulated_service() -> None:
+    """The simulated service is always configured, and behaves as its variable says."""
+    found = load({"TENXSOM_SIMULATED": "latency=60 busy=0.02"}).services
+    assert found == {"simulated": SimulatedConfig(SimulationPlan(latency=60.0, busy=0.02))}
 
 
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
+        ("TENXSOM_SIMULATED", "luck=1"),
         ("USEAPI_TOKEN", "geheim und mehr"),
         ("USEAPI_BASE_URL", "http://api.useapi.net/v2"),
         ("USEAPI_PIXVERSE_SLOTS", "0"),
@@ -331,13 +337,13 @@ def test_the_file_lies_beneath_the_environment(env_file: Path, monkeypatch: pyte
     """What the file says holds where the environment says nothing."""
     env_file.write_text(
         "# a comment\nTENXSOM_LEASE_SECONDS=44\nexport TENXSOM_KEEP_JOBS=7\n\nTENXSOM_KEEP_DAYS='3'\n"
-        'TENXSOM_HOME="/srv/with space"\nTENXSOM_SIMULATED=${HOME}\n',
+        'TENXSOM_HOME="/srv/with space"\nREDIS_QUEUE_KEY=${HOME}\n',
         "utf-8",
     )
     monkeypatch.setenv("TENXSOM_LEASE_SECONDS", "55")
     found = load()
     assert (found.lease, found.keep_jobs, found.keep_days, found.home) == (55.0, 7, 3.0, Path("/srv/with space"))
-    assert found.simulated == "${HOME}"
+    assert found.redis.key == "${HOME}"
 
 
 def test_a_bad_value_in_the_file_names_the_variable(env_file: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.services.simulated.service import SimulatedService, SimulationPlan
+from tenxsom_flow_engine.services.simulated.config import SimulationPlan
+from tenxsom_flow_engine.services.simulated.service import SimulatedService
 
 
 @pytest.mark.parametrize("text", ["busy=2", "crash=1.5", "failed=-0.1", "latency=-1", "jitter=2", "busy=nan", "busy"])

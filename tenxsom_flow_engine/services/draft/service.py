@@ -189,14 +189,14 @@ class DraftService(VideoService, Cancels):
         spent = folder.starts >= MAX_STARTS
         fault = folder.fault()
         if fault is not None and fault.permanent:
-            return Failed(fault.message, charged=False, next_step=fault.next_step)
+            return Failed(fault.message, next_step=fault.next_step)
         if fault is not None and not spent:
             folder.forget_fault()
             raise Transient(NAME, fault.message, next_step=fault.next_step)
         if spent:
             folder.clear()
             reason = f"{fault.message}; {fault.next_step}" if fault else folder.last_words() or "it was killed"
-            return Failed(f"the render failed {MAX_STARTS} times: {reason}", charged=False)
+            return Failed(f"the render failed {MAX_STARTS} times: {reason}")
         self._start(folder, lock)
         return self._at_work(folder)
 

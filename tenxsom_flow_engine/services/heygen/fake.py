@@ -14,7 +14,7 @@ from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
 from tenxsom_flow_engine.services.http.fake_server import FakeServer, Reply, Request
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 KEY = "hg-a-key-that-must-appear-nowhere"
 AVATAR, VOICE = "look_1", "voice_1"

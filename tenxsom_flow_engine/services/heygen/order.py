@@ -15,8 +15,8 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import MAX_DURATION, Cost, VideoJob
 from tenxsom_flow_engine.services.base import Fit
 from tenxsom_flow_engine.services.fitting import fitted, nearest_quality, nearest_ratio, read_options
+from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.prompts import LOOKS
-from tenxsom_flow_engine.services.setups import HeyGenSetup
 
 NAME = "heygen"
 #: The two ways, which are also the paths of their orders: a ticket's id begins with one of them.
@@ -79,7 +79,7 @@ def prompt_of(job: VideoJob) -> str:
     return f"{wish}\nThe video lasts {job.duration} seconds."
 
 
-def fit_to(job: VideoJob, setup: HeyGenSetup) -> Fit:
+def fit_to(job: VideoJob, config: HeyGenConfig) -> Fit:
     """Return the job with the nearest values that its way allows. Raises `InvalidInput`."""
     options = options_of(job)
     if isinstance(options, AgentOptions):
@@ -92,7 +92,7 @@ def fit_to(job: VideoJob, setup: HeyGenSetup) -> Fit:
             )
         ratio = nearest_ratio(NAME, job.aspect_ratio, tuple(ORIENTATIONS))
         return fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality="")
-    if not (options.avatar_id or setup.avatar_id):
+    if not (options.avatar_id or config.avatar_id):
         raise InvalidInput(
             f"options.{NAME}.avatar_id",
             "a script needs an avatar that speaks it",
@@ -112,15 +112,15 @@ def _letters(script: str) -> int:
     return sum(WIDE if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in script)
 
 
-def cost_of(job: VideoJob, setup: HeyGenSetup) -> Cost | None:
+def cost_of(job: VideoJob, config: HeyGenConfig) -> Cost | None:
     """Return what a fitting job is expected to cost, if a price is known."""
     options = options_of(job)
     kind = options.engine if isinstance(options, ScriptOptions) else "agent"
-    price = setup.prices.get(kind, PRICES.get(kind))
+    price = config.prices.get(kind, PRICES.get(kind))
     return None if price is None else Cost(usd=round(price * job.duration, 4))
 
 
-def order_of(job: VideoJob, setup: HeyGenSetup) -> dict[str, Any]:
+def order_of(job: VideoJob, config: HeyGenConfig) -> dict[str, Any]:
     """Return the body of a create for a fitting job. What nobody has said is left to HeyGen."""
     options = options_of(job)
     order: dict[str, Any]
@@ -144,5 +144,5 @@ def order_of(job: VideoJob, setup: HeyGenSetup) -> dict[str, Any]:
             "engine": {"type": options.engine},
             "voice_settings": {name: value for name, value in settings.items() if value is not None},
         }
-    order |= {"avatar_id": options.avatar_id or setup.avatar_id, "voice_id": options.voice_id or setup.voice_id}
+    order |= {"avatar_id": options.avatar_id or config.avatar_id, "voice_id": options.voice_id or config.voice_id}
     return {name: value for name, value in order.items() if value}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Rejected, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
+from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
 from tenxsom_flow_engine.services.heygen.parsing import (
@@ -19,21 +21,31 @@ from tenxsom_flow_engine.services.heygen.parsing import (
     video_state,
     waits_for_input,
 )
-from tenxsom_flow_engine.services.http.client import Post, Timeouts, post
+from tenxsom_flow_engine.services.http.client import Post, post
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.responses import path_id
 from tenxsom_flow_engine.services.http.service import HttpService
-from tenxsom_flow_engine.services.setups import HeyGenSetup
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
-#: A create itself may take half a minute; the vendor advises so much patience.
-ORDERING = Timeouts(connect=10.0, read=120.0, total=120.0)
+#: Seconds to wait for a create, as HeyGen advises: one that works can take half a minute.
+CREATE_SECONDS = 120.0
 #: Seconds for which the first answer to a create is given again to whoever repeats it with its key.
 KEY_LASTS = 86400.0
 _GONE = Failed("HeyGen does not know it", next_step="see that HEYGEN_API_KEY is of the account that ordered it")
 
 
+def create_timings(timings: Timings) -> Timings:
+    """Return timings that give a create `CREATE_SECONDS`, which is twice the usual `paid_call`.
+
+    Never more than twice the given `paid_call`, so that the short timings of a rehearsal stay short here too.
+    """
+    usual = timings.paid_call
+    read, total = min(CREATE_SECONDS, 2 * usual.read), min(CREATE_SECONDS, 2 * usual.total)
+    return replace(timings, paid_call=CallTimeouts(usual.connect, read, total))
+
+
 class HeyGenService(HttpService, HasCredits):
-    """See the module. A ticket's id is the path of what was ordered: `video-agents/…` or `videos/…`.
+    """A ticket's id is the path of what was ordered: `video-agents/…` or `videos/…`.
 
     A render cannot be cancelled.
     """
@@ -48,17 +60,18 @@ class HeyGenService(HttpService, HasCredits):
     )
 
     def __init__(
-        self, setup: HeyGenSetup, downloader: Downloader, clock: Clock, *, ordering: Timeouts = ORDERING
+        self, config: HeyGenConfig, downloader: Downloader, clock: Clock, timings: Timings = Timings()
     ) -> None:
-        super().__init__(setup, downloader, key=setup.key, headers={"X-Api-Key": setup.key}, ordering=ordering)
-        self._setup = setup
+        timings = create_timings(timings)
+        super().__init__(config, downloader, timings, key=config.key, headers={"X-Api-Key": config.key})
+        self._config = config
         self._clock = clock
 
     def fit(self, job: VideoJob) -> Fit:
-        return fit_to(job, self._setup)
+        return fit_to(job, self._config)
 
     def estimate(self, job: VideoJob) -> Cost | None:
-        return cost_of(job, self._setup)
+        return cost_of(job, self._config)
 
     def prompt(self, job: VideoJob) -> str:
         return prompt_of(job)
@@ -68,7 +81,7 @@ class HeyGenService(HttpService, HasCredits):
         return KEY_LASTS if way_of(job) == SCRIPT else 0.0
 
     def order(self, job: VideoJob, reference: str) -> Post:
-        return post(f"/v3/{way_of(job)}", order_of(job, self._setup))
+        return post(f"/v3/{way_of(job)}", order_of(job, self._config))
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         way = order["path"].rpartition("/")[2]
@@ -129,5 +142,5 @@ class HeyGenService(HttpService, HasCredits):
     def _plain(self, state: Progress | Ready | Failed) -> Progress | Ready | Failed:
         """Return a state without secrets in its words."""
         if isinstance(state, Failed):
-            return Failed(self._api.redact(state.message), state.charged, state.next_step)
+            return Failed(self._api.redact(state.message), state.next_step)
         return state

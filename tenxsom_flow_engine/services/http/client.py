@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from tenxsom_flow_engine.services.http.responses import (
     error_words,
     read_retry_after,
 )
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 if TYPE_CHECKING:
     import requests
@@ -33,22 +33,6 @@ _log = logging.getLogger(__name__)
 
 #: Bytes of an answer that are read at most.
 MAX_ANSWER = 4 << 20
-#: Seconds for which a busy service is left alone at least, whatever it says.
-BUSY_FLOOR = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds for a connection, for each read, and for the whole call."""
-
-    connect: float
-    read: float
-    total: float
-
-
-#: A look costs nothing and is repeated; a create that was given up may have to be held, so it is given time.
-READING = Timeouts(connect=5.0, read=20.0, total=30.0)
-ORDERING = Timeouts(connect=10.0, read=60.0, total=60.0)
 
 
 class Post(TypedDict):
@@ -65,7 +49,7 @@ def post(path: str, body: Mapping[str, Any]) -> Post:
 
 
 class HttpApi:
-    """A service's HTTP interface. `secrets` are blotted out of all that is told. Threads share it.
+    """A service's HTTP client. `secrets` are redacted from every message. Thread-safe.
 
     `errors` is asked row by row, and the first that matches wins; a status without a row proves nothing.
     """
@@ -78,13 +62,11 @@ class HttpApi:
         headers: Mapping[str, str],
         secrets: Sequence[str],
         errors: Sequence[ErrorRow],
-        reading: Timeouts = READING,
-        ordering: Timeouts = ORDERING,
+        timings: Timings = Timings(),
     ) -> None:
         self.service = service
         self.redact = WordsRedactor(secrets)
-        self.reading = reading
-        self.ordering = ordering
+        self._timings = timings
         self._base = base_url.rstrip("/")
         self._headers = dict(headers)
         self._errors = tuple(errors)
@@ -92,11 +74,11 @@ class HttpApi:
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
         """GET: costs nothing. Raises `Transient`."""
-        return self._send(self._session.get(), "GET", path, self.reading, params=query)
+        return self._send(self._session.get(), "GET", path, self._timings.read_call, params=query)
 
     def tell(self, path: str) -> Answer:
         """POST what costs nothing, and does no harm twice. Raises `Transient`."""
-        return self._send(self._session.get(), "POST", path, self.reading, json={})
+        return self._send(self._session.get(), "POST", path, self._timings.read_call, json={})
 
     def post_paid(self, order: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
         """Send what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
@@ -106,8 +88,8 @@ class HttpApi:
         from tenxsom_flow_engine.services.http.connection import new_session
 
         with new_session() as session:
-            path, body = order["path"], order["body"]
-            return self._send(session, order["method"], path, self.ordering, paid=True, json=body, headers=headers)
+            path, body, timeouts = order["path"], order["body"], self._timings.paid_call
+            return self._send(session, order["method"], path, timeouts, paid=True, json=body, headers=headers)
 
     def result(self, answer: Answer, *, paid: bool = False) -> Mapping[str, Any]:
         """Return the object that a good answer holds; raise what any other means."""
@@ -129,7 +111,7 @@ class HttpApi:
         message = f"{row.meaning} (HTTP {answer.status}{request})" + (f": {words}" if words else "")
         retry_after = answer.retry_after
         if issubclass(kind, Busy):
-            retry_after = max(BUSY_FLOOR, retry_after or 0.0)
+            retry_after = max(self._timings.busy_floor, retry_after or 0.0)
         return kind(self.service, message, next_step=row.next_step, retry_after=retry_after)
 
     def _send(
@@ -137,7 +119,7 @@ class HttpApi:
         session: requests.Session,
         method: str,
         path: str,
-        timeouts: Timeouts,
+        timeouts: CallTimeouts,
         *,
         paid: bool = False,
         headers: Mapping[str, str] | None = None,

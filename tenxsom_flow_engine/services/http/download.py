@@ -9,7 +9,8 @@ from urllib.parse import urljoin, urlsplit
 
 from tenxsom_flow_engine.errors import Rejected, Transient
 from tenxsom_flow_engine.services.http.addresses import NotPublic
-from tenxsom_flow_engine.services.http.client import ProcessSession, Timeouts
+from tenxsom_flow_engine.services.http.client import ProcessSession
+from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:
     import requests
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Bytes: many times the largest video that is made.
 MAX_SIZE = 2 << 30
-#: Who gives no byte in half a minute has hung up, and ten minutes are enough for the largest file.
-DOWNLOAD_TIMEOUTS = Timeouts(connect=10.0, read=30.0, total=600.0)
 #: Redirects that are followed, and connections that one file may take because they break off.
 MAX_REDIRECTS, MAX_CONNECTIONS = 5, 4
 _CHUNK = 1 << 18
@@ -30,12 +29,10 @@ _NO_VIDEO = ("text/", "image/", "application/json", "application/xml")
 class Downloader:
     """Fetches videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals."""
 
-    def __init__(
-        self, *, allow_private: bool = False, max_size: int = MAX_SIZE, timeouts: Timeouts = DOWNLOAD_TIMEOUTS
-    ) -> None:
+    def __init__(self, *, allow_private: bool = False, max_size: int = MAX_SIZE, timings: Timings = Timings()) -> None:
         self._schemes = ("https", "http") if allow_private else ("https",)
         self._max_size = max_size
-        self._timeouts = timeouts
+        self._timeouts = timings.download_call
         self._session = ProcessSession(public_only=not allow_private)
 
     def fetch(self, service: str, url: str, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every video service over HTTP is made of: its interface, its key, and a way to fetch its files."""
+"""The base class of video services over HTTP: a client, a key, and a downloader for the videos."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import ClassVar, Protocol
 
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.services.base import Ready, VideoService
-from tenxsom_flow_engine.services.http.client import ORDERING, HttpApi, Timeouts
+from tenxsom_flow_engine.services.http.client import HttpApi
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.responses import ErrorRow
+from tenxsom_flow_engine.timings import Timings
 
 
-class Setup(Protocol):
-    """What is set for any of them."""
+class HttpConfig(Protocol):
+    """The part of a service's config that every service over HTTP has."""
 
     @property
     def base_url(self) -> str:
-        """Where it is."""
+        """The address of its interface."""
 
     @property
     def max_in_flight(self) -> int:
@@ -26,32 +27,35 @@ class Setup(Protocol):
 
 
 class HttpService(VideoService):
-    """A service that is asked through `_api`; a subclass says what its answers mean, and with what key it is asked."""
+    """A service that is called through `_api`; a subclass says what its answers mean and which key it sends.
+
+    `Timings.read_call` limits a call that costs nothing, `paid_call` a create.
+    """
 
     #: What each documented answer means (see `HttpApi`).
     errors: ClassVar[Sequence[ErrorRow]]
 
     def __init__(
         self,
-        setup: Setup,
+        config: HttpConfig,
         downloader: Downloader,
+        timings: Timings = Timings(),
         *,
         key: str,
         headers: Mapping[str, str] | None = None,
-        ordering: Timeouts = ORDERING,
     ) -> None:
-        """`key` is shown nowhere; it is sent as a bearer token, unless `headers` carry it in another way."""
+        """`key` appears in no message; it is sent as a bearer token unless `headers` carry it in another way."""
         self._downloader = downloader
         self._api = HttpApi(
             self.name,
-            setup.base_url,
+            config.base_url,
             headers=headers or {"Authorization": f"Bearer {key}"},
             secrets=[key],
             errors=self.errors,
-            ordering=ordering,
+            timings=timings,
         )
-        self.max_in_flight = setup.max_in_flight
-        self.create_timeout = ordering.total
+        self.max_in_flight = config.max_in_flight
+        self.create_timeout = timings.paid_call.total
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
         self._downloader.fetch(self.name, ready.url, folder / "video.mp4")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
 from tenxsom_flow_engine.services.http.fake_server import FakeServer, Reply, Request
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 KEY = "ltx-a-key-that-must-appear-nowhere"
 

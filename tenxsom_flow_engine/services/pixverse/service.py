@@ -17,9 +17,10 @@ from tenxsom_flow_engine.services.base import (
     Progress,
     Ready,
 )
-from tenxsom_flow_engine.services.http.client import BUSY_FLOOR, ORDERING, READING, Post, Timeouts, post
+from tenxsom_flow_engine.services.http.client import Post, post
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.service import HttpService
+from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.pixverse.errors import ERRORS
 from tenxsom_flow_engine.services.pixverse.models import NAME, cost_of, fit_to
 from tenxsom_flow_engine.services.pixverse.order import model_of, options_of, order_of
@@ -33,7 +34,7 @@ from tenxsom_flow_engine.services.pixverse.videos import (
     state_of,
     ticket_of,
 )
-from tenxsom_flow_engine.services.setups import PixVerseSetup
+from tenxsom_flow_engine.timings import Timings
 
 VIDEOS, SCHEDULER, FEATURES = "/pixverse/videos/", "/pixverse/scheduler/available", "/pixverse/features/"
 #: Videos in a page of the list, and pages that are searched: what is looked for is some minutes old.
@@ -41,7 +42,7 @@ PAGE, PAGES = 40, 3
 
 
 class PixVerseService(HttpService, FindsByReference, HasCredits):
-    """See the module. A ticket's account is the email of the linked PixVerse account."""
+    """A ticket's account is the email of the linked PixVerse account."""
 
     name = NAME
     errors = ERRORS
@@ -51,25 +52,26 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
     #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
     find_is_complete = False
 
-    def __init__(self, setup: PixVerseSetup, downloader: Downloader, *, ordering: Timeouts = ORDERING) -> None:
-        super().__init__(setup, downloader, key=setup.token, ordering=ordering)
-        self._setup = setup
-        # The look at the scheduler, then the create.
-        self.create_timeout = READING.total + ordering.total
+    def __init__(self, config: PixVerseConfig, downloader: Downloader, timings: Timings = Timings()) -> None:
+        super().__init__(config, downloader, timings, key=config.token)
+        self._config = config
+        self._busy_floor = timings.busy_floor
+        # A call to the scheduler, then the create.
+        self.create_timeout = timings.read_call.total + timings.paid_call.total
 
     def fit(self, job: VideoJob) -> Fit:
-        _, model = model_of(options_of(job), self._setup.model)
+        _, model = model_of(options_of(job), self._config.model)
         return fit_to(model, job, self.prompt(job))
 
     def estimate(self, job: VideoJob) -> Cost | None:
-        name, model = model_of(options_of(job), self._setup.model)
-        prices = self._setup.prices if name == self._setup.model else {}
-        return cost_of(model, job, prices, self._setup.usd_per_credit)
+        name, model = model_of(options_of(job), self._config.model)
+        prices = self._config.prices if name == self._config.model else {}
+        return cost_of(model, job, prices, self._config.usd_per_credit)
 
     def order(self, job: VideoJob, reference: str) -> Post:
-        setup = self._setup
-        body = order_of(job, self.prompt(job), reference, default_model=setup.model, email=setup.email)
-        return post(setup.create_path, body)
+        config = self._config
+        body = order_of(job, self.prompt(job), reference, default_model=config.model, email=config.email)
+        return post(config.create_path, body)
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         self._see_room(order["body"].get("email"))
@@ -87,20 +89,20 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
             listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
             return next((state_of(video) for video in listed), Progress(None, POLL_PACE))
         if answer.status == 410:
-            return Failed("UseAPI keeps a video for 7 days, and they have passed", charged=True)
+            return Failed("UseAPI keeps a video for 7 days, and they have passed")
         return state_of(self._api.result(answer))
 
     def find(self, reference: str) -> Ticket | None:
         scheduler = self._api.result(self._api.get(SCHEDULER))
         accounts = accounts_of(scheduler)
         # An account may have been taken out of the scheduler, so the one that is set is asked all the same.
-        emails = dict.fromkeys([*filter(None, [self._setup.email]), *(account.email for account in accounts)])
+        emails = dict.fromkeys([*filter(None, [self._config.email]), *(account.email for account in accounts)])
         known = chain(objects(scheduler, "executing"), *(self._list(email) for email in emails or [""]))
         tickets = (ticket_of(item) for item in known if carries(item, reference))
         return next((ticket for ticket in tickets if ticket is not None), None)
 
     def credits(self) -> Credits:
-        emails = [self._setup.email] if self._setup.email else [account.email for account in self._accounts()]
+        emails = [self._config.email] if self._config.email else [account.email for account in self._accounts()]
         left = [credits_of(self._api.result(self._api.get(FEATURES, {"email": email}))) for email in emails]
         told = [amount for amount in left if amount is not None]
         return Credits(sum(told) if told else None, note=", ".join(emails))
@@ -109,7 +111,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         """Raise `Busy` where UseAPI shows no free slot. What cannot even be asked is not sent a paid create."""
         rooms = [room for room in self._accounts() if email in (None, room.email)]
         if rooms and not any(room.free for room in rooms):
-            raise Busy(NAME, "all slots of the PixVerse account are taken", retry_after=BUSY_FLOOR)
+            raise Busy(NAME, "all slots of the PixVerse account are taken", retry_after=self._busy_floor)
 
     def _accounts(self) -> list[Account]:
         return accounts_of(self._api.result(self._api.get(SCHEDULER)))

@@ -13,66 +13,16 @@ import random
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock
-from tenxsom_flow_engine.errors import Busy, InvalidInput, Rejected, Transient, Uncertain
+from tenxsom_flow_engine.errors import Busy, Rejected, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
-from tenxsom_flow_engine.services.simulated.tiny_video import tiny_video
+from tenxsom_flow_engine.services.simulated.config import SimulationPlan
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 NAME = "simulated"
-#: The options of a plan that are no probabilities or shares.
-_UNBOUNDED = frozenset({"latency", "create_latency", "create_timeout", "slots"})
-
-
-@dataclass(frozen=True, slots=True)
-class SimulationPlan:
-    """How the service behaves. Times in seconds; faults are probabilities of 0 to 1 for each call."""
-
-    latency: float = 5.0
-    #: Share of the latency that varies at random, up and down.
-    jitter: float = 0.2
-    #: How long a create takes to answer.
-    create_latency: float = 0.0
-    #: How long a caller waits for that answer before it counts as lost.
-    create_timeout: float = 30.0
-    slots: float = 1000
-    #: 1: a create with a reference that was sold before sells nothing (an idempotency key).
-    idempotent: float = 0
-    #: Faults of a create.
-    rejected: float = 0.0
-    busy: float = 0.0
-    transient: float = 0.0
-    uncertain: float = 0.0
-    #: A check that cannot be answered, and a generation that fails.
-    check_fault: float = 0.0
-    failed: float = 0.0
-    #: The worker process is killed -9 in a create (after the sale), a check or a fetch.
-    crash: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            highest = 1e9 if field.name in _UNBOUNDED else 1.0
-            if not 0 <= value <= highest:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{field.name}={value:g} is not from 0 to {highest:g}")
-
-    @classmethod
-    def parse(cls, text: str) -> SimulationPlan:
-        """Read a plan such as `latency=60 busy=0.02`. Raises `InvalidInput` naming what is wrong."""
-        known = {field.name for field in fields(cls)}
-        values: dict[str, float] = {}
-        for word in text.replace(",", " ").split():
-            name, _, value = word.partition("=")
-            if name not in known:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{name!r} is not one of {', '.join(sorted(known))}")
-            try:
-                values[name] = float(value)
-            except ValueError:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{word!r} has no number") from None
-        return cls(**values)
 
 
 class SimulatedService(VideoService, FindsByReference):
@@ -132,7 +82,7 @@ class SimulatedService(VideoService, FindsByReference):
             whole = max(float(ends) - float(began), 1e-3)
             return Progress(fraction=max(0.0, 1 - left / whole), poll_after=min(max(left, 0.02), 15.0))
         if fate == "failed":
-            return Failed("the generation failed (simulated)", charged=True)
+            return Failed("the generation failed (simulated)")
         return Ready(url=f"simulated:{ticket.id}")
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:

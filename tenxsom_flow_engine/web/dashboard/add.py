@@ -15,11 +15,13 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
-from tenxsom_flow_engine.composition import SERVICES
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
 from tenxsom_flow_engine.planning.plan import AddPlan
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Added, JobFilter
+from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Added, JobFilter
 from tenxsom_flow_engine.web.dashboard.add_form import (
@@ -137,9 +139,10 @@ def _told(added: Added) -> str:
 
 def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:
     """Return what the lists of the form offer: values, and what they are called there."""
-    lacking = SERVICES.keys() - engine.services.keys()
+    names = service_specs()
+    lacking = names.keys() - engine.services.keys()
     return {
-        "service": {name: f"{name} (not configured)" if name in lacking else name for name in (AUTO, *SERVICES)},
+        "service": {name: f"{name} (not configured)" if name in lacking else name for name in (AUTO, *names)},
         "aspect_ratio": {ratio: ratio for ratio in ASPECT_RATIOS},
         "style": {style: style for style in STYLES},
     }

@@ -1,0 +1,153 @@
+"""The registry of video services: those in the folders of this package, and those that other packages install.
+
+A folder here is a service if its package has a `SPEC`. An installed package names its `ServiceSpec` in the entry point
+group `tenxsom_flow_engine.services`. Specs are light: whatever a service needs is imported when it is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.env import Field, fields_of
+from tenxsom_flow_engine.errors import ConfigurationError, FlowError
+from tenxsom_flow_engine.timings import Timings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from tenxsom_flow_engine.services.base import VideoService
+    from tenxsom_flow_engine.services.http.download import Downloader
+
+#: The entry point group in which installed packages register services.
+GROUP = "tenxsom_flow_engine.services"
+#: The distribution of the built-in services.
+OURS = "tenxsom-flow-engine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceContext:
+    """The parts of the engine that a service is made with."""
+
+    clock: Clock
+    timings: Timings
+    #: The engine's own folder, and that of the videos.
+    home: Path
+    output_dir: Path
+    #: Whether videos may come from private addresses and over plain HTTP.
+    allow_private_downloads: bool = False
+
+    def downloader(self) -> Downloader:
+        """Return a downloader for the service's videos."""
+        from tenxsom_flow_engine.services.http.download import Downloader
+
+        return Downloader(allow_private=self.allow_private_downloads, timings=self.timings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """What the engine knows of a service before it is made.
+
+    `config` is a frozen dataclass whose fields declare the service's variables (see `env`). If its first field has no
+    default, that variable switches the service on; otherwise, and without a `config`, it is always configured.
+    """
+
+    name: str
+    #: Makes the service of its config (None without one). It imports what it needs inside.
+    factory: Callable[[Any, ServiceContext], VideoService]
+    config: type | None = None
+    #: The limits of its paid creates unless others are set, such as `1/s 10/m 100/h`; empty: none.
+    quotas: str = ""
+    #: Its page: a path in this project, or a URL.
+    docs: str = ""
+    #: Its place in lists, and among services that are equally good for a job: the lowest first, then by name.
+    order: int = 50
+    #: The package that brought it; the registry fills it in.
+    distribution: str = OURS
+
+    def __post_init__(self) -> None:
+        late = [field.variable.name for field in self.variables[1:] if field.default is MISSING]
+        if late:
+            raise ConfigurationError(f"{', '.join(late)} needs a default: only the first variable may have none")
+
+    @property
+    def variables(self) -> tuple[Field, ...]:
+        """The variables of its config."""
+        return fields_of(self.config) if self.config else ()
+
+    @property
+    def switch(self) -> str:
+        """The variable that switches it on; empty if it is always configured."""
+        variables = self.variables
+        return variables[0].variable.name if variables and variables[0].default is MISSING else ""
+
+    def make(self, config: Any, context: ServiceContext) -> VideoService:
+        """Make the service. Raises `ConfigurationError`, also for whatever else its factory raises."""
+        try:
+            service = self.factory(config, context)
+        except FlowError:
+            raise
+        except Exception as error:
+            raise _broken(f"the service {self.name}", self.distribution, error) from error
+        if service.name != self.name:
+            raise _broken(f"the service {self.name}", self.distribution, f"its class is named {service.name!r}")
+        return service
+
+
+@cache
+def service_specs() -> Mapping[str, ServiceSpec]:
+    """Return all services by name, configured or not, in their order. Raises `ConfigurationError`."""
+    from importlib.metadata import entry_points
+
+    return collect([*built_in().values(), *installed(entry_points(group=GROUP))])
+
+
+@cache
+def built_in() -> Mapping[str, ServiceSpec]:
+    """Return the services below this package, by the full name of their own package."""
+    package = __name__.rpartition(".")[0]
+    folders = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    modules = {folder.name: importlib.import_module(folder.name) for folder in folders if folder.ispkg}
+    return {name: module.SPEC for name, module in modules.items() if hasattr(module, "SPEC")}
+
+
+def installed(points: Iterable[EntryPoint]) -> Iterator[ServiceSpec]:
+    """Load the services that entry points name. Raises `ConfigurationError` naming the package of a broken one."""
+    for point in points:
+        distribution = point.dist.name if point.dist else point.value
+        try:
+            spec = point.load()
+        except Exception as error:
+            raise _broken(f"the service {point.name}", distribution, error) from error
+        if not isinstance(spec, ServiceSpec):
+            raise _broken(f"the service {point.name}", distribution, f"{point.value} is not a ServiceSpec")
+        yield replace(spec, distribution=distribution)
+
+
+def collect(specs: Iterable[ServiceSpec]) -> Mapping[str, ServiceSpec]:
+    """Return services by name, in their order. Raises `ConfigurationError` if two have one name."""
+    found: dict[str, ServiceSpec] = {}
+    for spec in sorted(specs, key=lambda spec: (spec.order, spec.name)):
+        if other := found.get(spec.name):
+            packages = sorted({other.distribution, spec.distribution} - {OURS}) or [OURS]
+            raise ConfigurationError(
+                f"{other.distribution} and {spec.distribution} both have a service {spec.name}",
+                next_step=f"uninstall one of them: pip uninstall {packages[-1]}",
+            )
+        found[spec.name] = spec
+    return found
+
+
+def _broken(what: str, distribution: str, reason: object) -> ConfigurationError:
+    fault = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
+    removal = "" if distribution == OURS else f", or uninstall it: pip uninstall {distribution}"
+    return ConfigurationError(
+        f"{what} of the package {distribution} cannot be used: {fault}",
+        next_step=f"install another version of {distribution}{removal}",
+    )

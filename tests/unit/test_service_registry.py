@@ -1,0 +1,170 @@
+"""The registry of services: built-in folders, installed packages, and what is said about broken ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from grimp import ImportGraph
+
+from tenxsom_flow_engine import services
+from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.composition import make_services
+from tenxsom_flow_engine.env import Variable
+from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.services.draft.service import DraftService
+from tenxsom_flow_engine.services.registry import (
+    GROUP,
+    ServiceContext,
+    ServiceSpec,
+    built_in,
+    collect,
+    installed,
+    service_specs,
+)
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.timings import Timings
+from tests.service_contract import imports_from_outside
+
+Install = Callable[[str], list[EntryPoint]]
+
+
+def a_spec(name: str = "clips", **changes: object) -> ServiceSpec:
+    return ServiceSpec(**({"name": name, "factory": _make_draft} | changes))  # type: ignore[arg-type]
+
+
+def _make_draft(config: object, context: ServiceContext) -> VideoService:
+    return DraftService(context.home)
+
+
+def context(tmp_path: Path) -> ServiceContext:
+    return ServiceContext(clock=SystemClock(), timings=Timings(), home=tmp_path, output_dir=tmp_path)
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Return a function that installs the package `clips-plugin` with a module, and gives its entry points."""
+
+    def install(code: str) -> list[EntryPoint]:
+        (tmp_path / "clips_plugin.py").write_text(code, "utf-8")
+        metadata = tmp_path / "clips_plugin-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: clips-plugin\nVersion: 1.0\n", "utf-8")
+        (metadata / "entry_points.txt").write_text(f"[{GROUP}]\nclips = clips_plugin:SPEC\n", "utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "clips_plugin", raising=False)
+        (found,) = distributions(path=[str(tmp_path)])
+        return list(found.entry_points)
+
+    return install
+
+
+def test_each_folder_is_a_service() -> None:
+    """Every folder with a `service.py` is registered under the folder's name, with the shared folder left out."""
+    folders = {path.parent.name for path in Path(services.__path__[0]).glob("*/service.py")} - {"http"}
+    assert {package.rpartition(".")[2]: spec.name for package, spec in built_in().items()} == {
+        name: name for name in folders
+    }
+    assert {spec.name for spec in built_in().values()} <= service_specs().keys()
+
+
+def test_paid_services_come_first() -> None:
+    """Paid services precede the drafts, and the simulated one is the last of the built-in ones."""
+    names = list(collect([*built_in().values(), a_spec()]))
+    assert names == ["pixverse", "ltx_studio", "heygen", "clips", "draft", "simulated"]
+
+
+def test_timings_reach_the_services(tmp_path: Path) -> None:
+    """A rehearsal's short timings are those of every service over HTTP."""
+    keys = {"USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc"}
+    usual, short = Timings(), Timings(paid_call=Timings().read_call)
+    made = [
+        make_services(load({"TENXSOM_HOME": str(tmp_path), **keys}), SystemClock(), timings)
+        for timings in (usual, short)
+    ]
+    times = [{name: service.create_timeout for name, service in services.items()} for services in made]
+    assert [(one["pixverse"], one["ltx_studio"], one["heygen"]) for one in times] == [(90, 60, 120), (60, 30, 60)]
+
+
+def test_an_installed_service_is_known_by_its_package(install: Install) -> None:
+    """A service that a package registers carries the package's name."""
+    points = install(
+        "from tenxsom_flow_engine.services.registry import ServiceSpec\n"
+        "SPEC = ServiceSpec(name='clips', factory=lambda config, context: None)\n"
+    )
+    (spec,) = installed(points)
+    assert (spec.name, spec.distribution) == ("clips", "clips-plugin")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import a_library_that_is_not_there", "a_library_that_is_not_there"),
+        ("NOTHING = 1", "SPEC"),
+        ("SPEC = 'clips'", "is not a ServiceSpec"),
+        ("raise SystemError('out of order')", "SystemError: out of order"),
+    ],
+)
+def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> None:
+    """A package whose service cannot be loaded is named, with the reason and the way to get rid of it."""
+    with pytest.raises(ConfigurationError, match=reason) as refusal:
+        list(installed(install(code)))
+    assert "clips-plugin" in refusal.value.message
+    assert "pip uninstall clips-plugin" in refusal.value.next_step
+
+
+def test_two_services_of_one_name_are_refused() -> None:
+    """Of two services with one name neither is used; both packages are named, and the one that can be removed."""
+    twins = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
+    with pytest.raises(ConfigurationError, match="pixverse") as refusal:
+        collect(twins)
+    assert "clips-plugin" in refusal.value.message
+    assert "tenxsom-flow-engine" in refusal.value.message
+    assert "pip uninstall clips-plugin" in refusal.value.next_step
+
+
+def _raise(config: object, context: ServiceContext) -> VideoService:
+    raise ImportError("no module named clips_library")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (a_spec(factory=_raise, distribution="clips-plugin"), "no module named clips_library"),
+        (a_spec(distribution="clips-plugin"), "its class is named 'draft'"),
+    ],
+)
+def test_a_service_that_cannot_be_made_names_its_package(spec: ServiceSpec, reason: str, tmp_path: Path) -> None:
+    """A factory that fails, or makes a service of another name, is told with the package that it came with."""
+    with pytest.raises(ConfigurationError, match=reason) as refusal:
+        spec.make(None, context(tmp_path))
+    assert "clips-plugin" in refusal.value.message
+
+
+@dataclass(frozen=True)
+class _TwoKeys:
+    key: Annotated[str, Variable("CLIPS_KEY", "the key")]
+    secret: Annotated[str, Variable("CLIPS_SECRET", "another key")]
+
+
+def test_only_the_first_variable_may_lack_a_default() -> None:
+    """A second variable without a default could not be missing, so such a config is refused."""
+    with pytest.raises(ConfigurationError, match="CLIPS_SECRET"):
+        a_spec(config=_TwoKeys)
+
+
+def test_the_import_rule_sees_every_import_of_a_service() -> None:
+    """Imports of a service by another one, by shared modules and by the engine are found; those inside are not."""
+    graph = ImportGraph()
+    for module in ("s", "s.a", "s.a.x", "s.b", "s.b.y", "s.base", "engine"):
+        graph.add_module(module)
+    edges = [("s.a.x", "s.b.y"), ("s.base", "s.a"), ("engine", "s.b"), ("s.a.x", "s.a"), ("s.a", "s.base")]
+    for importer, imported in edges:
+        graph.add_import(importer=importer, imported=imported)
+    assert sorted(imports_from_outside(graph, ["s.a", "s.b"])) == ["engine -> s.b", "s.a.x -> s.b.y", "s.base -> s.a"]
