@@ -1,54 +1,102 @@
-"""The page that says how to add a service, followed step by step."""
+"""The page that says how to write a service, followed step by step."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
+from tests.environment import outside
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/writing-a-service.md"
-#: The blocks of code, each with the file that it is for: the whole of it, or what changes.
-BLOCK = re.compile(r'^```(python|diff) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+PAGE = (ROOT / "docs/writing-a-service.md").read_text("utf-8")
+#: The files on the page, by their paths.
+FILES: dict[str, str] = dict(re.findall(r'^```(?:python|toml) title="([^"]+)"\n(.*?)^```$', PAGE, re.M | re.S))
+MODULES = {Path(name).name: code for name, code in FILES.items() if name.startswith("tenxsom_clipworks/")}
+TEST = "tests/test_clipworks.py"
 
 
-def follow(page: str, project: Path) -> list[str]:
-    """Do what the page says to a project, and return the files that it touches, in order."""
-    touched = []
-    for kind, name, code in BLOCK.findall(page):
-        file = project / name
-        touched.append(name)
-        if kind == "python":
-            assert not file.exists()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(code)
-        else:
-            lines = code.splitlines(keepends=True)
-            before = "".join(line[1:] for line in lines if line[0] in " -")
-            after = "".join(line[1:] for line in lines if line[0] in " +")
-            assert file.read_text().count(before) == 1, before
-            file.write_text(file.read_text().replace(before, after))
-    return touched
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the page's files."""
+    project = tmp_path_factory.mktemp("tenxsom-clipworks")
+    for name, code in FILES.items():
+        path = project / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code, "utf-8")
+    return project
 
 
-def test_the_page_leads_to_a_service(tmp_path: Path) -> None:
-    """Whoever does what the page says, and nothing else, has a service that makes videos and pays once."""
+@pytest.fixture(scope="module")
+def site(project: Path) -> Path:
+    """Return a folder into which the page's package is installed, as pip does it, without a network."""
+    site = project / "site"
+    run([], "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps",
+        "--no-build-isolation", "--target", str(site), str(project))  # fmt: skip
+    return site
+
+
+def start(path: Sequence[Path], *arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python module with folders on its path."""
+    environment = outside() | variables | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def run(path: Sequence[Path], *arguments: str, cwd: Path = ROOT) -> str:
+    """Run a Python module, which must succeed, and return what it prints."""
+    done = start(path, *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def flow(*arguments: str, path: Sequence[Path], environment: Mapping[str, str]) -> str:
+    """Run a command of the engine and return what it prints: `doctor` also fails for fonts that a machine lacks."""
+    done = start(path, "run_flow_enhanced", *arguments, cwd=ROOT, **environment)
+    return done.stdout + done.stderr
+
+
+def test_the_package_of_the_page_is_clean(project: Path) -> None:
+    """The code of the page keeps the rules of this project."""
+    assert {*MODULES} == {"__init__.py", "config.py", "service.py"}
+    run([], "ruff", "check", "--quiet", "--config", str(ROOT / "pyproject.toml"), "--exclude", "site", str(project))
+
+
+def test_the_test_of_the_page_passes_with_the_installed_package(project: Path, site: Path) -> None:
+    """The installed package buys a video, once, with an engine in which nothing was changed."""
+    run([site, ROOT], "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", TEST, cwd=project)
+
+
+def test_an_installed_service_is_found_everywhere(site: Path, tmp_path: Path) -> None:
+    """A dry run shows its price, `limits` its quotas, `doctor` its key, and the reference of settings its variables."""
+    home = {"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local"}
+    keyed = home | {"CLIPWORKS_KEY": "a-key"}
+    dry = flow("single", "--topic", "Tides", "--duration", "5", "--dry-run", path=[site], environment=keyed)
+    assert "clipworks" in dry
+    assert "0.08" in dry
+    assert re.search(r"clipworks.*20/m", flow("limits", path=[site], environment=keyed), re.DOTALL)
+    assert "CLIPWORKS_KEY (https://clipworks.example/docs)" in flow("doctor", path=[site], environment=home)
+    assert "CLIPWORKS_KEY" not in flow("doctor", path=[], environment=home)
+    assert "`CLIPWORKS_SLOTS`" in run([site, ROOT], "docs.generate_configuration")
+
+
+def test_a_folder_in_this_project_is_a_service_too(tmp_path: Path) -> None:
+    """The modules of the page, put into a folder of `services/`, are a service without a package or an entry point."""
     shutil.copytree(ROOT / "tenxsom_flow_engine", tmp_path / "tenxsom_flow_engine", ignore=_compiled)
-    touched = follow(PAGE.read_text("utf-8"), tmp_path)
-    assert touched.count("tenxsom_flow_engine/services/clipworks.py") == 1
-    assert len(touched) == 8
-    run(tmp_path, "ruff", "check", "--quiet", "--config", str(ROOT / "pyproject.toml"), *set(touched))
-    run(tmp_path, "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", touched[-1])
+    folder = tmp_path / "tenxsom_flow_engine/services/clipworks"
+    folder.mkdir()
+    for name, code in MODULES.items():
+        (folder / name).write_text(code.replace("tenxsom_clipworks", "tenxsom_flow_engine.services.clipworks"), "utf-8")
+    (tmp_path / "test_clipworks.py").write_text(FILES[TEST], "utf-8")
+    run([tmp_path], "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "test_clipworks.py", cwd=tmp_path)
 
 
 def _compiled(folder: str, names: list[str]) -> set[str]:
     return {"__pycache__"} & set(names)
-
-
-def run(folder: Path, module: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
