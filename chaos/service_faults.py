@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -17,17 +17,6 @@ SPELLS: Mapping[str, int] = {"fair": 4, "broken": 3, "cut": 4, "silent": 2, "gar
 GUESTS = ("busy", "poor")
 #: Seconds of a spell.
 SHORTEST, LONGEST = 0.2, 0.8
-#: How a generation goes on, look by look.
-LIVES: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "pixverse": (("COMPLETED",), ("GENERATING", "COMPLETED"), ("404", "COMPLETED"),
-                 ("GENERATING", "EARLY", "COMPLETED")),
-    "ltx_studio": (("completed",), ("pending", "processing", "completed")),
-    "heygen": (("completed",), ("waiting", "processing", "completed")),
-}  # fmt: skip
-#: How it goes on where the service fails, which it says and charges for.
-FAILING: Mapping[str, tuple[str, ...]] = {
-    "pixverse": ("GENERATING", "FAILED"), "ltx_studio": ("processing", "failed:api_error"), "heygen": ("failed",)
-}  # fmt: skip
 #: Share of the generations that fail in a storm.
 FAILED = 0.05
 
@@ -111,8 +100,8 @@ class _Sky:
         """Draw how the next generation will go on."""
         if route.startswith("create") and at is At.READ:
             fails = self.stormy and self.draw.random() < FAILED
-            life = FAILING[self.service] if fails else self.draw.choice(LIVES[self.service])
-            self.vendors.by_service[self.service].life = life
+            server = self.vendors.by_service[self.service]
+            server.life = server.failing if fails else self.draw.choice(server.lives)
 
     def _fault(self, kind: str, paid: bool) -> Fault:
         match kind:
@@ -128,8 +117,7 @@ class _Sky:
 
     def _money(self, *, back: bool) -> None:
         server = self.vendors.by_service[self.service]
-        purse = "credits_left" if self.service == "pixverse" else "usd_left"
         with server.lock:
             if not back:
-                self.saved = getattr(server, purse)
-            setattr(server, purse, self.saved if back else 0.0)
+                self.saved = server.balance
+            server.balance = self.saved if back else 0.0

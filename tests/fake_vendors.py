@@ -1,7 +1,8 @@
-"""The three paid services together, as one account has them: one ledger of what was sold, for which job."""
+"""The fakes of all built-in paid services together: one ledger of what was sold, for which job."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections import Counter
@@ -9,20 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenxsom_flow_engine.services.heygen import fake as heygen
-from tenxsom_flow_engine.services.heygen.fake import FakeHeyGen
 from tenxsom_flow_engine.services.http.fake_server import FakeServer, Request
-from tenxsom_flow_engine.services.ltx_studio import fake as ltx
-from tenxsom_flow_engine.services.ltx_studio.fake import FakeLtx
-from tenxsom_flow_engine.services.pixverse import fake as useapi
-from tenxsom_flow_engine.services.pixverse.fake import FakeUseApi
+from tenxsom_flow_engine.services.http.fake_vendor import FakeVendor, JobKind
+from tenxsom_flow_engine.services.registry import ServiceSpec, built_in
 
-#: What a job asks for, by kind; a script is bought under an idempotency key.
+_SPECS = {package: spec for package, spec in built_in().items() if spec.switch}
+#: The module of each service's fake, by the service's name.
+_FAKES = {spec.name: importlib.import_module(f"{package}.fake") for package, spec in _SPECS.items()}
+_KINDS: Mapping[str, tuple[str, JobKind]] = {
+    name: (service, kind) for service, fake in _FAKES.items() for name, kind in fake.KINDS.items()
+}
+#: What a job asks for, by kind.
 KINDS: Mapping[str, dict[str, Any]] = {
-    "pixverse": {"service": "pixverse", "duration": 1},
-    "ltx": {"service": "ltx_studio", "duration": 6},
-    "agent": {"service": "heygen", "duration": 4},
-    "script": {"service": "heygen", "options": {"heygen": {"script": "Tides rise.", "avatar_id": heygen.AVATAR}}},
+    name: {"service": service, **kind.wishes} for name, (service, kind) in _KINDS.items()
 }
 
 
@@ -31,7 +31,7 @@ class Bill:
     """One generation that was sold, as its service has it in its books."""
 
     service: str
-    #: What the service calls it; a ticket can be made of it.
+    #: The service's own id; a ticket can be made of it.
     id: str
     job_id: str
     usd: float
@@ -42,27 +42,20 @@ class Bill:
 
 
 class Vendors:
-    """The three fake services. Jobs are told by their topics, `Topic 7` being that of `job-7`."""
+    """The fake services. Jobs are told by their topics, `Topic 7` being that of `job-7`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.useapi, self.ltx, self.heygen = FakeUseApi(max_jobs=100_000), FakeLtx(now), FakeHeyGen(now)
-        self.ltx.most = self.heygen.most = 100_000
-        self.useapi.credits_left = self.ltx.usd_left = self.heygen.usd_left = 1e9
-        self.heygen.agent_life = ("thinking", "completed")
         #: By the names that the engine has for them.
-        self.by_service: Mapping[str, FakeUseApi | FakeLtx | FakeHeyGen] = {
-            "pixverse": self.useapi, "ltx_studio": self.ltx, "heygen": self.heygen
-        }  # fmt: skip
+        self.by_service: Mapping[str, FakeVendor] = {name: fake.make_fake(now) for name, fake in _FAKES.items()}
         self.environment = {
             "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true",
             "TENXSOM_LIMITS": "; ".join(f"{name}=none" for name in (*self.by_service, "global")),
-            "USEAPI_TOKEN": useapi.TOKEN, "USEAPI_BASE_URL": self.useapi.url, "USEAPI_PIXVERSE_SLOTS": "1000",
-            "LTX_API_KEY": ltx.KEY, "LTX_BASE_URL": self.ltx.url, "LTX_SLOTS": "1000",
-            "HEYGEN_API_KEY": heygen.KEY, "HEYGEN_BASE_URL": self.heygen.url, "HEYGEN_SLOTS": "1000",
-        }  # fmt: skip
+        }
+        for spec in _SPECS.values():
+            self.environment |= _variables(spec, self.by_service[spec.name])
 
     @property
-    def servers(self) -> Sequence[FakeUseApi | FakeLtx | FakeHeyGen]:
+    def servers(self) -> Sequence[FakeVendor]:
         """The servers themselves."""
         return tuple(self.by_service.values())
 
@@ -72,37 +65,40 @@ class Vendors:
 
     def books(self) -> list[Bill]:
         """Return all that was sold, each service's in its order."""
-        books = [
-            Bill("pixverse", sale.id, job_of(sale.order), 0.0, sale.credits, sale.life[-1] == "FAILED")
-            for sale in self.useapi.sold
+        return [
+            Bill(service, sale.id, job_of(sale.order), sale.usd, sale.credits, sale.failed)
+            for service, server in self.by_service.items()
+            for sale in server.sold
         ]
-        for service, sold in (("ltx_studio", self.ltx.sold), ("heygen", self.heygen.sold)):
-            books += [
-                Bill(service, sale.id, job_of(sale.order), sale.usd, 0.0, sale.life[-1].startswith("failed"))
-                for sale in sold
-            ]
-        return books
 
     def creates(self) -> dict[str, list[float]]:
         """Return when paid creates came, taken or not, by service: seconds since 1970."""
         return {
-            service: sorted(request.at for route in ("create", "create_agent") for request in server.seen[route])
+            service: sorted(
+                request.at for route in [*server.seen] if route.startswith("create") for request in server.seen[route]
+            )
             for service, server in self.by_service.items()
         }
 
     def job_of(self, server: FakeServer, request: Request) -> str:
         """Return the job that a request is about, or nothing."""
-        assert isinstance(server, FakeUseApi | FakeLtx | FakeHeyGen)
+        assert isinstance(server, FakeVendor)
         if request.method == "POST":
             return job_of(request.json())
         name = request.bare_path.rpartition("/")[2].removesuffix(".mp4")
         sales = [sale for sale in server.sold if sale.id == name or sale.id.endswith(f":{name}")]
         return job_of(sales[0].order) if sales else ""
 
-    def create_route(self, kind: str) -> tuple[FakeServer, str]:
+    def create_route(self, kind: str) -> tuple[FakeVendor, str]:
         """Return where the creates of a kind of jobs arrive."""
-        server = {"pixverse": self.useapi, "ltx": self.ltx}.get(kind, self.heygen)
-        return server, "create_agent" if kind == "agent" else "create"
+        service, details = _KINDS[kind]
+        return self.by_service[service], details.route
+
+
+def _variables(spec: ServiceSpec, server: FakeVendor) -> Mapping[str, str]:
+    """Return the variables that lead a service to its fake, with room for any number of jobs."""
+    names = {one.field: one.variable.name for one in spec.variables}
+    return {spec.switch: server.key, names["base_url"]: server.url, names["max_in_flight"]: "1000"}
 
 
 def job_of(order: dict[str, Any]) -> str:

@@ -112,8 +112,8 @@ class Vendors:
     topics: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.useapi = useapi.FakeUseApi(max_jobs=5)
-        self.useapi.credits_left = 6_000.0
+        self.useapi = useapi.FakeUseApi(most=5)
+        self.useapi.balance = 6_000.0
         self.ltx = ltx.FakeLtx(self.clock.now)
         # Room for those that are held here: the fake takes them for unfinished until somebody looks at them.
         self.ltx.most = 4
@@ -200,8 +200,8 @@ class ChannelDay:
         ]
         others: list[tuple[float, Callable[[], object]]] = [
             (21.0, partial(self.vendors.ltx.faults["video"].extend, [Reply(503)] * 3)),
-            (BROKE[0], partial(setattr, self.vendors.useapi, "credits_left", 0.0)),
-            (BROKE[1], partial(setattr, self.vendors.useapi, "credits_left", 9_000.0)),
+            (BROKE[0], partial(setattr, self.vendors.useapi, "balance", 0.0)),
+            (BROKE[1], partial(setattr, self.vendors.useapi, "balance", 9_000.0)),
             (4.5, partial(self.vendors.useapi.faults["create"].append, Reply(429, {"error": "busy"}))),
             (1.41, partial(self.vendors.ltx.faults["create"].append, Cut(At.DONE))),
             (0.91, partial(self.vendors.ltx.faults["create"].append, Cut(At.DONE))),

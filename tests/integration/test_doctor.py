@@ -292,7 +292,7 @@ def test_a_key_that_is_wrong(env: Environment, useapi: FakeUseApi) -> None:
 def test_an_account_that_is_empty(env: Environment, useapi: FakeUseApi) -> None:
     """An account with nothing left is a problem; one with something left says how much."""
     assert any(f.state == "ok" and "1,000 credits left" in f.text for f in examine(env))
-    useapi.credits_left = 0.0
+    useapi.balance = 0.0
     the_problem(env, "pixverse", "nothing is left")
 
 

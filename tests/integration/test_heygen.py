@@ -379,7 +379,7 @@ def test_the_vendor_sells_within_its_bounds(heygen: FakeHeyGen, service: HeyGenS
     order_and_create(service, SCRIPT, REFERENCE)
     busy = refusal(lambda: order_and_create(service, SCRIPT, "r-2"))
     assert (type(busy), busy.retry_after) == (Busy, 40.0)
-    heygen.usd_left = 0.0
+    heygen.balance = 0.0
     assert type(refusal(lambda: order_and_create(service, TOPIC, "r-3"))) is OutOfCredit
     assert len(heygen.sold) == 1
     assert service.credits() == Credits(0.0, "USD")

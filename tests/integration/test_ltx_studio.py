@@ -209,7 +209,7 @@ def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStu
     ltx.life = ("processing",)
     assert [order_and_create(service, JOB, REFERENCE).id for _ in range(2)] == ["vid_0001", "vid_0002"]
     assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is Busy
-    ltx.usd_left = 0.0
+    ltx.balance = 0.0
     assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is OutOfCredit
     assert len(ltx.sold) == 2
 

@@ -73,7 +73,7 @@ class Day:
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
         while True:
-            self.useapi.credits_left = 0.0 if BROKE[0] <= self.hour < BROKE[1] else 1e6
+            self.useapi.balance = 0.0 if BROKE[0] <= self.hour < BROKE[1] else 1e6
             closed = self.engine.gate.closed()
             claim = queue.claim("w", 8, self.engine.slots, auto_services=self.engine.auto_services, closed=closed)
             for record in claim.records:
@@ -89,7 +89,7 @@ class Day:
 
     def _moment(self, server: FakeServer, route: str, at: At, request: Request) -> None:
         if (server, route, at) == (self.useapi, "create", At.DONE):
-            self.refused += self.useapi.credits_left == 0.0
+            self.refused += self.useapi.balance == 0.0
         if at is not At.READ or not route.startswith("create"):
             return
         number = int(_job(request.json()).removeprefix("job-"))
@@ -105,7 +105,7 @@ class Day:
 def day(tmp_path: Path) -> Iterator[Day]:
     clock = ManualClock()
     with ExitStack() as parts:
-        vendors = (useapi.FakeUseApi(max_jobs=5), ltx.FakeLtx(clock.now), heygen.FakeHeyGen(clock.now))
+        vendors = (useapi.FakeUseApi(most=5), ltx.FakeLtx(clock.now), heygen.FakeHeyGen(clock.now))
         for server in vendors:
             parts.enter_context(server)
         environment = {

@@ -166,8 +166,8 @@ def test_each_video_is_bought_once(
 ) -> None:
     """180 jobs, a kill -9 in the life of each, deliveries twice and at once: one bill each, or one at most and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
-    with FakeUseApi(max_jobs=100_000) as useapi:
-        useapi.credits_left = 1e9
+    with FakeUseApi(most=100_000) as useapi:
+        useapi.balance = 1e9
         # Once finished videos keep their reference, once they do not: the documents do not tell.
         useapi.list_tells_reference = kind == "local"
         proof = Proof(tmp_path, useapi, lives, server)
@@ -228,7 +228,7 @@ class Points:
 
 @pytest.fixture(scope="module")
 def shared_useapi() -> Iterator[FakeUseApi]:
-    with FakeUseApi(max_jobs=100_000) as useapi:
+    with FakeUseApi(most=100_000) as useapi:
         yield useapi
 
 
@@ -283,7 +283,7 @@ def test_every_point_and_every_answer(
     fault, ends = ANSWERS[answer]
     useapi.faults.clear()
     useapi.sold.clear()
-    useapi.credits_left, useapi.list_tells_reference, useapi.life = 1e9, tells, life
+    useapi.balance, useapi.list_tells_reference, useapi.life = 1e9, tells, life
     if fault is not None:
         useapi.faults["create"].append(fault)
     for route, spoiled in looks:

@@ -165,7 +165,7 @@ def test_no_create_is_sent_to_a_service_that_cannot_be_asked(useapi: FakeUseApi,
 
 def test_no_create_is_sent_where_all_slots_are_taken(useapi: FakeUseApi) -> None:
     """Full slots cost no create, and the service is left alone for half a minute."""
-    useapi.max_jobs = 1
+    useapi.most = 1
     useapi.emails.append("b@example.org")
     useapi.life = ("GENERATING",)
     pixverse = connect(useapi, email=EMAIL)
@@ -186,7 +186,7 @@ def test_a_race_for_the_last_slot_is_lost_for_free(useapi: FakeUseApi, pixverse:
 
 def test_credits_that_run_out(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
     """Without credits nothing is sold."""
-    useapi.credits_left = 1.0
+    useapi.balance = 1.0
     assert type(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))) is OutOfCredit
     assert useapi.sold == []
 
@@ -256,7 +256,7 @@ def test_what_is_over_is_found_in_the_list(
 ) -> None:
     """A finished one is found in the list, as far as that is read and tells references; so a no proves nothing."""
     useapi.list_tells_reference = tells
-    useapi.credits_left = 1e6
+    useapi.balance = 1e6
     order_and_create(pixverse, JOB, REFERENCE)
     for number in range(older):
         useapi.work("create", _create_of(f"other-{number}.1.0"))

@@ -8,16 +8,22 @@ idempotency key is honoured.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
-from tenxsom_flow_engine.services.http.fake_server import FakeServer, Reply, Request
+from tenxsom_flow_engine.services.http.fake_server import Reply, Request
+from tenxsom_flow_engine.services.http.fake_vendor import MUCH_MONEY, PLENTY, FakeVendor, JobKind
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 KEY = "hg-a-key-that-must-appear-nowhere"
 AVATAR, VOICE = "look_1", "voice_1"
+#: The kinds of jobs that it sells (see `fake_vendor`); a script is bought under an idempotency key.
+KINDS: Mapping[str, JobKind] = {
+    "agent": JobKind({"duration": 4}, "create_agent"),
+    "script": JobKind({"options": {"heygen": {"script": "Tides rise.", "avatar_id": AVATAR}}}),
+}
 #: Seconds for which the first answer to a key is given again.
 KEY_LASTS = 86400.0
 
@@ -51,6 +57,12 @@ class Sale:
     agent_life: deque[str] = field(default_factory=deque)
     life: deque[str] = field(default_factory=deque)
     stopped: bool = False
+    credits: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether its render fails."""
+        return self.life[-1] == "failed"
 
     @property
     def over(self) -> bool:
@@ -58,18 +70,20 @@ class Sale:
         return self.stopped or (len(self.life) == 1 and self.life[0] in _OVER)
 
 
-class FakeHeyGen(FakeServer):
+class FakeHeyGen(FakeVendor):
     """See the module. The states are HeyGen's own."""
+
+    lives = (("completed",), ("waiting", "processing", "completed"))
+    failing = ("failed",)
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
         self.now = now
         self.key = KEY
-        #: Generations at once.
         self.most = 10
         self.agent_life: Sequence[str] = ("completed",)
         self.life: Sequence[str] = ("completed",)
-        self.usd_left = 1000.0
+        self.balance = 1000.0
         #: What the account pays by, as `GET /v3/users/me` tells it; None: a wallet of what is left.
         self.billing: dict[str, Any] | None = None
         #: The length in seconds of each video by its order; None: what a script takes, and 4 for an agent.
@@ -115,7 +129,7 @@ class FakeHeyGen(FakeServer):
                 case "video":
                     return self._video(request.bare_path.removeprefix(f"{_VIDEOS}/"))
                 case "me":
-                    wallet = {"currency": "usd", "remaining_balance": self.usd_left, "auto_reload": None}
+                    wallet = {"currency": "usd", "remaining_balance": self.balance, "auto_reload": None}
                     return Reply(200, {"data": self.billing or {"billing_type": "wallet", "wallet": wallet}})
                 case _:
                     return error(404, "resource_not_found")
@@ -168,11 +182,11 @@ class FakeHeyGen(FakeServer):
             return error(400, "voice_unavailable")
         length = self.length(order)
         usd = 0.05 * length
-        if usd > self.usd_left:
+        if usd > self.balance:
             return error(402, "insufficient_credit")
         if sum(not sale.over for sale in self.sold) >= self.most:
             return error(429, "rate_limit_exceeded", Retry_After="40")
-        self.usd_left -= usd
+        self.balance -= usd
         number = f"{len(self.sold) + 1:04}"
         self.sold.append(Sale(number, order, key, usd, self.now(), length, life=deque(self.life)))
         return None
@@ -215,3 +229,10 @@ class FakeHeyGen(FakeServer):
 
     def _find(self, id: str, *, agent: bool) -> Sale | None:
         return next((sale for sale in self.sold if sale.id == id and (bool(sale.agent_life) or not agent)), None)
+
+
+def make_fake(now: Callable[[], float]) -> FakeHeyGen:
+    """Return a fake with room and money for any number of jobs, whose agents think before their videos begin."""
+    fake = FakeHeyGen(now)
+    fake.most, fake.balance, fake.agent_life = PLENTY, MUCH_MONEY, ("thinking", "completed")
+    return fake

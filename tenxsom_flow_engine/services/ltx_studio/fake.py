@@ -7,15 +7,19 @@ them; `now` is read only for what the documents bind to time, the day for which 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
-from tenxsom_flow_engine.services.http.fake_server import FakeServer, Reply, Request
+from tenxsom_flow_engine.services.http.fake_server import Reply, Request
+from tenxsom_flow_engine.services.http.fake_vendor import MUCH_MONEY, PLENTY, FakeVendor, JobKind
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 KEY = "ltx-a-key-that-must-appear-nowhere"
+
+#: The kinds of jobs that it sells (see `fake_vendor`).
+KINDS: Mapping[str, JobKind] = {"ltx": JobKind({"duration": 6})}
 
 _VIDEOS = "/v2/text-to-video"
 _FIELDS = {"prompt", "model", "duration", "resolution", "fps", "generate_audio", "camera_motion"}
@@ -51,19 +55,27 @@ class Sale:
     #: The states that are still to come; the last one stays.
     life: deque[str] = field(default_factory=deque)
     ended_at: float | None = None
+    credits: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether its render fails."""
+        return self.life[-1].startswith("failed")
 
 
-class FakeLtx(FakeServer):
+class FakeLtx(FakeVendor):
     """See the module. States: LTX's own; `failed:` and a type of error fails with it."""
+
+    lives = (("completed",), ("pending", "processing", "completed"))
+    failing = ("processing", "failed:api_error")
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
         self.now = now
         self.key = KEY
-        #: Generations at once.
         self.most = 2
         self.life: Sequence[str] = ("completed",)
-        self.usd_left = 1000.0
+        self.balance = 1000.0
         self.sold: list[Sale] = []
         self.files = Files(lambda: self.url)
 
@@ -95,11 +107,11 @@ class FakeLtx(FakeServer):
             return error(413, "request_too_large")
         if FORBIDDEN in order["prompt"]:
             return error(422, "content_filtered_error", "the prompt is not allowed")
-        if price > self.usd_left:
+        if price > self.balance:
             return error(402, "insufficient_funds_error")
         if sum(sale.ended_at is None for sale in self.sold) >= self.most:
             return error(429, "concurrency_limit_error", Retry_After="20")
-        self.usd_left -= price
+        self.balance -= price
         sale = Sale(f"vid_{len(self.sold) + 1:04}", order, price, deque(self.life))
         self.sold.append(sale)
         self._age(sale)
@@ -125,6 +137,13 @@ class FakeLtx(FakeServer):
         """Note the end of a video whose last state is all that is left; from then on it takes no slot."""
         if len(sale.life) == 1 and sale.life[0].startswith(("completed", "failed")) and sale.ended_at is None:
             sale.ended_at = self.now()
+
+
+def make_fake(now: Callable[[], float]) -> FakeLtx:
+    """Return a fake with room and money for any number of jobs."""
+    fake = FakeLtx(now)
+    fake.most, fake.balance = PLENTY, MUCH_MONEY
+    return fake
 
 
 def takes(order: Any) -> bool:

@@ -7,16 +7,20 @@ them, so that a test decides how long a render takes and no clock runs.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
-from tenxsom_flow_engine.services.http.fake_server import FakeServer, Reply, Request
+from tenxsom_flow_engine.services.http.fake_server import Reply, Request
+from tenxsom_flow_engine.services.http.fake_vendor import MUCH_MONEY, PLENTY, FakeVendor, JobKind
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 TOKEN = "user:7-a-token-that-must-appear-nowhere"
 EMAIL = "me@example.org"
+
+#: The kinds of jobs that it sells (see `fake_vendor`).
+KINDS: Mapping[str, JobKind] = {"pixverse": JobKind({"duration": 1})}
 
 _CREATE, _VIDEOS = "/pixverse/videos/create", "/pixverse/videos/"
 _SCHEDULER, _FEATURES = "/pixverse/scheduler/available", "/pixverse/features/"
@@ -30,13 +34,19 @@ _OVER = ("COMPLETED", "MODERATED", "FAILED")
 
 @dataclass(slots=True)
 class Sale:
-    """A video that was ordered, and its bill."""
+    """A video that was ordered, and its bill in credits."""
 
     id: str
     order: dict[str, Any]
     credits: float
     #: The states that are still to come; the last one stays.
     life: deque[str] = field(default_factory=deque)
+    usd: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether its render fails."""
+        return self.life[-1] == "FAILED"
 
     @property
     def reference(self) -> str:
@@ -49,16 +59,24 @@ class Sale:
         return len(self.life) == 1 and self.life[0] in _OVER
 
 
-class FakeUseApi(FakeServer):
+class FakeUseApi(FakeVendor):
     """See the module. States: those of PixVerse, `EARLY` (an address before its video), `404`, or any other word."""
 
-    def __init__(self, *, max_jobs: int = 8, emails: Sequence[str] = (EMAIL,)) -> None:
+    lives = (
+        ("COMPLETED",),
+        ("GENERATING", "COMPLETED"),
+        ("404", "COMPLETED"),
+        ("GENERATING", "EARLY", "COMPLETED"),
+    )
+    failing = ("GENERATING", "FAILED")
+
+    def __init__(self, *, most: int = 8, emails: Sequence[str] = (EMAIL,)) -> None:
         super().__init__()
-        self.token = TOKEN
+        self.key = TOKEN
         self.emails = list(emails)
-        self.max_jobs = max_jobs
+        self.most = most
         self.life: Sequence[str] = ("COMPLETED",)
-        self.credits_left = 1000.0
+        self.balance = 1000.0
         #: Whether the list says which reference a video was ordered with; the documents do not tell.
         self.list_tells_reference = True
         #: Whether a create says what it cost; only some samples of the vendor show that.
@@ -83,7 +101,7 @@ class FakeUseApi(FakeServer):
     def work(self, route: str, request: Request) -> Reply:
         if route == "file":
             return self.files.answer(request)
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
             return Reply(401, {"error": "Unauthorized", "code": 401})
         with self.lock:
             match route:
@@ -96,7 +114,7 @@ class FakeUseApi(FakeServer):
                 case "scheduler":
                     return self._scheduler()
                 case "features":
-                    return Reply(200, {"plan_name": "Pro", "credit_daily": 0, "credit_monthly": self.credits_left})
+                    return Reply(200, {"plan_name": "Pro", "credit_daily": 0, "credit_monthly": self.balance})
                 case _:
                     return Reply(404, {"error": "Not found"})
 
@@ -108,12 +126,12 @@ class FakeUseApi(FakeServer):
         email = order.get("email", self.emails[0])
         if email not in self.emails:
             return Reply(404, {"error": f"Unable to find configuration for account {email}"})
-        if self._running(email) >= self.max_jobs:
+        if self._running(email) >= self.most:
             return Reply(429, {"error": "All slots are taken"})
         credits = 7.0 * order["duration"]
-        if credits > self.credits_left:
+        if credits > self.balance:
             return Reply(412, {"error": "Insufficient credits"})
-        self.credits_left -= credits
+        self.balance -= credits
         sale = Sale(f"user:7-pixverse:{email}-video:{len(self.sold) + 1}", order, credits, deque(self.life))
         self.sold.append(sale)
         return Reply(200, {"video_id": sale.id} | ({"cost_credits": credits} if self.tells_credits else {}))
@@ -159,9 +177,16 @@ class FakeUseApi(FakeServer):
         available = []
         for email in self.emails:
             running = self._running(email)
-            room = max(0, self.max_jobs - running)
-            available.append({"email": email, "maxJobs": self.max_jobs, "executing": running, "available": room})
+            room = max(0, self.most - running)
+            available.append({"email": email, "maxJobs": self.most, "executing": running, "available": room})
         return Reply(200, {"executing": executing, "available": available})
 
     def _running(self, email: str) -> int:
         return sum(f":{email}-" in sale.id and not sale.over for sale in self.sold)
+
+
+def make_fake(now: Callable[[], float]) -> FakeUseApi:
+    """Return a fake with room and money for any number of jobs; it needs no clock."""
+    fake = FakeUseApi(most=PLENTY)
+    fake.balance = MUCH_MONEY
+    return fake
