@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
-from tenxsom_flow_engine.services.registry import service_specs
+from tenxsom_flow_engine.services.registry import ServiceSpec, service_specs
 
 #: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
@@ -55,17 +55,25 @@ def _admin_token(name: str, text: str) -> str:
 
 
 def default_limits() -> Limits:
-    """Return the limits that hold unless others are set: those of each service, and those over all of them."""
+    """Return the limits that hold unless others are set: the quotas of each service, and those over all of them."""
+    return {**limits_of(service_specs().values()), GLOBAL: DEFAULT_GLOBAL}
+
+
+def limits_of(specs: Iterable[ServiceSpec]) -> Limits:
+    """Return the quotas of services by name. Raises `ConfigurationError` naming a service whose quotas are wrong."""
     limits: dict[str, Windows] = {}
-    for spec in service_specs().values():
+    for spec in specs:
+        if not spec.quotas:
+            continue
         try:
-            limits |= {spec.name: parse_windows(spec.quotas)} if spec.quotas else {}
+            limits[spec.name] = parse_windows(spec.quotas)
         except InvalidInput as error:
+            package = spec.distribution
             raise ConfigurationError(
-                f"the quotas of the service {spec.name} cannot be used: {error.reason}",
-                next_step=f"install another version of {spec.distribution}, or uninstall it",
+                f"the quotas of the service {spec.name} of the package {package} cannot be used: {error.reason}",
+                next_step=f"install another version of {package}, or uninstall it: pip uninstall {package}",
             ) from error
-    return {**limits, GLOBAL: DEFAULT_GLOBAL}
+    return limits
 
 
 def _limits(name: str, text: str) -> Limits:

@@ -18,10 +18,15 @@ _HEAD = ("SERVICE", "STATE", "PACE", "LIMIT", "USED", "", "FREES")
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.errors import ConfigurationError
     from tenxsom_flow_engine.services.registry import service_specs
     from tenxsom_flow_engine.settings import load
 
-    return [name for name in (*load().limits, *service_specs()) if name.startswith(incomplete)]
+    try:
+        names = dict.fromkeys((*load().limits, *service_specs()))
+    except ConfigurationError:  # a shell that completes has no place to show an error
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 _service = click.argument("service", shell_complete=_services)

@@ -53,9 +53,14 @@ class Instant(click.ParamType[float]):
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from tenxsom_flow_engine.errors import ConfigurationError
     from tenxsom_flow_engine.services.registry import service_specs
 
-    return [name for name in ("auto", *service_specs()) if name.startswith(incomplete)]
+    try:
+        names = ("auto", *service_specs())
+    except ConfigurationError:  # a shell that completes has no place to show an error
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _aspect_ratios(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -91,12 +91,13 @@ class ServiceSpec:
         """Make the service. Raises `ConfigurationError`, also for whatever else its factory raises."""
         try:
             service = self.factory(config, context)
+            name = service.name
         except FlowError:
             raise
         except Exception as error:
             raise _broken(f"the service {self.name}", self.distribution, error) from error
-        if service.name != self.name:
-            raise _broken(f"the service {self.name}", self.distribution, f"its class is named {service.name!r}")
+        if name != self.name:
+            raise _broken(f"the service {self.name}", self.distribution, f"its class is named {name!r}")
         return service
 
 
@@ -138,7 +139,7 @@ def collect(specs: Iterable[ServiceSpec]) -> Mapping[str, ServiceSpec]:
             packages = sorted({other.distribution, spec.distribution} - {OURS}) or [OURS]
             raise ConfigurationError(
                 f"{other.distribution} and {spec.distribution} both have a service {spec.name}",
-                next_step=f"uninstall one of them: pip uninstall {packages[-1]}",
+                next_step=f"uninstall one of them: pip uninstall {' or '.join(packages)}",
             )
         found[spec.name] = spec
     return found

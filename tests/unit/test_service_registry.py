@@ -17,6 +17,7 @@ from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import make_services
 from tenxsom_flow_engine.env import Variable
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.services.draft.service import DraftService
 from tenxsom_flow_engine.services.registry import (
@@ -28,7 +29,7 @@ from tenxsom_flow_engine.services.registry import (
     installed,
     service_specs,
 )
-from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.settings import limits_of, load
 from tenxsom_flow_engine.timings import Timings
 from tests.service_contract import imports_from_outside
 
@@ -129,6 +130,13 @@ def test_two_services_of_one_name_are_refused() -> None:
     assert "pip uninstall clips-plugin" in refusal.value.next_step
 
 
+def test_quotas_are_limits() -> None:
+    """A service's quotas become its limits; wrong ones are told with the package that they came with."""
+    assert limits_of([a_spec(quotas="1/s 20/m"), a_spec("free")]) == {"clips": parse_windows("1/s 20/m")}
+    with pytest.raises(ConfigurationError, match="clips-plugin"):
+        limits_of([a_spec(quotas="often", distribution="clips-plugin")])
+
+
 def _raise(config: object, context: ServiceContext) -> VideoService:
     raise ImportError("no module named clips_library")
 
@@ -137,6 +145,7 @@ def _raise(config: object, context: ServiceContext) -> VideoService:
     ("spec", "reason"),
     [
         (a_spec(factory=_raise, distribution="clips-plugin"), "no module named clips_library"),
+        (a_spec(factory=lambda config, context: None, distribution="clips-plugin"), "NoneType"),
         (a_spec(distribution="clips-plugin"), "its class is named 'draft'"),
     ],
 )
