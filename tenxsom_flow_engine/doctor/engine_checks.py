@@ -12,7 +12,6 @@ from tenxsom_flow_engine.errors import Busy, ServiceError, Transient
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
-from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE

@@ -19,8 +19,6 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
 from tenxsom_flow_engine.planning.plan import AddPlan
-from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.values import Added, JobFilter
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Added, JobFilter
