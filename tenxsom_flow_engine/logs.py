@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote
 
 from tenxsom_flow_engine.clock import iso
 
@@ -91,19 +92,23 @@ class _Lines(logging.StreamHandler[TextIO]):
 
 
 class Redactor:
-    """Takes secrets out of all texts of a line: those that are known, and what looks like one."""
+    """Replaces secrets with stars: known ones, also as they are written in an address, and what looks like one.
 
-    def __init__(self, secrets: Collection[str] = ()) -> None:
-        # The longest first, since one may hold another. A short one would be found in every word.
-        known = sorted((re.escape(secret) for secret in secrets if len(secret) >= 6), key=len, reverse=True)
-        self._known = re.compile("|".join(known)) if known else None
+    Known secrets with fewer than `shortest` characters are left alone: in a log they would be found in every word.
+    """
+
+    def __init__(self, secrets: Collection[str] = (), *, shortest: int = 6) -> None:
+        long_enough = [secret for secret in secrets if len(secret) >= shortest]
+        forms = {re.escape(form) for secret in long_enough for form in (secret, quote(secret, safe=""))}
+        # The longest first, since one may hold another.
+        self._known = re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
 
     def __call__(self, logger: Any, method: str, event: LogEvent) -> LogEvent:
-        """Return the line without them (a processor of structlog)."""
+        """Return a log line without secrets (a processor of structlog)."""
         return {name: value if name.startswith("_") else self.value(value) for name, value in event.items()}
 
     def value(self, value: object) -> object:
-        """Return a value without them, made of what JSON knows."""
+        """Return a value without secrets, converted to what JSON can hold."""
         match value:
             case None | bool() | int() | float():
                 return value
@@ -115,7 +120,7 @@ class Redactor:
                 return self.text(str(value))
 
     def text(self, text: str) -> str:
-        """Return a text without them, and without what UTF-8 cannot write (it comes from names of files)."""
+        """Return a text without secrets; what UTF-8 cannot encode, as in names of files, is escaped."""
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         if self._known is not None:
             text = self._known.sub(STARS, text)

@@ -1,7 +1,8 @@
-"""How counts, lengths of time and money are written for people, in one form everywhere."""
+"""How counts, lengths of time, money and text from outside are written for people, in one form everywhere."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -47,6 +48,14 @@ def usd(amount: float | None) -> str:
     if amount is None:
         return "–"
     return f"${amount:,.2f}" if amount == 0 or amount >= 0.005 else f"${amount:.4f}"
+
+
+def one_line(text: str, most: int) -> str:
+    """Make text from outside one printable line of at most `most` characters."""
+    # Category C: letters without a picture, which could change what a terminal shows.
+    printable = "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def either(names: Sequence[str]) -> str:

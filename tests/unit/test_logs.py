@@ -7,6 +7,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -116,6 +117,7 @@ def test_a_finished_step_is_one_rich_line() -> None:
         ("redis://flow:p4ss-word@cache:6379/0 is away", "p4ss-word"),
         ("GET https://files.test/v.mp4?x=1&X-Goog-Signature=abcdef123 failed", "abcdef123"),
         ("GET https://files.test/v.mp4?token=abcdef123&x=1", "abcdef123"),
+        (f"GET https://files.test/{quote(KEY, safe='')}/v.mp4", quote(KEY, safe="")),
     ],
 )
 def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str) -> None:
@@ -159,6 +161,13 @@ def test_each_event_is_a_line_whatever_it_holds(
         assert "could not be written" in line["message"]
     assert capsys.readouterr().err == ""
     assert KEY not in log.stream.getvalue()
+
+
+def test_a_short_secret_is_not_searched_for() -> None:
+    """A key that is shorter than six characters would be found in words, so the log stays readable."""
+    with Log(io.StringIO(), "queue") as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning("the queue is paused")
+    assert log.lines()[0]["message"] == "the queue is paused"
 
 
 def test_addresses_without_secrets_stay_whole() -> None:

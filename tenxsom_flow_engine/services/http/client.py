@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from tenxsom_flow_engine.errors import Busy, ServiceError, Transient, Uncertain
+from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.services.http.responses import (
     Answer,
     ErrorRow,
-    WordsRedactor,
     error_code,
     error_words,
     read_retry_after,
 )
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
+from tenxsom_flow_engine.text import one_line
 
 if TYPE_CHECKING:
     import requests
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 #: Bytes of an answer that are read at most.
 MAX_ANSWER = 4 << 20
+#: Characters of a service's own words that are kept.
+MAX_WORDS = 300
 
 
 class Post(TypedDict):
@@ -65,12 +68,16 @@ class HttpApi:
         timings: Timings = Timings(),
     ) -> None:
         self.service = service
-        self.redact = WordsRedactor(secrets)
+        self._redactor = Redactor(secrets, shortest=1)
         self._timings = timings
         self._base = base_url.rstrip("/")
         self._headers = dict(headers)
         self._errors = tuple(errors)
         self._session = ProcessSession()
+
+    def redact(self, text: str) -> str:
+        """Return the service's own words without secrets, as one printable line of at most `MAX_WORDS` characters."""
+        return one_line(self._redactor.text(text), MAX_WORDS)
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
         """GET: costs nothing. Raises `Transient`."""

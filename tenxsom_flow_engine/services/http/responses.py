@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from tenxsom_flow_engine.errors import ServiceError
 
 #: What may stand in a path as it is.
 _PATH_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
-#: Characters of a service's own words that are kept.
-MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +105,6 @@ def _values(body: Any, names: Iterable[str]) -> Iterator[Any]:
             for name in names:
                 if isinstance(place.get(name), str | int) and place[name] != "":
                     yield place[name]
-
-
-class WordsRedactor:
-    """Blots secrets out of text from outside, and makes it one short printable line."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        known = [secret for secret in secrets if secret]
-        # The longest first: one may be a part of another.
-        self._secrets = sorted({form for secret in known for form in (secret, quote(secret, safe=""))}, key=len)[::-1]
-
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets and control characters, cut to `MAX_WORDS`."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        # C: what has no picture of its own, and could change what a terminal shows.
-        line = "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text)
-        line = " ".join(line.split())
-        return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"
 
 
 def _instant(text: str) -> float | None:
