@@ -19,7 +19,7 @@ from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmi
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
-from tenxsom_flow_engine.planning.timestamps import MAX_INSTANT
+from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -103,8 +103,8 @@ class Engine:
 
         Raises `InvalidInput` saying what each service lacks.
         """
-        if due is not None and not 0 <= due <= MAX_INSTANT:
-            raise InvalidInput("at", "is not a moment that a job can start at")
+        if due is not None:
+            bounded(due, "at")
         check_options(job)
         self._check_names(job)
         self.queue.check(job, due)

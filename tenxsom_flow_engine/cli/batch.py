@@ -1,4 +1,4 @@
-"""`batch`: a file of topics becomes as many jobs."""
+"""`batch`: add a job for each topic of a file."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, PARTLY
 from tenxsom_flow_engine.cli.enqueue import (
     SAME_COMMAND,
     TopicsFile,
-    add_and_tell,
+    add_and_report,
     check_lines,
     describe_row,
+    print_notes,
     print_plan,
     reading,
-    tell_notes,
 )
+from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY
+from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
 
 EPILOG = """\b
@@ -30,19 +31,19 @@ and in JSON also options, by service: {"topic": "Tides", "options": {"pixverse":
 
 \b
 Examples:
-  run_flow_enhanced.py batch --topics-file topics.txt --duration 5
-  run_flow_enhanced.py batch --topics-file plan.csv --stagger 15m --dry-run
-  printf 'How tides work\\nWhy we dream\\n' | run_flow_enhanced.py batch --topics-file -
+  {program} batch --topics-file topics.txt --duration 5
+  {program} batch --topics-file plan.csv --stagger 15m --dry-run
+  printf 'How tides work\\nWhy we dream\\n' | {program} batch --topics-file -
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.option("--topics-file", type=TopicsFile(), required=True, help="The file, or - for standard input.")
 @options.delay
-@click.option("--stagger", type=options.Seconds(), default=0.0, help="Start each new job so much after the one before.")
-@click.option("--keep-going", is_flag=True, help="Add the good lines although others are bad (then exit code 3).")
-@click.option("--again", is_flag=True, help="Add the jobs also if the same file was added before.")
-@options.adding
+@click.option("--stagger", type=options.Seconds(), default=0.0, help="Delay each new job by this after the one before.")
+@click.option("--keep-going", is_flag=True, help="Add the good lines even if others are bad (exit code 3).")
+@click.option("--again", is_flag=True, help="Add the jobs even if the same file was added before.")
+@options.job_options
 def batch(
     topics_file: io.BufferedReader,
     delay: float | None,
@@ -72,7 +73,7 @@ def batch(
         with reading(topics_file) as name:
             plan = read_plan(engine.prepare, engine.store, topics_file, name, fields, timing, salt=salt)
         check_lines(name, plan.jobs, plan.bad, keep_going=keep_going)
-        tell_notes(plan)
+        print_notes(plan)
         bad_lines = len(plan.bad)
         if dry_run:
             rows = plan.rows(engine.store)
@@ -81,7 +82,7 @@ def batch(
             else:
                 print_plan(rows)
         else:
-            add_and_tell(
+            add_and_report(
                 engine,
                 plan.new,
                 rest="take out of the file what was added before you add the rest" if again else SAME_COMMAND,

@@ -1,4 +1,4 @@
-"""`cloud_tasks_worker.py`: the process that Cloud Tasks pushes jobs to."""
+"""`serve`, and the script `cloud_tasks_worker.py`: the worker that Cloud Tasks pushes jobs to."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from tenxsom_flow_engine.cli import console, options
     type=click.IntRange(1, 256),
     help="Steps at once in each process.  [default: TENXSOM_WORKER_CONCURRENCY, else as many as the queue allows]",
 )
-@click.option("--allow-unauthenticated", is_flag=True, help="Take deliveries from anybody who reaches the port.")
+@click.option("--allow-unauthenticated", is_flag=True, help="Accept deliveries without a token.")
 @options.log_level
 def cloud_tasks_worker(
     host: str, port: int | None, workers: int, concurrency: int | None, allow_unauthenticated: bool, log_level: str
 ) -> None:
-    """Take deliveries from Cloud Tasks at POST /process and make their videos, until stopped.
+    """Serve the worker that Cloud Tasks calls, until stopped.
 
-    The dashboard is at /, behind a login with the admin token (TENXSOM_ADMIN_TOKEN, else admin-token in TENXSOM_HOME).
-    The first SIGTERM or Ctrl-C lets the steps in hand end; a Ctrl-C after it hands them back and ends at once.
+    It takes deliveries at POST /process. The dashboard is at /, behind a login with the admin token
+    (TENXSOM_ADMIN_TOKEN, else admin-token in TENXSOM_HOME). After the first SIGTERM or Ctrl-C it completes its current
+    steps; a Ctrl-C after it releases them and ends at once.
     """
     from dataclasses import replace
 
@@ -44,7 +45,7 @@ def cloud_tasks_worker(
         allow_unauthenticated=allow_unauthenticated or settings.web.allow_unauthenticated,
     )
     settings = replace(settings, web=web)
-    # Opened and closed again, so that what is wrong is said here and not by a process of the server.
+    # Opened and closed here once, so that errors are reported by this process and not by one of the server's.
     open_access(settings)
     open_runtime(settings).engine.close()
     serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)

@@ -8,42 +8,42 @@ from typing import TYPE_CHECKING
 import click
 
 from tenxsom_flow_engine.cli.console import out
+from tenxsom_flow_engine.cli.program import Command, program_word
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.settings import Settings
 
-PROGRAM = "run_flow_enhanced.py"
-VARIABLE = "_RUN_FLOW_ENHANCED_PY_COMPLETE"
-
-#: Ids that a shell is given at most.
+#: Most ids that a shell gets.
 MAX_SUGGESTIONS = 50
 
 EPILOG = """\b
-It completes the name run_flow_enhanced.py, so that must be found on PATH: put this folder there.
+The script completes the name {word}; the shell must find it on PATH.
 
 \b
 For each new shell:
-  bash: add to ~/.bashrc      source <(run_flow_enhanced.py completion bash)
-  zsh:  add to ~/.zshrc       source <(run_flow_enhanced.py completion zsh)
-  fish: run once              run_flow_enhanced.py completion fish \\
-                                > ~/.config/fish/completions/run_flow_enhanced.py.fish
+  bash: add to ~/.bashrc      source <({program} completion bash)
+  zsh:  add to ~/.zshrc       source <({program} completion zsh)
+  fish: run once              {program} completion fish \\
+                                > ~/.config/fish/completions/{word}.fish
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a shell's completion script."""
+    """Print a completion script for a shell."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     assert kind is not None
-    out(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+    name = program_word()
+    variable = f"_{name}_COMPLETE".replace("-", "_").replace(".", "_").upper()  # where click looks for it
+    out(kind(ctx.find_root().command, {}, name, variable).source())
 
 
 def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
-    """Return ids of the latest jobs that begin so. Makes nothing, and whatever is wrong is no id: TAB cannot say it."""
+    """Return ids of the latest jobs that start with a text. Creates nothing; an error gives no ids."""
     from tenxsom_flow_engine.clock import SystemClock
     from tenxsom_flow_engine.composition import choose_queue, open_store
     from tenxsom_flow_engine.settings import load
@@ -52,7 +52,7 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
     try:
         settings = load()
         chosen = choose_queue(settings, queue_type).queue_type
-        if not _is_there(settings, chosen):
+        if not _store_exists(settings, chosen):
             return []
         store = open_store(settings, chosen, SystemClock())
         try:
@@ -64,8 +64,8 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
     return [record.job_id for record in page.records if record.job_id.startswith(incomplete)]
 
 
-def _is_there(settings: Settings, queue_type: str) -> bool:
-    """Return whether there is a store to look into, without making one or waiting for one."""
+def _store_exists(settings: Settings, queue_type: str) -> bool:
+    """Return whether the store exists, without creating it or waiting for it."""
     if queue_type == "redis":
         from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 

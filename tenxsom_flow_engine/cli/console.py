@@ -1,8 +1,4 @@
-"""The edge of the command line: what is said where, and what ends a process with which exit code.
-
-0 done, 1 failed, 2 usage, 3 partly done, 4 quota (no command ends with it yet), 5 queue or store unreachable,
-130 interrupted.
-"""
+"""The edge of the command line: data to standard output, messages to standard error, and one line for each error."""
 
 from __future__ import annotations
 
@@ -14,61 +10,48 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
-from tenxsom_flow_engine.errors import ConfigurationError, FlowError, InvalidInput, QueueUnavailable, StoreUnavailable
+from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE, exit_code
+from tenxsom_flow_engine.cli.program import called_as
+from tenxsom_flow_engine.errors import FlowError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.composition import Overrides
 
-DONE, FAILED, USAGE, PARTLY, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 5, 130
-
-_CODES: tuple[tuple[type[FlowError], int], ...] = (
-    (InvalidInput, USAGE),
-    (ConfigurationError, USAGE),
-    (StoreUnavailable, UNREACHABLE),
-    (QueueUnavailable, UNREACHABLE),
-    (FlowError, FAILED),
-)
-
 
 class Exit(Exception):
-    """Ends a command with a line of talk and an exit code."""
+    """Ends a command with a message and an exit code."""
 
-    def __init__(self, said: str, code: int) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.message = message
         self.code = code
 
 
 class _OutputError(Exception):
-    """Standard output or standard error takes no more. Not an `OSError`, which others would take for their own."""
+    """Standard output or standard error cannot be written. Not an `OSError`, which commands catch for files."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__(cause.strerror or str(cause))
         self.cause = cause
 
 
-def exit_code(error: FlowError) -> int:
-    """Return the exit code that an error ends a command with."""
-    return next(code for kind, code in _CODES if isinstance(error, kind))
-
-
 def out(data: str) -> None:
-    """Print data: on standard output, where nothing else goes."""
+    """Print data, on standard output."""
     _write(data + "\n", sys.stdout)
 
 
 def info(text: str) -> None:
-    """Talk to the person: on standard error, so that standard output holds data only."""
+    """Print a message, on standard error: standard output holds data only."""
     _write(text + "\n", sys.stderr)
 
 
 def redraw(text: str) -> None:
-    """Write a part of a line that is redrawn on the terminal of standard error."""
+    """Write a part of a line that is drawn again and again on the terminal of standard error."""
     _write(text, sys.stderr)
 
 
 def print_error(message: str, next_step: str = "") -> None:
-    """Say what went wrong and what to do about it, in one line."""
+    """Print what went wrong and what to do about it, in one line."""
     info(problem(message, next_step))
 
 
@@ -77,18 +60,13 @@ def problem(message: str, next_step: str = "") -> str:
     return f"error: {message}; {next_step}" if next_step else f"error: {message}"
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number of things: `1 job`, `2,000 jobs`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def on_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person sits at a stream; at one that was closed, nobody does."""
+    """Return whether a stream is an open terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def confirm(question: str, otherwise: str) -> None:
-    """Ask a person; a no ends the command. Where nobody can be asked, say `otherwise` as a usage error."""
+    """Ask for consent; a no ends the command. Without a terminal, raise `otherwise` as a usage error."""
     if not on_terminal(sys.stdin):
         raise click.UsageError(otherwise)
     try:
@@ -108,24 +86,26 @@ def run(
     program: str | None = None,
     overrides: Overrides | None = None,
 ) -> NoReturn:
-    """Run a command and end the process: one line for each error, no traceback for one that we raise on purpose."""
+    """Run a command and end the process; a `FlowError` or a usage error is one line, without a traceback.
+
+    `program` is the name that help and messages show; by default the one that the process was called by.
+    """
     _open_closed_streams()
     try:
-        code = _outcome(command, arguments, program, overrides)
+        code = _run(command, arguments, program or called_as(), overrides)
         sys.stdout.flush()
     except (_OutputError, OSError) as error:
         code = _without_output(error.cause if isinstance(error, _OutputError) else error)
     sys.exit(code)
 
 
-def _outcome(
-    command: click.Command, arguments: Sequence[str] | None, program: str | None, overrides: Overrides | None
-) -> int:
+def _run(command: click.Command, arguments: Sequence[str] | None, program: str, overrides: Overrides | None) -> int:
+    """Run a command, print the error that ends it, and return the exit code."""
     try:
         # A command returns its exit code; None is 0.
         return command.main(arguments, prog_name=program, standalone_mode=False, obj=overrides) or DONE
     except Exit as stop:
-        info(stop.said)
+        info(stop.message)
         return stop.code
     except FlowError as error:
         print_error(error.message, error.next_step)
@@ -152,22 +132,22 @@ def _write(text: str, stream: TextIO) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Give the process the standard streams that it was started without, so that no other file takes their place."""
+    """Open the standard streams that the process was started without, so that no other file gets their numbers."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free is taken, which is this one.
+            # The system gives the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _without_output(error: OSError) -> int:
-    """Return the exit code where output was refused, and see that Python does not try to write it again at exit."""
+    """Return the exit code when output cannot be written, and keep Python from writing it again at exit."""
     if not isinstance(error, BrokenPipeError):
         what = "" if error.filename else "the output cannot be written: "
-        with contextlib.suppress(_OutputError):  # where to say so may be the very place that is full
+        with contextlib.suppress(_OutputError):  # standard error may be what is full
             print_error(f"{what}{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
@@ -175,5 +155,5 @@ def _without_output(error: OSError) -> int:
             stream.flush()
         except OSError:
             os.dup2(nowhere, number)
-    # Whoever read our output and closed it has enough, e.g. `head`.
+    # The reader closed the pipe because it has enough, as `head` does.
     return DONE if isinstance(error, BrokenPipeError) else FAILED

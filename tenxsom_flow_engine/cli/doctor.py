@@ -1,20 +1,23 @@
-"""`doctor`: looks at the whole installation, and says what to mend and how."""
+"""`doctor`: check the whole installation and print how to fix what is wrong."""
 
 from __future__ import annotations
 
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, FAILED, count, info, out
+from tenxsom_flow_engine.cli.console import info, out
+from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED
+from tenxsom_flow_engine.text import plural
 
 
 @click.command()
 @options.queue_type
 @options.as_json
 def doctor(queue_type: str | None, as_json: bool) -> int:
-    """Look at Python, libraries, disk, store, queue, worker, services and clocks, and say what to mend.
+    """Check this installation and print how to fix what is wrong.
 
-    Nothing is bought and no job is changed. Ends with 1 if something must be mended.
+    It checks Python, libraries, disk, store, queue, worker, services and clocks. It buys nothing and changes no job.
+    The exit code is 1 if there is a problem.
     """
     from dataclasses import asdict
 
@@ -32,7 +35,7 @@ def doctor(queue_type: str | None, as_json: bool) -> int:
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings], "problems": problems})
     elif problems:
-        info(f"{count(problems, 'thing')} must be mended")
+        info(f"{plural(problems, 'problem')} found")
     else:
-        info("nothing must be mended")
+        info("no problems found")
     return FAILED if problems else DONE

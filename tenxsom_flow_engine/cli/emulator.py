@@ -1,4 +1,4 @@
-"""`emulator`: the Cloud Tasks API on this machine, for trying out and for development."""
+"""`emulator`: a Cloud Tasks API server on this machine, for trials and development."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65534),
     default=8123,
     show_default=True,
-    help="The API's port; 0 is any that is free.",
+    help="The API's port; 0 chooses a free one.",
 )
 @click.option(
     "--queue",
     "queues",
     metavar="NAME",
     multiple=True,
-    help="Create this queue, with our limits, as `queue create` does; may be repeated.",
+    help="Create this queue with the limits in force, as `queue create` does; may be repeated.",
 )
 @click.option("--project", default="local", show_default=True, help="The project of --queue.")
 @click.option("--location", default="us-central1", show_default=True, help="The location of --queue.")
 @click.option(
-    "--worker-url", default="http://127.0.0.1:8080", show_default=True, help="Where the worker will be; only printed."
+    "--worker-url", default="http://127.0.0.1:8080", show_default=True, help="The worker's address; only printed."
 )
 def emulator(port: int, queues: tuple[str, ...], project: str, location: str, worker_url: str) -> None:
-    """Serve the Cloud Tasks API on this machine until stopped, and deliver as Google would, signed tokens included.
+    """Serve the Cloud Tasks API on this machine until stopped.
 
-    What to set for the other commands goes to standard output, each delivery to standard error. Only programs on this
-    machine can reach it; the certificates of its tokens are served on the next port. Nothing is kept when it ends.
+    It delivers tasks as Google does, with signed tokens. The variables that the other commands need are printed to
+    standard output, each delivery to standard error. Only this machine can reach it; the next port serves the
+    certificates of its tokens. It keeps nothing when it ends.
     """
     from dataclasses import replace
 
@@ -55,10 +56,10 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
     ended = threading.Event()
     failures: list[BaseException] = []
 
-    def told(delivery: HttpAttempt) -> None:
+    def report(delivery: HttpAttempt) -> None:
         try:
             info(_line(delivery))
-        except BaseException as error:  # raised again below, where it ends the command
+        except BaseException as error:  # raised again below, in the main thread
             failures.append(error)
             ended.set()
 
@@ -67,11 +68,11 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with CloudTasksServer(port=port, certificates_port=port and port + 1, told=told) as server:
-        here = replace(settings.cloud_tasks, emulator_host=server.target, project=project, location=location)
+    with CloudTasksServer(port=port, certificates_port=port and port + 1, told=report) as server:
+        local = replace(settings.cloud_tasks, emulator_host=server.target, project=project, location=location)
         for queue in queues:
             try:
-                with closing(Api(replace(here, queue=queue))) as api:
+                with closing(Api(replace(local, queue=queue))) as api:
                     api.create_queue(limits)
             except QueueError as error:
                 raise click.BadParameter(error.message, param_hint="--queue") from error
@@ -90,7 +91,7 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
 
 
 def _line(delivery: HttpAttempt) -> str:
-    """Say what became of a delivery in one line."""
+    """Return one line about a delivery and its answer."""
     from tenxsom_flow_engine.clock import iso
 
     answer = f"{delivery.status} {delivery.reason}" if delivery.status else f"no answer ({delivery.reason})"

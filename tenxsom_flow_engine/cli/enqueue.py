@@ -1,4 +1,4 @@
-"""What the commands share that add many jobs: reading topics, showing a plan, adding with a progress bar."""
+"""Shared by the commands that add many jobs: reading topics, showing a plan, adding with a progress bar."""
 
 from __future__ import annotations
 
@@ -12,19 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenxsom_flow_engine.cli.console import (
-    INTERRUPTED,
-    PARTLY,
-    USAGE,
-    Exit,
-    count,
-    exit_code,
-    info,
-    on_terminal,
-    out,
-    problem,
-)
+from tenxsom_flow_engine.cli.console import Exit, info, on_terminal, out, problem
+from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_code
+from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.errors import QueueError, StoreError
+from tenxsom_flow_engine.text import plural, usd
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
@@ -32,16 +24,16 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.values import Added, NewJob
 
-#: Bad lines that are told one by one.
-MOST_TOLD = 20
-#: Jobs added at once: Ctrl-C waits for no more.
+#: Bad lines that are printed one by one.
+MAX_LISTED = 20
+#: Jobs added in one call. Ctrl-C takes effect between two calls.
 CHUNK_JOBS = 1000
-#: How to go on after a part was added.
+#: How to continue after a part was added.
 SAME_COMMAND = "run the same command again to add the rest"
 
 
 class TopicsFile(click.File):
-    """A file of topics, or `-` for standard input. Gives a binary stream and knows the file's name."""
+    """A file of topics, or `-` for standard input, as a binary stream that has the file's name."""
 
     name = "file"
 
@@ -55,14 +47,14 @@ class TopicsFile(click.File):
 
 
 def file_name(stream: io.BufferedReader) -> str:
-    """Return what to call a stream of topics."""
+    """Return the name of a stream of topics for messages."""
     name = str(getattr(stream, "name", "-"))
     return "standard input" if name in ("-", "<stdin>", "0") else name
 
 
 @contextlib.contextmanager
 def reading(stream: io.BufferedReader) -> Iterator[str]:
-    """Give the name of a stream of topics; ends the command if it cannot be read."""
+    """Yield the name of a stream of topics; end the command if it cannot be read."""
     name = file_name(stream)
     try:
         yield name
@@ -71,27 +63,25 @@ def reading(stream: io.BufferedReader) -> Iterator[str]:
 
 
 def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_going: bool | None = None) -> None:
-    """Tell the bad lines of a file.
+    """Print the bad lines of a file.
 
-    Ends the command if there is nothing good, or anything bad without `keep_going` (None: there is no such option).
+    End the command if no line is good, or one is bad without `keep_going` (None: the command has no such option).
     """
-    for line in bad[:MOST_TOLD]:
+    for line in bad[:MAX_LISTED]:
         info(f"{name} line {line.line}: {line.reason}")
-    if len(bad) > MOST_TOLD:
-        info(f"{name}: and {count(len(bad) - MOST_TOLD, 'more bad line')}")
+    if len(bad) > MAX_LISTED:
+        info(f"{name}: and {plural(len(bad) - MAX_LISTED, 'more bad line')}")
     if bad and not keep_going:
-        are = "is" if len(bad) == 1 else "are"
-        mend = "mend " + ("it" if len(bad) == 1 else "them")
-        rest = ", or add the rest with --keep-going" if keep_going is False else ""
-        raise Exit(problem(f"nothing was added, since {count(len(bad), 'line')} {are} bad", mend + rest), USAGE)
+        next_step = "correct the file" + (", or add the rest with --keep-going" if keep_going is False else "")
+        raise Exit(problem(f"nothing was added, because of {plural(len(bad), 'bad line')}", next_step), USAGE)
     if not good:
         raise Exit(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
 
 
-def tell_notes(plan: AddPlan) -> None:
-    """Say what was changed to fit the services, each change once with the number of its jobs."""
+def print_notes(plan: AddPlan) -> None:
+    """Print what was changed to fit the services: each change once, with its number of jobs."""
     for note, times in plan.notes:
-        info(f"note: {note}" + (f" ({count(times, 'job')})" if times > 1 else ""))
+        info(f"note: {note}" + (f" ({plural(times, 'job')})" if times > 1 else ""))
 
 
 def describe_row(row: Row) -> dict[str, Any]:
@@ -111,7 +101,7 @@ def describe_row(row: Row) -> dict[str, Any]:
 
 
 def price(jobs: Iterable[NewJob]) -> str:
-    """Return what jobs are expected to cost, for the end of a sentence; nothing where they are free."""
+    """Return the expected cost of jobs, for the end of a sentence; nothing if they are free."""
     from tenxsom_flow_engine.planning.plan import Price
 
     expected = Price.of(job.cost.usd if job.cost else None for job in jobs)
@@ -119,29 +109,28 @@ def price(jobs: Iterable[NewJob]) -> str:
 
 
 def print_plan(plan: Sequence[Row]) -> None:
-    """Print a plan as a table, with what its new jobs will cost where prices are known."""
+    """Print a plan as a table, with the expected cost of its new jobs."""
     from tenxsom_flow_engine.cli.format import short_time, table
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.planning.plan import Totals
 
     rows: list[list[str]] = []
     for row in plan:
-        cost = "?" if row.usd is None else f"{row.usd:.2f}"
         start = short_time(iso(row.start)) if row.start is not None else "" if row.known else "at once"
-        rows.append([start, row.job_id, _state(row), row.service, f"{row.duration} s", cost, row.topic])
+        rows.append([start, row.job_id, _state(row), row.service, f"{row.duration} s", usd(row.usd), row.topic])
     if rows:
-        head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC")
+        head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LENGTH", "COST", "TOPIC")
         out(table(rows, head=head, may_cut=("TOPIC", "JOB")))
     totals = Totals.of(plan)
-    known = f"; {count(totals.known, 'other')} known already" if totals.known else ""
-    info(f"{count(totals.new, 'new job')}, {totals.price}{known}")
+    known = f"; {plural(totals.known, 'other')} known already" if totals.known else ""
+    info(f"{plural(totals.new, 'new job')}, {totals.price}{known}")
 
 
 def _state(row: Row) -> str:
     return "known" if row.known else "new"
 
 
-def add_and_tell(
+def add_and_report(
     engine: Engine,
     jobs: Sequence[NewJob],
     *,
@@ -149,19 +138,19 @@ def add_and_tell(
     known: Sequence[str] = (),
     rest: str = SAME_COMMAND,
 ) -> None:
-    """Add jobs and say what came of it; print the new ids, or `facts` and both kinds of ids as JSON.
+    """Add jobs and report the result; print the new ids, or `facts` and the ids of new and known jobs as JSON.
 
-    The jobs `known` were left out, since the store has them. Ends the command, after it has told what was added, if a
-    part is missing: `rest` says how to add that.
+    The jobs `known` were left out because the store has them. If only a part was added, report that, then end the
+    command; `rest` says how to add the rest.
     """
     from tenxsom_flow_engine.cli.format import print_json
 
     added, stop = _add_all(engine, jobs, rest)
     known = [*known, *added.known]
-    before = f"; {len(known):,} {'was' if len(known) == 1 else 'were'} added before and not again" if known else ""
+    before = f"; {plural(len(known), 'job')} added before" if known else ""
     new = set(added.new)
     costs = price(item for item in jobs if item.job.job_id in new)
-    info(f"added {count(len(new), 'job')} to the {engine.queue.name} queue ({engine.queue_reason}){costs}{before}")
+    info(f"added {plural(len(new), 'job')} to the {engine.queue.name} queue ({engine.queue_reason}){costs}{before}")
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:
@@ -170,11 +159,11 @@ def add_and_tell(
     if stop:
         raise stop
     if added.new and engine.unattended:
-        info("no worker is running: start one with: python3 worker.py")
+        info(f"no worker is running: start one with: {worker_program()}")
 
 
 def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Exit | None]:
-    """Add jobs, with a progress bar on a terminal, and return what was added, and why not all of it was."""
+    """Add jobs, with a progress bar on a terminal; return what was added, and why that is not everything."""
     from tenxsom_flow_engine.store.values import Added
 
     new: list[str] = []
@@ -182,13 +171,13 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
     stop: Exit | None = None
     hidden = not on_terminal(sys.stderr)
     with (
-        _noting_interrupts() as interrupts,
+        _deferred_interrupt() as interrupts,
         click.progressbar(length=len(jobs), label="adding jobs", file=sys.stderr, hidden=hidden) as bar,
     ):
         for begin in range(0, len(jobs), CHUNK_JOBS):
-            far = f"after {begin:,} of {count(len(jobs), 'job')}"
+            progress = f"after {begin:,} of {plural(len(jobs), 'job')}"
             if interrupts:
-                stop = Exit(f"interrupted {far}; {rest}", INTERRUPTED)
+                stop = Exit(f"interrupted {progress}; {rest}", INTERRUPTED)
                 break
             chunk = jobs[begin : begin + CHUNK_JOBS]
             try:
@@ -196,7 +185,7 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
             except (StoreError, QueueError) as error:
                 if not new and not known:
                     raise
-                why = problem(f"{error.message}, {far}", error.next_step)
+                why = problem(f"{error.message}, {progress}", error.next_step)
                 stop = Exit(f"{why}; {rest}", PARTLY if new else exit_code(error))
                 break
             new += added.new
@@ -206,8 +195,8 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
 
 
 @contextlib.contextmanager
-def _noting_interrupts() -> Iterator[list[int]]:
-    """Note a Ctrl-C in the list that this gives; a second one interrupts as usual."""
+def _deferred_interrupt() -> Iterator[list[int]]:
+    """Note a Ctrl-C in the list that this yields; a second one interrupts as usual."""
     noted: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Following one job to its end, with a line of progress, and working on it where no worker does."""
+"""Follow one job to its end with a progress line, and work on it if no worker is running."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from tenxsom_flow_engine.cli.console import DONE, FAILED, INTERRUPTED, info, on_terminal, out, print_error, redraw
+from tenxsom_flow_engine.cli.console import info, on_terminal, out, print_error, redraw
+from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from tenxsom_flow_engine.cli.format import cut, job_as_dict, print_json
+from tenxsom_flow_engine.cli.program import program, worker_program
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.workers.pull import PullWorker
 
-#: Seconds between two looks, if the store does not report a change before.
-LOOK = 0.5
+#: Seconds between two reads of the job, if the store does not report a change before.
+POLL_SECONDS = 0.5
+#: Cells of the progress bar.
 _BAR = 24
 
 
@@ -28,17 +31,19 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     Runs in the main thread, so that Ctrl-C ends it at once; the job then stays in the queue.
     """
     try:
-        record = _to_the_end(engine, job_id)
+        record = _wait_until_final(engine, job_id)
     except KeyboardInterrupt:
-        onward = (
-            "no worker is running: go on with: python3 worker.py" if engine.unattended else "a worker goes on with it"
+        continuation = (
+            f"no worker is running: continue with: {worker_program()}"
+            if engine.unattended
+            else "a worker continues with it"
         )
-        info(f"job {job_id} stays in the queue; {onward}")
+        info(f"job {job_id} stays in the queue; {continuation}")
         return INTERRUPTED
     if record is None:
-        info(f"the record of job {job_id} is gone: it has finished and was not to be kept longer")
+        info(f"the record of job {job_id} is gone: it finished, and its retention time is over")
         return DONE
-    with contextlib.suppress(FlowError):  # nobody else may clear away here what is done with
+    with contextlib.suppress(FlowError):  # without a worker, no other process removes expired records
         engine.sweep()
     if as_json:
         print_json(job_as_dict(record, engine.store.now()))
@@ -53,9 +58,9 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     return FAILED
 
 
-def _to_the_end(engine: Engine, job_id: str) -> JobRecord | None:
+def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
     never = threading.Event()
-    with _progress_line() as line, contextlib.closing(_Helper(engine, job_id, line)) as helper:
+    with _progress_line() as line, contextlib.closing(_InlineWorker(engine, job_id, line)) as worker:
         while True:
             revision = engine.store.revision()
             record = engine.store.get(job_id)
@@ -64,24 +69,24 @@ def _to_the_end(engine: Engine, job_id: str) -> JobRecord | None:
             line.show(record, engine.store.now())
             if record.due is None and record.lease is None:
                 return record
-            helper.step_in()
-            engine.store.wait(revision, timeout=LOOK, wake=never)
+            worker.start_if_needed()
+            engine.store.wait(revision, timeout=POLL_SECONDS, wake=never)
 
 
 class _ProgressLine:
-    """One line on a terminal that is written again and again; elsewhere a line for each change of status."""
+    """A line that is redrawn, on a terminal; elsewhere a new line for each change of status."""
 
     def __init__(self) -> None:
         self._live = on_terminal(sys.stderr)
-        self._said = ""
+        self._last_status = ""
 
     def show(self, record: JobRecord, now: float) -> None:
-        """Show how the job stands."""
+        """Show the job's state."""
         status = record.status_at(now)
         if not self._live:
-            if status != self._said:
+            if status != self._last_status:
                 info(f"{status}" + (f": {record.error.message}" if record.error else ""))
-            self._said = status
+            self._last_status = status
             return
         filled = round(_BAR * record.progress)
         last = record.events[-1]
@@ -91,19 +96,19 @@ class _ProgressLine:
             text += f" {detail}"
         redraw("\r\x1b[K" + cut(text, shutil.get_terminal_size().columns - 1))
 
-    def talk(self, text: str) -> None:
-        """Say something else, on a line of its own."""
+    def message(self, text: str) -> None:
+        """Print a message on a line of its own."""
         self.clear()
         info(text)
 
     def clear(self) -> None:
-        """Leave a clean line behind."""
+        """Clear the line."""
         if self._live:
             redraw("\r\x1b[K")
 
 
-class _Helper:
-    """Works on one job, from a thread of its own, while no worker is alive."""
+class _InlineWorker:
+    """Works on one job in a thread of this process if no worker is running."""
 
     def __init__(self, engine: Engine, job_id: str, line: _ProgressLine) -> None:
         self._engine = engine
@@ -114,26 +119,26 @@ class _Helper:
         self._failure: BaseException | None = None
         self._paused = False
 
-    def step_in(self) -> None:
-        """Start working, unless a worker is alive or this works already. Raises what ended the work."""
+    def start_if_needed(self) -> None:
+        """Start to work, unless a worker is running or this one works already. Raises the error that ended the work."""
         if self._failure is not None:
             raise self._failure
         if not isinstance(self._engine.queue, PullsJobs):
-            return  # its carrier brings the job to a worker, and nowhere else
+            return  # its queue pushes the job to a worker; nothing here can take it
         queue = self._engine.queue.status()
         if queue.paused and not self._paused:
-            self._line.talk("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
+            self._line.message(f"the queue is paused; resume it with: {program()} queue resume")
         self._paused = queue.paused
         if self._thread is not None or queue.workers_alive or queue.paused:
             return
         self._engine.check_output()
-        self._line.talk("no worker is running, so this command makes the video itself")
+        self._line.message("no worker is running, so this command makes the video itself")
         self._worker = PullWorker(self._engine, concurrency=1, only=self._job_id)
         self._thread = threading.Thread(target=self._run, args=(self._worker,), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the work after the step in hand; interrupted once more, hand the step back and end the process."""
+        """End the work after the current step; if interrupted again, release the step and end the process."""
         if self._worker is None or self._thread is None:
             return
         self._worker.stop()
@@ -142,8 +147,8 @@ class _Helper:
         except KeyboardInterrupt:
             self._worker.stop()
             self._thread.join()
-            self._line.talk(f"job {self._job_id} is handed back and stays in the queue")
-            # A step that hangs may still use the store, so that is not closed and Python's own end is passed over.
+            self._line.message(f"job {self._job_id} is released and stays in the queue")
+            # A step that hangs may still use the store, so the store stays open and Python's shutdown is skipped.
             os._exit(INTERRUPTED)
 
     def _run(self, worker: PullWorker) -> None:

@@ -1,4 +1,4 @@
-"""A record as people and programs read it: plain values with times in ISO 8601, and lines of text."""
+"""How the commands print jobs and tables: plain values for JSON with times in ISO 8601, and aligned text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tenxsom_flow_engine.cli.console import on_terminal, out
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
 
-#: A column is not cut below so many cells.
-LEAST_CELLS = 16
+#: A column is not cut below this width.
+MIN_CELLS = 14
 
 
 def print_json(value: Any) -> None:
@@ -23,7 +23,7 @@ def print_json(value: Any) -> None:
 
 
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
-    """Return what there is to say about a job, as plain values."""
+    """Return everything about a job as plain values."""
     job = record.job
     return {
         "job_id": record.job_id,
@@ -100,14 +100,14 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
 
 
 def short_time(text: str) -> str:
-    """Shorten an instant of a table, which says UTC in its head: `2026-12-24 18:00`, with seconds if there are any."""
+    """Shorten an ISO 8601 time in UTC for a table: `2026-12-24 18:00`, with seconds unless they are 0."""
     return f"{text[:10]} {text[11:16]}" + (text[16:19] if text[17:19] != "00" else "")
 
 
 def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: Collection[str] = ()) -> str:
-    """Lay out rows, under a head if there is one.
+    """Return aligned rows, under a head if there is one.
 
-    On a terminal that is too narrow the columns named in `may_cut` are cut, one after the other; elsewhere none is.
+    If the terminal is too narrow, the columns in `may_cut` are cut, one after the other; a pipe gets whole columns.
     """
     lines = [list(line) for line in ([head] if head else [])] + [list(row) for row in rows]
     widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
@@ -115,7 +115,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: C
         excess = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size((120, 24)).columns
         for name in may_cut:
             column = head.index(name)
-            less = max(0, min(excess, widths[column] - LEAST_CELLS))
+            less = max(0, min(excess, widths[column] - MIN_CELLS))
             widths[column] -= less
             excess -= less
     out = []
@@ -126,18 +126,18 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: C
 
 
 def _cells(text: str) -> int:
-    """Return how many cells of a terminal a text takes: wide letters take two, combining marks none."""
+    """Return the width of a text in terminal cells: wide letters take two, combining marks none."""
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
     )
 
 
-def cut(text: str, room: int) -> str:
-    """Cut a text to so many cells of a terminal."""
-    if _cells(text) <= room:
+def cut(text: str, width: int) -> str:
+    """Cut a text to a width in terminal cells."""
+    if _cells(text) <= width:
         return text
-    while text and _cells(text) >= room:
+    while text and _cells(text) >= width:
         text = text[:-1]
     return text + "…"
 

@@ -1,4 +1,4 @@
-"""`run_flow_enhanced.py`: the producer's command line."""
+"""The command line: `tenxsom-flow`, `python -m tenxsom_flow_engine` and `run_flow_enhanced.py`."""
 
 from __future__ import annotations
 
@@ -9,39 +9,45 @@ import click
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
     batch,
+    cloud_tasks_worker,
     completion,
     console,
     cost,
     dashboard,
     doctor,
     emulator,
+    job_actions,
     jobs,
     limits,
     queue,
     schedule,
+    show,
     single,
     stats,
     status,
+    worker,
 )
-from tenxsom_flow_engine.cli import retry_cancel as acting
+from tenxsom_flow_engine.cli.program import Group
 
 EPILOG = """\b
 Examples:
-  run_flow_enhanced.py single --topic "Why the ocean glows at night" --wait
-  run_flow_enhanced.py batch --topics-file topics.txt --duration 5
-  run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4
-  run_flow_enhanced.py jobs --status failed
-  run_flow_enhanced.py show JOB
+  {program} single --topic "Why the ocean glows at night" --wait
+  {program} batch --topics-file topics.txt --duration 5
+  {program} schedule --daily-count 96 --videos-per-hour 4
+  {program} jobs --status failed
+  {program} show JOB
 
 \b
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 5 queue or store unreachable, 130 interrupted.
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="Tenxsom Flow Engine")
 def cli() -> None:
-    """Topics in, videos out: add jobs to the queue, and see what became of them."""
+    """Topics in, videos out: add jobs to a queue, make their videos, and see how they are doing."""
 
 
 for command in (
@@ -49,10 +55,11 @@ for command in (
     batch.batch,
     schedule.schedule,
     jobs.jobs,
-    jobs.show,
-    jobs.open_,
-    acting.retry,
-    acting.cancel,
+    show.show,
+    show.open_,
+    job_actions.retry,
+    job_actions.cancel,
+    worker.worker,
     status.status,
     stats.stats,
     dashboard.dashboard,
@@ -64,8 +71,9 @@ for command in (
     completion.completion,
 ):
     cli.add_command(command)
+cli.add_command(cloud_tasks_worker.cloud_tasks_worker, "serve")
 
 
-def main() -> NoReturn:
-    """Run the command line and end the process."""
-    console.run(cli, program=completion.PROGRAM)
+def main(program: str | None = None) -> NoReturn:
+    """Run the command line and end the process; `program` is what users call it, by default the script's name."""
+    console.run(cli, program=program)

@@ -13,8 +13,8 @@ from tenxsom_flow_engine import logs
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-#: Seconds: a hundred years, more than which nobody means.
-_LONGEST = 100 * 366 * 86400
+#: A hundred years, in seconds.
+_MAX_SECONDS = 100 * 366 * 86400
 
 #: The statuses of a job, written out so that `--help` need not load them.
 STATUSES = ("scheduled", "queued", "running", "rendering", "held", "succeeded", "failed", "cancelled")
@@ -31,13 +31,13 @@ class Seconds(click.ParamType[float]):
         if not match:
             self.fail(f"{str(value)[:40]!r} is not a length of time such as 90s, 10m, 2h or 1d", param, ctx)
         seconds = float(match[1]) * _UNITS[match[2]]
-        if seconds > _LONGEST:
+        if seconds > _MAX_SECONDS:
             self.fail(f"{str(value)[:40]!r} is longer than a hundred years", param, ctx)
         return seconds
 
 
 class Instant(click.ParamType[float]):
-    """A moment in ISO 8601, e.g. `2026-12-24T18:00+01:00`; without a zone it is this machine's. Gives epoch seconds."""
+    """A time in ISO 8601, e.g. `2026-12-24T18:00+01:00`, by default in this machine's zone. Gives epoch seconds."""
 
     name = "datetime"
 
@@ -87,12 +87,12 @@ def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     return job_ids(ctx.params.get("queue_type"), incomplete)
 
 
-def adding(command: _F) -> _F:
-    """Add what all commands have that add jobs: a job's fields beside its topic, `--dry-run`, the queue, `--json`."""
+def job_options(command: _F) -> _F:
+    """Add the options of all commands that add jobs: a job's fields, `--dry-run`, `--queue-type` and `--json`."""
     for option in (
         as_json,
         queue_type,
-        click.option("--dry-run", is_flag=True, help="Check all and show what would be added; add nothing."),
+        click.option("--dry-run", is_flag=True, help="Check everything and show what would be added; add nothing."),
         click.option("--channel", default="", help="A tag to find the jobs by."),
         click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own."),
         click.option(
@@ -104,7 +104,7 @@ def adding(command: _F) -> _F:
         ),
         click.option(
             "--style", default="documentary", show_default=True, shell_complete=_styles,
-            help="The look that the prompt asks for: documentary, cinematic, explainer, animation, retro.",
+            help="The visual style of the prompt: documentary, cinematic, explainer, animation, retro.",
         ),
         click.option("--duration", type=int, default=5, show_default=True, help="Seconds."),
     ):  # fmt: skip
@@ -120,19 +120,19 @@ job_arguments = click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_co
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 #: Add `--delay`.
-delay = click.option("--delay", type=Seconds(), help="Start so much later: 90s, 10m, 2h, 1d.")
+delay = click.option("--delay", type=Seconds(), help="Start after this time: 90s, 10m, 2h, 1d.")
 
-#: Add `--host`, of what serves.
+#: Add `--host`, for servers.
 host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
 
-#: Add `--log-level`, of what logs.
+#: Add `--log-level`, for processes that log.
 log_level = click.option(
     "--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log."
 )
 
 
-def narrowing(command: _F) -> _F:
-    """Add `--service` and `--channel`, which narrow a choice of jobs."""
+def job_filters(command: _F) -> _F:
+    """Add `--service` and `--channel`, which select jobs."""
     command = click.option("--channel", help="Only jobs of this channel.")(command)
     return click.option("--service", help="Only jobs of this service.", shell_complete=_services)(command)
 
@@ -142,7 +142,7 @@ def queue_type(command: _F) -> _F:
     return click.option(
         "--queue-type",
         metavar="TYPE",
-        help="auto, cloud_tasks, redis or local; wins over TENXSOM_QUEUE_TYPE.",
+        help="auto, cloud_tasks, redis or local; overrides TENXSOM_QUEUE_TYPE.",
         shell_complete=_queue_types,
     )(command)
 

@@ -1,4 +1,4 @@
-"""`queue`: the verbs of a queue, the same for every carrier."""
+"""`queue`: the operations on a queue, the same for every queue backend."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, PARTLY, confirm, count, info, on_terminal, out
+from tenxsom_flow_engine.cli.console import confirm, info, on_terminal, out
+from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY
+from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
+from tenxsom_flow_engine.text import plural
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.queues.base import PushesJobs
 
-#: Jobs that stay where they are, and are told one by one.
-MOST_TOLD = 10
-#: `--queue-type` of the commands on queues that somebody has to make.
-_at_google = click.option(
+#: Jobs that cannot be moved and are printed one by one.
+MAX_LISTED = 10
+#: `--queue-type` of the commands on queues that have to be created.
+_created_queue_type = click.option(
     "--queue-type",
     type=click.Choice(["cloud_tasks"]),
     default="cloud_tasks",
     show_default=True,
-    help="Queues of other types need not be made.",
+    help="Queues of other types need not be created.",
 )
 
 
 @click.group()
 def queue() -> None:
-    """Look at the queue, pause and resume it, empty it, set its limits; make one at Google, move jobs between two."""
+    """Show, pause, resume, purge, create or move the queue, or set its limits."""
 
 
 @queue.command()
@@ -62,16 +65,16 @@ def show(queue_type: str | None, as_json: bool) -> None:
 @queue.command()
 @options.queue_type
 def pause(queue_type: str | None) -> None:
-    """Hand out no more jobs, in all workers; adding jobs and the steps in hand go on."""
+    """Start no more steps, in all workers. Current steps are completed, and jobs can still be added."""
     with session(queue_type) as engine:
         engine.queue.pause()
-    info("the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume")
+    info(f"the queue is paused; resume it with: {program()} queue resume")
 
 
 @queue.command()
 @options.queue_type
 def resume(queue_type: str | None) -> None:
-    """Hand out jobs again."""
+    """Start steps again."""
     with session(queue_type) as engine:
         engine.queue.resume()
     info("the queue is running")
@@ -81,48 +84,48 @@ def resume(queue_type: str | None) -> None:
 @options.yes
 @options.queue_type
 def purge(yes: bool, queue_type: str | None) -> None:
-    """Cancel all waiting jobs, scheduled ones too, that certainly bought nothing."""
+    """Cancel all waiting jobs, also scheduled ones, except those that are or may have been bought."""
     from tenxsom_flow_engine.jobs import Status
 
     with session(queue_type) as engine:
         jobs = engine.queue.status().counts.by_status
-        waiting = count(jobs.get(Status.QUEUED, 0) + jobs.get(Status.SCHEDULED, 0), "waiting job")
-        if waiting.startswith("0 "):
+        number = jobs.get(Status.QUEUED, 0) + jobs.get(Status.SCHEDULED, 0)
+        if not number:
             info("no job is waiting, so there is nothing to cancel")
             return
         if not yes:
+            waiting = plural(number, "waiting job")
             confirm(f"cancel {waiting}?", f"this would cancel {waiting}; say --yes if that is meant")
         purged = engine.queue.purge()
-    are = "is" if purged == 1 else "are"
-    info(f"{count(purged, 'job')} {are} cancelled; see: run_flow_enhanced.py jobs --status cancelled")
+    info(f"cancelled {plural(purged, 'job')}; see: {program()} jobs --status cancelled")
 
 
 @queue.command()
-@_at_google
+@_created_queue_type
 def create(queue_type: str) -> None:
-    """Make the queue at Google Cloud Tasks, with the limits in force."""
-    with _pushed(queue_type) as (queue, place):
+    """Create the queue at Google Cloud Tasks, with the limits in force."""
+    with _cloud_tasks_queue(queue_type) as (queue, place):
         queue.create()
-    info(f"the queue {place} is made; everybody knows it after a minute")
+    info(f"created the queue {place}; it can be used after about a minute")
 
 
 @queue.command()
-@_at_google
+@_created_queue_type
 def update(queue_type: str) -> None:
-    """Give the queue at Google Cloud Tasks the limits in force, and how it tries again."""
-    with _pushed(queue_type) as (queue, place):
+    """Apply the limits in force and the retry settings to the queue at Google Cloud Tasks."""
+    with _cloud_tasks_queue(queue_type) as (queue, place):
         queue.update()
-    info(f"the queue {place} has the limits in force; see: run_flow_enhanced.py queue show")
+    info(f"the queue {place} has the limits in force; see: {program()} queue show")
 
 
 @queue.command()
-@click.option("--from", "source", metavar="TYPE", required=True, help="The queue to take jobs from.")
-@click.option("--to", "target", metavar="TYPE", required=True, help="The queue to give them to.")
+@click.option("--from", "source", metavar="TYPE", required=True, help="The queue to move jobs from.")
+@click.option("--to", "target", metavar="TYPE", required=True, help="The queue to move them to.")
 def move(source: str, target: str) -> int:
     """Move all waiting jobs to another queue that keeps its records in the same store.
 
-    When each is due and what was bought stay as they are. Steps in hand are left alone. Run it again after an
-    interruption: it completes what was begun.
+    Due times and purchases are kept. Jobs with a step in progress stay. After an interruption, run it again to complete
+    the move.
     """
     from tenxsom_flow_engine.operations.move import move_jobs
 
@@ -131,16 +134,16 @@ def move(source: str, target: str) -> int:
         hidden = not on_terminal(sys.stderr)
         with click.progressbar(length=waiting, label="moving jobs", file=sys.stderr, hidden=hidden) as bar:
             moved = move_jobs(engine, source, progress=bar.update)
-    info(f"moved {count(moved.jobs, 'job')} from the {source} to the {target} queue")
-    for job_id, reason in moved.left[:MOST_TOLD]:
+    info(f"moved {plural(moved.jobs, 'job')} from the {source} to the {target} queue")
+    for job_id, reason in moved.left[:MAX_LISTED]:
         info(f"job {job_id} stays: {reason}")
-    if len(moved.left) > MOST_TOLD:
-        info(f"and {count(len(moved.left) - MOST_TOLD, 'more job')} stay")
+    if len(moved.left) > MAX_LISTED:
+        info(f"and {plural(len(moved.left) - MAX_LISTED, 'more job')}")
     return PARTLY if moved.left else DONE
 
 
 @queue.command()
-@click.option("--max-dispatches-per-second", type=float, help="Steps in a second, over all workers.")
+@click.option("--max-dispatches-per-second", type=float, help="Steps a second, over all workers.")
 @click.option("--max-concurrent-dispatches", type=int, help="Steps at once, over all workers.")
 @options.queue_type
 @options.as_json
@@ -150,7 +153,7 @@ def limits(
     queue_type: str | None,
     as_json: bool,
 ) -> None:
-    """Show or set the queue's limits; what is set here is kept and wins over the environment."""
+    """Show or set the queue's limits; what is set here is kept and overrides the environment."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.queues.base import PushesJobs
     from tenxsom_flow_engine.report.operator_json import describe_queue
@@ -158,23 +161,23 @@ def limits(
     with session(queue_type) as engine:
         engine.queue.set_limits(max_dispatches_per_second, max_concurrent_dispatches)
         now = describe_queue(engine)["rate_limits"]
-        pushed, each = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
-    if pushed and (max_concurrent_dispatches or 0) > each:
+        pushed, per_process = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
+    if pushed and (max_concurrent_dispatches or 0) > per_process:
         info(
-            f"with these settings a worker process takes {count(each, 'step')} at once and puts off what is over that: "
-            "start more of them, or raise TENXSOM_WORKER_CONCURRENCY"
+            f"with these settings a worker process runs {plural(per_process, 'step')} at once and rejects more: "
+            "start more processes, or raise TENXSOM_WORKER_CONCURRENCY"
         )
     if as_json:
         print_json(now)
         return
     out(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
     at_once = now["max_concurrent_dispatches"]
-    out(f"{count(at_once, 'step')} at once{_source(now, 'concurrent')}")
+    out(f"{plural(at_once, 'step')} at once{_source(now, 'concurrent')}")
 
 
 @contextmanager
-def _pushed(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
-    """Open the queue of a carrier that pushes; give it with its name and location in words."""
+def _cloud_tasks_queue(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
+    """Open the Cloud Tasks queue; yield it with its name and location for messages."""
     from tenxsom_flow_engine.queues.base import PushesJobs
 
     with session(queue_type) as engine:
@@ -184,7 +187,7 @@ def _pushed(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
 
 
 def _source(limits: dict[str, Any], part: str) -> str:
-    """Say who has set a limit, where it is not the environment."""
+    """Return where a limit was set, if not in the environment, for the end of a sentence."""
     if any(part in name for name in limits["set_at_carrier"]):
-        return ", as it is set at Google; ours with: run_flow_enhanced.py queue update"
+        return f", as set at Google; apply the limits in force with: {program()} queue update"
     return ", set by hand" if any(part in name for name in limits["set_at_run_time"]) else ""

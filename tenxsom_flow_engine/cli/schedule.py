@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import count, info
+from tenxsom_flow_engine.cli.console import info
 from tenxsom_flow_engine.cli.enqueue import (
     TopicsFile,
-    add_and_tell,
+    add_and_report,
     check_lines,
     describe_row,
+    print_notes,
     print_plan,
     reading,
-    tell_notes,
 )
+from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
+from tenxsom_flow_engine.text import duration, plural
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
@@ -31,38 +33,38 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.slots import Slot
 
 EPILOG = """\b
-Slots lie on a fixed grid in UTC, and a job's id is its channel and slot, so running the command again adds only what
-is new. What was cancelled stays cancelled.
+Slots lie on a fixed grid in UTC, and a job's id is its channel and slot, so running the command again adds only new
+slots. A job that was cancelled stays cancelled.
 
 \b
 With --date the first --daily-count slots of that day are planned. Run it daily from cron with --date tomorrow, and
---timezone the zone of cron's clock: days join without gap or overlap. A day that cron missed is made up for with
---date today, without the slots already past. A day of 23 hours may have fewer videos, which is said.
+--timezone the zone of cron's clock: days join without gap or overlap. If cron missed a day, use --date today; slots
+in the past are left out. A day of 23 hours may have fewer videos; the command says so.
 
 \b
-Without --date the next 24 hours are planned, so that no 24 hours hold more than --daily-count videos of the channel:
-it may be run as often as you like, e.g. hourly to be always a day ahead.
+Without --date the next 24 hours are planned, so that no 24 hours have more than --daily-count videos of the channel.
+Run it as often as you like, e.g. hourly, to be always a day ahead.
 
 \b
-A list of one's own is used in its order, then again; each run goes on behind the slot before. Where the list was
-changed, it goes on behind the topic that was used last.
+Your own list of topics is used in its order, then again; each run continues after the slot before. If the list was
+changed, it continues after the topic that was used last.
 
 \b
 Examples:
-  run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4
-  run_flow_enhanced.py schedule --daily-count 24 --videos-per-hour 1 --topics-file topics.txt --dry-run
-  run_flow_enhanced.py schedule --date tomorrow --timezone Europe/Berlin --start 08:00 --daily-count 48
+  {program} schedule --daily-count 96 --videos-per-hour 4
+  {program} schedule --daily-count 24 --videos-per-hour 1 --topics-file topics.txt --dry-run
+  {program} schedule --date tomorrow --timezone Europe/Berlin --start 08:00 --daily-count 48
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.option("--daily-count", type=int, default=96, show_default=True, help="How many videos.")
 @click.option("--videos-per-hour", default="4", show_default=True, help="The pace; 0.5 is one every two hours.")
 @click.option("--date", help="Plan a calendar day: 2026-12-24, today or tomorrow. Default: the next 24 hours.")
 @click.option("--timezone", metavar="ZONE", help="The zone of --date, e.g. Europe/Berlin. Default: UTC.")
-@click.option("--start", metavar="DATETIME", help="Begin then: 2026-12-24T18:00, or with --date a time of day, 18:00.")
+@click.option("--start", metavar="DATETIME", help="Begin at: 2026-12-24T18:00, or with --date a time of day, 18:00.")
 @click.option("--topics-file", type=TopicsFile(), help="Topics in order, then again. Default: a built-in list.")
-@options.adding
+@options.job_options
 def schedule(
     daily_count: int,
     videos_per_hour: str,
@@ -75,7 +77,7 @@ def schedule(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Plan a day of videos at a steady pace, and add what is new of it."""
+    """Plan a day of videos at a steady pace, and add the jobs that are new."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.periods import window
@@ -101,12 +103,12 @@ def schedule(
             first = first_slots(slots, daily_count, {at for at in taken if span.start <= at < span.end})
             ahead = [slot for slot in first if slot.instant >= now]
             past = len(first) - len(ahead)
-        _tell_window(span, daily_count, len(slots))
-        _tell_left_out(past, ahead, slots, known, span, channel)
+        _print_window(span, daily_count, len(slots))
+        _print_left_out(past, ahead, slots, known, span, channel)
         new = [slot for slot in ahead if slot.instant not in known]
         filled = _fill(new, entries, known, fields, now)
         plan = AddPlan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
-        tell_notes(plan)
+        print_notes(plan)
         rows: list[Row] = []
         if dry_run or as_json:
             planned = {item.new.job.job_id: item for item in plan.jobs}
@@ -119,25 +121,23 @@ def schedule(
         facts = {"slots": [describe_row(row) for row in rows]}
         if not dry_run:
             before = [slot_job_id(channel, slot.instant) for slot in ahead if slot.instant in known]
-            add_and_tell(engine, plan.new, facts=facts if as_json else None, known=before)
+            add_and_report(engine, plan.new, facts=facts if as_json else None, known=before)
         elif as_json:
             print_json(facts)
         else:
             print_plan(rows)
 
 
-def _tell_window(span: Period, wanted: int, room: int) -> None:
-    from tenxsom_flow_engine.planning.periods import human_time
-
+def _print_window(span: Period, wanted: int, room: int) -> None:
     if span.note:
         info(span.note)
     if span.lost:
-        info(f"the clocks change: there are {human_time(span.seconds)} to plan")
+        info(f"the clocks change, so the time to plan is {duration(span.seconds)}")
     if room < wanted:
-        info(f"the grid has {count(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
+        info(f"the grid has {plural(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
 
 
-def _tell_left_out(
+def _print_left_out(
     past: int,
     planned: Sequence[Slot],
     slots: Sequence[Slot],
@@ -145,30 +145,29 @@ def _tell_left_out(
     span: Period,
     channel: str,
 ) -> None:
-    """Say what of the plan is not made, and which videos of the channel the plan does not know of."""
+    """Print which slots of the plan are left out, and how many videos of the channel lie outside of its grid."""
     if past:
-        info(f"{count(past, 'slot')} {'is' if past == 1 else 'are'} past already and left out")
+        info(f"left out {plural(past, 'slot')} in the past")
     cancelled = sum(known[slot.instant].cancelled for slot in planned if slot.instant in known)
     if cancelled:
-        again = "put one in again with: run_flow_enhanced.py retry JOB"
-        info(f"{count(cancelled, 'slot')} of the plan {'was' if cancelled == 1 else 'were'} cancelled before; {again}")
+        again = f"put a job back into the queue with: {program()} retry JOB"
+        info(f"left out {plural(cancelled, 'slot')} of the plan that you cancelled before; {again}")
     grid = {slot.instant for slot in slots}
     off = sum(span.start <= at < span.end and at not in grid and not slot.cancelled for at, slot in known.items())
     if off:
         whose = f" --channel {channel}" if channel else ""
         info(
-            f"{count(off, 'video')} in this time {'lies' if off == 1 else 'lie'} beside this grid, since the pace was "
-            f"changed, and {'counts' if off == 1 else 'count'} as planned; take back what is scheduled with: "
-            f"run_flow_enhanced.py cancel --scheduled{whose}"
+            f"counted {plural(off, 'video')} in this time outside of this grid, planned at another pace; cancel the "
+            f"scheduled ones with: {program()} cancel --scheduled{whose}"
         )
 
 
 def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], now: float) -> list[VideoJob]:
-    """Return a file's entries as jobs that some service can make; all of them, or the command ends."""
+    """Return a file's entries as jobs that a service can make; end the command if one cannot be made."""
     from tenxsom_flow_engine.planning.batch import Timing, plan_batch
     from tenxsom_flow_engine.planning.files import BadLine, Entry, read_topics
 
-    def narrow(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
+    def without_times(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
         for line in lines:
             if isinstance(line, Entry) and (line.at is not None or "channel" in line.fields):
                 yield BadLine(line.line, "names a time or a channel, which a schedule sets itself")
@@ -180,7 +179,7 @@ def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], 
         return job
 
     with reading(stream) as name, contextlib.closing(read_topics(stream, name)) as lines:
-        good, bad = plan_batch(narrow(lines), fields, Timing(now), possible)
+        good, bad = plan_batch(without_times(lines), fields, Timing(now), possible)
     check_lines(name, good, bad)
     return good
 
@@ -203,7 +202,7 @@ def _fill(
     topics = len(builtin_topics() if entries is None else entries)
     if topics < len(new):
         kind = "built-in topic" if entries is None else "topic"
-        info(f"{count(topics, kind)} for {count(len(new), 'new slot')}, so topics come again")
+        info(f"{plural(topics, kind)} for {plural(len(new), 'new slot')}, so topics are used again")
     if entries is None:
         for slot in new:
             topic = builtin_topic(slot, channel)

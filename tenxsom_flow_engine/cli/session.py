@@ -1,4 +1,4 @@
-"""A command's session with the queue."""
+"""Opens the engine for a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def session(queue_type: str | None) -> Engine:
-    """Open what the settings ask for, to be used in `with`; nothing of it is loaded before."""
+    """Open the engine that the settings ask for, for a `with` block; loads its libraries."""
     from tenxsom_flow_engine.composition import open_engine
     from tenxsom_flow_engine.settings import load
 
@@ -20,6 +20,6 @@ def session(queue_type: str | None) -> Engine:
 
 
 def overrides() -> Overrides | None:
-    """Return the parts that the caller of the command handed in, if any."""
+    """Return the parts that the caller of `console.run` handed in, if any."""
     context = click.get_current_context(silent=True)
     return context.find_root().obj if context else None

@@ -1,4 +1,4 @@
-"""`single`: one topic becomes one job, and with `--wait` one video."""
+"""`single`: add one job, and with `--wait` make its video."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import DONE, info, out
+from tenxsom_flow_engine.cli.console import info, out
+from tenxsom_flow_engine.cli.exit_codes import DONE
+from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import QueueError
 
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--topic", required=True, help="What the video is about.")
-@click.option("--prompt", default="", help="What the service is told; default: made from topic and style.")
+@click.option("--prompt", default="", help="The text that the service gets; default: made from topic and style.")
 @options.delay
-@click.option("--at", type=options.Instant(), help="Start at a moment: 2026-12-24T18:00 (this machine's zone if none).")
-@click.option("--job-id", help="The job's id; adding an id that is known adds nothing. Default: made from the topic.")
-@click.option("--wait", is_flag=True, help="Follow the job and print the video's path; works on it if no worker does.")
-@options.adding
+@click.option("--at", type=options.Instant(), help="Start at: 2026-12-24T18:00, by default in this machine's zone.")
+@click.option("--job-id", help="The job's id; an id that is known adds nothing. Default: made from the topic.")
+@click.option("--wait", is_flag=True, help="Follow the job, print the video's path; without a worker, make it here.")
+@options.job_options
 def single(
     delay: float | None,
     at: float | None,
@@ -40,7 +42,7 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other: give one of them")
-    from tenxsom_flow_engine.cli.enqueue import describe_row, price, tell_notes
+    from tenxsom_flow_engine.cli.enqueue import describe_row, price, print_notes
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
@@ -52,7 +54,7 @@ def single(
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = bounded(now + delay, "delay") if delay is not None else at
         prepared = engine.prepare(job, due)
-        tell_notes(AddPlan([prepared]))
+        print_notes(AddPlan([prepared]))
         start = iso(due) if due is not None and due > now else "at once"
         if not dry_run:
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
@@ -74,12 +76,12 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     job_id = prepared.new.job.job_id
     alone = engine.unattended
     if wait and alone:
-        engine.check_output()  # before anything is added that could not be made
+        engine.check_output()  # before a job is added whose video could not be written
     try:
         added = engine.queue.enqueue([prepared.new])
     except QueueError:
         if engine.store.get(job_id) is not None:
-            info(f"job {job_id} is in the store, and its queue does not know: run this again with --job-id {job_id}")
+            info(f"job {job_id} is in the store but not in its queue: run this again with --job-id {job_id}")
         raise
     if added.new:
         costs = price([prepared.new])
@@ -99,5 +101,5 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     else:
         out(job_id)
     if alone and record.due is not None:
-        info("no worker is running: start one with: python3 worker.py")
+        info(f"no worker is running: start one with: {worker_program()}")
     return DONE

@@ -1,4 +1,4 @@
-"""`worker.py`: the process that pulls jobs and takes their steps."""
+"""`worker`, and the script `worker.py`: the process that pulls jobs and runs their steps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.cli import console, options
+from tenxsom_flow_engine.cli.exit_codes import DONE, INTERRUPTED
 from tenxsom_flow_engine.cli.session import overrides
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=4,
     show_default=True,
-    help="Steps at once in this process. Waiting jobs need none, so few carry many.",
+    help="Steps at once in this process. Jobs that wait for a service need none.",
 )
-@click.option("--burst", is_flag=True, help="End when every job that was due has been made or has failed.")
+@click.option("--burst", is_flag=True, help="End when every job that is due has succeeded or failed.")
 @options.log_level
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
     """Take jobs from the queue and make their videos, until stopped.
 
-    The first SIGTERM or Ctrl-C lets the steps in hand end; a second one hands them back and ends at once.
+    After the first SIGTERM or Ctrl-C it completes its current steps; a second one releases them and ends at once.
     """
     import logging
 
@@ -60,17 +61,17 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     )
     if engine.store.advice:
         log.warning("%s", engine.store.advice)
-    _run_aside(runner)
+    _run_in_thread(runner)
     log.info("worker %s ended", runner.id)
     if runner.firm:
         # Steps that hang still run in their threads and may use the store, so it is not closed.
-        return console.INTERRUPTED
+        return INTERRUPTED
     engine.close()
-    return console.DONE
+    return DONE
 
 
-def _run_aside(runner: PullWorker) -> None:
-    """Run the worker in a thread while this one takes signals: a handler may not meet a lock that its thread holds."""
+def _run_in_thread(runner: PullWorker) -> None:
+    """Run the worker in a thread, so that a signal handler never waits for a lock that its own thread holds."""
     import threading
 
     failures: list[BaseException] = []

@@ -18,6 +18,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.timestamps import parse_moment
+from tenxsom_flow_engine.text import plural
 
 #: Characters in a line: far more than a job's fields can hold.
 MAX_LINE = 64 * 1024
@@ -145,8 +146,7 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None
                     f"a CSV file begins with the names of its columns: topic, and any of {', '.join(FIELDS[1:])}",
                 )
         elif len(row) != len(head):
-            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
-            yield BadLine(begins, f"has {cells} under {len(head)} column{'s' * (len(head) != 1)}")
+            yield BadLine(begins, f"has {plural(len(row), 'cell')} under {plural(len(head), 'column')}")
         else:
             yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()}, zone)
 

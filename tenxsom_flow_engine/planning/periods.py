@@ -67,14 +67,6 @@ def civil_day(day: date, zone: ZoneInfo) -> Period:
     return Period(start, end, DAY - (end - start))
 
 
-def human_time(seconds: float) -> str:
-    """Write a length of time as people say it: `24 hours`, `1 hour 30 minutes`, `10 minutes`, `5 seconds`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "hour"), (minutes, "minute"), (rest, "second"))
-    return " ".join(f"{number} {unit}{'s' * (number != 1)}" for number, unit in parts if number) or "0 seconds"
-
-
 def _lost(start: float, end: float, zone: ZoneInfo) -> float:
     """Return by how much the clocks on the wall go on more than time does."""
     shown = datetime.fromtimestamp(end, zone).replace(tzinfo=UTC) - datetime.fromtimestamp(start, zone).replace(

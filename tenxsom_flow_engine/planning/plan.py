@@ -1,6 +1,6 @@
-"""What adding would do, before it is done: topics become a plan, which says what is new, when, and for how much.
+"""Plans: what adding topics would do, with new jobs, start times and prices.
 
-The command line prints plans and the dashboard shows them; what is added is what they say.
+The command line and the dashboard show a plan before they add its jobs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tenxsom_flow_engine.planning.files import BadLine, read_topics
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import NewJob
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import NewJob
+from tenxsom_flow_engine.text import usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,9 @@ class Row:
     service: str
     #: Seconds.
     duration: int
-    #: What it is expected to cost; None where nobody knows.
+    #: The expected cost; None if it is not known.
     usd: float | None
-    #: What the service is told.
+    #: The text that the service gets.
     prompt: str
     #: What was changed to fit the service.
     notes: tuple[str, ...] = ()
@@ -64,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What so many jobs are expected to cost together, in USD, and of how many nobody knows it."""
+    """The expected cost of a number of jobs in USD; of `unknown` jobs the price is not known."""
 
     jobs: int
     usd: float
@@ -72,20 +75,20 @@ class Price:
 
     @classmethod
     def of(cls, prices: Iterable[float | None]) -> Price:
-        """Add prices up; None is one that nobody knows."""
-        all_of_them = list(prices)
-        known = [usd for usd in all_of_them if usd is not None]
-        return cls(len(all_of_them), sum(known), len(all_of_them) - len(known))
+        """Add up prices; None is a price that is not known."""
+        every = list(prices)
+        known = [usd for usd in every if usd is not None]
+        return cls(len(every), sum(known), len(every) - len(known))
 
     @property
     def free(self) -> bool:
-        """Whether it is known that nothing is to pay."""
+        """Whether all jobs are known to be free."""
         return not self.usd and not self.unknown
 
     def __str__(self) -> str:
         if self.jobs and self.unknown == self.jobs:
             return "of unknown price"
-        return f"about USD {self.usd:.2f}" + (f" and {self.unknown:,} of unknown price" if self.unknown else "")
+        return f"about {usd(self.usd)}" + (f" and {self.unknown:,} of unknown price" if self.unknown else "")
 
 
 @dataclass(frozen=True, slots=True)

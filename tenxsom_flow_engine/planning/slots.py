@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.periods import DAY, Period, human_time
+from tenxsom_flow_engine.planning.periods import DAY, Period
+from tenxsom_flow_engine.text import duration
 
 #: Slots are whole seconds, so no more than one a second.
 MAX_PER_HOUR = 3600
@@ -77,7 +78,7 @@ def check_count(span: Period, count: int, per_hour: Fraction) -> None:
         raise InvalidInput(
             "daily-count",
             f"{count} videos do not fit: {pace} an hour are {'at most ' * (room != most)}{most} "
-            f"in {human_time(span.usual)}",
+            f"in {duration(span.usual)}",
             next_step=f"ask for --daily-count {most}" + f" or --videos-per-hour {enough}" * (enough <= MAX_PER_HOUR),
         )
 

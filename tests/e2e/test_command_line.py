@@ -213,7 +213,7 @@ def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
         said = process.stderr.readline()
         assert said
         assert "makes the video itself" not in said
-    assert said == "the queue is paused; hand out jobs again with: run_flow_enhanced.py queue resume\n"
+    assert said == "the queue is paused; resume it with: run_flow_enhanced.py queue resume\n"
     flow.run("queue", "resume")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0

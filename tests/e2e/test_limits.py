@@ -30,8 +30,8 @@ def test_limits_are_shown_and_changed(flow: Flow) -> None:
     assert (heygen["state"], heygen["opens_in"], heygen["set_at_run_time"]) == ("paused", None, False)
     table = flow.run("limits").stdout
     assert "100/15m*" in table
-    assert "set by hand" in table
-    assert "heygen is paused: the card is changed; go on with: run_flow_enhanced.py limits resume heygen" in table
+    assert "* set with this command; undo with: run_flow_enhanced.py limits unset SERVICE" in table
+    assert "heygen is paused: the card is changed; resume it with: run_flow_enhanced.py limits resume heygen" in table
     assert flow.run("limits", "unset", "pixverse").returncode == 0
     assert flow.run("limits", "resume", "heygen").returncode == 0
     table = flow.run("limits").stdout

@@ -129,7 +129,7 @@ def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
 def test_what_was_bought_is_summed(either: Flow) -> None:
     """`cost` shows sums by day and service, what the queue costs at this pace, and says how the steps are known."""
     store = either.store()
-    assert "nothing was bought in these 30 days" in either.run("cost").stderr
+    assert "nothing was bought in the last 30 days" in either.run("cost").stderr
     for job_id, cost in (("a", Cost(usd=0.14, credits=35.0)), ("b", Cost(usd=0.28, credits=70.0)), ("c", None)):
         store.add(either.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
         token = claim(either, store, job_id).lease_token
@@ -142,9 +142,9 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
     assert told["queue"]["steps_measured_on_videos"] == 0
     assert either.worker("--burst").wait() == 0
     shown = either.run("cost", "--videos-per-day", "200000", "--redis-usd", "50").stdout
-    assert "together: 3 videos, USD 0.42, and 1 of unknown price" in shown
+    assert "total: 3 videos, $0.42, and 1 of unknown price" in shown
     assert "(measured on 3 videos)" in shown
-    assert "managed Redis: USD 50.00 a month; cheaper from" in shown
+    assert "managed Redis: $50.00 a month; cheaper from" in shown
     store.close()
 
 
@@ -158,10 +158,10 @@ def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
         dry = flow.run(*single, "--dry-run", "--json")
         planned = json.loads(dry.stdout)
         assert planned["service"] == "pixverse"
-        assert f"about USD {planned['cost_usd']:.2f} at pixverse\n" in dry.stderr
+        assert f"about ${planned['cost_usd']:.2f} at pixverse\n" in dry.stderr
         assert planned["prompt"].startswith("How tides work. Shot on worn 16 mm film")
         assert useapi.sold == []
-        assert f", about USD {planned['cost_usd']:.2f}\n" in flow.run(*single).stderr
+        assert f", about ${planned['cost_usd']:.2f}\n" in flow.run(*single).stderr
         assert flow.worker("--burst").wait() == 0
         (sale,) = useapi.sold
         assert sale.order["prompt"] == planned["prompt"]

@@ -29,13 +29,13 @@ def test_a_day_is_scheduled_once(flow: Flow) -> None:
     assert "added 40 jobs" in first.stderr
     second = flow.run(*day)
     assert "added 56 jobs" in second.stderr
-    assert "40 were added before" in second.stderr
+    assert "40 jobs added before" in second.stderr
     assert second.stdout.split() == [slot["job_id"] for slot in plan[40:]]
     assert flow.json("status")["jobs"]["scheduled"] == 96
     known = flow.json(*day, "--dry-run", "--json")["slots"]
     assert {slot["state"] for slot in known} == {"known"}
     assert [slot["topic"] for slot in known] == [slot["topic"] for slot in plan]
-    assert "0 new jobs, about USD 0.00; 96 others known already" in flow.run(*day, "--dry-run").stderr
+    assert "0 new jobs, about $0.00; 96 others known already" in flow.run(*day, "--dry-run").stderr
 
 
 def test_days_join_in_any_zone(flow: Flow) -> None:
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused(flow: Flow) -> None:
     done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 24 hours; "
+        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 1 day; "
         "ask for --daily-count 96 or --videos-per-hour 5\n"
     )
 
@@ -88,14 +88,14 @@ def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
     berlin = ("--timezone", "Europe/Berlin", "--dry-run")
     spring = flow.run("schedule", "--date", "2099-03-29", *berlin)
     assert spring.stderr.splitlines()[:2] == [
-        "the clocks change: there are 23 hours to plan",
+        "the clocks change, so the time to plan is 23 h",
         "the grid has 92 slots in this time, so there is room for 92 of 96 videos",
     ]
     autumn = flow.run("schedule", "--date", "2099-10-25", "--daily-count", "100", *berlin)
-    assert autumn.stderr.splitlines()[0] == "the clocks change: there are 25 hours to plan"
+    assert autumn.stderr.splitlines()[0] == "the clocks change, so the time to plan is 1 day 1 h"
     past = flow.run("schedule", "--date", "2020-01-01", "--dry-run")
     assert past.returncode == 0
-    assert past.stderr.splitlines()[0] == "96 slots are past already and left out"
+    assert past.stderr.splitlines()[0] == "left out 96 slots in the past"
     gap = flow.run("schedule", "--date", "2099-03-29", "--start", "02:30", "--daily-count", "1", *berlin)
     assert "the clocks are put forward over 02:30 on 2099-03-29, so it begins at 03:30" in gap.stderr
     assert "2099-03-29 01:30" in gap.stdout
@@ -107,16 +107,14 @@ def test_what_lies_beside_a_changed_pace_is_said(flow: Flow) -> None:
     flow.run(*day, "--videos-per-hour", "4")
     changed = flow.run(*day, "--videos-per-hour", "1")
     assert "added 0 jobs" in changed.stderr
-    advice = "take back what is scheduled with: run_flow_enhanced.py cancel --scheduled --channel fun\n"
-    assert (
-        "18 videos in this time lie beside this grid, since the pace was changed, and count as planned; " + advice
-        in (changed.stderr)
-    )
+    advice = "cancel the scheduled ones with: run_flow_enhanced.py cancel --scheduled --channel fun\n"
+    assert "counted 18 videos in this time outside of this grid, planned at another pace; " + advice in (changed.stderr)
     flow.run("cancel", "--scheduled", "--channel", "fun", "--yes")
     anew = flow.run(*day, "--videos-per-hour", "1")
     assert "added 18 jobs" in anew.stderr
-    assert "6 slots of the plan were cancelled before; put one in again with: run_flow_enhanced.py retry" in anew.stderr
-    assert "beside this grid" not in anew.stderr
+    advice = "put a job back into the queue with: run_flow_enhanced.py retry JOB\n"
+    assert "left out 6 slots of the plan that you cancelled before; " + advice in anew.stderr
+    assert "outside of this grid" not in anew.stderr
 
 
 def test_own_topics_go_on_where_they_stopped(flow: Flow) -> None:
@@ -160,7 +158,7 @@ def test_every_line_of_a_list_is_checked_before_anything_is_planned(flow: Flow) 
         "line 2: duration: drafts are 1 to 60 seconds long, not 99",
         "line 3: topic: is empty (say in a few words what the video is about)",
     ]
-    assert done.stderr.endswith("error: nothing was added, since 2 lines are bad; mend them\n")
+    assert done.stderr.endswith("error: nothing was added, because of 2 bad lines; correct the file\n")
     assert flow.json("status")["approximate_task_count"] == 0
 
 

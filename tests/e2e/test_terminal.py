@@ -150,7 +150,7 @@ def test_following_on_a_terminal_keeps_its_lines_apart(flow: Flow) -> None:
     shown = [line.rpartition("\r\x1b[K")[2] for line in terminal.said.replace("\r\n", "\n").split("\n")]
     assert "no worker is running, so this command makes the video itself" in shown
     assert "rendering rendering" not in terminal.said
-    assert shown[-2] == "job x stays in the queue; no worker is running: go on with: python3 worker.py"
+    assert shown[-2] == "job x stays in the queue; no worker is running: continue with: python3 worker.py"
 
 
 def test_a_wide_plan_fits_a_narrow_terminal(flow: Flow) -> None:

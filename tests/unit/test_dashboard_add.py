@@ -98,7 +98,7 @@ def test_one_topic_becomes_one_job(adder: Adder, engine: Engine, caplog: pytest.
     planned = adder.plan("How tides work", duration="8", channel="sea", quality="720p")
     assert planned.status_code == 200
     told = words(planned.text)
-    assert "1 new job, about USD 0.22" in told
+    assert "1 new job, about $0.22" in told
     assert "at once, pixverse, 8 s, USD 0.22" in told
     assert "How tides work. Realistic documentary footage" in told
     assert jobs(engine) == []
@@ -156,7 +156,7 @@ def test_what_is_known_is_told_and_not_paid_for_again(adder: Adder, engine: Engi
     """A list that has grown adds what is new; what is known is made again only where that is asked for."""
     adder.add(adder.plan("Tides\nDreams"))
     planned = adder.plan("Tides\nDreams\nSalt")
-    assert "1 new job, about USD 0.14; 2 known already" in words(planned.text)
+    assert "1 new job, about $0.14; 2 known already" in words(planned.text)
     assert f'href="/jobs/{jobs(engine)[0].job_id}"' in planned.text
     assert "1 job added, 2 known already." in adder.told(adder.add(planned))
     again = adder.plan("Tides\nDreams\nSalt")
@@ -266,7 +266,7 @@ def test_another_price_is_shown_before_anything_is_added(adder: Adder, tmp_path:
         now = at(dearer)
         answer = now.add(planned, csrf=now.fields(now.client.get("/add").text)["csrf"])
         assert answer.status_code == 409
-        assert "about USD 1.40" in words(answer.text)
+        assert "about $1.40" in words(answer.text)
         assert jobs(dearer) == []
 
 
@@ -350,7 +350,7 @@ def test_five_thousand_lines(adder: Adder, engine: Engine) -> None:
     )
     planned = adder.plan(topics, service="draft")
     told = words(planned.text)
-    assert "5,000 new jobs, about USD 0.00" in told
+    assert "5,000 new jobs, about $0.00" in told
     assert "and 4,800 jobs more" in told
     assert len(planned.data) < 1_000_000
     assert "5,000 jobs added." in adder.told(adder.add(planned))

@@ -44,7 +44,7 @@ def test_a_plan_tells_new_from_known_and_sums_what_is_new(engine: Engine) -> Non
     assert rows[1].prompt.startswith("Dreams.")
     totals = Totals.of(rows)
     assert (totals.new, totals.known) == (2, 1)
-    assert str(totals.price) == f"about USD {2 * rows[1].usd:.2f}"
+    assert str(totals.price) == f"about ${2 * rows[1].usd:.2f}"
     assert len(engine.queue.enqueue(asked.new).new) == 2
     assert Totals.of(asked.rows(engine.store)) == Totals(0, 3, Price(0, 0, 0))
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from tenxsom_flow_engine.cli.console import Exit, on_terminal
-from tenxsom_flow_engine.cli.enqueue import CHUNK_JOBS, add_and_tell, price, print_plan, tell_notes
+from tenxsom_flow_engine.cli.enqueue import CHUNK_JOBS, add_and_report, price, print_notes, print_plan
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, VideoJob
@@ -34,7 +34,7 @@ def engine(fault: Callable[[int], None]) -> Engine:
         return Added(new, ())
 
     queue = SimpleNamespace(name="local", enqueue=enqueue, status=lambda: SimpleNamespace(workers_alive=1))
-    return cast(Engine, SimpleNamespace(queue=queue, choice=SimpleNamespace(reason="a test")))
+    return cast(Engine, SimpleNamespace(queue=queue, queue_reason="a test", unattended=False))
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -48,10 +48,10 @@ def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str],
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Exit if again == 1 else KeyboardInterrupt) as stop:
-        add_and_tell(engine(interrupt), jobs(5 * CHUNK_JOBS), facts=None)
+        add_and_report(engine(interrupt), jobs(5 * CHUNK_JOBS), facts=None)
     assert signal.getsignal(signal.SIGINT) is before
     if isinstance(stop.value, Exit):
-        assert stop.value.said == "interrupted after 2,000 of 5,000 jobs; run the same command again to add the rest"
+        assert stop.value.message == "interrupted after 2,000 of 5,000 jobs; run the same command again to add the rest"
         assert stop.value.code == 130
         assert len(capsys.readouterr().out.split()) == 2 * CHUNK_JOBS
 
@@ -64,8 +64,8 @@ def test_a_store_that_fails_in_the_middle_leaves_a_part(capsys: pytest.CaptureFi
             raise StoreFull("the disk is full", next_step="make room")
 
     with pytest.raises(Exit) as stop:
-        add_and_tell(engine(fail), jobs(5 * CHUNK_JOBS), facts={"bad_lines": 0})
-    assert stop.value.said == (
+        add_and_report(engine(fail), jobs(5 * CHUNK_JOBS), facts={"bad_lines": 0})
+    assert stop.value.message == (
         "error: the disk is full, after 3,000 of 5,000 jobs; make room; run the same command again to add the rest"
     )
     assert stop.value.code == 3
@@ -79,20 +79,20 @@ def test_a_store_that_is_not_there_is_its_own_error() -> None:
         raise StoreUnavailable("the server is away")
 
     with pytest.raises(StoreUnavailable):
-        add_and_tell(engine(fail), jobs(5), facts=None)
+        add_and_report(engine(fail), jobs(5), facts=None)
 
 
 def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand jobs with the same note are one line."""
     (new,) = jobs(1)
     noted = (("7 s become 8 s",),) * 3 + (("no sound",), ())
-    tell_notes(AddPlan([Prepared(new, "x", "", notes) for notes in noted]))
+    print_notes(AddPlan([Prepared(new, "x", "", notes) for notes in noted]))
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
 
 
 @pytest.mark.parametrize(
     ("usd", "told"),
-    [([], ""), ([0.0], ""), ([0.5, 0.25], ", about USD 0.75"), ([0.5, None], ", about USD 0.50 and 1 of unknown price"),
+    [([], ""), ([0.0], ""), ([0.5, 0.25], ", about $0.75"), ([0.5, None], ", about $0.50 and 1 of unknown price"),
      ([None], ", of unknown price"), ([None, None], ", of unknown price")],
 )  # fmt: skip
 def test_what_jobs_are_expected_to_cost(usd: list[float | None], told: str) -> None:
@@ -110,8 +110,8 @@ def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
         ]
     )
     told = capsys.readouterr()
-    assert told.err == "2 new jobs, about USD 0.50 and 1 of unknown price; 1 other known already\n"
-    assert told.out.splitlines()[0].split() == ["START", "(UTC)", "JOB", "STATE", "SERVICE", "LONG", "USD", "TOPIC"]
+    assert told.err == "2 new jobs, about $0.50 and 1 of unknown price; 1 other known already\n"
+    assert told.out.splitlines()[0].split() == ["START", "(UTC)", "JOB", "STATE", "SERVICE", "LENGTH", "COST", "TOPIC"]
 
 
 def test_nobody_sits_at_a_stream_that_is_not_there() -> None:

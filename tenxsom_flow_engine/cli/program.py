@@ -1,0 +1,48 @@
+"""The name that the command line was called by: help, messages and completion scripts show it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+#: The command that `pip install` makes.
+INSTALLED = "tenxsom-flow"
+#: The scripts of a clone; the first has the same commands as the installed command.
+SCRIPTS = ("run_flow_enhanced.py", "worker.py", "cloud_tasks_worker.py")
+
+
+def called_as() -> str:
+    """Return the name of the running script: `tenxsom-flow`, `run_flow_enhanced.py` or another."""
+    return os.path.basename(sys.argv[0])
+
+
+def program(context: click.Context | None = None) -> str:
+    """Return the name to call another command by, within a command: `tenxsom-flow`, `run_flow_enhanced.py`."""
+    context = context or click.get_current_context(silent=True)
+    name = (context.find_root().info_name if context else None) or INSTALLED
+    return SCRIPTS[0] if name in SCRIPTS else name
+
+
+def program_word(context: click.Context | None = None) -> str:
+    """Return the name as one word, as a shell completes it: that of the installed command for `python -m …`."""
+    name = program(context)
+    return INSTALLED if " " in name else name
+
+
+def worker_program() -> str:
+    """Return the command that starts a worker, within a command."""
+    return "python3 worker.py" if program() in SCRIPTS else f"{program()} worker"
+
+
+class Command(click.Command):
+    """A command whose help shows the program's name for `{program}`, and as one word for `{word}`."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help with the name that the program was called by."""
+        return super().get_help(ctx).replace("{program}", program(ctx)).replace("{word}", program_word(ctx))
+
+
+class Group(Command, click.Group):
+    """A group of such commands."""
