@@ -111,8 +111,8 @@ def _with_tiny_drafts(settings: Settings, clock: Clock, timings: Timings) -> Map
     return {**make_services(settings, clock, timings), "draft": drafts}
 
 
-#: The scripts that are called with parts handed in.
-COMMANDS = {"run_flow_enhanced.py": cli, "worker.py": worker}
+#: The programs that are called with parts handed in.
+COMMANDS = {"run_flow_enhanced.py": cli, "tenxsom-flow": cli, "worker.py": worker}
 
 
 def _answer(caller: socket.socket) -> None:

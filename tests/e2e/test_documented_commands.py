@@ -27,8 +27,10 @@ PAGES = [
 #: Commands that are not run here, by what they begin with, and why.
 ELSEWHERE = {
     "make ": "the targets make environments or measure for minutes; `.ci/run` calls them",
-    "gunicorn -c gunicorn.conf.py": "tests/doors/test_cloud_tasks_worker.py runs it",
-    "python3 run_flow_enhanced.py dashboard": "tests/doors/test_dashboard_process.py, on a free port",
+    "gunicorn -c gunicorn.conf.py": "tests/e2e/test_cloud_tasks_worker.py runs it",
+    "gunicorn -c python:": "tests/e2e/test_wheel.py reads its settings",
+    "python3 run_flow_enhanced.py dashboard": "tests/e2e/test_dashboard_process.py, on a free port",
+    "pipx install": "needs the network; tests/e2e/test_wheel.py installs the wheel",
     "python3 run_flow_enhanced.py emulator": "test_three_commands_run_the_whole_path_on_a_laptop, with free ports",
     "TENXSOM_ENV_FILE=emulator.env": "the same",
     "systemd-run": "needs the systemd of somebody who is logged in",
@@ -111,7 +113,11 @@ class Reader:
         (self.folder / "key.json").write_text('{"client_email": "caller@p-1.iam.gserviceaccount.com"}')
         (flow.home / "admin-token").write_text("as-a-worker-makes-it\n")
         client = older_binary().replace("redis-server", "redis-cli")
-        for name, does in {"redis-cli": f'"{client}" -u {redis_url} "$@"', "sudo": 'shift 2; exec "$@"'}.items():
+        for name, does in {
+            "redis-cli": f'"{client}" -u {redis_url} "$@"',
+            "sudo": 'shift 2; exec "$@"',
+            "tenxsom-flow": 'exec python3 tenxsom-flow "$@"',
+        }.items():
             (programs / name).write_text(f"#!/bin/sh\n{does}\n")
             (programs / name).chmod(0o755)
         flow.environment |= {

@@ -1,4 +1,4 @@
-"""Every command that the guide shows is one that there is."""
+"""Every command that the README shows exists."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_shown_commands_exist() -> None:
-    """Each line of the README's shell blocks names a command of ours and options that it has."""
+    """Each command in the README's shell blocks is one of ours, with options that it has."""
     blocks = "".join(re.findall(r"^```(?:bash)?\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL))
-    shown = re.findall(r"\b(run_flow_enhanced|cloud_tasks_worker|worker)\.py(.*)", blocks)
+    programs = r"\b(run_flow_enhanced\.py|cloud_tasks_worker\.py|worker\.py|tenxsom-flow)((?: .*)?)$"
+    shown = re.findall(programs, blocks, re.MULTILINE)
     assert len(shown) > 10
+    assert {"run_flow_enhanced.py", "worker.py", "tenxsom-flow"} <= {program for program, _ in shown}
     for program, words in shown:
-        command = {"worker": worker, "cloud_tasks_worker": cloud_tasks_worker}.get(program, cli)
+        command = {"worker.py": worker, "cloud_tasks_worker.py": cloud_tasks_worker}.get(program, cli)
         try:
-            # Asked for its help behind all the rest, a command checks its options and does nothing.
+            # With --help at the end a command checks its options and does nothing else.
             command.main([*shlex.split(words, comments=True), "--help"], standalone_mode=False)
         except click.ClickException as error:
-            pytest.fail(f"{program}.py{words}: {error.format_message()}")
+            pytest.fail(f"{program}{words}: {error.format_message()}")
