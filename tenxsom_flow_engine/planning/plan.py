@@ -22,8 +22,6 @@ from tenxsom_flow_engine.planning.files import BadLine, read_topics
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import NewJob
-from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.text import usd
 
 

@@ -24,8 +24,8 @@ from tenxsom_flow_engine.services.http.responses import (
     error_words,
     read_retry_after,
 )
-from tenxsom_flow_engine.timings import CallTimeouts, Timings
 from tenxsom_flow_engine.text import one_line
+from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 if TYPE_CHECKING:
     import requests
