@@ -51,6 +51,10 @@ class Timings:
     #: A waiter asks again after this time at most: limits may be raised and pauses lifted meanwhile.
     max_hint: float = 900.0
 
+    # Google Cloud Tasks (`queues.cloud_tasks`).
+    #: How long the creation of a task is repeated while the service cannot be reached; 0: it is not repeated.
+    task_create_retry: float = 20.0
+
     # Workers and the store (`workers`, `store`).
     #: How often maintenance removes old records and leftovers.
     sweep_interval: float = 600.0

@@ -6,20 +6,25 @@ A worker's death is as sudden as `kill -9`: from that act on it changes nothing 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
-from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.settings import CloudTasksSettings, Settings, load
+from tenxsom_flow_engine.store.values import DispatchLimits
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web.deliveries import previous_attempt_got_no_response
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 from tests.http_target import HttpTarget, Received, Reply
@@ -31,24 +36,20 @@ class Killed(BaseException):
 
 @dataclass
 class Death:
-    """When a worker dies: before or after its so-manieth act."""
+    """When a worker dies: before or after the act with this number."""
 
-    act: int
+    act_number: int
     after: bool
     acts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     dead: bool = False
 
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Count a call as an act of the worker."""
-
-        def act(*args: Any, **kwargs: Any) -> Any:
-            number = next(self.acts)  # two steps may be in hand
-            self._die(number == self.act and not self.after)
-            result = call(*args, **kwargs)
-            self._die(number == self.act and self.after)
-            return result
-
-        return act
+    @contextmanager
+    def act(self) -> Iterator[None]:
+        """Surround an act of the worker."""
+        number = next(self.acts)  # two steps may be running
+        self._die(number == self.act_number and not self.after)
+        yield
+        self._die(number == self.act_number and self.after)
 
     def _die(self, now: bool) -> None:
         self.dead = self.dead or now
@@ -56,14 +57,67 @@ class Death:
             raise Killed
 
 
+class DyingStore(SQLiteStore):
+    """A store whose writes about a job are acts of the worker."""
+
+    def __init__(self, death: Death, path: Path, clock: ManualClock) -> None:
+        super().__init__(path, clock)
+        self._death = death
+
+    def update(
+        self,
+        job_id: str,
+        change: Callable[[JobRecord, float], JobRecord],
+        *,
+        slots: tuple[str, int] | None = None,
+        on_disk: bool = False,
+    ) -> JobRecord:
+        with self._death.act():
+            return super().update(job_id, change, slots=slots, on_disk=on_disk)
+
+    def adopt(self, record: JobRecord) -> bool:
+        with self._death.act():
+            return super().adopt(record)
+
+    def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
+        with self._death.act():
+            super().mark_dispatched(deliveries)
+
+
+class DyingApi(Api):
+    """Calls to Cloud Tasks of which the creation of a task is an act of the worker."""
+
+    def __init__(self, death: Death, settings: CloudTasksSettings) -> None:
+        super().__init__(settings)
+        self._death = death
+
+    def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
+        with self._death.act():
+            super().create_task(task_id, body, schedule_at)
+
+
+def dying_service(service: VideoService, death: Death) -> VideoService:
+    """Return another handle on a service, with the same state, whose create is an act of the worker."""
+
+    def create(self: VideoService, *arguments: Any) -> Any:
+        with death.act():
+            return type(service).create(self, *arguments)
+
+    kind: type[VideoService] = type(f"Dying{type(service).__name__}", (type(service),), {"create": create})
+    handle = object.__new__(kind)
+    handle.__dict__ = service.__dict__
+    return handle
+
+
 class Chain:
     """The system. `death` comes to the first worker; another one starts at once."""
 
     def __init__(
         self, home: Path, clock: ManualClock, server: CloudTasksServer, *services: VideoService,
-        death: Death | None = None, queue: str = "videos",
+        death: Death | None = None, queue: str = "videos", timings: Timings = Timings(),
     ) -> None:  # fmt: skip
         self.clock = clock
+        self.timings = timings
         self.server = server
         #: The first is what most tests are about.
         self.services = services
@@ -90,26 +144,30 @@ class Chain:
         assert isinstance(self.producer.queue, CloudTasksQueue)
         return self.producer.queue
 
-    def start(self, home: Path | None = None) -> Engine:
+    def start(self, home: Path | None = None, death: Death | None = None) -> Engine:
         """Open an engine, as a new process does."""
         settings = replace(self.settings, home=home) if home else self.settings
         services = {service.name: service for service in self.services}
-        engine = open_engine(settings, "cloud_tasks", clock=self.clock, services=services)
+        store = queue = None
+        if death is not None:
+            store = DyingStore(death, settings.home / "jobs.sqlite3", self.clock)
+            queue = self._dying_queue(settings, store, death)
+            services = {name: dying_service(service, death) for name, service in services.items()}
+        engine = open_engine(
+            settings, "cloud_tasks", clock=self.clock, services=services, store=store, queue=queue,
+            overrides=Overrides(timings=self.timings),
+        )  # fmt: skip
         self._open.append(engine)
         return engine
 
+    def _dying_queue(self, settings: Settings, store: DyingStore, death: Death) -> CloudTasksQueue:
+        limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
+        api = DyingApi(death, settings.cloud_tasks)
+        return CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease, self.timings, api=api)
+
     def join(self, death: Death | None = None, *, home: Path | None = None) -> PushWorker:
         """Start a worker that gets the deliveries from now on."""
-        engine = self.start(home)
-        if death is not None:
-            store, queue = engine.store, engine.queue
-            assert isinstance(queue, CloudTasksQueue)
-            for parts, name in ((store, "update"), (store, "adopt"), (store, "mark_dispatched"),
-                                (queue._api, "create_task"),
-                                *((service, "create") for service in self.services)):  # fmt: skip
-                call = getattr(parts, name)
-                setattr(parts, name, death.around(call))
-        self.worker = PushWorker(engine)
+        self.worker = PushWorker(self.start(home, death))
         self._workers.append(self.worker)
         return self.worker
 
@@ -145,8 +203,6 @@ class Chain:
         except Killed as end:
             self.outcomes.append(end)
             if self.worker is worker:
-                for service in self.services:
-                    service.__dict__.pop("create", None)
                 self.join()
             return None
         except LeasedElsewhere as error:

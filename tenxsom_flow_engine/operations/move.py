@@ -28,8 +28,10 @@ class Moved:
     left: tuple[tuple[str, str], ...]
 
 
-def move_jobs(engine: Engine, source: str, *, progress: Callable[[int], None] = lambda jobs: None) -> Moved:
-    """Move all waiting jobs of the queue `source` to the engine's queue; `progress` is told of each few.
+def move_jobs(
+    engine: Engine, source: str, *, progress: Callable[[int], None] = lambda jobs: None, chunk: int = CHUNK_JOBS
+) -> Moved:
+    """Move all waiting jobs of the queue `source` to the engine's queue; `progress` gets the number of each chunk.
 
     May be interrupted at any moment and called again: then it completes what was begun. Raises `InvalidInput` for a
     queue that there is not, `ConfigurationError` where the two queues share no store, `StoreError`, `QueueError`.
@@ -39,16 +41,16 @@ def move_jobs(engine: Engine, source: str, *, progress: Callable[[int], None] = 
         others = ", ".join(name for name in QUEUE_TYPES if name != target.name)
         raise InvalidInput("from", f"must be one of {others}, not {source!r}")
     _check_the_store(engine, source)
-    target.dispatch([record for record in _waiting(engine, target.name) if record.undispatched])
+    target.dispatch([record for record in _waiting(engine, target.name, chunk) if record.undispatched])
     moved: list[JobRecord] = []
     jobs, left = 0, []
-    for record in _waiting(engine, source):
+    for record in _waiting(engine, source, chunk):
         try:
             target.check(record.job, record.due)
             moved.append(engine.store.update(record.job_id, lambda r, now: lifecycle.move(r, source, target.name, now)))
         except (ActionRefused, InvalidInput, JobNotFound) as refusal:
             left.append((record.job_id, refusal.message))
-        if len(moved) == CHUNK_JOBS:
+        if len(moved) == chunk:
             target.dispatch(moved)
             progress(len(moved))
             jobs, moved = jobs + len(moved), []
@@ -68,8 +70,8 @@ def _check_the_store(engine: Engine, source: str) -> None:
         )
 
 
-def _waiting(engine: Engine, queue: str) -> Iterator[JobRecord]:
+def _waiting(engine: Engine, queue: str, chunk: int) -> Iterator[JobRecord]:
     """Give the jobs of a queue that are not over, newest first."""
     jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-    for page in engine.store.pages(jobs, limit=CHUNK_JOBS):
+    for page in engine.store.pages(jobs, limit=chunk):
         yield from page.records

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -28,12 +30,13 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
-from tenxsom_flow_engine.queues.cloud_tasks import api
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api, _Clients
 from tenxsom_flow_engine.settings import CloudTasksSettings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import a_job, new
+from tenxsom_flow_engine.timings import Timings
 
 DAY = 86400.0
 LIMITS = DispatchLimits(10.0, 5)
@@ -56,10 +59,21 @@ class Setting:
         }  # fmt: skip
         self.queue = self.open()
 
-    def open(self, **variables: str) -> CloudTasksQueue:
-        """Return a queue as a process would open it."""
-        settings = load(self.variables | variables).cloud_tasks
-        return self._open.enter_context(closing(CloudTasksQueue(self.store, settings, LIMITS)))
+    def open(
+        self,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        *,
+        timings: Timings = Timings(),
+        make_api: Callable[[CloudTasksSettings], Api] | None = None,
+        emulated: bool = True,
+    ) -> CloudTasksQueue:
+        """Return a queue as a process would open it; if it is not `emulated`, as one that calls Google."""
+        settings = load(self.variables | dict(variables)).cloud_tasks
+        if not emulated:
+            settings = replace(settings, emulator_host="")
+        api = make_api(settings) if make_api else None
+        queue = CloudTasksQueue(self.store, settings, LIMITS, timings=timings, api=api)
+        return self._open.enter_context(closing(queue))
 
     def task(self, job_id: str) -> tasks_v2.Task:
         """Return the task of a job's next delivery."""
@@ -101,9 +115,9 @@ def test_what_a_task_says(made: Setting) -> None:
 
 def test_the_audience_can_be_another(made: Setting) -> None:
     """A configured audience is the token's; an emulator without an account gets no token."""
-    made.open(CLOUD_TASKS_AUDIENCE="flow").enqueue(new("a"))
+    made.open({"CLOUD_TASKS_AUDIENCE": "flow"}).enqueue(new("a"))
     assert made.task("a").http_request.oidc_token.audience == "flow"
-    made.open(CLOUD_TASKS_SERVICE_ACCOUNT="").enqueue(new("b"))
+    made.open({"CLOUD_TASKS_SERVICE_ACCOUNT": ""}).enqueue(new("b"))
     assert made.task("b").http_request.oidc_token.service_account_email == ""
 
 
@@ -218,10 +232,9 @@ def test_a_missing_role(made: Setting) -> None:
         made.queue.update()
 
 
-def test_google_away(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_away(made: Setting) -> None:
     """While Google cannot be reached, each call says so within its bound, and a job that was recorded is kept."""
-    monkeypatch.setattr(api, "_REPEATS", None)
-    away = made.open(CLOUD_TASKS_EMULATOR_HOST="127.0.0.1:1")
+    away = made.open({"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:1"}, timings=Timings(task_create_retry=0))
     for act in (away.status, away.pause, away.update, lambda: away.enqueue(new("a"))):
         with pytest.raises(QueueUnavailable):
             act()
@@ -234,25 +247,24 @@ def test_google_away(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     ("variable", "calls"),
     [("CLOUD_TASKS_WORKER_URL", "update"), ("GOOGLE_CLOUD_PROJECT", ""), ("CLOUD_TASKS_SERVICE_ACCOUNT", "")],
 )
-def test_what_is_missing_is_named(made: Setting, variable: str, calls: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that a call needs is named before anything is added; calls that do not need it go on."""
-    queue = made.open(**{variable: ""})
-    if variable == "CLOUD_TASKS_SERVICE_ACCOUNT":
-        # Without an emulator the worker must be called in somebody's name.
-        monkeypatch.setattr(api.Api, "_open", lambda self: made.queue._api._clients())
-        queue._api._settings = with_emulator(queue._api._settings, "")
+def test_what_is_missing_is_named(made: Setting, variable: str, calls: str) -> None:
+    """A variable that a call needs is named before anything is added; calls that do not need it still work."""
+
+    class LentApi(Api):
+        """Calls through another queue's connection."""
+
+        def _open(self) -> _Clients:
+            return made.queue._api._clients()
+
+    # Without an emulator the worker must be called in the name of an account.
+    emulated = variable != "CLOUD_TASKS_SERVICE_ACCOUNT"
+    queue = made.open({variable: ""}, make_api=None if emulated else LentApi, emulated=emulated)
     with pytest.raises(ConfigurationError) as refusal:
         queue.enqueue(new("a"))
     assert variable in str(refusal.value)
     assert made.store.get("a") is None
     if calls:
         getattr(queue, calls)()
-
-
-def with_emulator(settings: CloudTasksSettings, host: str) -> CloudTasksSettings:
-    from dataclasses import replace
-
-    return replace(settings, emulator_host=host)
 
 
 def test_a_child_process_speaks_for_itself(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput, QueueUnavailable
@@ -20,14 +20,16 @@ from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.move import move_jobs
 from tenxsom_flow_engine.queues.base import PullsJobs, PushesJobs
-from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.samples import ALPHA, ROOMY, TICKET, new
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.push import PushWorker
 from tests.redis_server import RedisServer
 
 OpenQueue = Callable[[str], Engine]
+#: The creation of a task is not repeated by its caller.
+NO_REPEATS = Overrides(timings=Timings(task_create_retry=0))
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def open_queue(tmp_path: Path, redis_server: RedisServer, server: CloudTasksServ
     opened: list[Engine] = []
 
     def open_one(queue_type: str) -> Engine:
-        opened.append(open_engine(settings, queue_type))
+        opened.append(open_engine(settings, queue_type, overrides=NO_REPEATS))
         return opened[-1]
 
     cloud = open_one("cloud_tasks")
@@ -118,22 +120,18 @@ def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled:
     assert move_jobs(source, "cloud_tasks").jobs == 0
 
 
-def test_an_interrupted_move(
-    open_queue: OpenQueue, server: CloudTasksServer, pulled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_move(open_queue: OpenQueue, server: CloudTasksServer, pulled: str) -> None:
     """A move that broke off, at whatever point, is completed by the same command; no job is in two queues."""
     source, cloud = open_queue(pulled), open_queue("cloud_tasks")
     names = [f"j{number}" for number in range(12)]
     source.queue.enqueue(new(*names))
-    monkeypatch.setattr(api, "_REPEATS", None)
-    monkeypatch.setattr("tenxsom_flow_engine.operations.move.CHUNK_JOBS", 5)
     server.faults.refuse("CreateTask", times=2)
     with pytest.raises(QueueUnavailable):
-        move_jobs(cloud, pulled)
+        move_jobs(cloud, pulled, chunk=5)
     counts = [source.store.status_counts(name).unfinished for name in (pulled, "cloud_tasks")]
     assert sum(counts) == 12
     assert counts[0] > 0
-    move_jobs(cloud, pulled)
+    move_jobs(cloud, pulled, chunk=5)
     assert tasks(server) == sorted(names)
     assert not any(cloud.store.require(name).undispatched for name in names)
 

@@ -19,16 +19,18 @@ from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Resubmit
-from tenxsom_flow_engine.queues.cloud_tasks import api
 from tenxsom_flow_engine.services.base import Progress
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import new
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.push import Delivered
 from tests.push_chain import Chain, Death, Killed
 
 MakeChain = Callable[..., Chain]
+#: The creation of a task is not repeated by its caller.
+NO_REPEATS = Timings(task_create_retry=0)
 
 
 @pytest.fixture
@@ -136,11 +138,13 @@ def test_duplicates_and_disorder(chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refuse", "lose_answer"])
-def test_a_follow_up_that_fails(chain: Chain, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_a_follow_up_that_fails(make_chain: MakeChain, fault: str) -> None:
     """A follow-up whose making fails, or whose answer is lost, is made by the old delivery's return; nothing stops."""
+    chain = make_chain(timings=NO_REPEATS)
+    chain.queue.pause()  # else the first follow-up might be made before the fault is set
     chain.queue.enqueue(new("job-1"))
-    monkeypatch.setattr(api, "_REPEATS", None)
     getattr(chain.server.faults, fault)("CreateTask", times=2)
+    chain.queue.resume()
     chain.play()
     made_once(chain)
     failed = [outcome for outcome in chain.outcomes if isinstance(outcome, QueueUnavailable)]
@@ -158,9 +162,9 @@ def test_a_create_is_repeated_under_its_name(chain: Chain, fault: str) -> None:
     assert all(isinstance(outcome, Delivered) and outcome.worked for outcome in chain.outcomes)
 
 
-def test_an_enqueue_that_broke_off(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enqueue_that_broke_off(make_chain: MakeChain) -> None:
     """Adding the same jobs again after a failure makes the tasks that are missing, and none twice."""
-    monkeypatch.setattr(api, "_REPEATS", None)
+    chain = make_chain(timings=NO_REPEATS)
     jobs = new(*(f"j{number}" for number in range(40)))
     chain.queue.pause()
     chain.server.faults.refuse("CreateTask", times=4)

@@ -24,9 +24,11 @@ from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_projec
 from tenxsom_flow_engine.queues.cloud_tasks.errors import AWAY, ENQUEUER, QUEUE_ADMIN, VIEWER, mapped
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import DispatchLimits
+from tenxsom_flow_engine.store.values import DispatchLimits
+from tenxsom_flow_engine.timings import Timings
 
-#: Seconds that one call may take, and one call with all its repeats.
-TIMEOUT, BOUND = 5.0, 20.0
+#: Seconds that one call may take.
+TIMEOUT = 5.0
 #: Bytes of a stored task, with its name, address, headers and token's data.
 MAX_TASK = 1_048_569
 #: Seconds that a worker has for a step before the task is delivered again; the service allows 15 s to 30 min.
@@ -38,8 +40,6 @@ RETRIES = {
     "max_backoff": timedelta(seconds=60),
     "max_doublings": 6,
 }
-
-_REPEATS = Retry(predicate=if_exception_type(*AWAY), initial=0.1, maximum=3.0, multiplier=2.0, timeout=BOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,18 @@ class _Clients:
 
 
 class Api:
-    """The queue that the settings name. Its clients are made at the first call, and again after a fork."""
+    """The queue that the settings name. Its clients are made at the first call, and again after a fork.
 
-    def __init__(self, settings: CloudTasksSettings) -> None:
+    Creating a task is repeated for `create_retry` seconds while the service cannot be reached; 0: not at all.
+    """
+
+    def __init__(self, settings: CloudTasksSettings, *, create_retry: float = Timings().task_create_retry) -> None:
         self._settings = settings
+        self._create_retry = (
+            Retry(predicate=if_exception_type(*AWAY), initial=0.1, maximum=3.0, multiplier=2.0, timeout=create_retry)
+            if create_retry
+            else None
+        )
         self._lock = threading.Lock()
         self._opened: _Clients | None = None
 
@@ -102,7 +110,7 @@ class Api:
             raise InvalidInput("job", f"makes a task of {size:,} bytes, and Cloud Tasks takes at most {MAX_TASK:,}")
         with mapped("adding a task", self._settings.queue, ENQUEUER):
             try:
-                clients.v2.create_task(parent=self._path(clients), task=task, retry=_REPEATS, timeout=TIMEOUT)
+                clients.v2.create_task(parent=self._path(clients), task=task, retry=self._create_retry, timeout=TIMEOUT)
             except AlreadyExists:
                 return
 

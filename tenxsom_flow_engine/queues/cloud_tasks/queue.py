@@ -88,8 +88,11 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         limits: DispatchLimits,
         lease: float = 30.0,
         timings: Timings = Timings(),
+        *,
+        api: Api | None = None,
     ) -> None:
         self._store = store
+        self._given_api = api
         self._timings = timings
         self._settings = settings
         self._limits = DispatchLimits(
@@ -99,10 +102,12 @@ class CloudTasksQueue(PushesJobs, JobQueue):
 
     @cached_property
     def _api(self) -> Api:
+        if self._given_api is not None:
+            return self._given_api
         # Google's library takes a good part of a second to load, and not every command calls it.
         from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 
-        return Api(self._settings)
+        return Api(self._settings, create_retry=self._timings.task_create_retry)
 
     def enqueue(self, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
