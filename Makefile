@@ -11,12 +11,13 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-browser check day bench chaos screenshots docs format clean
+.PHONY: help demo test test-unit test-browser check day bench chaos screenshots docs format clean
 .PHONY: bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
 	@echo 'make test                 run all tests'
+	@echo 'make test-unit            run the pure tests, in seconds: they start no process, server or thread'
 	@echo 'make test-browser         run the tests of the dashboard in a real browser'
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
@@ -36,6 +37,9 @@ demo: .venv/.runtime
 
 test: .venv/.development
 	$(IN_VENV) pytest -n auto
+
+test-unit: .venv/.development
+	$(IN_VENV) pytest -n auto tests/unit
 
 test-browser: .venv/.development
 	@tests/browser/chromium.sh

@@ -21,8 +21,8 @@ from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import CloudTasksSettings, Settings, load
-from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web.deliveries import previous_attempt_got_no_response

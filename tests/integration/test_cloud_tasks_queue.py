@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -315,3 +317,16 @@ def test_the_manager(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (status["queue_type"], status["state"], status["approximate_task_count"]) == ("cloud_tasks", "PAUSED", 0)
     assert status["rate_limits"]["max_concurrent_dispatches"] == 2
     assert "max_dispatches_per_second" in status["rate_limits"]["set_at_run_time"]
+
+
+def test_choosing_loads_nothing_of_googles() -> None:
+    """`auto` decides without loading Google's libraries."""
+    program = """
+import sys
+from tenxsom_flow_engine.composition import choose_queue
+from tenxsom_flow_engine.settings import load
+found = load({"CLOUD_TASKS_WORKER_URL": "https://w", "GOOGLE_CLOUD_PROJECT": "p", "K_SERVICE": "x"})
+assert choose_queue(found, None).queue_type == "cloud_tasks"
+assert not any(name.startswith(("google", "grpc")) for name in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

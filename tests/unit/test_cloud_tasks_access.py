@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -105,16 +103,3 @@ def test_a_key_file_is_read(tmp_path: Path) -> None:
     env.write_text(f"{KEY}={file}\n")
     found, project = credentials_and_project(settings(tmp_path, TENXSOM_ENV_FILE=str(env)).cloud_tasks)
     assert (found.service_account_email, project) == ("key@p-2.test", "p-2")  # type: ignore[attr-defined]
-
-
-def test_choosing_loads_nothing_of_googles() -> None:
-    """`auto` decides without loading Google's libraries."""
-    program = """
-import sys
-from tenxsom_flow_engine.composition import choose_queue
-from tenxsom_flow_engine.settings import load
-found = load({"CLOUD_TASKS_WORKER_URL": "https://w", "GOOGLE_CLOUD_PROJECT": "p", "K_SERVICE": "x"})
-assert choose_queue(found, None).queue_type == "cloud_tasks"
-assert not any(name.startswith(("google", "grpc")) for name in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

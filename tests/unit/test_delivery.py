@@ -64,7 +64,7 @@ def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
     record = msgspec.structs.replace(WAITING[situation], due=NOW + 2, dispatched=False)
     after = receive(record)
     assert (after.due, after.seq, after.dispatched) == (None, 7, True)
-    assert after.lease == msgspec.structs.replace(MINE, due=NOW + 2)
+    assert after.lease == msgspec.structs.replace(MINE, due=NOW + 2, step=record.step)
     assert after.status is (Status.RENDERING if record.submission.ticket else Status.RUNNING)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -98,15 +96,6 @@ def test_named_commands_exist(document: str) -> None:
             elif word.startswith("--"):
                 known = [name for parameter in command.params for name in parameter.opts]
                 assert word.partition("=")[0].rstrip(",.)") in [*known, "--help"], line
-
-
-@pytest.mark.parametrize(("made", "by"), [("cli", "generate_cli"), ("configuration", "generate_configuration")])
-def test_references_are_up_to_date(made: str, by: str) -> None:
-    """The references of commands and settings are what `make docs` writes from both."""
-    text = subprocess.run(
-        [sys.executable, str(ROOT / f"docs/{by}.py")], capture_output=True, text=True, check=True
-    ).stdout
-    assert (ROOT / f"docs/{made}.md").read_text("utf-8") == text
 
 
 #: A name that begins like one of our variables, such as `USEAPI_…`.

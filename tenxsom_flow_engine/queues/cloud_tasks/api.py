@@ -24,7 +24,6 @@ from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_projec
 from tenxsom_flow_engine.queues.cloud_tasks.errors import AWAY, ENQUEUER, QUEUE_ADMIN, VIEWER, mapped
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import DispatchLimits
-from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.timings import Timings
 
 #: Seconds that one call may take.

@@ -71,11 +71,12 @@ NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 
 
 class Gate(OpenGate):
-    """An open gate that counts; `shut` closes it."""
+    """An open gate that counts; `shut` closes it, and `closing` is what a refusal leads to."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.shut: Closed | None = None
+        self.closing: Closed | None = None
         self.probing = False
         self.askers: list[str] = []
         self.admitted = 0
@@ -97,7 +98,24 @@ class Gate(OpenGate):
 
     def refused(self, service: str, error: ServiceError) -> Closed:
         self.learned.append(error)
-        return super().refused(service, error)
+        return self.closing or super().refused(service, error)
+
+
+class FaultyJournal:
+    """A store's journal with an `intend` of a test's, and a clock that cannot be read while it is `away`."""
+
+    def __init__(self, store: JobStore, intend: Callable[[str, str, Intent], JobRecord]) -> None:
+        self._store = store
+        self.away = False
+        self.intend = intend
+        self.accept = store.accept
+        self.mark_unknown = store.mark_unknown
+        self.clear_submission = store.clear_submission
+
+    def now(self) -> float:
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        return self._store.now()
 
 
 class Shelf:
@@ -323,29 +341,21 @@ def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) ->
 
 
 @pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, TIMINGS.stopped_service_retry)])
-def test_a_stopped_service_is_not_polled_again_and_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: Step, pause: float
-) -> None:
+def test_a_stopped_service_is_not_polled_again_and_again(bench: Bench, step: Step, pause: float) -> None:
     """A job that is not bought asks the gate again soon, which costs nothing; one that is leaves the service alone."""
     bench.at(step)
     (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Misconfigured(ALPHA, "bad key"))
     now = bench.clock.now()
-    monkeypatch.setattr(
-        bench.gate, "refused", lambda service, error: Closed(now + 1, str(error), opens_at=math.inf, at=now)
-    )
+    bench.gate.closing = Closed(now + 1, "bad key", opens_at=math.inf, at=now)
     assert summary(bench.step(), now) == ("wait", pause, False, False)
 
 
-def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(bench: Bench) -> None:
     """A hint to ask the gate again sooner is for those that have not bought; who polls keeps to what was asked for."""
     bench.at(Step.POLL)
     bench.service.checks.append(Busy(ALPHA, "429", retry_after=7200.0))
     now = bench.clock.now()
-    monkeypatch.setattr(
-        bench.gate, "refused", lambda service, error: Closed(now + 900, str(error), opens_at=now + 7200, at=now)
-    )
+    bench.gate.closing = Closed(now + 900, "429", opens_at=now + 7200, at=now)
     assert summary(bench.step(), now) == ("wait", 7200.0, False, False)
 
 
@@ -377,22 +387,17 @@ def test_submit_by_a_worker_that_lost_its_lease(bench: Bench) -> None:
     assert (bench.gate.admitted, sum(bench.service.sent.values())) == (0, 0)
 
 
-def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(bench: Bench) -> None:
     """Where the answer to a written intent is lost nothing was sent, so the job orders anew, and is not held for it."""
     bench.at(Step.SUBMIT)
-    intend = bench.store.intend
 
-    def lose_the_answer(*arguments: Any, **options: Any) -> JobRecord:
-        intend(*arguments, **options)
+    def lose_the_answer(job_id: str, token: str, intent: Intent) -> JobRecord:
+        bench.store.intend(job_id, token, intent)
         raise StoreUnavailable("the answer is lost")
 
     record = bench.deliver()
-    with monkeypatch.context() as patch:
-        patch.setattr(bench.store, "intend", lose_the_answer)
-        with pytest.raises(StoreUnavailable):
-            generate_video(record, bench.means)
+    with pytest.raises(StoreUnavailable):
+        generate_video(record, replace(bench.means, journal=FaultyJournal(bench.store, lose_the_answer)))
     assert bench.record.submission.state is NONE
     bench.store.release_lease(record.job_id, record.lease_token)
     bench.step()
@@ -400,59 +405,50 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(
     assert bench.gate.admitted == 1
 
 
-def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench) -> None:
     """A server dies with the latest claim: the next worker buys under the same number, and the first undoes nothing."""
     bench.at(Step.SUBMIT)
     first = bench.deliver()
 
-    def die(*arguments: Any, **options: Any) -> JobRecord:
-        monkeypatch.undo()
+    def die(job_id: str, token: str, intent: Intent) -> JobRecord:
         # What the server had not on disk: the claim.
         bench.store.update("job-1", lambda record, now: msgspec.structs.replace(record, lease=None, due=now))
         bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
         bench.step()
         raise StoreUnavailable("the server has died")
 
-    monkeypatch.setattr(bench.store, "intend", die)
     with pytest.raises(StoreUnavailable):
-        generate_video(first, bench.means)
+        generate_video(first, replace(bench.means, journal=FaultyJournal(bench.store, die)))
     assert bench.record.submission.state is UNKNOWN
     assert len(bench.service.sold) == 1
 
 
-def test_submit_with_a_store_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_with_a_store_that_is_away(bench: Bench) -> None:
     """Where the intent cannot be journaled nothing is sent, and the admission is returned."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
 
-    def away(*_: object, **__: object) -> JobRecord:
+    def away(job_id: str, token: str, intent: Intent) -> JobRecord:
         raise StoreUnavailable("the store is away")
 
-    monkeypatch.setattr(bench.store, "intend", away)
     with pytest.raises(StoreUnavailable):
-        generate_video(record, bench.means)
+        generate_video(record, replace(bench.means, journal=FaultyJournal(bench.store, away)))
     assert sum(bench.service.sent.values()) == 0
     assert bench.gate.admitted == 0
 
 
-def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(bench: Bench) -> None:
     """A store that is away during a create, and cannot even tell the time, costs neither the create nor its ticket."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
-    intend = bench.store.intend
 
-    def away() -> float:
-        raise StoreUnavailable("the store is away")
-
-    def then_away(*arguments: Any, **options: Any) -> JobRecord:
-        intended = intend(*arguments, **options)
-        monkeypatch.setattr(bench.store, "now", away)
+    def then_away(job_id: str, token: str, intent: Intent) -> JobRecord:
+        intended = bench.store.intend(job_id, token, intent)
+        journal.away = True
         return intended
 
-    monkeypatch.setattr(bench.store, "intend", then_away)
-    assert isinstance(generate_video(record, bench.means), Wait)
+    journal = FaultyJournal(bench.store, then_away)
+    assert isinstance(generate_video(record, replace(bench.means, journal=journal)), Wait)
     assert bench.record.submission.state is ACCEPTED
 
 
@@ -1004,11 +1000,11 @@ class CrashingJournal:
 
 MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
     "neither": lambda clock: ScriptedService(clock, create_timeout=100.0, max_in_flight=1),
-    "finds": lambda clock: FindingService(clock, complete=False, create_timeout=100.0, slots=1),
-    "finds all": lambda clock: FindingService(clock, complete=True, create_timeout=100.0, slots=1),
+    "finds": lambda clock: FindingService(clock, complete=False, create_timeout=100.0, max_in_flight=1),
+    "finds all": lambda clock: FindingService(clock, complete=True, create_timeout=100.0, max_in_flight=1),
     "repeats": lambda clock: ScriptedService(clock, create_timeout=100.0, max_in_flight=1, idempotency_window=300.0),
     "repeats and finds all": lambda clock: FindingService(
-        clock, complete=True, create_timeout=100.0, slots=1, idempotency_window=300.0
+        clock, complete=True, create_timeout=100.0, max_in_flight=1, idempotency_window=300.0
     ),
 }
 

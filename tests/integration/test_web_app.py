@@ -524,18 +524,15 @@ def test_parts_are_opened_once_at_first_use(engine: Engine, worker: ScriptedWork
     assert (openings.count, len(worker.bodies)) == (1, 8)
 
 
-def test_a_worker_waits_for_its_store(
-    engine: Engine, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_worker_waits_for_its_store(engine: Engine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture) -> None:
     """A store that is away at the start is waited for, without a delivery; what else is wrong ends the start."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("tenxsom_flow_engine.web.runtime.PAUSE", 0.01)
     openings = Openings(engine, worker)
     openings.error = ConfigurationError("no project is set")
     with pytest.raises(ConfigurationError):
         WorkerRuntime(openings).start()
     openings.error = StoreUnavailable("no answer")
-    parts = WorkerRuntime(openings)
+    parts = WorkerRuntime(openings, retry_seconds=0.01)
     parts.start()
     while openings.count < 4:
         threading.Event().wait(0.005)

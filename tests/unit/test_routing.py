@@ -1,0 +1,144 @@
+"""`auto`: which service makes a job that names none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.generation.routing import auto_services, candidates, first_to_open
+from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, Cost, VideoJob
+from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_job
+from tenxsom_flow_engine.testing.services import ScriptedService
+from tests.gates import ScriptedGates, priced_services
+
+NOW = 1_800_000_000.0
+JOB = a_job(service=AUTO)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+def fallback_service(clock: ManualClock) -> ScriptedService:
+    """Return a free service that only stands in."""
+    service = ScriptedService(clock, name="draft", price=Cost(usd=0.0))
+    service.is_fallback = True
+    return service
+
+
+def names(job: VideoJob, known: dict[str, VideoService]) -> list[str]:
+    return [candidate.service.name for candidate in candidates(job, known)]
+
+
+def test_the_cheaper_is_first_and_an_unknown_price_last(clock: ManualClock) -> None:
+    """Where several can make a job, the plan is for the cheapest."""
+    assert names(JOB, priced_services(clock, dear=0.9, unknown=None, cheap=0.1)) == ["cheap", "dear", "unknown"]
+
+
+def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
+    """Who names a service gets it, also one that is never chosen by itself; one that is not there is refused."""
+    known = priced_services(clock, alpha=0.9, beta=0.1)
+    known[ALPHA].auto_selectable = False
+    assert names(a_job(service=ALPHA), known) == [ALPHA]
+    with pytest.raises(InvalidInput, match="there is no service 'gamma'"):
+        candidates(a_job(service="gamma"), known)
+
+
+def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
+    """Drafts are chosen only where no paid service is configured, or when asked for; never instead of a refusal."""
+    known: dict[str, VideoService] = {"draft": fallback_service(clock)}
+    assert auto_services(known) == {"draft"}
+    paid = ScriptedService(clock, name=ALPHA, price=Cost(usd=0.5))
+    known[ALPHA] = paid
+    assert auto_services(known) == {ALPHA}
+    assert names(JOB, known) == [ALPHA]
+    assert names(a_job(service="draft"), known) == ["draft"]
+    paid.unfit = InvalidInput("duration", "alpha makes 5 to 10 seconds")
+    with pytest.raises(InvalidInput, match="alpha makes 5 to 10 seconds"):
+        candidates(JOB, known)
+
+
+def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
+    """A service that is not automatic takes no job that names none, whatever else there is."""
+    known = priced_services(clock, simulated=0.0)
+    known["simulated"].auto_selectable = False
+    assert auto_services(known) == frozenset()
+    with pytest.raises(InvalidInput, match="none is chosen by itself"):
+        candidates(JOB, known)
+
+
+def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> None:
+    """The refusal names every service that was asked, and its reason."""
+    known = priced_services(clock, alpha=0.9, beta=0.1)
+    for name, reason in ((ALPHA, "at most 10 seconds"), (BETA, "no portrait")):
+        service = known[name]
+        assert isinstance(service, ScriptedService)
+        service.unfit = InvalidInput("duration", reason)
+    with pytest.raises(InvalidInput) as refusal:
+        candidates(JOB, known)
+    assert "alpha: duration: at most 10 seconds; beta: duration: no portrait" in refusal.value.reason
+
+
+def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> None:
+    """`auto` chooses among the services that a job has options for, however cheap or open another one is."""
+    known = priced_services(clock, dear=0.9, cheap=0.1, cheaper=0.05)
+    known["draft"] = fallback_service(clock)
+    script = {"script": "Tides rise."}
+    assert names(a_job(service=AUTO, options={"dear": script}), known) == ["dear"]
+    assert names(a_job(service=AUTO, options={"dear": script, "cheap": {}}), known) == ["cheap", "dear"]
+    assert names(a_job(service=AUTO, options={PLAYLIST_POSITION: {"place": 3}}), known) == ["cheaper", "cheap", "dear"]
+    assert names(a_job(service="cheap", options={"dear": script}), known) == ["cheap"]
+    for name, lack in (("heygen", "heygen is not configured"), ("draft", "draft is chosen only where a job names it")):
+        with pytest.raises(InvalidInput, match=lack) as refusal:
+            candidates(a_job(service=AUTO, options={name: script}), known)
+        assert refusal.value.field == f"options.{name}"
+        assert refusal.value.next_step
+
+
+def choose(known: dict[str, VideoService], gates: ScriptedGates, flying: dict[str, int]) -> str:
+    return first_to_open(candidates(JOB, known), gates, lambda name: flying.get(name, 0), NOW)[1].service.name
+
+
+def test_the_first_open_gate_wins_then_the_price(clock: ManualClock) -> None:
+    """An open gate beats a price; of two open ones the cheaper is taken, however long ago the other one opened."""
+    known, gates = priced_services(clock, dear=0.9, cheap=0.1), ScriptedGates(clock)
+    assert choose(known, gates, {}) == "cheap"
+    gates.opening = {"dear": NOW - 100, "cheap": NOW - 1}
+    assert choose(known, gates, {}) == "cheap"
+    gates.opening = {"cheap": NOW + 1}
+    assert choose(known, gates, {}) == "dear"
+    gates.opening = {"cheap": NOW + 30, "dear": math.inf}
+    assert choose(known, gates, {}) == "cheap"
+
+
+def test_full_slots_count_as_a_closed_gate(clock: ManualClock) -> None:
+    """A service with as many generations in flight as it may have is passed over, but not for one that is stopped."""
+    known, gates = priced_services(clock, dear=0.9, cheap=0.1), ScriptedGates(clock)
+    assert choose(known, gates, {"cheap": 100}) == "dear"
+    assert choose(known, gates, {"cheap": 99}) == "cheap"
+    assert choose(known, gates, {"cheap": 100, "dear": 100}) == "cheap"
+    gates.opening = {"dear": math.inf}
+    assert choose(known, gates, {"cheap": 100}) == "cheap"
+
+
+_worlds = st.lists(st.tuples(st.floats(0, 9), st.integers(-50, 50), st.booleans()), min_size=1, max_size=5)
+
+
+@given(_worlds)
+def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]]) -> None:
+    """Whatever the prices, gates and slots: no other candidate opens earlier, nor as early for less."""
+    clock = ManualClock(NOW)
+    known = priced_services(clock, **{f"s{n}": price for n, (price, _, _) in enumerate(world)})
+    gates = ScriptedGates(clock)
+    gates.opening = {f"s{n}": NOW + later for n, (_, later, _) in enumerate(world)}
+    flying = {f"s{n}": 100 for n, (_, _, full) in enumerate(world) if full}
+    chosen = world[int(choose(known, gates, flying)[1:])]
+    order = [(max(later, 5 if full else 0), price) for price, later, full in (chosen, *world)]
+    assert order[0] == min(order)
