@@ -31,28 +31,35 @@ def test_the_drawn_state_machine_is_the_real_one() -> None:
     assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
 
 
-def test_the_rooms_are_the_real_ones() -> None:
-    """The table of rooms has each module of the package once, in the layer that the import rules give it."""
+def test_the_packages_are_the_real_ones() -> None:
+    """The table of layers has each package and module once, in the layer that the import rules give it, ten in all."""
     page = (ROOT / "docs/architecture.md").read_text("utf-8")
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    layers = [{name.strip() for name in layer.split("|")} for layer in reversed(rules[0]["layers"])]
+    layers = [re.findall(r"\w+", layer) for layer in rules[0]["layers"]]
     rows = re.findall(r"^\| (\d+) \| (`.*?`) \|", page, re.MULTILINE)
-    rooms = [(int(layer), name.rstrip("/")) for layer, names in rows for name in re.findall(r"`(.*?)`", names)]
-    assert sorted(rooms) == sorted((number, name) for number, names in enumerate(layers, 1) for name in names)
-    package = {path.stem for path in (ROOT / "tenxsom_flow_engine").iterdir() if path.suffix in (".py", "")}
-    assert package - {"__init__", "__pycache__", "testing"} == {name for _, name in rooms}
+    shown = [(int(layer), name) for layer, names in rows for name in re.findall(r"`(.*?)`", names)]
+    assert sorted(shown) == sorted((number, name) for number, names in enumerate(layers, 1) for name in names)
+    assert len(layers) == 10
+    contents = [path for path in (ROOT / "tenxsom_flow_engine").iterdir() if path.suffix in (".py", "")]
+    assert {path.stem for path in contents} - {"__init__", "__main__", "__pycache__"} == {name for _, name in shown}
 
 
-def test_each_promise_has_its_tests() -> None:
-    """The ten promises stand in their order, each with files of tests that are there."""
+def test_the_package_root_stays_small() -> None:
+    """At most ten modules are in the package's root, besides the two that Python itself names."""
+    modules = {path.stem for path in (ROOT / "tenxsom_flow_engine").glob("*.py")} - {"__init__", "__main__"}
+    assert len(modules) <= 10
+
+
+def test_each_guarantee_has_its_tests() -> None:
+    """The ten guarantees are listed in order, each with existing test files."""
     rows = re.findall(
         r"^\| (\d+) \| \*\*.*?\| (.*) \|$", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE
     )
     assert [int(number) for number, _ in rows] == [*range(1, 11)]
     for number, kept_by in rows:
-        named = re.findall(r"`(test(?:s|ing)/[\w/]+\.py)`", kept_by)
+        named = re.findall(r"`(tests/[\w/]+(?:\.py|/))`", kept_by)
         assert named, number
-        assert all((ROOT / name).exists() or (ROOT / "tenxsom_flow_engine" / name).exists() for name in named), number
+        assert all((ROOT / name).exists() for name in named), number
 
 
 #: Our pages, but for the list of changes, whose names may be of the past.
