@@ -91,7 +91,7 @@ def _open_sqlite(settings: Settings, url: str, clock: Clock, timings: Timings) -
     if not path.startswith("/") or not path.strip("/"):
         raise ConfigurationError(f"TENXSOM_STORE {url!r} names no file", next_step="write sqlite:///ABSOLUTE/PATH")
     # Four slashes also mean an absolute path.
-    return SQLiteStore(Path("/" + path.lstrip("/")), clock)
+    return SQLiteStore(Path("/" + path.lstrip("/")), clock, timings)
 
 
 def _sqlite_ledger(store: JobStore, timings: Timings) -> Ledger:

@@ -69,6 +69,8 @@ class Timings:
     max_write_retry: float = 5.0
     #: How often a web worker tries to open a store that cannot be used.
     store_open_retry: float = 5.0
+    #: A call on a SQLite store waits this long for the transaction of another process.
+    sqlite_lock: float = 15.0
     #: A connection to Redis; an answer from it; and its append-only file, before the answer is given up.
     redis_connect: float = 3.0
     redis_answer: float = 10.0

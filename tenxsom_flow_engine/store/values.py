@@ -132,6 +132,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ListBounds:
+    """How many records a store examines at most for one page, and for one count."""
+
+    page: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class MatchCount:
     """How many jobs match a filter; `complete` is False if only the newest were examined, so there may be more."""
 

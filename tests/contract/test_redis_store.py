@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import Cost, Status, Step
+from tenxsom_flow_engine.jobs import Status, Step
 from tenxsom_flow_engine.jobs.outcomes import Done
-from tenxsom_flow_engine.store.base import new_record
-from tenxsom_flow_engine.store.redis import connection
-from tenxsom_flow_engine.store.redis.rows import Stored, newcomer, packed
+from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS
+from tenxsom_flow_engine.store.redis.rows import packed
 from tenxsom_flow_engine.store.redis.store import RedisStore
-from tenxsom_flow_engine.store.values import JobFilter, NewJob
+from tenxsom_flow_engine.store.values import JobFilter, ListBounds, NewJob
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
+from tenxsom_flow_engine.timings import Timings
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
 from tests.contract.store_suite.pushing import PUSHED
@@ -37,8 +37,8 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
     opened: list[RedisStore] = []
     prefix = secrets.token_hex(6)
 
-    def open_one(clock: Clock) -> RedisStore:
-        store = RedisStore(redis_server.url, prefix, clock)
+    def open_one(clock: Clock, bounds: ListBounds | None = None) -> RedisStore:
+        store = RedisStore(redis_server.url, prefix, clock, bounds=bounds or LIST_BOUNDS)
         opened.append(store)
         return store
 
@@ -49,8 +49,6 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
 
 class TestRedisStore(StoreSuite):
     """The conformance suite."""
-
-    lists = "tenxsom_flow_engine.store.redis.lists"
 
 
 class RedisMachine(StoreMachine):
@@ -151,8 +149,7 @@ class FileServer:
 
 
 @pytest.fixture
-def file_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(connection, "FILE_TIMEOUT", 0.5)
+def file_server(tmp_path: Path) -> Iterator[FileServer]:
     server = FileServer(tmp_path)
     yield server
     server.client.close()
@@ -181,8 +178,8 @@ def test_jobs_intents_and_tickets_are_on_disk(file_server: FileServer) -> None:
 
 
 def test_a_stalled_disk_loses_and_repeats_nothing(file_server: FileServer) -> None:
-    """When the server's disk stalls, enqueue, intent and ticket say so; said again later, each is there once."""
-    store = RedisStore(file_server.server.url, "x")
+    """When the server's disk stalls, enqueue, intent and ticket fail; repeated later, each is stored once."""
+    store = RedisStore(file_server.server.url, "x", timings=Timings(redis_file=0.5))
     file_server.stall(True)
     with pytest.raises(StoreUnavailable, match="has not put its file on disk"):
         store.add(QUEUE, new("a"))
@@ -291,16 +288,6 @@ def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
         store.close()
     finally:
         server.kill()
-
-
-@given(position=st.integers(0, 1 << 53), due=st.none() | st.floats(0, 4e9), cost=st.none() | st.just(Cost(usd=0.25)))
-def test_a_new_record_is_read_as_it_was_made(position: int, due: float | None, cost: Cost | None) -> None:
-    """The short form of a record to which nothing has happened tells all of it, and where it stands in the order."""
-    record = new_record(QUEUE, NewJob(a_job(options={ALPHA: {"seed": 7}}), due, cost), 1_800_000_000.25)
-    *_, text = newcomer(record)
-    assert isinstance(text, bytes)
-    stored = Stored.parse("job-1", packed(position) + packed(1) + text.decode(), None)
-    assert (stored.record, stored.position) == (record, position)
 
 
 @given(st.lists(st.integers(0, 1 << 53)))

@@ -25,10 +25,12 @@ from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.sqlite import SQLiteStore, connections
-from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, NewJob, Retention
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
+from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
+from tenxsom_flow_engine.timings import Timings
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
 from tests.contract.store_suite.shared import everything
@@ -45,8 +47,8 @@ def file(tmp_path: Path) -> Path:
 def open_store(file: Path) -> Iterator[OpenStore]:
     opened: list[SQLiteStore] = []
 
-    def open_one(clock: Clock) -> SQLiteStore:
-        store = SQLiteStore(file, clock)
+    def open_one(clock: Clock, bounds: ListBounds | None = None) -> SQLiteStore:
+        store = SQLiteStore(file, clock, bounds=bounds or LIST_BOUNDS)
         opened.append(store)
         return store
 
@@ -57,8 +59,6 @@ def open_store(file: Path) -> Iterator[OpenStore]:
 
 class TestSQLiteStore(StoreSuite):
     """The conformance suite."""
-
-    lists = "tenxsom_flow_engine.store.sqlite.lists"
 
 
 class SQLiteMachine(StoreMachine):
@@ -254,10 +254,9 @@ def test_a_store_in_a_folder_that_became_read_only(read_only_folder: Path) -> No
     assert refusal.value.next_step
 
 
-def test_a_file_that_another_process_locks(file: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that waits too long for another process says so and writes nothing; reads go on; later it succeeds."""
-    monkeypatch.setattr(connections, "BUSY_TIMEOUT", 0.05)
-    store = open_store(ManualClock())
+def test_a_file_that_another_process_locks(file: Path) -> None:
+    """A write that waits too long for another process fails and writes nothing; reads still work; later it succeeds."""
+    store = SQLiteStore(file, ManualClock(), Timings(sqlite_lock=0.05))
     store.add(QUEUE, new("a"))
     script = (
         "import sqlite3, sys\n"
@@ -279,6 +278,7 @@ def test_a_file_that_another_process_locks(file: Path, open_store: OpenStore, mo
         assert store.status_counts(QUEUE).by_status[Status.QUEUED] == 1
         holder.communicate()
     assert store.add(QUEUE, new("b")).new == ("b",)
+    store.close()
 
 
 def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:

@@ -12,10 +12,10 @@ from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 
-#: Seconds that the server may keep a blocking read; one that outlives a wait serves the next.
-HOLD = 10.0
-#: Seconds between two looks at an event that cannot be polled, as a `WakeupEvent` can.
-LOOK_INTERVAL = 0.2
+#: How long the server keeps a blocking read; one that outlives a wait serves the next.
+BLOCK_SECONDS = 10.0
+#: Time between two checks of an event that cannot be polled, as a `WakeupEvent` can.
+CHECK_INTERVAL_SECONDS = 0.2
 
 
 class Changes:
@@ -25,7 +25,7 @@ class Changes:
         self._connection = connection
         self._key = connection.key("changes")
         self._local = threading.local()
-        self._lines: list[_Subscription] = []
+        self._subscriptions: list[_Subscription] = []
 
     def latest(self) -> str:
         """Return the mark of the latest change."""
@@ -37,27 +37,27 @@ class Changes:
         """Block until something has changed after a mark, `timeout` seconds have passed, or `wake` is set."""
         ends = time.monotonic() + timeout
         with self._connection.mapped():
-            line = self._line()
+            subscription = self._subscription()
             while not wake.is_set() and (left := ends - time.monotonic()) > 0:
-                seen = line.listen(after, left, wake)
+                seen = subscription.listen(after, left, wake)
                 if seen is not None and _order(seen) > _order(after):
                     return
 
     def close(self) -> None:
         """Close the connections."""
-        for line in self._lines:
-            line.close()
+        for subscription in self._subscriptions:
+            subscription.close()
 
-    def _line(self) -> _Subscription:
-        line: _Subscription | None = getattr(self._local, "line", None)
-        if line is None or line.owner != os.getpid():  # a child's socket would be its parent's
-            line = self._local.line = _Subscription(
+    def _subscription(self) -> _Subscription:
+        subscription: _Subscription | None = getattr(self._local, "subscription", None)
+        if subscription is None or subscription.owner != os.getpid():  # a child's socket would be its parent's
+            subscription = self._local.subscription = _Subscription(
                 self._connection.client.connection_pool.make_connection(),
                 self._key,
                 self._connection.answer_timeout,
             )
-            self._lines.append(line)
-        return line
+            self._subscriptions.append(subscription)
+        return subscription
 
 
 class _Subscription:
@@ -72,12 +72,12 @@ class _Subscription:
         self._due: float | None = None
 
     def listen(self, after: str, seconds: float, wake: threading.Event) -> str | None:
-        """Return the mark of a change, perhaps of an older one than was asked for; None if `wake` or nothing comes."""
+        """Return the mark of a change, perhaps of an older one than was asked for; None if there is none."""
         try:
             if self._due is None:
-                block = int(HOLD * 1000)
+                block = int(BLOCK_SECONDS * 1000)
                 self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
-                self._due = time.monotonic() + HOLD + self._answer_timeout
+                self._due = time.monotonic() + BLOCK_SECONDS + self._answer_timeout
             self._rest(seconds, wake)
             if not self._connection.can_read(0):
                 if time.monotonic() > self._due:
@@ -96,11 +96,11 @@ class _Subscription:
         return mark
 
     def _rest(self, seconds: float, wake: threading.Event) -> None:
-        """Block until the server answers, the time has passed, or somebody wants to wake up."""
+        """Block until the server answers, the time has passed, or `wake` is set."""
         poll = select.poll()
         poll.register(self._connection._sock, select.POLLIN)
         if not isinstance(wake, WakeupEvent):
-            poll.poll(min(seconds, LOOK_INTERVAL) * 1000)
+            poll.poll(min(seconds, CHECK_INTERVAL_SECONDS) * 1000)
             return
         poll.register(wake, select.POLLIN)
         poll.poll(seconds * 1000)

@@ -1,4 +1,4 @@
-"""What a handle knows of the records that it has in hand, so that changing one needs no reading first."""
+"""The leased records of one handle, so that changing one needs no reading first."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tenxsom_flow_engine.store.redis.rows import Stored
 MAX_RECORDS = 10_000
 
 
-class Known:
-    """Records as this handle read or wrote them last. Threads share it.
+class LeasedRecords:
+    """Leased records as this handle read or wrote them last. Threads share it.
 
-    An entry may be old: a commit finds out by the version.
+    An entry can be out of date: a commit finds out by the version.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Known:
         self._lock = Lock()
 
     def get(self, job_id: str) -> Stored | None:
-        """Return what is known of a record, or None."""
+        """Return a record, or None."""
         return self._entries.get(job_id)
 
     def keep(self, stored: Stored) -> None:

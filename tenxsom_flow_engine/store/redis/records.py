@@ -1,4 +1,4 @@
-"""Reading records, and changing them if nobody has come between."""
+"""Reading records, and replacing them unless another process changed them first."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from contextlib import suppress
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.redis.connection import Connection
-from tenxsom_flow_engine.store.redis.leased_cache import Known
-from tenxsom_flow_engine.store.redis.rows import Stored, commitment, place
+from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
+from tenxsom_flow_engine.store.redis.rows import Stored, Summary, commit_args, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 
 _log = logging.getLogger(__name__)
 
 Change = Callable[[JobRecord, float], JobRecord]
+#: Judges a record by the fields that lists filter by.
+Matching = Callable[[Summary | JobRecord], bool]
 
 
 class Records:
-    """The records on a server. `known` are those that this handle has in hand."""
+    """The records on a server. `leased` are those that this handle has leased."""
 
     def __init__(self, connection: Connection, clock: ServerClock) -> None:
         self._connection = connection
         self._clock = clock
-        self.known = Known()
+        self.leased = LeasedRecords()
 
     def read(self, job_id: str) -> tuple[Stored | None, float]:
         """Return what is stored of a job, and the time."""
         value, lease, now = self._connection.run("read", self._clock.instant(), job_id)
-        self._clock.told(now)
+        self._clock.learn(now)
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
 
-    def screen(self, job_ids: Sequence[str], may: Callable[[str, str], bool]) -> list[str]:
-        """Return those of some ids that `may` lets through, by the id and by what is stored of it, undecoded."""
-        if not job_ids:
-            return []
-        with self._connection.mapped():
-            values = self._connection.client.hmget(self._connection.key("jobs"), job_ids)
-        return [job_id for job_id, value in zip(job_ids, values, strict=True) if value and may(job_id, value)]
-
-    def read_many(self, job_ids: Sequence[str], *, claimed_in: str | None = None) -> list[Stored]:
-        """Return what is stored of several jobs, as far as it can be read."""
+    def read_many(
+        self, job_ids: Sequence[str], *, matching: Matching | None = None, claimed_in: str | None = None
+    ) -> list[Stored]:
+        """Return the records of several jobs, as far as they can be read; with `matching` only those it accepts."""
         if not job_ids:
             return []
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
             values, leases = pipeline.execute()
-        rows = (row for row in zip(job_ids, values, leases, strict=True) if row[1])
+        rows = (
+            (job_id, value, lease)
+            for job_id, value, lease in zip(job_ids, values, leases, strict=True)
+            if value and (matching is None or _accepts(matching, job_id, value))
+        )
         return list(self.readable(rows, claimed_in))
 
     def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:
-        """Give the records that can be read, and tell of the others: one bad record must not stop the rest.
+        """Give the records that can be read, and log the others: one bad record must not stop the rest.
 
         A bad one that was claimed in a queue is set aside: no worker gets it again.
         """
@@ -75,11 +75,11 @@ class Records:
             except FlowError:
                 if fresh:
                     raise
-                continue  # what was known may be old, so it refuses nothing
-            replacement = commitment(stored, record, now, slots)
+                continue  # the cached record can be out of date, so it refuses nothing
+            replacement = commit_args(stored, record, now, slots)
             match self._connection.run("commit", self._clock.instant(), *replacement, on_disk=on_disk):
                 case "done":
-                    self.known.keep(stored.followed_by(record))
+                    self.leased.keep(stored.followed_by(record))
                     return record
                 case "busy" if slots:
                     raise SlotsBusy(*slots)
@@ -96,12 +96,12 @@ class Records:
                 replaced.append((stored, change(stored.record, now)))
         answers = self._connection.run_each(
             "commit",
-            [[self._clock.instant(), *commitment(stored, record, now, None)] for stored, record in replaced],
+            [[self._clock.instant(), *commit_args(stored, record, now, None)] for stored, record in replaced],
         )
         done = 0
         for (stored, _), answer in zip(replaced, answers, strict=True):
             with suppress(ActionRefused, JobNotFound):
-                if answer == "changed":  # by somebody else meanwhile: by itself, then
+                if answer == "changed":  # by another process: then in a call of its own
                     self.change(stored.record.job_id, change)
                 done += answer != "gone"
         return done
@@ -115,19 +115,30 @@ class Records:
             if not (stored.record.holds_slot and stored.record.submission.deadline > now)
         ]
         calls = [
-            [self._clock.instant(), stored.record.job_id, stored.version, repr(remember_until), *place(stored.record)]
+            [
+                self._clock.instant(),
+                stored.record.job_id,
+                stored.version,
+                repr(remember_until),
+                *index_position(stored.record),
+            ]
             for stored in over
         ]
         return sum(self._connection.run_each("remove", calls))
 
     def _attempts(self, job_id: str) -> Iterator[tuple[Stored, float, bool]]:
         """Give a record to change, the time, and whether it was read just now; again as long as the change fails."""
-        known = self.known.get(job_id)
-        if known is not None:
-            yield known, max(self._clock.now(), known.record.updated_at), False
-            self.known.forget(job_id)
+        cached = self.leased.get(job_id)
+        if cached is not None:
+            yield cached, max(self._clock.now(), cached.record.updated_at), False
+            self.leased.forget(job_id)
         while True:
             stored, now = self.read(job_id)
             if stored is None:
                 return
             yield stored, now, True
+
+
+def _accepts(matching: Matching, job_id: str, value: str) -> bool:
+    summary = Summary.parse(job_id, value)
+    return summary is None or matching(summary)  # what cannot be read is logged with the whole record

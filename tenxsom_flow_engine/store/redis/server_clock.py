@@ -1,4 +1,4 @@
-"""The store's time: the server's, told between two looks at it by this machine's monotonic clock, or a test's own."""
+"""The store's time: the server's, continued by this machine's monotonic clock between two calls, or a test's own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.store.redis.connection import Connection
 
 #: Seconds for which the monotonic clock is trusted to run as the server's does.
-TRUST = 1.0
+TRUST_SECONDS = 1.0
 
 
 class ServerClock:
-    """Never ahead of the server (by more than two clocks drift apart within `TRUST`), and never backwards.
+    """Never ahead of the server (by more than two clocks drift apart within `TRUST_SECONDS`), and never backwards.
 
     `clock` replaces the server's time, for tests.
     """
@@ -25,25 +25,25 @@ class ServerClock:
         self._latest = 0.0
 
     def instant(self) -> str:
-        """Return the instant that scripts are to go by, or an empty text: the server's own."""
+        """Return the instant that scripts use as the present, or an empty text for the server's own time."""
         return "" if self._own is None else repr(self._own.now())
 
     def now(self) -> float:
-        """Return the store's time; asks for it where it was not told lately."""
+        """Return the store's time; asks the server if its time was not seen lately."""
         offset, trusted_until = self._found
         here = time.monotonic()
         if self._own is not None or here > trusted_until:
-            return self.told(self._connection.run("now", self.instant()))
+            return self.learn(self._connection.run("now", self.instant()))
         self._latest = max(self._latest, here + offset)
         return self._latest
 
-    def told(self, text: str) -> float:
-        """Take the time that a script told just now; return the latest instant known."""
+    def learn(self, text: str) -> float:
+        """Take the time that a script has just returned; return the latest instant known."""
         instant = float(text)
         if self._own is not None:
             return self._own.learn(instant)
         here = time.monotonic()
         # As if the answer had taken no time: so this is never ahead of the server.
-        self._found = (instant - here, here + TRUST)
+        self._found = (instant - here, here + TRUST_SECONDS)
         self._latest = max(self._latest, instant)
         return self._latest

@@ -1,8 +1,9 @@
 """The job store on a Redis or Valkey server (6.2 or newer): for any number of machines.
 
-A record lies in one hash, after its position and its version; sorted sets hold what claims and lists ask for. A claim
-writes no record: the lease lies beside it, and reading one puts it in (`Stored`). Any other change is made here, by
-`lifecycle`, and committed by a script that refuses it if the version is not the one that was read.
+All records are in one hash, each as JSON after its position and its version; sorted sets are the indexes of claims and
+lists. A claim writes no record: the lease is stored in a hash of its own, and reading a record puts it in (`Stored`).
+Any other change is made here, by `lifecycle`, and committed by a script that refuses it if the version is not the one
+that was read.
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ import redis
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
-from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, VideoJob, lifecycle
-from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
-from tenxsom_flow_engine.store.redis.lists import Lists
+from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
+from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
-from tenxsom_flow_engine.store.redis.rows import addition, newcomer, past, place
+from tenxsom_flow_engine.store.redis.rows import add_args, end_of_packed, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
-from tenxsom_flow_engine.store.redis.zones import day_of, listed_by
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
 from tenxsom_flow_engine.store.values import (
     FORGET_WORKERS_AFTER_SECONDS,
@@ -40,6 +40,7 @@ from tenxsom_flow_engine.store.values import (
     Counts,
     ImportResult,
     JobFilter,
+    ListBounds,
     MatchCount,
     NewJob,
     Page,
@@ -54,28 +55,35 @@ _log = logging.getLogger(__name__)
 #: Jobs added by one call of a script.
 CHUNK_JOBS = 500
 #: Entries of the plain list that are moved at a time.
-INTAKE = 200
+CHUNK_ENTRIES = 200
 
 
 class RedisStore(JobStore, LegacyImport):
-    """See `store.base.JobStore`. `clock` replaces the server's time, for tests."""
+    """See `store.base.JobStore`. `clock` replaces the server's time, for tests; `bounds` limit the work of a list."""
 
     scheme = "redis"
 
-    def __init__(self, url: str, prefix: str, clock: Clock | None = None, timings: Timings = Timings()) -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        clock: Clock | None = None,
+        timings: Timings = Timings(),
+        bounds: ListBounds = LIST_BOUNDS,
+    ) -> None:
         self._connection = Connection(url, prefix, timings)
-        #: The plain list that producers of old push onto: the name that our keys begin with, by itself.
+        #: The plain list that legacy producers push onto: its key is the prefix of ours.
         self._list = prefix
         self.place = self._connection.place
         self._clock = ServerClock(self._connection, clock)
         self._records = Records(self._connection, self._clock)
-        self._lists = Lists(self._connection, self._records)
+        self._lists = Lists(self._connection, self._records, bounds)
         self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
 
     @property
     def connection(self) -> Connection:
-        """The server and our keys there, for what else is kept beside the records."""
+        """The server and our keys there, for other data that is kept next to the records."""
         return self._connection
 
     def now(self) -> float:
@@ -90,12 +98,11 @@ class RedisStore(JobStore, LegacyImport):
             now = self.now()
             arguments: list[object] = []
             for item in chunk:
-                arguments += newcomer(new_record(queue, item, now))
-            names = listed_by((item.job.service, item.job.channel) for item in chunk)
+                arguments += add_args(new_record(queue, item, now))
             following = list(islice(remaining, CHUNK_JOBS))
-            # What is on disk with the last chunk is so with those before it.
+            # When the last chunk is on disk, so are those before it.
             answer = self._connection.run(
-                "add", self._clock.instant(), queue, *names, day_of(now), *arguments, on_disk=not following
+                "add", self._clock.instant(), queue, day_of(now), *arguments, on_disk=not following
             )
             for item, added in zip(chunk, answer, strict=True):
                 (new if added else known).append(item.job.job_id)
@@ -103,9 +110,7 @@ class RedisStore(JobStore, LegacyImport):
         return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
-        slot = place(record)[4:6]
-        names = listed_by([(record.effective_service, record.job.channel)])
-        arguments = [*names, day_of(record.added_at), *addition(record, encode(record)), *slot]
+        arguments = [day_of(record.added_at), *add_args(record), *index_position(record)[4:6]]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
     def knows_id(self, job_id: str) -> bool:
@@ -125,10 +130,10 @@ class RedisStore(JobStore, LegacyImport):
         return self._lists.page(jobs, self.now(), limit=limit, cursor=cursor)
 
     def count_matching(self, jobs: JobFilter) -> MatchCount:
-        return self._lists.count(jobs, self.now())
+        return self._lists.count_matching(jobs, self.now())
 
     def status_counts(self, queue: str | None = None) -> Counts:
-        return self._lists.counts(queue, self.now())
+        return self._lists.status_counts(queue, self.now())
 
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         return self._lists.next_scheduled(limit, self.now())
@@ -163,19 +168,19 @@ class RedisStore(JobStore, LegacyImport):
             )  # fmt: skip
             if not expired:
                 break
-            self._clock.told(now)
+            self._clock.learn(now)
             self._records.change_each(expired, lifecycle.expire, claimed_in=request.queue)
-        self._clock.told(now)
+        self._clock.learn(now)
         stored = list(self._records.readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
         for one in stored:
-            self._records.known.keep(one)
+            self._records.leased.keep(one)
         return Claim(tuple(one.record for one in stored), float(again) if again else None, latest)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         pairs = [part for pair in leases.items() for part in pair]
         lost = set(self._connection.run("renew", self._clock.instant(), duration, *pairs))
         for job_id in leases:
-            self._records.known.forget(job_id)
+            self._records.leased.forget(job_id)
         return lost
 
     def update(
@@ -189,7 +194,7 @@ class RedisStore(JobStore, LegacyImport):
         return self._records.change(job_id, change, slots=slots, on_disk=on_disk)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
-        if len(deliveries) > 1:  # two round trips for all of them; one that this handle has in hand takes a single one
+        if len(deliveries) > 1:  # two round trips for all; a single one that this handle has leased takes one
             self._records.change_each(
                 list(deliveries), lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id])
             )
@@ -283,27 +288,23 @@ class RedisStore(JobStore, LegacyImport):
     def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
         with self._connection.mapped():
             try:
-                entries = self._connection.client.lrange(self._list, -INTAKE, -1)
-            except redis.exceptions.ResponseError:  # the key is something else than a list: not ours to touch
+                entries = self._connection.client.lrange(self._list, -CHUNK_ENTRIES, -1)
+            except redis.exceptions.ResponseError:  # the key is not a list, so it is another program's
                 return ImportResult()
         if not entries:
             return ImportResult()
         now = self.now()
         arguments: list[object] = []
-        jobs: list[VideoJob] = []
         for entry in reversed(entries):
             try:
                 item = read(entry)
             except InvalidInput as error:
                 _log.warning("an entry of %s is set aside: %s", self._list, error)
-                arguments += [entry, "", "", "", "", ""]
+                arguments += [entry, *[""] * 7]
             else:
-                record = new_record(queue, item, now)
-                jobs.append(record.job)
-                arguments += [entry, *newcomer(record)]
-        names = listed_by((job.service, job.channel) for job in jobs)
+                arguments += [entry, *add_args(new_record(queue, item, now))]
         moved, rejected = self._connection.run(
-            "intake", self._clock.instant(), queue, *names, day_of(now), self._list, *arguments
+            "intake", self._clock.instant(), queue, day_of(now), self._list, *arguments
         )
         return ImportResult(moved, rejected)
 
@@ -341,11 +342,11 @@ def decode_worker(data: bytes) -> WorkerInfo:
 
 
 def _id_in(member: str) -> str:
-    """Return the job's id of an index's member, which begins with its position."""
-    return member[past(member, 0) :]
+    """Return the job's id in a member of an index, which begins with the position."""
+    return member[end_of_packed(member, 0) :]
 
 
 def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:
     if record.due is None or record.lane.startswith(TICKET_MARK):
-        raise ActionRefused(f"job {record.job_id} does not wait any more")
+        raise ActionRefused(f"job {record.job_id} is not waiting any more")
     return lifecycle.cancel(record, now)

@@ -17,8 +17,6 @@ from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreErr
 SCHEMA_VERSION = 2
 #: Marks the file as a job store of ours, in the field of SQLite's header that is meant for it.
 APPLICATION_ID = int.from_bytes(b"TFlo")
-#: Seconds that a call waits for another process's transaction.
-BUSY_TIMEOUT = 15.0
 
 _AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -36,15 +34,16 @@ class _Owned:
 
 
 class Connections:
-    """The connections of one process to one file."""
+    """The connections of one process to one file. A call waits `lock_timeout` seconds for other transactions."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock_timeout: float) -> None:
         if sqlite3.sqlite_version_info < (3, 37):
             raise ConfigurationError(
                 f"SQLite {sqlite3.sqlite_version} is too old for the job store",
                 next_step="use a Python whose sqlite3 module has SQLite 3.37 or newer",
             )
         self.path = path
+        self._lock_timeout = lock_timeout
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[_Owned] = []
@@ -142,7 +141,9 @@ class Connections:
                 owned.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=self._lock_timeout, isolation_level=None, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         connection.create_function("casefold", 1, str.casefold, deterministic=True)
         try:
@@ -185,10 +186,9 @@ class Connections:
         if used and not mine:
             raise StoreBroken(f"{self.path} is another program's database", next_step="name another store")
 
-    @staticmethod
-    def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
         """Set the journal's mode, which stays with the file. SQLite does not wait for locks here, so this does."""
-        ends = time.monotonic() + BUSY_TIMEOUT
+        ends = time.monotonic() + self._lock_timeout
         while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             try:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -11,10 +11,10 @@ from typing import Any
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.store.sqlite.rows import readable
-from tenxsom_flow_engine.store.values import Counts, JobFilter, MatchCount, Page
+from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
 
-#: Rows looked at for one page, and for one count. A row takes some 0.5 microseconds, or 1 where its topic is searched.
-LOOKED, COUNTED = 15_000, 50_000
+#: A row takes some 0.5 microseconds, or 1 if its topic is searched.
+LIST_BOUNDS = ListBounds(page=15_000, count=50_000)
 #: Above all positions, which SQLite gives from 1.
 _TOP = 2**62
 
@@ -53,10 +53,12 @@ _JUDGED = "position, job_id, queue, status, service, channel, topic, due, added_
 _TABLE = _Walk("NOT INDEXED", "TRUE")
 
 
-def page(db: sqlite3.Connection, jobs: JobFilter, now: float, *, limit: int, cursor: str | None) -> Page:
+def page(
+    db: sqlite3.Connection, jobs: JobFilter, now: float, bounds: ListBounds, *, limit: int, cursor: str | None
+) -> Page:
     """See `JobStore.page`."""
     question = _question(db, jobs, now, _TOP if cursor is None else _position(cursor))
-    most = max(LOOKED, limit + 1)
+    most = max(bounds.page, limit + 1)
     walk, bounded = _shortest(db, question, most)
     rows = db.execute(
         "SELECT position, job_id, record FROM jobs WHERE position IN"
@@ -72,19 +74,19 @@ def page(db: sqlite3.Connection, jobs: JobFilter, now: float, *, limit: int, cur
     return Page(tuple(readable(rows[:limit])), None if after is None else str(after))
 
 
-def count(db: sqlite3.Connection, jobs: JobFilter, now: float) -> MatchCount:
+def count_matching(db: sqlite3.Connection, jobs: JobFilter, now: float, bounds: ListBounds) -> MatchCount:
     """See `JobStore.count_matching`."""
     if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
-        by_status = counts(db, jobs.queue, now).by_status
+        by_status = status_counts(db, jobs.queue, now).by_status
         return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
     question = _question(db, jobs, now, _TOP)
-    walk, bounded = _shortest(db, question, COUNTED)
-    found = db.execute(f"SELECT count(*) {question.matches(walk, COUNTED)}", question.values).fetchone()[0]
-    beyond = f"SELECT 1 {question.rows(walk)} LIMIT 1 OFFSET {COUNTED}"
+    walk, bounded = _shortest(db, question, bounds.count)
+    found = db.execute(f"SELECT count(*) {question.matches(walk, bounds.count)}", question.values).fetchone()[0]
+    beyond = f"SELECT 1 {question.rows(walk)} LIMIT 1 OFFSET {bounds.count}"
     return MatchCount(found, complete=not (bounded and db.execute(beyond, question.values).fetchone()))
 
 
-def counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
+def status_counts(db: sqlite3.Connection, queue: str | None, now: float) -> Counts:
     """See `JobStore.status_counts`."""
     by_status = dict.fromkeys(Status, 0)
     oldest: list[float] = []

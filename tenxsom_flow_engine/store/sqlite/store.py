@@ -30,6 +30,7 @@ from tenxsom_flow_engine.store.values import (
     ClaimRequest,
     Counts,
     JobFilter,
+    ListBounds,
     MatchCount,
     NewJob,
     Page,
@@ -37,11 +38,12 @@ from tenxsom_flow_engine.store.values import (
     Retention,
     WorkerInfo,
 )
+from tenxsom_flow_engine.timings import Timings
 
 #: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
 CHUNK_JOBS = 1000
-#: Seconds between two looks of an idle worker at the file's version; a look takes some 10 microseconds.
-WATCH_INTERVAL = 0.05
+#: Time between two reads of the file's version by an idle worker; a read takes some 10 microseconds.
+WATCH_INTERVAL_SECONDS = 0.05
 
 _INSERT = f"""
     INSERT INTO jobs ({", ".join(COLUMNS)}) SELECT {", ".join(":" + name for name in COLUMNS)}
@@ -50,14 +52,17 @@ _INSERT = f"""
 
 
 class SQLiteStore(JobStore):
-    """See `store.base.JobStore`. `path` is made if it is not there."""
+    """See `store.base.JobStore`. `path` is created if it does not exist; `bounds` limit the work of a list."""
 
     scheme = "sqlite"
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        # Threads race for it harmlessly: whatever one sees is later than what it saw before.
+    def __init__(
+        self, path: Path, clock: Clock, timings: Timings = Timings(), bounds: ListBounds = lists.LIST_BOUNDS
+    ) -> None:
+        # Threads race for it harmlessly: each sees a later instant than it saw before.
         self._time = SteadyClock(clock)
-        self._connections = Connections(path)
+        self._connections = Connections(path, timings.sqlite_lock)
+        self._bounds = bounds
         self.place = f"sqlite://{path}"
 
     @contextlib.contextmanager
@@ -120,15 +125,15 @@ class SQLiteStore(JobStore):
 
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         with self._reading() as (db, now):
-            return lists.page(db, jobs, now, limit=limit, cursor=cursor)
+            return lists.page(db, jobs, now, self._bounds, limit=limit, cursor=cursor)
 
     def count_matching(self, jobs: JobFilter) -> MatchCount:
         with self._reading() as (db, now):
-            return lists.count(db, jobs, now)
+            return lists.count_matching(db, jobs, now, self._bounds)
 
     def status_counts(self, queue: str | None = None) -> Counts:
         with self._reading() as (db, now):
-            return lists.counts(db, queue, now)
+            return lists.status_counts(db, queue, now)
 
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         with self._reading() as (db, now):
@@ -288,10 +293,10 @@ class SQLiteStore(JobStore):
             return db.execute("PRAGMA data_version").fetchone()[0]
 
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
-        # The file's version is the one sign that other processes give; it is read without a lock or the disk.
+        # The file's version is the only notification between processes; reading it takes no lock and no disk access.
         ends = time.monotonic() + timeout
         while (left := ends - time.monotonic()) > 0 and self.revision() == revision:
-            if wake.wait(min(WATCH_INTERVAL, left)):
+            if wake.wait(min(WATCH_INTERVAL_SECONDS, left)):
                 return
 
     def close(self) -> None:

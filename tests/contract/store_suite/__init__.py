@@ -1,8 +1,7 @@
 """The conformance suite of job stores: every promise of `store.base`, stated as a test, a module for each theme.
 
-A back end's test module subclasses `StoreSuite`, names in `lists` the module whose constants bound its lists, and
-supplies one fixture, `open_store`: a function that opens the same place each time it is called, with the clock that it
-is given, so that several handles can be open at once.
+A store's test module subclasses `StoreSuite` and supplies one fixture, `open_store` (see `OpenStore`): several handles
+can be open at once.
 """
 
 from __future__ import annotations

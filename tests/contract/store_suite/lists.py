@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import import_module
 
 import msgspec
 import pytest
@@ -15,10 +14,10 @@ from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.values import JobFilter, MatchCount, Retention
+from tenxsom_flow_engine.store.values import JobFilter, ListBounds, MatchCount, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
-from tests.contract.store_suite.shared import DAY, Suite, accept, everything, ids, intend, settle, take
+from tests.contract.store_suite.shared import DAY, OpenStore, Suite, accept, everything, ids, intend, settle, take
 
 CHANNELS = ("", "one", "two", "two", "rare")
 TOPICS = ("Red Fox", "blue whale", "Straße am Meer", 'a "quoted" fox', "back\\slash", "комета")
@@ -106,17 +105,12 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
 
 
 class ListsSuite(Suite):
-    """`page` and `count`."""
-
-    #: The module whose constants bound what a page and a count look at.
-    lists: str
+    """`page` and `count_matching`."""
 
     @pytest.fixture
-    def narrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have few records looked at for a page and for a count."""
-        for name, value in {"LOOKED": 10, "COUNTED": 25, "MANY": 7}.items():
-            if hasattr(import_module(self.lists), name):
-                monkeypatch.setattr(f"{self.lists}.{name}", value)
+    def narrow_store(self, open_store: OpenStore, clock: ManualClock) -> JobStore:
+        """Return a handle that examines few records for a page and for a count."""
+        return open_store(clock, ListBounds(page=10, count=25))
 
     def test_every_list_and_count_is_what_a_plain_search_finds(self, store: JobStore, clock: ManualClock) -> None:
         """Whatever the filter: its pages together hold exactly the jobs that match, newest first, and so many count."""
@@ -135,40 +129,36 @@ class ListsSuite(Suite):
         store.adopt(lifecycle.adopt(delivery, QUEUE, clock.now(), previous_attempt_unanswered=True))
         assert ids(everything(store, JobFilter(service=AUTO))) == ["a"]
 
-    @pytest.mark.usefixtures("narrow")
-    def test_bounded_pages_hide_nothing(self, store: JobStore, clock: ManualClock) -> None:
+    def test_bounded_pages_hide_nothing(self, narrow_store: JobStore, clock: ManualClock) -> None:
         """Pages that end before they are full lead on to all that match; a count that is not whole says so."""
         dice, begin = random.Random(7), clock.now()
-        a_life(store, clock, dice)
-        records, now = everything(store), clock.now()
+        a_life(narrow_store, clock, dice)
+        records, now = everything(narrow_store), clock.now()
         partial = 0
         for jobs in some_filters(dice, begin, now, 100):
             expected = [record for record in records if matches(record, jobs, now)]
-            assert everything(store, jobs, limit=4) == expected, jobs
-            tally = store.count_matching(jobs)
+            assert everything(narrow_store, jobs, limit=4) == expected, jobs
+            tally = narrow_store.count_matching(jobs)
             assert tally.jobs == len(expected) if tally.complete else tally.jobs <= len(expected), jobs
             partial += not tally.complete
         assert partial
 
-    @pytest.mark.usefixtures("narrow")
-    def test_a_page_looks_at_so_many_records_only(self, store: JobStore) -> None:
+    def test_a_page_looks_at_so_many_records_only(self, narrow_store: JobStore) -> None:
         """A search that finds nothing among the newest records ends there, and says where to go on."""
-        store.add(QUEUE, new("needle", *(f"straw-{number}" for number in range(60))))
-        page = store.page(JobFilter(text="needle"), limit=5)
+        narrow_store.add(QUEUE, new("needle", *(f"straw-{number}" for number in range(60))))
+        page = narrow_store.page(JobFilter(text="needle"), limit=5)
         assert page.records == ()
         assert page.cursor is not None
-        assert ids(everything(store, JobFilter(text="needle"))) == ["needle"]
-        assert store.count_matching(JobFilter(text="straw")).complete is False
+        assert ids(everything(narrow_store, JobFilter(text="needle"))) == ["needle"]
+        assert narrow_store.count_matching(JobFilter(text="straw")).complete is False
 
-    @pytest.mark.usefixtures("narrow")
-    def test_counts_by_status_are_always_whole(self, store: JobStore, clock: ManualClock) -> None:
+    def test_counts_by_status_are_always_whole(self, narrow_store: JobStore, clock: ManualClock) -> None:
         """How many jobs of some statuses a queue has is known exactly, however many they are."""
-        store.add(QUEUE, new(*(f"j{number}" for number in range(40))))
-        store.add("other", [*new("o"), *new("later", due=clock.now() + 10)])
-        assert store.count_matching(JobFilter(statuses=[Status.QUEUED])) == MatchCount(41)
-        assert store.count_matching(JobFilter(statuses=[Status.QUEUED, Status.SCHEDULED], queue="other")) == MatchCount(
-            2
-        )
+        narrow_store.add(QUEUE, new(*(f"j{number}" for number in range(40))))
+        narrow_store.add("other", [*new("o"), *new("later", due=clock.now() + 10)])
+        assert narrow_store.count_matching(JobFilter(statuses=[Status.QUEUED])) == MatchCount(41)
+        unstarted = JobFilter(statuses=[Status.QUEUED, Status.SCHEDULED], queue="other")
+        assert narrow_store.count_matching(unstarted) == MatchCount(2)
         clock.advance(10)
-        assert store.count_matching(JobFilter(statuses=[Status.QUEUED], queue="other")) == MatchCount(2)
-        assert store.count_matching(JobFilter()) == MatchCount(42)
+        assert narrow_store.count_matching(JobFilter(statuses=[Status.QUEUED], queue="other")) == MatchCount(2)
+        assert narrow_store.count_matching(JobFilter()) == MatchCount(42)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -15,11 +15,16 @@ from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.values import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter, ListBounds
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
 
-OpenStore = Callable[[Clock], JobStore]
+
+class OpenStore(Protocol):
+    """Opens the same place each time it is called, with the clock and the bounds of lists that it is given."""
+
+    def __call__(self, clock: Clock, bounds: ListBounds | None = None) -> JobStore: ...
+
 
 DAY = 86400.0
 #: Seconds after which a thread that should have ended counts as stuck.

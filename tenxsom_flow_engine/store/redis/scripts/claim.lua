@@ -115,7 +115,7 @@ for _, lane in ipairs(lanes) do
   if limit > 0 then
     local found = redis.call('ZRANGEBYSCORE', key_of(lane), '-inf', text(instant), 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #found, 2 do
-      local id = string.sub(found[i], past(found[i], 1))
+      local id = string.sub(found[i], end_of_packed(found[i], 1))
       if ARGV[9] == '' or ARGV[9] == id then
         candidates[#candidates + 1] = {ticket, tonumber(found[i + 1]), found[i], lane, id}
       end
@@ -155,11 +155,11 @@ for _, candidate in ipairs(candidates) do
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
     redis.call('ZREM', key_of(lane), member)
     if string.sub(lane, 1, 1) ~= '#' then
-      -- It will want a slot: remembered until its intent takes one.
+      -- It will need a slot: remembered until its intent takes one.
       redis.call('HSET', P .. 'wanting', id, lane)
       redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
     end
-    -- One with a ticket is rendering, in hand or not.
+    -- A job with a ticket is rendering, leased or not.
     local statuses = P .. 'status:' .. queue .. ':'
     local late = redis.call('ZREM', P .. 'scheduled:' .. queue, id) == 1
     if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then

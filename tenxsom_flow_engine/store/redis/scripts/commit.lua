@@ -1,8 +1,8 @@
--- Replace a record if nobody changed it since it was read.
+-- Replace a record if it has not changed since it was read.
 -- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: its end or empty,
--- [7]..[13]: where it was, [14]..[20]: where it goes, [21], [22]: a service whose slots are limited, and the limit; or
--- empty, [23], [24]: a service and what went wrong last with it, or empty, [25]...: a kind of sums, a field, and what is
--- added to it.
+-- [7]..[13]: its old place in the indexes, [14]..[20]: its new one, [21], [22]: a service whose slots are limited, and the
+-- limit; or empty, [23], [24]: a service and its latest error, or empty, [25]...: a kind of totals, a field, and the amount
+-- to add.
 -- Returns 'done', 'gone', 'changed' or 'busy'.
 local instant = now()
 local id = ARGV[2]
@@ -40,7 +40,7 @@ end
 if after[1] ~= before[1] then
   redis.call('SADD', P .. 'queues', after[1])
 end
--- A job in hand wants a slot until it has one, or is given up.
+-- A leased job needs a slot until it has one, or until its lease ends.
 local lane = redis.call('HGET', P .. 'wanting', id)
 if lane and (ARGV[5] == '' or after[5] ~= '') then
   redis.call('HDEL', P .. 'wanting', id)

@@ -1,8 +1,8 @@
--- Put before each script. KEYS[1] is the prefix of all keys, a hash tag, so that they lie in one slot of a cluster.
+-- Put before each script. KEYS[1] is the prefix of all keys, a hash tag, so that they are in one slot of a cluster.
 -- ARGV[1] is an instant, or empty for the server's own time.
 local P = KEYS[1] .. ':'
 
--- The store's time: never earlier than it said before.
+-- The store's time: it never goes backwards.
 local function now()
   local instant = tonumber(ARGV[1])
   if not instant then
@@ -27,40 +27,40 @@ local function first(key)
   return pair[1], tonumber(pair[2])
 end
 
--- Tell who waits that something may be claimed, or that a followed job has changed.
+-- Wake up processes that wait for something to claim, or for a change of a job.
 local function changed()
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', '16', '*', 'c', '')
 end
 
--- A number as text that sorts as numbers do: a letter for how many hexadecimal digits follow, and these.
+-- A number as text that sorts as numbers do: a letter for the number of hexadecimal digits that follow, then these.
 local function packed(number)
   local digits = string.format('%x', number)
   return string.char(96 + #digits) .. digits
 end
 
--- Where the packed number that begins at a place of a text has ended.
-local function past(value, at)
+-- Where the packed number that begins at an index of a text ends.
+local function end_of_packed(value, at)
   return at + string.byte(value, at) - 95
 end
 
--- What is stored of a job: its position and its version, both packed, then its record.
+-- The stored value of a job is its position and its version, both packed, then its record.
 local function position(value)
-  return string.sub(value, 1, past(value, 1) - 1)
+  return string.sub(value, 1, end_of_packed(value, 1) - 1)
 end
 
 local function version(value)
-  local at = past(value, 1)
-  return string.sub(value, at, past(value, at) - 1)
+  local at = end_of_packed(value, 1)
+  return string.sub(value, at, end_of_packed(value, at) - 1)
 end
 
 local function number(text)
   return tonumber(string.sub(text, 2), 16)
 end
 
--- A stored value with the version that follows, and with another record if one is given.
+-- A stored value with the next version, and with another record if one is given.
 local function with_next_version(value, record)
-  local at = past(value, 1)
-  local rest = past(value, at)
+  local at = end_of_packed(value, 1)
+  local rest = end_of_packed(value, at)
   local following = packed(number(string.sub(value, at, rest - 1)) + 1)
   return string.sub(value, 1, at - 1) .. following .. (record or string.sub(value, rest))
 end
@@ -106,21 +106,36 @@ local function index(id, place, where)
   end
 end
 
--- Where lists look for the jobs of a service or a channel: a bit for each zone of 16 positions, set and never cleared.
-local function mark(name, zone)
-  local key = P .. 'zones:' .. name
-  if redis.call('GETBIT', key, zone) == 0 then
-    redis.call('SETBIT', key, zone, 1)
+-- Lists find the jobs of a service or a channel by a bitmap: one bit for each block of 16 neighbouring positions, set when
+-- a job of it enters the block and never cleared.
+local latest_block = {}
+local function mark(name, number)
+  local block = math.floor(number / 16)
+  if latest_block[name] ~= block then
+    latest_block[name] = block
+    redis.call('SETBIT', P .. 'zones:' .. name, block, 1)
   end
 end
 
 local function mark_service(number, lane)
-  mark('service:' .. string.gsub(lane, '^#', ''), math.floor(number / 16))
+  mark('service:' .. string.gsub(lane, '^#', ''), number)
 end
 
--- Add a job, unless its id is known or remembered; return whether it is new. The slot that it holds, if any, comes last.
-local first_added, last_added
-local function insert(instant, queue, id, lane, status, due, record, service, slot_until)
+-- Lists find the jobs of a day by its first and its last position.
+local noted_day
+local function note_day(number, day)
+  if noted_day ~= day then
+    noted_day = day
+    redis.call('HSETNX', P .. 'days:first', day, number)
+    redis.call('SET', P .. 'zones:from', number, 'NX')
+  end
+  redis.call('HSET', P .. 'days:last', day, number)
+end
+
+-- Add a job to a queue, unless its id is known or remembered; return whether it is new. ARGV[i]...: its id, lane, status,
+-- due, record, service and channel. The slot that it holds, if any, comes last.
+local function insert(instant, queue, day, i, slot_service, slot_until)
+  local id, lane, status, due, record, service, channel = unpack(ARGV, i, i + 6)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
@@ -130,29 +145,11 @@ local function insert(instant, queue, id, lane, status, due, record, service, sl
   if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
     return false
   end
-  index(id, place, {queue, lane, status, due, service or '', slot_until or '', ''})
-  first_added, last_added = first_added or number, number
-  return true
-end
-
--- Note where lists find what was inserted: all of it on one day, by all of the names that are the arguments from and to.
-local function note_inserted(day, from, to)
-  if last_added then
-    for i = from, to do
-      for zone = math.floor(first_added / 16), math.floor(last_added / 16) do
-        mark(ARGV[i], zone)
-      end
-    end
-    -- Days begin one after the other. What comes in late, for a day that is past, lies behind where that day ended.
-    local latest = redis.call('GET', P .. 'days:latest')
-    if day ~= latest then
-      redis.call('HSETNX', P .. 'days:first', day, first_added)
-      if latest and tonumber(day) < tonumber(latest) then
-        redis.call('HSET', P .. 'days:last', day, last_added)
-      else
-        redis.call('SET', P .. 'days:latest', day)
-        redis.call('SET', P .. 'zones:from', first_added, 'NX')
-      end
-    end
+  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', ''})
+  note_day(number, day)
+  mark('service:' .. service, number)
+  if channel ~= '' then
+    mark('channel:' .. channel, number)
   end
+  return true
 end

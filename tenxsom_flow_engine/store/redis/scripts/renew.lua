@@ -1,4 +1,4 @@
--- Prolong leases. ARGV[2]: seconds, then id, token, ... Returns the ids of those that are lost.
+-- Extend leases. ARGV[2]: seconds, then id, token, ... Returns the ids of those that are lost.
 local ends = text(now() + tonumber(ARGV[2]))
 local lost = {}
 for i = 3, #ARGV, 2 do
@@ -9,7 +9,7 @@ for i = 3, #ARGV, 2 do
     local _, _, at, worker = string.find(lease, '^[^|]*|[^|]*|([^|]*)|([^|]*)|')
     redis.call('HSET', P .. 'leases', id, token .. '|' .. ends .. '|' .. at .. '|' .. worker .. '|' .. queue)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
-    -- Whoever has read the record before does not know of this end.
+    -- A process that read the record before does not know the new end.
     redis.call('HSET', P .. 'jobs', id, with_next_version(redis.call('HGET', P .. 'jobs', id)))
   else
     lost[#lost + 1] = id
