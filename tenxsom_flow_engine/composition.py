@@ -29,7 +29,7 @@ from tenxsom_flow_engine.timings import Timings
 
 #: The one queue backend that pushes.
 CLOUD_TASKS = "cloud_tasks"
-#: The queue backends, by the name that `--queue-type` takes.
+#: The queue backends, by the name that a person gives.
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 
 
@@ -47,7 +47,7 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
     A Redis server that the environment names is never skipped silently: if it is down, opening it says so. With
     `pulled`, `auto` skips backends that push, since a pull worker asks.
     """
-    wanted, source = (flag, "asked for with --queue-type") if flag else (settings.queue_type, "set in the environment")
+    wanted, source = (flag, "asked for") if flag else (settings.queue_type, "set in the environment")
     if wanted != AUTO:
         if wanted not in QUEUE_TYPES:
             raise ConfigurationError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
 from tenxsom_flow_engine.clock import Clock, SystemClock
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, ServiceError
+from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, ServiceError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates
 from tenxsom_flow_engine.generation.runner import StepRunner
 from tenxsom_flow_engine.generation.step import expected_cost
@@ -161,9 +161,9 @@ class Engine:
         if service is None and record.submission.state is SubmissionState.UNKNOWN:
             raise ActionRefused(
                 f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
-                next_step="run this where its service is configured"
-                if name
-                else f"order it anew, or let it be: run_flow_enhanced.py jobs resolve {job_id} --resubmit or --give-up",
+                next_step="do this where its service is configured" if name else "",
+                actions=() if name else (Action.RESUBMIT, Action.GIVE_UP),
+                subject=job_id,
             )
         lifetime = service.lifetime if service else 0.0  # refused, since nothing is unknown
         cost = expected_cost(record.job, service) if service else None

@@ -36,21 +36,50 @@ Driver and library errors are turned into these where they arise, with the cause
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class Action(StrEnum):
+    """What a person can do with this engine about an error, a finding or a verdict.
+
+    Facts for programs: each front end words them for its own users, as a command, a link or a button.
+    """
+
+    RETRY = "retry"  # try the job again
+    EDIT = "edit"  # add a changed copy of the job
+    RESUBMIT = "resubmit"  # say that the paid create bought nothing: submit it again
+    CONFIRM_PURCHASE = "confirm_purchase"  # say that it bought a video, and give its ticket
+    GIVE_UP = "give_up"  # fail the held job
+    LIST_JOBS = "list_jobs"
+    LIST_FAILED = "list_failed"
+    LIST_HELD = "list_held"
+    START_WORKER = "start_worker"  # one that pulls jobs
+    START_PUSH_WORKER = "start_push_worker"  # one that Cloud Tasks delivers to
+    RESUME_QUEUE = "resume_queue"
+    CREATE_QUEUE = "create_queue"
+    UPDATE_QUEUE = "update_queue"
+    RESUME_SERVICE = "resume_service"
 
 
 class FlowError(Exception):
     """Something this product raises on purpose.
 
-    `message` is one sentence that names the thing and the reason; `next_step` says what to do about it.
+    `message` is one sentence that names the thing and the reason, `reason` the same without the name. `actions` are
+    what can be done about it here, to `subject`: a job's id or a service's name. `next_step` says what else helps.
     """
 
     code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, next_step: str = "") -> None:
+    def __init__(
+        self, message: str, *, next_step: str = "", actions: tuple[Action, ...] = (), subject: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.reason = message
         self.next_step = next_step
+        self.actions = actions
+        self.subject = subject
 
     def __str__(self) -> str:
         return f"{self.message} ({self.next_step})" if self.next_step else self.message
@@ -79,7 +108,7 @@ class JobNotFound(FlowError):
     code = "job_not_found"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"no job has the id {job_id!r}", next_step="list them with: run_flow_enhanced.py jobs")
+        super().__init__(f"no job has the id {job_id!r}", actions=(Action.LIST_JOBS,))
         self.job_id = job_id
 
 
@@ -222,6 +251,7 @@ class ServiceError(FlowError):
     def __init__(self, service: str, message: str, *, next_step: str = "", retry_after: float | None = None) -> None:
         super().__init__(f"{service}: {message}", next_step=next_step)
         self.service = service
+        self.reason = message
         # A server may say anything; a day is the longest that makes sense.
         self.retry_after = None if retry_after is None or retry_after != retry_after else min(retry_after, 86400.0)
 

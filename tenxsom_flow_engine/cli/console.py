@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
+from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE, exit_code
 from tenxsom_flow_engine.cli.program import called_as
 from tenxsom_flow_engine.errors import FlowError
@@ -50,14 +51,14 @@ def redraw(text: str) -> None:
     _write(text, sys.stderr)
 
 
-def print_error(message: str, next_step: str = "") -> None:
+def print_error(message: str, step: str = "") -> None:
     """Print what went wrong and what to do about it, in one line."""
-    info(problem(message, next_step))
+    info(problem(message, step))
 
 
-def problem(message: str, next_step: str = "") -> str:
+def problem(message: str, step: str = "") -> str:
     """Return the line that says what went wrong and what to do about it."""
-    return f"error: {message}; {next_step}" if next_step else f"error: {message}"
+    return f"error: {message}; {step}" if step else f"error: {message}"
 
 
 def on_terminal(stream: TextIO | None) -> bool:
@@ -108,7 +109,7 @@ def _run(command: click.Command, arguments: Sequence[str] | None, program: str, 
         info(stop.message)
         return stop.code
     except FlowError as error:
-        print_error(error.message, error.next_step)
+        print_error(error.message, next_step(error))
         return exit_code(error)
     except click.exceptions.NoArgsIsHelpError as error:
         info(error.format_message())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED
 from tenxsom_flow_engine.text import plural
@@ -19,13 +20,14 @@ def doctor(queue_type: str | None, as_json: bool) -> int:
     It checks Python, libraries, disk, store, queue, worker, services and clocks. It buys nothing and changes no job.
     The exit code is 1 if there is a problem.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.doctor.run import examine
 
     findings = []
-    for finding in examine(queue_type=queue_type):
+    for found in examine(queue_type=queue_type):
+        finding = replace(found, fix=advise(found.fix, found.actions, found.subject))
         findings.append(finding)
         if not as_json:
             out(f"{finding.state:8} {finding.about}: {finding.text}")

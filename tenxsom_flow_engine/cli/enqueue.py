@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, info, on_terminal, out, problem
 from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_code
 from tenxsom_flow_engine.cli.program import worker_program
@@ -185,7 +186,7 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
             except (StoreError, QueueError) as error:
                 if not new and not known:
                     raise
-                why = problem(f"{error.message}, {progress}", error.next_step)
+                why = problem(f"{error.message}, {progress}", next_step(error))
                 stop = Exit(f"{why}; {rest}", PARTLY if new else exit_code(error))
                 break
             new += added.new

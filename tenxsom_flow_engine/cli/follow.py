@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import info, on_terminal, out, print_error, redraw
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from tenxsom_flow_engine.cli.format import cut, job_as_dict, print_json
@@ -52,7 +53,7 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     if record.status is Status.SUCCEEDED:
         return DONE
     if record.error:
-        print_error(record.error.message, record.error.next_step)
+        print_error(record.error.message, next_step_of(record.error, job_id))
     else:
         info(f"job {job_id} is {record.status}")
     return FAILED

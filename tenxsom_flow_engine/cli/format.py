@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import on_terminal, out
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
@@ -81,7 +82,8 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
         "error": {
             "code": record.error.code,
             "message": record.error.message,
-            "next_step": record.error.next_step or None,
+            "next_step": next_step_of(record.error, record.job_id) or None,
+            "actions": [str(action) for action in record.error.actions],
         }
         if record.error
         else None,

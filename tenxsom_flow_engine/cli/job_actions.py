@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, print_error, problem
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, PARTLY, USAGE
 from tenxsom_flow_engine.cli.jobs import jobs
@@ -103,7 +104,7 @@ def resolve(
         try:
             record = engine.resolve(job_id, decision)
         except ActionRefused as refusal:
-            raise Exit(problem(refusal.message, refusal.next_step), USAGE) from refusal
+            raise Exit(problem(refusal.message, next_step(refusal)), USAGE) from refusal
     info(f"job {job_id} is {record.status}{_continuation(record)}")
 
 
@@ -143,7 +144,7 @@ def _apply(action: Callable[[str], JobRecord], chosen: list[str], result: Callab
     for number, outcome in enumerate(each(chosen, action)):
         if isinstance(outcome, Refused):
             refused += 1
-            print_error(outcome.error.message, outcome.error.next_step)
+            print_error(outcome.error.message, next_step(outcome.error))
         elif number < MAX_LISTED:
             info(f"job {outcome.job_id} {result(outcome)}")
     if len(chosen) > 1:

@@ -36,6 +36,11 @@ def worker_program() -> str:
     return "python3 worker.py" if program() in SCRIPTS else f"{program()} worker"
 
 
+def push_worker_program() -> str:
+    """Return the command that starts the worker that Cloud Tasks calls, within a command."""
+    return "python3 cloud_tasks_worker.py" if program() in SCRIPTS else f"{program()} serve"
+
+
 class Command(click.Command):
     """A command whose help shows the program's name for `{program}`, and as one word for `{word}`."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.console import confirm, info, on_terminal, out
 from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY
 from tenxsom_flow_engine.cli.program import program
@@ -45,7 +46,7 @@ def show(queue_type: str | None, as_json: bool) -> None:
     from tenxsom_flow_engine.report.operator_json import describe_queue
 
     with session(queue_type) as engine:
-        status = describe_queue(engine)
+        status = describe_queue(engine, advise)
     if as_json:
         print_json(status)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.session import session
 
 
@@ -16,4 +17,4 @@ def status(queue_type: str | None) -> None:
     from tenxsom_flow_engine.report.operator_json import describe_queue
 
     with session(queue_type) as engine:
-        print_json(describe_queue(engine))
+        print_json(describe_queue(engine, advise))

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator
 
 from tenxsom_flow_engine.composition import CLOUD_TASKS
-from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem, warning
+from tenxsom_flow_engine.doctor.checks import Finding, failed, looked_at, ok, problem, warning
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import Busy, ServiceError, Transient
+from tenxsom_flow_engine.errors import Action, Busy, OutOfCredit, ServiceError, Transient
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
+from tenxsom_flow_engine.text import duration, plural
 from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 
@@ -28,9 +29,8 @@ def store(engine: Engine) -> Iterator[Finding]:
     """See that records can be read, and how safe they are."""
     engine.store.status_counts()
     yield ok("store", engine.store.place)
-    if engine.store.advice:
-        told, _, step = engine.store.advice.rpartition("; ")
-        yield warning("store", told or engine.store.advice, step)
+    if advice := engine.store.advice:
+        yield warning("store", "store-at-risk", advice.message, advice.next_step)
 
 
 def clock(engine: Engine) -> Iterator[Finding]:
@@ -38,8 +38,8 @@ def clock(engine: Engine) -> Iterator[Finding]:
     ahead = engine.store.now() - time.time()
     if abs(ahead) > CLOCK_TOLERANCE:
         side = "ahead of" if ahead > 0 else "behind"
-        text = f"the store's time is {abs(ahead):.0f} s {side} this machine's clock"
-        yield problem("clock", text, "set the clocks of all machines: timedatectl set-ntp true")
+        text = f"the store's time is {duration(abs(ahead))} {side} this machine's clock"
+        yield problem("clock", "clock-skew", text, "set the clocks of all machines: timedatectl set-ntp true")
     else:
         yield ok("clock", "the store's time is this machine's")
 
@@ -54,9 +54,13 @@ def queue(engine: Engine) -> Iterator[Finding]:
             yield ok("credentials", f"Google's, for the project {project}")
     status = engine.queue.status()
     if status.unknown:
-        yield problem("queue", f"the {engine.queue.name} queue does not say how it is", status.unknown)
+        yield problem(
+            "queue", "queue-unknown", f"the {engine.queue.name} queue does not tell its state",
+            str(status.unknown), status.unknown.actions,
+        )  # fmt: skip
     elif status.paused:
-        yield warning("queue", f"the {engine.queue.name} queue is paused", "run_flow_enhanced.py queue resume")
+        text = f"the {engine.queue.name} queue is paused"
+        yield warning("queue", "queue-paused", text, actions=(Action.RESUME_QUEUE,))
     else:
         yield ok("queue", f"{engine.queue.name} ({engine.queue_reason})")
 
@@ -67,9 +71,9 @@ def workers(engine: Engine) -> Iterator[Finding]:
     if found.workers.alive:
         yield ok("workers", f"{found.workers.alive} alive")
         return
-    door = "cloud_tasks_worker.py" if engine.queue.name == CLOUD_TASKS else "worker.py"
     waiting = sum(found.jobs.by_status[status] for status in IN_PROGRESS)
-    yield warning("workers", f"none is alive, and {waiting:,} jobs wait", f"start one: python3 {door}")
+    start = Action.START_PUSH_WORKER if engine.queue.pushes else Action.START_WORKER
+    yield warning("workers", "no-worker", f"none is running; {plural(waiting, 'job')} waiting", actions=(start,))
 
 
 def services(engine: Engine) -> Iterator[Finding]:
@@ -81,13 +85,14 @@ def services(engine: Engine) -> Iterator[Finding]:
     if not paid:
         keys = [f"{spec.switch} ({spec.docs or name})" for name, spec in service_specs().items() if spec.switch]
         step = f"to buy videos set one of {', '.join(keys)}"
-        yield warning("services", "no paid service is configured, so only drafts are made", step)
+        yield warning("services", "no-paid-service", "no paid service is configured, so only drafts are made", step)
     for name in paid:
         if name not in asked:
             yield ok(name, "configured; it cannot tell what is left")
     for verdict in take_report(engine).verdicts:
         if verdict.code in ("service-stopped", "failing") and verdict.level == PROBLEM:
-            yield problem("services", f"{verdict.text}: {verdict.detail}", f"see {verdict.see}")
+            text = f"{verdict.text}: {verdict.detail}"
+            yield problem("services", verdict.code, text, f"see {verdict.see}", verdict.actions, verdict.subject)
 
 
 def _credits(name: str, service: HasCredits) -> Finding:
@@ -95,12 +100,13 @@ def _credits(name: str, service: HasCredits) -> Finding:
     try:
         left = service.credits()
     except (Transient, Busy) as error:
-        return warning(name, error.message, error.next_step or "try again later, and see the service's status page")
+        step = error.next_step or "try again later, and see the service's status page"
+        return warning(name, error.code, error.message, step)
     except ServiceError as error:
-        return problem(name, error.message, error.next_step or "see the key and the account")
+        return failed(name, error, "see the key and the account")
     note = f" ({left.note})" if left.note else ""
     if left.remaining is None:
         return ok(name, f"configured; it does not say what is left{note}")
     if left.remaining <= 0:
-        return problem(name, f"nothing is left to spend{note}", f"buy {left.unit} at the service")
+        return problem(name, OutOfCredit.code, f"nothing is left to spend{note}", f"buy {left.unit} at the service")
     return ok(name, f"{left.remaining:,.10g} {left.unit} left{note}")

@@ -32,7 +32,7 @@ def python() -> Iterator[Finding]:
     """Look at the interpreter and the SQLite in it."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST:
-        yield problem("python", f"Python {version} is too old", "use Python 3.11 or newer")
+        yield problem("python", "python-too-old", f"Python {version} is too old", "use Python 3.11 or newer")
     else:
         yield ok("python", f"Python {version}, SQLite {sqlite3.sqlite_version}")
 
@@ -47,7 +47,7 @@ def libraries() -> Iterator[Finding]:
             missing.append(name)
     if missing:
         step = f"{sys.executable} -m pip install -r requirements.txt -c constraints.txt"
-        yield problem("libraries", f"not installed: {', '.join(missing)}", step)
+        yield problem("libraries", "libraries-missing", f"not installed: {', '.join(missing)}", step)
     else:
         yield ok("libraries", f"all {len(LIBRARIES)} are installed")
 
@@ -65,9 +65,9 @@ def disk(settings: Settings) -> Iterator[Finding]:
         free = shutil.disk_usage(there).free
         text = f"{free / 1e9:.1f} GB free for {name} ({there})"
         if free < LEAST_SPACE:
-            yield problem("disk", text, f"free some space, or move them: see {_VARIABLE[name]}")
+            yield problem("disk", "disk-full", text, f"free some space, or move them: see {_VARIABLE[name]}")
         elif free < LITTLE_SPACE:
-            yield warning("disk", text, f"think of more space, or move them: see {_VARIABLE[name]}")
+            yield warning("disk", "disk-low", text, f"think of more space, or move them: see {_VARIABLE[name]}")
         else:
             yield ok("disk", text)
 
@@ -80,7 +80,8 @@ def fonts() -> Iterator[Finding]:
         try:
             library().runs(sample)
         except Rejected as error:
-            yield warning("fonts", f"no drafts with {people} letters: {error.message}", error.next_step)
+            text = f"no drafts with {people} letters: {error.message}"
+            yield warning("fonts", "fonts-missing", text, error.next_step)
             return
     yield ok("fonts", "drafts can be made in every script that was tried")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
 from tenxsom_flow_engine.doctor import machine
-from tenxsom_flow_engine.doctor.checks import Finding, looked_at, ok, problem
+from tenxsom_flow_engine.doctor.checks import Finding, failed, looked_at, ok
 from tenxsom_flow_engine.doctor.engine_checks import parts
 from tenxsom_flow_engine.doctor.worker_url import door
 from tenxsom_flow_engine.errors import FlowError
@@ -22,7 +22,7 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
         choice = choose_queue(settings, queue_type)
     except FlowError as error:
         # Without them there is nothing else to look at.
-        yield problem("settings", error.message, error.next_step or "correct it in the environment")
+        yield failed("settings", error, "correct it in the environment")
         return
     yield ok("settings", "every variable can be read")
     yield from looked_at("disk", lambda: machine.disk(settings))

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem
+from tenxsom_flow_engine.errors import Action, Forbidden
 from tenxsom_flow_engine.settings import Settings
 
 #: Seconds for a connection, and for an answer.
@@ -19,13 +20,13 @@ def door(settings: Settings) -> Iterator[Finding]:
     url = settings.cloud_tasks.worker_url
     if not url:
         yield problem(
-            "worker address", "Cloud Tasks is not told where the worker is",
+            "worker address", "no-worker-url", "Cloud Tasks is not told where the worker is",
             "set CLOUD_TASKS_WORKER_URL to its https address",
         )  # fmt: skip
         return
     if url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
         yield problem(
-            "worker address", f"{url} is not encrypted, so anybody on the way can read the tokens",
+            "worker address", "not-encrypted", f"{url} is not encrypted, so anybody on the way can read the tokens",
             "put TLS before the worker, as deploy/Caddyfile does, and set CLOUD_TASKS_WORKER_URL to https://…",
         )  # fmt: skip
     yield from _knock(url)
@@ -45,20 +46,25 @@ def _knock(url: str) -> Iterator[Finding]:
             guarded = stranger.status_code in (401, 403)
             told = _error(stranger) if guarded else {}
     except requests.RequestException as error:
-        step = "start the worker (python3 cloud_tasks_worker.py), and see DNS, firewall and certificate"
-        yield problem("worker address", f"{url} does not answer: {type(error).__name__}", step)
+        yield problem(
+            "worker address", "no-answer", f"{url} does not answer: {type(error).__name__}",
+            "see whether the worker runs, then DNS, firewall and certificate", (Action.START_PUSH_WORKER,),
+        )  # fmt: skip
         return
     if health.status_code != 200 and not (guarded and health.status_code in (401, 403)):
         text = f"{url}/health answers {health.status_code}, so something else than the worker listens there"
-        yield problem("worker address", text, "see CLOUD_TASKS_WORKER_URL, and what the proxy passes on")
+        yield problem(
+            "worker address", "not-the-worker", text, "see CLOUD_TASKS_WORKER_URL, and what the proxy passes on"
+        )
         return
     if not guarded:
         text = f"{url}/process answers a stranger with {stranger.status_code} instead of 401"
         step = "unset TENXSOM_ALLOW_UNAUTHENTICATED where the worker runs, and see that no proxy answers for it"
-        yield problem("worker address", text, step)
+        yield problem("worker address", "open-to-anybody", text, step)
         return
-    if "TENXSOM_ALLOW_UNAUTHENTICATED" in told.get("next_step", ""):  # it takes from nobody
-        yield problem("worker address", told["message"], told["next_step"])
+    # A worker that takes deliveries tells a request without a token that it lacks one; this one takes none.
+    if told.get("code") == Forbidden.code:
+        yield problem("worker address", Forbidden.code, told.get("message", ""), told.get("next_step", ""))
         return
     yield ok("worker address", f"{url} answers, and sends strangers away")
 

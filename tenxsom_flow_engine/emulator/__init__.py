@@ -1,1 +1,1 @@
-"""A Cloud Tasks API server that delivers for real: for tests, and for laptops (`run_flow_enhanced.py emulator`)."""
+"""A Cloud Tasks API server that delivers for real: for tests, and for laptops."""

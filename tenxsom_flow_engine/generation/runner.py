@@ -7,9 +7,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost, StoreError
+import msgspec
+
+from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StoreError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates, first_to_open
-from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
+from tenxsom_flow_engine.generation.step import AFTER_REFUSAL, Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Receipt
@@ -77,7 +79,7 @@ class StepRunner:
             outcome = self._submit_to_best(record) if name == AUTO else generate_video(record, self._contexts[name])
             return self._keep_place_in_line(record, outcome)
         except InvalidInput as error:
-            return Dead(Failure.of(error))
+            return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
         except (StoreError, LeaseLost):
             raise
         except Exception as error:  # a bug of ours must not end the worker
@@ -138,19 +140,17 @@ class StepRunner:
         # The error may have come after a create was sent.
         state = self._store.require(record.job_id).submission.state
         if state in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
-            next_step = f"{failure.next_step}; {lifecycle.how_to_resolve(record.job_id, held=True)}"
-            return Held(Failure(failure.code, failure.message, next_step))
-        return Dead(failure)
+            return Held(msgspec.structs.replace(failure, actions=lifecycle.ways_to_resolve(held=True)))
+        return Dead(msgspec.structs.replace(failure, actions=(Action.RETRY,)))
 
 
 def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
     """Describe a job that may have been bought by a worker whose store, and so its choice of a service, is lost."""
-    command = f"run_flow_enhanced.py jobs resolve {record.job_id}"
     return Failure(
         "submission_unknown",
         f"a worker may have ordered it as {record.submission.id}, and its store is lost, so nobody knows where",
-        f"look for it at {', '.join(services)}; if it is not there: {command} --resubmit; "
-        f"to let it be: {command} --give-up",
+        f"look for it at {', '.join(services)}",
+        (Action.RESUBMIT, Action.GIVE_UP),
     )
 
 

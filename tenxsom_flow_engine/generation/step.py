@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tenxsom_flow_engine.errors import (
+    Action,
     ActionRefused,
     Busy,
     FlowError,
@@ -33,15 +34,18 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.generation.order_excerpt import truncate_json
-from tenxsom_flow_engine.jobs import Cost, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
+from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.jobs.delivery import submission_id
-from tenxsom_flow_engine.jobs.lifecycle import how_to_resolve
+from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.timings import Timings
+
+#: What helps where a service refused the job as it is, or failed to make it.
+AFTER_REFUSAL = (Action.EDIT, Action.RETRY)
 
 
 class Journal(Protocol):
@@ -201,7 +205,7 @@ def _create(
         raise
     answered = _accept(record, reference, ticket, expected, context)
     context.gate.answered(service.name, answered - began)
-    return Wait(answered, f"submitted to {service.name}")
+    return Wait(answered, service.name, kind=EventKind.SUBMITTED)
 
 
 def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, context: StepContext) -> float:
@@ -273,25 +277,21 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
         case Progress(fraction, poll_after) if now < record.submission.deadline:
             return Wait(
                 min(now + min(poll_after, context.timings.max_poll_interval), record.submission.deadline),
-                "rendering",
                 progress=fraction,
+                kind=EventKind.RENDERING,
             )
         case Progress():
             return Dead(
                 Failure(
                     "generation_timeout",
                     f"{context.service.name} did not finish within {context.service.lifetime / 60:.0f} minutes",
-                    f"look again with: run_flow_enhanced.py retry {record.job_id}",
+                    "a retry asks for the same video again, and buys nothing",
+                    (Action.RETRY,),
                 )
             )
         case Failed(message, next_step):
-            anew = f"order it anew with: run_flow_enhanced.py retry {record.job_id}"
             return Dead(
-                Failure(
-                    "generation_failed",
-                    f"{context.service.name} gave up: {message}",
-                    f"{next_step}; then {anew}" if next_step else anew,
-                ),
+                Failure("generation_failed", f"{context.service.name} gave up: {message}", next_step, AFTER_REFUSAL),
                 generation_failed=True,
             )
         case Lost(message):
@@ -299,12 +299,13 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
                 Failure(
                     "generation_lost",
                     f"{context.service.name} knows nothing of it any more: {message}",
-                    f"order it anew, it cost nothing: run_flow_enhanced.py retry {record.job_id}",
+                    "it cost nothing, and a retry submits it again",
+                    (Action.RETRY,),
                 ),
                 generation_failed=True,
             )
         case Ready() if record.step is Step.POLL:
-            return Wait(now, "rendered", progress=1.0, rendered=True)
+            return Wait(now, progress=1.0, rendered=True)
         case Ready():
             # The fetch asked afresh first, because every service's address goes stale.
 
@@ -330,7 +331,7 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
             return _held(record, context.service.name)
         case Rejected() | InvalidInput():
-            return _dead(record, error, error.message)
+            return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
         case Misconfigured() | OutOfCredit() | Busy():
             closed = context.gate.refused(context.service.name, error)
             # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
@@ -346,12 +347,7 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
         return Retry(now + delay, Failure.of(error))
     if record.step is Step.LOOKUP:
         return _held(record, context.service.name)
-    return _dead(record, error, f"{error.message} ({attempts} attempts)")
-
-
-def _dead(record: JobRecord, error: FlowError, message: str) -> Dead:
-    next_step = error.next_step or f"when that is mended: run_flow_enhanced.py retry {record.job_id}"
-    return Dead(Failure(error.code, message, next_step))
+    return Dead(Failure(error.code, f"{error.message} ({attempts} attempts)", error.next_step, (Action.RETRY,)))
 
 
 def _held(record: JobRecord, service: str) -> Held:
@@ -359,6 +355,7 @@ def _held(record: JobRecord, service: str) -> Held:
         Failure(
             "submission_unknown",
             f"whether {service} accepted the paid create {record.submission.id} is not known",
-            f"look for it at {service}; {how_to_resolve(record.job_id, held=True)}",
+            f"look for it at {service}",
+            ways_to_resolve(held=True),
         )
     )

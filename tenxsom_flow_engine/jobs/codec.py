@@ -16,7 +16,6 @@ from tenxsom_flow_engine.jobs.delivery import Delivery
 _T = TypeVar("_T")
 
 _encoder = msgspec.json.Encoder()
-_job_decoder = msgspec.json.Decoder(VideoJob)
 _record_decoder = msgspec.json.Decoder(JobRecord)
 _delivery_decoder = msgspec.json.Decoder(Delivery)
 
@@ -24,11 +23,6 @@ _delivery_decoder = msgspec.json.Decoder(Delivery)
 def encode(value: VideoJob | JobRecord | Delivery) -> bytes:
     """Write a job, a record or a delivery as compact UTF-8 JSON."""
     return _encoder.encode(value)
-
-
-def decode_job(data: bytes | str) -> VideoJob:
-    """Read a job. Raises `InvalidInput`."""
-    return decode(_job_decoder, data)
 
 
 def decode_record(data: bytes | str) -> JobRecord:

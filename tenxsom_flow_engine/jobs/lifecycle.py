@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.errors import ActionRefused, LeasedElsewhere, LeaseLost
+from tenxsom_flow_engine.errors import Action, ActionRefused, LeasedElsewhere, LeaseLost
 from tenxsom_flow_engine.jobs import (
     AUTO,
     FINAL,
@@ -19,6 +19,7 @@ from tenxsom_flow_engine.jobs import (
     TRANSITIONS,
     Cost,
     Event,
+    EventKind,
     Failure,
     JobRecord,
     Lease,
@@ -50,7 +51,7 @@ MAX_EXPIRIES = 10
 #: From nothing bought to surely bought.
 _EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
 #: Of these a timeline tells which worker did it; of looks that come to nothing new it would only cost room.
-_BY_WORKERS = frozenset({"submitting", "fault", "published", "failed", "held"})
+_BY_WORKERS = frozenset({EventKind.SUBMITTING, EventKind.FAULT, EventKind.PUBLISHED, EventKind.FAILED, EventKind.HELD})
 #: What a late worker has told meanwhile of a create whose outcome somebody else could not find out.
 _NEWS = {
     SubmissionState.ACCEPTED: "a late worker has brought its ticket",
@@ -73,7 +74,7 @@ def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: 
         cost=cost,
         added_at=now,
         updated_at=now,
-        events=(Event(at=now, what="added"),),
+        events=(Event(at=now, what=EventKind.ADDED),),
     )
 
 
@@ -134,7 +135,7 @@ def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unansw
         due=now,
         added_at=min(delivery.added_at, now),
         updated_at=now,
-        events=(Event(at=now, what="adopted", detail=f"from its delivery {delivery.seq}"),),
+        events=(Event(at=now, what=EventKind.ADOPTED, detail=f"from its delivery {delivery.seq}"),),
     )
 
 
@@ -152,7 +153,13 @@ def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
     if record.due is None:
         raise ActionRefused(f"job {record.job_id} waits for no delivery")
     return _change(
-        record, now, record.status, "delivered anew", "its delivery was lost", due=max(now, record.due), seq=seq + 1
+        record,
+        now,
+        record.status,
+        EventKind.DELIVERED_AGAIN,
+        "its delivery was lost",
+        due=max(now, record.due),
+        seq=seq + 1,
     )
 
 
@@ -164,7 +171,7 @@ def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
         # Workers that pull look for a service's jobs, and of this one nobody knows whose it is.
         raise ActionRefused(f"whether job {record.job_id} was bought, and where, has to be found out first")
     return _change(
-        record, now, record.status, "moved", f"from {source} to {target}",
+        record, now, record.status, EventKind.MOVED, f"from {source} to {target}",
         queue=target, due=record.due, seq=record.seq + 1,
     )  # fmt: skip
 
@@ -187,7 +194,7 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 record,
                 now,
                 Status.SUCCEEDED,
-                "published",
+                EventKind.PUBLISHED,
                 result=video,
                 progress=1.0,
                 error=None,
@@ -200,16 +207,18 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 record,
                 now,
                 due=_next_due(record, lease, at, now),
-                what="fault",
+                what=EventKind.FAULT,
                 detail=failure.message,
                 error=failure,
                 attempts=record.attempts + 1,
             )
         case Dead(failure, generation_failed):
             submission = _over(record.submission, failed=True) if generation_failed else record.submission
-            return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, submission=submission)
+            return _final(
+                record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, submission=submission
+            )
         case Held() if record.submission.state in _NEWS:
-            return _give_back(record, now, due=now, what="waiting", detail=_NEWS[record.submission.state])
+            return _give_back(record, now, due=now, what=EventKind.WAITING, detail=_NEWS[record.submission.state])
         case Held(failure):
             submission = record.submission
             if submission.state is SubmissionState.INTENT:
@@ -218,7 +227,7 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 record,
                 now,
                 Status.HELD,
-                "held",
+                EventKind.HELD,
                 failure.message,
                 error=failure,
                 submission=submission,
@@ -231,7 +240,7 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
 def release_lease(record: JobRecord, token: str, now: float) -> JobRecord:
     """Return a job that its worker could not work on: due at once, and not an attempt."""
     _own_lease(record, token)
-    return _give_back(record, now, due=now, what="handed back")
+    return _give_back(record, now, due=now, what=EventKind.HANDED_BACK)
 
 
 def expire(record: JobRecord, now: float) -> JobRecord:
@@ -243,11 +252,12 @@ def expire(record: JobRecord, now: float) -> JobRecord:
         failure = Failure(
             code="worker_lost",
             message=f"{expiries} workers in a row died or stalled in its step {record.step}",
-            next_step=f"find out why in the worker's log, then: {_onward(record)}",
+            next_step="find out why in the worker's log",
+            actions=_onward(record),
         )
-        return _final(record, now, Status.FAILED, "failed", failure.message, error=failure, expiries=expiries)
+        return _final(record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, expiries=expiries)
     detail = f"worker {record.lease.worker} died or stalled"
-    return _give_back(record, now, due=now, what="lease ran out", detail=detail, expiries=expiries)
+    return _give_back(record, now, due=now, what=EventKind.LEASE_RAN_OUT, detail=detail, expiries=expiries)
 
 
 def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobRecord:
@@ -268,7 +278,7 @@ def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobReco
         prompt=intent.prompt,
     )
     news = {"service": intent.service, "submission": submission, "order": intent.order}
-    return _change(record, now, record.status, "submitting", intent.service, **news)
+    return _change(record, now, record.status, EventKind.SUBMITTING, intent.service, **news)
 
 
 def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
@@ -285,7 +295,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         record = msgspec.structs.replace(record, service=service or record.service)
     if known.id != submission_id:
         # The job has gone on with another submission. The money is spent all the same, so it must be seen.
-        return _change(record, now, record.status, "late ticket", f"{ticket.id} of submission {submission_id}")
+        return _change(record, now, record.status, EventKind.LATE_TICKET, f"{ticket.id} of submission {submission_id}")
     submission = msgspec.structs.replace(
         known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime
     )
@@ -298,7 +308,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         record,
         now,
         status,
-        "accepted",
+        EventKind.ACCEPTED,
         f"ticket {ticket.id}",
         submission=submission,
         due=due,
@@ -313,7 +323,7 @@ def mark_unknown(record: JobRecord, now: float, *, submission_id: str, reason: s
     if record.submission.id != submission_id or record.submission.state is not SubmissionState.INTENT:
         return record
     submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
-    return _change(record, now, record.status, "outcome unknown", reason, submission=submission)
+    return _change(record, now, record.status, EventKind.OUTCOME_UNKNOWN, reason, submission=submission)
 
 
 def clear_submission(record: JobRecord, now: float, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
@@ -331,20 +341,22 @@ def clear_submission(record: JobRecord, now: float, *, submission_id: str, reaso
     status, changes = record.status, dict[str, Any]()
     if status is Status.HELD:  # there is nothing left that a person could find out
         status, changes = Status.QUEUED, {"due": now, "error": None, "attempts": 0, "expiries": 0}
-    return _change(record, now, status, "nothing bought", reason, submission=Submission(), service="", **changes)
+    return _change(
+        record, now, status, EventKind.NOTHING_BOUGHT, reason, submission=Submission(), service="", **changes
+    )
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
     """Take a job back. What is being rendered goes on at the service; a ticket that comes late is still saved."""
     if Status.CANCELLED not in TRANSITIONS[record.status]:
         raise ActionRefused(f"job {record.job_id} is {record.status} already, so it cannot be cancelled")
-    return _final(record, now, Status.CANCELLED, "cancelled")
+    return _final(record, now, Status.CANCELLED, EventKind.CANCELLED)
 
 
 def render_stopped(record: JobRecord, now: float) -> JobRecord:
     """Note that a cancelled job's generation was stopped: it holds no slot, and a retry orders anew."""
     submission = _over(record.submission, failed=True)
-    return _change(record, now, record.status, "stopped", record.service, submission=submission)
+    return _change(record, now, record.status, EventKind.STOPPED, record.service, submission=submission)
 
 
 def retry(record: JobRecord, now: float) -> JobRecord:
@@ -357,7 +369,8 @@ def retry(record: JobRecord, now: float) -> JobRecord:
     if record.submission.state is SubmissionState.UNKNOWN and (over or record.status is Status.HELD):
         raise ActionRefused(
             f"whether the paid create of job {record.job_id} was accepted is not known, so it cannot be retried",
-            next_step=how_to_resolve(record.job_id, held=not over),
+            actions=ways_to_resolve(held=not over),
+            subject=record.job_id,
         )
     if not over:
         raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried")
@@ -365,7 +378,7 @@ def retry(record: JobRecord, now: float) -> JobRecord:
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     # With nothing bought, the choice of a service is open again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
-    return _begin_again(record, now, status, "retried by hand", submission=submission, service=service)
+    return _begin_again(record, now, status, EventKind.RETRIED, submission=submission, service=service)
 
 
 def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
@@ -381,14 +394,16 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
     match resolution:
         case Resubmit():
             detail = "nothing was bought, says a person"
-            return _begin_again(record, now, Status.QUEUED, "ordered anew", detail, submission=Submission(), service="")
+            return _begin_again(
+                record, now, Status.QUEUED, EventKind.RESUBMITTED, detail, submission=Submission(), service=""
+            )
         case ConfirmedPurchase(ticket, lifetime, cost):
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
             )
             detail = f"ticket {ticket.id}, says a person"
             record = bought(record, Purchase(submission.id, record.service, now, cost))
-            return _begin_again(record, now, Status.RENDERING, "accepted", detail, submission=accepted)
+            return _begin_again(record, now, Status.RENDERING, EventKind.ACCEPTED, detail, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:
                 raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held one can be given up")
@@ -396,26 +411,23 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
             failure = Failure(
                 "given_up",
                 f"given up by a person; whether {seller} was paid for {submission.id} was never found out",
-                f"look at the bill of {seller}; if you find out: {how_to_resolve(record.job_id)}",
+                f"look at the bill of {seller}",
+                ways_to_resolve(),
             )
-            return _final(record, now, Status.FAILED, "given up", error=failure)
+            return _final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure)
 
 
-def how_to_resolve(job_id: str, *, held: bool = False) -> str:
-    """Return the commands by which a person says what came of a paid create; one that is held may be given up too."""
-    command = f"run_flow_enhanced.py jobs resolve {job_id}"
-    give_up = f"; to let it be: {command} --give-up" if held else ""
-    return f"if it was not bought: {command} --resubmit; if it was: {command} --ticket ID{give_up}"
+def ways_to_resolve(*, held: bool = False) -> tuple[Action, ...]:
+    """Return how a person can say what came of a paid create; a job that is held can be given up too."""
+    return (Action.RESUBMIT, Action.CONFIRM_PURCHASE, *([Action.GIVE_UP] if held else []))
 
 
-def _onward(record: JobRecord) -> str:
-    if record.submission.state is SubmissionState.UNKNOWN:
-        return how_to_resolve(record.job_id)
-    return f"run_flow_enhanced.py retry {record.job_id}"
+def _onward(record: JobRecord) -> tuple[Action, ...]:
+    return ways_to_resolve() if record.submission.state is SubmissionState.UNKNOWN else (Action.RETRY,)
 
 
 def _begin_again(
-    record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any
+    record: JobRecord, now: float, status: Status, what: EventKind, detail: str = "", **changes: Any
 ) -> JobRecord:
     """Return a job to its queue by a person's hand: due at once, with all its attempts."""
     return _change(
@@ -451,15 +463,20 @@ def _wait(record: JobRecord, wait: Wait, now: float, *, due: float) -> JobRecord
         changes["progress"] = wait.progress
     if wait.rendered:
         changes["submission"] = _over(record.submission)
-    return _give_back(record, now, due=due, what="waiting", detail=wait.why, **changes)
+    what = EventKind.RENDERED if wait.rendered else wait.kind
+    return _give_back(record, now, due=due, what=what, detail=wait.why, **changes)
 
 
-def _give_back(record: JobRecord, now: float, *, due: float, what: str, detail: str = "", **changes: Any) -> JobRecord:
+def _give_back(
+    record: JobRecord, now: float, *, due: float, what: EventKind, detail: str = "", **changes: Any
+) -> JobRecord:
     status = Status.RENDERING if record.submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     return _change(record, now, status, what, detail, lease=None, due=due, seq=record.seq + 1, **changes)
 
 
-def _final(record: JobRecord, now: float, status: Status, what: str, detail: str = "", **changes: Any) -> JobRecord:
+def _final(
+    record: JobRecord, now: float, status: Status, what: EventKind, detail: str = "", **changes: Any
+) -> JobRecord:
     return _change(
         record, now, status, what, detail, lease=None, due=None, seq=record.seq + 1, finished_at=now, **changes
     )
@@ -491,7 +508,7 @@ def _own_lease(record: JobRecord, token: str) -> Lease:
 
 
 def _change(
-    record: JobRecord, now: float, status: Status, what: str = "", detail: str = "", **changes: Any
+    record: JobRecord, now: float, status: Status, what: EventKind | None = None, detail: str = "", **changes: Any
 ) -> JobRecord:
     if status is not record.status and status not in TRANSITIONS[record.status]:
         raise ActionRefused(f"job {record.job_id} cannot go from {record.status} to {status}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.errors import FlowError, InvalidInput, LeaseLost
+from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost
 
 ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
 #: The looks that a prompt can be made in (see `prompts`); the first is the default.
@@ -230,16 +230,23 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a job does not go on: a code for programs, a sentence for people, and what to do."""
+    """Why a job does not go on: a code for programs, a sentence for people, and what to do.
+
+    `actions` are what a person can do about it with this engine, `next_step` is what else helps.
+    """
 
     code: str
     message: str
     next_step: str = ""
+    actions: tuple[Action, ...] = ()
 
     @classmethod
     def of(cls, error: FlowError) -> Failure:
         """Describe an error of the tree."""
-        return cls(code=error.code, message=error.message, next_step=error.next_step)
+        return cls(code=error.code, message=error.message, next_step=error.next_step, actions=error.actions)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.next_step})" if self.next_step else self.message
 
 
 class Video(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -255,10 +262,44 @@ class Video(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str
 
 
+class EventKind(StrEnum):
+    """What can happen to a job: the values of `Event.what`."""
+
+    ADDED = "added"
+    ADOPTED = "adopted"  # known from its delivery alone: its record was lost
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    ACCEPTED = "accepted"
+    OUTCOME_UNKNOWN = "outcome unknown"
+    NOTHING_BOUGHT = "nothing bought"
+    LATE_TICKET = "late ticket"
+    WAITING = "waiting"
+    RENDERING = "rendering"
+    RENDERED = "rendered"
+    FAULT = "fault"
+    LEASE_RAN_OUT = "lease ran out"
+    HANDED_BACK = "handed back"
+    DELIVERED_AGAIN = "delivered anew"
+    MOVED = "moved"
+    HELD = "held"
+    PUBLISHED = "published"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"  # the service stopped the generation of a cancelled job
+    RETRIED = "retried by hand"
+    RESUBMITTED = "ordered anew"
+    GIVEN_UP = "given up"
+
+
+#: How release 0.1 wrote these kinds: as the details of a wait.
+_KINDS_OF_WAITS = {"rendering": EventKind.RENDERING, "rendered": EventKind.RENDERED}
+
+
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a job's timeline. The same thing happening again counts up instead of adding a line."""
 
     at: float
+    #: An `EventKind`; any text is read, so that records of other releases can be shown.
     what: str
     detail: str = ""
     times: int = 1
@@ -266,6 +307,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     last_at: float = 0.0
     #: The worker that did it, where that matters.
     worker: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What happened, also in a record of release 0.1."""
+        return _KINDS_OF_WAITS.get(self.detail, self.what) if self.what == EventKind.WAITING else self.what
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):

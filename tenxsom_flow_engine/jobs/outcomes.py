@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import Cost, Failure, Ticket, Video
+from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, Ticket, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,14 @@ class Wait:
     """Nothing to do before `until`: the service renders, or its gate is closed. Not an attempt."""
 
     until: float
-    why: str
+    why: str = ""
     progress: float | None = None
     #: The service has finished: the next step fetches its result.
     rendered: bool = False
     #: Whether the step did its work, so that earlier faults are forgiven; a closed gate forgives nothing.
     worked: bool = True
+    #: What the timeline says of it.
+    kind: EventKind = EventKind.WAITING
 
 
 @dataclass(frozen=True, slots=True)

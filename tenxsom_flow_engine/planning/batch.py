@@ -69,7 +69,12 @@ def plan_batch(
             prepared = prepare(VideoJob(job_id=job_id, created_at=timing.now, **fields), due)
         except InvalidInput as error:
             field = error.field.partition(".")[0]
-            bad.append(BadLine(entry.line, str(error), field if field in defaults.keys() - entry.fields.keys() else ""))
+            if field in defaults.keys() - entry.fields.keys():
+                why = error.reason if error.field == field else error.message
+                step = f" ({error.next_step})" if error.next_step else ""
+                bad.append(BadLine(entry.line, str(error), field, why + step))
+            else:
+                bad.append(BadLine(entry.line, str(error)))
         else:
             good.append(prepared)
             place += not known(job_id)

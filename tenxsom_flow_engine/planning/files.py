@@ -50,8 +50,9 @@ class BadLine:
 
     line: int
     reason: str
-    #: The field that is at fault, where the line left it to the list's default.
+    #: The field that is at fault, where the line left it to the list's default, and what is wrong with it.
     default: str = ""
+    default_reason: str = ""
 
 
 def read_topics(stream: io.BufferedReader, name: str, zone: tzinfo | None = None) -> Generator[Entry | BadLine]:

@@ -97,7 +97,7 @@ def _moment_in(text: str, day: date, zone: ZoneInfo) -> tuple[float, str]:
     except ValueError:
         return parse_moment(text, "start", zone), ""
     if of_day.tzinfo is not None:
-        raise InvalidInput("start", f"{text!r} has a zone of its own", next_step="name the zone with --timezone")
+        raise InvalidInput("start", f"{text!r} has a zone of its own", next_step="give the time zone by itself")
     begin = datetime.combine(day, of_day, zone).timestamp()
     shown = datetime.fromtimestamp(begin, zone)
     if shown.time() == of_day:

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.periods import DAY, Period
-from tenxsom_flow_engine.text import duration
+from tenxsom_flow_engine.text import duration, plural
 
 #: Slots are whole seconds, so no more than one a second.
 MAX_PER_HOUR = 3600
@@ -79,7 +79,7 @@ def check_count(span: Period, count: int, per_hour: Fraction) -> None:
             "daily-count",
             f"{count} videos do not fit: {pace} an hour are {'at most ' * (room != most)}{most} "
             f"in {duration(span.usual)}",
-            next_step=f"ask for --daily-count {most}" + f" or --videos-per-hour {enough}" * (enough <= MAX_PER_HOUR),
+            next_step=f"ask for {plural(most, 'video')}" + f" or {enough} an hour" * (enough <= MAX_PER_HOUR),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import JobRecord, VideoJob
+from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.store.values import Added, Claim, Counts, DispatchLimits, NewJob
@@ -31,8 +31,8 @@ class QueueStatus:
     counts: Counts
     #: Workers that gave a sign of life lately; None where the carrier cannot know.
     workers_alive: int | None
-    #: Why the carrier's state cannot be told, and what to do; empty if it can. Then `paused` is what we last asked for.
-    unknown: str = ""
+    #: Why the queue backend does not tell its state; None if it does. Otherwise `paused` is what we last asked for.
+    unknown: Failure | None = None
     #: How many deliveries the carrier itself says that it has; None where it does not say.
     task_count: int | None = None
     #: The names of the limits in force that are neither the environment's nor set through us: the carrier has others.

@@ -99,7 +99,7 @@ def refused(gate: Gate, error: ServiceError, now: float, timings: Timings = Timi
     """Learn that a service said busy, misconfigured or out of credit."""
     if gate.stopped == BY_HAND:
         return gate
-    why = error.message.removeprefix(f"{error.service}: ")
+    why = error.reason
     if not isinstance(error, Busy):
         return replace(gate, stopped=error.code, probe_at=now + timings.probe_interval, why=why)
     closed = replace(gate, closed_until=max(gate.closed_until, now + silence(error, timings)), why=why)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tenxsom_flow_engine.jobs import AUTO, Status
+from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.jobs import AUTO, Failure, Status
 from tenxsom_flow_engine.store.totals import LastError
-from tenxsom_flow_engine.store.values import DispatchLimits
+from tenxsom_flow_engine.store.values import DispatchLimits, StoreAdvice
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,8 +84,8 @@ class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
     set_at_run_time: tuple[str, ...] = ()
     #: The names of those that are the carrier's own: neither the environment's nor set through us.
     set_at_carrier: tuple[str, ...] = ()
-    #: Why its state is not known, and what to do.
-    unknown: str = ""
+    #: Why its state is not known, if it is not.
+    unknown: Failure | None = None
 
 
 class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +142,8 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a person should know, in words: `docs/operations.md` has a section of the code's name that says what to do.
 
-    `text` holds numbers and states only, so that everybody may read it; `detail` is for whoever runs the engine.
+    `text` holds numbers and states only, so that everybody may read it; `detail` is for those who run the engine.
+    `actions` are what they can do with it, to the service named in `subject` if there is one.
     """
 
     code: str
@@ -149,6 +151,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     text: str
     detail: str = ""
+    actions: tuple[Action, ...] = ()
+    subject: str = ""
 
     @property
     def see(self) -> str:
@@ -169,6 +173,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: The limits over all services together.
     overall: tuple[WindowFigures, ...]
     #: What should be known of how safe the records are; and entries of a plain list that could not be read.
-    advice: str = ""
+    advice: StoreAdvice | None = None
     rejected_count: int = 0
     verdicts: tuple[Verdict, ...] = ()

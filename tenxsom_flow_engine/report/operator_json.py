@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
@@ -25,30 +27,47 @@ def describe_limits(engine: Engine) -> dict[str, Any]:
     return found
 
 
-def describe_queue(engine: Engine) -> dict[str, Any]:
-    """Return the state of an engine's queue as plain values, ready for JSON."""
+#: Makes one line of what to do from a sentence, the possible actions, and the job or service that they are about.
+Advise = Callable[[str, tuple[Action, ...], str], str]
+
+
+def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subject: text) -> dict[str, Any]:
+    """Return the state of an engine's queue as plain values, ready for JSON.
+
+    `advise` adds the front end's words for what can be done.
+    """
     status = engine.queue.status()
     figures = queue_figures_of(status)
+    verdicts = take_report(engine, figures).verdicts
+    waiting = _held(engine) if status.counts.by_status[Status.HELD] else ()
+    held = {record.job_id: record.error for record in waiting if record.error is not None}
     return {
         "queue_type": status.queue_type,
         "selected_because": engine.queue_reason,
         "state": figures.state,
-        "state_unknown_because": status.unknown or None,
-        "verdicts": [{**verdict(one), "detail": one.detail or None} for one in take_report(engine, figures).verdicts],
+        "state_unknown_because": _because(status.unknown, advise) if status.unknown else None,
+        "verdicts": [
+            {**verdict(one), "detail": advise(one.detail, one.actions, one.subject) or None} for one in verdicts
+        ],
         "rate_limits": rate_limits(figures),
         "approximate_task_count": status.counts.unfinished if status.task_count is None else status.task_count,
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
-        "held": _held(engine) if status.counts.by_status[Status.HELD] else {},
+        "held": {job_id: advise(error.next_step, error.actions, job_id) for job_id, error in held.items()},
+        "held_actions": {job_id: list(map(str, error.actions)) for job_id, error in held.items()},
         "workers_alive": status.workers_alive,
         "services": list(engine.services),
         "store": engine.store.place,
-        "advice": engine.store.advice or None,
+        "advice": str(engine.store.advice) if engine.store.advice else None,
         "output_dir": str(engine.settings.output_dir),
     } | ({"entries_set_aside": engine.store.rejected_count()} if isinstance(engine.store, LegacyImport) else {})
 
 
-def _held(engine: Engine) -> dict[str, str]:
-    """Return the latest jobs that wait for a person, with what that person can do."""
+def _because(unknown: Failure, advise: Advise) -> str:
+    next_step = advise(unknown.next_step, unknown.actions, "")
+    return f"{unknown.message} ({next_step})" if next_step else unknown.message
+
+
+def _held(engine: Engine) -> Sequence[JobRecord]:
+    """Return the latest jobs that wait for a person."""
     held = JobFilter(statuses=(Status.HELD,), queue=engine.queue.name)
-    page = engine.store.page(held, limit=MOST_HELD)
-    return {record.job_id: record.error.next_step if record.error else "" for record in page.records}
+    return engine.store.page(held, limit=MOST_HELD).records

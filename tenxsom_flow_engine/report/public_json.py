@@ -47,9 +47,15 @@ def stats(report: Report) -> dict[str, Any]:
     }
 
 
-def verdict(one: Verdict) -> dict[str, str]:
+def verdict(one: Verdict) -> dict[str, Any]:
     """Return what everybody may read of a verdict."""
-    return {"code": one.code, "level": one.level, "text": one.text, "see": one.see}
+    return {
+        "code": one.code,
+        "level": one.level,
+        "text": one.text,
+        "see": one.see,
+        "actions": [str(action) for action in one.actions],
+    }
 
 
 def queue(figures: QueueFigures) -> dict[str, Any]:

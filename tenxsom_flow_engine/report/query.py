@@ -10,7 +10,7 @@ import msgspec
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
-from tenxsom_flow_engine.jobs import AUTO, FINAL, Status
+from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.model import (
@@ -72,7 +72,7 @@ def queue_figures(engine: Engine) -> QueueFigures:
     try:
         return queue_figures_of(engine.queue.status())
     except (QueueError, ConfigurationError) as error:
-        return QueueFigures(queue_type=engine.queue.name, state="UNKNOWN", unknown=str(error))
+        return QueueFigures(queue_type=engine.queue.name, state="UNKNOWN", unknown=Failure.of(error))
 
 
 def queue_figures_of(status: QueueStatus) -> QueueFigures:

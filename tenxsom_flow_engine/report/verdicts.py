@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.jobs import PUSHED, Status
+from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures
+from tenxsom_flow_engine.text import duration, plural, rough_duration
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code that a verdict may have, and so every section that `docs/operations.md` must have.
@@ -35,44 +38,35 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
     return tuple(found) or (_all_is_well(report),)
 
 
-def clock(seconds: float) -> str:
-    """Write a time to come as a clock counts it down: 0:42, 1:05:00."""
-    minutes, left = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
-def span(seconds: float) -> str:
-    """Write a length of time in its largest unit: 3 minutes, 1 day."""
-    for unit, length in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
-        if seconds >= length:
-            return _count(int(seconds // length), unit)
-    return _count(int(seconds), "second")
-
-
 def _stuck(report: Report) -> Iterator[Verdict]:
     """Why jobs that are due do not go on."""
     jobs, workers, queue = report.jobs, report.workers, report.queue
     waiting = jobs.oldest_due or 0.0
-    if queue.state == "UNKNOWN":
-        yield Verdict(code="queue-unknown", level=NOTICE, text="the queue's state cannot be told", detail=queue.unknown)
-    if queue.state == "PAUSED":
-        text = f"the queue is paused, with {_count(jobs.unfinished, 'unfinished job')}"
+    if queue.unknown:
         yield Verdict(
-            code="queue-paused", level=NOTICE, text=text, detail="go on with: run_flow_enhanced.py queue resume"
+            code="queue-unknown",
+            level=NOTICE,
+            text="the queue's state cannot be told",
+            detail=str(queue.unknown),
+            actions=queue.unknown.actions,
         )
+    if queue.state == "PAUSED":
+        text = f"the queue is paused, with {plural(jobs.unfinished, 'unfinished job')}"
+        yield Verdict(code="queue-paused", level=NOTICE, text=text, actions=(Action.RESUME_QUEUE,))
     elif jobs.oldest_due is not None and not workers.alive:
-        since = "in the last 24 hours" if workers.seen is None else f"for {span(workers.seen)}"
+        since = "in the last 24 hours" if workers.seen is None else f"for {rough_duration(workers.seen)}"
         lonely = waiting > NO_WORKER_SECONDS
-        due = f"has been due for {span(waiting)}" if lonely else "is due"
+        due = f"has been due for {rough_duration(waiting)}" if lonely else "is due"
         yield Verdict(
             code="no-worker",
             level=PROBLEM if lonely else NOTICE,
             text=f"no worker alive {since}, and a job {due}",
-            detail="start one with: python3 worker.py (Cloud Tasks: python3 cloud_tasks_worker.py)",
+            actions=(Action.START_PUSH_WORKER if queue.queue_type in PUSHED else Action.START_WORKER,),
         )
     elif waiting > LATE_SECONDS and not any(_blocked(service) for service in report.services):
-        text = f"the oldest due job has waited for {span(waiting)}, with {_count(workers.alive, 'worker')} alive"
+        text = (
+            f"the oldest due job has waited for {rough_duration(waiting)}, with {plural(workers.alive, 'worker')} alive"
+        )
         yield Verdict(code="falling-behind", level=PROBLEM, text=text)
 
 
@@ -80,31 +74,44 @@ def _people(report: Report) -> Iterator[Verdict]:
     """What waits for a person."""
     if held := report.jobs.by_status.get(Status.HELD, 0):
         doubt = "is held: whether it was" if held == 1 else "are held: whether they were"
-        see, decide = "run_flow_enhanced.py jobs --status held", "run_flow_enhanced.py jobs resolve JOB"
         yield Verdict(
             code="held",
             level=PROBLEM,
-            text=f"{_count(held, 'job')} {doubt} bought is not known",
-            detail=f"see them with: {see}; decide with: {decide}",
+            text=f"{plural(held, 'job')} {doubt} bought is not known",
+            actions=(Action.LIST_HELD, *ways_to_resolve(held=True)),
         )
     if report.rejected_count:
-        text = f"{_count(report.rejected_count, 'entry', 'entries')} of the plain list could not be read"
+        text = f"{plural(report.rejected_count, 'entry', 'entries')} of the plain list could not be read"
         yield Verdict(code="entries-set-aside", level=PROBLEM, text=text)
 
 
 def _services(report: Report) -> Iterator[Verdict]:
     for service in report.services:
         name, opens_in = service.name, service.opens_in
-        opens = "" if opens_in is None else f", opens in {clock(opens_in)}"
+        when = None if opens_in is None else duration(opens_in)
+        opens = f", opens in {when}" if when else ""
         match service.state:
             case "paused":
-                resume = f"{service.why}; go on with: run_flow_enhanced.py limits resume {name}"
-                yield Verdict(code="service-paused", level=NOTICE, text=f"{name} is paused by hand", detail=resume)
+                yield Verdict(
+                    code="service-paused",
+                    level=NOTICE,
+                    text=f"{name} is paused by hand",
+                    detail=service.why,
+                    actions=(Action.RESUME_SERVICE,),
+                    subject=name,
+                )
             case "stopped":
-                text = f"{name} has stopped for its key, plan or money{opens.replace('opens', 'is tried again')}"
-                yield Verdict(code="service-stopped", level=PROBLEM, text=text, detail=service.why)
+                again = f"; next try in {when}" if when else ""
+                yield Verdict(
+                    code="service-stopped",
+                    level=PROBLEM,
+                    text=f"{name} is stopped because of its key, plan or money{again}",
+                    detail=service.why,
+                    actions=(Action.RESUME_SERVICE,),
+                    subject=name,
+                )
             case "closed":
-                text = f"{name} asked for silence{opens}"
+                text = f"{name} is rate-limiting us{opens}"
                 yield Verdict(code="service-closed", level=NOTICE, text=text, detail=service.why)
             case "full" if opens_in is None or opens_in >= SOON:
                 yield Verdict(
@@ -126,21 +133,21 @@ def _failing(report: Report) -> Iterator[Verdict]:
             why = f", last with {last.code}" if last else ""
             text = f"{service.name}: {failed} of {ended} jobs failed in 24 hours{why}"
             detail = f"{last.message} (job {last.job_id})" if last else ""
-            yield Verdict(code="failing", level=PROBLEM, text=text, detail=detail)
+            yield Verdict(code="failing", level=PROBLEM, text=text, detail=detail, actions=(Action.LIST_FAILED,))
 
 
 def _store(report: Report) -> Iterator[Verdict]:
     if report.advice:
-        text = "the latest jobs may be lost with the store's machine"
-        yield Verdict(code="store-at-risk", level=NOTICE, text=text, detail=report.advice)
+        text = "recently added jobs may be lost if the store's machine crashes"
+        yield Verdict(code="store-at-risk", level=NOTICE, text=text, detail=str(report.advice))
 
 
 def _all_is_well(report: Report) -> Verdict:
-    workers = _count(report.workers.alive, "worker")
+    workers = plural(report.workers.alive, "worker")
     return Verdict(
         code="all-is-well",
         level=OK,
-        text=f"all is well: {workers} alive, {_count(report.jobs.unfinished, 'unfinished job')}",
+        text=f"all is well: {workers} alive, {plural(report.jobs.unfinished, 'unfinished job')}",
     )
 
 
@@ -150,7 +157,7 @@ def _fullest(service: ServiceFigures, report: Report) -> str:
     limits += [("all services together", window) for window in report.overall]
     who, window = max(limits, key=lambda pair: pair[1].frees_in)
     seconds = parse_windows(window.name)[0].span
-    return f"{who} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {span(seconds)}')}"
+    return f"{who} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {rough_duration(seconds)}')}"
 
 
 def _blocked(service: ServiceFigures) -> bool:
@@ -159,7 +166,3 @@ def _blocked(service: ServiceFigures) -> bool:
 
 def _waiting(report: Report) -> bool:
     return report.jobs.by_status.get(Status.QUEUED, 0) > 0
-
-
-def _count(number: int, noun: str, nouns: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

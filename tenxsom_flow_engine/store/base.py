@@ -33,6 +33,7 @@ from tenxsom_flow_engine.store.values import (
     Page,
     QueueState,
     Retention,
+    StoreAdvice,
     WorkerInfo,
 )
 
@@ -74,8 +75,8 @@ class JobStore(ABC):
     scheme: str
     #: Where the records are, for people to read; holds no password.
     place: str
-    #: A warning about the safety of the records, for people; empty if there is none.
-    advice: str = ""
+    #: What a person should know about how safe the records are; None if all is well.
+    advice: StoreAdvice | None = None
 
     # Primitives, which each store implements.
 

@@ -32,6 +32,17 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreAdvice:
+    """How records could be lost, in one sentence, and what to do about it."""
+
+    message: str
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.next_step}" if self.next_step else self.message
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchLimits:
     """How fast a queue hands out steps, over all its workers together."""
 

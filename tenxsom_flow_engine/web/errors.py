@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from tenxsom_flow_engine.errors import (
+    Action,
     ActionRefused,
     CertificatesUnavailable,
     FlowError,
@@ -50,8 +51,10 @@ def status_of(error: FlowError) -> int:
 def refusal(error: FlowError, message: str | None = None) -> Response:
     """Return the answer that tells an error; with `message`, instead of what the error says of this machine."""
     status = status_of(error)
-    told = (error.message, error.next_step) if message is None else (message, "")
-    answer = _problem(status, error.code, *told)
+    if message is None:
+        answer = _problem(status, error.code, error.message, error.next_step, error.actions)
+    else:
+        answer = _problem(status, error.code, message)
     if isinstance(error, Unauthenticated):
         answer.headers["WWW-Authenticate"] = "Bearer"
     if status in RETRY_AFTER:
@@ -80,8 +83,12 @@ def tell_errors(app: Flask) -> None:
     app.register_error_handler(Exception, defect)
 
 
-def _problem(status: int, code: str, message: str, next_step: str = "") -> Response:
-    told = {"code": code, "message": message} | ({"next_step": next_step} if next_step else {})
+def _problem(status: int, code: str, message: str, next_step: str = "", actions: tuple[Action, ...] = ()) -> Response:
+    told: dict[str, object] = {"code": code, "message": message}
+    if next_step:
+        told["next_step"] = next_step
+    if actions:
+        told["actions"] = [str(action) for action in actions]
     answer = jsonify(error=told)
     answer.status_code = status
     return answer

@@ -1,4 +1,4 @@
-"""gunicorn around the worker: its options, the same for `gunicorn -c gunicorn.conf.py` and `cloud_tasks_worker.py`.
+"""gunicorn around the worker: its options, the same for `gunicorn -c gunicorn.conf.py` and the command line.
 
 Steps run in threads of one or more processes, which share nothing but the store. SIGTERM lets the steps in hand end; so
 does Ctrl-C, and a second one hands them back.

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import Action, ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
@@ -36,7 +36,8 @@ class PullWorker:
         if not isinstance(engine.queue, PullsJobs):
             raise ConfigurationError(
                 f"the {engine.queue.name} queue brings its jobs to workers by itself",
-                next_step="serve it with: python3 cloud_tasks_worker.py, or name another one with --queue-type",
+                next_step="choose another queue type, or use its own worker",
+                actions=(Action.START_PUSH_WORKER,),
             )
         self._queue = engine.queue
         self._maintenance = WorkerMaintenance(engine, concurrency=concurrency, counted=only is None)

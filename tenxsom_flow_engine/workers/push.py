@@ -13,7 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ConfigurationError, LeasedElsewhere, LeaseLost, QueueError, Stopping, StoreError
+from tenxsom_flow_engine.errors import (
+    Action,
+    ConfigurationError,
+    LeasedElsewhere,
+    LeaseLost,
+    QueueError,
+    Stopping,
+    StoreError,
+)
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.queues.base import PushesJobs
@@ -46,7 +54,8 @@ class PushWorker:
     def __init__(self, engine: Engine, *, concurrency: int | None = None) -> None:
         if not isinstance(engine.queue, PushesJobs):
             raise ConfigurationError(
-                f"workers pull from the {engine.queue.name} queue", next_step="serve it with: python3 worker.py"
+                f"workers pull from the {engine.queue.name} queue, so nothing is delivered to this one",
+                actions=(Action.START_WORKER,),
             )
         self._engine = engine
         self._queue = engine.queue

@@ -104,7 +104,7 @@ def test_too_much_at_once_is_said(operator: Visitor) -> None:
     operator.watched.expected = {413}
     page = operator.open("/add")
     ask(page, "How tides work\n" * 100_000)
-    expect(page.locator("#topics-wrong")).to_contain_text("run_flow_enhanced.py batch --topics-file")
+    expect(page.locator("#topics-wrong")).to_contain_text("put them into a file")
 
 
 def test_a_job_is_made_once_more_from_its_page(operator: Visitor, own: Installation) -> None:

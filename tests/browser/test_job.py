@@ -83,7 +83,7 @@ def test_a_retry_that_costs_is_asked_once_more(operator: Visitor, own: Installat
     record = own.newest(Status.FAILED, "pixverse")
     page = operator.open(f"/jobs/{record.job_id}")
     page.get_by_role("link", name="Retry…").click()
-    expect(page.get_by_text("USD")).to_be_visible()
+    expect(page.get_by_text("$")).to_be_visible()
     page.get_by_role("link", name="No, go back").click()
     assert own.engine.store.require(record.job_id).status is Status.FAILED
     page.get_by_role("link", name="Retry…").click()
@@ -112,5 +112,5 @@ def test_held_jobs_are_decided(operator: Visitor, own: Installation) -> None:
 
     second = own.newest(Status.HELD)
     page.goto(f"/jobs/{second.job_id}")
-    page.get_by_role("button", name="Give it up").click()
+    page.get_by_role("button", name="Mark as failed").click()
     expect(page.locator(".jobhead .chip")).to_have_text("failed")

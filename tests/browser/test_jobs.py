@@ -129,7 +129,7 @@ def test_chosen_jobs_are_retried(operator: Visitor, own: Installation) -> None:
         page.locator(f"#pick-{record.job_id}").check()
     page.get_by_role("button", name="Retry…").click()
     expect(page.get_by_role("heading", name="Retry 2 jobs?")).to_be_visible()
-    expect(page.get_by_text("bought anew")).to_be_visible()
+    expect(page.get_by_text("bought again")).to_be_visible()
     page.get_by_role("button", name="Retry 2 jobs").click()
     expect(page.get_by_text("2 jobs were put in again.")).to_be_visible()
     for record in failed[:2]:

@@ -107,7 +107,8 @@ def test_a_failed_job_says_why(flow: Flow) -> None:
                     TENXSOM_SIMULATED="rejected=1")  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "error: simulated: the prompt was refused (simulated); when that is mended: run_flow_enhanced.py retry tides"
+        "error: simulated: the prompt was refused (simulated); add a changed copy with: "
+        "run_flow_enhanced.py single; retry it with: run_flow_enhanced.py retry tides"
     )
     shown = flow.run("show", "tides").stdout
     assert "the prompt was refused" in shown

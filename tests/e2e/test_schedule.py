@@ -78,8 +78,7 @@ def test_what_does_not_fit_is_refused(flow: Flow) -> None:
     done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 1 day; "
-        "ask for --daily-count 96 or --videos-per-hour 5\n"
+        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 1 day; ask for 96 videos or 5 an hour\n"
     )
 
 

@@ -22,6 +22,7 @@ from cloud_tasks_queue import CloudTasksQueue
 from queue_manager import QueueManager
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import (
+    Action,
     ConfigurationError,
     InvalidInput,
     QueueError,
@@ -153,7 +154,7 @@ def test_making_the_queue(setting: Setting) -> None:
     assert (queue.retry_config.max_attempts, queue.retry_config.max_backoff.total_seconds()) == (-1, 60)
     with pytest.raises(QueueError, match="there already") as refusal:
         setting.queue.create()
-    assert "queue update" in refusal.value.next_step
+    assert refusal.value.actions == (Action.UPDATE_QUEUE,)
 
 
 def test_updating_the_queue(setting: Setting) -> None:
@@ -161,7 +162,7 @@ def test_updating_the_queue(setting: Setting) -> None:
     for act in (setting.queue.update, lambda: setting.queue.set_limits(3.0, None)):
         with pytest.raises(QueueMissing) as refusal:
             act()
-        assert "queue create" in refusal.value.next_step
+        assert refusal.value.actions == (Action.CREATE_QUEUE,)
     assert setting.queue.status().set_at_run_time == ()
     setting.queue.create()
     setting.queue.set_limits(3.0, None)
@@ -175,7 +176,7 @@ def test_a_queue_is_never_made_on_the_way(setting: Setting) -> None:
     """Without the queue an enqueue fails, says how to make it, and keeps the job for when the call is repeated."""
     with pytest.raises(QueueMissing) as refusal:
         setting.queue.enqueue(new("a"))
-    assert "run_flow_enhanced.py queue create" in refusal.value.next_step
+    assert refusal.value.actions == (Action.CREATE_QUEUE,)
     assert list(setting.client.list_queues(parent="projects/p-1/locations/europe-west1")) == []
     assert setting.store.require("a").undispatched
     setting.queue.create()
@@ -227,7 +228,7 @@ def test_a_missing_role(made: Setting) -> None:
     made.server.faults.refuse("GetQueue", grpc.StatusCode.PERMISSION_DENIED, times=2)
     made.queue.enqueue(new("a"))
     status = made.queue.status()
-    assert "roles/cloudtasks.queueAdmin" in status.unknown
+    assert "roles/cloudtasks.queueAdmin" in str(status.unknown)
     assert (status.task_count, status.limits, status.paused) == (None, LIMITS, True)
     assert status.counts.by_status[Status.QUEUED] == 1
     with pytest.raises(QueueForbidden):

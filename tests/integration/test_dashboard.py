@@ -23,8 +23,9 @@ from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
+from tenxsom_flow_engine.text import ago, duration, rough_duration, usd, within
 from tenxsom_flow_engine.web.app import dashboard_app
-from tenxsom_flow_engine.web.dashboard.filters import ago, lasting, roughly, sentence, told, usd, within
+from tenxsom_flow_engine.web.dashboard.filters import sentence
 from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.wsgi import Application
@@ -206,7 +207,7 @@ def test_the_overview_without_jobs_says_what_to_type(visitor: Visitor) -> None:
     """Who has no jobs yet is told how to add the first."""
     page = visitor.client.get("/").text
     assert "No jobs yet" in page
-    assert "run_flow_enhanced.py single --topic" in page
+    assert "docs/cli.md" in page
 
 
 def test_the_overview_answers_what_is_asked(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
@@ -343,17 +344,15 @@ def test_what_only_shows_takes_no_deliveries(engine: Engine) -> None:
 )  # fmt: skip
 def test_lengths_of_time(seconds: float | None, words: str) -> None:
     """A length of time is told in its two largest units."""
-    assert lasting(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_words() -> None:
-    """Distances in time, money and commands read as people write them."""
+    """Distances in time and money read as people write them."""
     assert [ago(at) for at in (2, 61, 7300, 200000)] == ["just now", "1 min ago", "2 h ago", "2 days ago"]
     assert [within(at) for at in (0, 30, 86400)] == ["now", "in 30 s", "in 1 day"]
-    assert [usd(at) for at in (None, 0, 0.001, 1234.5)] == ["–", "USD 0.00", "USD 0.0010", "USD 1,234.50"]
-    assert [roughly(at) for at in (0, 59, 2000, 90000)] == ["0 s", "59 s", "33 min", "1 day"]
+    assert [usd(at) for at in (None, 0, 0.001, 1234.5)] == ["–", "$0.00", "$0.0010", "$1,234.50"]
+    assert [rough_duration(at) for at in (0, 59, 2000, 90000)] == ["0 s", "59 s", "33 min", "1 day"]
     assert [sentence(text, ["ltx_studio"]) for text in ("ltx_studio rests", "all is well")] == [
         "ltx_studio rests", "All is well"
     ]  # fmt: skip
-    told_so = told("go on with: run_flow_enhanced.py limits resume a; <b>")
-    assert told_so == "go on with: <code>run_flow_enhanced.py limits resume a</code>; &lt;b&gt;"

@@ -160,8 +160,8 @@ def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine, monk
 
 
 def test_empty_lists_say_what_to_do(visitor: Visitor, engine: Engine) -> None:
-    """Without jobs the page has the command to type; where none match, a link that shows all."""
-    assert "run_flow_enhanced.py single" in visitor.client.get("/jobs?status=failed").text
+    """Without jobs the page says where to add some; where none match, a link shows all."""
+    assert '<a href="/add">add work here</a>' in visitor.client.get("/jobs?status=failed").text
     engine.store.add("local", new("a"))
     page = visitor.client.get("/jobs?status=failed&channel=fun").text
     assert "There are no failed jobs of channel fun" in text_of(page)
@@ -187,7 +187,7 @@ def test_many_are_retried_after_the_price_was_shown(
     told = text_of(asked)
     assert "Retry 4 jobs?" in told
     assert "jobs of channel fun" in told
-    assert "3 are bought anew , for about USD 0.75 or more" in told
+    assert "3 are bought again , for about $0.75 or more" in told
     assert "1 goes on from its ticket" in told
     assert "1 of them cannot be retried" in told
     assert "accepted is not known" in told

@@ -22,7 +22,7 @@ def test_a_day_of_96_videos(tmp_path: Path) -> None:
         if record.status is not Status.SUCCEEDED:
             assert record.error is not None
             assert record.error.message
-            assert record.error.next_step
+            assert record.error.next_step or record.error.actions
     assert found.efficiency > 90
     assert [filled for filled in found.windows if filled.share > 1] == []
     assert found.overbooked == 0

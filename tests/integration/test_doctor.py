@@ -18,6 +18,7 @@ import requests
 from click.testing import CliRunner
 from grpc import StatusCode
 
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.doctor import machine
@@ -80,9 +81,9 @@ def the_problem(env: Environment, about: str, *words: str) -> None:
     """See that one thing is found to be wrong, and that text and fix hold words."""
     found = wrong(env)
     assert [finding.about for finding in found] == [about], found
-    told = f"{found[0].text} → {found[0].fix}"
+    told = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
     assert all(word in told for word in words), told
-    assert found[0].fix
+    assert found[0].fix or found[0].actions
 
 
 def the_warning(env: Environment, about: str, *words: str) -> None:
@@ -90,7 +91,7 @@ def the_warning(env: Environment, about: str, *words: str) -> None:
     assert not wrong(env)
     found = [finding for finding in examine(env) if finding.state == "warning" and finding.about == about]
     assert len(found) == 1, found
-    told = f"{found[0].text} → {found[0].fix}"
+    told = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
     assert all(word in told for word in words), told
 
 
@@ -100,7 +101,8 @@ def test_a_fresh_installation_has_no_problem(env: Environment) -> None:
     assert not [finding for finding in found if finding.state == "problem"]
     looked_at = {"python", "libraries", "settings", "disk", "output", "fonts", "store", "clock", "queue"}
     assert looked_at <= {finding.about for finding in found if finding.state == "ok"}
-    assert all(finding.fix for finding in found if finding.state != "ok")
+    assert all(finding.fix or finding.actions for finding in found if finding.state != "ok")
+    assert all((finding.code == "ok") is (finding.state == "ok") for finding in found)
 
 
 def test_a_variable_that_cannot_be_read(env: Environment) -> None:
@@ -337,7 +339,10 @@ def test_the_command(env: Environment, tmp_path: Path) -> None:
         return int(done.return_value or 0), done.stdout
 
     code, text = run()
-    assert (code, "→ start one: python3 worker.py" in text) == (0, True)
+    assert (code, "→ start one with: python3 worker.py" in text) == (0, True)
+    (workers,) = [one for one in json.loads(run("--json")[1])["findings"] if one["about"] == "workers"]
+    assert (workers["code"], workers["actions"]) == ("no-worker", ["start_worker"])
+    assert workers["fix"] == "start one with: python3 worker.py"
     code, text = run("--json", TENXSOM_QUEUE_TYPE="rabbit")
     told = json.loads(text)
     assert (code, told["problems"], told["findings"][-1]["about"]) == (1, 1, "settings")

@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
-from tenxsom_flow_engine.jobs import Status, SubmissionState, Ticket
+from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, LeasedElsewhere, QueueUnavailable, Stopping
+from tenxsom_flow_engine.jobs import EventKind, Status, SubmissionState, Ticket
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
@@ -114,7 +114,7 @@ def test_a_job_that_kills_every_worker_is_dead(chain: Chain) -> None:
     record = chain.record()
     assert (record.status, record.expiries) == (Status.FAILED, MAX_EXPIRIES)
     assert record.error is not None
-    assert "retry job-1" in record.error.next_step
+    assert Action.RETRY in record.error.actions
     service.on_call = lambda call: None
     chain.producer.retry("job-1")
     chain.play()
@@ -350,7 +350,7 @@ def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) ->
     chain.before = lambda: None
     with pytest.raises(ActionRefused) as refusal:
         chain.worker._engine.resolve("job-1", Ticket("1"))
-    assert "--resubmit" in refusal.value.next_step
+    assert refusal.value.actions == (Action.RESUBMIT, Action.GIVE_UP)
     chain.worker._engine.resolve("job-1", Resubmit())
     chain.play()
     assert chain.record().status is Status.SUCCEEDED
@@ -407,10 +407,10 @@ def test_jobs_behind_a_full_service_leave_room(chain: Chain) -> None:
     chain.queue.enqueue(new(*names))
     chain.play(seconds=100)
     assert len(service.sold) == 1
-    waiting = [event for name in names for event in chain.record(name).events if event.what == "waiting"]
-    asked = sum(event.times for event in waiting if "in flight" in event.detail)
+    events = [event for name in names for event in chain.record(name).events]
+    asked = sum(event.times for event in events if "in flight" in event.detail)
     assert asked <= 8 + 100 / 4  # once each at first, then a quarter of one a second
-    assert sum(event.times for event in waiting if event.detail == "rendering") >= 8
+    assert sum(event.times for event in events if event.what == EventKind.RENDERING) >= 8
 
 
 def test_cancel_and_retry(chain: Chain) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
@@ -19,14 +20,15 @@ from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Tic
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
+from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.report.verdicts import CODES, clock, span
+from tenxsom_flow_engine.report.verdicts import CODES
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.histogram import bound, bucket
 from tenxsom_flow_engine.store.redis.store import RedisStore
-from tenxsom_flow_engine.store.values import WorkerInfo
+from tenxsom_flow_engine.store.values import StoreAdvice, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import everything
@@ -280,24 +282,24 @@ def slow(engine: Engine, time: ManualClock) -> None:
 
 
 def at_risk(engine: Engine, time: ManualClock) -> None:
-    engine.store.advice = "the Redis server secret-1 keeps no file"
+    engine.store.advice = StoreAdvice("the Redis server secret-1 keeps no file")
 
 
 @pytest.mark.parametrize(
     ("code", "provoke", "text"),
     [
-        ("no-worker", no_worker, "no worker alive for 3 minutes, and a job has been due for 3 minutes"),
+        ("no-worker", no_worker, "no worker alive for 3 min, and a job has been due for 3 min"),
         ("held", held, "2 jobs are held: whether they were bought is not known"),
-        ("service-stopped", stopped, "pixverse has stopped for its key, plan or money, is tried again in 5:00"),
+        ("service-stopped", stopped, "pixverse is stopped because of its key, plan or money; next try in 5 min"),
         ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
-        ("falling-behind", behind, "the oldest due job has waited for 25 minutes, with 1 worker alive"),
+        ("falling-behind", behind, "the oldest due job has waited for 25 min, with 1 worker alive"),
         ("queue-unknown", unknown, "the queue's state cannot be told"),
         ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
         ("service-paused", paused, "pixverse is paused by hand"),
-        ("service-closed", closed, "pixverse asked for silence, opens in 1:05"),
-        ("service-full", full, "pixverse 10 of 10 this minute, opens in 0:42"),
+        ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
+        ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
         ("service-slow", slow, "pixverse runs at 12% of its limits, since it said busy or answered slowly"),
-        ("store-at-risk", at_risk, "the latest jobs may be lost with the store's machine"),
+        ("store-at-risk", at_risk, "recently added jobs may be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],
 )
@@ -309,6 +311,19 @@ def test_verdicts(
     found = {verdict.code: verdict for verdict in take_report(engine).verdicts}
     assert {code: found[code].text} == dict.fromkeys(found, text)
     assert "secret-1" not in found[code].text
+
+
+def test_a_front_end_words_what_to_do(engine: Engine, time: ManualClock) -> None:
+    """The state of the queue lists actions, and holds commands only where the caller has words for them."""
+    held(engine, time)
+    plain, worded = describe_queue(engine), describe_queue(engine, advise)
+    (verdict,) = [one for one in plain["verdicts"] if one["code"] == "held"]
+    assert verdict["actions"] == ["list_held", "resubmit", "confirm_purchase", "give_up"]
+    assert verdict["detail"] is None
+    (verdict,) = [one for one in worded["verdicts"] if one["code"] == "held"]
+    assert verdict["detail"].startswith("see them with: run_flow_enhanced.py jobs --status held; ")
+    assert plain["held_actions"] == {"b": [], "a": []}
+    assert plain["held"] == worded["held"] == {"b": FAILURE.next_step, "a": FAILURE.next_step}
 
 
 def test_a_job_without_a_worker_is_said_at_once(engine: Engine) -> None:
@@ -337,7 +352,7 @@ def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_sto
     with open_with(tmp_path, time, redis_store) as engine:
         connection.client.lpush(connection.prefix.strip("{}"), "{not json")
         engine.import_legacy()
-        redis_store.advice = ""
+        redis_store.advice = None
         (verdict,) = take_report(engine).verdicts
     assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the plain list could not be read")
 
@@ -364,14 +379,6 @@ def test_the_gravest_comes_first(engine: Engine, time: ManualClock) -> None:
     held(engine, time)
     no_worker(engine, time)
     assert [verdict.code for verdict in take_report(engine).verdicts] == ["no-worker", "held", "service-paused"]
-
-
-def test_times_in_words() -> None:
-    """A time to come counts down like a clock; a time that has passed is said in its largest unit."""
-    assert [clock(s) for s in (0, 42.4, 65, 3900, -1)] == ["0:00", "0:42", "1:05", "1:05:00", "0:00"]
-    assert [span(s) for s in (1, 59, 60, 190, 7200, 90000)] == [
-        "1 second", "59 seconds", "1 minute", "3 minutes", "2 hours", "1 day",
-    ]  # fmt: skip
 
 
 def test_each_verdict_has_its_section() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import (
+    Action,
     ActionRefused,
     Busy,
     FlowError,
@@ -543,7 +544,7 @@ def test_attempts_are_used_up(bench: Bench) -> None:
     assert delays == pytest.approx([2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600])
     assert isinstance(outcome, Dead)
     assert "12 attempts" in outcome.failure.message
-    assert "retry job-1" in outcome.failure.next_step
+    assert outcome.failure.actions == (Action.RETRY,)
     assert bench.record.submission.state is NONE
 
 
@@ -563,12 +564,12 @@ def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
 
 @pytest.mark.parametrize("step", [Step.SUBMIT, Step.POLL, Step.FETCH])
 def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
-    """A job that ends by a refusal without advice says all the same how to go on."""
+    """A job that ends by a refusal can be changed, or retried as it is."""
     bench.at(step)
     (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Rejected(ALPHA, "not this one"))
     outcome = bench.step()
     assert isinstance(outcome, Dead)
-    assert "retry job-1" in outcome.failure.next_step
+    assert outcome.failure.actions == (Action.EDIT, Action.RETRY)
 
 
 @pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])

@@ -37,6 +37,7 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.values import StoreAdvice
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.web import server
@@ -432,7 +433,7 @@ def finish(engine: Engine, name: str) -> None:
 def test_stats_hold_no_word_of_anybody(client: FlaskClient, engine: Engine) -> None:
     """What everybody may read has numbers, states and codes, never what a service or a person said, nor a path."""
     engine.limiter.pause("pixverse", "secret-1")
-    engine.store.advice = "secret-2"
+    engine.store.advice = StoreAdvice("secret-2")
     engine.store.add("local", new("secret-3", service="draft"))
     record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
     engine.store.settle("secret-3", record.lease_token, Dead(Failure("rejected", "secret-4")))

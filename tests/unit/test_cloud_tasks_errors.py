@@ -9,6 +9,7 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
 from tenxsom_flow_engine.errors import (
+    Action,
     ConfigurationError,
     FlowError,
     QueueError,
@@ -43,7 +44,7 @@ def test_every_error_of_a_call(kind: type[Exception]) -> None:
     error = ours(made(kind))
     assert isinstance(error, QueueError | ConfigurationError)
     assert "adding a task" in error.message
-    assert error.next_step
+    assert error.next_step or error.actions
 
 
 @pytest.mark.parametrize("kind", list(kinds(auth.GoogleAuthError)), ids=lambda kind: kind.__name__)
@@ -60,9 +61,9 @@ def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
         (api.PermissionDenied, "The principal lacks IAM permission", QueueForbidden, ENQUEUER),
         (api.PermissionDenied, "lacks iam.serviceAccounts.actAs", QueueForbidden, "roles/iam.serviceAccountUser"),
         (api.PermissionDenied, "Cloud Tasks API has not been used in project", ConfigurationError, "services enable"),
-        (api.NotFound, "Queue does not exist.", QueueMissing, "run_flow_enhanced.py queue create"),
+        (api.NotFound, "Queue does not exist.", QueueMissing, Action.CREATE_QUEUE),
         (api.NotFound, "The service account was not found", QueueMissing, "CLOUD_TASKS_SERVICE_ACCOUNT"),
-        (api.AlreadyExists, "Queue already exists", QueueError, "queue update"),
+        (api.AlreadyExists, "Queue already exists", QueueError, Action.UPDATE_QUEUE),
         (api.FailedPrecondition, "The queue cannot be created", QueueError, "CLOUD_TASKS_QUEUE"),
         (api.Unauthenticated, "no credentials", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
         (api.ServiceUnavailable, "connection refused", QueueUnavailable, "reached"),
@@ -74,10 +75,10 @@ def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_the_step_to_take(theirs: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
-    """The usual troubles name the role to grant, the command to run, or the variable to set."""
+    """The usual errors name the role to grant, the variable to set, or the action that helps."""
     mine = ours(made(theirs, text))
     assert type(mine) is kind
-    assert step in mine.next_step
+    assert step in (mine.actions if isinstance(step, Action) else mine.next_step)
 
 
 def test_a_call_that_was_repeated_in_vain_says_why() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.errors import Action, InvalidInput
 from tenxsom_flow_engine.jobs import (
     ASPECT_RATIOS,
     STYLES,
@@ -30,8 +30,16 @@ from tenxsom_flow_engine.jobs import (
     VideoJob,
     lifecycle,
 )
-from tenxsom_flow_engine.jobs.codec import decode_job, decode_record, encode, to_builtins
+from tenxsom_flow_engine.jobs.codec import decode, decode_record, encode, to_builtins
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_job
+
+_job_decoder = msgspec.json.Decoder(VideoJob)
+
+
+def decode_job(data: bytes | str) -> VideoJob:
+    """Read a job, as part of what holds it is read."""
+    return decode(_job_decoder, data)
+
 
 _instants = st.floats(0, 4e9, allow_nan=False)
 _plain = st.characters(exclude_categories=("Cc", "Cf", "Cs"))
@@ -89,7 +97,8 @@ _records = st.builds(
                                  height=st.integers(0, 9999), size=st.integers(0, 2**40), sha256=_words),
     cost=st.none() | st.builds(Cost, usd=st.none() | _instants, credits=st.none() | _instants, estimated=st.booleans()),
     purchases=st.lists(st.builds(Purchase, submission=_words, service=_words, at=_instants), max_size=2).map(tuple),
-    error=st.none() | st.builds(Failure, code=_words, message=_words, next_step=_words),
+    error=st.none() | st.builds(Failure, code=_words, message=_words, next_step=_words,
+                                actions=st.lists(st.sampled_from(Action)).map(tuple)),
     events=st.lists(st.builds(Event, at=_instants, what=_words, detail=_words, times=st.integers(1, 99),
                               last_at=_instants, worker=_words), max_size=3).map(tuple),
     added_at=_instants,
@@ -112,10 +121,10 @@ def test_records_come_back_as_they_were(record: JobRecord) -> None:
     assert decode_record(json.dumps(to_builtins(record))) == record
 
 
-def answer(decode: Callable[[bytes | str], object], data: bytes | str) -> object:
+def answer(read: Callable[[bytes | str], object], data: bytes | str) -> object:
     """Return the value that is read, or the refusal; any other error comes out."""
     try:
-        return decode(data)
+        return read(data)
     except InvalidInput as refusal:
         return refusal
 
@@ -222,18 +231,18 @@ def test_a_bad_field_deep_in_a_record_is_named() -> None:
 def test_an_unknown_version(version: Any) -> None:
     """A format of another version is refused, and the error says that the version is the matter."""
     record = to_builtins(lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0)) | {"v": version}
-    for decode, text in ((decode_job, wire(v=version)), (decode_record, json.dumps(record))):
+    for read, text in ((decode_job, wire(v=version)), (decode_record, json.dumps(record))):
         with pytest.raises(InvalidInput) as refusal:
-            decode(text)
+            read(text)
         assert refusal.value.field == "v"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,2", "nonsense", '{"v":1,}', "\ufeff{}", '"text"', "null", "[]"])
 def test_what_is_no_object(text: str) -> None:
     """Text that is no JSON object is refused."""
-    for decode in (decode_job, decode_record):
+    for read in (decode_job, decode_record):
         with pytest.raises(InvalidInput):
-            decode(text)
+            read(text)
 
 
 def test_the_format_of_version_one() -> None:

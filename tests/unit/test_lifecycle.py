@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tenxsom_flow_engine.errors import ActionRefused, LeaseLost
+from tenxsom_flow_engine.errors import Action, ActionRefused, LeaseLost
 from tenxsom_flow_engine.jobs import (
     FINAL,
     TRANSITIONS,
@@ -191,7 +191,8 @@ def test_expiry_is_counted_to_its_end() -> None:
     record = lifecycle.expire(msgspec.structs.replace(record, lease=LEASE, due=None), NOW + 30)
     assert (record.status, record.expiries, record.submission.ticket) == (Status.FAILED, MAX_EXPIRIES, TICKET)
     assert record.error is not None
-    assert "retry job-1" in record.error.next_step
+    assert record.error.actions == (Action.RETRY,)
+    assert "log" in record.error.next_step
 
 
 def test_what_a_step_that_worked_forgives() -> None:
@@ -270,15 +271,17 @@ def test_retry_by_hand() -> None:
 
 @pytest.mark.parametrize("situation", ["held", "failed-doubt", "cancelled-unknown"])
 def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None:
-    """Retrying a job that may be paid is refused with the commands that settle it, each of which works then."""
+    """Retrying a job that may be paid is refused with the actions that settle it, each of which works then."""
     record = SITUATIONS[situation]
     with pytest.raises(ActionRefused) as refusal:
         lifecycle.retry(record, NOW)
-    for flag, decision in (("--resubmit", "resubmit"), ("--ticket", "bought"), ("--give-up", "give-up")):
-        if f"jobs resolve job-1 {flag}" in refusal.value.next_step:
+    assert refusal.value.subject == "job-1"
+    decisions = {Action.RESUBMIT: "resubmit", Action.CONFIRM_PURCHASE: "bought", Action.GIVE_UP: "give-up"}
+    for action, decision in decisions.items():
+        if action in refusal.value.actions:
             CHANGES[decision](record)
         else:
-            assert (flag, record.status in FINAL) == ("--give-up", True)
+            assert (action, record.status in FINAL) == (Action.GIVE_UP, True)
 
 
 def test_what_a_person_found_out() -> None:
@@ -347,8 +350,7 @@ def test_giving_up_says_the_money_question() -> None:
     record = lifecycle.resolve(SITUATIONS["held"], NOW, GiveUp())
     assert record.error is not None
     assert "whether alpha was paid for s-1 was never found out" in record.error.message
-    assert "jobs resolve job-1 --ticket ID" in record.error.next_step
-    assert "--give-up" not in record.error.next_step
+    assert record.error.actions == (Action.RESUBMIT, Action.CONFIRM_PURCHASE)
     assert lifecycle.resolve(record, NOW + 1, ConfirmedPurchase(TICKET, 9.0)).status is Status.RENDERING
 
 

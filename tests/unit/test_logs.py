@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tenxsom_flow_engine.jobs import Lease, Ticket, lifecycle
+from tenxsom_flow_engine.jobs import EventKind, Lease, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import about, handler
@@ -95,11 +95,11 @@ def test_a_finished_step_is_one_rich_line() -> None:
     leased = lifecycle.take(record, Lease("t", "w", 60.0), 2.0)
     intended = lifecycle.intend(leased, "t", 3.0, Intent(submission_id="s", service=ALPHA, lifetime=99.0))
     bought = lifecycle.accept(intended, 4.0, Receipt(submission_id="s", ticket=Ticket("t-1"), lifetime=99.0))
-    after = lifecycle.settle(bought, "t", Wait(10.0, "submitted to alpha"), 5.0)
+    after = lifecycle.settle(bought, "t", Wait(10.0, ALPHA, kind=EventKind.SUBMITTED), 5.0)
     with Log(io.StringIO()) as log:
         log_step(leased, after, 0.25)
     (line,) = log.lines()
-    assert line["message"] == "submit of job-1: waiting: submitted to alpha"
+    assert line["message"] == "submit of job-1: submitted: alpha"
     told = {name: line[name] for name in ("job_id", "step", "service", "status", "took_ms", "ticket", "channel", "due")}
     assert told == {
         "job_id": "job-1", "step": "submit", "service": ALPHA, "status": "rendering", "took_ms": 250, "ticket": "t-1",

@@ -25,6 +25,7 @@ from tenxsom_flow_engine.planning.slots import (
     slot_job_id,
     steady_slots,
 )
+from tenxsom_flow_engine.text import plural
 
 instants = st.floats(min_value=0, max_value=4e9, allow_nan=False).map(lambda instant: round(instant, 3))
 rates = st.one_of(
@@ -57,7 +58,7 @@ def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -
     span = Period(start, start + DAY)
     most = math.ceil(24 * rate)
     check_count(span, most, rate)
-    with pytest.raises(InvalidInput, match=f"--daily-count {most}"):
+    with pytest.raises(InvalidInput, match=f"ask for {plural(most, 'video')}"):
         check_count(span, most + 1, rate)
 
 
@@ -120,12 +121,12 @@ def test_ninety_seven_at_four_an_hour_do_not_fit() -> None:
     """The refusal says what would fit, both ways."""
     with pytest.raises(InvalidInput) as caught:
         check_count(Period(0, DAY), 97, Fraction(4))
-    assert caught.value.next_step == "ask for --daily-count 96 or --videos-per-hour 5"
+    assert caught.value.next_step == "ask for 96 videos or 5 an hour"
 
 
 def test_a_refusal_suggests_at_least_one_video() -> None:
     """A period that is shorter than the pace's interval has room for one video."""
-    with pytest.raises(InvalidInput, match=r"at most 1 in 10 min \(ask for --daily-count 1 or"):
+    with pytest.raises(InvalidInput, match=r"at most 1 in 10 min \(ask for 1 video or"):
         check_count(Period(0, 600), 2, Fraction(4))
 
 
@@ -222,7 +223,7 @@ def test_windows_as_people_name_them() -> None:
         ({"day": "today", "start": "noon"}, "start: 'noon' is not a moment"),
         ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not within the day"),
         ({"start": "noon"}, "start: 'noon' is not a moment"),
-        ({"day": "today", "start": "08:00+02:00"}, "has a zone of its own (name the zone with --timezone)"),
+        ({"day": "today", "start": "08:00+02:00"}, "has a zone of its own (give the time zone by itself)"),
         ({"day": "9999-12-31"}, "date: 9999-12-31 is outside the years 1971 to 9998"),
         ({"start": "9998-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),
         ({"start": "9999-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),

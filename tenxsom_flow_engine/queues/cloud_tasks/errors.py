@@ -1,4 +1,4 @@
-"""Google's errors as ours: what went wrong, and which role to grant or which command to run."""
+"""Google's errors as ours: what went wrong, and which role to grant or what else to do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
 from tenxsom_flow_engine.errors import (
+    Action,
     ConfigurationError,
     FlowError,
     QueueError,
@@ -69,13 +70,13 @@ def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
         case api.NotFound():
             return QueueMissing(
                 f"{what} failed: there is no queue {queue}",
-                next_step="make it with: run_flow_enhanced.py queue create (a new queue is known after a minute), "
-                "or check CLOUD_TASKS_QUEUE and CLOUD_TASKS_LOCATION",
+                next_step="check CLOUD_TASKS_QUEUE and CLOUD_TASKS_LOCATION",
+                actions=(Action.CREATE_QUEUE,),
             )
         case api.Conflict() if not isinstance(error, api.Aborted):
             return QueueError(
                 f"{what} failed: the queue {queue} is there already",
-                next_step="change it with: run_flow_enhanced.py queue update",
+                actions=(Action.UPDATE_QUEUE,),
             )
         case api.FailedPrecondition():
             return QueueError(

@@ -29,7 +29,7 @@ from tenxsom_flow_engine.errors import (
     QueueUnavailable,
     StoreError,
 )
-from tenxsom_flow_engine.jobs import JobRecord, Lease, Status, SubmissionState, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs import Failure, JobRecord, Lease, Status, SubmissionState, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
 from tenxsom_flow_engine.jobs.outcomes import Outcome
@@ -130,7 +130,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             raise InvalidInput(
                 "at",
                 "is more than 30 days ahead, and Cloud Tasks schedules no further",
-                next_step="add the job later, or use --queue-type redis or local",
+                next_step="add the job later, or use a queue of type redis or local",
             )
         if (size := len(encode(job))) > MAX_JOB:
             raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}")
@@ -285,14 +285,14 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         if record is not None and record.queue == self.name and record.undispatched:
             self.dispatch([record])
 
-    def _facts(self) -> tuple[QueueFacts | None, str]:
+    def _facts(self) -> tuple[QueueFacts | None, Failure | None]:
         """Return what Google says about the queue, or why it does not."""
         try:
-            return self._api.facts(), ""
+            return self._api.facts(), None
         except QueueUnavailable:
             raise
         except QueueError as error:
-            return None, str(error)
+            return None, Failure.of(error)
 
     def _paused(self) -> bool:
         facts, _ = self._facts()

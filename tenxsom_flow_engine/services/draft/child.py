@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import FlowError, OutputError
-from tenxsom_flow_engine.services.draft.render.formats import MORE_SPACE, NAME
+from tenxsom_flow_engine.services.draft.render.formats import MORE_SPACE
 from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFolder
 
 #: Bytes of address space; a render maps about 2 GiB, most of it never touched.
@@ -44,7 +44,7 @@ def main(path: str) -> None:
         sys.exit(f"the render needed more than {MEMORY / 2**30:.1f} GiB of memory")
     except FlowError as error:
         permanent = not isinstance(error, OutputError)
-        folder.give_up(Fault(error.message.removeprefix(f"{NAME}: "), error.next_step, permanent))
+        folder.give_up(Fault(error.reason, error.next_step, permanent))
     except OSError as error:  # the small files beside the video
         folder.give_up(Fault(f"the draft could not be written: {error}", MORE_SPACE, permanent=False))
 

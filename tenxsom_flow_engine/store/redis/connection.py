@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.store.redis.server import Server, examine
+from tenxsom_flow_engine.store.values import StoreAdvice
 from tenxsom_flow_engine.timings import Timings
 
 
@@ -48,8 +49,8 @@ class Connection:
         #: The server without user and password.
         self.place = f"redis://{where}/{known.get('db') or 0} ({self.prefix})"
 
-    def check_server(self) -> str:
-        """See that the server can keep jobs; return what a person should know of it, or nothing.
+    def check_server(self) -> StoreAdvice | None:
+        """See that the server can keep jobs; return what a person should know of it, if anything.
 
         Raises `ConfigurationError` if it is too old or would evict them.
         """

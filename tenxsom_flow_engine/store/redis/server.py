@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.store.values import StoreAdvice
 
 #: The oldest server that has what the scripts use.
 OLDEST = (6, 2)
@@ -17,8 +18,8 @@ OLDEST = (6, 2)
 class Server:
     """What a server promises of its file."""
 
-    #: What a person should know of it; empty if all is well.
-    advice: str = ""
+    #: What a person should know of it; None if all is well.
+    advice: StoreAdvice | None = None
     #: Whether it can be asked, with `WAITAOF`, to answer when its file is on disk, and needs asking.
     waits_for_file: bool = False
 
@@ -39,8 +40,10 @@ def examine(client: Any, place: str) -> Server:
         )
     if not found.get("aof_enabled"):
         return Server(
-            f"the Redis server {place} keeps no append-only file, so jobs are lost when it stops; "
-            "on the server: CONFIG SET appendonly yes"
+            StoreAdvice(
+                f"the Redis server {place} keeps no append-only file, so jobs are lost when it stops",
+                "on the server: CONFIG SET appendonly yes",
+            )
         )
     match _appendfsync(client):
         case "always":
@@ -54,8 +57,10 @@ def examine(client: Any, place: str) -> Server:
         case _:
             habit = "does not say when it puts its file on disk"
     return Server(
-        f"the Redis server {place} {habit}, so the latest jobs and tickets are lost if its machine stops; "
-        "on the server: CONFIG SET appendfsync always"
+        StoreAdvice(
+            f"the Redis server {place} {habit}, so the latest jobs and tickets are lost if its machine stops",
+            "on the server: CONFIG SET appendfsync always",
+        )
     )
 
 

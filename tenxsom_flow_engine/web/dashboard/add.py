@@ -22,9 +22,10 @@ from tenxsom_flow_engine.planning.plan import AddPlan
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Added, JobFilter
+from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.web.dashboard.add_form import (
     BLANK,
-    BY_COMMAND,
+    FROM_A_FILE,
     MOST_LINES,
     Typed,
     WrongFields,
@@ -33,6 +34,7 @@ from tenxsom_flow_engine.web.dashboard.add_form import (
     plan_form,
 )
 from tenxsom_flow_engine.web.dashboard.add_plan import BadLines, PlanView
+from tenxsom_flow_engine.web.dashboard.advice import in_words
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.errors import status_of
 from tenxsom_flow_engine.web.report_cache import ReportCache
@@ -70,11 +72,11 @@ def add(desk: ReportCache) -> Blueprint:
         except WrongFields as error:
             return form_page(typed, wrong=error), 400
         except FlowError as error:
-            return form_page(typed, trouble=str(error)), status_of(error)
+            return form_page(typed, trouble=in_words(error)), status_of(error)
 
     @blueprint.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[str, int]:
-        wrong = WrongFields({"topics": f"are too many to be sent at once; {BY_COMMAND}"})
+        wrong = WrongFields({"topics": f"are too many to be sent at once; {FROM_A_FILE}"})
         return form_page(BLANK, wrong=wrong), 413
 
     def form_page(typed: Typed, *, wrong: WrongFields | None = None, trouble: str = "") -> str:
@@ -107,13 +109,13 @@ def add(desk: ReportCache) -> Blueprint:
         try:
             added = engine.queue.enqueue(plan.new)
         except FlowError as error:
-            trouble = f"{error} What was added stays, and nothing is added twice: add again what is left."
+            trouble = f"{in_words(error)}. What was added stays, and nothing is added twice: add again what is left."
             return plan_page(typed, at, trouble=trouble), status_of(error)
         first = plan.new[0].job
         audit("jobs added", jobs=len(added.new), known=len(added.known), queue=engine.queue.name, first=first.job_id)
         flash(_told(added))
         if added.new and engine.unattended:
-            flash("No worker is running, so they wait: start one with python3 worker.py", "error")
+            flash("No worker is running, so they wait until one is started.", "error")
         if len(plan.jobs) == 1:
             return redirect(url_for("dashboard.job.page", job_id=first.job_id), 303)
         return redirect(url_for("dashboard.jobs.page", channel=typed["channel"].strip() or None), 303)
@@ -132,7 +134,7 @@ def _instant(form: Mapping[str, str]) -> float:
 
 def _told(added: Added) -> str:
     new, known = len(added.new), len(added.known)
-    return f"{new:,} {'job' if new == 1 else 'jobs'} added" + (f", {known:,} known already." if known else ".")
+    return f"{plural(new, 'job')} added" + (f", {known:,} known already." if known else ".")
 
 
 def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:

@@ -27,7 +27,7 @@ BLANK: Mapping[str, str] = dict.fromkeys(("topics", *_JOB, "start", "per_hour", 
 }  # fmt: skip
 #: The most that is planned in one request: lines, and characters. A file may hold any number.
 MOST_LINES, MOST_TEXT = 5000, 1_000_000
-BY_COMMAND = "put them into a file: run_flow_enhanced.py batch --topics-file FILE"
+FROM_A_FILE = "put them into a file and add that as a batch, as docs/cli.md describes"
 
 #: A form as it was typed, by field.
 Typed = Mapping[str, str]
@@ -102,8 +102,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         _check_prompt(fields["prompt"], plan)
     if not plan.jobs:
         for line in plan.bad:
-            why = line.reason.removeprefix(f"{line.default}: ") if line.default else "no line can be used"
-            wrong.setdefault(line.default or "topics", why)
+            wrong.setdefault(line.default or "topics", line.default_reason or "no line can be used")
     if wrong:
         raise WrongFields(wrong, plan.bad)
     return plan
@@ -135,9 +134,9 @@ def _check_prompt(prompt: str, plan: AddPlan) -> None:
 
 def _check_size(text: str) -> None:
     if len(text) > MOST_TEXT:
-        raise InvalidInput("topics", f"are more than {MOST_TEXT:,} characters", next_step=BY_COMMAND)
+        raise InvalidInput("topics", f"are more than {MOST_TEXT:,} characters", next_step=FROM_A_FILE)
     lines = sum(bool(line.strip()) for line in text.split("\n"))
     if lines > MOST_LINES:
         raise InvalidInput(
-            "topics", f"have {lines:,} lines, and at most {MOST_LINES:,} are added at once here", next_step=BY_COMMAND
+            "topics", f"have {lines:,} lines, and at most {MOST_LINES:,} are added at once here", next_step=FROM_A_FILE
         )

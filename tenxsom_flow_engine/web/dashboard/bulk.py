@@ -18,6 +18,8 @@ from tenxsom_flow_engine.errors import InvalidInput, QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, check_job_id
 from tenxsom_flow_engine.operations.bulk import Act, Refused, each, matching, plan
 from tenxsom_flow_engine.store.values import JobFilter
+from tenxsom_flow_engine.text import plural
+from tenxsom_flow_engine.web.dashboard.advice import in_words
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache
@@ -88,7 +90,7 @@ def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
             if time.monotonic() > ends:
                 break
     except (QueueError, StoreError) as error:  # what was done stays done, and is told
-        flash(str(error), "error")
+        flash(in_words(error), "error")
     left = chosen[done + len(refused) :]
     audit(f"jobs {act}", search=search.words, done=done, refused=len(refused), left=len(left))
     _tell(act, done, refused)
@@ -119,7 +121,7 @@ def _meant(act: Act, search: Search) -> JobFilter:
 
 def _tell(act: Act, done: int, refused: Sequence[Refused]) -> None:
     if done:
-        flash(f"{done:,} {'job was' if done == 1 else 'jobs were'} {_DONE[act]}.")
+        flash(f"{plural(done, 'job was', 'jobs were')} {_DONE[act]}.")
     if refused:
         # They go into a cookie, so only some are told, and briefly.
         reasons = "; ".join(one.error.message[:160] for one in refused[:TOLD])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, QueueError
-from tenxsom_flow_engine.jobs import JobRecord, Status, Ticket
+from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, JobNotFound, QueueError
+from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
-from tenxsom_flow_engine.web.dashboard.actions import choices
-from tenxsom_flow_engine.web.dashboard.filters import lasting
+from tenxsom_flow_engine.text import duration
+from tenxsom_flow_engine.web.dashboard.actions import JobAction, choices
+from tenxsom_flow_engine.web.dashboard.advice import in_words, links
 from tenxsom_flow_engine.web.dashboard.media import KINDS, add_media
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
@@ -50,7 +52,7 @@ def job(desk: ReportCache) -> Blueprint:
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
-            named=[one for one in possible.values() if record.error and one.command in record.error.next_step],
+            advice=links(_possible(record, possible.values()), job_id),
             lookup_hint=service.lookup_hint if service else "",
         )
 
@@ -67,13 +69,13 @@ def job(desk: ReportCache) -> Blueprint:
     def do(job_id: str, act: str) -> Response:
         engine = desk.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
-        # What was said yes to must be what is done: the job, or a price, may have changed meanwhile.
-        if choice is not None and choice.asks and request.form.get("sure") != choice.says:
+        # Only what the person agreed to is done: the job, or a price, could have changed since the page was loaded.
+        if choice is not None and choice.asks and request.form.get("sure") != choice.terms.token:
             return redirect(url_for("dashboard.job.ask", job_id=job_id, act=act), 303)
         try:
             _act(engine, job_id, act)
         except (ActionRefused, InvalidInput, QueueError) as error:
-            flash(str(error), "error")
+            flash(in_words(error), "error")
         else:
             audit(f"job {act}", job_id=job_id)
             flash(_DONE[act])
@@ -88,17 +90,27 @@ def job(desk: ReportCache) -> Blueprint:
     return blueprint
 
 
+def _possible(record: JobRecord, possible: Iterable[JobAction]) -> Iterator[Action]:
+    """Give what the job's failure says can be done, as far as it can be done now."""
+    now = {Action.EDIT, *(one.action for one in possible)}
+    return (action for action in (record.error.actions if record.error else ()) if action in now)
+
+
 def _next(record: JobRecord, now: float, *, paused: bool) -> str:
     """Say what happens next to a job that is not over. `paused`: whether its queue hands out nothing."""
     if record.lease is not None:
-        return f"Worker {record.lease.worker} has it in hand."
+        return f"Worker {record.lease.worker} is working on it."
     if record.due is None:
-        return "Nothing happens until somebody says below what came of its order."
+        return "Waiting for you: say below what happened to its order."
     waited, last = now - record.due, record.events[-1]
-    why = f": {last.detail}" if record.status is Status.QUEUED and last.what in ("waiting", "fault") else ""
+    why = (
+        f": {last.detail}"
+        if record.status is Status.QUEUED and last.what in (EventKind.WAITING, EventKind.FAULT)
+        else ""
+    )
     if waited >= 0:
         what = "its queue is paused" if paused else f"waits for its turn{why}" if why else "waits for a worker"
-        return f"It has been due for {lasting(waited)}, and {what}."
+        return f"It has been due for {duration(waited)}, and {what}."
     match record.status:
         case Status.SCHEDULED:
             act = "It starts"
@@ -106,7 +118,7 @@ def _next(record: JobRecord, now: float, *, paused: bool) -> str:
             act = f"{record.service} is asked again"
         case _:
             act = "It goes on"
-    return f"{act} in {lasting(-waited)}{why}."
+    return f"{act} in {duration(-waited)}{why}."
 
 
 def _act(engine: Engine, job_id: str, act: str) -> None:

@@ -12,6 +12,7 @@ from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.report.model import ServiceFigures
 from tenxsom_flow_engine.store.values import JobFilter
+from tenxsom_flow_engine.web.dashboard.advice import in_words, links
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache
@@ -40,11 +41,10 @@ def overview(desk: ReportCache) -> Blueprint:
             balances=balances.of(engine.services),
             coming=engine.store.next_scheduled(NEXT_JOBS),
             latest=_latest(engine),
-            links={one.code: url_for("dashboard.jobs.page", status=_STATUS_OF[one.code])
-                   for one in report.verdicts if one.code in _STATUS_OF},
+            links=links,
             busiest=max(bar.ended.succeeded + bar.ended.failed for bar in report.jobs.hours),
             Status=Status,
-        )  # fmt: skip
+        )
 
     @blueprint.post("/queue/<any(pause, resume):act>")
     def switch_queue(act: str) -> Response:
@@ -52,10 +52,14 @@ def overview(desk: ReportCache) -> Blueprint:
         try:
             queue.pause() if act == "pause" else queue.resume()
         except QueueError as error:
-            flash(str(error), "error")
+            flash(in_words(error), "error")
         else:
             audit(f"queue {act}d", queue=queue.name)
-            flash("The queue is paused: jobs wait, steps in hand go on." if act == "pause" else "The queue goes on.")
+            flash(
+                "The queue is paused: jobs wait, and running steps finish."
+                if act == "pause"
+                else "The queue is resumed."
+            )
         return redirect(url_for("dashboard.overview.page"), 303)
 
     @blueprint.post("/services/<name>/<any(pause, resume):act>")
@@ -67,14 +71,10 @@ def overview(desk: ReportCache) -> Blueprint:
             flash(f"{name} is paused: nothing is bought there, and what is being made goes on.")
         else:
             balances.forget()
-            flash(f"{name} goes on.")
+            flash(f"{name} is resumed.")
         return redirect(url_for("dashboard.overview.page"), 303)
 
     return blueprint
-
-
-#: The jobs that a verdict is about.
-_STATUS_OF = {"held": Status.HELD, "failing": Status.FAILED}
 
 
 def _latest(engine: Engine) -> Sequence[JobRecord]:

@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import Event, JobRecord
+from tenxsom_flow_engine.jobs import Event, EventKind, JobRecord
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
 
-#: Events whose own words say too little, in more of them.
+#: Words for kinds that say too little by themselves.
 _WORDS: Mapping[str, str] = {
-    "submitting": "Order sent",
-    "accepted": "Order accepted",
-    "fault": "Fault, tried again later",
-    "nothing bought": "Nothing was bought",
-    "outcome unknown": "Nobody knows what came of the order",
-    "late ticket": "A late worker brought the ticket of another order",
-    "lease ran out": "The worker was lost",
-    "adopted": "Taken over",
-    "stopped": "Stopped at the service",
+    EventKind.SUBMITTING: "Order sent",
+    EventKind.ACCEPTED: "Order accepted",
+    EventKind.FAULT: "Fault, tried again later",
+    EventKind.NOTHING_BOUGHT: "Nothing was bought",
+    EventKind.OUTCOME_UNKNOWN: "Outcome of the order unknown",
+    EventKind.LATE_TICKET: "A late worker brought the ticket of another order",
+    EventKind.LEASE_RAN_OUT: "The worker was lost",
+    EventKind.ADOPTED: "Taken over",
+    EventKind.STOPPED: "Stopped at the service",
+    EventKind.DELIVERED_AGAIN: "Delivered again",
+    EventKind.RESUBMITTED: "Ordered again",
 }
-#: What happened while the service worked, by the detail of a wait.
-_WAITS: Mapping[str, str] = {"rendering": "Rendering", "rendered": "Rendered"}
-_BAD = frozenset({"fault", "failed", "held", "outcome unknown", "lease ran out", "given up"})
-_GOOD = frozenset({"published", "accepted"})
+#: While the service works the kind says it all.
+_WITHOUT_DETAIL = frozenset({EventKind.RENDERING, EventKind.RENDERED})
+_BAD = frozenset(
+    {
+        EventKind.FAULT, EventKind.FAILED, EventKind.HELD, EventKind.OUTCOME_UNKNOWN, EventKind.LEASE_RAN_OUT,
+        EventKind.GIVEN_UP,
+    }
+)  # fmt: skip
+_GOOD = frozenset({EventKind.PUBLISHED, EventKind.ACCEPTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class Entry:
     after: float | None
     #: `bad`, `ok` or nothing.
     kind: str
+    #: Whether it counts questions to the service.
+    polls: bool = False
     #: Whether lines before this one were left out.
     gap: bool = False
 
@@ -48,13 +57,20 @@ def timeline(record: JobRecord) -> Sequence[Entry]:
     lines = []
     before: Event | None = None
     for number, event in enumerate(record.events):
-        if event.what == "waiting" and event.detail.startswith("submitted to "):
+        kind = event.kind
+        if kind == EventKind.SUBMITTED:
             continue  # the line before says so
         after = None if before is None else max(0.0, event.at - (before.last_at or before.at))
-        rendering = event.what == "waiting" and event.detail in _WAITS
-        what = _WAITS[event.detail] if rendering else _WORDS.get(event.what, event.what.capitalize())
-        kind = "bad" if event.what in _BAD else "ok" if event.what in _GOOD else ""
-        detail = "" if rendering else event.detail
-        lines.append(Entry(event, what, detail, after, kind, gap=cut and number == FIRST_EVENTS))
+        lines.append(
+            Entry(
+                event,
+                what=_WORDS.get(kind, kind.capitalize()),
+                detail="" if kind in _WITHOUT_DETAIL else event.detail,
+                after=after,
+                kind="bad" if kind in _BAD else "ok" if kind in _GOOD else "",
+                polls=kind == EventKind.RENDERING,
+                gap=cut and number == FIRST_EVENTS,
+            )
+        )
         before = event
     return lines

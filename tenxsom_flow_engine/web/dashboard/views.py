@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
@@ -16,6 +17,7 @@ from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.web.dashboard import filters as words
 from tenxsom_flow_engine.web.dashboard.add import add
+from tenxsom_flow_engine.web.dashboard.advice import links
 from tenxsom_flow_engine.web.dashboard.bulk import bulk
 from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
@@ -73,11 +75,12 @@ def dashboard(desk: ReportCache) -> Blueprint:
     def flow_error(error: FlowError) -> tuple[str, int]:
         status = 400 if isinstance(error, StaleForm) else status_of(error)
         _log.warning("%s %s was answered %d: %s", request.method, request.path, status, error)
-        return render_template("error.html", message=error.message, next_step=error.next_step), status
+        advice = links(error.actions, error.subject)
+        return render_template("error.html", message=error.message, next_step=error.next_step, advice=advice), status
 
     @blueprint.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        page = render_template("error.html", message=error.description or error.name, next_step="")
+        page = render_template("error.html", message=error.description or error.name, next_step="", advice=())
         answer = Response(page, error.code or 500)
         # Its headers say more, such as which methods are allowed.
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
@@ -86,7 +89,11 @@ def dashboard(desk: ReportCache) -> Blueprint:
     @blueprint.errorhandler(Exception)
     def defect(error: Exception) -> tuple[str, int]:
         _log.exception("%s %s broke", request.method, request.path)
-        told = {"message": "The page broke.", "next_step": "see the log of this process; this is a defect"}
+        told: dict[str, Any] = {
+            "message": "The page broke.",
+            "next_step": "see the log of this process; this is a defect",
+            "advice": (),
+        }
         return render_template("error.html", **told), 500
 
     return blueprint

@@ -1,0 +1,69 @@
+"""Actions as the dashboard words them: links to where its own buttons are, or plain words where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import url_for
+
+from tenxsom_flow_engine.errors import Action, FlowError
+
+#: What a person can do with one job, on its page, and the id of the button there.
+_BUTTONS = {
+    Action.RETRY: ("Retry", "retry"),
+    Action.RESUBMIT: ("Order it again", "resubmit"),
+    Action.CONFIRM_PURCHASE: ("Enter its ticket", "ticket"),
+    Action.GIVE_UP: ("Mark it as failed", "give-up"),
+}
+#: What has to be done elsewhere; `docs/operations.md` says how.
+_ELSEWHERE = {
+    Action.START_WORKER: "Start a worker",
+    Action.START_PUSH_WORKER: "Start a worker",
+    Action.CREATE_QUEUE: "Create the queue",
+    Action.UPDATE_QUEUE: "Update the queue",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Something to do: its words, and the address where it is done; none if that is not on the dashboard."""
+
+    text: str
+    url: str = ""
+
+
+def links(actions: Iterable[Action], subject: str = "") -> Sequence[Link]:
+    """Return what to show for actions on a job or service; what is about an unnamed one is left out."""
+    return [link for action in actions if (link := _link(action, subject)) is not None]
+
+
+def in_words(error: FlowError) -> str:
+    """Describe an error, and what to do about it, where nothing can be clicked."""
+    steps = [_ELSEWHERE[action] for action in error.actions if action in _ELSEWHERE]
+    return ". ".join([str(error), *dict.fromkeys(steps)])
+
+
+def _link(action: Action, subject: str) -> Link | None:
+    if action in _ELSEWHERE:
+        return Link(_ELSEWHERE[action])
+    if action in _BUTTONS:
+        text, button = _BUTTONS[action]
+        return Link(text, url_for("dashboard.job.page", job_id=subject, _anchor=button)) if subject else None
+    match action:
+        case Action.EDIT:
+            copy: dict[str, Any] = {"from": subject}
+            return Link("Add a changed copy", url_for("dashboard.add.page", **copy)) if subject else None
+        case Action.LIST_JOBS:
+            return Link("See all jobs", url_for("dashboard.jobs.page"))
+        case Action.LIST_FAILED:
+            return Link("See these jobs", url_for("dashboard.jobs.page", status="failed"))
+        case Action.LIST_HELD:
+            return Link("See these jobs", url_for("dashboard.jobs.page", status="held"))
+        case Action.RESUME_QUEUE:
+            return Link("Resume the queue", url_for("dashboard.overview.page", _anchor="queue-switch"))
+        case Action.RESUME_SERVICE if subject:
+            url = url_for("dashboard.overview.page", _anchor=f"switch-{subject}")
+            return Link(f"Resume {subject}", url)
+    return None

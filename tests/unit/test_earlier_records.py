@@ -1,0 +1,117 @@
+"""Records of release 0.1, which wrote sentences where facts are written now, are read and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tenxsom_flow_engine.cli.main import cli
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.jobs import EventKind, Status
+from tenxsom_flow_engine.jobs.codec import decode_record, encode
+from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.web.app import dashboard_app
+from tenxsom_flow_engine.web.dashboard.timeline import timeline
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
+from tests.dashboard_client import TOKEN, Visitor
+
+#: A job that was bought, rendered, and failed while it was fetched, as commit 8f2af24 wrote it.
+WRITTEN = (
+    b'{"v":1,"job":{"v":1,"job_id":"tides","topic":"How tides work","service":"alpha","channel":"sea",'
+    b'"created_at":1000.0},"queue":"local","nonce":"0123456789ab","seq":7,"status":"failed","attempts":1,'
+    b'"service":"alpha","submission":{"state":"accepted","id":"s-1","token":"l1","intended_at":1010.5,'
+    b'"first_intended_at":1010.5,"prompt":"Tides, vertical","ticket":{"id":"t-1"},"deadline":1612.0,"over":true},'
+    b'"order":"{\\"prompt\\":\\"Tides, vertical\\"}","progress":1.0,"cost":{"usd":0.14},'
+    b'"purchases":[{"submission":"s-1","service":"alpha","at":1012.0,"cost":{"usd":0.14}}],"error":{"code":"transient",'
+    b'"message":"alpha: the connection broke (12 attempts)",'
+    b'"next_step":"when that is mended: run_flow_enhanced.py retry tides"},"events":[{"at":1000.0,"what":"added"},'
+    b'{"at":1010.5,"what":"submitting","detail":"alpha","worker":"w-1"},'
+    b'{"at":1012.0,"what":"accepted","detail":"ticket t-1"},'
+    b'{"at":1012.0,"what":"waiting","detail":"submitted to alpha"},'
+    b'{"at":1021.0,"what":"waiting","detail":"rendering","times":3,"last_at":1041.0},'
+    b'{"at":1051.0,"what":"waiting","detail":"rendered"},'
+    b'{"at":1053.0,"what":"fault","detail":"alpha: the connection broke","worker":"w-1"},'
+    b'{"at":1061.0,"what":"failed","detail":"alpha: the connection broke (12 attempts)","worker":"w-1"}],'
+    b'"added_at":1000.0,"updated_at":1061.0,"finished_at":1061.0}'
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local") as engine:
+        assert engine.store.adopt(decode_record(WRITTEN))
+        yield engine
+
+
+def test_its_bytes_come_back_as_they_were() -> None:
+    """Reading and writing such a record changes nothing of it."""
+    assert encode(decode_record(WRITTEN)) == WRITTEN
+
+
+def test_its_timeline_has_the_lines_of_today() -> None:
+    """What a service did while a job waited is told as for a job of today."""
+    lines = timeline(decode_record(WRITTEN))
+    assert [(line.what, line.detail, line.kind) for line in lines] == [
+        ("Added", "", ""),
+        ("Order sent", "alpha", ""),
+        ("Order accepted", "ticket t-1", "ok"),
+        ("Waiting", "submitted to alpha", ""),
+        ("Rendering", "", ""),
+        ("Rendered", "", ""),
+        ("Fault, tried again later", "alpha: the connection broke", "bad"),
+        ("Failed", "alpha: the connection broke (12 attempts)", "bad"),
+    ]
+    assert [line.event.times for line in lines if line.polls] == [3]
+
+
+def test_a_kind_of_another_release_is_shown() -> None:
+    """An event that this release does not know is read, and shown by its own name."""
+    record = decode_record(WRITTEN.replace(b'"what":"fault"', b'"what":"dreamed of"'))
+    assert timeline(record)[-2].what == "Dreamed of"
+
+
+def test_the_command_line_shows_it(engine: Engine, tmp_path: Path) -> None:
+    """`show` prints its events, its error and the next step that it holds, as text and as JSON."""
+
+    def show(*options: str) -> str:
+        environment = {"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local"}
+        done = CliRunner().invoke(cli, ["show", "tides", *options], env=environment, standalone_mode=False)
+        assert done.exception is None
+        return done.stdout
+
+    text = show()
+    for words in (
+        "alpha: the connection broke (12 attempts) [transient]",
+        "when that is mended: run_flow_enhanced.py retry tides",
+        "waiting: submitted to alpha",
+        "waiting: rendering  (x3",
+    ):
+        assert words in text
+    told = json.loads(show("--json"))
+    assert told["error"] == {
+        "code": "transient",
+        "message": "alpha: the connection broke (12 attempts)",
+        "next_step": "when that is mended: run_flow_enhanced.py retry tides",
+        "actions": [],
+    }
+    assert [event["what"] for event in told["events"]] == [
+        "added", "submitting", "accepted", "waiting", "waiting", "waiting", "fault", "failed"
+    ]  # fmt: skip
+
+
+def test_the_dashboard_shows_it_and_retries_it(engine: Engine) -> None:
+    """Its page has timeline, error and next step, and its retry goes on from the ticket."""
+    runtime = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
+    visitor = Visitor.let_in(dashboard_app(runtime, queue_type="local", admin=TOKEN).test_client())
+    page = visitor.client.get("/jobs/tides").text
+    for words in ("Rendering", "Rendered", "the connection broke (12 attempts)", "when that is mended", 'id="retry"'):
+        assert words in page
+    visitor.post("/jobs/tides/retry", page=page)
+    record = engine.store.require("tides")
+    assert record.status is Status.RENDERING
+    assert record.events[-1].what == EventKind.RETRIED
