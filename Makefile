@@ -84,7 +84,7 @@ format: .venv/.development
 	$(IN_VENV) ruff format .
 
 clean:
-	rm -rf .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build *.egg-info .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -r {} +
 
 .venv/.runtime: requirements.txt constraints.txt | .venv/bin/python

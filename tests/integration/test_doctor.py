@@ -331,7 +331,7 @@ def test_a_look_that_breaks_hides_nothing(env: Environment, monkeypatch: pytest.
 
 
 def test_the_command(env: Environment, tmp_path: Path) -> None:
-    """`doctor` prints what it found, with `--json` as data, and ends with 1 if something must be mended."""
+    """`doctor` prints what it found, with `--json` as data, and ends with 1 if there is a problem."""
 
     def run(*arguments: str, **variables: str) -> tuple[int, str]:
         clean = dict.fromkeys(("TENXSOM_QUEUE_TYPE",), "")

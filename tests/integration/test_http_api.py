@@ -265,7 +265,7 @@ def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.Mon
 
 def test_a_key_that_a_service_repeats_is_not_told(echo: Echo) -> None:
     """Also a service's own words do not bring the key into an error."""
-    echo.faults["order"].append(Reply(400, {"error": f"bad Bearer {KEY}\x1b[2J"}))
+    echo.faults["order"].append(Reply(400, {"error": f"bad Bearer {KEY} \x1b[2J"}))
     assert str(ordered(api(echo.url))) == "echo: no such model (HTTP 400): bad Bearer *** [2J (change it)"
 
 
