@@ -312,9 +312,11 @@ def test_what_was_not_said_is_not_done(visitor: Visitor, engine: Engine, service
     service.checks.append(Failed("too dark"))
     step(engine, 2)
     page = visitor.client.get("/jobs/a/retry").text
+    for price in (9.0, 0.1401):  # the second reads like the first price
+        service.price = Cost(usd=price)
+        assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a/retry"
+        assert status(engine) is Status.FAILED
     service.price = Cost(usd=9.0)
-    assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a/retry"
-    assert status(engine) is Status.FAILED
     assert "about $9.00" in visitor.client.get("/jobs/a/retry").text
 
 
