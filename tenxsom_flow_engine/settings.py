@@ -160,6 +160,8 @@ class CloudTasksSettings:
     cloud_run: Annotated[
         str, Variable("K_SERVICE", "if set, as Cloud Run does, a metadata server is asked for credentials")
     ] = ""
+    #: Where Linux says what machine this is.
+    product_name: Path = Path("/sys/class/dmi/id/product_name")
 
     @property
     def metadata_server(self) -> bool:
@@ -313,12 +315,18 @@ class Settings:
         return frozenset(text for secret in hidden for text in (secret, unquote(secret)) if text)
 
 
-def load(environment: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from a mapping, by default the process's environment, with a file beneath it.
+def load(
+    environment: Mapping[str, str] | None = None,
+    *,
+    over: Mapping[str, str] | None = None,
+    default_file: Path = DEFAULT_ENV_FILE,
+) -> Settings:
+    """Read the settings from a mapping, by default the process's environment, and from a file of defaults.
 
-    `over` holds variables that win over all others. Raises `ConfigurationError` naming the variable that is wrong.
+    `default_file` is read, if it exists, unless `TENXSOM_ENV_FILE` names another; the environment wins over it. `over`
+    holds variables that win over all others. Raises `ConfigurationError` naming the variable that is wrong.
     """
-    values = {**_with_file(os.environ if environment is None else environment), **(over or {})}
+    values = {**_with_file(os.environ if environment is None else environment, default_file), **(over or {})}
     own = read_env(Settings, values)
     home = own.pop("home", None) or _user_data_folder()
     settings = Settings(
@@ -391,9 +399,9 @@ def _facts(credentials_file: Path) -> dict[str, str]:
     return {name: value for name, value in facts.items() if isinstance(value, str)} if isinstance(facts, dict) else {}
 
 
-def _with_file(environment: Mapping[str, str]) -> Mapping[str, str]:
+def _with_file(environment: Mapping[str, str], default_file: Path) -> Mapping[str, str]:
     named = environment.get(ENV_FILE.name, "").strip()
-    path = absolute(ENV_FILE.name, named) if named else DEFAULT_ENV_FILE
+    path = absolute(ENV_FILE.name, named) if named else default_file
     if not named and not path.is_file():
         return environment
     from dotenv import dotenv_values

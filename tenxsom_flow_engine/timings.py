@@ -71,6 +71,10 @@ class Timings:
     store_open_retry: float = 5.0
     #: A call on a SQLite store waits this long for the transaction of another process.
     sqlite_lock: float = 15.0
+    #: How long the web answers with the queue state it has read last: with Cloud Tasks, reading it is a remote call.
+    queue_state_age: float = 10.0
+    #: How long one request of the dashboard acts on many jobs before it offers to continue.
+    bulk_request: float = 5.0
     #: A connection to Redis; an answer from it; and its append-only file, before the answer is given up.
     redis_connect: float = 3.0
     redis_answer: float = 10.0

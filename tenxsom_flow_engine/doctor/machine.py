@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.errors import Rejected
@@ -28,11 +29,12 @@ LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9
 SCRIPTS = {"Chinese and Japanese": "世界", "Arabic": "سلام", "Hindi": "नमस्ते"}
 
 
-def python() -> Iterator[Finding]:
-    """Look at the interpreter and the SQLite in it."""
+def python(oldest: tuple[int, int] = OLDEST) -> Iterator[Finding]:
+    """Check the interpreter and its SQLite."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] < OLDEST:
-        yield problem("python", "python-too-old", f"Python {version} is too old", "use Python 3.11 or newer")
+    if sys.version_info[:2] < oldest:
+        step = f"use Python {oldest[0]}.{oldest[1]} or newer"
+        yield problem("python", "python-too-old", f"Python {version} is too old", step)
     else:
         yield ok("python", f"Python {version}, SQLite {sqlite3.sqlite_version}")
 
@@ -72,18 +74,26 @@ def disk(settings: Settings) -> Iterator[Finding]:
             yield ok("disk", text)
 
 
-def fonts() -> Iterator[Finding]:
-    """See in which scripts drafts can be made."""
+class Fonts(Protocol):
+    """Knows which characters can be shown: what this needs of `services.draft.render.fonts.Library`."""
+
+    def runs(self, text: str) -> object:
+        """Split a text by the fonts that show it. Raises `Rejected` for characters that none shows."""
+
+
+def fonts(installed: Fonts | None = None) -> Iterator[Finding]:
+    """Check in which scripts drafts can be made with the installed fonts, by default those of this machine."""
     from tenxsom_flow_engine.services.draft.render.fonts import library
 
+    installed = installed or library()
     for people, sample in SCRIPTS.items():
         try:
-            library().runs(sample)
+            installed.runs(sample)
         except Rejected as error:
             text = f"no drafts with {people} letters: {error.message}"
             yield warning("fonts", "fonts-missing", text, error.next_step)
             return
-    yield ok("fonts", "drafts can be made in every script that was tried")
+    yield ok("fonts", f"drafts can show {', '.join(SCRIPTS)}")
 
 
 _VARIABLE = {"videos": "TENXSOM_OUTPUT_DIR", "records": "TENXSOM_HOME"}

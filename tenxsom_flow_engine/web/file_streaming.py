@@ -39,14 +39,20 @@ RETRY_AFTER = 5
 
 
 def send(
-    request: Request, path: Path, mimetype: str, *, max_age: int, streams: threading.Semaphore | None = None
+    request: Request,
+    path: Path,
+    mimetype: str,
+    *,
+    max_age: int,
+    streams: threading.Semaphore | None = None,
+    read_timeout: float = READ_TIMEOUT,
 ) -> Response:
     """Return the answer to a GET or HEAD of a file: whole, a range of it (206, 416), or that it is as before (304).
 
     With `streams` it counts as one of those for as long as it goes out, and is 503 while none is free. `max_age` is for
     how many seconds the browser may show it unasked. Raises `OSError`.
     """
-    file = _Outgoing(path.open("rb"), request.environ.get("gunicorn.socket"))
+    file = _Outgoing(path.open("rb"), request.environ.get("gunicorn.socket"), read_timeout)
     answer = Response(file, mimetype=mimetype, direct_passthrough=True)
     stat = os.fstat(file.file.fileno())
     answer.content_length = stat.st_size
@@ -83,22 +89,23 @@ class _Outgoing(FileWrapper):
     Not gunicorn's own wrapper: that would wait for ever for a reader that has stopped reading.
     """
 
-    def __init__(self, file: IO[bytes], sock: socket.socket | None) -> None:
+    def __init__(self, file: IO[bytes], sock: socket.socket | None, read_timeout: float) -> None:
         super().__init__(file, BLOCK)
         self._socket = sock
+        self._read_timeout = read_timeout
         self._end: Callable[[], object] = _nothing
         if sock is not None:
             # Room for a part of a block is room too; the rest of it must not wait for ever either. gunicorn sets the
             # socket anew for each request.
-            sock.settimeout(READ_TIMEOUT)
+            sock.settimeout(read_timeout)
 
     def then(self, act: Callable[[], object]) -> None:
         """Do something when the file is closed or forgotten: an answer that is never sent is not closed by anybody."""
         self._end = weakref.finalize(self, act)
 
     def __next__(self) -> bytes:
-        if self._socket is not None and not _has_room(self._socket):
-            _log.info("a file is not sent on: for %.0f s nobody has read it", READ_TIMEOUT)
+        if self._socket is not None and not _has_room(self._socket, self._read_timeout):
+            _log.info("a file is not sent on: for %.0f s nobody has read it", self._read_timeout)
             # The connection must not be used again, since what it was promised has not come.
             raise ConnectionResetError(errno.ECONNRESET, "the reader has stopped reading")
         return super().__next__()
@@ -112,7 +119,7 @@ def _nothing() -> None:
     return
 
 
-def _has_room(sock: socket.socket) -> bool:
+def _has_room(sock: socket.socket, timeout: float) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(READ_TIMEOUT * 1000))
+    return bool(poll.poll(timeout * 1000))

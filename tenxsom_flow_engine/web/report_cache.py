@@ -14,9 +14,6 @@ from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which the queue's state and limits are told again: asking for them is a call to the carrier's service.
-QUEUE_AGE = 10.0
-
 
 class ReportCache:
     """Safe to use from several threads; opens nothing before the first question."""
@@ -55,7 +52,7 @@ class ReportCache:
                 self._told = queue_figures(engine)
                 if self._told.unknown:
                     _log.warning("the queue's state cannot be told: %s", self._told.unknown)
-                self._until = time.monotonic() + QUEUE_AGE
+                self._until = time.monotonic() + engine.timings.queue_state_age
                 self._asked_under = state
             return self._told
         finally:

@@ -66,11 +66,11 @@ def on_starting(server: Any) -> None:
     server.handle_int = server.handle_term
 
 
-def when_ready(server: Any) -> None:
+def when_ready(server: Any, *, silence: int = SILENCE) -> None:
     """Let no connection hold a thread in silence."""
     for listener in server.LISTENERS:
         # The system's own time-out: it passes on to accepted connections, whatever gunicorn sets there.
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE, 0))
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", silence, 0))
 
 
 def post_worker_init(worker: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput, OutOfCredit, Rejected, StoreUnavailable
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.rate_limits.client import RateLimitedAPIClient
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -26,6 +27,7 @@ from tenxsom_flow_engine.testing.samples import ALPHA
 
 Client = RateLimitedAPIClient
 ROOT = Path(__file__).resolve().parents[2]
+LIMITS = parse_limits("alpha=2/m; beta=1/s; global=9/s")
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def ledger(tmp_path: Path, clock: ManualClock) -> Iterator[Ledger]:
 
 @pytest.fixture
 def limiter(ledger: Ledger) -> RateLimiter:
-    return RateLimiter(ledger, parse_limits("alpha=2/m; beta=1/s; global=9/s"))
+    return RateLimiter(ledger, LIMITS)
 
 
 @pytest.fixture
@@ -210,17 +212,17 @@ def test_a_waiting_call_that_is_cancelled_takes_nothing(limiter: RateLimiter) ->
     assert (counts(limiter)["waiting"], counts(limiter)["requests"]) == (0, 2)
 
 
-def test_a_call_cancelled_at_its_admission_gives_it_back(limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_cancelled_at_its_admission_gives_it_back(ledger: Ledger) -> None:
     """A call that is cancelled while it is being admitted gives the admission back."""
     asked, go_on = threading.Event(), threading.Event()
-    ask = limiter.ask
 
-    def slowly(service: str, waiter_id: str) -> Any:
-        asked.set()
-        assert go_on.wait(60)
-        return ask(service, waiter_id)
+    class SlowLimiter(RateLimiter):
+        def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+            asked.set()
+            assert go_on.wait(60)
+            return super().ask(service, waiter_id)
 
-    monkeypatch.setattr(limiter, "ask", slowly)
+    limiter = SlowLimiter(ledger, LIMITS)
 
     async def cancel_one() -> None:
         call = asyncio.create_task(Client(limiter).make_request(ALPHA, raising(AssertionError("called"))))
@@ -236,15 +238,14 @@ def test_a_call_cancelled_at_its_admission_gives_it_back(limiter: RateLimiter, m
     assert counts(limiter)["windows"][0]["used"] == 0
 
 
-def test_a_result_is_not_lost_with_the_store(
-    client: Client, limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a call returned reaches the caller although the store went away meanwhile."""
+def test_a_result_is_not_lost_with_the_store(ledger: Ledger) -> None:
+    """The result of a call reaches the caller even if the store went away during the call."""
 
-    def away(*_: object) -> None:
-        raise StoreUnavailable("the store is away")
+    class LimiterOfALostStore(RateLimiter):
+        def answered(self, service: str, seconds: float) -> None:
+            raise StoreUnavailable("the store is away")
 
-    monkeypatch.setattr(limiter, "answered", away)
+    client = Client(LimiterOfALostStore(ledger, LIMITS))
     assert asyncio.run(client.make_request(ALPHA, add, 1, other=2)) == 3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import Client
 
-from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.jobs import Failure
@@ -30,11 +29,18 @@ from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.wsgi import Application
 from tests.dashboard_client import TOKEN, Visitor
+from tests.scripted_parts import Script, open_scripted
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock) as engine:
+def script() -> Script:
+    """What happens instead of some calls of the engine's queue and store."""
+    return Script()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engine]:
+    with open_scripted(load({"TENXSOM_HOME": str(tmp_path)}), clock, script) as engine:
         yield engine
 
 
@@ -266,15 +272,13 @@ def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplo
     assert audited == ["queue paused", "queue resumed"]
 
 
-def test_a_carrier_that_cannot_be_told_is_said(
-    visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_that_cannot_be_paused(visitor: Visitor, script: Script) -> None:
     """Where the queue cannot be paused, the page says why and what to do."""
 
-    def away() -> None:
+    def away(real: Callable[[], None]) -> None:
         raise QueueUnavailable("pausing the queue failed", next_step="try again")
 
-    monkeypatch.setattr(engine.queue, "pause", away)
+    script.instead["pause"] = away
     visitor.post("/queue/pause")
     assert "pausing the queue failed (try again)" in visitor.client.get("/").text
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
-from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.values import JobFilter, NewJob, WorkerInfo
+from tenxsom_flow_engine.store.values import Added, JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.add_form import MOST_LINES
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
+from tests.scripted_parts import Script, open_scripted
 
 #: 2026-12-24T12:00:00Z
 NOON = 1798113600.0
@@ -58,15 +58,21 @@ def clock() -> ManualClock:
     return ManualClock(NOON)
 
 
-def opened(home: Path, clock: ManualClock, **environment: str) -> Engine:
+def opened(home: Path, clock: ManualClock, script: Script | None = None, **environment: str) -> Engine:
     given = {"TENXSOM_HOME": str(home), "USEAPI_TOKEN": "user:1-abc", "USEAPI_BASE_URL": "http://127.0.0.1:1"}
     given |= environment
-    return open_engine(load(given), "local", clock=clock)
+    return open_scripted(load(given), clock, script or Script())
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    with opened(tmp_path, clock) as engine:
+def script() -> Script:
+    """What happens instead of some calls of the engine's queue and store."""
+    return Script()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engine]:
+    with opened(tmp_path, clock, script) as engine:
         yield engine
 
 
@@ -281,41 +287,31 @@ def test_starts_that_have_gone_by_are_planned_anew(adder: Adder, engine: Engine,
     assert [record.due for record in jobs(engine)] == [clock.now(), clock.now() + 900, clock.now() + 1800]
 
 
-def test_a_store_that_fails_in_the_middle_is_gone_on_with(
-    adder: Adder, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def add_one_and_fail(real: Callable[[list[NewJob]], Added], new: list[NewJob]) -> Added:
+    """Add the first job, then meet a store that has gone away."""
+    real(new[:1])
+    raise StoreUnavailable("the store is locked", next_step="try again")
+
+
+def test_adding_goes_on_after_a_store_that_fails_in_the_middle(adder: Adder, engine: Engine, script: Script) -> None:
     """What was added stays, the plan is shown again with the reason, and the same button adds the rest."""
     planned = adder.plan("Tides\nDreams\nSalt", per_hour="4")
-    enqueue = engine.queue.enqueue
-
-    def half(new: list[NewJob]) -> None:
-        enqueue(new[:1])
-        raise StoreUnavailable("the store is locked", next_step="try again")
-
-    monkeypatch.setattr(engine.queue, "enqueue", half)
+    script.instead["enqueue"] = add_one_and_fail
     answer = adder.add(planned)
     assert answer.status_code == 503
     assert "the store is locked (try again)" in answer.text
     assert "2 new jobs" in words(answer.text)
-    monkeypatch.undo()
+    del script.instead["enqueue"]
     assert "2 jobs added, 1 known already." in adder.told(adder.add(answer))
     assert [record.due for record in jobs(engine)] == [NOON, NOON + 900, NOON + 1800]
 
 
-def test_what_is_made_again_is_made_once_by_a_form(
-    adder: Adder, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_made_again_is_made_once_by_a_form(adder: Adder, engine: Engine, script: Script) -> None:
     """Whoever goes back and plans again after a failure pays for nothing twice; a new form makes it once more."""
     planned = adder.plan("Tides\nDreams", again="on")
-    enqueue = engine.queue.enqueue
-
-    def half(new: list[NewJob]) -> None:
-        enqueue(new[:1])
-        raise StoreUnavailable("the store is locked")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine.queue, "enqueue", half)
-        answer = adder.add(planned)
+    script.instead["enqueue"] = add_one_and_fail
+    answer = adder.add(planned)
+    del script.instead["enqueue"]
     back = adder.client.post("/add", data=adder.fields(answer.text) | {"act": "change"})
     anew = adder.plan("Dreams\nTides", again="on", salt=adder.fields(back.text)["salt"])
     assert "1 new job" in words(anew.text)
@@ -325,17 +321,14 @@ def test_what_is_made_again_is_made_once_by_a_form(
     assert len(jobs(engine)) == 4
 
 
-def test_a_store_that_is_away_loses_nothing_that_was_typed(
-    adder: Adder, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_is_away_loses_nothing_that_was_typed(adder: Adder, script: Script) -> None:
     """The form comes back as it was, with the reason."""
 
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("the store is locked", next_step="try again")
 
     secret = adder.fields(adder.client.get("/add").text)["csrf"]
-    for call in ("page", "get_each", "queue_state"):
-        monkeypatch.setattr(engine.store, call, away)
+    script.instead |= dict.fromkeys(("page", "get_each", "queue_state"), away)
     answer = adder.client.post("/add", data={"csrf": secret, "act": "plan", "topics": "Tides", "channel": "sea"})
     assert answer.status_code == 503
     assert "the store is locked (try again)" in answer.text

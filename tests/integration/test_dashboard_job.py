@@ -454,16 +454,15 @@ def test_four_streams_at_once(visitor: Visitor, video: Path) -> None:
         assert fetch(visitor).status_code == 200
 
 
-def test_a_reader_that_stops_reading_is_left(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_stops_reading_is_left(video: Path) -> None:
     """Who reads nothing for too long loses the connection, and the stream is another's; so is one never begun."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.file_streaming.READ_TIMEOUT", 0.0)
     streams = threading.BoundedSemaphore(1)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         request = Request(EnvironBuilder().get_environ() | {"gunicorn.socket": ours})
 
         def begin() -> Response:
-            return send(request, video, "video/mp4", max_age=0, streams=streams)
+            return send(request, video, "video/mp4", max_age=0, streams=streams, read_timeout=0.0)
 
         with contextlib.closing(begin()) as answer:
             assert next(iter(answer.response)) == video.read_bytes()[:BLOCK]

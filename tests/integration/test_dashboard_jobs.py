@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
@@ -19,15 +19,18 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Held
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.sqlite.lists import LOOKED
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, a_claim, new
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web.app import dashboard_app
-from tenxsom_flow_engine.web.dashboard import bulk
+from tenxsom_flow_engine.web.dashboard.bulk import MAX_JOBS
 from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
+from tests.scripted_parts import Script, open_scripted
 
 
 @pytest.fixture
@@ -36,14 +39,29 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
-    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock, services=services) as engine:
+def script() -> Script:
+    """What happens instead of some calls of the engine's queue and store."""
+    return Script()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engine]:
+    with opened(tmp_path, clock, script) as engine:
         yield engine
+
+
+def opened(home: Path, clock: ManualClock, script: Script, timings: Timings = Timings()) -> Engine:
+    services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
+    settings, overrides = load({"TENXSOM_HOME": str(home)}), Overrides(timings=timings)
+    return open_scripted(settings, clock, script, services=services, overrides=overrides)
 
 
 @pytest.fixture
 def visitor(engine: Engine) -> Visitor:
+    return at(engine)
+
+
+def at(engine: Engine) -> Visitor:
     parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return Visitor.let_in(dashboard_app(parts, queue_type="local", admin=TOKEN).test_client())
 
@@ -147,10 +165,9 @@ def test_pages_follow_one_another(visitor: Visitor, engine: Engine) -> None:
     assert seen == [f"j{number}" for number in reversed(range(120))]
 
 
-def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine) -> None:
     """Where only the newest jobs were looked at, the page says so and leads further, and not that nothing matches."""
-    monkeypatch.setattr("tenxsom_flow_engine.store.sqlite.lists.LOOKED", 60)
-    engine.store.add("local", new("needle", *(f"straw-{number}" for number in range(80))))
+    engine.store.add("local", new("needle", *(f"straw-{number}" for number in range(LOOKED + 20))))
     page = visitor.client.get("/jobs?text=needle").text
     assert ("None of the latest jobs matched" in text_of(page), "Look further" in page) == (True, True)
     assert "No jobs match" not in page
@@ -248,34 +265,34 @@ def test_nobody_acts_on_every_job_by_mistake(visitor: Visitor, engine: Engine, q
         next(matching(engine.store, JobFilter(queue="local")))
 
 
-def test_what_takes_long_is_done_in_parts(visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that has acted for some seconds offers to go on with exactly those that are left."""
+def test_what_takes_long_is_done_in_parts(
+    visitor: Visitor, engine: Engine, tmp_path: Path, clock: ManualClock, script: Script
+) -> None:
+    """A request that has acted for some seconds offers to continue with exactly those that are left."""
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
-    monkeypatch.setattr(bulk, "ACTING", -1.0)
     sent = {"sure": "yes", "act": "retry", "status": "failed"}
-    page = visitor.post("/bulk", page=asked, jobs=field(asked, "jobs"), **sent).text
+    with opened(tmp_path, clock, script, Timings(bulk_request=-1.0)) as hurried:
+        page = at(hurried).post("/bulk", jobs=field(asked, "jobs"), **sent).text
     assert "2 jobs are left" in text_of(page)
     assert list(statuses(engine).values()).count("queued") == 1
-    monkeypatch.setattr(bulk, "ACTING", 9.0)
-    assert visitor.post("/bulk", page=page, jobs=field(page, "jobs"), **sent).status_code == 303
+    assert visitor.post("/bulk", page=asked, jobs=field(page, "jobs"), **sent).status_code == 303
     assert set(statuses(engine).values()) == {"queued"}
 
 
 def test_what_was_done_before_the_store_went_away_is_told(
-    visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    visitor: Visitor, engine: Engine, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the store goes away in the middle, page and log say what was done, and the page goes on with the rest."""
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
-    right = engine.retry
 
-    def retry(job_id: str) -> JobRecord:
+    def retry(real: Callable[[str], JobRecord], job_id: str) -> JobRecord:
         if job_id == "b":
             raise StoreUnavailable("the store does not answer")
-        return right(job_id)
+        return real(job_id)
 
-    monkeypatch.setattr(engine, "retry", retry)
+    script.instead["retry"] = retry
     caplog.set_level(logging.INFO)
     page = visitor.post("/bulk", page=asked, sure="yes", act="retry", status="failed", jobs=field(asked, "jobs")).text
     told = text_of(page)
@@ -286,15 +303,13 @@ def test_what_was_done_before_the_store_went_away_is_told(
     assert (line["done"], line["left"]) == (1, 2)
 
 
-def test_a_question_is_about_so_many_jobs_only(
-    visitor: Visitor, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of more jobs than one question may be about the newest are meant, and it is said how many there are."""
-    monkeypatch.setattr(bulk, "MAX_JOBS", 2)
-    failed(engine, "a", "b", "c")
-    told = text_of(visitor.client.get("/bulk?act=retry&all=1&status=failed").text)
-    assert "Retry 2 jobs?" in told
-    assert "These are the newest of 3;" in told
+def test_a_question_is_about_so_many_jobs_only(visitor: Visitor, engine: Engine) -> None:
+    """Of more jobs than one request may act on the newest are meant, and the page says how many there are."""
+    engine.store.add("local", new(*(f"job-{number}" for number in range(MAX_JOBS + 1))))
+    engine.store.cancel_waiting("local", MAX_JOBS + 1)
+    told = text_of(visitor.client.get("/bulk?act=retry&all=1&status=cancelled").text)
+    assert "Retry 1,000 jobs?" in told
+    assert "These are the newest of 1,001;" in told
 
 
 @pytest.mark.parametrize("act", Act)

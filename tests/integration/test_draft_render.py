@@ -189,11 +189,10 @@ def test_what_makes_no_video_is_refused(tmp_path: Path, change: dict[str, Any], 
 
 
 @pytest.mark.parametrize("topic", ["🦑🪸", "海 at night"])
-def test_a_topic_no_font_shows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+def test_a_topic_no_font_shows_is_refused(tmp_path: Path, topic: str) -> None:
     """A topic that no font shows is refused before anything is written."""
-    monkeypatch.setattr(render, "library", lambda: Library(folders=()))
     with pytest.raises(Rejected):
-        render.render(replace(SPEC, topic=topic), tmp_path, lambda part: None)
+        render.render(replace(SPEC, topic=topic), tmp_path, lambda part: None, Library(folders=()))
     assert list(tmp_path.iterdir()) == []
 
 

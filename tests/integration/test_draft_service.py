@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tenxsom_flow_engine.errors import Transient
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Lost, Progress, Ready
 from tenxsom_flow_engine.services.draft import service as module
-from tenxsom_flow_engine.services.draft.service import SETTLED, STALE, DraftService
+from tenxsom_flow_engine.services.draft.service import CHILD, SETTLED, STALE, DraftService
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 from tests.service_fixtures import order_and_create
 
@@ -29,12 +28,32 @@ JOB = VideoJob(job_id="job", topic="Why the ocean glows at night", duration=1, q
 LONG = VideoJob(job_id="long", topic="Why the ocean glows at night", duration=60, created_at=0.0)
 
 
+#: Renders with the vendored fonts only.
+WITHOUT_FONTS = """
+from tenxsom_flow_engine.services.draft.render.fonts import Library
+child.main(sys.argv[1], render=lambda order, folder: child.render_order(order, folder, Library(folders=())))
+"""
+MakeService = Callable[..., DraftService]
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[DraftService]:
-    """A service; what it started is ended with the test."""
-    service = DraftService(tmp_path / "drafts")
-    yield service
-    end(service)
+def make_service(tmp_path: Path) -> Iterator[MakeService]:
+    """Makes services on one folder, perhaps with other programs that render; what they started ends with the test."""
+    made: list[DraftService] = []
+
+    def make(*child: str) -> DraftService:
+        made.append(DraftService(tmp_path / "drafts", child=child or CHILD))
+        return made[-1]
+
+    yield make
+    for service in made:
+        end(service)
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> DraftService:
+    """A service as it is."""
+    return make_service()
 
 
 def end(service: DraftService) -> None:
@@ -53,18 +72,16 @@ def wait_for_the_child(ticket: Ticket) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def instead_of_the_child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Have renders run this code, which finds the work folder's path in `sys.argv[1]`."""
-    monkeypatch.setattr(module, "_CHILD", ("-c", f"import sys\n{code}"))
+def program(code: str) -> tuple[str, ...]:
+    """Return how Python is called to run this instead of a render; `sys.argv[1]` is the path of the work folder."""
+    return "-c", f"import sys\nfrom tenxsom_flow_engine.services.draft import child\n{code}"
 
 
-def hold_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Have renders wait until the pipe that is returned is written to."""
+def held_render(tmp_path: Path) -> tuple[tuple[str, ...], Path]:
+    """Return a program that renders as soon as the pipe is written to, and the pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    code = f"open({str(pipe)!r}).read()\nfrom tenxsom_flow_engine.services.draft import child\nchild.main(sys.argv[1])"
-    instead_of_the_child(monkeypatch, code)
-    return pipe
+    return program(f"open({str(pipe)!r}).read()\nchild.main(sys.argv[1])"), pipe
 
 
 def finished(service: DraftService, reference: str = "order") -> WorkFolder:
@@ -83,9 +100,10 @@ def test_the_service_starts_without_the_renderers_libraries() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_an_order_becomes_files(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_becomes_files(make_service: MakeService, tmp_path: Path) -> None:
     """An order renders, can be asked for, and its files can be fetched more than once."""
-    pipe = hold_the_child(monkeypatch, tmp_path)
+    held, pipe = held_render(tmp_path)
+    service = make_service(*held)
     ticket = order_and_create(service, JOB, "order")
     assert isinstance(service.check(ticket), Progress)
     pipe.write_text("go")
@@ -98,21 +116,21 @@ def test_an_order_becomes_files(service: DraftService, tmp_path: Path, monkeypat
         assert {file.name for file in staging.iterdir()} == set(FILES)
 
 
-def test_a_killed_render_is_begun_again(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_render_is_begun_again(make_service: MakeService, service: DraftService, tmp_path: Path) -> None:
     """An order survives a kill -9 of its render."""
-    hold_the_child(monkeypatch, tmp_path)
-    ticket = order_and_create(service, JOB, "order")
-    os.kill(service._children[0].pid, signal.SIGKILL)
+    first = make_service(*held_render(tmp_path)[0])
+    ticket = order_and_create(first, JOB, "order")
+    os.kill(first._children[0].pid, signal.SIGKILL)
     wait_for_the_child(ticket)
-    monkeypatch.undo()
     assert isinstance(service.check(ticket), Progress)
     wait_for_the_child(ticket)
     assert isinstance(service.check(ticket), Ready)
 
 
-def test_a_render_that_dies_thrice_is_given_up(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_render_that_dies_thrice_is_given_up(make_service: MakeService) -> None:
     """A render that always dies ends with its last words and leaves no half-made files."""
-    instead_of_the_child(monkeypatch, "open(sys.argv[1] + '/files/video.mp4', 'w'); sys.exit('the sky fell')")
+    dying = program("open(sys.argv[1] + '/files/video.mp4', 'w'); sys.exit('the sky fell')")
+    service = make_service(*dying)
     ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
@@ -123,27 +141,22 @@ def test_a_render_that_dies_thrice_is_given_up(service: DraftService, monkeypatc
     assert list(folder_of(ticket).files.iterdir()) == []
 
 
-def test_many_workers_render_an_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_workers_render_an_order_once(make_service: MakeService) -> None:
     """However many workers repeat a create at once or later, one render is begun."""
-    instead_of_the_child(monkeypatch, "")
-    with contextlib.ExitStack() as ended:
-        services = [DraftService(tmp_path / "drafts") for _ in range(6)]
-        for service in services:
-            ended.callback(end, service)
-        with ThreadPoolExecutor(12) as pool:
-            tickets = list(pool.map(lambda service: order_and_create(service, JOB, "order"), services * 2))
-        assert len(set(tickets)) == 1
-        wait_for_the_child(tickets[0])
-        order_and_create(services[0], JOB, "order")
-        assert sum(len(service._children) for service in services) == 1
-        assert folder_of(tickets[0]).starts == 1
+    services = [make_service(*program("")) for _ in range(6)]
+    with ThreadPoolExecutor(12) as pool:
+        tickets = list(pool.map(lambda service: order_and_create(service, JOB, "order"), services * 2))
+    assert len(set(tickets)) == 1
+    wait_for_the_child(tickets[0])
+    order_and_create(services[0], JOB, "order")
+    assert sum(len(service._children) for service in services) == 1
+    assert folder_of(tickets[0]).starts == 1
 
 
-def test_another_worker_finishes_what_one_began(
-    service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker with another output folder finds a render that goes on, and its result."""
-    pipe = hold_the_child(monkeypatch, tmp_path)
+def test_another_worker_finishes_what_one_began(make_service: MakeService, tmp_path: Path) -> None:
+    """A worker with another output folder finds a render that is running, and its result."""
+    held, pipe = held_render(tmp_path)
+    service = make_service(*held)
     ticket = order_and_create(service, JOB, "order")
     other = DraftService(tmp_path / "elsewhere")
     assert isinstance(other.check(ticket), Progress)
@@ -156,8 +169,7 @@ def test_another_worker_finishes_what_one_began(
 def test_a_relative_root_makes_a_ticket_for_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ticket holds from whatever folder it is asked about."""
     monkeypatch.chdir(tmp_path)
-    instead_of_the_child(monkeypatch, "")
-    service = DraftService(Path("drafts"))
+    service = DraftService(Path("drafts"), child=program(""))
     ticket = order_and_create(service, JOB, "order")
     end(service)
     assert ticket.id == str(tmp_path / "drafts" / "order")
@@ -187,17 +199,9 @@ def test_files_that_vanish_before_the_fetch_are_a_passing_fault(service: DraftSe
         service.fetch(JOB, Ready(str(folder.path)), tmp_path)
 
 
-def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
-    service: DraftService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(make_service: MakeService) -> None:
     """A refusal keeps its reason and its next step, however often it is asked for."""
-    instead_of_the_child(
-        monkeypatch,
-        "from tenxsom_flow_engine.services.draft import child\n"
-        "from tenxsom_flow_engine.services.draft.render import fonts, render\n"
-        "render.library = lambda: fonts.Library(folders=())\n"
-        "child.main(sys.argv[1])",
-    )
+    service = make_service(*program(WITHOUT_FONTS))
     ticket = order_and_create(
         service, VideoJob(job_id="job", topic="海", duration=1, quality="540p", created_at=0.0), "order"
     )
@@ -210,15 +214,12 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(
     assert folder_of(ticket).starts == 1
 
 
-def test_a_full_disk_while_rendering_is_said(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_while_rendering_is_said(make_service: MakeService) -> None:
     """A render that cannot be written says to free some space, leaves nothing, and is begun again, but not for ever."""
-    instead_of_the_child(
-        monkeypatch,
-        "import resource\n"
-        "from tenxsom_flow_engine.services.draft import child\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "child.main(sys.argv[1])",
+    full = program(
+        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nchild.main(sys.argv[1])"
     )
+    service = make_service(*full)
     ticket = order_and_create(service, JOB, "order")
     for _ in range(2):
         wait_for_the_child(ticket)
@@ -236,10 +237,10 @@ def test_a_full_disk_while_rendering_is_said(service: DraftService, monkeypatch:
 def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that finds the disk full says to free some space."""
 
-    def full(self: WorkFolder, order: Order) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(WorkFolder, "begin", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(Transient, match="No space left") as caught:
         order_and_create(service, JOB, "order")
     assert caught.value.next_step.startswith("free some space")
@@ -248,19 +249,13 @@ def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: py
 @pytest.mark.parametrize(
     ("limit", "reason"),
     [
-        ("child.TIME_BASE = child.TIME_PER_SECOND = 0", "took longer than 0 seconds"),
-        ("child.MEMORY = 2**30; render.render = lambda *order: bytearray(2**31)", "more than 1.0 GiB of memory"),
+        ("time_base=0, time_per_second=0", "took longer than 0 seconds"),
+        ("memory=2**30, render=lambda *_: bytearray(2**31)", "more than 1.0 GiB of memory"),
     ],
 )
-def test_a_render_without_measure_is_ended(
-    service: DraftService, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
-) -> None:
-    """A render that takes too long or too much memory is ended, and that is said."""
-    instead_of_the_child(
-        monkeypatch,
-        "from tenxsom_flow_engine.services.draft import child\n"
-        f"from tenxsom_flow_engine.services.draft.render import render\n{limit}\nchild.main(sys.argv[1])",
-    )
+def test_a_render_without_measure_is_ended(make_service: MakeService, limit: str, reason: str) -> None:
+    """A render that takes too long or too much memory is ended, and the answer says why."""
+    service = make_service(*program(f"child.main(sys.argv[1], {limit})"))
     ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
@@ -319,9 +314,9 @@ def test_what_was_cancelled_is_swept_at_once(service: DraftService) -> None:
     assert not folder.path.exists()
 
 
-def test_a_render_is_never_swept(service: DraftService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_render_is_never_swept(make_service: MakeService, tmp_path: Path) -> None:
     """A folder in which a render is at work stays, whatever the clock says."""
-    hold_the_child(monkeypatch, tmp_path)
+    service = make_service(*held_render(tmp_path)[0])
     ticket = order_and_create(service, JOB, "order")
     DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
     assert isinstance(service.check(ticket), Progress)
@@ -333,14 +328,14 @@ def test_a_stray_file_stops_no_sweep(
     """What cannot be removed is named in the log, and the rest is swept all the same."""
     stuck, *others = (finished(service, reference) for reference in "abc")
     (service._root / ".DS_Store").touch()
-    remove = WorkFolder.remove
+    rename = Path.rename
 
-    def removed(self: WorkFolder) -> None:
-        if self.path == stuck.path:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
-        remove(self)
+    def renamed(self: Path, target: Path) -> Path:
+        if self == stuck.path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return rename(self, target)
 
-    monkeypatch.setattr(WorkFolder, "remove", removed)
+    monkeypatch.setattr(Path, "rename", renamed)
     DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
     assert [folder.path.exists() for folder in others] == [False, False]
     assert [(record.levelname, str(stuck.path) in record.getMessage()) for record in caplog.records] == [

@@ -19,6 +19,7 @@ from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
@@ -33,6 +34,7 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import everything
 from tests.redis_server import RedisServer
+from tests.scripted_parts import Script, ScriptedQueue, open_scripted
 
 DAY = 86400.0
 #: How many random records are counted.
@@ -51,7 +53,7 @@ def time() -> ManualClock:
 
 def open_with(folder: Path, time: ManualClock, store: JobStore | None = None) -> Engine:
     settings = load({"TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=1"})
-    return open_engine(settings, "local", clock=time, store=store)
+    return open_engine(settings, "local", clock=time, store=store) if store else open_scripted(settings, time, Script())
 
 
 @pytest.fixture
@@ -249,10 +251,11 @@ def behind(engine: Engine, time: ManualClock) -> None:
 
 
 def unknown(engine: Engine, time: ManualClock) -> None:
-    def status() -> Any:
+    def status(real: Callable[[], QueueStatus]) -> QueueStatus:
         raise QueueUnavailable("no answer of secret-1")
 
-    engine.queue.status = status  # type: ignore[method-assign]
+    assert isinstance(engine.queue, ScriptedQueue)
+    engine.queue.script.instead["status"] = status
 
 
 def queue_paused(engine: Engine, time: ManualClock) -> None:

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import (
     CertificatesUnavailable,
@@ -40,12 +40,14 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import StoreAdvice
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web import server
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.server_log import ServerLog
 from tenxsom_flow_engine.workers.push import Delivered
+from tests.scripted_parts import Script, open_scripted
 
 STUCK = 60.0
 DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
@@ -90,8 +92,14 @@ def worker() -> ScriptedWorker:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
+def script() -> Script:
+    """What happens instead of some calls of the engine's queue and store."""
+    return Script()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, script: Script) -> Iterator[Engine]:
+    with open_scripted(load({"TENXSOM_HOME": str(tmp_path)}), ManualClock(), script) as engine:
         yield engine
 
 
@@ -448,15 +456,15 @@ def test_stats_hold_no_word_of_anybody(client: FlaskClient, engine: Engine) -> N
     assert str(engine.settings.home) not in answer.get_data(as_text=True)
 
 
-def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine) -> None:
+def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine, script: Script) -> None:
     """Where the carrier is away, the store's numbers are told all the same; it is asked now and then, not each time."""
     asked = []
 
-    def status() -> QueueStatus:
+    def status(real: Callable[[], QueueStatus]) -> QueueStatus:
         asked.append(1)
         raise QueueUnavailable("reading the queue failed")
 
-    engine.queue.status = status  # type: ignore[method-assign]
+    script.instead["status"] = status
     engine.store.add("local", new("a"))
     for _ in range(3):
         told = client.get("/stats").get_json()
@@ -464,20 +472,24 @@ def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engi
     assert asked == [1]
 
 
-def test_one_question_alone_waits_for_a_slow_carrier(
-    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the carrier is asked anew and takes its time, other questions are answered with what it said before."""
-    monkeypatch.setattr("tenxsom_flow_engine.web.report_cache.QUEUE_AGE", 0.0)
+def test_one_question_alone_waits_for_a_slow_queue(tmp_path: Path, worker: ScriptedWorker, script: Script) -> None:
+    """While the queue's state is read again and takes its time, other requests get the state that was read before."""
+    settings = load({"TENXSOM_HOME": str(tmp_path)})
+    always = Overrides(timings=Timings(queue_state_age=0.0))
+    with open_scripted(settings, ManualClock(), script, overrides=always) as engine:
+        check_that_one_question_waits(client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker))), script)
+
+
+def check_that_one_question_waits(client: FlaskClient, script: Script) -> None:
     assert client.get("/stats").get_json()["queue"]["state"] == "RUNNING"
     begun, go_on = threading.Event(), threading.Event()
 
-    def status() -> QueueStatus:
+    def status(real: Callable[[], QueueStatus]) -> QueueStatus:
         begun.set()
         assert go_on.wait(STUCK)
         raise QueueUnavailable("reading the queue failed")
 
-    monkeypatch.setattr(engine.queue, "status", status)
+    script.instead["status"] = status
     answers: list[str] = []
 
     def ask() -> None:
@@ -563,13 +575,10 @@ def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWo
         engine.store.status_counts()
 
 
-def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     """A connection that brings only a part of a request is given up after some seconds, without noise in the log."""
-    monkeypatch.setattr(server, "SILENCE", 1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server.when_ready(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener)]))
+        server.when_ready(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener)]), silence=1)
         with socket.create_connection(listener.getsockname()) as theirs, listener.accept()[0] as ours:
             ours.setblocking(True)  # as gunicorn does
             theirs.sendall(b"GET / HTTP/1.1\r\nHos")

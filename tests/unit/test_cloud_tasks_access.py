@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenxsom_flow_engine.composition import choose_queue
 from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.queues.cloud_tasks import access
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project, lacking
 from tenxsom_flow_engine.settings import Settings, load
 
@@ -18,9 +18,8 @@ URL, PROJECT, KEY = "CLOUD_TASKS_WORKER_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_AP
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Make this machine none of Google's, with no network at all."""
-    monkeypatch.setattr(access, "PRODUCT_NAME", tmp_path / "no product")
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections: `auto` looks for a Redis server on this machine."""
 
     def refused(*args: object, **kwargs: object) -> None:
         raise OSError("no network here")
@@ -29,7 +28,10 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def settings(tmp_path: Path, **variables: str) -> Settings:
-    return load({"CLOUDSDK_CONFIG": str(tmp_path), "TENXSOM_HOME": str(tmp_path), "REDIS_PORT": "1", **variables})
+    """Return the settings on a machine that is none of Google's unless the test writes the file `product`."""
+    values = {"CLOUDSDK_CONFIG": str(tmp_path), "TENXSOM_HOME": str(tmp_path), "REDIS_PORT": "1", **variables}
+    found = load(values)
+    return replace(found, cloud_tasks=replace(found.cloud_tasks, product_name=tmp_path / "product"))
 
 
 def key_file(tmp_path: Path) -> str:
@@ -63,10 +65,9 @@ def test_auto_says_what_is_missing(tmp_path: Path, given: tuple[str, ...], missi
     assert choose_queue(found, None, pulled=True).queue_type == "local"
 
 
-def test_a_machine_of_googles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_of_googles(tmp_path: Path) -> None:
     """On a machine of Google's its metadata server has the credentials, which is known without asking it."""
     (tmp_path / "product").write_text("Google Compute Engine\n")
-    monkeypatch.setattr(access, "PRODUCT_NAME", tmp_path / "product")
     assert lacking(settings(tmp_path, CLOUD_TASKS_WORKER_URL="https://worker.example").cloud_tasks) == []
 
 

@@ -6,8 +6,10 @@ import ast
 import dataclasses
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,10 +27,8 @@ from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings, l
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(settings, "DEFAULT_ENV_FILE", tmp_path / "nowhere.env")
-
+#: No test reads the file of the machine that it runs on.
+load = partial(settings.load, default_file=Path("/nonexistent.env"))
 
 DEFAULTS: dict[str, Any] = {
     "queue_type": "auto",
@@ -322,51 +322,57 @@ def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> 
     assert load().lease == 77.0
 
 
+class EnvFile(NamedTuple):
+    """An environment file, and how settings are read with it."""
+
+    path: Path
+    load: Callable[[], Settings]
+
+
 @pytest.fixture(params=["named", "default"])
-def env_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the environment file, once named by its variable and once at its usual place."""
+def env_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvFile:
+    """The environment file, once named by its variable and once at its usual place."""
     path = tmp_path / "flow.env"
     if request.param == "named":
         monkeypatch.setenv("TENXSOM_ENV_FILE", str(path))
-    else:
-        monkeypatch.setattr(settings, "DEFAULT_ENV_FILE", path)
-    return path
+        return EnvFile(path, load)
+    return EnvFile(path, partial(settings.load, default_file=path))
 
 
-def test_the_file_lies_beneath_the_environment(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_lies_beneath_the_environment(env_file: EnvFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the file says holds where the environment says nothing."""
-    env_file.write_text(
+    env_file.path.write_text(
         "# a comment\nTENXSOM_LEASE_SECONDS=44\nexport TENXSOM_KEEP_JOBS=7\n\nTENXSOM_KEEP_DAYS='3'\n"
         'TENXSOM_HOME="/srv/with space"\nREDIS_QUEUE_KEY=${HOME}\n',
         "utf-8",
     )
     monkeypatch.setenv("TENXSOM_LEASE_SECONDS", "55")
-    found = load()
+    found = env_file.load()
     assert (found.lease, found.keep_jobs, found.keep_days, found.home) == (55.0, 7, 3.0, Path("/srv/with space"))
     assert found.redis.key == "${HOME}"
 
 
-def test_a_bad_value_in_the_file_names_the_variable(env_file: Path) -> None:
+def test_a_bad_value_in_the_file_names_the_variable(env_file: EnvFile) -> None:
     """A bad value in the file is told like one in the environment."""
-    env_file.write_text("TENXSOM_LEASE_SECONDS=soon\n", "utf-8")
+    env_file.path.write_text("TENXSOM_LEASE_SECONDS=soon\n", "utf-8")
     with pytest.raises(ConfigurationError, match="TENXSOM_LEASE_SECONDS"):
-        load()
+        env_file.load()
 
 
-def test_a_file_that_is_no_text(env_file: Path) -> None:
+def test_a_file_that_is_no_text(env_file: EnvFile) -> None:
     """A file that cannot be read as text is told by name, with the next step."""
-    env_file.write_bytes(b"TENXSOM_HOME=\xff\xfe\n")
+    env_file.path.write_bytes(b"TENXSOM_HOME=\xff\xfe\n")
     with pytest.raises(ConfigurationError) as refusal:
-        load()
-    assert str(env_file) in refusal.value.message
+        env_file.load()
+    assert str(env_file.path) in refusal.value.message
     assert refusal.value.next_step
 
 
-def test_the_file_does_not_change_the_environment(env_file: Path) -> None:
+def test_the_file_does_not_change_the_environment(env_file: EnvFile) -> None:
     """Reading settings leaves the process's environment as it is."""
-    env_file.write_text("TENXSOM_LEASE_SECONDS=44\n", "utf-8")
+    env_file.path.write_text("TENXSOM_LEASE_SECONDS=44\n", "utf-8")
     before = dict(os.environ)
-    load()
+    env_file.load()
     assert dict(os.environ) == before
 
 

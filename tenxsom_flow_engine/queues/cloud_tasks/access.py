@@ -15,8 +15,6 @@ from tenxsom_flow_engine.settings import CloudTasksSettings
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-#: Where Linux says what machine this is: the sign that google-auth trusts too when a metadata server is slow.
-PRODUCT_NAME = Path("/sys/class/dmi/id/product_name")
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 CREDENTIALS_STEP = (
     "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, "
@@ -74,7 +72,7 @@ def _on_google(settings: CloudTasksSettings) -> bool:
     """Tell whether this machine has a metadata server, without asking one."""
     if settings.metadata_server:
         return True
-    try:
-        return PRODUCT_NAME.read_text("utf-8").strip().startswith("Google")
+    try:  # google-auth trusts this sign too when a metadata server is slow
+        return settings.product_name.read_text("utf-8").strip().startswith("Google")
     except (OSError, UnicodeDecodeError):
         return False

@@ -11,11 +11,16 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenxsom_flow_engine.errors import FlowError, OutputError
 from tenxsom_flow_engine.services.draft.render.formats import MORE_SPACE
 from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFolder
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.services.draft.render.fonts import Library
 
 #: Bytes of address space; a render maps about 2 GiB, most of it never touched.
 MEMORY = 6 * 2**30
@@ -27,21 +32,28 @@ class _Cancelled(Exception):
     """Nobody wants the video any more."""
 
 
-def main(path: str) -> None:
-    """Render the order of a work folder."""
+def main(
+    path: str,
+    *,
+    memory: int = MEMORY,
+    time_base: int = TIME_BASE,
+    time_per_second: int = TIME_PER_SECOND,
+    render: Callable[[Order, WorkFolder], None] | None = None,
+) -> None:
+    """Render the order of a work folder by `render`, by default `render_order`, within bytes and seconds."""
     folder = WorkFolder(Path(path))
     order = folder.order()
-    _end_after(TIME_BASE + TIME_PER_SECOND * order.duration)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _end_after(time_base + time_per_second * order.duration)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     os.nice(5)  # the worker's short steps go before
     try:
         folder.clear()
-        _render(order, folder)
+        (render or render_order)(order, folder)
         folder.finish()
     except _Cancelled:
         folder.remove()
     except MemoryError:
-        sys.exit(f"the render needed more than {MEMORY / 2**30:.1f} GiB of memory")
+        sys.exit(f"the render needed more than {memory / 2**30:.1f} GiB of memory")
     except FlowError as error:
         permanent = not isinstance(error, OutputError)
         folder.give_up(Fault(error.reason, error.next_step, permanent))
@@ -49,7 +61,11 @@ def main(path: str) -> None:
         folder.give_up(Fault(f"the draft could not be written: {error}", MORE_SPACE, permanent=False))
 
 
-def _render(order: Order, folder: WorkFolder) -> None:
+def render_order(order: Order, folder: WorkFolder, fonts: Library | None = None) -> None:
+    """Render an order into its folder, with the fonts of this machine unless others are given.
+
+    Raises `InvalidInput`, `Rejected`, `OutputError`.
+    """
     from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 
     spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
@@ -63,7 +79,7 @@ def _render(order: Order, folder: WorkFolder) -> None:
         if trim is not None:
             trim(0)
 
-    render(spec, folder.files, report)
+    render(spec, folder.files, report, fonts)
 
 
 def _end_after(seconds: int) -> None:

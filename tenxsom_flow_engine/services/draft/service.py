@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,7 +38,8 @@ STALE = 86400.0
 #: Seconds after which a video that was fetched has been published too.
 SETTLED = 60.0
 
-_CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
+#: How Python is called to render; the path of the work folder follows.
+CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
 _IMPORT_ROOT = Path(__file__).resolve().parents[3]
 _log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ class DraftService(VideoService, Cancels):
     lifetime = 3600.0
     is_fallback = True
 
-    def __init__(self, root: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, now: Callable[[], float] = time.time, *, child: Sequence[str] = CHILD) -> None:
         self._root = root.absolute()
+        self._child = child
         self._now = now
         self._machine = socket.gethostname()
         self._children: list[subprocess.Popen[bytes]] = []
@@ -204,7 +206,7 @@ class DraftService(VideoService, Cancels):
         folder.count_start()
         with (folder.path / "errors").open("wb") as errors:
             child = subprocess.Popen(
-                [sys.executable, *_CHILD, str(folder.path)],
+                [sys.executable, *self._child, str(folder.path)],
                 cwd=_IMPORT_ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -26,8 +26,6 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: Jobs that one question is about at most.
 MAX_JOBS = 1000
-#: Seconds for which jobs are looked for, and acted on, in one request.
-LOOKING, ACTING = 5.0, 5.0
 #: Refusals that are told one by one.
 TOLD = 5
 _DONE = {Act.RETRY: "put in again", Act.CANCEL: "cancelled"}
@@ -63,7 +61,7 @@ def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
         pages: Iterable[Sequence[JobRecord]] = [engine.store.get_each(chosen)]
     else:
         pages = matching(engine.store, meant) if meant.statuses else []
-    found = plan(act, pages, engine.services, engine.store.now(), most=MAX_JOBS, seconds=LOOKING)
+    found = plan(act, pages, engine.services, engine.store.now(), most=MAX_JOBS, seconds=engine.timings.bulk_request)
     return render_template(
         "bulk.html",
         plan=found,
@@ -77,7 +75,7 @@ def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
 
 def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
     search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.get("jobs", "").split())
-    ends = time.monotonic() + ACTING
+    ends = time.monotonic() + engine.timings.bulk_request
     done = 0
     refused: list[Refused] = []
     try:

@@ -13,7 +13,7 @@ from PIL import Image
 from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
 from tenxsom_flow_engine.services.draft.render.captions import srt
 from tenxsom_flow_engine.services.draft.render.encode import FPS, encode
-from tenxsom_flow_engine.services.draft.render.fonts import library
+from tenxsom_flow_engine.services.draft.render.fonts import Library, library
 from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
 from tenxsom_flow_engine.services.draft.render.music import Music, beat_seconds
 from tenxsom_flow_engine.services.draft.render.scene import Scene
@@ -49,7 +49,7 @@ def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
     return round(across * unit), round(down * unit)
 
 
-def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None]) -> None:
+def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fonts: Library | None = None) -> None:
     """Write the three files into the folder, telling `progress` the part done, 0 to 1, about once a second of video.
 
     Raises InvalidInput for a spec that makes no sense, Rejected for a topic that cannot be shown (nothing visible
@@ -63,7 +63,7 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None]) ->
     if not beats:
         raise Rejected(NAME, "the topic has nothing to show", next_step="give it at least one letter")
     progress(0.0)
-    scene = Scene(beats, style, size, library())
+    scene = Scene(beats, style, size, fonts or library())
     if not any(word.runs for word in scene.blocks[0].words):
         raise Rejected(NAME, "no font shows any of the topic", next_step="add words, or apt install fonts-noto-core")
     music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
