@@ -14,7 +14,8 @@ from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
-from tenxsom_flow_engine.store.values import Added, DispatchLimits, JobFilter, NewJob, Page, QueueState
+from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
+from tenxsom_flow_engine.store.values import Added, DispatchLimits, JobFilter, ListBounds, NewJob, Page, QueueState
 
 
 class Script:
@@ -75,9 +76,10 @@ def open_scripted(
     *,
     services: Mapping[str, VideoService] | None = None,
     overrides: Overrides | None = None,
+    bounds: ListBounds = LIST_BOUNDS,
 ) -> Engine:
     """Open an engine with the embedded queue, of which the script answers calls."""
-    store = ScriptedStore(settings.home / "jobs.sqlite3", clock)
+    store = ScriptedStore(settings.home / "jobs.sqlite3", clock, bounds=bounds)
     store.script = script
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     queue = ScriptedQueue("local", store, limits, settings.lease)

@@ -19,8 +19,7 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Held
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.sqlite.lists import LOOKED
-from tenxsom_flow_engine.store.values import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter, ListBounds
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, a_claim, new
 from tenxsom_flow_engine.testing.services import ScriptedService
@@ -53,7 +52,9 @@ def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engin
 def opened(home: Path, clock: ManualClock, script: Script, timings: Timings = Timings()) -> Engine:
     services = {ALPHA: ScriptedService(clock, price=Cost(usd=0.25))}
     settings, overrides = load({"TENXSOM_HOME": str(home)}), Overrides(timings=timings)
-    return open_scripted(settings, clock, script, services=services, overrides=overrides)
+    # A page examines few records, so that a short list can end early.
+    bounds = ListBounds(page=60, count=50_000)
+    return open_scripted(settings, clock, script, services=services, overrides=overrides, bounds=bounds)
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_pages_follow_one_another(visitor: Visitor, engine: Engine) -> None:
 
 def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine) -> None:
     """Where only the newest jobs were looked at, the page says so and leads further, and not that nothing matches."""
-    engine.store.add("local", new("needle", *(f"straw-{number}" for number in range(LOOKED + 20))))
+    engine.store.add("local", new("needle", *(f"straw-{number}" for number in range(80))))
     page = visitor.client.get("/jobs?text=needle").text
     assert ("None of the latest jobs matched" in text_of(page), "Look further" in page) == (True, True)
     assert "No jobs match" not in page

@@ -324,7 +324,7 @@ def test_a_front_end_words_what_to_do(engine: Engine, time: ManualClock) -> None
     assert verdict["actions"] == ["list_held", "resubmit", "confirm_purchase", "give_up"]
     assert verdict["detail"] is None
     (verdict,) = [one for one in worded["verdicts"] if one["code"] == "held"]
-    assert verdict["detail"].startswith("see them with: run_flow_enhanced.py jobs --status held; ")
+    assert verdict["detail"].startswith("see them with: tenxsom-flow jobs --status held; ")
     assert plain["held_actions"] == {"b": [], "a": []}
     assert plain["held"] == worded["held"] == {"b": FAILURE.next_step, "a": FAILURE.next_step}
 

@@ -22,7 +22,7 @@ from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
 from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.simulated.config import SimulatedConfig, SimulationPlan
-from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings, load
+from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
