@@ -344,7 +344,13 @@ def test_the_command(env: Environment, tmp_path: Path) -> None:
 
     def run(*arguments: str, **variables: str) -> tuple[int, str]:
         clean = dict.fromkeys(("TENXSOM_QUEUE_TYPE",), "")
-        done = CliRunner().invoke(cli, ["doctor", *arguments], env=clean | env | variables, standalone_mode=False)
+        done = CliRunner().invoke(
+            cli,
+            ["doctor", *arguments],
+            env=clean | env | variables,
+            standalone_mode=False,
+            prog_name="run_flow_enhanced.py",
+        )
         return int(done.return_value or 0), done.stdout
 
     code, text = run()
