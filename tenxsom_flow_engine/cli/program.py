@@ -19,10 +19,13 @@ def called_as() -> str:
 
 
 def program(context: click.Context | None = None) -> str:
-    """Return the name to call another command by, within a command: `tenxsom-flow`, `run_flow_enhanced.py`."""
+    """Return the name to call another command by: `tenxsom-flow`, `run_flow_enhanced.py`."""
     context = context or click.get_current_context(silent=True)
-    name = (context.find_root().info_name if context else None) or INSTALLED
-    return SCRIPTS[0] if name in SCRIPTS else name
+    # An error is reported after its command's context has ended.
+    name = (context.find_root().info_name if context else None) or called_as()
+    if name in SCRIPTS:
+        return SCRIPTS[0]
+    return name if context else INSTALLED
 
 
 def program_word(context: click.Context | None = None) -> str:

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "python3 run_flow_enhanced.py emulator": "test_three_commands_run_the_whole_path_on_a_laptop, with free ports",
     "TENXSOM_ENV_FILE=emulator.env": "the same",
     "systemd-run": "needs the systemd of somebody who is logged in",
+    "loginctl": "the same",
     "systemctl": "needs root, and the units installed",
     "journalctl": "needs the journal of units",
     "apt install": "needs root and the network",
