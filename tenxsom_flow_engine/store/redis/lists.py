@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.position_bitmaps import TOP_POSITION, Range, ranges
-from tenxsom_flow_engine.store.redis.records import Matching, Records
+from tenxsom_flow_engine.store.redis.records import Records, Row
 from tenxsom_flow_engine.store.redis.rows import Stored, Summary
 from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
 
@@ -35,8 +35,8 @@ class Lists:
         found: list[Stored] = []
         end: int | None = None
         below = TOP_POSITION if cursor is None else int(cursor)
-        for batch, end in self._matching(jobs, now, below, count=limit + 1, most=max(self._bounds.page, limit + 1)):
-            found += batch
+        for rows, end in self._matching(jobs, below, count=limit + 1, most=max(self._bounds.page, limit + 1)):
+            found += self._decode(rows, jobs, now)
             if len(found) > limit:
                 end = found[limit - 1].position
                 break
@@ -48,15 +48,17 @@ class Lists:
             by_status = self.status_counts(jobs.queue, now).by_status
             return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
         found, end = 0, None
-        for batch, end in self._matching(  # noqa: B007 (the last one counts)
-            jobs, now, TOP_POSITION, count=self._batch, most=self._bounds.count
+        # The sorted sets know a status except that time makes a scheduled job a queued one.
+        needs_status = (Status.SCHEDULED in jobs.statuses) != (Status.QUEUED in jobs.statuses)
+        for rows, end in self._matching(  # noqa: B007 (the last one counts)
+            jobs, TOP_POSITION, count=self._batch, most=self._bounds.count
         ):
-            found += len(batch)
+            found += len(self._decode(rows, jobs, now) if needs_status else rows)
         return MatchCount(found, complete=end is None)
 
     def _matching(
-        self, jobs: JobFilter, now: float, below: int, *, count: int, most: int
-    ) -> Iterator[tuple[list[Stored], int | None]]:
+        self, jobs: JobFilter, below: int, *, count: int, most: int
+    ) -> Iterator[tuple[Sequence[Row], int | None]]:
         """Give the matching records below a position, newest first, and below which one to continue (None: at the end).
 
         They come in batches: of `count` examined records, then of more. Ends when `most` have been examined.
@@ -74,13 +76,15 @@ class Lists:
             # Ranges whose jobs were all removed take time, too.
             most -= max(len(ids), len(remaining) - len(left))
             remaining = left
-            stored = self._records.read_many([job_id for job_id, _ in ids], matching=matching)
-            # The sorted sets know a status but for the time, which makes a scheduled job a queued one.
-            found = [item for item in stored if not jobs.statuses or item.record.status_at(now) in jobs.statuses]
+            rows = self._records.values([job_id for job_id, _ in ids])
             if not remaining:
                 remaining += islice(all_ranges, 1)
-            yield found, remaining[0][0] + 1 if remaining else None
+            yield rows if matching is None else list(filter(matching, rows)), remaining[0][0] + 1 if remaining else None
             count = min(count * 2, self._batch)
+
+    def _decode(self, rows: Sequence[Row], jobs: JobFilter, now: float) -> list[Stored]:
+        stored = self._records.decode(rows)
+        return [item for item in stored if not jobs.statuses or item.record.status_at(now) in jobs.statuses]
 
     def status_counts(self, queue: str | None, now: float) -> Counts:
         """See `JobStore.status_counts`."""
@@ -159,14 +163,15 @@ class Lists:
             return sorted(names)
 
 
-def _matches(jobs: JobFilter) -> Matching | None:
-    """Return a function that judges records by all fields of a filter except queue and status; None: all match."""
+def _matches(jobs: JobFilter) -> Callable[[Row], bool] | None:
+    """Return a judge of stored values by all fields of a filter except queue and status; None: all match."""
     if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
         return None
     text = (jobs.text or "").casefold()
 
-    def matching(item: Summary | JobRecord) -> bool:
-        return (
+    def matching(row: Row) -> bool:
+        item = Summary.parse(*row)
+        return item is None or (  # one that cannot be read is logged when the whole record is decoded
             jobs.service in (None, item.effective_service)
             and jobs.channel in (None, item.job.channel)
             and (not text or text in item.job.topic.casefold() or text in item.job.job_id.casefold())

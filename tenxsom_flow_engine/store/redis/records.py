@@ -10,14 +10,14 @@ from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, Sl
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
-from tenxsom_flow_engine.store.redis.rows import Stored, Summary, commit_args, index_position
+from tenxsom_flow_engine.store.redis.rows import Stored, commit_args, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 
 _log = logging.getLogger(__name__)
 
 Change = Callable[[JobRecord, float], JobRecord]
-#: Judges a record by the fields that lists filter by.
-Matching = Callable[[Summary | JobRecord], bool]
+#: A job's id and its stored value.
+Row = tuple[str, str]
 
 
 class Records:
@@ -34,21 +34,31 @@ class Records:
         self._clock.learn(now)
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
 
-    def read_many(
-        self, job_ids: Sequence[str], *, matching: Matching | None = None, claimed_in: str | None = None
-    ) -> list[Stored]:
-        """Return the records of several jobs, as far as they can be read; with `matching` only those it accepts."""
+    def values(self, job_ids: Sequence[str]) -> list[Row]:
+        """Return the stored values of several jobs, undecoded and without their leases."""
+        if not job_ids:
+            return []
+        with self._connection.mapped():
+            values = self._connection.client.hmget(self._connection.key("jobs"), job_ids)
+        return [(job_id, value) for job_id, value in zip(job_ids, values, strict=True) if value]
+
+    def decode(self, rows: Sequence[Row]) -> list[Stored]:
+        """Return the records of some stored values with their present leases, as far as they can be read."""
+        if not rows:
+            return []
+        with self._connection.mapped():
+            leases = self._connection.client.hmget(self._connection.key("leases"), [job_id for job_id, _ in rows])
+        return list(self.readable((*row, lease) for row, lease in zip(rows, leases, strict=True)))
+
+    def read_many(self, job_ids: Sequence[str], *, claimed_in: str | None = None) -> list[Stored]:
+        """Return the records of several jobs, as far as they can be read."""
         if not job_ids:
             return []
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             pipeline.hmget(self._connection.key("jobs"), job_ids)
             pipeline.hmget(self._connection.key("leases"), job_ids)
             values, leases = pipeline.execute()
-        rows = (
-            (job_id, value, lease)
-            for job_id, value, lease in zip(job_ids, values, leases, strict=True)
-            if value and (matching is None or _accepts(matching, job_id, value))
-        )
+        rows = (row for row in zip(job_ids, values, leases, strict=True) if row[1])
         return list(self.readable(rows, claimed_in))
 
     def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:
@@ -137,8 +147,3 @@ class Records:
             if stored is None:
                 return
             yield stored, now, True
-
-
-def _accepts(matching: Matching, job_id: str, value: str) -> bool:
-    summary = Summary.parse(job_id, value)
-    return summary is None or matching(summary)  # what cannot be read is logged with the whole record
