@@ -85,8 +85,8 @@ class StoreMachine(RuleBasedStateMachine):
         self._compare(set())
         #: Every lease ever given, so that stale owners act too.
         self.leased: list[JobRecord] = []
-        #: Every submission ever intended: job and submission id.
-        self.intended: list[tuple[str, str]] = []
+        #: Every submission ever intended: job, submission id and service.
+        self.intended: list[tuple[str, str, str]] = []
 
     def teardown(self) -> None:
         """Close both handles."""
@@ -175,7 +175,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(result, JobRecord):
             assert before < SLOTS
             assert store.in_flight(service) == before + 1 <= SLOTS
-            self.intended.append((result.job_id, submission_id))
+            self.intended.append((result.job_id, submission_id, service))
         elif isinstance(result, SlotsBusy):
             assert before >= SLOTS
 
@@ -183,11 +183,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(handle=_handles, pick=_picks, lifetime=_delays)
     def accept(self, handle: int, pick: int, lifetime: float) -> None:
         """Save a ticket, from whichever worker and whenever: never refused, never lost."""
-        name, submission_id = self.intended[pick % len(self.intended)]
+        name, submission_id, service = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         ticket = Ticket(f"t-{submission_id}")
         after = self.handles[handle].accept(
-            name, Receipt(submission_id=submission_id, ticket=ticket, lifetime=lifetime)
+            name, Receipt(submission_id=submission_id, ticket=ticket, lifetime=lifetime, service=service)
         )
         news = all(purchase.submission != submission_id for purchase in before.purchases)
         if before.submission.id == submission_id or (news and before.submission.state is SubmissionState.NONE):
@@ -204,7 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(handle=_handles, pick=_picks, proof=st.booleans())
     def doubt_or_withdraw(self, handle: int, pick: int, proof: bool) -> None:
         """Journal that a create's outcome is unknown, or the proof that it bought nothing; a ticket stays."""
-        name, submission_id = self.intended[pick % len(self.intended)]
+        name, submission_id, _ = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         store = self.handles[handle]
         after = (store.clear_submission if proof else store.mark_unknown)(
