@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -29,7 +30,9 @@ done, 4 quota (reserved; no command ends with it yet), 5 queue or store unreacha
 
 
 def main() -> None:
-    """Print the reference."""
+    """Print the reference, in UTF-8 whatever the locale."""
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(encoding="utf-8")
     print(HEAD)
     _section(cli, INSTALLED, level=2)
 

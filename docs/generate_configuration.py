@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING
@@ -29,7 +30,9 @@ are these and `run_flow_enhanced.py`. What is **secret** is never shown, logged 
 
 
 def main() -> None:
-    """Print the reference."""
+    """Print the reference, in UTF-8 whatever the locale."""
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(encoding="utf-8")
     print(HEAD)
     for title, variables in declared().items():
         print(f"## {title}\n\n| variable | value | default | what it is for | by |\n|---|---|---|---|---|")

@@ -45,15 +45,14 @@ class Child:
 
     def __init__(self, process: multiprocessing.context.ForkServerProcess) -> None:
         self._process = process
-        self._reaped = False
         assert process.pid is not None
         self.pid = process.pid
+        self._code: int | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it has not ended."""
-        # After its exit code was read, the sentinel stays silent until the server has closed its end.
-        return not self._reaped and not wait([self._process.sentinel], 0)
+        return self._code is None and not wait([self._process.sentinel], 0)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it has started."""
@@ -76,9 +75,9 @@ class Child:
             raise TimeoutError(f"process {self.pid} is still running")
         with _REAPING:
             self._process.join()
-        self._reaped = True
-        assert self._process.exitcode is not None
-        return self._process.exitcode
+            self._code = self._process.exitcode
+        assert self._code is not None
+        return self._code
 
 
 def start(function: Callable[..., object], *arguments: object, log: Path) -> Child:

@@ -15,6 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_references_are_up_to_date(made: str, by: str) -> None:
     """The references of commands and settings are what `make docs` writes from both."""
     text = subprocess.run(
-        [sys.executable, str(ROOT / f"docs/{by}.py")], capture_output=True, text=True, check=True
+        [sys.executable, str(ROOT / f"docs/{by}.py")], capture_output=True, encoding="utf-8", check=True
     ).stdout
     assert (ROOT / f"docs/{made}.md").read_text("utf-8") == text
