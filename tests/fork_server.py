@@ -20,11 +20,11 @@ from tenxsom_flow_engine.services.registry import built_in
 ROOT = Path(__file__).resolve().parents[1]
 #: What workers import when they first need it.
 PRELOADED = (
-    "av", "av.error", "av.subtitles.stream", "numpy", "dotenv", "email.utils", "structlog", "PIL.BmpImagePlugin",
-    "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+    "av", "av.error", "av.subtitles.stream", "dotenv", "email.utils", "encodings.idna", "numpy", "structlog",
+    "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
     "tenxsom_flow_engine.composition", "tenxsom_flow_engine.rate_limits.redis",
-    "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.store.redis.store",
-    "tenxsom_flow_engine.store.sqlite", "tests.killable_worker",
+    "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.services.http.connection",
+    "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite", "tests.killable_worker",
     *(f"{package}.service" for package in built_in()),
 )  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
