@@ -22,7 +22,7 @@ help:
 	@echo 'make check                lint, strict types and import rules'
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
 	@echo '                          has the results, and names the longer ones: bench-recovery, bench-million, …'
-	@echo 'make chaos [JOBS=600 SECONDS=120 CARRIERS="local redis cloud_tasks" SEED=7]'
+	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
 	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          play days of 96 and of 10,000 videos, or one of so many; docs/scaling.md reads them'
@@ -69,7 +69,7 @@ bench-lists bench-report bench-dashboard: bench-%: .venv/.development
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
-		--carriers "$(or $(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
 
 screenshots: .venv/.development
 	@tests/browser/chromium.sh

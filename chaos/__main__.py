@@ -1,4 +1,4 @@
-"""`make chaos`: let each carrier go through a storm, and print what was done and what was found."""
+"""`make chaos`: let each queue backend go through a storm, and print what was done and what was found."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from tests import fork_server
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ordeals, all at once; return 0 if all promises were kept, else 1."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=200, help="jobs for each carrier")
-    parser.add_argument("--seconds", type=float, default=30.0, help="seconds of storm for each carrier")
-    parser.add_argument("--carriers", default=" ".join(USUAL), help=", ".join(SETTINGS))
+    parser.add_argument("--jobs", type=int, default=200, help="jobs for each queue backend")
+    parser.add_argument("--seconds", type=float, default=30.0, help="seconds of storm for each queue backend")
+    parser.add_argument("--backends", default=" ".join(USUAL), help=", ".join(SETTINGS))
     parser.add_argument("--seed", type=int, help="what draws the weather and the blows; drawn itself if not given")
     given = parser.parse_args(arguments)
-    carriers = given.carriers.split()
-    if not carriers or set(carriers) - SETTINGS.keys():
-        parser.error(f"the carriers are {', '.join(SETTINGS)}")
+    backends = given.backends.split()
+    if not backends or set(backends) - SETTINGS.keys():
+        parser.error(f"the queue backends are {', '.join(SETTINGS)}")
     seed = random.randrange(10**6) if given.seed is None else given.seed
     scale = Scale(given.jobs, given.seconds)
-    print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each carrier; SEED={seed}", flush=True)
+    print(f"{scale.jobs} jobs and {scale.seconds:g} seconds of storm for each queue backend; SEED={seed}", flush=True)
     # What those say who add the jobs; the workers write to files of their own.
     logging.getLogger().addHandler(logging.NullHandler())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stop.set())
     fork_server.preload("chaos.workers", *PUSHED)
-    with ThreadPoolExecutor(len(carriers)) as pool:
+    with ThreadPoolExecutor(len(backends)) as pool:
         try:
-            verdicts = list(pool.map(partial(undergo, scale, seed, stop), carriers))
+            verdicts = list(pool.map(partial(undergo, scale, seed, stop), backends))
         except Stopped:
             return 130
     _print(verdicts)
-    broken = [(verdict.carrier, finding) for verdict in verdicts for finding in verdict.findings]
-    for carrier, finding in broken:
-        print(f"BROKEN on {carrier}: {finding}")
+    broken = [(verdict.backend, finding) for verdict in verdicts for finding in verdict.findings]
+    for backend, finding in broken:
+        print(f"BROKEN on {backend}: {finding}")
     for verdict in verdicts:
         if verdict.findings:
-            print(f"{verdict.carrier}: store, videos and log lie in {verdict.folder}")
+            print(f"{verdict.backend}: store, videos and log lie in {verdict.folder}")
     if broken:
-        again = " ".join(dict.fromkeys(carrier for carrier, _ in broken))
-        print(f'again: make chaos SEED={seed} JOBS={scale.jobs} SECONDS={scale.seconds:g} CARRIERS="{again}"')
+        again = " ".join(dict.fromkeys(backend for backend, _ in broken))
+        print(f'again: make chaos SEED={seed} JOBS={scale.jobs} SECONDS={scale.seconds:g} BACKENDS="{again}"')
     return 1 if broken else 0
 
 
 def _print(verdicts: Sequence[Verdict]) -> None:
-    """Print what was done and found, a column for each carrier."""
+    """Print what was done and found, a column for each queue backend."""
     rows: list[Sequence[str]] = []
     for columns in (
         [{name: str(number) for name, number in verdict.done.items()} for verdict in verdicts],
@@ -66,7 +66,7 @@ def _print(verdicts: Sequence[Verdict]) -> None:
     ):
         names = list(dict.fromkeys(name for column in columns for name in column))
         rows += [[name, *(column.get(name, "–") for column in columns)] for name in names] + [[""]]
-    print_table(["", *(verdict.carrier for verdict in verdicts)], rows[:-1])
+    print_table(["", *(verdict.backend for verdict in verdicts)], rows[:-1])
 
 
 if __name__ == "__main__":

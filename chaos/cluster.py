@@ -1,4 +1,4 @@
-"""One carrier with its servers, its settings and its workers, all on this machine."""
+"""One queue backend with its servers, its settings and its workers, all on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROCESSES, STEPS = 3, 6
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A carrier, where its records are, and by how many seconds the clocks of its workers' machines may be off."""
+    """A queue backend, where its records are, and by how many seconds the clocks of its workers' machines may be off."""
 
     queue: str
     #: Whether a Redis server keeps the records; else a file does.
@@ -88,14 +88,14 @@ class Site:
 
     def __init__(
         self,
-        carrier: str,
+        backend: str,
         folder: Path,
         vendors: Vendors,
         scale: Scale,
         draw: Random,
         stop: Event,
     ) -> None:
-        self.setting = SETTINGS[carrier]
+        self.setting = SETTINGS[backend]
         self.folder = folder
         self.counts: Counter[str] = Counter()
         self.limits = scale.limits

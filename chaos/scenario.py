@@ -1,4 +1,4 @@
-"""One carrier goes through a storm: jobs are added, everything goes wrong, then all is calm, and the judge looks."""
+"""One queue backend goes through a storm: jobs are added, everything goes wrong, then all is calm, and the judge looks."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ VISITS = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was done to a carrier, and what was found."""
+    """What was done to a queue backend, and what was found."""
 
-    carrier: str
+    backend: str
     done: Counter[str]
     found: dict[str, str]
     findings: Sequence[Finding]
@@ -49,14 +49,14 @@ class Verdict:
     folder: Path
 
 
-def undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str) -> Verdict:
-    """Let a carrier go through a storm, in a process with fast timings. The seed draws the weather and the blows.
+def undergo(scale: Scale, seed: int, stop: threading.Event, backend: str) -> Verdict:
+    """Let a queue backend go through a storm, in a process with fast timings. The seed draws the weather and the blows.
 
     Raises `Stopped` soon after `stop` is set.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{carrier}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{backend}-"))
     try:
-        verdict = _undergo(scale, seed, stop, carrier, folder)
+        verdict = _undergo(scale, seed, stop, backend, folder)
     except Stopped:
         shutil.rmtree(folder)
         raise
@@ -65,14 +65,14 @@ def undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str) -> Ver
     return verdict
 
 
-def _undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str, folder: Path) -> Verdict:
+def _undergo(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: Path) -> Verdict:
     vendors = Vendors(time.time)
-    draw = Random(f"{seed} {carrier}")
-    weather = Weather(vendors, f"{seed} {carrier}")
+    draw = Random(f"{seed} {backend}")
+    weather = Weather(vendors, f"{seed} {backend}")
     with ExitStack() as parts:
         for server in vendors.servers:
             parts.enter_context(server)
-        site = parts.enter_context(Site(carrier, folder, vendors, scale, draw, stop))
+        site = parts.enter_context(Site(backend, folder, vendors, scale, draw, stop))
         added: list[str] = []
         producer = threading.Thread(target=_add_all, args=(site, scale, added), daemon=True)
         began = time.monotonic()
@@ -93,7 +93,7 @@ def _undergo(scale: Scale, seed: int, stop: threading.Event, carrier: str, folde
         findings += [finding for finding in judge(evidence) if finding not in findings]
         done = site.counts + weather.counts + (site.cloud.faults.used if site.cloud else Counter())
         found = _found(evidence, stormy) | {"seconds in all": f"{time.monotonic() - began:.0f}"}
-    return Verdict(carrier, done, found, findings, folder)
+    return Verdict(backend, done, found, findings, folder)
 
 
 def _add_all(site: Site, scale: Scale, added: list[str]) -> None:

@@ -9,7 +9,7 @@
     ├── LeasedElsewhere       another worker has this very delivery in hand; let it come again
     ├── Stopping              this worker takes no more deliveries
     ├── SlotsBusy             the service already has as many generations in flight as it may
-    ├── QueueError            the carrier could not do its part
+    ├── QueueError            the queue backend could not do its part
     │   ├── QueueUnavailable  unreachable or overloaded: the same call may succeed later
     │   ├── QueueMissing      the queue, or something that the call names, does not exist there
     │   └── QueueForbidden    the account lacks a role
@@ -160,7 +160,7 @@ class SlotsBusy(FlowError):
 
 
 class QueueError(FlowError):
-    """The carrier of the jobs could not do its part."""
+    """The queue backend of the jobs could not do its part."""
 
     code = "queue"
 

@@ -237,7 +237,7 @@ class ChannelDay:
             self.clock.set(max(self.clock.now() + 0.001, at))
 
     def _finish(self) -> None:
-        """Leave a step in hand, and tell the store that the carrier knows of what waits, as it would by now."""
+        """Leave a step in hand, and tell the store that the queue backend knows of what waits, as it would by now."""
         in_hand = self._add(None, "How a compass finds north", service="pixverse", channel="curious-minds")
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
@@ -285,7 +285,7 @@ def channel_day(
 
 
 def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
-    """Open an engine on the store of the settings whose steps are claimed here, whatever carrier brings them later."""
+    """Open an engine on the store of the settings whose steps are claimed here, whatever queue backend brings them later."""
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     kind = "redis" if settings.redis.named else "local"
     store: JobStore

@@ -189,6 +189,6 @@ def _cloud_tasks_queue(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
 
 def _source(limits: dict[str, Any], part: str) -> str:
     """Return where a limit was set, if not in the environment, for the end of a sentence."""
-    if any(part in name for name in limits["set_at_carrier"]):
+    if any(part in name for name in limits["set_at_backend"]):
         return f", as set at Google; apply the limits in force with: {program()} queue update"
     return ", set by hand" if any(part in name for name in limits["set_at_run_time"]) else ""

@@ -45,7 +45,7 @@ def clock(engine: Engine) -> Iterator[Finding]:
 
 
 def queue(engine: Engine) -> Iterator[Finding]:
-    """See that the carrier can be asked, and hands out jobs."""
+    """See that the queue backend can be asked, and hands out jobs."""
     if engine.queue.name == CLOUD_TASKS:
         from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 

@@ -1,9 +1,9 @@
-"""`generate_video`: one short step of a job, the same for every service and every carrier.
+"""`generate_video`: one short step of a job, the same for every service and every queue backend.
 
     submit ──► poll ──► poll ──► … ──► fetch ──► done
        └─► lookup (where a paid create was cut off or its outcome is not known)
 
-It sees contracts only, waits nowhere, and returns what the carrier shall do (see `outcomes`). What keeps a job from
+It sees contracts only, waits nowhere, and returns what the queue backend shall do (see `outcomes`). What keeps a job from
 being paid twice is the order of its acts: journal the intent, send the create, journal what came of it.
 """
 

@@ -1,4 +1,4 @@
-"""What travels to a worker when a carrier pushes: which delivery of which job it is, and what has been bought.
+"""What travels to a worker when a queue backend pushes: which delivery of which job it is, and what has been bought.
 
 A worker whose store has never seen the job takes it on from this alone, so it looks after what was paid instead of
 buying it again.
@@ -35,7 +35,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     added_at: float
 
     def __post_init__(self) -> None:
-        # They become parts of names, at the carrier and in the store.
+        # They become parts of names, at the queue backend and in the store.
         if not _NONCE.fullmatch(self.nonce):
             raise InvalidInput("nonce", f"must be 1 to 64 letters, digits, _ or -, not {self.nonce[:80]!r}")
         if not 0 <= self.seq < 2**53:

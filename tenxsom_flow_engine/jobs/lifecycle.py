@@ -100,7 +100,7 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
         record = expire(record, now)
         if record.status in FINAL:
             return record
-        # It is still the same delivery: its carrier has no other.
+        # It is still the same delivery: its queue backend has no other.
         record = msgspec.structs.replace(record, seq=record.seq - 1)
     if delivery.seq > record.seq and record.due is not None:
         record = _catch_up(record, delivery)
@@ -140,12 +140,12 @@ def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unansw
 
 
 def dispatched(record: JobRecord, seq: int) -> JobRecord:
-    """Note that the carrier was told of a delivery; one that is past changes nothing."""
+    """Note that the queue backend was told of a delivery; one that is past changes nothing."""
     return msgspec.structs.replace(record, dispatched=True) if record.seq == seq else record
 
 
 def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
-    """Have a job delivered anew whose delivery `seq` its carrier has lost, also if a worker has died over it."""
+    """Have a job delivered anew whose delivery `seq` its queue backend has lost, also if a worker has died over it."""
     if record.seq != seq:
         raise ActionRefused(f"job {record.job_id} has gone on meanwhile")
     if record.lease is not None:
@@ -164,7 +164,7 @@ def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
 
 
 def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
-    """Give a waiting job to another carrier; when it is due and what was bought stay as they are."""
+    """Give a waiting job to another queue backend; when it is due and what was bought stay as they are."""
     if record.queue != source or record.due is None:
         raise ActionRefused(f"job {record.job_id} does not wait in the {source} queue")
     if record.lane == TICKET_MARK:
@@ -516,7 +516,7 @@ def _change(
     events = _note(record.events, Event(at=now, what=what, detail=detail, worker=worker)) if what else record.events
     after = msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
     if after.due is not None and (after.due, after.seq) != (record.due, record.seq):
-        # It waits for a delivery that its carrier does not know of yet.
+        # It waits for a delivery that its queue backend does not know of yet.
         after = msgspec.structs.replace(after, dispatched=after.queue not in PUSHED)
     return after
 

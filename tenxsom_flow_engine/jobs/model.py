@@ -29,7 +29,7 @@ AUTO = "auto"
 #: The one key of a job's options that is no service's: which place of which list a planned topic came from.
 PLAYLIST_POSITION = "schedule"
 
-#: The carriers that bring jobs to workers by themselves, so they must be told of every new delivery.
+#: The queue backends that bring jobs to workers by themselves, so they must be told of every new delivery.
 PUSHED = frozenset({"cloud_tasks"})
 
 #: Characters that make a terminal or page show text in another order than it has.
@@ -318,13 +318,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """The job and all that happened to it."""
 
     job: VideoJob
-    #: The carrier that owns the job; workers of other carriers leave it alone.
+    #: The queue backend that owns the job; workers of other queue backends leave it alone.
     queue: str
     #: Drawn when the job was added: tells this chain of deliveries from an earlier one of the same id.
     nonce: str
     #: The number of the delivery that the job waits for.
     seq: int = 0
-    #: Whether the carrier has been told of that delivery; only those that push need telling (`PUSHED`).
+    #: Whether the queue backend has been told of that delivery; only those that push need telling (`PUSHED`).
     dispatched: bool = True
     status: Status = Status.QUEUED
     #: Faults in a row within the present step.
@@ -391,7 +391,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     @property
     def undispatched(self) -> bool:
-        """Whether the job waits for a delivery of which its carrier has yet to be told."""
+        """Whether the job waits for a delivery of which its queue backend has yet to be told."""
         return self.due is not None and not self.dispatched
 
     @property

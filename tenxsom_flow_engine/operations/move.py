@@ -1,7 +1,7 @@
-"""Moving waiting jobs from one carrier to another: the answer to an outage, and the way from one to the next.
+"""Moving waiting jobs from one queue backend to another: the answer to an outage, and the way from one to the next.
 
 Both keep their records in one store, so a move is a change of a record like any other: a job is never in two queues,
-and what its old carrier still delivers is old.
+and what its old queue backend still delivers is old.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, Invali
 from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
 from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter
 
-#: Jobs that are moved, then told to their new carrier, in one go.
+#: Jobs that are moved, then told to their new queue backend, in one go.
 CHUNK_JOBS = 200
 
 

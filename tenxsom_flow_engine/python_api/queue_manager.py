@@ -1,4 +1,4 @@
-"""`QueueManager`: the async front of the queues, the same for every carrier.
+"""`QueueManager`: the async front of the queues, the same for every queue backend.
 
 The stores block, so each call runs in a thread; the event loop is never held up.
 """
@@ -43,7 +43,7 @@ class QueueManager:
         await manager.enqueue(VideoJob(job_id="tides-1", topic="How tides work", created_at=time.time()))
     ```
 
-    `queue_type` is a carrier's name or `auto`; `config` wins over the environment. Raises `ConfigurationError` and
+    `queue_type` is a queue backend's name or `auto`; `config` wins over the environment. Raises `ConfigurationError` and
     `StoreError` when it is opened (`initialize`, or on entering `async with`), not when it is made.
     """
 

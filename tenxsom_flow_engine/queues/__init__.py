@@ -1,1 +1,1 @@
-"""How a job reaches a worker: one contract (`base`), one module for each carrier."""
+"""How a job reaches a worker: one contract (`base`), one module for each queue backend."""

@@ -1,4 +1,4 @@
-"""The queue's contract: what every carrier of jobs can do, what only those can that workers pull from, or that push."""
+"""The queue's contract: what every queue backend of jobs can do, what only those can that workers pull from, or that push."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.store.values import Added, Claim, Counts, DispatchLimits, NewJob
 
-#: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between carriers.
+#: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between queue backends.
 MAX_RATE, MAX_CONCURRENT = 500.0, 5000
 #: The names of the limits, in `DispatchLimits` as in a store's `QueueState`.
 LIMITS = ("max_dispatches_per_second", "max_concurrent_dispatches")
@@ -29,18 +29,18 @@ class QueueStatus:
     #: The names of the limits that were set at run time and so win over the environment.
     set_at_run_time: tuple[str, ...]
     counts: Counts
-    #: Workers that gave a sign of life lately; None where the carrier cannot know.
+    #: Workers that gave a sign of life lately; None where the queue backend cannot know.
     workers_alive: int | None
     #: Why the queue backend does not tell its state; None if it does. Otherwise `paused` is what we last asked for.
     unknown: Failure | None = None
-    #: How many deliveries the carrier itself says that it has; None where it does not say.
+    #: How many deliveries the queue backend itself says that it has; None where it does not say.
     task_count: int | None = None
-    #: The names of the limits in force that are neither the environment's nor set through us: the carrier has others.
-    set_at_carrier: tuple[str, ...] = ()
+    #: The names of the limits in force that are neither the environment's nor set through us: the queue backend has others.
+    set_at_backend: tuple[str, ...] = ()
 
 
 class JobQueue(ABC):
-    """A carrier: takes jobs in, and brings each to a worker when it is due, as often as its steps ask for."""
+    """A queue backend: takes jobs in, and brings each to a worker when it is due, as often as its steps ask for."""
 
     name: str
     #: Seconds that a job stays with a worker that gives no sign of life.
@@ -152,15 +152,15 @@ class PushesJobs(ABC):
 
     @abstractmethod
     def create(self) -> None:
-        """Make the queue at the carrier, with the limits in force. Raises `QueueError` if it is there."""
+        """Make the queue at the queue backend, with the limits in force. Raises `QueueError` if it is there."""
 
     @abstractmethod
     def update(self) -> None:
-        """Give the queue at the carrier the limits in force, and how it retries."""
+        """Give the queue at the queue backend the limits in force, and how it retries."""
 
 
 def check_limits(rate: float | None, concurrent: int | None) -> None:
-    """Raise `InvalidInput` unless the limits are ones that every carrier can hold."""
+    """Raise `InvalidInput` unless the limits are ones that every queue backend can hold."""
     # Programs pass these too, so their types are checked as well.
     if rate is not None and not (type(rate) in (int, float) and 0 < rate <= MAX_RATE):
         raise InvalidInput("max_dispatches_per_second", f"must be more than 0 and at most {MAX_RATE:g}, not {rate!r}")

@@ -1,4 +1,4 @@
-"""The queue that workers pull from: the job store itself, seen as a carrier. One class over any store."""
+"""The queue that workers pull from: the job store itself, seen as a queue backend. One class over any store."""
 
 from __future__ import annotations
 

@@ -74,16 +74,16 @@ class JobFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The carrier of new jobs."""
+    """The queue backend of new jobs."""
 
     queue_type: str
     #: `RUNNING`, `PAUSED` or `UNKNOWN`.
     state: str
-    #: What is in force, and the names of those that were set at run time; None where the carrier cannot be asked.
+    #: What is in force, and the names of those that were set at run time; None where the queue backend cannot be asked.
     limits: DispatchLimits | None = None
     set_at_run_time: tuple[str, ...] = ()
-    #: The names of those that are the carrier's own: neither the environment's nor set through us.
-    set_at_carrier: tuple[str, ...] = ()
+    #: The names of those that are the queue backend's own: neither the environment's nor set through us.
+    set_at_backend: tuple[str, ...] = ()
     #: Why its state is not known, if it is not.
     unknown: Failure | None = None
 

@@ -59,19 +59,19 @@ def verdict(one: Verdict) -> dict[str, Any]:
 
 
 def queue(figures: QueueFigures) -> dict[str, Any]:
-    """Return what everybody may know of the carrier."""
+    """Return what everybody may know of the queue backend."""
     told: dict[str, Any] = {"queue_type": figures.queue_type, "state": figures.state}
     return told | ({"rate_limits": rate_limits(figures)} if figures.limits else {})
 
 
 def rate_limits(figures: QueueFigures) -> dict[str, Any]:
-    """Return the limits of a carrier that could be asked."""
+    """Return the limits of a queue backend that could be asked."""
     assert figures.limits is not None
     return {
         "max_dispatches_per_second": figures.limits.max_dispatches_per_second,
         "max_concurrent_dispatches": figures.limits.max_concurrent_dispatches,
         "set_at_run_time": list(figures.set_at_run_time),
-        "set_at_carrier": list(figures.set_at_carrier),
+        "set_at_backend": list(figures.set_at_backend),
     }
 
 

@@ -41,13 +41,13 @@ _Amounts = Mapping[str, float]
 
 
 def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
-    """Take the report. `queue`: what the carrier said a moment ago, where asking it each time is too much.
+    """Take the report. `queue`: what the queue backend said a moment ago, where asking it each time is too much.
 
     Raises `StoreError`.
     """
     store = engine.store
     now = store.now()
-    # What only the carrier knows is asked before anything is counted, since it may take its time.
+    # What only the queue backend knows is asked before anything is counted, since it may take its time.
     asked = queue or queue_figures(engine)
     start = now // AN_HOUR * AN_HOUR - (HOURS - 1) * AN_HOUR
     by_hour = _grouped(store.totals(HOUR, hour(start)))
@@ -68,7 +68,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
 
 
 def queue_figures(engine: Engine) -> QueueFigures:
-    """Ask the carrier how it is; one that cannot be asked is of unknown state. Raises `StoreError`."""
+    """Ask the queue backend how it is; one that cannot be asked is of unknown state. Raises `StoreError`."""
     try:
         return queue_figures_of(engine.queue.status())
     except (QueueError, ConfigurationError) as error:
@@ -76,13 +76,13 @@ def queue_figures(engine: Engine) -> QueueFigures:
 
 
 def queue_figures_of(status: QueueStatus) -> QueueFigures:
-    """Return what a carrier says of itself as figures."""
+    """Return what a queue backend says of itself as figures."""
     return QueueFigures(
         queue_type=status.queue_type,
         state="UNKNOWN" if status.unknown else "PAUSED" if status.paused else "RUNNING",
         limits=status.limits,
         set_at_run_time=status.set_at_run_time,
-        set_at_carrier=status.set_at_carrier,
+        set_at_backend=status.set_at_backend,
         unknown=status.unknown,
     )
 

@@ -1,1 +1,1 @@
-"""The way in for carriers that push, and what a worker says of itself over HTTP."""
+"""The way in for queue backends that push, and what a worker says of itself over HTTP."""

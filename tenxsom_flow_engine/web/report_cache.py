@@ -1,4 +1,4 @@
-"""What the routes show: the open engine and its report, which spares the carrier's service repeated questions."""
+"""What the routes show: the open engine and its report, which spares the queue backend's service repeated questions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReportCache:
         return take_report(engine, self._queue(engine))
 
     def _queue(self, engine: Engine) -> QueueFigures:
-        # One asks; the others need not wait for a carrier that is slow or away where something was told before.
+        # One asks; the others need not wait for a queue backend that is slow or away where something was told before.
         if not self._lock.acquire(blocking=self._told is None):
             assert self._told is not None
             return self._told

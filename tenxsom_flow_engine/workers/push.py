@@ -83,7 +83,7 @@ class PushWorker:
 
         `previous_attempt_unanswered`: an earlier try of it ended without an answer that tells how far it came.
         Raises `InvalidInput` for a body that is no delivery, `LeasedElsewhere` while another worker has it, `Stopping`
-        after `stop`, and `StoreError` or `QueueError` where store or carrier cannot be used: then it shall come again.
+        after `stop`, and `StoreError` or `QueueError` where store or queue backend cannot be used: then it shall come again.
         """
         delivery = decode_delivery(body)
         if self._stopping.is_set():

@@ -1,8 +1,8 @@
-"""The behaviour suite of carriers: what every queue does with jobs, whoever brings them to a worker.
+"""The behaviour suite of queue backends: what every queue does with jobs, whoever brings them to a worker.
 
-A carrier's test module subclasses `CarrierSuite` and supplies one fixture, `system`: a running system that is made of
-the carrier, workers whose steps are scripted, and a clock moved by hand. `PullSystem` is that for queues that workers
-pull from; a push carrier brings a server that delivers.
+A queue backend's test module subclasses `QueueBackendSuite` and supplies one fixture, `system`: a running system that is made of
+the queue backend, workers whose steps are scripted, and a clock moved by hand. `PullSystem` is that for queues that workers
+pull from; a push queue backend brings a server that delivers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def held(record: JobRecord, now: float) -> Outcome:
 
 @dataclass
 class RunningSystem(ABC):
-    """A carrier with workers behind it. Each step that a worker takes is noted and plays what its job's script says.
+    """A queue backend with workers behind it. Each step that a worker takes is noted and plays what its job's script says.
 
     A job whose script has ended succeeds. Before its first step a job journals a submission and its ticket, as a real
     one does; where it is in `unanswered`, no ticket comes.
@@ -67,7 +67,7 @@ class RunningSystem(ABC):
     unanswered: set[str] = field(default_factory=set)
     #: When which job's step was taken.
     steps: list[tuple[float, str]] = field(default_factory=list)
-    #: What becomes of limits that are never reached: a carrier may have bounds of its own.
+    #: What becomes of limits that are never reached: a queue backend may have bounds of its own.
     wide: DispatchLimits = WIDE
 
     @abstractmethod
@@ -80,11 +80,11 @@ class RunningSystem(ABC):
 
     @abstractmethod
     def deliver(self) -> None:
-        """Let the carrier deliver all that it will deliver at this instant, and the workers take those steps."""
+        """Let the queue backend deliver all that it will deliver at this instant, and the workers take those steps."""
 
     @abstractmethod
     def begin(self) -> list[str]:
-        """Let the carrier deliver without the workers coming to an end; return which jobs are newly in hand."""
+        """Let the queue backend deliver without the workers coming to an end; return which jobs are newly in hand."""
 
     @abstractmethod
     def finish(self, job_id: str) -> None:
@@ -160,8 +160,8 @@ class PullSystem(RunningSystem):
         self._worker.settle(record, self.play(record))
 
 
-class CarrierSuite:
-    """Design promise 7: every carrier behaves like this."""
+class QueueBackendSuite:
+    """Design promise 7: every queue backend behaves like this."""
 
     @pytest.fixture
     def queue(self, system: RunningSystem) -> JobQueue:
@@ -380,7 +380,7 @@ class CarrierSuite:
         ],
     )
     def test_impossible_limits(self, queue: JobQueue, rate: float | None, concurrent: int | None, field: str) -> None:
-        """A limit that no carrier can hold is refused by name, and nothing is changed."""
+        """A limit that no queue backend can hold is refused by name, and nothing is changed."""
         with pytest.raises(InvalidInput) as refusal:
             queue.set_limits(rate, concurrent)
         assert refusal.value.field == field
@@ -391,7 +391,7 @@ class CarrierSuite:
         assert queue.set_limits(MAX_RATE, MAX_CONCURRENT) == DispatchLimits(MAX_RATE, MAX_CONCURRENT)
 
     def test_statistics(self, system: RunningSystem, queue: JobQueue) -> None:
-        """The status tells the carrier, the limits, and how many jobs stand where, since when the oldest waits."""
+        """The status tells the queue backend, the limits, and how many jobs stand where, since when the oldest waits."""
         start = system.clock.now()
         system.scripts["rendering"].append(wait(1000))
         system.scripts["dead"].append(dead)
@@ -412,7 +412,7 @@ class CarrierSuite:
         assert status.workers_alive in (None, 1)
 
     def test_workers_alive(self, system: RunningSystem, queue: JobQueue) -> None:
-        """Where the carrier can know, a worker that fell silent is not counted."""
+        """Where the queue backend can know, a worker that fell silent is not counted."""
         queue.enqueue(new("a"))
         system.deliver()
         alive = queue.status().workers_alive

@@ -50,7 +50,7 @@ from tests.contract.store_suite.shared import check_counts, everything
 
 #: Slots of each service at an intent.
 SLOTS = 2
-#: The queue of a carrier that pushes.
+#: The queue of a queue backend that pushes.
 PUSHED = "cloud_tasks"
 #: Few ids, so that operations meet.
 IDS = [f"j{number}" for number in range(8)]
@@ -272,7 +272,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
     def move(self, handle: int, name: str) -> None:
-        """Give a job to the other carrier: only one that waits, and nothing else of it changes."""
+        """Give a job to the other queue backend: only one that waits, and nothing else of it changes."""
         if name in self.added:
             before = self.seen[name]
             target = PUSHED if before.queue == QUEUE else QUEUE
@@ -447,7 +447,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert fresh.status is old.status
             assert fresh.seq >= old.seq
             if old.lease is not None and _token(fresh) != _token(old):
-                # A push carrier brings the same delivery again to another worker.
+                # A push queue backend brings the same delivery again to another worker.
                 assert fresh.seq > old.seq or (takes_over and fresh.seq == old.seq and fresh.expiries > old.expiries)
             if old.submission.ticket is not None and not requeues:
                 assert fresh.submission.ticket == old.submission.ticket

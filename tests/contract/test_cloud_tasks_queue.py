@@ -1,4 +1,4 @@
-"""The Cloud Tasks queue behaves as every carrier does: against a real server of its API, which delivers over HTTP."""
+"""The Cloud Tasks queue behaves as every queue backend does: against a real server of its API, which delivers over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import WIDE
-from tests.contract.queue_suite import CarrierSuite, RunningSystem
+from tests.contract.queue_suite import QueueBackendSuite, RunningSystem
 from tests.http_target import HttpTarget, Received, Reply
 
 #: Real seconds after which what should have happened counts as stuck.
@@ -162,5 +162,5 @@ def system(tmp_path: Path) -> Iterator[PushSystem]:
         yield open_runtime.enter_context(closing(PushSystem(store, clock, server)))
 
 
-class TestCloudTasksQueue(CarrierSuite):
+class TestCloudTasksQueue(QueueBackendSuite):
     """The behaviour suite."""

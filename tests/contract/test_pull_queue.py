@@ -1,4 +1,4 @@
-"""The pull queue behaves as every carrier does, over each store."""
+"""The pull queue behaves as every queue backend does, over each store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, ROOMY, TICKET, WIDE, new
-from tests.contract.queue_suite import CarrierSuite, PullSystem
+from tests.contract.queue_suite import PullSystem, QueueBackendSuite
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -34,7 +34,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PullSyste
     store.close()
 
 
-class TestPullQueue(CarrierSuite):
+class TestPullQueue(QueueBackendSuite):
     """The behaviour suite."""
 
 

@@ -12,7 +12,7 @@ BLOWS = ("workers killed", "workers frozen", "disk full", "Redis killed", "deliv
 
 
 def test_no_promise_breaks_in_a_storm() -> None:
-    """Vendors, workers, stores and deliveries fail all at once, on each carrier: no promise is broken."""
+    """Vendors, workers, stores and deliveries fail all at once, on each queue backend: no promise is broken."""
     done = subprocess.run(
         [sys.executable, "-m", "chaos", "--jobs", "30", "--seconds", "3", "--seed", "7"],
         cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,

@@ -188,7 +188,7 @@ def test_a_queue_is_never_made_on_the_way(setting: Setting) -> None:
 def test_limits_changed_behind_our_back(made: Setting) -> None:
     """A limit that somebody changed at Google is the one in force, and the status says that it is Google's."""
     status = made.queue.status()
-    assert (status.set_at_run_time, status.set_at_carrier) == ((), ())
+    assert (status.set_at_run_time, status.set_at_backend) == ((), ())
     made.queue.set_limits(3.0, 4)
     assert made.queue.status().set_at_run_time == ("max_dispatches_per_second", "max_concurrent_dispatches")
     made.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, rate_limits={"max_concurrent_dispatches": 9}),
@@ -196,9 +196,9 @@ def test_limits_changed_behind_our_back(made: Setting) -> None:
     status = made.queue.status()
     assert status.limits == DispatchLimits(3.0, 9)
     assert status.set_at_run_time == ("max_dispatches_per_second",)
-    assert status.set_at_carrier == ("max_concurrent_dispatches",)
+    assert status.set_at_backend == ("max_concurrent_dispatches",)
     made.queue.update()
-    assert made.queue.status().set_at_carrier == ()
+    assert made.queue.status().set_at_backend == ()
 
 
 def test_nobody_set_what_google_has_by_default(setting: Setting) -> None:
@@ -206,7 +206,7 @@ def test_nobody_set_what_google_has_by_default(setting: Setting) -> None:
     setting.client.create_queue(parent=QUEUE.partition("/queues")[0], queue=tasks_v2.Queue(name=QUEUE))
     status = setting.queue.status()
     assert (status.limits, status.set_at_run_time) == (DispatchLimits(500.0, 1000), ())
-    assert set(status.set_at_carrier) == {"max_dispatches_per_second", "max_concurrent_dispatches"}
+    assert set(status.set_at_backend) == {"max_dispatches_per_second", "max_concurrent_dispatches"}
 
 
 def test_a_pause_at_google_is_seen(made: Setting) -> None:

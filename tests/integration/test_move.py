@@ -1,4 +1,4 @@
-"""Moving waiting jobs between the carriers of one store, with a real Redis and a real Cloud Tasks server."""
+"""Moving waiting jobs between the queue backends of one store, with a real Redis and a real Cloud Tasks server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server() -> Iterator[CloudTasksServer]:
 
 @pytest.fixture(params=["redis", "local"])
 def pulled(request: pytest.FixtureRequest) -> str:
-    """The carrier that shares its store with Cloud Tasks."""
+    """The queue backend that shares its store with Cloud Tasks."""
     name: str = request.param
     return name
 

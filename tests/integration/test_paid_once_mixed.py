@@ -1,4 +1,4 @@
-"""The proof over all paid services at once, on every carrier: whoever dies and whenever, each video is bought once."""
+"""The proof over all paid services at once, on every queue backend: whoever dies and whenever, each video is bought once."""
 
 from __future__ import annotations
 

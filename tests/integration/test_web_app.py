@@ -457,7 +457,7 @@ def test_stats_hold_no_word_of_anybody(client: FlaskClient, engine: Engine) -> N
 
 
 def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine, script: Script) -> None:
-    """Where the carrier is away, the store's numbers are told all the same; it is asked now and then, not each time."""
+    """Where the queue backend is away, the store's numbers are told all the same; it is asked now and then, not each time."""
     asked = []
 
     def status(real: Callable[[], QueueStatus]) -> QueueStatus:

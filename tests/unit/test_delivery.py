@@ -1,4 +1,4 @@
-"""Deliveries that a carrier pushes: which of them a job waits for, and what the others may do."""
+"""Deliveries that a queue backend pushes: which of them a job waits for, and what the others may do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def other(record: JobRecord, **changes: Any) -> Delivery:
 @pytest.mark.parametrize("change", list(CHANGES))
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> None:
-    """Whatever makes a job wait for another delivery says that its carrier has yet to be told; nothing else does."""
+    """Whatever makes a job wait for another delivery says that its queue backend has yet to be told; nothing else does."""
     before = PUSHED[situation]
     try:
         after = CHANGES[change](before)
@@ -53,14 +53,14 @@ def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> No
 
 
 def test_a_job_of_a_pushed_queue_begins_untold() -> None:
-    """A job that is added is not dispatched where its carrier must be told, and needs no telling elsewhere."""
+    """A job that is added is not dispatched where its queue backend must be told, and needs no telling elsewhere."""
     for queue, told in (("cloud_tasks", False), ("local", True), ("redis", True)):
         assert lifecycle.add(a_job(), queue=queue, nonce="n", now=NOW, due=NOW).dispatched is told
 
 
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
-    """The right delivery leases the job, a little early too, and the carrier evidently knew of it."""
+    """The right delivery leases the job, a little early too, and the queue backend evidently knew of it."""
     record = msgspec.structs.replace(WAITING[situation], due=NOW + 2, dispatched=False)
     after = receive(record)
     assert (after.due, after.seq, after.dispatched) == (None, 7, True)
@@ -70,7 +70,7 @@ def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_other_deliveries_do_nothing(situation: str) -> None:
-    """An older delivery, one of another chain, and one of another carrier leave a job alone, however it stands."""
+    """An older delivery, one of another chain, and one of another queue backend leave a job alone, however it stands."""
     record = PUSHED[situation]
     for delivery in (other(record, seq=6), other(record, nonce="m"), other(record, nonce="m", seq=9)):
         with pytest.raises(ActionRefused):
@@ -180,7 +180,7 @@ def test_delivered_anew(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_moving(situation: str) -> None:
-    """A waiting job changes its carrier and keeps all else; others are refused. What its old carrier brings is old."""
+    """A waiting job changes its queue backend and keeps all else; others are refused. What its old queue backend brings is old."""
     record = PUSHED[situation]
     if record.due is None:
         with pytest.raises(ActionRefused):

@@ -163,7 +163,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             workers_alive=None,
             unknown=unknown,
             task_count=facts.tasks if facts else None,
-            set_at_carrier=tuple(name for name in LIMITS if name not in ours),
+            set_at_backend=tuple(name for name in LIMITS if name not in ours),
         )
 
     def pause(self) -> None:

@@ -1,4 +1,4 @@
-"""What a store does for carriers that push."""
+"""What a store does for queue backends that push."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""Count phrases that read as translated in comments, docstrings, strings and documents; fail above the limit.
+
+Run by `make check`. `--list` shows every hit. A quotation that must keep a phrase goes into `QUOTATIONS`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Hits allowed in 10,000 words of each group.
+LIMIT = 3.0
+#: The phrases, each with what to write instead.
+MARKERS: dict[str, tuple[str, str]] = {
+    "nobody": (r"(?:no|some|any)body", "no one else's name: the worker, the operator, the caller"),
+    "told": (r"told|tells? of", "reported, shown, passed"),
+    "go on": (r"(?:go|goes|going|went|gone) on", "continue"),
+    "What is": (
+        r"What (?:is|was|are|were|does|did|comes?|came|goes|it|a|an|the)(?=[^?.\n]*(?:[.\n]|$))",
+        "name the thing",
+    ),
+    "look at": (r"look(?:s|ed|ing)? (?:at|after|into)", "read, check, examine"),
+    "in hand": (r"in hand", "running, active, leased"),
+    "of its own": (r"of (?:its|their|our|one's|his|her) own|of (?:ours|theirs)", "own, separate"),
+    "whoever": (r"whoever", "the caller, any process that"),
+    "so many": (r"so (?:many|much|long)", "a number, this many, up to N"),
+    "anew": (r"anew", "again"),
+    "beside": (r"beside|beneath", "next to, besides, below"),
+    "mend": (r"mend(?:s|ed|ing)?", "fix"),
+    "by itself": (r"by (?:itself|themselves|himself)", "automatically"),
+    "bring": (r"br(?:ings?|inging|ought)", "deliver, carry"),
+    "meanwhile": (r"meanwhile", "since, in between"),
+    "sign of life": (r"signs? of life", "heartbeat"),
+    "is said": (r"(?:is|are) said", "is reported"),
+    "of old": (r"of old", "legacy"),
+    "is there": (r"(?:is|are) there", "exists"),
+}
+#: (file, text of the line): quotations, and this list itself.
+QUOTATIONS: frozenset[tuple[str, str]] = frozenset()
+_PATTERNS = {
+    name: re.compile(rf"\b(?:{pattern})\b", 0 if name == "What is" else re.I) for name, (pattern, _) in MARKERS.items()
+}
+_WORD = re.compile(r"[A-Za-z][A-Za-z'’-]+")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the counts by group; return 1 if one is above the limit."""
+    words: Counter[str] = Counter()
+    hits: dict[str, list[tuple[str, str, str]]] = {"product": [], "tests": []}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    for name in filter(None, listed):
+        path = ROOT / name
+        if name == "docs/check_language.py" or not path.is_file():
+            continue
+        group = "tests" if name.startswith(("tests/", "chaos/", "benchmarks/")) else "product"
+        for place, line in prose(path):
+            words[group] += len(_WORD.findall(line))
+            if (name, line.strip()) in QUOTATIONS:
+                continue
+            for marker, pattern in _PATTERNS.items():
+                hits[group] += [(marker, f"{name}:{place}", line.strip()) for _ in pattern.finditer(line)]
+    failed = False
+    for group, found in hits.items():
+        rate = 10_000 * len(found) / max(1, words[group])
+        failed |= rate > LIMIT
+        common = ", ".join(f"{name} {number}" for name, number in Counter(hit[0] for hit in found).most_common(6))
+        print(
+            f"{group}: {words[group]:,} words, {len(found)} phrases, {rate:.1f} in 10,000 (limit {LIMIT:g}); {common}"
+        )
+        if "--list" in arguments:
+            for marker, place, line in found:
+                print(f"  {place}: [{marker}: {MARKERS[marker][1]}] {line[:160]}")
+    if failed:
+        print("error: too many phrases that read as translated; see them with: python docs/check_language.py --list")
+    return int(failed)
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Give the lines of a file that people read, with their numbers."""
+    match path.suffix:
+        case ".py":
+            yield from _python(path.read_text("utf-8"))
+        case ".md":
+            yield from enumerate(path.read_text("utf-8").splitlines(), 1)
+        case (
+            ".html"
+            | ".js"
+            | ".lua"
+            | ".sql"
+            | ".sh"
+            | ".toml"
+            | ".yml"
+            | ".conf"
+            | ".service"
+            | ".timer"
+            | ".example"
+            | ".css"
+        ):
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                yield number, re.sub(r"<[^>]*>|\{[%{].*?[%}]\}", " ", line)
+
+
+def _python(source: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.COMMENT, tokenize.STRING):
+            yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
