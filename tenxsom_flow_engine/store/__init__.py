@@ -1,1 +1,1 @@
-"""What is known about every job: one contract (`base`), one module for each place it can be kept."""
+"""Job stores: the contract (`base`), its values, the decision of a claim, and a package for each kind of store."""

@@ -1,7 +1,7 @@
-"""What a change of a record adds to the sums that a store keeps beside its records, in the same transaction.
+"""Totals of purchases and finished jobs, which a store updates in the transaction that changes a record.
 
-Whoever asks how much was bought, made or lost is answered from these, so no answer costs more the more records there
-are, and sums outlive their records. All are counted over all queues.
+Reports read these instead of the records, so their cost does not grow with the number of records, and totals outlive
+their records. They are counted over all queues.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def hour(instant: float) -> str:
 
 
 def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
-    """Return what a change adds to the sums; almost every change adds nothing."""
+    """Return what a change adds to the totals; almost every change adds nothing."""
     found: list[Total] = []
     if after.purchases is not before.purchases:
         for purchase in new_purchases(before, after):
@@ -84,7 +84,7 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
 
 
 def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | None:
-    """Return what a change tells of something that went wrong, and with which service; None if it tells nothing."""
+    """Return the service and the error that a change of a record adds; None if it adds no error."""
     # The same failure again is a new one.
     if after.error is None or after.error is before.error:
         return None

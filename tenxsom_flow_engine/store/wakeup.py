@@ -23,7 +23,7 @@ class WakeupEvent(threading.Event):
         return self._reader
 
     def set(self) -> None:
-        """Set the event, and show it to whoever polls. Whoever has set it before has shown it, or is about to."""
+        """Set the event, and make it visible to a poll. If it was set before, that call has done so or is about to."""
         if not self.is_set():
             super().set()
             with suppress(BlockingIOError):  # full, so it shows

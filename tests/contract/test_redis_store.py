@@ -271,7 +271,7 @@ def test_a_worker_wakes_up_by_itself(redis_server: RedisServer) -> None:
 
 
 def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
-    """When the server ends, who waits is told; when it is back, the same handle waits and is woken again."""
+    """When the server dies, a wait fails; when it is back, the same handle waits and is woken again."""
     server = RedisServer(tmp_path)
     store = RedisStore(server.url, "x")
     store.add(QUEUE, new("a"))
@@ -297,7 +297,7 @@ def test_packed_numbers_sort_as_numbers(numbers: list[int]) -> None:
 
 
 def test_a_wrong_address_is_said() -> None:
-    """An address that is no Redis address, and one where nobody listens, are errors that say so."""
+    """An address that is no Redis address, and one where no server listens, are errors that say so."""
     with pytest.raises(StoreBroken, match="address of the Redis server is wrong"):
         RedisStore("http://localhost", "x")
     with pytest.raises(StoreUnavailable, match="cannot be used now"):

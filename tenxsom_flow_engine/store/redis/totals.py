@@ -1,4 +1,4 @@
-"""The sums, as one hash for each kind of period whose fields are `period|service|name`; a commit adds to them."""
+"""The totals: one hash for each kind of period, with fields `period|service|name`; a commit adds to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenxsom_flow_engine.store.totals import LastError, Total, additions, new_er
 
 
 def effects(before: JobRecord, after: JobRecord) -> list[object]:
-    """Return what a change of a record adds, as `commit.lua` takes it: a service and its last error, then sums."""
+    """Return what a change of a record adds, as `commit.lua` takes it: a service and its last error, then totals."""
     found = new_error(before, after)
     error = [found[0], msgspec.json.encode(found[1])] if found else ["", ""]
     sums = [

@@ -61,7 +61,7 @@ class Connections:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
-        """Give a block this thread's connection, with errors of our tree; it is not closed meanwhile."""
+        """Give a block this thread's connection, with errors of our tree; it stays open until the block ends."""
         with self.mapped():
             owned = self._own()
             with owned.lock:
@@ -125,7 +125,7 @@ class Connections:
         return owned
 
     def close(self) -> None:
-        """Close the connections that this process opened, each when its call in hand has ended."""
+        """Close the connections that this process opened, each when its current call has ended."""
         self._closed = True
         with self._lock:
             self._close(lambda owned: True)
@@ -222,7 +222,7 @@ class Connections:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite has rolled back by itself after some errors (a full disk, for one).
+    # After some errors, such as a full disk, SQLite has already rolled back.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 

@@ -1,4 +1,4 @@
-"""Lists and counts of jobs: by the shortest of the indexes that serve, and bounded where none is short."""
+"""Lists and counts of jobs: by the shortest index that serves, and at a bounded cost if none is short."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _by_names(question: _Question, jobs: JobFilter) -> None:
         if value is not None:
             question.where.append(f"{column} = :{column}")
             question.values[column] = value
-    # What is left out of an index has to be left out by the condition, for SQLite to see that the index serves.
+    # SQLite uses a partial index only if the query repeats the index's condition.
     if jobs.service and jobs.service != AUTO:
         question.walks.append(_Walk("INDEXED BY jobs_service", f"service = :service AND service <> '{AUTO}'"))
     if jobs.channel:

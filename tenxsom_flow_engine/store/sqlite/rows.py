@@ -55,7 +55,7 @@ def record_of(row: sqlite3.Row) -> JobRecord:
 
 
 def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) -> Iterator[JobRecord]:
-    """Give the records that can be read, and tell of the others in the log: one bad record must not stop the rest.
+    """Give the records that can be read, and log the others: one bad record must not stop the rest.
 
     With `db`, a bad one is also taken out of the queue: it counts as failed, and its record is left as it is.
     """

@@ -60,7 +60,7 @@ CREATE TABLE finished_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_ids_until ON finished_ids (until);
 
--- What was bought, and what became of jobs: sums that outlive the records (see store/sums.py).
+-- What was bought, and what became of jobs: sums that outlive the records (see store/totals.py).
 CREATE TABLE sums (
     kind     TEXT NOT NULL,
     period   TEXT NOT NULL,

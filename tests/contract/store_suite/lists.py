@@ -66,7 +66,7 @@ def _an_end(store: JobStore, job_id: str, dice: random.Random) -> None:
 
 
 def _adopt(store: JobStore, like: JobRecord, job_id: str, now: float) -> None:
-    """Take in a job from its delivery: one that was added long before those beside it."""
+    """Adopt a job from its delivery: one that was added long before its neighbours."""
     delivery = Delivery.of(like)
     job = a_job(job_id, channel=like.job.channel, service=like.job.service, topic=like.job.topic)
     old = msgspec.structs.replace(delivery, job=job, added_at=now - 2 * DAY)
@@ -123,7 +123,7 @@ class ListsSuite(Suite):
             assert everything(store, jobs, limit=dice.choice([1, 4, 50])) == expected, jobs
             assert store.count_matching(jobs) == MatchCount(len(expected)), jobs
 
-    def test_a_job_of_which_nobody_knows_who_sold_it(self, store: JobStore, clock: ManualClock) -> None:
+    def test_a_job_whose_service_is_unknown(self, store: JobStore, clock: ManualClock) -> None:
         """A job adopted from a delivery that was cut off, and that names no service, is listed under `auto`."""
         delivery = Delivery(job=a_job("a", service=AUTO), nonce="n", seq=0, added_at=clock.now())
         store.adopt(lifecycle.adopt(delivery, QUEUE, clock.now(), previous_attempt_unanswered=True))
