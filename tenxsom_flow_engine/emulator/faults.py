@@ -50,7 +50,7 @@ class Faults:
         if not self._calls[method]:
             return None
         fault = self._calls[method].popleft()
-        self.used["answers lost" if fault.done else "calls refused"] += 1
+        self.used["API responses lost" if fault.done else "API calls refused"] += 1
         return fault
 
     def twin(self) -> bool:
@@ -62,5 +62,5 @@ class Faults:
     def unheard(self) -> bool:
         """Return whether the success that is heard now is missed."""
         self._unheard, now = max(0, self._unheard - 1), self._unheard > 0
-        self.used["successes unheard"] += now
+        self.used["delivery responses lost"] += now
         return now
