@@ -1,7 +1,7 @@
-"""A storm over the whole engine, and a judge of what it left: `make chaos`. What, how and why: docs/architecture.md.
+"""Fault injection for the whole engine, and a judge of the result: `make chaos`. See docs/architecture.md.
 
-- `ordeal`: the order of it all, for one queue backend; `site`: that queue backend with its servers and `workers`.
-- `weather`: what goes wrong at the video services; `storm`: what goes wrong on our side.
-- `person`: what a person does afterwards; `judge`: which promise was broken.
-- `haste`: minutes become seconds.
+- `scenario`: one run for one queue backend. `cluster`: that queue backend with its servers and worker processes.
+- `service_faults`: faults of the video services. `local_faults`: faults of workers, Redis, disk and deliveries.
+- `operator`: what an operator does afterwards. `judge`: checks the guarantees.
+- `fast_timings`: waits of a second instead of minutes.
 """

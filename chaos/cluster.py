@@ -1,4 +1,4 @@
-"""One queue backend with its servers, its settings and its workers, all on this machine."""
+"""A queue backend with its servers, settings and worker processes, all on this machine."""
 
 from __future__ import annotations
 
@@ -19,60 +19,61 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tests import fork_server
-from tests.environment import outside
+from tests.environment import without_engine_variables
 from tests.fake_vendors import Vendors
 from tests.fork_server import Child
 from tests.ports import free_port
 from tests.redis_server import RedisServer, newer_binary
 
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
-#: Worker processes, and the steps at once in each.
+#: Worker processes, and the concurrency of each.
 PROCESSES, STEPS = 3, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """A queue backend, where its records are, and by how many seconds the clocks of its workers' machines may be off."""
+class Backend:
+    """A queue backend with its job store, and the clock errors of its workers."""
 
-    queue: str
-    #: Whether a Redis server keeps the records; else a file does.
-    served: bool
-    clocks: tuple[float, ...]
+    queue_type: str
+    #: Whether the job store is on a Redis server, not in a SQLite file.
+    on_redis: bool
+    #: Seconds by which a worker's clock is fast; one value is drawn for each worker.
+    clock_offsets: tuple[float, ...]
 
     @property
     def pushed(self) -> bool:
-        """Whether jobs are pushed to workers."""
-        return self.queue == CLOUD_TASKS
+        """Whether Cloud Tasks calls the workers."""
+        return self.queue_type == CLOUD_TASKS
 
 
-SETTINGS: Mapping[str, Setting] = {
-    # Its processes share one machine: the clock may have stepped back under some of them, but ahead of all others none
-    # can be.
-    "local": Setting("local", False, (0.0, 0.0, -90.0)),
-    "redis": Setting("redis", True, (0.0, 300.0, -300.0)),
-    # A machine that lags by more than seconds takes no token for valid yet, and does nothing.
-    "cloud_tasks": Setting(CLOUD_TASKS, True, (0.0, 300.0, 1500.0)),
-    "cloud_tasks_on_a_file": Setting(CLOUD_TASKS, False, (0.0,)),
+BACKENDS: Mapping[str, Backend] = {
+    # Workers of the embedded queue share a machine: its clock can have stepped back while they ran, so a worker can be
+    # slow but never fast.
+    "local": Backend("local", False, (0.0, 0.0, -90.0)),
+    "redis": Backend("redis", True, (0.0, 300.0, -300.0)),
+    # No slow clocks: such a worker would reject every token as not valid yet, and do nothing.
+    "cloud_tasks": Backend(CLOUD_TASKS, True, (0.0, 300.0, 1500.0)),
+    "cloud_tasks_on_a_file": Backend(CLOUD_TASKS, False, (0.0,)),
 }
-#: Those that are tried where nobody names any.
-USUAL = ("local", "redis", "cloud_tasks")
+DEFAULT_BACKENDS = ("local", "redis", "cloud_tasks")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large an ordeal is."""
+    """The size of a run."""
 
     jobs: int
-    #: Seconds of storm.
+    #: Seconds of faults.
     seconds: float
 
     @property
     def limits(self) -> Limits:
-        """Quotas that are used up again and again, yet let all jobs pass within the storm's time or so.
+        """Quotas that are often full, yet let all jobs pass in about the time of the faults.
 
-        The windows of a day are never full: they make a ledger keep every admission for the judge.
+        The windows of a day are never full. They are there because a ledger keeps admissions for its longest window,
+        and the judge needs them all.
         """
-        # A third of the jobs or so goes to each service; a few are ordered anew.
+        # About a third of the jobs goes to each service, and a few are submitted twice.
         pace = max(2.0, self.jobs / 3 / self.seconds * 1.5)
         windows = f"{round(pace * 1.5)}/s {round(pace * 5)}/5s 100000/d"
         each = "; ".join(f"{name}={windows}" for name in ("pixverse", "ltx_studio", "heygen"))
@@ -80,11 +81,11 @@ class Scale:
 
 
 class Stopped(Exception):
-    """Whoever runs this has enough of it."""
+    """The run was interrupted."""
 
 
-class Site:
-    """See the module. Use as a context manager; `counts` tells what was done to it."""
+class Cluster:
+    """See the module. Use as a context manager. `counts` has the number of faults and restarts, by kind."""
 
     def __init__(
         self,
@@ -92,54 +93,57 @@ class Site:
         folder: Path,
         vendors: Vendors,
         scale: Scale,
-        draw: Random,
+        random: Random,
         stop: Event,
     ) -> None:
-        self.setting = SETTINGS[backend]
+        self.backend = BACKENDS[backend]
         self.folder = folder
         self.counts: Counter[str] = Counter()
         self.limits = scale.limits
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
-        self._draw = draw
+        self._random = random
         self._stop = stop
-        self._parts = ExitStack()
+        self._stack = ExitStack()
         self._port = free_port()
         limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
-        self.environment = outside() | vendors.environment | {
+        self.environment = without_engine_variables() | vendors.environment | {
             "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
-            "TENXSOM_QUEUE_TYPE": self.setting.queue, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
+            "TENXSOM_QUEUE_TYPE": self.backend.queue_type, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
             "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),
         }  # fmt: skip
 
-    def __enter__(self) -> Site:
-        with self._parts:
-            if self.setting.served:
-                # As it comes: then it is asked to wait for its file. As is advised: then it ends where it cannot write.
-                habit = self._draw.choice(("everysec", "always"))
-                self.redis = RedisServer(self._new_folder("redis"), "--appendfsync", habit, program=newer_binary())
-                self._parts.callback(self._end_redis)
+    def __enter__(self) -> Cluster:
+        with self._stack:
+            if self.backend.on_redis:
+                # With Redis's default, everysec, the store waits for the file after a write; with the advised value,
+                # always, the server ends when a write fails.
+                appendfsync = self._random.choice(("everysec", "always"))
+                self.redis = RedisServer(
+                    self._new_folder("redis"), "--appendfsync", appendfsync, program=newer_binary()
+                )
+                self._stack.callback(self._end_redis)
                 self.environment |= {"REDIS_URL": self.redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
-            if self.setting.pushed:
-                self.cloud = self._parts.enter_context(CloudTasksServer())
+            if self.backend.pushed:
+                self.cloud = self._stack.enter_context(CloudTasksServer())
                 self.environment |= {
                     "GOOGLE_CLOUD_PROJECT": "project", "CLOUD_TASKS_EMULATOR_HOST": self.cloud.target,
                     "TENXSOM_TOKEN_CERTS_URL": self.cloud.certs_url, "CLOUD_TASKS_SERVICE_ACCOUNT": ACCOUNT,
                     "CLOUD_TASKS_WORKER_URL": f"http://127.0.0.1:{self._port}",
                 }  # fmt: skip
-            self._parts.callback(self._end_workers)
-            self.engine: Engine = self._parts.enter_context(open_engine(load(self.environment), overrides=FAST))
-            if self.setting.pushed:
+            self._stack.callback(self._end_workers)
+            self.engine: Engine = self._stack.enter_context(open_engine(load(self.environment), overrides=FAST))
+            if self.backend.pushed:
                 self.engine.queue.create()  # type: ignore[attr-defined]
-            self._parts = self._parts.pop_all()
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._parts.close()
+        self._stack.close()
 
     def purge(self) -> int:
-        """Purge the Cloud Tasks queue behind the engine's back; return how many tasks that took."""
+        """Purge the Cloud Tasks queue without the engine; return the number of deleted tasks."""
         assert self.cloud is not None
         client = self.cloud.client()
         queue = client.queue_path("project", "us-central1", "tenxsom-video-generation")
@@ -147,32 +151,32 @@ class Site:
         client.purge_queue(name=queue)
         return waiting
 
-    def revive(self) -> None:
-        """Start what has ended, as a supervisor does: servers, then workers. Raises `Stopped`."""
+    def restart_ended(self) -> None:
+        """Restart ended servers, then ended workers, as a supervisor does. Raises `Stopped`."""
         if self._stop.is_set():
             raise Stopped
         if self.redis is not None and self.redis.process.poll() is not None:
             self.redis.start()
-        living = [worker for worker in self.workers if worker.alive]
-        self.workers = [*living, *(self._start() for _ in range(PROCESSES - len(living)))]
+        running = [worker for worker in self.workers if worker.alive]
+        self.workers = [*running, *(self._start_worker() for _ in range(PROCESSES - len(running)))]
 
     @property
-    def storing(self) -> Sequence[int]:
-        """The processes that write the store."""
+    def store_writers(self) -> Sequence[int]:
+        """The ids of the processes that write the store's files."""
         if self.redis is not None:
             return [self.redis.process.pid]
         return [worker.pid for worker in self.workers if worker.alive]
 
-    def _start(self) -> Child:
+    def _start_worker(self) -> Child:
         self.counts["workers started"] += 1
-        clock_off = self._draw.choice(self.setting.clocks)
-        if self.setting.pushed:
-            # Machines behind one address.
+        clock_offset = self._random.choice(self.backend.clock_offsets)
+        if self.backend.pushed:
+            # All workers listen on one port, as machines behind a load balancer.
             arguments = ["-b", f"127.0.0.1:{self._port}", "--reuse-port", "-w", "1"]
         else:
             arguments = ["--concurrency", str(STEPS)]
-        program = workers.push if self.setting.pushed else workers.pull
-        return fork_server.start(program, self.environment, clock_off, arguments, log=self.folder / "workers.log")
+        program = workers.push if self.backend.pushed else workers.pull
+        return fork_server.start(program, self.environment, clock_offset, arguments, log=self.folder / "workers.log")
 
     def _new_folder(self, name: str) -> Path:
         folder = self.folder / name

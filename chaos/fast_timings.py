@@ -1,7 +1,8 @@
-"""The engine with fast timings: what it waits minutes for in production, it waits about a second for here.
+"""Short timings for the engine: a second where production waits minutes.
 
-Nothing is decided otherwise. A create still ends before another worker asks what came of it, a gate still opens before
-it is tried: only the numbers are smaller, all together. Clocks run as they do, since a server's cannot be hurried.
+Every decision stays the same. A create still ends before another worker asks for its outcome, and a gate still opens
+before a create is tried: all the numbers shrink together. The clocks keep their speed, since nothing can speed up the
+clock of a server.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
-#: Seconds without a heartbeat after which another worker may take a job.
+#: Lease duration, in seconds.
 LEASE = 1.5
-#: What a call to a service may take. The machine may be busy, so these leave some room.
+#: Time limits of a call to a service, in seconds, with some room for a busy machine.
 _CALL = CallTimeouts(connect=1.0, read=1.5, total=2.0)
 
 FAST = Overrides(

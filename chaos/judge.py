@@ -1,4 +1,4 @@
-"""Which promises a storm broke, by the services' own books and what the store says. Pure, but for reading videos."""
+"""Check the guarantees after a run: compare the services' books with the store. Pure, except that it reads videos."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tenxsom_flow_engine.store.totals import Spent
 from tests.contract.limiter_suite import sliding_maximum
 from tests.fake_vendors import Bill
 
-#: Seconds that two readings of one machine's clock may differ by, after rounding.
+#: Seconds by which two timestamps of the same instant can differ after rounding.
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is judged."""
+    """The facts about a run."""
 
-    #: The ids of the jobs whose adding was confirmed.
+    #: Ids of the jobs whose enqueue was confirmed.
     added: Collection[str]
     records: Sequence[JobRecord]
-    #: What the services sold.
+    #: The generations that the services sold.
     books: Sequence[Bill]
-    #: When paid creates came to the services, by service; of all together under `global`.
+    #: When the services received paid creates, by service; those of all services under `global`. Seconds since 1970.
     creates: Mapping[str, Sequence[float]]
-    #: When the quota gate let creates pass, in the same way.
+    #: When creates were admitted, with the same keys.
     admissions: Mapping[str, Sequence[float]]
     limits: Limits
-    #: What the store has summed up: what was bought, and how many jobs ended in each status.
+    #: The store's totals: purchases, and the number of jobs that ended in each status.
     spent: Sequence[Spent]
     ended: Mapping[str, float]
     videos: Path
@@ -43,110 +43,122 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A promise that was broken."""
+    """A broken guarantee."""
 
-    promise: str
-    what: str
+    guarantee: str
+    reason: str
     jobs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.promise}: {self.what}" + (f" ({', '.join(self.jobs)})" if self.jobs else "")
+        return f"{self.guarantee}: {self.reason}" + (f" ({', '.join(self.jobs)})" if self.jobs else "")
 
 
 def judge(evidence: Evidence) -> list[Finding]:
-    """Return every promise that was broken, and how."""
-    checks: Sequence[Callable[[Evidence], Iterator[Finding]]] = (nothing_lost, paid_once, quotas, whole, costs)
+    """Return a finding for each violation of a guarantee."""
+    checks: Sequence[Callable[[Evidence], Iterator[Finding]]] = (nothing_lost, paid_once, quotas, complete, totals)
     return [finding for check in checks for finding in check(evidence)]
 
 
 def nothing_lost(evidence: Evidence) -> Iterator[Finding]:
-    """Every job that was added is final or held, once, and the sums have counted each end once."""
-    promise = "no job is lost"
-    times = Counter(record.job_id for record in evidence.records)
+    """Check that every added job has one record, final or held, and that the totals count each end once."""
+    guarantee = "no job is lost"
+    number = Counter(record.job_id for record in evidence.records)
     for job_id in sorted(evidence.added):
-        if times[job_id] != 1:
-            yield Finding(promise, f"it has {times[job_id]} records", (job_id,))
+        if number[job_id] != 1:
+            yield Finding(guarantee, f"job has {number[job_id]} records", (job_id,))
     for record in evidence.records:
         if record.status not in (*FINAL, Status.HELD) or record.due is not None or record.lease is not None:
-            yield Finding(promise, f"it stays {record.status}: {_story(record)}", (record.job_id,))
+            yield Finding(guarantee, f"job is still {record.status}: {_last_events(record)}", (record.job_id,))
         if record.status is Status.HELD and record.submission.state is not SubmissionState.UNKNOWN:
-            yield Finding(promise, f"it is held, and nobody can resolve it: {_story(record)}", (record.job_id,))
+            yield Finding(
+                guarantee, f"job is held without an unknown submission: {_last_events(record)}", (record.job_id,)
+            )
     succeeded = sum(record.status is Status.SUCCEEDED for record in evidence.records)
     if evidence.ended.get("succeeded", 0) != succeeded:
         counted = evidence.ended.get("succeeded", 0)
-        yield Finding(promise, f"{succeeded} jobs succeeded, and {counted:g} such ends were counted")
+        yield Finding(guarantee, f"{succeeded} jobs succeeded, but the totals count {counted:g}")
 
 
 def paid_once(evidence: Evidence) -> Iterator[Finding]:
-    """A job is bought again only when the service said that the render failed; a published one was bought."""
+    """Check that a job was bought again only after a failed render, and that each published video was bought."""
     bills = _by_job(evidence.books)
     for record in evidence.records:
         own = bills.pop(record.job_id, [])
         if sum(not bill.failed for bill in own) > 1:
             sold = ", ".join(f"{bill.id} of {bill.service}" for bill in own)
-            yield Finding("pay once", f"it was bought more than once, as {sold}: {_story(record)}", (record.job_id,))
+            yield Finding(
+                "pay once", f"job was bought more than once, as {sold}: {_last_events(record)}", (record.job_id,)
+            )
         ticket = record.submission.ticket
         if record.status is Status.SUCCEEDED and (ticket is None or not any(_is_of(ticket.id, bill) for bill in own)):
-            yield Finding("pay once", "its video is of no generation that was sold for it", (record.job_id,))
+            yield Finding("pay once", "job succeeded with a ticket that is on none of its bills", (record.job_id,))
     for job_id, own in bills.items():
-        yield Finding("pay once", f"{len(own)} generations were sold for a job that nobody knows", (job_id,))
+        yield Finding("pay once", f"{len(own)} generations were sold for a job without a record", (job_id,))
 
 
 def quotas(evidence: Evidence) -> Iterator[Finding]:
-    """No window of a limit ever held more creates than it allows: where they were let pass, and where they came.
+    """Check that no window held more creates than its limit, by admissions and by the services' books.
 
-    An admission is dated by the store, so its windows hold exactly. On the way to the service a create may dawdle, and
-    others catch up with it: if none takes longer than the lag, whatever comes within `span - lag` seconds was let pass
-    within `span`. So that is what the services' own books are held to, by brute force. The lag is not assumed, but
-    found: the least with which each create can be given an admission of its own. If there is none, one came unadmitted.
+    The store dates admissions, so their windows must hold exactly. A create can be delayed on its way to the service
+    while later ones catch up: if no delay is longer than `lag`, creates that arrive within `span - lag` seconds were
+    admitted within `span`. So the limit holds for windows of `span - lag` seconds at the service. The lag is measured:
+    it is the smallest delay with which each create can be matched to a separate admission. If no such match exists,
+    a create was sent without an admission.
     """
-    promise = "quotas hold"
+    guarantee = "quotas hold"
     for name, windows in evidence.limits.items():
         creates, admissions = sorted(evidence.creates.get(name, ())), sorted(evidence.admissions.get(name, ()))
         slowest = lag(creates, admissions)
         if slowest is None:
-            yield Finding(promise, f"{name}: of {len(creates)} creates not all were admitted ({len(admissions)} were)")
+            yield Finding(
+                guarantee,
+                f"{name}: {len(creates)} creates received, not all with one of the {len(admissions)} admissions",
+            )
         for window in windows:
-            looks = [("let pass", admissions, window.span - ROUNDING)]
+            checks = [("admitted", admissions, window.span - ROUNDING)]
             if slowest is not None:
-                looks.append((f"came within {window.span - slowest:.2f} s", creates, window.span - slowest - ROUNDING))
-            for what, instants, span in looks:
+                checks.append(
+                    (f"received within {window.span - slowest:.2f} s", creates, window.span - slowest - ROUNDING)
+                )
+            for event, instants, span in checks:
                 most = sliding_maximum(list(instants), span) if span > 0 else 0
                 if most > window.limit:
-                    yield Finding(promise, f"{name} allows {window}, and {most} {what}")
+                    yield Finding(guarantee, f"limit of {name} is {window}, but {most} were {event}")
 
 
-def whole(evidence: Evidence) -> Iterator[Finding]:
-    """Each video that a job succeeded with is as its record says; whatever else is published is whole too.
+def complete(evidence: Evidence) -> Iterator[Finding]:
+    """Check that the video of each succeeded job matches its record, and that all other published videos are complete.
 
-    A job may be cancelled while its video appears: that stays.
+    A job without success can have one: a job that is cancelled during publication keeps its video.
     """
-    promise = "files appear only whole"
+    guarantee = "files appear only complete"
     records = {record.job_id: record for record in evidence.records}
-    shown = {path.name for path in evidence.videos.iterdir() if not path.name.startswith(".")}
-    for job_id in sorted(shown - records.keys()):
-        yield Finding(promise, "something is published for it, and nobody knows it", (job_id,))
+    published = {path.name for path in evidence.videos.iterdir() if not path.name.startswith(".")}
+    for job_id in sorted(published - records.keys()):
+        yield Finding(guarantee, "a video is published for a job without a record", (job_id,))
     for record in evidence.records:
         fault = ""
         if record.status is Status.SUCCEEDED:
             assert record.result is not None
             fault = _fault(Path(record.result.path), record.result.size, record.result.sha256)
-        elif record.job_id in shown:
+        elif record.job_id in published:
             fault = _fault_of(evidence.videos / record.job_id)
         if fault:
-            yield Finding(promise, fault, (record.job_id,))
+            yield Finding(guarantee, fault, (record.job_id,))
 
 
-def costs(evidence: Evidence) -> Iterator[Finding]:
-    """The store's sums are the services' bills; a job that waits for a person may have a bill that nobody knows."""
-    promise = "sums are the bills"
+def totals(evidence: Evidence) -> Iterator[Finding]:
+    """Check that the store's totals equal the services' bills; a held job can have one bill more than purchases."""
+    guarantee = "totals equal the bills"
     bills = _by_job(evidence.books)
     unknown: Counter[str] = Counter()
     for record in evidence.records:
         own, known = bills.get(record.job_id, []), len(record.purchases)
         in_doubt = record.submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
         if not known <= len(own) <= known + in_doubt:
-            yield Finding(promise, f"{known} purchases, {len(own)} bills: {_story(record)}", (record.job_id,))
+            yield Finding(
+                guarantee, f"job has {known} purchases, but {len(own)} bills: {_last_events(record)}", (record.job_id,)
+            )
         for bill in own[known:]:
             unknown[bill.service] += 1
     for service in {bill.service for bill in evidence.books}:
@@ -154,16 +166,16 @@ def costs(evidence: Evidence) -> Iterator[Finding]:
         spent = [day for day in evidence.spent if day.service == service]
         videos = sum(day.videos for day in spent)
         if videos != len(billed) - unknown[service]:
-            yield Finding(promise, f"{service} billed {len(billed)} videos, {videos} were summed up")
+            yield Finding(guarantee, f"{service} billed {len(billed)} videos, the totals have {videos}")
         for unit in ("usd", "credits"):
-            bill_of = sum(getattr(bill, unit) for bill in billed)
-            summed = sum(getattr(day, unit) for day in spent)
-            if bill_of and not unknown[service] and abs(bill_of - summed) > 0.005:
-                yield Finding(promise, f"{service} billed {bill_of:.2f} {unit}, {summed:.2f} were summed up")
+            charged = sum(getattr(bill, unit) for bill in billed)
+            recorded = sum(getattr(day, unit) for day in spent)
+            if charged and not unknown[service] and abs(charged - recorded) > 0.005:
+                yield Finding(guarantee, f"{service} billed {charged:.2f} {unit}, the totals have {recorded:.2f}")
 
 
 def lag(creates: Sequence[float], admissions: Sequence[float]) -> float | None:
-    """Return the least seconds within which each create can have come after an admission of its own; None: never."""
+    """Return the smallest delay (s) with which each create can follow a separate admission; None if some cannot."""
     if not _paired(creates, admissions, float("inf")):
         return None
     low, high = 0.0, max([0.0, *(create - admissions[0] for create in creates)])
@@ -174,38 +186,38 @@ def lag(creates: Sequence[float], admissions: Sequence[float]) -> float | None:
 
 
 def _paired(creates: Sequence[float], admissions: Sequence[float], within: float) -> bool:
-    """Tell whether each create can be given an admission of its own, at most so many seconds before it."""
-    waiting = iter(admissions)
+    """Return whether each create can follow a separate admission by at most `within` seconds. Both must be sorted."""
+    unused = iter(admissions)
     for create in creates:
-        # Whatever is too old for this one is so for those that follow.
-        admission = next((one for one in waiting if one >= create - within - ROUNDING), None)
+        # Skipped for good: an admission too old for this create is too old for all later ones.
+        admission = next((one for one in unused if one >= create - within - ROUNDING), None)
         if admission is None or admission > create + ROUNDING:
             return False
     return True
 
 
 def _fault(video: Path, size: int, sha256: str) -> str:
-    """Return what is wrong with a published video, or nothing."""
+    """Return the fault of a published video, or an empty string."""
     try:
         content = video.read_bytes()
         inspect(video)
     except (OSError, OutputError) as error:
-        return f"its video cannot be read: {error}"
-    told = (len(content), hashlib.sha256(content).hexdigest())
-    return "" if told == (size, sha256) else "its video is another than was published"
+        return f"the video cannot be read: {error}"
+    actual = (len(content), hashlib.sha256(content).hexdigest())
+    return "" if actual == (size, sha256) else "the video differs from the published one"
 
 
 def _fault_of(folder: Path) -> str:
-    """Return what is wrong with a published folder by what it says of itself, or nothing."""
+    """Return the fault of a published folder, judged by its own metadata, or an empty string."""
     try:
-        told = json.loads((folder / "metadata.json").read_text("utf-8"))
-        return _fault(folder / "video.mp4", told["size"], told["sha256"])
+        metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+        return _fault(folder / "video.mp4", metadata["size"], metadata["sha256"])
     except (OSError, ValueError, KeyError) as error:
-        return f"what is published cannot be read: {error}"
+        return f"the metadata cannot be read: {error}"
 
 
 def _is_of(ticket: str, bill: Bill) -> bool:
-    # HeyGen's tickets name the way as well.
+    # HeyGen's tickets have the kind of video before the id.
     return ticket == bill.id or ticket.endswith(f"/{bill.id}")
 
 
@@ -216,6 +228,5 @@ def _by_job(books: Sequence[Bill]) -> dict[str, list[Bill]]:
     return found
 
 
-def _story(record: JobRecord) -> str:
-    """Tell the last events of a job."""
+def _last_events(record: JobRecord) -> str:
     return "; ".join(f"{event.what} {event.detail}".strip() for event in record.events[-6:])

@@ -1,4 +1,4 @@
-"""What a person does after a storm: looks at the bills for what nobody knows, and tries again what failed."""
+"""The operator's part after the faults: resolve held jobs by the services' bills, and retry jobs that failed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tenxsom_flow_engine.jobs.outcomes import Resubmit
 from tests.fake_vendors import Bill, Vendors
 
 
-def put_in_order(engine: Engine, records: list[JobRecord], vendors: Vendors, counts: Counter[str]) -> int:
-    """Resolve what is held, retry what failed or was cancelled, as is advised; return how many jobs go on."""
+def resolve_and_retry(engine: Engine, records: list[JobRecord], vendors: Vendors, counts: Counter[str]) -> int:
+    """Resolve held jobs, and retry failed and cancelled ones; return the number of jobs that were set going again."""
     books = vendors.books()
-    gone_on = 0
+    restarted = 0
     for record in records:
         if record.submission.state is SubmissionState.UNKNOWN:
             _resolve(engine, record, [bill for bill in books if bill.job_id == record.job_id], counts)
@@ -22,15 +22,15 @@ def put_in_order(engine: Engine, records: list[JobRecord], vendors: Vendors, cou
             engine.retry(record.job_id)
         else:
             continue
-        gone_on += 1
-    return gone_on
+        restarted += 1
+    return restarted
 
 
 def _resolve(engine: Engine, record: JobRecord, bills: list[Bill], counts: Counter[str]) -> None:
-    """Say what came of a create: it was bought if the job has one bill more than purchases."""
+    """Resolve a job whose submission is unknown: its create was accepted if there are more bills than purchases."""
     if len(bills) > len(record.purchases):
-        counts["held, and on the bill"] += 1
+        counts["resolved: billed"] += 1
         engine.resolve(record.job_id, Ticket(bills[-1].id))
     else:
-        counts["held, and not on the bill"] += 1
+        counts["resolved: not billed"] += 1
         engine.resolve(record.job_id, Resubmit())

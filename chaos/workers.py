@@ -1,4 +1,4 @@
-"""The worker programs as the fork server starts them: with fast timings, on a machine whose clock may be wrong."""
+"""Worker programs for the fork server: with fast timings, and with a clock that can be wrong."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from tests.fork_server import ROOT
 if TYPE_CHECKING:
     from tenxsom_flow_engine.web.wsgi import Application
 
-#: What a worker that Cloud Tasks calls imports in addition to what all import.
-PUSHED = (
+#: Modules that a push worker imports in addition to those that every worker imports.
+PUSH_MODULES = (
     "gunicorn.app.wsgiapp", "gunicorn.arbiter", "gunicorn.workers.gthread", "tenxsom_flow_engine.web.app",
     "tenxsom_flow_engine.web.certificates", "tenxsom_flow_engine.web.server", "tenxsom_flow_engine.web.server_log",
     "tenxsom_flow_engine.queues.cloud_tasks.api", "google.auth.transport.requests", "google.oauth2.id_token",
 )  # fmt: skip
 
 
-def pull(environment: Mapping[str, str], clock_off: float, arguments: Sequence[str]) -> None:
-    """Be `worker.py`."""
+def pull(environment: Mapping[str, str], clock_offset: float, arguments: Sequence[str]) -> None:
+    """Run `worker.py`, with a clock that is `clock_offset` seconds fast."""
     from tenxsom_flow_engine.cli import console
     from tenxsom_flow_engine.cli.worker import worker
 
-    _begin(environment, clock_off)
+    _set_up(environment, clock_offset)
     console.run(worker, arguments, "worker.py", FAST)
 
 
-def push(environment: Mapping[str, str], clock_off: float, arguments: Sequence[str]) -> None:
-    """Be `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`."""
+def push(environment: Mapping[str, str], clock_offset: float, arguments: Sequence[str]) -> None:
+    """Run `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`, with a clock that is `clock_offset` seconds fast."""
     from gunicorn.app.wsgiapp import run
 
-    _begin(environment, clock_off)
+    _set_up(environment, clock_offset)
     sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "chaos.workers:app"]
     run()
 
 
 def __getattr__(name: str) -> Application:
-    """Make the application that `push` serves, in the process that asks for it."""
+    """Make the application that `push` serves on first access, so that only a push worker makes it."""
     if name != "app":
         raise AttributeError(name)
     from tenxsom_flow_engine.web.wsgi import Application
@@ -49,9 +49,9 @@ def __getattr__(name: str) -> Application:
     return Application(overrides=FAST)
 
 
-def _begin(environment: Mapping[str, str], clock_off: float) -> None:
+def _set_up(environment: Mapping[str, str], clock_offset: float) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
-    right = time.time
-    time.time = lambda: right() + clock_off
+    true_time = time.time
+    time.time = lambda: true_time() + clock_offset

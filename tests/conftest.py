@@ -1,4 +1,4 @@
-"""What all tests share: an environment without the settings of whoever runs them, their files in memory, a server."""
+"""Shared by all tests: an environment without the user's settings, temporary files in memory, and fixtures."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests.environment import ours
+from tests.environment import engine_variables
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.testing.clock import ManualClock
     from tests.redis_server import RedisServer
 
-# At import, before any test or fixture can read them.
-for _name in ours():
+# At import, before a test or fixture can read them.
+for _name in engine_variables():
     del os.environ[_name]
 
-# In memory, where there is room: a process that is killed loses nothing that the system has, and stores that put each
-# write on disk would else make the whole run wait for it. Programs that tests start follow.
+# Temporary files in memory, if there is room: stores sync each write, and the whole run would wait for the disk. Tests
+# lose nothing by it, since the kernel keeps the writes of a killed process. Child processes inherit TMPDIR.
 _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 << 30:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
-# Whoever runs the tests in the background of a shell may have them ignore Ctrl-C, and so would all that they start.
+# A shell can start background jobs with SIGINT ignored, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A noisy machine must not fail a property for being slow.
+# No deadline: a property must not fail because the machine is busy.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-# So that a failure inside a conformance suite shows what was compared.
+# Makes a failed assertion inside a conformance suite show the compared values.
 pytest.register_assert_rewrite("tenxsom_flow_engine.testing")
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that changes only when a test moves it."""
     from tenxsom_flow_engine.testing.clock import ManualClock
 
     return ManualClock()
@@ -50,7 +50,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A real server, one for each process of the test run; tests keep apart by the prefix of their keys."""
+    """A real Redis server for each process of the test run; each test uses its own key prefix."""
     from tests.redis_server import RedisServer
 
     server = RedisServer(tmp_path_factory.mktemp("redis"))

@@ -1,4 +1,4 @@
-"""An environment without the settings of the person who runs tests and storms."""
+"""The environment of test processes, without the engine's variables of the user who runs them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 
 from tenxsom_flow_engine.settings import declared
 
-#: Google's libraries read variables that are not among our settings.
+#: Google's libraries read variables that are not among the engine's settings.
 _PREFIXES = ("TENXSOM_", "CLOUDSDK_", "GOOGLE_")
-_NAMES = frozenset(one.variable.name for group in declared().values() for one in group)
+_NAMES = frozenset(setting.variable.name for group in declared().values() for setting in group)
 
 
-def _is_ours(name: str) -> bool:
+def _is_read_by_engine(name: str) -> bool:
     return name in _NAMES or name.startswith(_PREFIXES)
 
 
-def ours() -> list[str]:
-    """Return the names of the variables of this process that the engine may read."""
-    return [name for name in os.environ if _is_ours(name)]
+def engine_variables() -> list[str]:
+    """Return the names of the variables of this process that the engine or its libraries read."""
+    return [name for name in os.environ if _is_read_by_engine(name)]
 
 
-def outside() -> dict[str, str]:
-    """Return all others, with their values."""
-    return {name: value for name, value in os.environ.items() if not _is_ours(name)}
+def without_engine_variables() -> dict[str, str]:
+    """Return the environment of this process without the engine's variables."""
+    return {name: value for name, value in os.environ.items() if not _is_read_by_engine(name)}

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that open real parts."""
+"""Fixtures for tests with real servers and processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cloud() -> Iterator[Setting]:
-    """A Cloud Tasks server whose time is moved by hand, and a target for it."""
+    """A Cloud Tasks emulator with a manual clock, and a target for its tasks."""
     from tenxsom_flow_engine.emulator.server import CloudTasksServer
     from tenxsom_flow_engine.testing.clock import ManualClock
     from tests.emulator_harness import Setting
@@ -29,6 +29,6 @@ def cloud() -> Iterator[Setting]:
 
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lives, Lives]:
-    """Two lines of workers: one in which they die, and one that overtakes it."""
+    """Two series of workers: one whose workers are killed, and one that takes their jobs over."""
     folder = tmp_path_factory.mktemp("lives")
     return Lives(folder / "log"), Lives(folder / "log")

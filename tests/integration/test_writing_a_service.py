@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import outside
+from tests.environment import without_engine_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/writing-a-service.md").read_text("utf-8")
@@ -44,7 +44,7 @@ def site(project: Path) -> Path:
 
 def start(path: Sequence[Path], *arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a Python module with folders on its path."""
-    environment = outside() | variables | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    environment = without_engine_variables() | variables | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-#: What no unit test does, by itself or through what it calls.
+#: Functions that a unit test must not call, directly or indirectly.
 _IMPURE = (
     (os, "fork"), (subprocess, "Popen"), (threading.Thread, "start"), (socket.socket, "connect"),
     (socket.socket, "bind"), (sqlite3, "connect"),
@@ -20,10 +20,10 @@ _IMPURE = (
 
 @pytest.fixture(autouse=True)
 def pure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test that is not pure; its place is tests/integration."""
+    """Fail a test that is not pure; it belongs in tests/integration."""
     for owner, name in _IMPURE:
 
-        def refuse(*_: object, what: str = f"{owner.__name__}.{name}", **__: object) -> NoReturn:
-            pytest.fail(f"a unit test calls {what}: move it to tests/integration")
+        def refuse(*_: object, called: str = f"{owner.__name__}.{name}", **__: object) -> NoReturn:
+            pytest.fail(f"a unit test calls {called}: move it to tests/integration")
 
         monkeypatch.setattr(owner, name, refuse)

@@ -1,4 +1,4 @@
-"""The judge of `make chaos`: that it finds each broken promise, and none where all were kept."""
+"""The judge of `make chaos` finds each broken guarantee, and no other."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ NOW = 1_800_000_000.0
 SERVICE = "heygen"
 
 
-def made(job_id: str, ticket: str, videos: Path, *, bought: int = 1) -> JobRecord:
-    """Return the record of a job that was made, with its video on disk."""
+def succeeded(job_id: str, ticket: str, videos: Path, *, bought: int = 1) -> JobRecord:
+    """Return the record of a succeeded job, with its video on disk."""
     folder = videos / job_id
     folder.mkdir(parents=True)
     content = tiny_video("9:16", 1)
@@ -52,8 +52,8 @@ def made(job_id: str, ticket: str, videos: Path, *, bought: int = 1) -> JobRecor
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Evidence:
-    """Three jobs of which all is well: one was made, one was made after a failed render, of one nobody knows."""
+def evidence(tmp_path: Path) -> Evidence:
+    """Evidence without a violation: a succeeded job, one that succeeded after a failed render, and a held one."""
     held = JobRecord(
         job=a_job("c"), queue="local", nonce="n", status=Status.HELD, service=SERVICE,
         submission=Submission(state=SubmissionState.UNKNOWN, id="c"), error=Failure("submission_unknown", "?"),
@@ -61,7 +61,7 @@ def kept(tmp_path: Path) -> Evidence:
     )  # fmt: skip
     return Evidence(
         added=["a", "b", "c"],
-        records=[made("a", "1", tmp_path), made("b", "videos/3", tmp_path, bought=2), held],
+        records=[succeeded("a", "1", tmp_path), succeeded("b", "videos/3", tmp_path, bought=2), held],
         books=[
             Bill(SERVICE, "1", "a", 0.5, 0.0, failed=False),
             Bill(SERVICE, "2", "b", 0.5, 0.0, failed=True),
@@ -76,12 +76,12 @@ def kept(tmp_path: Path) -> Evidence:
     )
 
 
-def test_all_is_well(kept: Evidence) -> None:
-    """Where all promises were kept nothing is found; a held job may have a bill that nobody knows of yet."""
-    assert judge(kept) == []
+def test_no_violation(evidence: Evidence) -> None:
+    """There is no finding when every guarantee held, also if a held job has a bill or a video without a purchase."""
+    assert judge(evidence) == []
     unknown = Bill(SERVICE, "4", "c", 0.5, 0.0, failed=False)
-    assert judge(replace(kept, books=[*kept.books, unknown])) == []
-    assert judge(with_folder(kept, "c")) == []
+    assert judge(replace(evidence, books=[*evidence.books, unknown])) == []
+    assert judge(with_folder(evidence, "c")) == []
 
 
 def with_record(evidence: Evidence, number: int, **changes: object) -> Evidence:
@@ -97,73 +97,76 @@ def with_video(evidence: Evidence, content: bytes) -> Evidence:
     return evidence
 
 
-def with_folder(evidence: Evidence, name: str, **told: object) -> Evidence:
-    """Publish the first job's video under another name, with what is told of it."""
+def with_folder(evidence: Evidence, name: str, **changes: object) -> Evidence:
+    """Publish a copy of the first job's video under another name, with changed metadata."""
     result = evidence.records[0].result
     assert result is not None
     shutil.copytree(Path(result.path).parent, evidence.videos / name)
-    told = {"size": result.size, "sha256": result.sha256} | told
-    (evidence.videos / name / "metadata.json").write_text(json.dumps(told))
+    metadata = {"size": result.size, "sha256": result.sha256} | changes
+    (evidence.videos / name / "metadata.json").write_text(json.dumps(metadata))
     return evidence
 
 
-def again(evidence: Evidence, **changes: object) -> Evidence:
-    """Have the first job bought once more."""
+def bought_again(evidence: Evidence, **changes: object) -> Evidence:
+    """Buy the first job once more."""
     bill = replace(evidence.books[0], id="9", **changes)  # type: ignore[arg-type]
     spent = [replace(evidence.spent[0], videos=4, usd=2.0)]
     purchases = (*evidence.records[0].purchases, Purchase("9", SERVICE, NOW, Cost(usd=0.5)))
     return with_record(replace(evidence, books=[*evidence.books, bill], spent=spent), 0, purchases=purchases)
 
 
-LOST, ONCE, QUOTAS, WHOLE, SUMS = (
-    "no job is lost", "pay once", "quotas hold", "files appear only whole", "sums are the bills"
+LOST, ONCE, QUOTAS, COMPLETE, TOTALS = (
+    "no job is lost", "pay once", "quotas hold", "files appear only complete", "totals equal the bills"
 )  # fmt: skip
-#: What was done to the evidence, which promise that breaks, and of which jobs.
-BROKEN: dict[str, tuple[Callable[[Evidence], Evidence], str, tuple[str, ...]]] = {
+#: By violation: a change of the evidence, the guarantee that it breaks, and the jobs in the finding.
+VIOLATIONS: dict[str, tuple[Callable[[Evidence], Evidence], str, tuple[str, ...]]] = {
     "a record is gone": (lambda e: replace(e, added=[*e.added, "d"]), LOST, ("d",)),
     "a job has two records": (lambda e: replace(e, records=[*e.records, e.records[2]]), LOST, ("c",)),
-    "a job waits for ever": (lambda e: with_record(e, 2, status=Status.QUEUED, due=NOW), LOST, ("c",)),
+    "a job is never finished": (lambda e: with_record(e, 2, status=Status.QUEUED, due=NOW), LOST, ("c",)),
     "a final job is due": (lambda e: with_record(e, 0, due=NOW), LOST, ("a",)),
     "a final job is leased": (lambda e: with_record(e, 0, lease=Lease("t", "w", NOW)), LOST, ("a",)),
-    "a job is held for nothing": (lambda e: with_record(e, 2, submission=Submission()), LOST, ("c",)),
+    "a job is held without an unknown submission": (lambda e: with_record(e, 2, submission=Submission()), LOST, ("c",)),
     "an end was counted twice": (lambda e: replace(e, ended={"succeeded": 3}), LOST, ()),
-    "a job was bought twice": (again, ONCE, ("a",)),
-    "nothing was bought": (lambda e: replace(e, books=e.books[1:]), ONCE, ("a",)),
-    "another's ticket": (
+    "a job was bought twice": (bought_again, ONCE, ("a",)),
+    "a video was not bought": (lambda e: replace(e, books=e.books[1:]), ONCE, ("a",)),
+    "a job has the ticket of another": (
         lambda e: with_record(e, 0, submission=msgspec.structs.replace(e.records[0].submission, ticket=Ticket("3"))),
         ONCE, ("a",)),
-    "sold for a stranger": (lambda e: replace(e, books=[*e.books, replace(e.books[0], job_id="z")]), ONCE, ("z",)),
-    "too many let pass": (lambda e: replace(e, admissions={SERVICE: [NOW, NOW + 0.5, NOW + 9.5]}), QUOTAS, ()),
-    "one came unadmitted": (lambda e: replace(e, admissions={SERVICE: [NOW, NOW + 10.0, NOW + 20.0]}), QUOTAS, ()),
-    "all came at once": (
+    "a generation was sold for an unknown job": (
+        lambda e: replace(e, books=[*e.books, replace(e.books[0], job_id="z")]), ONCE, ("z",)),
+    "too many creates were admitted": (
+        lambda e: replace(e, admissions={SERVICE: [NOW, NOW + 0.5, NOW + 9.5]}), QUOTAS, ()),
+    "a create was not admitted": (
+        lambda e: replace(e, admissions={SERVICE: [NOW, NOW + 10.0, NOW + 20.0]}), QUOTAS, ()),
+    "too many creates were received at once": (
         lambda e: replace(e, creates={SERVICE: [NOW + 1.0] * 3}, admissions={SERVICE: [NOW, NOW + 0.5, NOW + 0.9]}),
         QUOTAS, ()),
-    "a video is cut": (lambda e: with_video(e, tiny_video("9:16", 1)[:-900]), WHOLE, ("a",)),
-    "a video is another": (lambda e: with_video(e, tiny_video("9:16", 2)), WHOLE, ("a",)),
-    "a video of nobody": (lambda e: with_folder(e, "z"), WHOLE, ("z",)),
-    "a video that was not whole": (lambda e: with_folder(e, "c", size=7), WHOLE, ("c",)),
-    "a purchase is not known": (lambda e: with_record(e, 0, purchases=()), SUMS, ("a",)),
-    "a video was not summed up": (lambda e: replace(e, spent=[replace(e.spent[0], videos=2)]), SUMS, ()),
-    "a price is wrong": (lambda e: replace(e, spent=[replace(e.spent[0], usd=1.4)]), SUMS, ()),
+    "a video is truncated": (lambda e: with_video(e, tiny_video("9:16", 1)[:-900]), COMPLETE, ("a",)),
+    "a video is the wrong one": (lambda e: with_video(e, tiny_video("9:16", 2)), COMPLETE, ("a",)),
+    "a video belongs to no job": (lambda e: with_folder(e, "z"), COMPLETE, ("z",)),
+    "a video of a held job is incomplete": (lambda e: with_folder(e, "c", size=7), COMPLETE, ("c",)),
+    "a purchase is not recorded": (lambda e: with_record(e, 0, purchases=()), TOTALS, ("a",)),
+    "a video is not in the totals": (lambda e: replace(e, spent=[replace(e.spent[0], videos=2)]), TOTALS, ()),
+    "a price is wrong in the totals": (lambda e: replace(e, spent=[replace(e.spent[0], usd=1.4)]), TOTALS, ()),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_promise_is_found(kept: Evidence, what: str) -> None:
-    """Each way to break a promise is found, and said of the job that it befell."""
-    spoil, promise, jobs = BROKEN[what]
-    findings = judge(spoil(kept))
-    assert (promise, jobs) in {(finding.promise, finding.jobs) for finding in findings}
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_a_violation_is_found(evidence: Evidence, violation: str) -> None:
+    """Each violation of a guarantee is found, with the job that it concerns."""
+    damage, guarantee, jobs = VIOLATIONS[violation]
+    findings = judge(damage(evidence))
+    assert (guarantee, jobs) in {(finding.guarantee, finding.jobs) for finding in findings}
 
 
-def test_paid_again_after_a_failed_render(kept: Evidence) -> None:
-    """Buying anew is right only for a render of which the service itself said that it failed."""
-    assert judge(again(kept, failed=True)) == []
-    assert ONCE in {finding.promise for finding in judge(again(kept))}
+def test_paid_again_after_a_failed_render(evidence: Evidence) -> None:
+    """A second purchase is right only after a render that the service reported as failed."""
+    assert judge(bought_again(evidence, failed=True)) == []
+    assert ONCE in {finding.guarantee for finding in judge(bought_again(evidence))}
 
 
-def test_the_lag_is_the_least_that_explains_all() -> None:
-    """Each create is given an admission of its own before it; those that led to none do not count."""
+def test_the_lag_is_the_smallest_possible() -> None:
+    """Each create is matched to a separate, earlier admission; admissions without a create do not count."""
     assert lag([], [1.0]) == 0.0
     assert lag([2.1, 2.2], [1.0, 2.0]) == pytest.approx(1.1, abs=0.01)
     assert lag([5.0], [1.0, 4.5, 6.0]) == pytest.approx(0.5, abs=0.01)

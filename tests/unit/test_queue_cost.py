@@ -1,4 +1,4 @@
-"""What the queue itself costs."""
+"""Prices of queue backends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.samples import a_job
 
 
-def made(steps: int, prompt: str = "") -> JobRecord:
-    """Return the record of a video that took so many deliveries."""
+def video_record(steps: int, prompt: str = "") -> JobRecord:
+    """Return the record of a video that took a number of deliveries."""
     from msgspec.structs import replace
 
     record = lifecycle.add(a_job(prompt=prompt), queue="q", nonce="n", now=0.0, due=0.0)
@@ -22,25 +22,25 @@ def made(steps: int, prompt: str = "") -> JobRecord:
 
 
 def test_the_free_million_is_free() -> None:
-    """A channel of 96 videos a day costs nothing on Cloud Tasks."""
+    """96 videos a day cost nothing on Cloud Tasks."""
     month = queue_cost(TYPICAL, 96, REDIS_USD)
     assert month.cloud_tasks_usd == 0.0
     assert month.operations == pytest.approx(96 * 14 * 2 * 30.4375)
 
 
-def test_operations_beyond_it_are_priced() -> None:
-    """Ten thousand videos a day of twenty steps: 12.2 million operations, of which a million are free."""
+def test_operations_above_the_free_million_are_priced() -> None:
+    """Ten thousand videos a day with twenty steps each take 12.2 million operations a month; a million are free."""
     month = queue_cost(Load(steps=20, units=1.0, measured=5), 10_000, 36.0)
     assert month.operations == pytest.approx(12_175_000)
     assert month.cloud_tasks_usd == pytest.approx(4.47)
 
 
-def test_steps_are_measured_on_what_was_made() -> None:
-    """The deliveries of made videos count, and a task of more than 32 KB as often as it fills them."""
+def test_steps_are_measured_on_finished_videos() -> None:
+    """The deliveries of finished videos count; a task counts once for each 32 KB or part of it."""
     assert measure([]) == TYPICAL
-    load = measure([made(10), made(30)])
+    load = measure([video_record(10), video_record(30)])
     assert (load.steps, load.units, load.measured, load.operations) == (20, 1, 2, 40)
-    assert measure([made(10, prompt="\N{GRINNING FACE}" * 9000)]).units == 2
+    assert measure([video_record(10, prompt="\N{GRINNING FACE}" * 9000)]).units == 2
 
 
 @given(st.floats(1, 100), st.floats(1, 3), st.floats(0, 1000))
@@ -53,8 +53,8 @@ def test_at_the_break_even_both_cost_the_same(steps: float, units: float, redis_
     assert queue_cost(load, month.break_even * 0.9, redis_usd).cloud_tasks_usd <= redis_usd
 
 
-def test_the_pace_counts_from_the_first_purchase() -> None:
-    """A store that is three days old is not measured over thirty."""
+def test_the_rate_counts_from_the_first_purchase() -> None:
+    """The daily rate is taken over the days since the first purchase, not over thirty days."""
     spent = [Spent("2027-06-30", "alpha", 6, 0.0, 0.0, 0), Spent("2027-07-01", "beta", 3, 0.0, 0.0, 0)]
     assert pace(spent, "2027-07-02") == 3.0
     assert pace([], "2027-07-02") == 0.0

@@ -1,4 +1,4 @@
-"""The registry of services: built-in folders, installed packages, and what is said about broken ones."""
+"""The registry of services: built-in folders, installed packages, and the errors for broken ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def context(tmp_path: Path) -> ServiceContext:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Return a function that installs the package `clips-plugin` with a module, and gives its entry points."""
+    """Return a function that installs the package `clips-plugin` with a module, and returns its entry points."""
 
     def install(code: str) -> list[EntryPoint]:
         (tmp_path / "clips_plugin.py").write_text(code, "utf-8")
@@ -67,7 +67,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_each_folder_is_a_service() -> None:
-    """Every folder with a `service.py` is registered under the folder's name, with the shared folder left out."""
+    """Every folder with a `service.py` is registered under the folder's name, except the shared folder."""
     folders = {path.parent.name for path in Path(services.__path__[0]).glob("*/service.py")} - {"http"}
     assert {package.rpartition(".")[2]: spec.name for package, spec in built_in().items()} == {
         name: name for name in folders
@@ -76,25 +76,25 @@ def test_each_folder_is_a_service() -> None:
 
 
 def test_paid_services_come_first() -> None:
-    """Paid services precede the drafts, and the simulated one is the last of the built-in ones."""
+    """Paid services come before drafts, and the simulated service is the last built-in one."""
     names = list(collect([*built_in().values(), a_spec()]))
     assert names == ["pixverse", "ltx_studio", "heygen", "clips", "draft", "simulated"]
 
 
 def test_timings_reach_the_services(tmp_path: Path) -> None:
-    """A rehearsal's short timings are those of every service over HTTP."""
+    """Every service over HTTP uses the timings that are handed in."""
     keys = {"USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc"}
-    usual, short = Timings(), Timings(paid_call=Timings().read_call)
-    made = [
+    default, short = Timings(), Timings(paid_call=Timings().read_call)
+    by_timings = [
         make_services(load({"TENXSOM_HOME": str(tmp_path), **keys}), SystemClock(), timings)
-        for timings in (usual, short)
+        for timings in (default, short)
     ]
-    times = [{name: service.create_timeout for name, service in services.items()} for services in made]
+    times = [{name: service.create_timeout for name, service in services.items()} for services in by_timings]
     assert [(one["pixverse"], one["ltx_studio"], one["heygen"]) for one in times] == [(90, 60, 120), (60, 30, 60)]
 
 
-def test_an_installed_service_is_known_by_its_package(install: Install) -> None:
-    """A service that a package registers carries the package's name."""
+def test_an_installed_service_carries_its_package(install: Install) -> None:
+    """A service from an installed package has the name of its distribution."""
     points = install(
         "from tenxsom_flow_engine.services.registry import ServiceSpec\n"
         "SPEC = ServiceSpec(name='clips', factory=lambda config, context: None)\n"
@@ -113,7 +113,7 @@ def test_an_installed_service_is_known_by_its_package(install: Install) -> None:
     ],
 )
 def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> None:
-    """A package whose service cannot be loaded is named, with the reason and the way to get rid of it."""
+    """The error for a package whose service cannot be loaded has its name, the reason and the command to remove it."""
     with pytest.raises(ConfigurationError, match=reason) as refusal:
         list(installed(install(code)))
     assert "clips-plugin" in refusal.value.message
@@ -121,17 +121,17 @@ def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> 
 
 
 def test_two_services_of_one_name_are_refused() -> None:
-    """Of two services with one name neither is used; both packages are named, and the one that can be removed."""
-    twins = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
+    """Two services with one name are an error that names both packages and the command to remove one."""
+    duplicates = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
     with pytest.raises(ConfigurationError, match="pixverse") as refusal:
-        collect(twins)
+        collect(duplicates)
     assert "clips-plugin" in refusal.value.message
     assert "tenxsom-flow-engine" in refusal.value.message
     assert "pip uninstall clips-plugin" in refusal.value.next_step
 
 
 def test_quotas_are_limits() -> None:
-    """A service's quotas become its limits; wrong ones are told with the package that they came with."""
+    """A service's quotas become its limits; the error for invalid quotas names the package."""
     assert limits_of([a_spec(quotas="1/s 20/m"), a_spec("free")]) == {"clips": parse_windows("1/s 20/m")}
     with pytest.raises(ConfigurationError, match="clips-plugin"):
         limits_of([a_spec(quotas="often", distribution="clips-plugin")])
@@ -150,7 +150,7 @@ def _raise(config: object, context: ServiceContext) -> VideoService:
     ],
 )
 def test_a_service_that_cannot_be_made_names_its_package(spec: ServiceSpec, reason: str, tmp_path: Path) -> None:
-    """A factory that fails, or makes a service of another name, is told with the package that it came with."""
+    """The error for a factory that fails, or makes a service of another name, names the package."""
     with pytest.raises(ConfigurationError, match=reason) as refusal:
         spec.make(None, context(tmp_path))
     assert "clips-plugin" in refusal.value.message
@@ -163,13 +163,13 @@ class _TwoKeys:
 
 
 def test_only_the_first_variable_may_lack_a_default() -> None:
-    """A second variable without a default could not be missing, so such a config is refused."""
+    """A config with a second variable without a default is refused."""
     with pytest.raises(ConfigurationError, match="CLIPS_SECRET"):
         a_spec(config=_TwoKeys)
 
 
 def test_the_import_rule_sees_every_import_of_a_service() -> None:
-    """Imports of a service by another one, by shared modules and by the engine are found; those inside are not."""
+    """Imports of a service by another service, a shared module or the engine are found; those inside it are not."""
     graph = ImportGraph()
     for module in ("s", "s.a", "s.a.x", "s.b", "s.b.y", "s.base", "engine"):
         graph.add_module(module)
