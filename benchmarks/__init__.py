@@ -1,1 +1,1 @@
-"""Speed, measured side by side with others where that is fair. `benchmarks/README.md` has the results."""
+"""Benchmarks, with other libraries for comparison where that is fair. `benchmarks/README.md` has the results."""

@@ -1,7 +1,7 @@
-"""How fast jobs reach Cloud Tasks: a batch against one by one, with and without a network's delay; a cold `single`.
+"""Enqueue rate of Cloud Tasks: in a batch and one by one, with and without network latency; CPU time of `single`.
 
-Run by `make bench`. The API is the project's own server in a process of its own. Google is some 20 ms away from most
-machines, so a proxy holds up each answer for that long.
+Run by `make bench`. The API server is the project's emulator in a separate process. Google is assumed to be 20 ms away,
+so a proxy delays each response by that.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 
-#: Seconds that an answer takes on its way.
+#: Latency of a response, in seconds.
 DELAY = 0.02
 ONE_BY_ONE, BATCH, ROUNDS = 50, 1000, 3
 
 
-def serve(tell: Connection) -> None:
-    """Be the Cloud Tasks API."""
+def serve(ready: Connection) -> None:
+    """Run the Cloud Tasks emulator; send its port to `ready`."""
     from tenxsom_flow_engine.emulator.server import CloudTasksServer
 
     with CloudTasksServer() as server:
-        tell.send(int(server.target.rpartition(":")[2]))
+        ready.send(int(server.target.rpartition(":")[2]))
         threading.Event().wait()
 
 
-def hold_up(tell: Connection, port: int) -> None:
-    """Be a network: pass everything on, answers later."""
+def delay_responses(ready: Connection, port: int) -> None:
+    """Run a TCP proxy that delays responses; send its port to `ready`."""
 
     async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, delay: float) -> None:
         loop = asyncio.get_running_loop()
         while data := await source.read(65536):
             loop.call_later(delay, target.write, data)
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, away = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, away, 0), pump(there, writer, DELAY))
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, server_writer, 0), pump(server_reader, writer, DELAY))
 
     async def run() -> None:
-        server = await asyncio.start_server(meet, "127.0.0.1", 0)
-        tell.send(server.sockets[0].getsockname()[1])
+        server = await asyncio.start_server(connect, "127.0.0.1", 0)
+        ready.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(run())
 
 
 def start(target: Callable[..., None], *args: int) -> tuple[BaseProcess, int]:
-    """Start a server in a process of its own; return it, and its port."""
+    """Start a server in a new process; return the process and the port."""
     context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=target, args=(theirs, *args), daemon=True)
+    receiver, sender = context.Pipe()
+    process = context.Process(target=target, args=(sender, *args), daemon=True)
     process.start()
-    return process, mine.recv()
+    return process, receiver.recv()
 
 
 def jobs(count: int, name: str) -> list[NewJob]:
@@ -78,7 +78,7 @@ def jobs(count: int, name: str) -> list[NewJob]:
 
 
 def measure(port: int, home: Path) -> tuple[float, float]:
-    """Return jobs a second: one by one, and as a batch."""
+    """Return the enqueue rates in jobs/s: one by one, and in a batch."""
     settings = load({
         "CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{port}", "GOOGLE_CLOUD_PROJECT": "p-1",
         "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9", "CLOUD_TASKS_QUEUE": f"q-{home.name}",
@@ -98,7 +98,7 @@ def measure(port: int, home: Path) -> tuple[float, float]:
 
 
 def cold_single(port: int, home: Path) -> float:
-    """Return the seconds of CPU that the command takes which adds one job."""
+    """Return the CPU seconds of a command that adds one job."""
     environment = os.environ | {
         "TENXSOM_HOME": str(home), "CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{port}", "GOOGLE_CLOUD_PROJECT": "p-1",
         "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9", "CLOUD_TASKS_QUEUE": "q-0", "REDIS_PORT": "1",
@@ -113,10 +113,11 @@ def cold_single(port: int, home: Path) -> float:
 
 
 def main() -> None:
+    """Print both comparisons."""
     server, near = start(serve)
-    network, far = start(hold_up, near)
-    print("Adding jobs to Cloud Tasks (our own server; SQLite store, every job on disk before its task)\n")
-    print(f"{'':26} {'one by one':>12} {'a batch':>12} {'ratio':>8}")
+    network, far = start(delay_responses, near)
+    print("Adding jobs to Cloud Tasks (emulator; SQLite store, each job is synced before its task is created)\n")
+    print(f"{'':26} {'one by one':>12} {'in a batch':>12} {'ratio':>8}")
     with tempfile.TemporaryDirectory() as folder:
         number = 0
         for place, port in (("on this machine", near), (f"{DELAY * 1000:.0f} ms away", far)):

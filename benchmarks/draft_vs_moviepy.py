@@ -1,11 +1,11 @@
-"""The draft renderer against MoviePy 2.2: one scene idea, one size, one length, by turns in one run.
+"""The draft renderer against MoviePy 2.2: the same scene, size and length, measured alternately.
 
-Run by `make bench`, or alone: `python -m benchmarks.draft_vs_moviepy`. The first run makes `.bench-venv` with MoviePy
-in it. Each round is a process of its own, so the times hold interpreter start and imports. The scene: a moving
-gradient, three beats of type, sound; 1080 x 1920, 30 frames a second, 5 seconds, H.264 and AAC with the same x264
-preset and quality. MoviePy is run twice: with its own text clips in a composite, as its manual has it, and as a mere
-writer of frames that Pillow drew, which is the fastest one can get from it. Either way it draws less than we do: type
-only fades, no word is highlighted, the gradient is not dithered and the music is one chord.
+Run by `make bench`, or `python -m benchmarks.draft_vs_moviepy`. The first run installs MoviePy into `.bench-venv`. Each
+round is a new process, so the times include interpreter start and imports. The scene has a moving gradient, three
+screens of text, and sound; 1080 x 1920, 30 frames a second, 5 seconds, H.264 and AAC with the same x264 preset and
+quality. MoviePy runs in two ways: with its own text clips in a composite, as its manual shows, and as a writer of
+frames that Pillow drew, which is its fastest way. Both draw less than the draft renderer: text only fades, no word is
+highlighted, the gradient is not dithered and the music is one chord.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ video.write_videofile(sys.argv[2] + "/video.mp4", fps=30, codec="libx264", prese
 
 
 def timed(python: str, code: str) -> tuple[float, float]:
-    """Run the code once and return its seconds and the video's megabytes."""
+    """Run the code once; return the seconds and the size of the video in megabytes."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subprocess.run([python, "-c", code, TOPIC, folder, str(FONT)], cwd=ROOT, check=True)
@@ -102,14 +102,14 @@ def timed(python: str, code: str) -> tuple[float, float]:
 def main() -> None:
     """Print a table and the ratios of the medians."""
     moviepy = str(bench_python("moviepy==2.2.1"))
-    contestants = {
+    renderers = {
         "draft renderer": (sys.executable, OURS),
         "moviepy, clips": (moviepy, _BEFORE + _CLIPS + _AFTER),
         "moviepy, frames": (moviepy, _BEFORE + _FRAMES + _AFTER),
     }
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in renderers}
     for _ in range(ROUNDS):
-        for name, (python, code) in contestants.items():
+        for name, (python, code) in renderers.items():
             runs[name].append(timed(python, code))
     medians = {name: statistics.median(seconds for seconds, _ in of) for name, of in runs.items()}
     print(f"{'':16}{'median s':>10}{'all s':>20}{'MB':>7}{'ratio':>8}")

@@ -1,6 +1,6 @@
-"""The embedded queue: what a claim costs with a short and a long backlog, how fast jobs go in, are picked up, and rest.
+"""The embedded queue: time of a step with a short and a long backlog, enqueue rate, pick-up latency and idle CPU.
 
-Run by `make bench`. Ratios are of figures taken in turns within this run, so they hold on a noisy machine too.
+Run by `make bench`. The two sides of a ratio are measured alternately, so the ratio holds on a busy machine too.
 """
 
 from __future__ import annotations
@@ -35,20 +35,22 @@ def jobs(count: int, prefix: str) -> list[NewJob]:
     ]
 
 
-def timed(act: Callable[[], object]) -> float:
+def timed(function: Callable[[], object]) -> float:
+    """Return the duration of a call in seconds."""
     began = time.perf_counter()
-    act()
+    function()
     return time.perf_counter() - began
 
 
 def filled(folder: Path, count: int) -> SQLiteStore:
+    """Return a store with waiting jobs."""
     store = SQLiteStore(folder / f"{count}.sqlite3", SystemClock())
     store.add("local", jobs(count, "waiting"))
     return store
 
 
 def step(store: SQLiteStore) -> None:
-    """Claim one job and hand it on to a later time: the two transactions of every step."""
+    """Claim one job and reschedule it: the two transactions of every step."""
     limits = DispatchLimits(max_dispatches_per_second=1e9, max_concurrent_dispatches=5000)
     claim = store.claim(ClaimRequest("local", "bench", 1, 30.0, limits, {"simulated": 10**9}))
     record = claim.records[0]
@@ -56,17 +58,19 @@ def step(store: SQLiteStore) -> None:
 
 
 def backlog(folder: Path) -> None:
+    """Print the time of a step with a short and a long backlog."""
     short, long = filled(folder, SHORT), filled(folder, LONG)
     pairs = [(timed(lambda: step(short)), timed(lambda: step(long))) for _ in range(ROUNDS)]
     few, many = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
-    print(f"a step (claim and hand on), {SHORT:,} jobs waiting    {few:8.2f} ms")
-    print(f"a step (claim and hand on), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
+    print(f"a step (claim, reschedule), {SHORT:,} jobs waiting    {few:8.2f} ms")
+    print(f"a step (claim, reschedule), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
     short.close()
     long.close()
 
 
 def enqueue(folder: Path) -> None:
+    """Print the rates of adding jobs one by one and in one call."""
     store = SQLiteStore(folder / "enqueue.sqlite3", SystemClock())
     single, bulk = [], []
     for round_ in range(5):
@@ -75,12 +79,13 @@ def enqueue(folder: Path) -> None:
         together = jobs(10_000, f"bulk{round_}")
         bulk.append(10_000 / timed(lambda: store.add("local", together)))  # noqa: B023
     ratio = statistics.median(b / a for a, b in zip(single, bulk, strict=True))
-    print(f"enqueue one by one, each on disk              {statistics.median(single):8.0f} jobs/s")
+    print(f"enqueue one by one, each synced               {statistics.median(single):8.0f} jobs/s")
     print(f"enqueue 10,000 in one call                    {statistics.median(bulk):8.0f} jobs/s  ratio {ratio:.0f}")
     store.close()
 
 
 def worker(folder: Path) -> None:
+    """Print the pick-up latency and the CPU time of an idle worker."""
     environment = {**os.environ, "TENXSOM_HOME": str(folder), "TENXSOM_SIMULATED": "latency=0"}
     with subprocess.Popen(
         [sys.executable, str(ROOT / "worker.py"), "--log-level", "error"], env=environment
@@ -88,24 +93,24 @@ def worker(folder: Path) -> None:
         store = SQLiteStore(folder / "jobs.sqlite3", SystemClock())
         while not store.workers("local", within=30):
             time.sleep(0.01)
-        picked = []
+        latencies = []
         for item in jobs(20, "pick"):
             store.add("local", [item])
             while not (record := store.require(item.job.job_id)).submission.id:
                 time.sleep(0.001)
-            picked.append(record.submission.intended_at - record.added_at)
+            latencies.append(record.submission.intended_at - record.added_at)
             while store.require(item.job.job_id).result is None:
                 time.sleep(0.01)
-            time.sleep(0.3 + random.random() / 10)  # back to rest, at no fixed phase of its looks
+            time.sleep(0.3 + random.random() / 10)  # until the worker is idle, at a random phase of its polling
         before = processor_time(process.pid)
         time.sleep(10)
         idle = (processor_time(process.pid) - before) / 10
         process.terminate()
         store.close()
-    slowest = sorted(picked)[-2]
-    median = statistics.median(picked)
-    print(f"pick-up by an idle worker, median and p95     {median * 1e3:8.1f} ms, {slowest * 1e3:.1f} ms")
-    print(f"processor time of an idle worker              {idle:8.2%}")
+    p95 = sorted(latencies)[-2]
+    median = statistics.median(latencies)
+    print(f"pick-up by an idle worker, median and p95     {median * 1e3:8.1f} ms, {p95 * 1e3:.1f} ms")
+    print(f"CPU time of an idle worker                    {idle:8.2%}")
 
 
 if __name__ == "__main__":

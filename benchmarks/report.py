@@ -1,7 +1,7 @@
-"""How long `/stats` and `/metrics` take to make, on both stores, with a thousand and with a million records.
+"""Time to build `/stats` and `/metrics`, on both stores, with a thousand and with a million records.
 
-Run by `make bench-report`; takes some minutes and 2 GB of memory. Each store has logs of 2,000 creates and videos that
-ended in the last day; what the records of the million are is half due, half scheduled.
+Run by `make bench-report`; takes some minutes and 2 GB of memory. Each store has 2,000 admitted creates and 300 jobs
+that ended within the last day; half of the other jobs are due, half are scheduled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks.stores import on_both_stores
+from benchmarks.stores import engines_on_both_stores
 from benchmarks.table import print_table
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Failure, Ticket
@@ -27,8 +27,8 @@ ADMISSIONS, ENDED, ROUNDS = 2_000, 300, 25
 SERVICES = ("pixverse", "ltx_studio", "heygen", "draft")
 
 
-def begin(engine: Engine) -> None:
-    """Let creates be admitted and jobs end, so that there is something to tell."""
+def add_history(engine: Engine) -> None:
+    """Admit creates and finish jobs, so that a report is not empty."""
     for number in range(ADMISSIONS):
         engine.limiter.ask(SERVICES[number % 3], f"a{number}")
     for number in range(ENDED):
@@ -41,38 +41,38 @@ def begin(engine: Engine) -> None:
         engine.store.settle(name, token, Done(VIDEO) if number % 5 else Dead(Failure("x", "x"), generation_failed=True))
 
 
-def waiting(engine: Engine, first: int, last: int) -> Iterator[NewJob]:
-    """Give jobs by turns due and put off by a day."""
+def waiting_jobs(engine: Engine, first: int, last: int) -> Iterator[NewJob]:
+    """Yield jobs that are alternately due now and in a day."""
     now = engine.store.now()
     for number in range(first, last):
         yield NewJob(a_job(f"job-{number}", service=SERVICES[number % 4]), now + 86400 if number % 2 else None)
 
 
-def milliseconds(act: Callable[[], object]) -> str:
-    """Return the median of some rounds."""
-    took = []
+def median_ms(function: Callable[[], object]) -> str:
+    """Return the median duration of `ROUNDS` calls in milliseconds."""
+    durations = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        act()
-        took.append((time.perf_counter() - began) * 1000)
-    return f"{statistics.median(took):.1f}"
+        function()
+        durations.append((time.perf_counter() - began) * 1000)
+    return f"{statistics.median(durations):.1f}"
 
 
 def rows(name: str, engine: Engine) -> Iterator[list[str]]:
     """Measure one store at each size."""
-    begin(engine)
+    add_history(engine)
     filled = 0
     for size in SIZES:
-        engine.store.add("local", waiting(engine, filled, size))
+        engine.store.add("local", waiting_jobs(engine, filled, size))
         filled = size
-        told = milliseconds(lambda: stats(take_report(engine)))
-        yield [name, f"{size:,}", told, milliseconds(lambda: metrics(take_report(engine)))]
+        stats_ms = median_ms(lambda: stats(take_report(engine)))
+        yield [name, f"{size:,}", stats_ms, median_ms(lambda: metrics(take_report(engine)))]
 
 
 def main() -> None:
     """Print the table."""
-    found = [row for name, engine in on_both_stores() for row in rows(name, engine)]
-    print_table(["store", "records", "/stats ms", "/metrics ms"], found)
+    table = [row for name, engine in engines_on_both_stores() for row in rows(name, engine)]
+    print_table(["store", "records", "/stats ms", "/metrics ms"], table)
 
 
 if __name__ == "__main__":

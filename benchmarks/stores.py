@@ -1,4 +1,4 @@
-"""An engine on each kind of store, for what is measured on both."""
+"""An engine on each kind of job store, for benchmarks that compare the stores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.settings import load
 from tests.redis_server import RedisServer
 
-_WIDE = "; ".join(f"{name}=100000/s,100000/d" for name in ("pixverse", "ltx_studio", "heygen", "global"))
+_LARGE_LIMITS = "; ".join(f"{name}=100000/s,100000/d" for name in ("pixverse", "ltx_studio", "heygen", "global"))
 
 
-def on_both_stores() -> Iterator[tuple[str, Engine]]:
-    """Give the name of each store and an engine on it, empty, with limits that are never reached."""
+def engines_on_both_stores() -> Iterator[tuple[str, Engine]]:
+    """Yield the name of each store, and an engine on it without jobs and with limits that are never reached."""
     with tempfile.TemporaryDirectory() as folder:
-        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": _WIDE}
+        home = {"TENXSOM_HOME": folder, "TENXSOM_LIMITS": _LARGE_LIMITS}
         with open_engine(load(home), "local") as engine:
             yield "SQLite", engine
         server = RedisServer(Path(folder))

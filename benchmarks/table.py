@@ -1,4 +1,4 @@
-"""Tables in Markdown, padded so that they are read on a terminal too."""
+"""Markdown tables, padded for the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; a row with fewer cells than the head ends early."""
+    """Print a table. A row can have fewer cells than the head."""
     lines = [head, *rows]
     widths = [max(len(line[n]) for line in lines if n < len(line)) for n in range(len(head))]
     rule = ["-" * width for width in widths]

@@ -1,1 +1,1 @@
-"""A day of videos in a minute: the real engine, services that are not there, and a clock that is moved by hand."""
+"""Simulate a day of videos in a minute: the real engine with fake vendors and a simulated clock."""

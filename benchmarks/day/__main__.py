@@ -1,8 +1,8 @@
-"""Print what days of videos come to: `make day`, or one day of one's own.
+"""Simulate days of videos and print their figures: `make day`, or a day with your own settings.
 
     python -m benchmarks.day --videos 1000 --services pixverse,ltx_studio USEAPI_PIXVERSE_SLOTS=8 LTX_SLOTS=6
 
-Without arguments: the 96 videos of a channel, and 10,000 a day with the default limits and with limits that suffice.
+Without arguments: 96 videos a day, and 10,000 a day with the default limits and with sufficient limits.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from benchmarks.day.simulate import KEYS, open_day
 from benchmarks.table import print_table
 from tenxsom_flow_engine.jobs import Status
 
-#: What 10,000 videos a day ask for: three linked accounts of PixVerse that render eight at once each, and windows half
-#: as wide again as 417 an hour.
-ENOUGH = {
+#: Sufficient for 10,000 videos a day: three linked PixVerse accounts with eight slots each, and windows for about
+#: 1.5 times the mean rate of 417 an hour.
+SUFFICIENT = {
     "USEAPI_PIXVERSE_SLOTS": "24",
     "TENXSOM_LIMITS": "pixverse=2/s,30/m,600/h; global=5/s,50/m,1000/h,15000/d",
 }
-#: So many records tell what one takes on Redis.
+#: Records to write to Redis for its bytes per record.
 SAMPLE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A day that is played."""
+    """A day to simulate."""
 
     name: str
     videos: int
@@ -39,21 +39,20 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What it came to."""
+class Result:
+    """The figures of a simulated day, and the bytes per record."""
 
     setting: Setting
     figures: Figures
-    #: Bytes of the store for each record, when all waited and at the end.
-    waiting: float
-    finished: float
-    #: Bytes of a Redis server for each record of a video that is made, and for its id when the record is trimmed; None:
-    #: there were too few.
-    on_redis: tuple[float, float] | None
+    #: Bytes of the SQLite file per record, while all jobs wait and at the end.
+    waiting_bytes: float
+    final_bytes: float
+    #: Bytes of Redis memory per record of a succeeded job, and per id of a trimmed record; None if there are too few.
+    redis_bytes: tuple[float, float] | None
 
 
-def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
-    """Play a day, in memory where there is a folder that is."""
+def simulate(setting: Setting, services: Sequence[str], seed: int) -> Result:
+    """Simulate a day, with its files in memory if possible."""
     memory = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
@@ -61,43 +60,45 @@ def play(setting: Setting, services: Sequence[str], seed: int) -> Played:
     ):
         day.plan(setting.videos)
         waiting = store_bytes(day)
-        day.play()
-        made = [record for record in day.records() if record.status is Status.SUCCEEDED]
-        return Played(
+        day.run()
+        succeeded = [record for record in day.records() if record.status is Status.SUCCEEDED]
+        return Result(
             setting,
             figures(day),
             waiting / setting.videos,
             store_bytes(day) / setting.videos,
-            redis_bytes(made[:SAMPLE]) if len(made) >= SAMPLE else None,
+            redis_bytes(succeeded[:SAMPLE]) if len(succeeded) >= SAMPLE else None,
         )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Play the days that are asked for, and print them side by side."""
-    asked = _parser().parse_args(arguments)
-    services, environment = asked.services.split(","), dict(asked.environment)
-    if asked.videos is None:
+    """Simulate the requested days, and print their figures in columns."""
+    options = _parser().parse_args(arguments)
+    services, environment = options.services.split(","), dict(options.environment)
+    if options.videos is None:
         days = [
             Setting("96 a day", 96, environment),
             Setting("10,000, default limits", 10_000, environment),
-            Setting("10,000, limits that suffice", 10_000, ENOUGH | environment),
+            Setting("10,000, sufficient limits", 10_000, SUFFICIENT | environment),
         ]
     else:
-        days = [Setting(f"{asked.videos:,} a day", asked.videos, environment)]
-    played = []
+        days = [Setting(f"{options.videos:,} a day", options.videos, environment)]
+    results = []
     for setting in days:
-        print(f"playing {setting.name} …", file=sys.stderr)
-        played.append(play(setting, services, asked.seed))
-    _tell(played)
-    if asked.videos is None:
-        print("\nThe limits that suffice: " + " ".join(f"{name}='{value}'" for name, value in ENOUGH.items()))
+        print(f"simulating {setting.name} …", file=sys.stderr)
+        results.append(simulate(setting, services, options.seed))
+    _print(results)
+    if options.videos is None:
+        print("\nThe sufficient limits: " + " ".join(f"{name}='{value}'" for name, value in SUFFICIENT.items()))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.day", description="Play days of videos in a minute.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.day", description="Simulate days of videos in a few minutes."
+    )
     parser.add_argument("--videos", type=int, help="videos of one day; default: 96, and 10,000 twice")
-    parser.add_argument("--services", default=",".join(KEYS), help="those that `auto` chooses among (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of what the vendors do (%(default)s)")
+    parser.add_argument("--services", default=",".join(KEYS), help="the configured services (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the vendors' delays and faults (%(default)s)")
     parser.add_argument("environment", nargs="*", type=_variable, metavar="NAME=VALUE", help="settings of the engine")
     return parser
 
@@ -109,78 +110,73 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _tell(played: Sequence[Played]) -> None:
-    names = [day.setting.name for day in played]
-    columns = [_column(day) for day in played]
+def _print(results: Sequence[Result]) -> None:
+    names = [result.setting.name for result in results]
+    columns = [_column(result) for result in results]
     print_table(["", *names], [[row, *(column[row] for column in columns)] for row in columns[0]])
-    told = [(day.setting.name, day.figures) for day in played]
+    days = [(result.setting.name, result.figures) for result in results]
     _table(
-        "What due jobs waited for (at the same time where several are busy)",
-        ["day", "", "first at", "hours"],
+        "Reasons for which due jobs waited (several can apply at the same time)",
+        ["day", "reason", "first at", "hours"],
         [
-            [name, what, _time(found.first[what]), f"{seconds / 3600:.1f}"]
-            for name, found in told
-            for what, seconds in sorted(found.held_back.items(), key=lambda item: -item[1])
+            [name, reason, _time(found.first_waited[reason]), f"{seconds / 3600:.1f}"]
+            for name, found in days
+            for reason, seconds in sorted(found.waited_for.items(), key=lambda item: -item[1])
         ],
     )
     _table(
-        "The fullest moment of each window",
-        ["day", "", "window", "most"],
-        [
-            [name, filled.name, str(filled.window), f"{filled.most:,}"]
-            for name, found in told
-            for filled in found.windows
-        ],
+        "Most creates in each window",
+        ["day", "service", "window", "most"],
+        [[name, use.name, str(use.window), f"{use.most:,}"] for name, found in days for use in found.windows],
     )
     _table(
-        "What was bought",
+        "Purchases",
         ["day", "service", "videos", "USD"],
         [
             [name, service, f"{videos:,}", f"{usd:,.2f}"]
-            for name, found in told
+            for name, found in days
             for service, (videos, usd) in _bought(found).items()
         ],
     )
     _table(
-        "Why jobs failed or are held",
-        ["day", "", "jobs"],
-        [[name, why, str(jobs)] for name, found in told for why, jobs in found.reasons.most_common()],
+        "Errors of failed and held jobs",
+        ["day", "error", "jobs"],
+        [[name, error, str(jobs)] for name, found in days for error, jobs in found.reasons.most_common()],
     )
 
 
-def _column(day: Played) -> dict[str, str]:
-    found = day.figures
-    made = found.by_status[Status.SUCCEEDED]
-    over = [filled for filled in found.windows if filled.share > 1]
+def _column(result: Result) -> dict[str, str]:
+    found = result.figures
+    exceeded = [use for use in found.windows if use.share > 1]
     usd = sum(usd for _, usd in _bought(found).values())
     return {
         "planned": f"{found.planned:,}",
-        "published": f"{made:,}",
-        "failed, with a reason": str(found.by_status[Status.FAILED]),
-        "held for a person": str(found.by_status[Status.HELD]),
-        "not over after 26 hours": f"{found.waiting:,}",
-        "due to bought, s: p50 / p95 / max": _waits(found.to_create),
-        "due to published, s: p50 / p95 / max": _waits(found.to_published),
+        "published": f"{found.by_status[Status.SUCCEEDED]:,}",
+        "failed": str(found.by_status[Status.FAILED]),
+        "held": str(found.by_status[Status.HELD]),
+        "unfinished after 26 hours": f"{found.unfinished:,}",
+        "due to bought, s: median / p95 / max": _waits(found.to_create),
+        "due to published, s: median / p95 / max": _waits(found.to_published),
         "creates sent": f"{found.calls['create']:,}",
         "polls sent": f"{found.calls['check']:,}",
         "steps dispatched": f"{found.steps.total():,}",
-        "steps of a video": f"{found.steps_a_video:.1f}",
+        "steps per video": f"{found.steps_per_video:.1f}",
         "efficiency score": f"{found.efficiency:.1f}",
-        "windows over their limit": str(len(over)),
-        "creates beyond the slots": str(found.overbooked),
+        "windows over their limit": str(len(exceeded)),
+        "creates above the in-flight limit": str(found.overbooked),
         "jobs bought twice": str(found.sold_twice),
         "bought, USD": f"{usd:,.2f}",
         "Cloud Tasks, USD a month": f"{found.queue_cost.cloud_tasks_usd:,.2f}",
-        "SQLite, bytes a record that waits": f"{day.waiting:,.0f}",
-        "SQLite, bytes a record at the end": f"{day.finished:,.0f}",
-        "Redis, bytes a record that is over": f"{day.on_redis[0]:,.0f}" if day.on_redis else "–",
-        "Redis, bytes an id of a trimmed record": f"{day.on_redis[1]:,.0f}" if day.on_redis else "–",
-        "played in, s": f"{found.took:.1f}",
+        "SQLite, bytes per waiting record": f"{result.waiting_bytes:,.0f}",
+        "SQLite, bytes per record at the end": f"{result.final_bytes:,.0f}",
+        "Redis, bytes per final record": f"{result.redis_bytes[0]:,.0f}" if result.redis_bytes else "–",
+        "Redis, bytes per trimmed record": f"{result.redis_bytes[1]:,.0f}" if result.redis_bytes else "–",
+        "simulated in, s": f"{found.run_time:.1f}",
     }
 
 
 def _waits(waits: Waits) -> str:
-    return f"{waits.half:,.0f} / {waits.most:,.0f} / {waits.longest:,.0f}"
+    return f"{waits.median:,.0f} / {waits.p95:,.0f} / {waits.longest:,.0f}"
 
 
 def _bought(found: Figures) -> dict[str, tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""What a day came to: asked of the records, the limiter and the vendors when it is over."""
+"""The figures of a simulated day, from the records, the limiter and the vendors' books."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.store.values import NewJob, Retention
 from tests.redis_server import RedisServer
 
-#: By how many seconds two instants of a clock that counts from 1970 may seem nearer than they are.
+#: Seconds by which the difference of two timestamps since 1970 can be too small after rounding.
 ROUNDING = 1e-6
-#: So many records are kept on Redis before anything is measured.
-WARMING = 30
+#: Records written to Redis before the measurement starts.
+WARM_UP = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Seconds that videos waited."""
+    """Waits of videos, in seconds."""
 
-    half: float
-    most: float
+    median: float
+    p95: float
     longest: float
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Waits:
-        """Sum up waits: what half of them, 19 of 20 and all do not exceed."""
-        line = sorted(seconds) or [0.0]
-        return cls(line[len(line) // 2], line[min(len(line) - 1, len(line) * 19 // 20)], line[-1])
+        """Return median, 95th percentile and maximum; zeros if there are no waits."""
+        ordered = sorted(seconds) or [0.0]
+        last = len(ordered) - 1
+        return cls(ordered[len(ordered) // 2], ordered[min(last, len(ordered) * 19 // 20)], ordered[last])
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """How full a window was when it was fullest."""
+class WindowUse:
+    """The largest number of creates in a window of a limit."""
 
     name: str
     window: Window
@@ -54,58 +55,61 @@ class Filled:
 
     @property
     def share(self) -> float:
-        """The share of the limit."""
+        """That number as a share of the limit."""
         return self.most / self.window.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that is told of a day."""
+    """The figures of a day."""
 
     planned: int
     by_status: Counter[Status]
-    #: Why jobs failed or are held.
+    #: Number of failed and held jobs, by error.
     reasons: Counter[str]
-    #: From when a job was due until it was bought, and until it was published.
+    #: From the due time of a job to its purchase, and to its publication.
     to_create: Waits
     to_published: Waits
     steps: Counter[str]
-    #: Calls of all vendors.
+    #: Calls to all vendors, by kind.
     calls: Counter[str]
+    #: Creates that arrived while all slots of the vendor were taken.
     overbooked: int
-    #: Jobs for which more than one video was sold.
+    #: Jobs for which a vendor sold more than one video.
     sold_twice: int
-    windows: Sequence[Filled]
-    #: Of 100.
+    windows: Sequence[WindowUse]
+    #: Out of 100.
     efficiency: float
     bought: Sequence[Spent]
     queue_cost: QueueCost
-    steps_a_video: float
-    held_back: dict[str, float]
-    first: dict[str, float]
-    took: float
+    steps_per_video: float
+    #: Seconds for which due jobs waited, and the first such second of the day, by reason.
+    waited_for: dict[str, float]
+    first_waited: dict[str, float]
+    #: Real seconds that the simulation took.
+    run_time: float
 
     @property
-    def waiting(self) -> int:
-        """Jobs that are not over."""
-        over = (Status.SUCCEEDED, Status.FAILED, Status.HELD)
-        return self.planned - sum(self.by_status[status] for status in over)
+    def unfinished(self) -> int:
+        """Jobs that are neither final nor held."""
+        finished = (Status.SUCCEEDED, Status.FAILED, Status.HELD)
+        return self.planned - sum(self.by_status[status] for status in finished)
 
 
 def figures(day: Day) -> Figures:
-    """Sum a day up."""
+    """Compute the figures of a day."""
     records = day.records()
-    made = [record for record in records if record.status is Status.SUCCEEDED]
+    succeeded = [record for record in records if record.status is Status.SUCCEEDED]
     bought = [record for record in records if record.purchases]
-    load = measure(made)
+    load = measure(succeeded)
     stats: dict[str, Any] = day.engine.limiter.get_rate_limit_stats()
     return Figures(
         planned=len(day.planned),
         by_status=Counter(record.status for record in records),
-        reasons=Counter(_why(record) for record in records if record.error and record.finished_at is not None)
-        + Counter(_why(record) for record in records if record.status is Status.HELD),
+        reasons=Counter(_error(record) for record in records if record.error and record.finished_at is not None)
+        + Counter(_error(record) for record in records if record.status is Status.HELD),
         to_create=Waits.of([record.purchases[0].at - day.planned[record.job_id] for record in bought]),
-        to_published=Waits.of([(record.finished_at or 0.0) - day.planned[record.job_id] for record in made]),
+        to_published=Waits.of([(record.finished_at or 0.0) - day.planned[record.job_id] for record in succeeded]),
         steps=day.steps,
         calls=sum((vendor.calls for vendor in day.vendors.values()), Counter[str]()),
         overbooked=sum(vendor.overbooked for vendor in day.vendors.values()),
@@ -114,15 +118,15 @@ def figures(day: Day) -> Figures:
         efficiency=stats["efficiency_metrics"]["efficiency_score"],
         bought=day.engine.store.spent("1970-01-01"),
         queue_cost=queue_cost(load, len(day.planned), REDIS_USD),
-        steps_a_video=load.steps,
-        held_back=day.held_back,
-        first=day.first,
-        took=day.took,
+        steps_per_video=load.steps,
+        waited_for=day.waited_for,
+        first_waited=day.first_waited,
+        run_time=day.run_time,
     )
 
 
 def store_bytes(day: Day) -> int:
-    """Return what the store takes on disk."""
+    """Return the size of the store's file in bytes."""
     path = Path(day.engine.store.place.removeprefix("sqlite://"))
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -131,43 +135,43 @@ def store_bytes(day: Day) -> int:
 
 
 def redis_bytes(records: Sequence[JobRecord]) -> tuple[float, float]:
-    """Return what each record that is over takes of a Redis server's memory, and what is left when it is trimmed."""
+    """Return the bytes of Redis memory for each final record, and for the id that remains after it is trimmed."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         client = redis.Redis(port=server.port)
         try:
             with closing(RedisStore(server.url, "day")) as store:
-                # What is there once and for all, such as scripts and sums, is made by the first ones.
-                _keep(store, records[:WARMING])
+                # The first records also create keys that exist only once, such as totals.
+                _write(store, records[:WARM_UP])
                 store.trim(Retention(age=0.0, count=0))
-                before, measured = _used(client), records[WARMING:]
-                _keep(store, measured)
-                kept = _used(client)
+                before, measured = _used(client), records[WARM_UP:]
+                _write(store, measured)
+                filled = _used(client)
                 store.trim(Retention(age=0.0, count=0))
                 assert store.get(measured[0].job_id) is None
-                return (kept - before) / len(measured), (_used(client) - before) / len(measured)
+                return (filled - before) / len(measured), (_used(client) - before) / len(measured)
         finally:
             client.close()
             server.kill()
 
 
-def _keep(store: RedisStore, records: Sequence[JobRecord]) -> None:
+def _write(store: RedisStore, records: Sequence[JobRecord]) -> None:
     store.add("day", [NewJob(record.job) for record in records])
     for record in records:
-        store.update(record.job_id, _becomes(record))
+        store.update(record.job_id, _replace_by(record))
 
 
-def _becomes(record: JobRecord) -> Callable[[JobRecord, float], JobRecord]:
+def _replace_by(record: JobRecord) -> Callable[[JobRecord, float], JobRecord]:
     return lambda before, now: record
 
 
 def _used(client: redis.Redis) -> int:
     found: Any = client.info("memory")
-    return int(found["used_memory_dataset"])  # without what the server itself needs
+    return int(found["used_memory_dataset"])  # without the overhead of the server itself
 
 
 def fullest(instants: Sequence[float], span: float) -> int:
-    """Return how many of these instants, in order, lie in the `span` seconds that hold most of them."""
+    """Return the largest number of instants, which must be sorted, within any `span` seconds."""
     most = first = 0
     for last, instant in enumerate(instants):
         while instant - instants[first] >= span - ROUNDING:
@@ -176,20 +180,20 @@ def fullest(instants: Sequence[float], span: float) -> int:
     return most
 
 
-def _windows(day: Day) -> Iterator[Filled]:
-    asked = {name: vendor.asked for name, vendor in day.vendors.items()}
-    asked[GLOBAL] = sorted(instant for instants in asked.values() for instant in instants)
-    for name, instants in asked.items():
+def _windows(day: Day) -> Iterator[WindowUse]:
+    creates = {name: vendor.creates for name, vendor in day.vendors.items()}
+    creates[GLOBAL] = sorted(instant for instants in creates.values() for instant in instants)
+    for name, instants in creates.items():
         for window in day.engine.settings.limits[name]:
-            yield Filled(name, window, fullest(instants, window.span))
+            yield WindowUse(name, window, fullest(instants, window.span))
 
 
 def _sold(day: Day) -> Counter[str]:
-    """Return how many videos the vendors sold for each job, by their own books."""
-    # A create's reference begins with the id of its job.
+    """Return the number of videos that the vendors sold for each job."""
+    # A create's reference starts with the job's id.
     return Counter(sale.reference.partition(".")[0] for vendor in day.vendors.values() for sale in vendor.sold.values())
 
 
-def _why(record: JobRecord) -> str:
+def _error(record: JobRecord) -> str:
     assert record.error is not None
     return f"{record.error.code}: " + re.sub(r" create \S+", " create", record.error.message)

@@ -1,4 +1,4 @@
-"""Playing a day: it is planned and worked off by the engine's own parts, only faster than it passes."""
+"""Simulate a day: the engine's own planner, queue, limiter and worker parts, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.day.setup import Stage
+from benchmarks.day.simulated_threads import SimulatedThreads
 from benchmarks.day.vendors import Vendor, vendor_of
 from tenxsom_flow_engine.composition import make_services, open_engine, open_ledger, open_store
 from tenxsom_flow_engine.engine import Engine
@@ -29,43 +29,43 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 
-#: What switches each service on.
+#: The variable that configures each service.
 KEYS = {"pixverse": "USEAPI_TOKEN", "ltx_studio": "LTX_API_KEY", "heygen": "HEYGEN_API_KEY"}
-#: Steps at once in the worker, as `worker.py` has them unless told otherwise.
+#: Concurrency of the worker: the default of `worker.py`.
 THREADS = 4
-#: Seconds after the day within which its last videos may be made.
-AFTER = 7200.0
-#: Seconds between two looks at what holds jobs back.
-LOOK = 60.0
+#: Seconds after the end of the day for its last videos.
+EXTRA_TIME = 7200.0
+#: Seconds between two samples of the reasons for which due jobs wait.
+SAMPLE_INTERVAL = 60.0
 
 
 @dataclass
 class Day:
-    """A day of videos, from midnight on, and all that happens in it."""
+    """A day of videos, from midnight on, and its statistics."""
 
     engine: Engine
     clock: ManualClock
-    stage: Stage
+    threads: SimulatedThreads
     vendors: Mapping[str, Vendor]
-    #: For when each job was planned.
+    #: When each job is due, in seconds since 1970, by job id.
     planned: dict[str, float] = field(default_factory=dict)
-    #: Steps that were taken, by what they did.
+    #: Number of steps, by kind.
     steps: Counter[str] = field(default_factory=Counter)
-    #: For how many seconds due jobs were held back by what, and since when.
-    held_back: dict[str, float] = field(default_factory=dict)
-    first: dict[str, float] = field(default_factory=dict)
-    #: How long it took to play, in real seconds.
-    took: float = 0.0
-    _holding: frozenset[str] = frozenset()
-    _looked_at: float = 0.0
+    #: Seconds for which due jobs waited, and the first such second of the day, by reason.
+    waited_for: dict[str, float] = field(default_factory=dict)
+    first_waited: dict[str, float] = field(default_factory=dict)
+    #: Real seconds that the simulation took.
+    run_time: float = 0.0
+    _reasons: frozenset[str] = frozenset()
+    _sampled_at: float = 0.0
     _renew_at: float = math.inf
 
     def __post_init__(self) -> None:
-        self.midnight = self._looked_at = self.clock.now()
+        self.midnight = self._sampled_at = self.clock.now()
         self.maintenance = WorkerMaintenance(self.engine, concurrency=THREADS)
 
     def plan(self, videos: int) -> None:
-        """Plan so many videos, as `schedule --daily-count VIDEOS --videos-per-hour (as many as it takes)` does."""
+        """Plan videos like `schedule --daily-count VIDEOS`, with the lowest hourly rate that fits them into the day."""
         rate = parse_rate(str(math.ceil(videos / 24)))
         span = window(self.midnight)
         check_count(span, videos, rate)
@@ -77,25 +77,25 @@ class Day:
         )
         self.engine.queue.enqueue(self.engine.prepare(job, self.planned[job.job_id]).new for job in jobs)
 
-    def play(self) -> None:
-        """Let time jump from one thing to do to the next, until nothing is left or the day is over."""
-        began, end = time.perf_counter(), self.midnight + DAY + AFTER
-        while (at := self._turn()) is not None and at < end:
+    def run(self) -> None:
+        """Move the clock from event to event, until there is no work left or the day is over."""
+        began, end = time.perf_counter(), self.midnight + DAY + EXTRA_TIME
+        while (at := self._work()) is not None and at < end:
             self.clock.set(at)
             self._renew()
-            self.stage.go_on()
-        self._look(frozenset())
-        while (at := self.stage.wakes_at) is not None:  # the steps in hand end, as those of a worker that is stopped
+            self.threads.resume()
+        self._sample(frozenset())
+        while (at := self.threads.next_wake_up) is not None:  # let running steps finish, as a stopped worker does
             self.clock.set(max(at, self.clock.now()))
-            self.stage.go_on()
-        self.took = time.perf_counter() - began
+            self.threads.resume()
+        self.run_time = time.perf_counter() - began
 
     def records(self) -> Sequence[JobRecord]:
-        """Return what is known of all jobs."""
+        """Return the records of all jobs."""
         return self.engine.store.page(JobFilter(), limit=len(self.planned)).records
 
-    def _turn(self) -> float | None:
-        """Claim what can be claimed, let its steps begin, and return when there is more to do; None: never."""
+    def _work(self) -> float | None:
+        """Claim due jobs, start their steps, and return when to continue; None if nothing is left to do."""
         queue, again_at = self.engine.queue, None
         assert isinstance(queue, PullsJobs)
         while (free := THREADS - len(self.maintenance.active_steps)) > 0:
@@ -108,17 +108,17 @@ class Day:
             )
             for record in claim.records:
                 self.maintenance.track(record)
-                self.stage.start(partial(self._step, record))
+                self.threads.start(partial(self._step, record))
             if not claim.records:
                 again_at = None if claim.again_at is None else max(claim.again_at, self.clock.now() + 0.001)
                 break
-        if self.clock.now() >= self._looked_at + LOOK:
-            self._look(frozenset(self._reasons(free)))
+        if self.clock.now() >= self._sampled_at + SAMPLE_INTERVAL:
+            self._sample(frozenset(self._find_reasons(free)))
         self._renew_at = (
             min(self._renew_at, self.clock.now() + queue.lease / 3) if self.maintenance.active_steps else math.inf
         )
-        moments = (again_at, self.stage.wakes_at, self._renew_at if self.maintenance.active_steps else None)
-        return min((at for at in moments if at is not None), default=None)
+        events = (again_at, self.threads.next_wake_up, self._renew_at if self.maintenance.active_steps else None)
+        return min((at for at in events if at is not None), default=None)
 
     def _step(self, record: JobRecord) -> None:
         try:
@@ -127,7 +127,7 @@ class Day:
             self.maintenance.untrack(record)
         self.steps[record.step.value] += 1
         if after.result is not None:
-            # As if it was taken away to where it is shown, so that no day needs much room.
+            # Delete the published video, since those of a whole day would fill the disk.
             shutil.rmtree(Path(after.result.path).parent)
 
     def _renew(self) -> None:
@@ -135,44 +135,45 @@ class Day:
             self.maintenance.renew()
             self._renew_at = math.inf
 
-    def _look(self, holding: frozenset[str]) -> None:
-        """Count what has held jobs back since the last look, and take note of what does now."""
+    def _sample(self, reasons: frozenset[str]) -> None:
+        """Add the time since the last sample to the reasons of that sample, and keep the present reasons."""
         now = self.clock.now()
-        for reason in self._holding:
-            self.held_back[reason] = self.held_back.get(reason, 0.0) + now - self._looked_at
-        for reason in holding:
-            self.first.setdefault(reason, now - self.midnight)
-        self._holding, self._looked_at = holding, now
+        for reason in self._reasons:
+            self.waited_for[reason] = self.waited_for.get(reason, 0.0) + now - self._sampled_at
+        for reason in reasons:
+            self.first_waited.setdefault(reason, now - self.midnight)
+        self._reasons, self._sampled_at = reasons, now
 
-    def _reasons(self, free: int) -> Iterator[str]:
+    def _find_reasons(self, free: int) -> Iterator[str]:
+        """Yield the reasons for which due jobs wait now."""
         oldest = self.engine.store.status_counts(self.engine.queue.name).oldest_due
         if oldest is None or oldest > self.clock.now() - 1.0:
             return
         if free <= 0:
             yield f"the worker's {THREADS} threads"
-        told = self.engine.limiter.get_rate_limit_stats()["services"]
+        services = self.engine.limiter.get_rate_limit_stats()["services"]
         for name, vendor in self.vendors.items():
             if self.engine.store.in_flight(name) >= vendor.max_in_flight:
                 yield f"{name}'s {vendor.max_in_flight} slots"
-            elif why := told[name]["why"]:
+            elif why := services[name]["why"]:
                 yield why.partition(",")[0]
 
 
 @contextmanager
 def open_day(folder: Path, *, services: Sequence[str], environment: Mapping[str, str], seed: int) -> Iterator[Day]:
-    """Open a day whose vendors are not there; `environment` is that of the engine, with all limits that it may set."""
+    """Open a day with fake vendors. `environment` has settings of the engine, such as limits."""
     random.seed(seed)  # the engine's backoff draws from it
-    clock = ManualClock(1_800_057_600.0)  # a midnight
-    stage = Stage(clock, THREADS)
+    clock = ManualClock(1_800_057_600.0)  # 2027-01-16, midnight UTC
+    threads = SimulatedThreads(clock, THREADS)
     keys = {KEYS[name]: "not-needed" for name in services}
     settings = load({"TENXSOM_HOME": str(folder), **keys, **environment})
     store = open_store(settings, "local", clock)
     real = make_services(settings, clock, Timings())
-    vendors = {name: vendor_of(real[name], stage, clock, seed) for name in services}
-    # The process's cache of closed gates expires with the simulated time, not with ours.
+    vendors = {name: vendor_of(real[name], threads, clock, seed) for name in services}
+    # The limiter's cache of closed gates must expire in simulated time.
     gate = RateLimiter(open_ledger(store), settings.limits, services, clock.now)
     with open_engine(settings, "local", clock=clock, services=vendors, store=store, gate=gate) as engine:
         try:
-            yield Day(engine, clock, stage, vendors)
+            yield Day(engine, clock, threads, vendors)
         finally:
-            stage.close()
+            threads.close()
