@@ -23,7 +23,7 @@ help:
 	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
 	@echo '                          has the results, and names the longer ones: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
-	@echo '                          inject faults into the whole engine, and check that every guarantee holds'
+	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          play days of 96 and of 10,000 videos, or one of so many; docs/scaling.md reads them'
 	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'

@@ -1,10 +1,11 @@
-"""The rate limiter beside limits and pyrate-limiter: decisions a second, and how exactly a limit is held.
+"""Rate limiters (ours, limits and pyrate-limiter): decisions per second, and the exactness of a limit.
 
-Run by `make bench`; the first run installs the others into `.bench-venv`. Every contestant asks the same Redis server
-(or a SQLite file), which keeps an append-only file. Rounds are interleaved, and medians are given. `open` asks for one
-window that is never full, `full` for one that is; `quota` is a paid create: three windows of a service and four of all
-together, where others need a call for each window or bucket. For exactness four processes ask without pause for ten
-seconds under a limit of 50 a second; the instants of admissions are the limiter's own, or those just before the call.
+Run by `make bench`; the first run installs the other libraries into `.bench-venv`. All limiters use one Redis server
+with an append-only file, or a SQLite file. Rounds are interleaved; the results are medians. The case `open` has one
+window that is never full, `full` one that is; `quota` is a paid create with three windows of the service and four
+global ones, for which the other libraries need a call per window or bucket. For exactness, four processes ask
+continuously for ten seconds under a limit of 50 a second. Our limiter dates admissions itself; those of the others are
+dated just before the call.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from benchmarks.venvs import ROOT, bench_python
 
-#: The windows of each case, as (limit, seconds): of the service, and of all together.
+#: The windows of each case, as (limit, seconds): those of the service, and the global ones.
 Windows = list[tuple[int, int]]
 CASES: dict[str, tuple[Windows, Windows]] = {
     "open": ([(100_000, 1)], []),
@@ -34,12 +35,12 @@ CASES: dict[str, tuple[Windows, Windows]] = {
     ),
 }
 ROUNDS, SECONDS = 3, 0.7
-LIMIT, HAMMER = 50, 10.0
-#: Returns the instant of an admission, or None.
+LIMIT, EXACTNESS_SECONDS = 50, 10.0
+#: Asks for an admission; returns its time in seconds since 1970, or None.
 Ask = Callable[[], float | None]
 
 
-def ours(url: str, own: Windows, overall: Windows) -> Ask:
+def ours(url: str, own: Windows, shared: Windows) -> Ask:
     from tenxsom_flow_engine.clock import SystemClock
     from tenxsom_flow_engine.rate_limits.base import Admission
     from tenxsom_flow_engine.rate_limits.ledger import Ledger
@@ -58,28 +59,28 @@ def ours(url: str, own: Windows, overall: Windows) -> Ask:
         from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
         ledger = SQLiteLedger(SQLiteStore(Path(url), SystemClock()))
-    named = {"service": own, GLOBAL: overall}
-    limits = {name: tuple(Window(limit, float(span)) for limit, span in some) for name, some in named.items()}
+    named = {"service": own, GLOBAL: shared}
+    limits = {name: tuple(Window(limit, float(span)) for limit, span in windows) for name, windows in named.items()}
     limiter = RateLimiter(ledger, limits)
     waiter_id = secrets.token_hex(4)
 
     def ask() -> float | None:
-        answer = limiter.ask("service", waiter_id)
-        return answer.at if isinstance(answer, Admission) else None
+        decision = limiter.ask("service", waiter_id)
+        return decision.at if isinstance(decision, Admission) else None
 
     return ask
 
 
-def limits_moving(url: str, own: Windows, overall: Windows) -> Ask:
+def limits_moving(url: str, own: Windows, shared: Windows) -> Ask:
     from limits.strategies import MovingWindowRateLimiter
 
-    return _limits(MovingWindowRateLimiter, url, own + overall)
+    return _limits(MovingWindowRateLimiter, url, own + shared)
 
 
-def limits_fixed(url: str, own: Windows, overall: Windows) -> Ask:
+def limits_fixed(url: str, own: Windows, shared: Windows) -> Ask:
     from limits.strategies import FixedWindowRateLimiter
 
-    return _limits(FixedWindowRateLimiter, url, own + overall)
+    return _limits(FixedWindowRateLimiter, url, own + shared)
 
 
 def _limits(strategy: Any, url: str, windows: Windows) -> Ask:
@@ -97,13 +98,13 @@ def _limits(strategy: Any, url: str, windows: Windows) -> Ask:
     return ask
 
 
-def pyrate_log(url: str, own: Windows, overall: Windows) -> Ask:
+def pyrate_log(url: str, own: Windows, shared: Windows) -> Ask:
     import redis
     from pyrate_limiter import Limiter, Rate, RedisBucket, SQLiteBucket
 
     address, _, prefix = url.partition("#")
     limiters = []
-    for number, windows in enumerate(filter(None, (own, overall))):
+    for number, windows in enumerate(filter(None, (own, shared))):
         rates = [Rate(limit, span * 1000) for limit, span in windows]
         bucket: Any
         if url.startswith("redis"):
@@ -114,7 +115,7 @@ def pyrate_log(url: str, own: Windows, overall: Windows) -> Ask:
     return _pyrate(limiters)
 
 
-def pyrate_gcra(url: str, own: Windows, overall: Windows) -> Ask:
+def pyrate_gcra(url: str, own: Windows, shared: Windows) -> Ask:
     import redis
     from pyrate_limiter import GCRA, Limiter, Rate, RedisStateStore, StateBucket
 
@@ -132,8 +133,8 @@ def _pyrate(limiters: list[Any]) -> Ask:
     return ask
 
 
-#: How each contestant is opened, whether it is one of the others, and whether it is asked on a file.
-CONTESTANTS: dict[str, tuple[Callable[[str, Windows, Windows], Ask], bool, bool]] = {
+#: By name: the function that opens the limiter, whether it is from another library, and whether it uses a file.
+LIMITERS: dict[str, tuple[Callable[[str, Windows, Windows], Ask], bool, bool]] = {
     "ours": (ours, False, False),
     "limits, moving window": (limits_moving, True, False),
     "pyrate-limiter, log": (pyrate_log, True, False),
@@ -142,31 +143,31 @@ CONTESTANTS: dict[str, tuple[Callable[[str, Windows, Windows], Ask], bool, bool]
     "limits, fixed window": (limits_fixed, True, False),
     "pyrate-limiter, GCRA": (pyrate_gcra, True, False),
 }
-#: Those whose speed is measured; the others are there for their exactness.
-QUICK = list(CONTESTANTS)[:4]
+#: The limiters whose speed is measured; exactness is measured for all.
+FOR_SPEED = list(LIMITERS)[:4]
 
 
-def contestant(name: str, url: str, case: str, seconds: float) -> None:
-    """Ask as often as one process can, and print how often that was, and when it was admitted."""
-    ask = CONTESTANTS[name][0](url, *CASES[case])
+def run_limiter(name: str, url: str, case: str, seconds: float) -> None:
+    """Ask continuously in this process; print the number of decisions and the times of the admissions as JSON."""
+    ask = LIMITERS[name][0](url, *CASES[case])
     ask()
     print("ready", flush=True)
     sys.stdin.readline()
-    asked, admitted, ends = 0, [], time.time() + seconds
-    while time.time() < ends:
+    decisions, admitted, deadline = 0, [], time.time() + seconds
+    while time.time() < deadline:
         instant = ask()
-        asked += 1
+        decisions += 1
         if instant is not None:
             admitted.append(instant)
-    print(json.dumps({"asked": asked, "admitted": admitted}))
+    print(json.dumps({"decisions": decisions, "admitted": admitted}))
 
 
 def ask_together(
-    name: str, case: str, place: str, folder: Path, *, processes: int, seconds: float, pause: float = 0.0
+    name: str, case: str, server_url: str, folder: Path, *, processes: int, seconds: float, pause: float = 0.0
 ) -> tuple[float, list[float]]:
-    """Let processes ask at the same time; return decisions a second, and when the admissions were."""
-    _, other, on_file = CONTESTANTS[name]
-    url = str(folder / f"{secrets.token_hex(4)}.sqlite3") if on_file else f"{place}#{secrets.token_hex(4)}"
+    """Run a limiter in several processes; return decisions per second, and the sorted times of the admissions."""
+    _, other, on_file = LIMITERS[name]
+    url = str(folder / f"{secrets.token_hex(4)}.sqlite3") if on_file else f"{server_url}#{secrets.token_hex(4)}"
     python = str(bench_python("-r", str(ROOT / "benchmarks/limiter_peers.txt"))) if other else sys.executable
     command = [python, "-m", "benchmarks.limiters", "--one", name, url, case, repr(seconds)]
     running = [
@@ -182,47 +183,50 @@ def ask_together(
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [json.loads(process.communicate()[0]) for process in running]
-    return sum(a["asked"] for a in answers) / seconds, sorted(at for a in answers for at in a["admitted"])
+    results = [json.loads(process.communicate()[0]) for process in running]
+    return sum(r["decisions"] for r in results) / seconds, sorted(at for r in results for at in r["admitted"])
 
 
-def speed(place: str, folder: Path) -> None:
-    found: dict[tuple[str, int, str], list[float]] = {}
+def speed(server_url: str, folder: Path) -> None:
+    """Print decisions per second, with one process and with four."""
+    rates: dict[tuple[str, int, str], list[float]] = {}
     for _ in range(ROUNDS):
         for processes in (1, 4):
             for case in CASES:
-                for name in QUICK:
-                    rate, _ = ask_together(name, case, place, folder, processes=processes, seconds=SECONDS)
-                    found.setdefault((name, processes, case), []).append(rate)
+                for name in FOR_SPEED:
+                    rate, _ = ask_together(name, case, server_url, folder, processes=processes, seconds=SECONDS)
+                    rates.setdefault((name, processes, case), []).append(rate)
     print(f"{'':30}{'1 process':>27}{'4 processes':>30}")
     heads = "".join(f"{case:>9}" for case in CASES)
-    print(f"{'decisions a second':30}{heads:>27}{heads:>30}")
-    for name in QUICK:
-        cells = [[statistics.median(found[name, processes, case]) for case in CASES] for processes in (1, 4)]
+    print(f"{'decisions per second':30}{heads:>27}{heads:>30}")
+    for name in FOR_SPEED:
+        cells = [[statistics.median(rates[name, processes, case]) for case in CASES] for processes in (1, 4)]
         one, four = ("".join(f"{cell:9,.0f}" for cell in part) for part in cells)
         print(f"{name:30}{one:>27}{four:>30}")
 
 
-def exactness(place: str, folder: Path) -> None:
+def exactness(server_url: str, folder: Path) -> None:
+    """Print the most admissions in one second, and the used part of the limit."""
     from tests.contract.limiter_suite import sliding_maximum
 
-    title = f"four processes for {HAMMER:.0f} s at {LIMIT} a second"
-    print(f"\n{title:40}{'most in a second':>21}{f'used of {LIMIT * HAMMER:.0f}':>15}")
-    for name in CONTESTANTS:
-        # A second after the start what that used is free again.
-        _, admitted = ask_together(name, "full", place, folder, processes=4, seconds=HAMMER, pause=1.0)
-        # From the first one on, since nobody asked before.
-        used = sum(at < admitted[0] + HAMMER for at in admitted)
+    title = f"four processes for {EXACTNESS_SECONDS:.0f} s at {LIMIT} a second"
+    print(f"\n{title:40}{'most in a second':>21}{f'used of {LIMIT * EXACTNESS_SECONDS:.0f}':>15}")
+    for name in LIMITERS:
+        # One second later, the window has room again after the first call of each process.
+        _, admitted = ask_together(name, "full", server_url, folder, processes=4, seconds=EXACTNESS_SECONDS, pause=1.0)
+        # The ten seconds start with the first admission.
+        used = sum(at < admitted[0] + EXACTNESS_SECONDS for at in admitted)
         print(f"{name:40}{sliding_maximum(admitted, 1.0):21}{used:15}")
 
 
 def main() -> None:
+    """Print both tables, or run one limiter (`--one`) for another process."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
-    chosen = options.parse_args()
-    if chosen.one:
-        name, url, case, seconds = chosen.one
-        contestant(name, url, case, float(seconds))
+    arguments = options.parse_args()
+    if arguments.one:
+        name, url, case, seconds = arguments.one
+        run_limiter(name, url, case, float(seconds))
         return
     from tests.redis_server import RedisServer
 

@@ -1,8 +1,8 @@
-"""One worker process with 1,000 generations of 60 seconds in flight: how long until all are published.
+"""Time until one worker process has published 1,000 generations that take 60 seconds each.
 
-Run by `make bench-in-flight`. Nothing is replaced here: `worker.py`, a real server, the service `simulated` (which
-takes 60 seconds for a generation and delivers a real file), the output folder with its checks. A queue that gives each
-job a thread while it waits needs 1,000 / 8 x 60 seconds with 8 threads: over two hours.
+Run by `make bench-in-flight`. All parts are real: `worker.py`, the Redis server, the output folder with its checks, and
+the service `simulated`, which takes 60 seconds for a generation and makes a real file. A queue that occupies a thread
+while a job waits would need 1,000 / 8 x 60 seconds with 8 threads: over two hours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.runner import Arena, arena, processor_time
+from benchmarks.runner import BenchServer, bench_server, processor_time
 from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
@@ -25,12 +25,12 @@ LIMITS = {"CLOUD_TASKS_MAX_DISPATCHES": "500", "CLOUD_TASKS_MAX_CONCURRENT": str
 
 
 def main() -> None:
-    """Print how long it took, and what the worker needed for it."""
-    with arena() as place:
+    """Print the total time, and the steps and the CPU time of the worker."""
+    with bench_server() as bench:
         environment = {
             **LIMITS,
-            "REDIS_URL": place.server.url,
-            "TENXSOM_HOME": str(place.tally.parent / "home"),
+            "REDIS_URL": bench.server.url,
+            "TENXSOM_HOME": str(bench.tally.parent / "home"),
             "TENXSOM_SIMULATED": f"latency={LATENCY} jitter=0 slots={JOBS}",
         }
         with open_engine(load(environment)) as engine:
@@ -39,12 +39,12 @@ def main() -> None:
                 NewJob(VideoJob(job_id=f"flight-{n}", topic=f"topic {n}", service="simulated", created_at=now))
                 for n in range(JOBS)
             )
-            run(place, engine, environment)
+            run(bench, engine, environment)
 
 
-def run(place: Arena, engine: Engine, environment: dict[str, str]) -> None:
-    """Run a worker until all is published."""
-    log = place.tally.parent / "log"
+def run(bench: BenchServer, engine: Engine, environment: dict[str, str]) -> None:
+    """Run a worker until all jobs are published."""
+    log = bench.tally.parent / "log"
     began = time.monotonic()
     with (
         log.open("w") as stream,
@@ -55,19 +55,19 @@ def run(place: Arena, engine: Engine, environment: dict[str, str]) -> None:
         ) as worker,
     ):
         try:
-            flying = 0
+            most = 0
             while (done := engine.store.status_counts().by_status[Status.SUCCEEDED]) < JOBS:
-                flying = max(flying, engine.store.in_flight("simulated"))
+                most = max(most, engine.store.in_flight("simulated"))
                 assert worker.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < began + 10 * LATENCY, f"{done} jobs done"
                 time.sleep(0.1)
             seconds, used = time.monotonic() - began, processor_time(worker.pid)
         finally:
             worker.terminate()
-    steps = log.read_text().count(" step=")
+    steps = log.read_text().count('"step":')  # one line for each step, in JSON
     print(f"{JOBS:,} generations of {LATENCY} s, one worker process with {THREADS} threads, {LIMITS}:")
-    print(f"all published after {seconds:.1f} s; at most {flying:,} in flight")
-    print(f"{steps:,} steps, {used:.1f} s of processor time")
+    print(f"all published after {seconds:.1f} s; at most {most:,} in flight")
+    print(f"{steps:,} steps, {used:.1f} s of CPU time")
 
 
 if __name__ == "__main__":

@@ -1,86 +1,86 @@
-"""Our queue on Redis with a million jobs waiting, by turns with an empty one on the same server.
+"""Our queue on Redis with a million waiting jobs, alternately with an empty queue on the same server.
 
-Run by `make bench-million`; takes some minutes and 3 GB of memory. For what goes in and runs, the million is due; for
-pick-up and rest it is put off by a day, since a job that is due now would have to wait for a million others.
+Run by `make bench-million`; takes some minutes and 3 GB of memory. The million jobs are due for the enqueue rates and
+the throughput; for pick-up and idle CPU they are due in a day, since a new job would otherwise wait behind them.
 """
 
 from __future__ import annotations
 
 import statistics
 
-from benchmarks.runner import Arena, Contestant, arena, p95
+from benchmarks.runner import BenchServer, PeerRunner, bench_server, p95
 from benchmarks.table import print_table
 
 MILLION, ROUNDS = 1_000_000, 5
 ONE, MANY = 1_000, 10_000
 FIRST, SECONDS = 30, 2.0
-REST, SINGLE = 3.0, 20
-FEW, LONG = "few", "million"
+IDLE, SINGLE = 3.0, 20
+EMPTY, FULL = "few", "million"
 
 
-def contestant(place: Arena, prefix: str, delay: float = 0.0) -> Contestant:
-    """Return our queue under a prefix of its own; what it adds is put off by so many seconds."""
-    return Contestant(place, "ours", BENCH_PREFIX=prefix, BENCH_DELAY=str(delay))
+def runner(bench: BenchServer, prefix: str, delay: float = 0.0) -> PeerRunner:
+    """Return a runner of the queue under a key prefix, whose jobs are due `delay` seconds after they are added."""
+    return PeerRunner(bench, "ours", BENCH_PREFIX=prefix, BENCH_DELAY=str(delay))
 
 
-def fill(place: Arena, delay: float) -> float:
-    """Add the million; return the bytes that each takes."""
-    place.clear()
-    before = place.used_memory()
-    contestant(place, LONG, delay).fill(ONE, MANY, MILLION)
-    size = (place.used_memory() - before) / MILLION
-    place.calm()
+def fill(bench: BenchServer, delay: float) -> float:
+    """Add a million jobs; return the bytes of memory per job."""
+    bench.clear()
+    before = bench.used_memory()
+    runner(bench, FULL, delay).fill(ONE, MANY, MILLION)
+    size = (bench.used_memory() - before) / MILLION
+    bench.wait_for_rewrite()
     return size
 
 
-def row(what: str, few: list[float], million: list[float]) -> list[str]:
-    """Return two medians, and the median of the ratios of each round."""
+def row(label: str, few: list[float], million: list[float]) -> list[str]:
+    """Return the medians, and the median of the ratios of the rounds."""
     ratio = statistics.median(b / a for a, b in zip(few, million, strict=True))
-    return [what, f"{statistics.median(few):,.1f}", f"{statistics.median(million):,.1f}", f"{ratio:.2f}"]
+    return [label, f"{statistics.median(few):,.1f}", f"{statistics.median(million):,.1f}", f"{ratio:.2f}"]
 
 
-def due(place: Arena) -> list[list[str]]:
-    """Measure what goes in and runs."""
-    rates: dict[str, dict[str, list[float]]] = {prefix: {"one": [], "many": [], "jobs": []} for prefix in (FEW, LONG)}
+def measure_due(bench: BenchServer) -> list[list[str]]:
+    """Measure enqueue rates and throughput, with a million due jobs."""
+    rates: dict[str, dict[str, list[float]]] = {prefix: {"one": [], "many": [], "jobs": []} for prefix in (EMPTY, FULL)}
     for _ in range(ROUNDS):
-        place.forget(FEW)
+        bench.delete_prefix(EMPTY)
         for prefix, by in rates.items():
-            place.calm()
-            runner = contestant(place, prefix)
-            for what, rate in runner.fill(ONE, MANY, ONE + MANY).items():
-                by[what].append(rate or 0.0)
-            by["jobs"].append(runner.throughput(SECONDS, FIRST))
+            bench.wait_for_rewrite()
+            queue = runner(bench, prefix)
+            for kind, rate in queue.fill(ONE, MANY, ONE + MANY).items():
+                by[kind].append(rate or 0.0)
+            by["jobs"].append(queue.throughput(SECONDS, FIRST))
     names = {
         "enqueue one by one, jobs/s": "one",
         "enqueue in bulk, jobs/s": "many",
         "one worker process, jobs/s": "jobs",
     }
-    return [row(name, rates[FEW][what], rates[LONG][what]) for name, what in names.items()]
+    return [row(name, rates[EMPTY][kind], rates[FULL][kind]) for name, kind in names.items()]
 
 
-def put_off(place: Arena) -> list[list[str]]:
-    """Measure a worker at rest, and how soon it picks up a job."""
-    idle: dict[str, list[float]] = {FEW: [], LONG: []}
-    late: dict[str, list[float]] = {FEW: [], LONG: []}
+def measure_delayed(bench: BenchServer) -> list[list[str]]:
+    """Measure idle CPU and pick-up latency, with a million jobs that are due in a day."""
+    idle: dict[str, list[float]] = {EMPTY: [], FULL: []}
+    latency: dict[str, list[float]] = {EMPTY: [], FULL: []}
     for _ in range(ROUNDS):
-        place.forget(FEW)
-        for prefix in (FEW, LONG):
-            place.calm()
-            rest, picked = contestant(place, prefix).rest_and_pick(REST, SINGLE)
-            idle[prefix].append(rest * 100)
-            late[prefix].append(p95(picked))
-    return [row("pick-up p95, ms", late[FEW], late[LONG]), row("idle worker, % CPU", idle[FEW], idle[LONG])]
+        bench.delete_prefix(EMPTY)
+        for prefix in (EMPTY, FULL):
+            bench.wait_for_rewrite()
+            cpu, latencies = runner(bench, prefix).idle_and_pick(IDLE, SINGLE)
+            idle[prefix].append(cpu * 100)
+            latency[prefix].append(p95(latencies))
+    return [row("pick-up p95, ms", latency[EMPTY], latency[FULL]), row("idle worker, % CPU", idle[EMPTY], idle[FULL])]
 
 
 def main() -> None:
-    """Print a table of medians, and ratios of what was measured in turns."""
-    with arena() as place:
-        size = fill(place, 0.0)
-        rows = due(place)
-        fill(place, 86_400.0)
-        rows += put_off(place)
+    """Print a table of medians and ratios."""
+    with bench_server() as bench:
+        size = fill(bench, 0.0)
+        rows = measure_due(bench)
+        fill(bench, 86_400.0)
+        rows += measure_delayed(bench)
     print_table(("", "none waiting", "1,000,000 waiting", "ratio"), rows)
-    print(f"each of the million takes {size:,.0f} bytes")
+    print(f"each of the million jobs takes {size:,.0f} bytes")
 
 
 if __name__ == "__main__":

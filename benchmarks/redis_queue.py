@@ -1,8 +1,8 @@
-"""Job queues on Redis, by turns on one real server: how fast jobs go in, run and are picked up, and what they take.
+"""Job queues on one Redis server, measured alternately: enqueue rates, throughput, pick-up latency, memory, idle CPU.
 
-Run by `make bench`, or with the names of some: `python -m benchmarks.redis_queue ours huey`. The server keeps an
-append-only file, synced each second. Each queue runs as its manual says that jobs are kept (see `benchmarks/peers/`),
-in one worker process with 8 jobs at once; the job only writes down that it began.
+Run by `make bench`, or for some of them: `python -m benchmarks.redis_queue ours huey`. The server has an append-only
+file, synced every second. Each queue has the durable settings of its manual (see `benchmarks/peers/`) and one worker
+process with 8 concurrent jobs. The job only records its start.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.runner import Arena, Contestant, NotRunning, arena, p95
+from benchmarks.runner import BenchServer, PeerFailed, PeerRunner, bench_server, p95
 from benchmarks.table import print_table
 from benchmarks.venvs import ROOT, bench_python
 
-#: By module of `benchmarks.peers`; ours first.
+#: Names of the queues, by module of `benchmarks.peers`; this project first.
 NAMES = {
     "ours": "Tenxsom Flow Engine",
     "raw": "raw list loop, keeps nothing",
@@ -30,63 +30,63 @@ NAMES = {
     "rq": "RQ",
 }
 ROUNDS = 5
-#: Jobs added one by one, in bulk, and waiting in all when the worker starts.
+#: Jobs added one by one, added in bulk, and waiting in total when the worker starts.
 ONE, MANY, WAITING = 2_000, 5_000, 12_000
-#: Jobs that have begun before the clock starts, and the seconds that it runs.
+#: Jobs that start before the measurement of throughput, and its seconds.
 FIRST, SECONDS = 30, 2.0
-#: Seconds of rest that are watched, and jobs sent singly to a worker at rest.
-REST, SINGLE = 2.0, 12
+#: Seconds over which idle CPU is measured, and jobs sent one by one to an idle worker.
+IDLE, SINGLE = 2.0, 12
 HEAD = ("", "one by one/s", "bulk/s", "jobs/s", "pick-up p95 ms", "bytes a job", "idle CPU")
 
 
 @dataclass
 class Figures:
-    """What was measured of one contestant, a number for each round."""
+    """The measurements of one queue, by round."""
 
     one: list[float] = field(default_factory=list)
     many: list[float] = field(default_factory=list)
     size: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     idle: list[float] = field(default_factory=list)
-    picked: list[float] = field(default_factory=list)
-    fault: str = ""
+    latencies: list[float] = field(default_factory=list)
+    error: str = ""
 
 
-def measure(place: Arena, contestant: Contestant, figures: Figures) -> None:
-    """Take one round."""
-    place.clear()
-    before = place.used_memory()
-    rates = contestant.fill(ONE, MANY, WAITING)
-    figures.size.append((place.used_memory() - before) / WAITING)
+def measure(bench: BenchServer, runner: PeerRunner, figures: Figures) -> None:
+    """Measure one round."""
+    bench.clear()
+    before = bench.used_memory()
+    rates = runner.fill(ONE, MANY, WAITING)
+    figures.size.append((bench.used_memory() - before) / WAITING)
     if rates["one"]:
         figures.one.append(rates["one"])
     if rates["many"]:
         figures.many.append(rates["many"])
-    figures.rate.append(contestant.throughput(SECONDS, FIRST))
-    place.clear()
-    idle, picked = contestant.rest_and_pick(REST, SINGLE)
+    figures.rate.append(runner.throughput(SECONDS, FIRST))
+    bench.clear()
+    idle, latencies = runner.idle_and_pick(IDLE, SINGLE)
     figures.idle.append(idle)
-    figures.picked += picked
+    figures.latencies += latencies
 
 
 def row(name: str, figures: Figures) -> list[str]:
-    """Return the cells of a row."""
-    if figures.fault:
-        return [name, f"not measured: {figures.fault}"]
+    """Return the row of a queue: its name, and medians or the error."""
+    if figures.error:
+        return [name, f"not measured: {figures.error}"]
     median = statistics.median
     return [
         name,
         f"{median(figures.one):,.0f}",
         f"{median(figures.many):,.0f}" if figures.many else "–",
         f"{median(figures.rate):,.0f}",
-        f"{p95(figures.picked):.1f}",
+        f"{p95(figures.latencies):.1f}",
         f"{median(figures.size):,.0f}",
         f"{median(figures.idle):.2%}",
     ]
 
 
 def interpreter() -> Path | None:
-    """Return the interpreter that has the peers; None where they cannot be installed, which is said."""
+    """Return the interpreter that has the other queues; print an error and return None if they cannot be installed."""
     try:
         return bench_python("-r", str(ROOT / "benchmarks/peers.txt"))
     except subprocess.CalledProcessError as error:
@@ -99,18 +99,18 @@ def main() -> None:
     names = sys.argv[1:] or list(NAMES)
     others = interpreter() if names != ["ours"] else None
     figures = {name: Figures() for name in names}
-    with arena() as place:
+    with bench_server() as bench:
         for _ in range(ROUNDS):
             for name in names:
-                own = sys.executable if name == "ours" else others
-                if own is None:
-                    figures[name].fault = "not installed"
-                if own is None or figures[name].fault:
+                python = sys.executable if name == "ours" else others
+                if python is None:
+                    figures[name].error = "not installed"
+                if python is None or figures[name].error:
                     continue
                 try:
-                    measure(place, Contestant(place, name, Path(own)), figures[name])
-                except (NotRunning, subprocess.TimeoutExpired) as error:
-                    figures[name].fault = str(error)
+                    measure(bench, PeerRunner(bench, name, Path(python)), figures[name])
+                except (PeerFailed, subprocess.TimeoutExpired) as error:
+                    figures[name].error = str(error)
     print_table(HEAD, [row(NAMES[name], figures[name]) for name in names])
 
 

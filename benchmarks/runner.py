@@ -1,4 +1,4 @@
-"""One real Redis server, and the queues that are measured on it, each in processes of its own."""
+"""A real Redis server for benchmarks, and a runner for each job queue, which works in separate processes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from benchmarks.peers.base import ENTRY
 from benchmarks.venvs import ROOT
 from tests.redis_server import RedisServer
 
-#: Seconds that a process may take for anything that is measured.
-PATIENCE = 180.0
+#: Time limit of a measurement, in seconds.
+TIMEOUT = 180.0
 
 
-class NotRunning(Exception):
-    """A contestant could not be started, or did not do what was asked; says why."""
+class PeerFailed(Exception):
+    """A job queue did not start, or failed during a measurement. The message has the reason."""
 
 
-class Arena:
-    """A server that keeps an append-only file, synced each second, and a file that jobs write to."""
+class BenchServer:
+    """A Redis server with an append-only file, synced every second, and a tally file with an entry per started job."""
 
     def __init__(self, folder: Path) -> None:
         self.server = RedisServer(folder, "--appendfsync", "everysec")
@@ -39,60 +39,60 @@ class Arena:
         self._home = folder / "home"
 
     def clear(self) -> None:
-        """Forget all jobs."""
+        """Delete all jobs and the tally."""
         self.client.flushall()
         self.tally.write_bytes(b"")
 
-    def forget(self, prefix: str) -> None:
-        """Forget the jobs of ours under one prefix."""
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete the jobs of our queue under one key prefix."""
         for key in self.client.scan_iter(f"{{{prefix}}}:*", count=1000):
             self.client.unlink(key)
 
     def used_memory(self) -> int:
-        """Return the bytes that the server's data takes."""
+        """Return the server's memory use in bytes."""
         return int(self._info()["used_memory"])
 
-    def calm(self) -> None:
-        """Wait until the server does not rewrite its file any more."""
+    def wait_for_rewrite(self) -> None:
+        """Wait until no rewrite of the append-only file is running."""
         while self._info()["aof_rewrite_in_progress"]:
             time.sleep(0.1)
 
     def _info(self) -> dict[str, Any]:
-        found: Any = self.client.info()
-        return dict(found)
+        info: Any = self.client.info()
+        return dict(info)
 
-    def began(self) -> int:
-        """Return how many jobs have begun."""
+    def started(self) -> int:
+        """Return the number of started jobs."""
         return self.tally.stat().st_size // ENTRY.size
 
     def entries(self) -> list[tuple[float, float]]:
-        """Return when each job began, by the machine's steady clock, and how long that was after it was sent."""
+        """Return for each started job its start on the monotonic clock, and the seconds since it was sent."""
         return list(ENTRY.iter_unpack(self.tally.read_bytes()))
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self.client.close()
         self.server.kill()
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a contestant's processes."""
+        """Return the environment for the processes of a job queue."""
         bench = {"BENCH_REDIS_URL": self.server.url, "BENCH_TALLY": str(self.tally), "BENCH_HOME": str(self._home)}
         return {**os.environ, **bench, **more}
 
 
 @contextmanager
-def arena() -> Iterator[Arena]:
-    """Open an arena for the length of a benchmark."""
+def bench_server() -> Iterator[BenchServer]:
+    """Run a Redis server for a benchmark."""
     with tempfile.TemporaryDirectory() as folder:
-        opened = Arena(Path(folder))
+        server = BenchServer(Path(folder))
         try:
-            yield opened
+            yield server
         finally:
-            opened.close()
+            server.close()
 
 
 class Worker:
-    """A worker process that runs, and its children."""
+    """A running worker process with its children."""
 
     def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
         self._process = process
@@ -100,49 +100,49 @@ class Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the process has ended."""
         return self._process.poll() is not None
 
-    def said(self) -> str:
-        """Return what it has written on its standard streams."""
+    def output(self) -> str:
+        """Return the output on stdout and stderr so far."""
         self._log.seek(0)
         return self._log.read()
 
     def last_line(self) -> str:
-        """Return the last line of that."""
-        return _last_line(self.said())
+        """Return the last line of the output."""
+        return _last_line(self.output())
 
     def processor_time(self) -> float:
-        """See `processor_time`."""
+        """Return the CPU seconds of the process and its children."""
         return processor_time(self._process.pid)
 
     def kill(self) -> None:
-        """Kill -9 it and its children."""
+        """Kill the process and its children with SIGKILL."""
         for pid in family(self._process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-class Contestant:
-    """A queue in the arena: module `name` of `benchmarks.peers`, run by an interpreter that has it."""
+class PeerRunner:
+    """Runs a job queue on a server: module `name` of `benchmarks.peers`, with an interpreter that has its library."""
 
-    def __init__(self, arena: Arena, name: str, python: Path = Path(sys.executable), **environment: str) -> None:
-        self._arena = arena
+    def __init__(self, server: BenchServer, name: str, python: Path = Path(sys.executable), **environment: str) -> None:
+        self._server = server
         self._command = [str(python), "-m", "benchmarks.peers", name]
-        self._environment = arena.environment(environment)
+        self._environment = server.environment(environment)
 
     def fill(self, one: int, many: int, total: int) -> dict[str, float | None]:
         """See `peers.__main__.fill`."""
-        rates: dict[str, float | None] = self._ask("fill", one, many, total)
+        rates: dict[str, float | None] = self._run("fill", one, many, total)
         return rates
 
     def pick(self, count: int) -> list[float]:
         """See `peers.__main__.pick`."""
-        taken: list[float] = self._ask("pick", count)
-        return taken
+        latencies: list[float] = self._run("pick", count)
+        return latencies
 
-    def rest_and_pick(self, seconds: float, count: int) -> tuple[float, list[float]]:
-        """Run a worker with nothing to do; return its share of a processor, and what `pick` returns after that."""
+    def idle_and_pick(self, seconds: float, count: int) -> tuple[float, list[float]]:
+        """Run an idle worker; return its CPU time as a share of one core, and then the result of `pick`."""
         with self.worker() as worker:
             self.pick(1)
             time.sleep(0.5)
@@ -153,7 +153,7 @@ class Contestant:
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
-        """Run a worker process (and its children); killed -9 at the end."""
+        """Run a worker process, and kill it and its children at the end."""
         with (
             tempfile.TemporaryFile("w+") as log,
             subprocess.Popen(
@@ -167,44 +167,46 @@ class Contestant:
                 worker.kill()
 
     def throughput(self, seconds: float, first: int) -> float:
-        """Run a worker on what waits; return jobs/s over some seconds from when `first` jobs have begun."""
-        self._arena.tally.write_bytes(b"")
+        """Run a worker on the waiting jobs; return jobs/s over some seconds after the first `first` jobs started."""
+        self._server.tally.write_bytes(b"")
         with self.worker() as worker:
-            ends = time.monotonic() + PATIENCE
-            while self._arena.began() < first:
-                if worker.ended or time.monotonic() > ends:
-                    raise NotRunning(f"its worker began {self._arena.began()} of {first} jobs: {worker.last_line()}")
+            deadline = time.monotonic() + TIMEOUT
+            while self._server.started() < first:
+                if worker.ended or time.monotonic() > deadline:
+                    raise PeerFailed(
+                        f"its worker started {self._server.started()} of {first} jobs: {worker.last_line()}"
+                    )
                 time.sleep(0.005)
             time.sleep(seconds)
-            # The last one's own time, since what waits may have run out before.
-            instants = [instant for instant, _ in self._arena.entries()[first:]]
-            if "Traceback" in worker.said():
-                raise NotRunning(f"its worker complains: {worker.last_line()}")
+            # Up to the last start, since the jobs can have run out before the end.
+            instants = [instant for instant, _ in self._server.entries()[first:]]
+            if "Traceback" in worker.output():
+                raise PeerFailed(f"its worker logged an error: {worker.last_line()}")
             return (len(instants) - 1) / (max(instants) - min(instants))
 
-    def _ask(self, *words: object) -> Any:
+    def _run(self, *arguments: object) -> Any:
         done = subprocess.run(
-            [*self._command, *map(str, words)], cwd=ROOT, env=self._environment, capture_output=True, text=True,
-            timeout=PATIENCE, check=False,
+            [*self._command, *map(str, arguments)], cwd=ROOT, env=self._environment, capture_output=True, text=True,
+            timeout=TIMEOUT, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise NotRunning(_last_line(done.stderr))
+            raise PeerFailed(_last_line(done.stderr))
         return json.loads(done.stdout.splitlines()[-1])
 
 
 def p95(seconds: list[float]) -> float:
-    """Return the value that 95 of 100 do not exceed, in milliseconds."""
+    """Return the 95th percentile of durations in milliseconds."""
     return sorted(seconds)[int(len(seconds) * 0.95)] * 1e3
 
 
 def processor_time(pid: int) -> float:
-    """Return the seconds that a process and its children have used, as the scheduler counts them."""
+    """Return the CPU seconds of a process and its children, as the scheduler counts them."""
     stats = (path for member in family(pid) for path in Path(f"/proc/{member}/task").glob("*/schedstat"))
     return sum(int(path.read_text().split()[0]) for path in stats) / 1e9
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return the ids of a process and its descendants."""
     members = [pid]
     for member in members:
         for children in Path(f"/proc/{member}/task").glob("*/children"):
@@ -213,4 +215,4 @@ def family(pid: int) -> list[int]:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1][:200]
+    return (text.strip().splitlines() or ["no output"])[-1][:200]

@@ -70,8 +70,8 @@ class Scale:
     def limits(self) -> Limits:
         """Quotas that are often full, yet let all jobs pass in about the time of the faults.
 
-        The windows of a day are never full. They are there because a ledger keeps admissions for its longest window,
-        and the judge needs them all.
+        The windows of a day are never full. Their purpose is that the ledger keeps all admissions, which the judge
+        needs: it keeps them for the longest window.
         """
         # About a third of the jobs goes to each service, and a few are submitted twice.
         pace = max(2.0, self.jobs / 3 / self.seconds * 1.5)

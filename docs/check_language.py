@@ -1,6 +1,6 @@
-"""Count phrases that read as translated in comments, docstrings, strings and documents; fail above the limit.
+"""Count phrases that read as translated in comments, docstrings, strings and documents; fail above a limit.
 
-Run by `make check`. `--list` shows every hit. A quotation that must keep a phrase goes into `QUOTATIONS`.
+Run by `make check`. `--list` prints every hit. A quotation that must keep a phrase is listed in `QUOTATIONS`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Hits allowed in 10,000 words of each group.
+#: Hits allowed per 10,000 words of a group.
 LIMIT = 3.0
-#: The phrases, each with what to write instead.
+#: By name: the pattern of a phrase, and the words to use instead.
 MARKERS: dict[str, tuple[str, str]] = {
     "nobody": (r"(?:no|some|any)body", "no one else's name: the worker, the operator, the caller"),
     "told": (r"told|tells? of", "reported, shown, passed"),
@@ -51,41 +51,40 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'’-]+")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the counts by group; return 1 if one is above the limit."""
+    """Print the hits of each group; return 1 if a group is above the limit."""
     words: Counter[str] = Counter()
     hits: dict[str, list[tuple[str, str, str]]] = {"product": [], "tests": []}
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
-    for name in filter(None, listed):
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, files):
         path = ROOT / name
+        # This file has to contain the phrases.
         if name == "docs/check_language.py" or not path.is_file():
             continue
         group = "tests" if name.startswith(("tests/", "chaos/", "benchmarks/")) else "product"
-        for place, line in prose(path):
+        for number, line in prose(path):
             words[group] += len(_WORD.findall(line))
             if (name, line.strip()) in QUOTATIONS:
                 continue
             for marker, pattern in _PATTERNS.items():
-                hits[group] += [(marker, f"{name}:{place}", line.strip()) for _ in pattern.finditer(line)]
+                hits[group] += [(marker, f"{name}:{number}", line.strip()) for _ in pattern.finditer(line)]
     failed = False
     for group, found in hits.items():
         rate = 10_000 * len(found) / max(1, words[group])
         failed |= rate > LIMIT
-        common = ", ".join(f"{name} {number}" for name, number in Counter(hit[0] for hit in found).most_common(6))
+        common = ", ".join(f"{name} {count}" for name, count in Counter(hit[0] for hit in found).most_common(6))
         print(
-            f"{group}: {words[group]:,} words, {len(found)} phrases, {rate:.1f} in 10,000 (limit {LIMIT:g}); {common}"
+            f"{group}: {words[group]:,} words, {len(found)} phrases, {rate:.1f} per 10,000 (limit {LIMIT:g}); {common}"
         )
         if "--list" in arguments:
             for marker, place, line in found:
                 print(f"  {place}: [{marker}: {MARKERS[marker][1]}] {line[:160]}")
     if failed:
-        print("error: too many phrases that read as translated; see them with: python docs/check_language.py --list")
+        print("error: too many phrases that read as translated; list them with: python docs/check_language.py --list")
     return int(failed)
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Give the lines of a file that people read, with their numbers."""
+    """Yield number and text of the lines of prose in a file: a whole document, or the comments and strings of code."""
     match path.suffix:
         case ".py":
             yield from _python(path.read_text("utf-8"))

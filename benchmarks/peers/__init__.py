@@ -1,4 +1,4 @@
-"""Python job queues on Redis behind one face (`base.Peer`), each as its manual runs it so that jobs are kept.
+"""Adapters of Python job queues on Redis to one interface (`base.Peer`), with the durable settings of their manuals.
 
-A module here is named after the queue; it is the only one that imports it. `python -m benchmarks.peers` drives one.
+Each module is named after its queue, and is the only one that imports it. `python -m benchmarks.peers` runs one.
 """

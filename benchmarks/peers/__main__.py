@@ -1,6 +1,6 @@
-"""Drive one job queue: `python -m benchmarks.peers NAME work`, `… fill ONE MANY TOTAL` or `… pick COUNT`.
+"""Run one job queue: `python -m benchmarks.peers NAME work`, `… fill ONE MANY TOTAL` or `… pick COUNT`.
 
-Results go to standard output as JSON. Times hold no start of an interpreter and no first connection.
+Results go to standard output as JSON. Times exclude the start of the interpreter and the first connection.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from benchmarks.peers.base import ENTRY, TALLY, Peer
 
-#: Jobs added before the clock starts, so that connections are open and scripts are loaded.
+#: Jobs added before the measurement, so that connections are open and scripts are loaded.
 WARM_UP = 50
 
 
 def fill(peer: Peer, one: int, many: int, total: int) -> dict[str, float | None]:
-    """Add jobs until `total` wait; return the rates at which the first `one` and then `many` went in, in jobs/s."""
+    """Add `total` jobs; return the rates (jobs/s) of adding `one` jobs singly and then `many` in bulk, if supported."""
     peer.enqueue(WARM_UP)
     rates: dict[str, float | None] = {"one": _rate(peer.enqueue, one), "many": None}
     rest = total - WARM_UP - one
@@ -34,17 +34,17 @@ def fill(peer: Peer, one: int, many: int, total: int) -> dict[str, float | None]
 
 
 def pick(peer: Peer, count: int) -> list[float]:
-    """Send single jobs to an idle worker; return after how many seconds each began."""
-    done = os.path.getsize(TALLY) // ENTRY.size
+    """Send single jobs to an idle worker; return the seconds from sending to the start of each."""
+    started = os.path.getsize(TALLY) // ENTRY.size
     for _ in range(count):
         peer.enqueue(1)
-        done += 1
-        while os.path.getsize(TALLY) < done * ENTRY.size:
+        started += 1
+        while os.path.getsize(TALLY) < started * ENTRY.size:
             time.sleep(0.002)
-        time.sleep(0.05 + random.random() / 20)  # back to rest, at no fixed phase of a worker that polls
+        time.sleep(0.05 + random.random() / 20)  # until the worker is idle, at a random phase of its polling
     with open(TALLY, "rb") as tally:
         tally.seek(-count * ENTRY.size, os.SEEK_END)
-        return [taken for _, taken in ENTRY.iter_unpack(tally.read())]
+        return [latency for _, latency in ENTRY.iter_unpack(tally.read())]
 
 
 def _rate(add: Callable[[int], None], count: int) -> float:
@@ -54,10 +54,10 @@ def _rate(add: Callable[[int], None], count: int) -> float:
 
 
 def main() -> None:
-    """Do what the command line says."""
-    name, act, *numbers = sys.argv[1:]
-    peer: Peer = importlib.import_module(f"benchmarks.peers.{name}").Contestant()
-    match act:
+    """Run the command of the command line."""
+    name, command, *numbers = sys.argv[1:]
+    peer: Peer = importlib.import_module(f"benchmarks.peers.{name}").Adapter()
+    match command:
         case "work":
             peer.work()
         case "fill":

@@ -1,4 +1,4 @@
-"""What a benchmark asks of a job queue, and the job that all of them run."""
+"""The interface of a job queue in benchmarks, and the job that every queue runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from abc import ABC, abstractmethod
 from functools import cache
 
-#: The server, and the file that the jobs write to. (Named here, so that each process of a peer has the same.)
+#: The Redis server, and the file that jobs write to. From the environment, since workers can be child processes.
 URL = os.environ.get("BENCH_REDIS_URL", "")
 TALLY = os.environ.get("BENCH_TALLY", "")
-#: Seconds that the job works; 0: it is done at once.
+#: Seconds that the job takes; with 0 it ends immediately.
 DURATION = float(os.environ.get("BENCH_DURATION", "0"))
-#: Jobs at once in one worker process.
+#: Concurrent jobs in a worker process.
 CONCURRENCY = 8
-#: Bytes that one run of the job adds to the tally.
+#: The entry that a job appends to the tally: its start, and the seconds since it was sent.
 ENTRY = struct.Struct("<dd")
 
 
@@ -26,7 +26,7 @@ def _tally() -> int:
 
 
 def note(sent: float) -> None:
-    """Do the job: write down when it began and how long that was after `sent` (both on the machine's steady clock)."""
+    """The job: record its start and the time since `sent` (both on the monotonic clock), and take `DURATION`."""
     now = time.monotonic()
     os.write(_tally(), ENTRY.pack(now, now - sent))
     if DURATION:
@@ -34,7 +34,7 @@ def note(sent: float) -> None:
 
 
 async def note_async(sent: float) -> None:
-    """Do the job on an event loop."""
+    """The job for an event loop."""
     now = time.monotonic()
     os.write(_tally(), ENTRY.pack(now, now - sent))
     if DURATION:
@@ -42,19 +42,19 @@ async def note_async(sent: float) -> None:
 
 
 def sent_now() -> float:
-    """Return the argument of a job that is sent now."""
+    """Return the argument for a job that is sent now."""
     return time.monotonic()
 
 
 class Peer(ABC):
-    """One job queue: how its manual adds jobs, one by one and many at once, and runs a worker that keeps them."""
+    """One job queue, used as its manual describes for durable jobs."""
 
-    #: Whether it has a way to add many at once that is not a loop.
+    #: Whether it can add many jobs in one call.
     has_bulk = False
 
     @abstractmethod
     def enqueue(self, count: int) -> None:
-        """Add jobs one by one, each there when the next is sent."""
+        """Add jobs one by one; each is on the server before the next is sent."""
 
     def enqueue_many(self, count: int) -> None:
         """Add jobs in the fastest documented way."""
@@ -62,4 +62,4 @@ class Peer(ABC):
 
     @abstractmethod
     def work(self) -> None:
-        """Run one worker process with `CONCURRENCY` jobs at once, until killed."""
+        """Run a worker with `CONCURRENCY` concurrent jobs until it is killed."""

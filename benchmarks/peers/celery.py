@@ -1,4 +1,4 @@
-"""Celery on Redis with threads, acknowledged late, one job fetched at a time for each thread."""
+"""Celery on Redis with threads, late acknowledgement, and a prefetch of one job per thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app.conf.update(
 task = app.task(name="note")(note)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     def enqueue(self, count: int) -> None:
         for _ in range(count):
             task.delay(sent_now())

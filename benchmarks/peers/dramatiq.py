@@ -1,4 +1,4 @@
-"""Dramatiq with its Redis broker: jobs are acknowledged when done, those of dead workers are put back at random."""
+"""Dramatiq with its Redis broker: jobs are acknowledged when done; jobs of dead workers are requeued at random."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ dramatiq.set_broker(broker)
 actor = dramatiq.actor(note, broker=broker)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     def enqueue(self, count: int) -> None:
         for _ in range(count):
             actor.send(sent_now())

@@ -1,4 +1,4 @@
-"""Huey with its Redis storage and threads. It takes a job off its list before it runs: a killed worker loses it."""
+"""Huey with its Redis storage and threads. A job leaves its list before it runs, so a killed worker loses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ huey = RedisHuey("bench", url=URL, results=False)
 task = huey.task()(note)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     def enqueue(self, count: int) -> None:
         for _ in range(count):
             task(sent_now())

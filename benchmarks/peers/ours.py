@@ -1,4 +1,4 @@
-"""Our queue: the real worker, the real store and all guarantees, with a step that is done at once."""
+"""Our queue: the real worker and the real store with all guarantees, and a step that ends immediately."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.workers.pull import PullWorker
 
-#: What our keys begin with, and for how many seconds jobs are put off.
+#: Key prefix, and seconds after which an added job is due.
 PREFIX = os.environ.get("BENCH_PREFIX", "bench")
 DELAY = float(os.environ.get("BENCH_DELAY", "0"))
-#: The service that jobs name.
+#: The service of the jobs.
 SERVICE = "refusing"
-#: Never reached: what is measured is the queue, not its limits.
+#: Never reached, since the benchmark measures the queue and not its limits.
 LIMITS = DispatchLimits(max_dispatches_per_second=1e6, max_concurrent_dispatches=5000)
 
 
 class _Refusing(ScriptedService):
-    """Notes when a job reaches its step, and refuses it: a video would need a ticket first."""
+    """Records the start of each job's step and then rejects the job, since a video would need more steps."""
 
     def fit(self, job: VideoJob) -> Fit:
         note(float(job.topic))
-        raise InvalidInput("topic", "nothing is made in a benchmark")
+        raise InvalidInput("topic", "the benchmark makes no videos")
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:

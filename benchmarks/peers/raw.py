@@ -1,4 +1,4 @@
-"""No queue at all: a list, pushed and popped by redis-py. The bound for anything in Python, with no guarantee."""
+"""A plain list with redis-py, without guarantees: the upper bound for a queue in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.peers.base import CONCURRENCY, URL, Peer, note, sent_now
 KEY = "raw"
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:

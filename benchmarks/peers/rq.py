@@ -1,4 +1,4 @@
-"""RQ: a worker forks a process for each job, as its manual runs it; there is no worker with threads."""
+"""RQ: a worker forks a process for each job; RQ has no worker with threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rq import Queue, Retry, Worker
 from benchmarks.peers.base import URL, Peer, note, sent_now
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:

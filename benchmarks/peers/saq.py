@@ -1,4 +1,4 @@
-"""SAQ on Redis: an active list, swept each minute; a job may last as long as it likes and is retried when swept."""
+"""SAQ on Redis: active jobs are swept every minute. Here a job has no time limit, and is retried when it is swept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def job(context: Any, *, sent: float) -> None:
     await note_async(sent)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Contestant(Peer):
         self._runner.run(gather())
 
     async def _enqueue(self) -> None:
-        # `timeout` and `heartbeat` as the manual has it for jobs that must come back when their worker dies.
+        # The manual's `timeout` and `heartbeat` for jobs that must be retried when their worker dies.
         await self._queue.enqueue("job", sent=sent_now(), timeout=0, heartbeat=30, retries=3)
 
     def work(self) -> None:

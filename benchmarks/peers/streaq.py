@@ -1,4 +1,4 @@
-"""streaQ: Redis streams, taken over after `idle_timeout`, which its worker renews."""
+"""streaQ on Redis streams: a job is taken over after `idle_timeout`, which its worker renews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def job(sent: float) -> None:
 task = worker.task(job)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""taskiq with the stream broker of taskiq-redis: acknowledged when done, taken over after `idle_timeout`."""
+"""taskiq with taskiq-redis's stream broker: a job is acknowledged when done, and taken over after `idle_timeout`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ broker = RedisStreamBroker(url=URL, idle_timeout=30_000)
 task = broker.task(task_name="note")(note_async)
 
 
-class Contestant(Peer):
+class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Contestant(Peer):
 
     def enqueue_many(self, count: int) -> None:
         async def gather() -> None:
-            for _ in range(0, count, 100):  # more at once would only open more connections
+            for _ in range(0, count, 100):  # a larger batch only opens more connections
                 await asyncio.gather(*(task.kiq(sent_now()) for _ in range(100)))
 
         self._runner.run(gather())
