@@ -120,7 +120,7 @@ def main() -> None:
     print(f"{'':26} {'one by one':>12} {'in a batch':>12} {'ratio':>8}")
     with tempfile.TemporaryDirectory() as folder:
         number = 0
-        for place, port in (("on this machine", near), (f"{DELAY * 1000:.0f} ms away", far)):
+        for place, port in (("on this machine", near), (f"with {DELAY * 1000:.0f} ms of latency", far)):
             rounds = []
             for _ in range(ROUNDS):
                 home = Path(folder) / str(number)

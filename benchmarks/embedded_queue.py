@@ -50,7 +50,7 @@ def filled(folder: Path, count: int) -> SQLiteStore:
 
 
 def step(store: SQLiteStore) -> None:
-    """Claim one job and reschedule it: the two transactions of every step."""
+    """Claim one job and store its outcome: the two transactions of every step."""
     limits = DispatchLimits(max_dispatches_per_second=1e9, max_concurrent_dispatches=5000)
     claim = store.claim(ClaimRequest("local", "bench", 1, 30.0, limits, {"simulated": 10**9}))
     record = claim.records[0]
@@ -63,8 +63,8 @@ def backlog(folder: Path) -> None:
     pairs = [(timed(lambda: step(short)), timed(lambda: step(long))) for _ in range(ROUNDS)]
     few, many = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
-    print(f"a step (claim, reschedule), {SHORT:,} jobs waiting    {few:8.2f} ms")
-    print(f"a step (claim, reschedule), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
+    print(f"a step (claim and outcome), {SHORT:,} jobs waiting    {few:8.2f} ms")
+    print(f"a step (claim and outcome), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
     short.close()
     long.close()
 

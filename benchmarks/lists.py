@@ -25,17 +25,17 @@ JOBS, BATCH, DAY = 100_000, 100, 86400.0
 CHANNELS = ("fun", "sea", "space", "history")
 START = 1_700_000_000.0
 FILTERS = {
-    "all jobs": JobFilter(),
+    "none": JobFilter(),
     "cancelled": JobFilter(statuses=[Status.CANCELLED]),
     "a channel": JobFilter(channel="fun"),
     "a rare channel": JobFilter(channel="rare"),
-    "an unknown channel": JobFilter(channel="none"),
+    "a channel that does not exist": JobFilter(channel="none"),
     "a rare service": JobFilter(service="beta"),
-    "held jobs of a channel, none of them": JobFilter(channel="fun", statuses=[Status.HELD]),
-    "cancelled jobs of a rare channel": JobFilter(channel="rare", statuses=[Status.CANCELLED]),
+    "a channel's held jobs (none exist)": JobFilter(channel="fun", statuses=[Status.HELD]),
+    "a rare channel's cancelled jobs": JobFilter(channel="rare", statuses=[Status.CANCELLED]),
     "a day two years ago": JobFilter(added_from=START + 270 * DAY, added_before=START + 271 * DAY),
-    "a word of every fourth topic": JobFilter(text="whale"),
-    "a word of no topic": JobFilter(text="zebra"),
+    "a word in every fourth topic": JobFilter(text="whale"),
+    "a word in no topic": JobFilter(text="zebra"),
 }
 TOPICS = ("Why the sea is salt", "How a whale sleeps", "The year without a summer", "How a compass works")
 

@@ -20,7 +20,7 @@ from benchmarks.venvs import ROOT, bench_python
 #: Names of the queues, by module of `benchmarks.peers`; this project first.
 NAMES = {
     "ours": "Tenxsom Flow Engine",
-    "raw": "raw list loop, keeps nothing",
+    "raw": "raw list loop, without persistence of running jobs",
     "huey": "Huey",
     "dramatiq": "Dramatiq",
     "saq": "SAQ",

@@ -22,7 +22,7 @@ MAX_RESTART = 180.0
 LONG, WATCHED = 75.0, 100.0
 #: Seconds of the outage, and the longest wait for the next job after it.
 OUTAGE, MAX_RESUME = 30.0, 60.0
-HEAD = ("", "kill -9: job restarts after", "starts of a 75 s job", "30 s outage: next job after")
+HEAD = ("", "SIGKILL: the job runs again after", "starts of a 75 s job", "server down for 30 s: runs a job after")
 
 
 def killed_worker(bench: BenchServer, make: Callable[..., PeerRunner]) -> str:

@@ -83,7 +83,7 @@ class LocalFaults:
             cluster.cloud.faults.shuffle = Random(random.random())
 
     def run(self) -> None:
-        """Inject all faults, restart ended processes all the time, and return once every fault is undone."""
+        """Inject all faults and restart ended processes; return when the last fault has ended."""
         began = time.monotonic()
         actions: Mapping[str, Callable[[], None]] = {
             "kill": self._kill, "stop": self._stop, "freeze": self._freeze, "cancel": self._cancel,

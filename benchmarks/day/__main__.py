@@ -2,7 +2,7 @@
 
     python -m benchmarks.day --videos 1000 --services pixverse,ltx_studio USEAPI_PIXVERSE_SLOTS=8 LTX_SLOTS=6
 
-Without arguments: 96 videos a day, and 10,000 a day with the default limits and with sufficient limits.
+Without arguments: 96 videos a day, and 10,000 a day with the default limits and with limits that suffice.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
         days = [
             Setting("96 a day", 96, environment),
             Setting("10,000, default limits", 10_000, environment),
-            Setting("10,000, sufficient limits", 10_000, SUFFICIENT | environment),
+            Setting("10,000, limits that suffice", 10_000, SUFFICIENT | environment),
         ]
     else:
         days = [Setting(f"{options.videos:,} a day", options.videos, environment)]
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> None:
         results.append(simulate(setting, services, options.seed))
     _print(results)
     if options.videos is None:
-        print("\nThe sufficient limits: " + " ".join(f"{name}='{value}'" for name, value in SUFFICIENT.items()))
+        print("\nThe limits that suffice: " + " ".join(f"{name}='{value}'" for name, value in SUFFICIENT.items()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +117,7 @@ def _print(results: Sequence[Result]) -> None:
     days = [(result.setting.name, result.figures) for result in results]
     _table(
         "Reasons for which due jobs waited (several can apply at the same time)",
-        ["day", "reason", "first at", "hours"],
+        ["day", "limit reached", "first at", "hours"],
         [
             [name, reason, _time(found.first_waited[reason]), f"{seconds / 3600:.1f}"]
             for name, found in days
@@ -152,9 +152,9 @@ def _column(result: Result) -> dict[str, str]:
     return {
         "planned": f"{found.planned:,}",
         "published": f"{found.by_status[Status.SUCCEEDED]:,}",
-        "failed": str(found.by_status[Status.FAILED]),
+        "failed, with a reason": str(found.by_status[Status.FAILED]),
         "held": str(found.by_status[Status.HELD]),
-        "unfinished after 26 hours": f"{found.unfinished:,}",
+        "not finished after 26 hours": f"{found.unfinished:,}",
         "due to bought, s: median / p95 / max": _waits(found.to_create),
         "due to published, s: median / p95 / max": _waits(found.to_published),
         "creates sent": f"{found.calls['create']:,}",
@@ -163,14 +163,14 @@ def _column(result: Result) -> dict[str, str]:
         "steps per video": f"{found.steps_per_video:.1f}",
         "efficiency score": f"{found.efficiency:.1f}",
         "windows over their limit": str(len(exceeded)),
-        "creates above the in-flight limit": str(found.overbooked),
+        "creates above the slots": str(found.overbooked),
         "jobs bought twice": str(found.sold_twice),
-        "bought, USD": f"{usd:,.2f}",
+        "purchases, USD": f"{usd:,.2f}",
         "Cloud Tasks, USD a month": f"{found.queue_cost.cloud_tasks_usd:,.2f}",
         "SQLite, bytes per waiting record": f"{result.waiting_bytes:,.0f}",
         "SQLite, bytes per record at the end": f"{result.final_bytes:,.0f}",
-        "Redis, bytes per final record": f"{result.redis_bytes[0]:,.0f}" if result.redis_bytes else "–",
-        "Redis, bytes per trimmed record": f"{result.redis_bytes[1]:,.0f}" if result.redis_bytes else "–",
+        "Redis, bytes per finished record": f"{result.redis_bytes[0]:,.0f}" if result.redis_bytes else "–",
+        "Redis, bytes per remembered id": f"{result.redis_bytes[1]:,.0f}" if result.redis_bytes else "–",
         "simulated in, s": f"{found.run_time:.1f}",
     }
 
