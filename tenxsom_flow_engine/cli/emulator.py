@@ -68,7 +68,7 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with CloudTasksServer(port=port, certificates_port=port and port + 1, told=report) as server:
+    with CloudTasksServer(port=port, certificates_port=port and port + 1, on_delivery=report) as server:
         local = replace(settings.cloud_tasks, emulator_host=server.target, project=project, location=location)
         for queue in queues:
             try:

@@ -1,1 +1,1 @@
-"""A Cloud Tasks API server that delivers for real: for tests, and for laptops."""
+"""A Cloud Tasks API server that really delivers tasks: for tests and laptops."""

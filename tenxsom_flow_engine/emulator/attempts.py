@@ -1,4 +1,4 @@
-"""One attempt to deliver a task: what is known of it while it runs, what it tells the target, what it leaves behind."""
+"""One attempt to deliver a task: its state while it runs, the headers it sends, and its result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from tenxsom_flow_engine.emulator.protobuf import short, write
 from tenxsom_flow_engine.emulator.queue import Queue, StoredTask
 
-#: How statuses are shown in a task's last attempt, as codes of google.rpc; others are UNKNOWN (2).
+#: HTTP statuses as google.rpc codes, for a task's last attempt; others are UNKNOWN (2).
 _RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAttempt:
-    """What became of one delivery. Instants in seconds since 1970, `took` in seconds."""
+    """The result of one delivery. Instants are in seconds since 1970, `took` in seconds."""
 
     at: float
     took: float
@@ -23,36 +23,36 @@ class HttpAttempt:
     task: str
     url: str
     retry_count: int
-    #: None if nothing answered.
+    #: None without an answer.
     status: int | None
     reason: str
-    #: What the server does now: "done", "retried", "given up", or "ignored" where the task had ended before.
+    #: What the server does next: "done", "retried", "given up", or "ignored" if the task had already ended.
     then: str
-    #: When it is delivered again.
+    #: When the task is delivered again.
     next_at: float | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """One delivery of a task, from its start to its answer. Instants in seconds since 1970."""
+    """One delivery of a task, from its start to its answer. Instants are in seconds since 1970."""
 
     queue: Queue
     task: StoredTask
     started: float
     deadline: float
     retry_count: int
-    #: Asked for by RunTask, so not by the queue's own pace.
+    #: Started by RunTask, regardless of the queue's rate limits.
     forced: bool
-    #: A second delivery at the same moment; its answer counts for nothing.
+    #: A second delivery at the same moment; its answer is ignored.
     twin: bool
-    #: Nobody listens any more.
+    #: The attempt is settled; a later answer is ignored.
     ended: bool = False
-    #: Cuts the connection; there is none at first.
+    #: Closes the connection; does nothing before there is one.
     hang_up: Callable[[], None] = lambda: None
 
 
 def headers(queue: Queue, task: StoredTask) -> dict[str, str]:
-    """Return the headers that the service adds, by what was recorded of it."""
+    """Return the headers that Cloud Tasks adds, as recorded from the service."""
     retry_count = task.message.dispatch_count - 1
     added = {
         "User-Agent": "Google-Cloud-Tasks",
@@ -64,13 +64,13 @@ def headers(queue: Queue, task: StoredTask) -> dict[str, str]:
     }
     if retry_count:
         added["X-CloudTasks-TaskRetryReason"] = ""
-        if task.previous is not None:  # what is sent where nothing answered was not recorded
+        if task.previous is not None:  # the value after an attempt without an answer was not recorded
             added["X-CloudTasks-TaskPreviousResponse"] = str(task.previous)
     return added
 
 
 def write_status(attempt: Any, status: int | None, reason: str, now: float) -> None:
-    """Write how an attempt ended into what the API shows of it (`Attempt`); None is for no answer."""
+    """Write the end of an attempt into the API's `Attempt` message; a status of None means no answer."""
     write(attempt.response_time, now)
     attempt.response_status.code = 14 if status is None else _RPC_CODES.get(status, 2)
     attempt.response_status.message = reason if status is None else f"HTTP status code {status}"

@@ -1,4 +1,4 @@
-"""The API's calls that create or delete many tasks: long-running operations, which here are done at once."""
+"""The API calls that create or delete many tasks: long-running operations, which the emulator completes at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenxsom_flow_engine.emulator.cloud import Cloud
 from tenxsom_flow_engine.emulator.protobuf import Refused, check_queue, invalid, parent, write
 from tenxsom_flow_engine.emulator.task_calls import TaskCalls
 
-#: Documented.
+#: Documented limits.
 MAX_CREATES, MAX_DELETES = 100, 1000
 
 _CreateMetadata: Any = tasks_v2.BatchCreateTasksMetadata.pb()
@@ -26,7 +26,7 @@ _DeleteRequest: Any = tasks_v2.DeleteTaskRequest.pb()
 
 
 class BatchCalls:
-    """Each method is a call of the same name. A batch is not atomic; what failed is told by its index."""
+    """Each method is the API call of the same name. A batch is not atomic; its metadata list failures by index."""
 
     def __init__(self, cloud: Cloud, tasks: TaskCalls) -> None:
         self._cloud = cloud
@@ -76,7 +76,7 @@ class BatchCalls:
         self._cloud.queue(request.parent)
         name = f"{parent(request.parent)}/operations/{request.request_id or uuid.uuid4()}"
         if (known := self._operations.get(name)) is not None:
-            return known  # the same request again
+            return known  # the request was repeated
         done, failed = [], metadata.failed_requests
         for index, item in enumerate(items):
             try:

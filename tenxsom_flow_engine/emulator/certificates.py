@@ -1,4 +1,4 @@
-"""The address where the tokens' certificates are fetched, in the form of www.googleapis.com/oauth2/v1/certs."""
+"""An HTTP server for the certificates of the tokens, in the format of www.googleapis.com/oauth2/v1/certs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CertificateServer:
     """Serves `{key id: PEM}` on the loopback interface."""
 
     def __init__(self, tokens: TokenIssuer, *, port: int = 0, max_age: int = 3600) -> None:
-        #: Answers given so far.
+        #: Number of requests so far.
         self.fetches = 0
         #: While true, every answer is 503.
         self.down = False
@@ -49,6 +49,6 @@ class CertificateServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing: deliveries are what is told of."""
+                """Log nothing: the emulator logs only deliveries."""
 
         return Handler

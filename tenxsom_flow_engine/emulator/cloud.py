@@ -12,14 +12,14 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.emulator.protobuf import Refused, parent, project
 from tenxsom_flow_engine.emulator.queue import Queue, StoredTask
 
-#: Seconds for which a deleted queue's name is not free (documented; "up to").
+#: Seconds for which the name of a deleted queue cannot be used (documented as "up to").
 RECREATE_AFTER = 3 * 86_400.0
-#: Seconds for which a finished task's name is not free: the documented default of queues made by the API.
+#: Seconds for which the name of a finished task cannot be used: the documented default for queues created by the API.
 TOMBSTONE_TTL = 3600.0
 
 
 class Cloud:
-    """Queues by name. Whoever looks at or changes anything in it holds `changed`, and notifies after a change."""
+    """Queues by name. Callers must hold `changed` while they read or change anything, and notify after a change."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Cloud:
         self._service_accounts = service_accounts
 
     def check_project(self, name: str) -> None:
-        """Refuse a resource of a project that is not there, as the service does: with a lack of permission."""
+        """Refuse a resource of an unknown project with PERMISSION_DENIED, as the service does."""
         if self._projects is not None and project(name) not in self._projects:
             raise Refused(
                 StatusCode.PERMISSION_DENIED,
@@ -47,12 +47,12 @@ class Cloud:
             )
 
     def check_account(self, account: str) -> None:
-        """Refuse a service account that is not there."""
+        """Refuse an unknown service account."""
         if self._service_accounts is not None and account not in self._service_accounts:
             raise Refused(StatusCode.NOT_FOUND, f'The service account "{account}" does not exist.')
 
     def add_queue(self, message: Any) -> Queue:
-        """Add a queue, unless one of this name is there or was until recently."""
+        """Add a queue, unless its name is in use or was until recently."""
         name, now = message.name, self.clock.now()
         if name in self.queues:
             raise Refused(StatusCode.ALREADY_EXISTS, f'The queue "{name}" already exists.')
@@ -66,7 +66,7 @@ class Cloud:
         return queue
 
     def queue(self, name: str) -> Queue:
-        """Return a queue that is there."""
+        """Return an existing queue. Raises `Refused`."""
         self.check_project(name)
         if (queue := self.queues.get(name)) is None:
             raise Refused(
@@ -84,7 +84,7 @@ class Cloud:
         self._deleted[name] = self.clock.now()
 
     def task(self, name: str) -> tuple[Queue, StoredTask]:
-        """Return a task that has not ended, and its queue."""
+        """Return a task that has not ended, and its queue. Raises `Refused`."""
         queue = self.queue(parent(name))
         if (task := queue.tasks.get(name)) is None:
             recently = " It was executed or deleted recently." if queue.knows(name, self.clock.now()) else ""

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-#: Set by the service, whatever the task says (documented); `x-cloudtasks-` besides, which it sets itself.
+#: Headers that the service sets, ignoring those of the task (documented); `x-cloudtasks-` because it adds these itself.
 _REPLACED = ("host", "content-length", "user-agent")
 _RESERVED = ("x-google-", "x-appengine-", "x-cloudtasks-")
-#: More of an answer than this is not read.
+#: Maximum number of bytes read of an answer.
 _MOST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent."""
+    """An HTTP request to send."""
 
     method: str
     url: str
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status, or none and the reason. `retry_after` in seconds, if the target named it."""
+    """The HTTP status, or None and the reason. `retry_after` is in seconds, 0 without the header."""
 
     status: int | None
     reason: str = ""
@@ -42,12 +42,12 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-#: What stands for an answer when the dispatch deadline has passed.
+#: The answer recorded when the dispatch deadline has passed.
 DEADLINE_PASSED = Answer(504, "the dispatch deadline has passed")
 
 
 def allowed(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a task's own headers that are sent."""
+    """Return the headers of a task that are sent."""
     return {
         name: value
         for name, value in headers.items()
@@ -55,14 +55,14 @@ def allowed(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def send(request: Request, patience: float, connected: Callable[[Callable[[], None]], None]) -> Answer:
-    """Send a request and wait for its answer, in real time at most `patience` seconds for each part of it.
+def send(request: Request, timeout: float, connected: Callable[[Callable[[], None]], None]) -> Answer:
+    """Send a request and return its answer. `timeout` bounds each socket operation, in seconds of real time.
 
-    `connected` is called with a function that cuts the connection, from any thread.
+    `connected` is called with a function that closes the connection; any thread can call that function.
     """
     parts = urlsplit(request.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc.rpartition("@")[2], timeout=patience)
+    connection = kind(parts.netloc.rpartition("@")[2], timeout=timeout)
     try:
         connection.connect()
         connected(_cut(connection.sock))
@@ -93,7 +93,7 @@ def _cut(stream: socket.socket) -> Callable[[], None]:
 
 
 def _retry_after(value: str) -> float:
-    """Read the header: seconds, or a date; 0 for anything else."""
+    """Parse the header: seconds or a date; 0 for anything else."""
     if value.strip().isdigit():
         return float(value)
     try:

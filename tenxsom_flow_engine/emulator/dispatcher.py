@@ -1,4 +1,4 @@
-"""Delivers what is due: one thread that watches the queues, and one for each attempt under way."""
+"""Deliver due tasks: one thread watches the queues, and each attempt under way has a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenxsom_flow_engine.emulator.queue import Queue, StoredTask
 from tenxsom_flow_engine.emulator.retries import RetryRule
 from tenxsom_flow_engine.emulator.tokens import TokenIssuer
 
-#: Seconds for which a target may ask with Retry-After at most: ours, the service's is not known.
+#: Maximum Retry-After of a target, in seconds. Our choice: the service's maximum is unknown.
 _LONGEST_RETRY_AFTER = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -29,23 +29,29 @@ class Dispatcher:
     """Starts attempts when they are due and settles them when they end."""
 
     def __init__(
-        self, cloud: Cloud, tokens: TokenIssuer, faults: Faults, told: Callable[[HttpAttempt], None], *, real_time: bool
+        self,
+        cloud: Cloud,
+        tokens: TokenIssuer,
+        faults: Faults,
+        on_delivery: Callable[[HttpAttempt], None],
+        *,
+        real_time: bool,
     ) -> None:
         self._cloud = cloud
         self._tokens = tokens
         self._faults = faults
-        self._told = told
+        self._on_delivery = on_delivery
         self._real_time = real_time
         self._attempts: set[Attempt] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver."""
         self._thread.start()
 
     def close(self) -> None:
-        """Deliver no more; stop listening to the attempts under way."""
+        """Stop deliveries; ignore the answers of the attempts under way."""
         with self._cloud.changed:
             self._closed = True
             self._cloud.changed.notify_all()
@@ -61,14 +67,14 @@ class Dispatcher:
         return bool(self._attempts)
 
     def next_at(self) -> float | None:
-        """Return when there is something to do next: a task to deliver, or a deadline that passes."""
+        """Return when the next task is due for delivery or the next deadline passes; None for never."""
         now = self._cloud.clock.now()
         times = [at for queue in self._cloud.queues.values() if (at := queue.next_dispatch(now)) is not None]
         times += [attempt.deadline for attempt in self._attempts]
         return min(times, default=None)
 
     def run(self, queue: Queue, task: StoredTask) -> None:
-        """Deliver a task now, besides what the queue does by itself."""
+        """Deliver a task now, in addition to the queue's regular dispatch."""
         task.place = None
         self._begin(queue, task, self._cloud.clock.now(), forced=True)
 
@@ -76,7 +82,7 @@ class Dispatcher:
         with self._cloud.changed:
             while not self._closed:
                 self._act(self._cloud.clock.now())
-                self._cloud.changed.notify_all()  # others wait for what has been done
+                self._cloud.changed.notify_all()  # threads can wait for the change
                 at = self.next_at() if self._real_time else None
                 self._cloud.changed.wait(None if at is None else max(0.0, at - self._cloud.clock.now()))
 
@@ -114,7 +120,7 @@ class Dispatcher:
         threading.Thread(target=self._deliver, args=(attempt, sent), name=task.name, daemon=True).start()
 
     def _deliver(self, attempt: Attempt, sent: dict[str, str]) -> None:
-        asked = attempt.task.message.http_request
+        wanted = attempt.task.message.http_request
 
         def connected(hang_up: Callable[[], None]) -> None:
             attempt.hang_up = hang_up
@@ -122,14 +128,14 @@ class Dispatcher:
                 hang_up()
 
         try:
-            if asked.HasField("oidc_token"):
-                account, audience = asked.oidc_token.service_account_email, asked.oidc_token.audience
+            if wanted.HasField("oidc_token"):
+                account, audience = wanted.oidc_token.service_account_email, wanted.oidc_token.audience
                 sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
-                sent["Authorization"] = f"Bearer {self._tokens.issue(account, audience or asked.url)}"
-            request = Request(tasks_v2.HttpMethod(asked.http_method).name, encoded(asked.url), sent, asked.body)
-            # In real time a little longer than the deadline, which the clock that was given decides.
+                sent["Authorization"] = f"Bearer {self._tokens.issue(account, audience or wanted.url)}"
+            request = Request(tasks_v2.HttpMethod(wanted.http_method).name, encoded(wanted.url), sent, wanted.body)
+            # Real time, longer than the deadline: `_act` enforces the deadline by the emulator's clock.
             answer = delivery.send(request, seconds(attempt.task.message.dispatch_deadline) + 10, connected)
-        except Exception as error:  # whatever it is, the attempt must end
+        except Exception as error:  # after any error the attempt must end
             _log.exception("a delivery of %s failed", attempt.task.name)
             answer = Answer(None, f"{type(error).__name__}: {error}")
         with self._cloud.changed:
@@ -139,7 +145,7 @@ class Dispatcher:
     def _end(self, attempt: Attempt, answer: Answer) -> None:
         queue, task, now = attempt.queue, attempt.task, self._cloud.clock.now()
         if attempt.ended:
-            return  # its deadline had passed: nobody listens any more
+            return  # its deadline has passed, so its answer is ignored
         attempt.ended = True
         self._attempts.remove(attempt)
         queue.concurrent -= 1
@@ -147,7 +153,7 @@ class Dispatcher:
         then, next_at = "ignored", None
         if queue.tasks.get(task.name) is task and not attempt.twin:
             then, next_at = self._settle(attempt, answer, now)
-        self._told(
+        self._on_delivery(
             HttpAttempt(
                 at=attempt.started, took=now - attempt.started, queue=queue.id, task=short(task.name),
                 url=task.message.http_request.url, retry_count=attempt.retry_count, status=answer.status,
@@ -157,12 +163,12 @@ class Dispatcher:
 
     def _settle(self, attempt: Attempt, answer: Answer, now: float) -> tuple[str, float | None]:
         queue, task, message = attempt.queue, attempt.task, attempt.task.message
-        heard = not (answer.success and self._faults.unheard())
-        if answer.success and heard:
+        received = not (answer.success and self._faults.unheard())
+        if answer.success and received:
             queue.remove(task, now)
             return "done", None
-        task.previous = answer.status if heard else None
-        if answer is not DEADLINE_PASSED and answer.status is not None and heard:
+        task.previous = answer.status if received else None
+        if answer is not DEADLINE_PASSED and answer.status is not None and received:
             message.response_count += 1
             task.executions += answer.status < 500
         write_status(message.last_attempt, task.previous, answer.reason, now)
@@ -176,7 +182,7 @@ class Dispatcher:
         wait = rule.delay(message.dispatch_count - 1)
         if answer.status in (429, 503):
             wait = max(wait, min(answer.retry_after, _LONGEST_RETRY_AFTER))
-        # What RunTask asked for counts from its call.
+        # After RunTask, the backoff counts from the call.
         due = (attempt.started if attempt.forced else now) + wait
         write(message.schedule_time, due)
         queue.wait(task, due)

@@ -1,4 +1,4 @@
-"""What the service refuses of a task: sizes, times, addresses. The numbers are documented or were recorded."""
+"""The service's limits for tasks: sizes, times and URLs. The numbers are documented or were recorded from it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from grpc import StatusCode
 from tenxsom_flow_engine.emulator import retries
 from tenxsom_flow_engine.emulator.protobuf import Refused, instant, invalid, seconds
 
-#: Bytes of the task as it is stored: name, address, headers, body and times together.
+#: Maximum bytes of a stored task: name, URL, headers, body and times together.
 MAX_TASK_SIZE = 1_048_569
 MAX_HEADERS_SIZE = 80 * 1024
-#: Characters, once encoded.
+#: In characters, after encoding.
 MAX_URL_LENGTH = 2083
-#: Seconds.
+#: In seconds.
 MAX_SCHEDULE_AHEAD = 30 * 86_400
 MIN_DEADLINE, DEFAULT_DEADLINE, MAX_DEADLINE = 15, 600, 1800
 
 _METHODS = tasks_v2.HttpMethod
 _WITH_BODY = (_METHODS.POST, _METHODS.PUT, _METHODS.PATCH)
-# What an address may hold unencoded.
+# Characters that need no encoding in a URL.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 def encoded(url: str) -> str:
-    """Return an address as it is requested: characters that may not stand in one are percent-encoded."""
+    """Return a URL with characters that are not allowed in URLs percent-encoded."""
     return quote(url, safe=_SAFE)
 
 
 def check_task(task: Any, now: float) -> None:
-    """Refuse a task for what it asks; its name and the size it is stored with are judged elsewhere."""
+    """Refuse a task with invalid fields. Its name and its stored size are checked elsewhere."""
     if task.HasField("app_engine_http_request"):
         raise Refused(StatusCode.UNIMPLEMENTED, "App Engine tasks are not served here; use an http_request.")
     if not task.HasField("http_request"):
@@ -47,7 +47,7 @@ def check_task(task: Any, now: float) -> None:
 
 
 def check_size(stored: Any) -> None:
-    """Refuse a task that is too large as it is stored."""
+    """Refuse a task whose stored form is too large."""
     if stored.ByteSize() > MAX_TASK_SIZE:
         raise invalid("Task size too large.")
 
@@ -72,7 +72,7 @@ def _check_request(request: Any) -> None:
         if not name or any(character in name + value for character in "\r\n\0") or not (name + value).isascii():
             raise invalid(f'HttpRequest.headers has a field that cannot be sent: "{name}".')
     if request.HasField("oauth_token"):
-        # They are for *.googleapis.com only, and only Google can make them.
+        # Only Google can issue them, and they are for *.googleapis.com only.
         raise Refused(StatusCode.UNIMPLEMENTED, "OAuth tokens are not made here; use an oidc_token.")
     if request.HasField("oidc_token") and "@" not in request.oidc_token.service_account_email:
         raise invalid("HttpRequest.oidc_token must name a service_account_email.")

@@ -1,4 +1,4 @@
-"""Long lists in pages, as all of the API's list calls give them."""
+"""Pages of long lists, the same in all list calls of the API."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _T = TypeVar("_T")
 
 
 def page(items: Mapping[str, _T], size: int, token: str, most: int) -> tuple[list[_T], str]:
-    """Return a page of what is listed by name, in the order of names, and the token of the next one or "".
+    """Return a page of items in the order of their names, and the token of the next page or "".
 
-    A token is the last name that was given, so a page does not repeat or miss what stayed in the list.
+    A token is the last name of its page, so items that stay in the list are neither repeated nor missed.
     """
     if size < 0:
         raise invalid("The page_size must not be negative.")

@@ -1,4 +1,4 @@
-"""What every part of the server says things with: refusals, resource names, and times as the API writes them."""
+"""Helpers for API messages: refusals, resource names, timestamps and durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TASK = _QUEUE + r"/tasks/([A-Za-z0-9_-]{1,500})"
 
 
 class Refused(Exception):
-    """A call ends with an error that the caller sees. It never leaves the server."""
+    """Ends a call with a gRPC error for the caller. Raised and caught only inside the server."""
 
     def __init__(self, code: StatusCode, message: str) -> None:
         super().__init__(message)
@@ -22,22 +22,22 @@ class Refused(Exception):
 
 
 def invalid(message: str) -> Refused:
-    """Return the refusal of a request that can never be right."""
+    """Return the refusal of an invalid request (INVALID_ARGUMENT)."""
     return Refused(StatusCode.INVALID_ARGUMENT, message)
 
 
 def check_location(name: str) -> None:
-    """Refuse what does not look like `projects/P/locations/L`."""
+    """Refuse a name that is not `projects/P/locations/L`."""
     _match(_LOCATION, name, "projects/PROJECT_ID/locations/LOCATION_ID")
 
 
 def check_queue(name: str) -> None:
-    """Refuse what does not look like a queue's name; its id has 1 to 100 letters, digits and hyphens."""
+    """Refuse an invalid queue name; its id has 1 to 100 letters, digits and hyphens."""
     _match(_QUEUE, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID")
 
 
 def check_task(name: str) -> None:
-    """Refuse what does not look like a task's name; its id has 1 to 500 letters, digits, hyphens and underscores."""
+    """Refuse an invalid task name; its id has 1 to 500 letters, digits, hyphens and underscores."""
     _match(_TASK, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID/tasks/TASK_ID")
 
 
@@ -62,15 +62,15 @@ def short(name: str) -> str:
 
 
 def instant(timestamp: Any) -> float:
-    """Read a timestamp as seconds since 1970."""
+    """Return a timestamp as seconds since 1970."""
     return float(timestamp.seconds) + float(timestamp.nanos) / 1e9
 
 
 def write(timestamp: Any, at: float) -> None:
-    """Write seconds since 1970 into a timestamp, to the microsecond as the API does."""
+    """Write seconds since 1970 into a timestamp, with microseconds, as the API does."""
     timestamp.FromMicroseconds(int(at * 1_000_000))
 
 
 def seconds(duration: Any) -> float:
-    """Read a duration as seconds."""
+    """Return a duration in seconds."""
     return float(duration.seconds) + float(duration.nanos) / 1e9

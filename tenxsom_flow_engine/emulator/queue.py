@@ -1,4 +1,4 @@
-"""One queue in memory: its tasks, which of them is due, and the names that are not free again."""
+"""One queue in memory: its tasks in the order they become due, and the names that cannot be used again yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenxsom_flow_engine.emulator.rates import Pace
 
 #: Seconds after which a task is deleted, delivered or not (documented).
 TASK_TTL = 31 * 86_400.0
-#: Due tasks among which a shuffled queue picks.
+#: Number of due tasks from which a shuffled queue chooses.
 _SHUFFLED = 32
 
 _order = itertools.count()
@@ -24,17 +24,17 @@ _order = itertools.count()
 
 @dataclass(eq=False, slots=True)
 class StoredTask:
-    """A task that has not succeeded yet. `message` is what the API shows of it."""
+    """A task that has not succeeded yet. `message` is its representation in the API."""
 
     message: Any
     due: float
     created: float
     first_attempt: float | None = None
-    #: Answers so far, without 5xx and time-outs.
+    #: Number of answers so far, without 5xx and timeouts.
     executions: int = 0
-    #: The status of the last answer; 504 after a passed deadline, None if nothing answered.
+    #: The status of the last answer; 504 after a passed deadline, None without an answer.
     previous: int | None = None
-    #: Its place among those that wait; None while it does not, since an attempt is under way.
+    #: Its sequence number among the waiting tasks; None while an attempt is under way.
     place: int | None = None
 
     @property
@@ -44,18 +44,18 @@ class StoredTask:
 
 
 class Queue:
-    """The state behind one queue's name. Not safe for threads: its owner holds a lock."""
+    """The state of one queue. Not thread-safe: callers hold the lock of `Cloud`."""
 
     def __init__(self, message: Any, now: float, tombstone_ttl: float) -> None:
         self.message = message
-        self.tasks: dict[str, StoredTask] = {}  # by name, in order of their creation
+        self.tasks: dict[str, StoredTask] = {}  # by name, in order of creation
         #: Attempts under way.
         self.concurrent = 0
         self.policy: Any = None
         self._pace = Pace(message.rate_limits, now)
         self._tombstone_ttl = tombstone_ttl
-        self._tombstones: dict[str, float] = {}  # when each name is free again, in that order
-        self._waiting: list[tuple[float, int, StoredTask]] = []  # a heap; entries of an old place are dead
+        self._tombstones: dict[str, float] = {}  # when each name can be used again, in that order
+        self._waiting: list[tuple[float, int, StoredTask]] = []  # a heap; entries with an old place are ignored
         self._answered: deque[float] = deque()
 
     @property
@@ -74,11 +74,11 @@ class Queue:
         return bool(self.message.state == tasks_v2.Queue.State.RUNNING)
 
     def limits_changed(self, now: float) -> None:
-        """Go by the rate limits that the message has now."""
+        """Apply the current rate limits of the message."""
         self._pace.limit(self.message.rate_limits, now)
 
     def knows(self, name: str, now: float) -> bool:
-        """Return whether a task's name is taken: in use, or by one that ended too recently."""
+        """Return whether a task's name is in use, or was until too recently."""
         self.forget(now)
         return name in self.tasks or name in self._tombstones
 
@@ -88,32 +88,32 @@ class Queue:
         self.wait(task, task.due)
 
     def wait(self, task: StoredTask, due: float) -> None:
-        """Let a task wait until it is due."""
+        """Make a task wait until it is due."""
         task.due, task.place = due, next(_order)
         heapq.heappush(self._waiting, (due, task.place, task))
 
     def remove(self, task: StoredTask, now: float) -> None:
-        """Remove a task that has succeeded, was given up or deleted; its name stays taken for a while."""
+        """Remove a task that has succeeded, was given up or deleted; its name stays in use for `tombstone_ttl`."""
         task.place = None
         if self.tasks.pop(task.name, None) is not None:
             self._tombstones[task.name] = now + self._tombstone_ttl
 
     def purge(self, now: float) -> None:
-        """Remove all tasks. Attempts under way go on, and their answers count for nothing."""
+        """Remove all tasks. Attempts under way continue, but their answers are ignored."""
         for task in list(self.tasks.values()):
             self.remove(task, now)
 
     def forget(self, now: float) -> None:
-        """Let go of what has outlived its time: tasks that nobody could deliver, names of those that ended."""
+        """Remove expired tasks, and the names of ended tasks that can be used again."""
         while (oldest := next(iter(self.tasks.values()), None)) and oldest.created + TASK_TTL <= now:
             self.remove(oldest, now)
         while (name := next(iter(self._tombstones), None)) and self._tombstones[name] <= now:
             del self._tombstones[name]
 
     def take(self, now: float, shuffle: Random | None) -> StoredTask | None:
-        """Take the task that is to be dispatched now, if state, concurrency and rate allow one: the one longest due.
+        """Take the task to dispatch now, if state, concurrency and rate allow one: the task with the earliest due time.
 
-        With `shuffle` it is any of those that are due.
+        With `shuffle`, take a random due task.
         """
         if (at := self.next_dispatch(now)) is None or at > now:
             return None
@@ -130,12 +130,12 @@ class Queue:
         return task
 
     def next_dispatch(self, now: float) -> float | None:
-        """Return when the next task can be dispatched; None if none waits, or none may be."""
-        due = self._next_due() if self._free() else None
+        """Return when the next task can be dispatched; None if none waits, or the queue may not dispatch."""
+        due = self._next_due() if self._can_dispatch() else None
         return None if due is None else max(due, self._pace.ready_at(now))
 
     def answered(self, status: int | None, now: float) -> None:
-        """Count an answer, and go by it: 429 and 503 slow the queue down, a success lets it recover."""
+        """Count an answer and adapt the rate: 429 and 503 slow the queue down, a success lets it recover."""
         self._answered.append(now)
         self._forget_answers(now)
         if status in (429, 503):
@@ -154,7 +154,7 @@ class Queue:
         if (due := self._next_due()) is not None:
             write(stats.oldest_estimated_arrival_time, due)
 
-    def _free(self) -> bool:
+    def _can_dispatch(self) -> bool:
         return self.running and self.concurrent < self.message.rate_limits.max_concurrent_dispatches
 
     def _next_due(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The API's calls about queues. Requests and answers are the protobuf messages of the client's own library."""
+"""The API calls for queues. Requests and answers are the protobuf messages of Google's client library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BetaQueue: Any = tasks_v2beta3.Queue.pb()
 
 
 class QueueCalls:
-    """Each method is a call of the same name. The caller holds the lock of the cloud."""
+    """Each method is the API call of the same name. Callers must hold the lock of `Cloud`."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -38,7 +38,7 @@ class QueueCalls:
         return self._cloud.add_queue(self._new(request.queue)).message
 
     def update_queue(self, request: Any) -> Any:
-        """Change what the mask names, or everything; a queue that is not there is created."""
+        """Change the fields in the mask, or all without a mask; a missing queue is created."""
         check_queue(request.queue.name)
         self._cloud.check_project(request.queue.name)
         queue = self._cloud.queues.get(request.queue.name)
@@ -52,8 +52,8 @@ class QueueCalls:
             raise invalid(f"The update_mask names a field that a queue does not have: {', '.join(mask.paths)}.")
         changed = _QueueMessage()
         changed.CopyFrom(queue.message)
-        mask.MergeMessage(request.queue, changed, True)  # replacing messages, not merging them
-        # Output only: what callers say of these is ignored.
+        mask.MergeMessage(request.queue, changed, True)  # replace messages instead of merging them
+        # Output only: values from callers are ignored.
         changed.name, changed.state = queue.message.name, queue.message.state
         changed.purge_time.CopyFrom(queue.message.purge_time)
         if not queue.message.HasField("purge_time"):
@@ -67,7 +67,7 @@ class QueueCalls:
         return self._found(request.name).message
 
     def get_beta_queue(self, request: Any) -> Any:
-        """Give a queue as v2beta3 does: with lifetimes, and with statistics where the mask names them."""
+        """Return a queue in the form of v2beta3: with lifetimes, and with statistics if the mask names them."""
         queue = self._found(request.name)
         answer = _BetaQueue()
         json_format.ParseDict(json_format.MessageToDict(queue.message), answer, ignore_unknown_fields=True)
@@ -89,9 +89,9 @@ class QueueCalls:
         self._cloud.check_project(request.parent)
         if request.filter:
             raise Refused(StatusCode.UNIMPLEMENTED, "Filters are not served here; list all queues.")
-        there = {name: queue.message for name, queue in self._cloud.queues.items() if parent(name) == request.parent}
-        queues, token = page(there, request.page_size, request.page_token, MAX_PAGE)
-        return _ListQueuesResponse(queues=queues, next_page_token=token)
+        queues = {name: queue.message for name, queue in self._cloud.queues.items() if parent(name) == request.parent}
+        found, token = page(queues, request.page_size, request.page_token, MAX_PAGE)
+        return _ListQueuesResponse(queues=found, next_page_token=token)
 
     def delete_queue(self, request: Any) -> Any:
         self._found(request.name)
@@ -99,7 +99,7 @@ class QueueCalls:
         return empty_pb2.Empty()
 
     def purge_queue(self, request: Any) -> Any:
-        """Remove all tasks at once, where the service takes up to a minute."""
+        """Remove all tasks at once; the service takes up to a minute."""
         queue = self._found(request.name)
         now = self._cloud.clock.now()
         queue.purge(now)
@@ -116,7 +116,7 @@ class QueueCalls:
         return self._found(request.resource).policy or policy_pb2.Policy()
 
     def set_iam_policy(self, request: Any) -> Any:
-        """Keep a policy. It is given back and has no other effect: this server lets everybody do everything."""
+        """Store a policy. It can be read again but has no other effect: this server checks no permissions."""
         queue = self._found(request.resource)
         queue.policy = policy_pb2.Policy()
         queue.policy.CopyFrom(request.policy)
@@ -136,9 +136,9 @@ class QueueCalls:
         return queue.message
 
     @staticmethod
-    def _new(asked: Any) -> Any:
+    def _new(queue: Any) -> Any:
         message = _QueueMessage()
-        message.CopyFrom(asked)
+        message.CopyFrom(queue)
         message.state = _State.RUNNING
         message.ClearField("purge_time")
         _complete(message)

@@ -1,4 +1,4 @@
-"""How fast a queue may dispatch: its token bucket, and the system's own throttle after 429 and 503."""
+"""The dispatch rate of a queue: its token bucket, and the service's throttling after 429 and 503."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from tenxsom_flow_engine.emulator.protobuf import invalid
 
-#: What the service chooses for a queue that says nothing; the first and last are also what it allows at most.
+#: The service's defaults (the first two) and maxima (the first and the last).
 MAX_RATE, MAX_CONCURRENT_DEFAULT, MAX_CONCURRENT = 500.0, 1000, 5000
-#: The throttle halves the rate at most once in so many seconds, and never below this share of the limit.
+#: The minimum time between two halvings of the rate in seconds, and the lowest share of the limit.
 _HALVING_INTERVAL, _LOWEST_SHARE = 1.0, 1 / 16
-#: What passes for a whole token: instants have a resolution of a quarter of a microsecond, rates go up to 500.
+#: The amount that counts as a whole token: instants have a resolution of 0.25 µs, and rates go up to 500/s.
 _WHOLE = 0.999
 
 
 def complete(limits: Any) -> None:
-    """Refuse `RateLimits` that the service refuses; fill in what it chooses: the defaults, and always the burst.
+    """Refuse `RateLimits` that the service refuses; fill in the defaults, and always the burst.
 
-    The burst is output only. Ours is a fifth of the rate, at least 1, which gives the 100 that is documented for the
-    default rate; the service may choose more.
+    The burst is output only. Here it is a fifth of the rate, at least 1, which gives the documented 100 for the default
+    rate; the service might choose more.
     """
     if not 0 <= limits.max_dispatches_per_second <= MAX_RATE:
         raise invalid(f"RateLimits.max_dispatches_per_second must be greater than 0 and at most {MAX_RATE:g}.")
@@ -30,10 +30,10 @@ def complete(limits: Any) -> None:
 
 
 class Pace:
-    """The token bucket of one queue, full at first. Instants in seconds since 1970, rates in dispatches per second.
+    """The token bucket of one queue, initially full. Instants in seconds since 1970, rates in dispatches per second.
 
-    That 429 and 503 slow a whole queue is documented, how exactly is not. Here each halves the rate, though at most
-    once a second and never below a sixteenth of the limit, and each success doubles it again up to the limit.
+    It is documented that 429 and 503 slow a whole queue, but not how exactly. Here each halves the rate, at most once a
+    second and never below 1/16 of the limit, and each success doubles it again up to the limit.
     """
 
     def __init__(self, limits: Any, now: float) -> None:
@@ -45,14 +45,14 @@ class Pace:
         self._tokens = float(self._burst)
 
     def limit(self, limits: Any, now: float) -> None:
-        """Take changed limits."""
+        """Apply changed limits."""
         self._fill(now)
         self._rate: float = limits.max_dispatches_per_second
         self._burst: int = limits.max_burst_size
 
     @property
     def rate(self) -> float:
-        """The rate at present, throttled or not."""
+        """The current rate, including throttling."""
         return self._rate * self._share
 
     def spend(self, now: float) -> None:
@@ -61,7 +61,7 @@ class Pace:
         self._tokens -= 1
 
     def ready_at(self, now: float) -> float:
-        """Return when there is a token."""
+        """Return when the bucket has a token."""
         self._fill(now)
         return now if self._tokens >= _WHOLE else now + (1 - self._tokens) / self.rate
 

@@ -1,4 +1,4 @@
-"""When a failed task is delivered again, and when it is given up: the rules of `RetryConfig` as pure functions."""
+"""The rules of `RetryConfig` as pure functions: when a failed task is delivered again, and when it is given up."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Self
 from tenxsom_flow_engine.emulator.protobuf import invalid, seconds
 
 UNLIMITED = -1
-#: What the service chooses for a queue that says nothing (documented for queues made by the API).
+#: The service's defaults (documented for queues created by the API).
 MAX_ATTEMPTS, MIN_BACKOFF, MAX_BACKOFF, MAX_DOUBLINGS = 100, 0.1, 3600.0, 16
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """One task's rule. All times in seconds; a `max_retry_duration` of 0 is without limit."""
+    """The retry settings of one task. All times in seconds; a `max_retry_duration` of 0 means no limit."""
 
     max_attempts: int = MAX_ATTEMPTS
     max_retry_duration: float = 0.0
@@ -24,9 +24,9 @@ class RetryRule:
 
     @classmethod
     def of(cls, queue: Any, task: Any | None = None) -> Self:
-        """Read a queue's `RetryConfig`, overridden by a task's; what neither says is the service's default.
+        """Read a queue's `RetryConfig`, overridden by a task's; fields set in neither get the service's default.
 
-        On the wire a number that is 0 cannot be told from one that was not given.
+        In protobuf a number that is 0 cannot be distinguished from one that is not set.
         """
         rule: dict[str, Any] = {}
         for config in (queue, *([] if task is None else [task])):
@@ -50,10 +50,10 @@ class RetryRule:
         return min(self.max_backoff, doubled * max(1, retry - self.max_doublings + 1))
 
     def used_up(self, attempts: int, since_first: float) -> bool:
-        """Return whether a task with so many attempts, the first so many seconds ago, is given up.
+        """Return whether a task is given up after `attempts`, the first of them `since_first` seconds ago.
 
-        Each limit that is set must be used up; with none, only the retention of tasks ends it. Documented is that both
-        must be satisfied and that -1 with 0 is endless; that one decides where the other is unlimited is inferred.
+        Every limit that is set must be reached; without limits, only the retention of tasks ends it. Documented: both
+        limits must be reached, and -1 with 0 means no end. Inferred: if one is unlimited, the other decides alone.
         """
         bounds = []
         if self.max_attempts != UNLIMITED:

@@ -1,4 +1,4 @@
-"""The server as a whole: gRPC for the API, HTTP for certificates, and the thread that delivers."""
+"""The complete server: gRPC for the API, HTTP for certificates, and the dispatcher."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from tenxsom_flow_engine.errors import ConfigurationError
 
 _T = TypeVar("_T")
 
-#: Calls served at once.
+#: Calls served concurrently.
 _THREADS = 16
 _OPTIONS = (
-    # A port that is taken is an error, not shared.
+    # A port in use is an error; it is not shared.
     ("grpc.so_reuseport", 0),
     # A batch holds up to 100 tasks of 1 MiB.
     ("grpc.max_receive_message_length", 128 << 20),
     ("grpc.max_send_message_length", 1 << 30),
 )
-#: Deliveries that are remembered.
+#: Maximum length of `deliveries`.
 _REMEMBERED = 100_000
 
 
 class CloudTasksServer:
     """A Cloud Tasks API server on the loopback interface, started and stopped as a context manager.
 
-    It keeps everything in memory and lets every caller do everything, except what `projects` and `service_accounts`
-    (None: any) leave out. With a `WatchableClock` (`testing.clock.ManualClock`) all its times follow that clock:
-    schedules, backoff, rates, deadlines, tombstones; only tokens follow the machine's. `told` is called with each
-    delivery that ends.
+    It stores everything in memory and checks no permissions; it only refuses projects and service accounts that are
+    not in `projects` and `service_accounts` (None: any). With a `WatchableClock` (`testing.clock.ManualClock`) all times
+    use that clock: schedules, backoff, rates, deadlines, tombstones; only tokens use the machine's clock.
+    `on_delivery` is called with each delivery that ends.
     """
 
     def __init__(
@@ -59,28 +59,32 @@ class CloudTasksServer:
         projects: Collection[str] | None = None,
         service_accounts: Collection[str] | None = None,
         tombstone_ttl: float = TOMBSTONE_TTL,
-        told: Callable[[HttpAttempt], None] | None = None,
+        on_delivery: Callable[[HttpAttempt], None] | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._port = port
         self._certificates_port = certificates_port
-        self._told = told
+        self._on_delivery = on_delivery
         self._open = contextlib.ExitStack()
         self._cloud = Cloud(
             self._clock, tombstone_ttl=tombstone_ttl, projects=projects, service_accounts=service_accounts
         )
-        #: What is to go wrong.
+        #: Injected faults.
         self.faults = Faults()
-        #: Signs what deliveries carry; makes forgeries.
+        #: Issues the tokens of deliveries, and forged tokens for tests.
         self.tokens = TokenIssuer()
-        #: Where tokens' certificates are fetched.
+        #: Serves the certificates of the tokens.
         self.certificates: CertificateServer
-        #: Deliveries that have ended, the latest last.
+        #: Deliveries that have ended, latest last.
         self.deliveries: deque[HttpAttempt] = deque(maxlen=_REMEMBERED)
-        #: Where the API is served: `host:port`, for CLOUD_TASKS_EMULATOR_HOST.
+        #: The address of the API as `host:port`, for CLOUD_TASKS_EMULATOR_HOST.
         self.target = ""
         self._dispatcher = Dispatcher(
-            self._cloud, self.tokens, self.faults, self._tell, real_time=not isinstance(self._clock, WatchableClock)
+            self._cloud,
+            self.tokens,
+            self.faults,
+            self._delivered,
+            real_time=not isinstance(self._clock, WatchableClock),
         )
 
     def __enter__(self) -> Self:
@@ -94,7 +98,7 @@ class CloudTasksServer:
             server.start()
             opening.callback(lambda: server.stop(grace=None).wait())
             if isinstance(self._clock, WatchableClock):
-                self._clock.watch(self._poke)
+                self._clock.watch(self._wake)
             self._dispatcher.start()
             opening.callback(self._dispatcher.close)
             self._open = opening.pop_all()
@@ -107,7 +111,7 @@ class CloudTasksServer:
 
     @property
     def certs_url(self) -> str:
-        """Where tokens' certificates are fetched."""
+        """The URL of the tokens' certificates."""
         return self.certificates.url
 
     def client(self) -> tasks_v2.CloudTasksClient:
@@ -119,12 +123,12 @@ class CloudTasksServer:
         return tasks_v2beta3.CloudTasksClient(transport=BetaGrpcTransport(channel=self._channel()))
 
     def next_at(self) -> float | None:
-        """Return when there is something to do next: a task to deliver, or a deadline that passes; None for never."""
+        """Return when the next task is due for delivery or the next deadline passes; None for never."""
         with self._cloud.changed:
             return self._dispatcher.next_at()
 
     def wait_idle(self, timeout: float = 30.0) -> None:
-        """Wait until no attempt is under way and none can be made before the clock moves on."""
+        """Wait until no attempt is under way and none can start before the clock advances."""
 
         def idle() -> bool:
             at = self._dispatcher.next_at()
@@ -137,9 +141,9 @@ class CloudTasksServer:
         self.wait_until(lambda: not any(queue.tasks for queue in self._cloud.queues.values()), "empty", timeout)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
-        """Wait until a condition holds, looked at after each event; `timeout` in real seconds, then TimeoutError.
+        """Wait until a condition holds, checked after each event. Raises TimeoutError after `timeout` real seconds.
 
-        The condition must not call the API: the server stands still while it is looked at.
+        The condition must not call the API: the server is locked while the condition is checked.
         """
         ends = time.monotonic() + timeout
         with self._cloud.changed:
@@ -155,19 +159,19 @@ class CloudTasksServer:
         self._open.callback(channel.close)
         return channel
 
-    def _tell(self, delivery: HttpAttempt) -> None:
+    def _delivered(self, delivery: HttpAttempt) -> None:
         self.deliveries.append(delivery)
-        if self._told is not None:
-            self._told(delivery)
+        if self._on_delivery is not None:
+            self._on_delivery(delivery)
 
-    def _poke(self) -> None:
+    def _wake(self) -> None:
         with self._cloud.changed:
             self._cloud.changed.notify_all()
 
 
 def _listen(server: grpc.Server, port: int) -> int:
-    """Let the server listen on a port, or on a free one for 0; return which."""
-    # Bound for a moment before, since gRPC's own error does not say what is wrong.
+    """Make the server listen on a port (0: any free port); return the port."""
+    # Bind the port briefly first, because gRPC's error does not give the cause.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
@@ -180,5 +184,6 @@ def _on_port(port: int, listen: Callable[[int], _T]) -> _T:
         return listen(port)
     except (OSError, RuntimeError) as error:
         raise ConfigurationError(
-            f"port {port} of 127.0.0.1 cannot be listened on: {error}", next_step="end what uses it, or choose another"
+            f"cannot listen on port {port} of 127.0.0.1: {error}",
+            next_step="stop the program that uses it, or choose another",
         ) from error

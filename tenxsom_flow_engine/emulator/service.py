@@ -1,4 +1,4 @@
-"""The calls as gRPC serves them: their names, their messages, and what becomes of a refusal."""
+"""The gRPC handlers of the API: call names, message classes, and the mapping of refusals to gRPC errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ V2, BETA = "google.cloud.tasks.v2.CloudTasks", "google.cloud.tasks.v2beta3.Cloud
 OPERATIONS = "google.longrunning.Operations"
 
 _Call = Callable[[Any], Any]
-#: A call, and the class of its request.
+#: A call and the class of its request.
 _Method = tuple[_Call, Any]
 
 
 def handlers(cloud: Cloud, faults: Faults, run: Callable[[Queue, StoredTask], None]) -> list[Any]:
-    """Return the handlers of all services. `run` delivers a task at once."""
+    """Return the handlers of all gRPC services. `run` delivers a task at once."""
     queues, tasks = QueueCalls(cloud), TaskCalls(cloud, run)
     batches = BatchCalls(cloud, tasks)
     v2: dict[str, _Method] = {
@@ -76,14 +76,14 @@ def _served(method: str, call: _Call, cloud: Cloud, faults: Faults) -> Callable[
             with cloud.changed:
                 fault = faults.next_call(method)
                 if fault is not None and not fault.done:
-                    _abort(context, fault.code, f"{method} fails to order; nothing was done.")
-                # Serialized under the lock: messages are shown as they are at this moment.
+                    _abort(context, fault.code, f"Injected fault: {method} failed and had no effect.")
+                # Serialized under the lock, so that the answer is consistent.
                 answer: bytes = call(request).SerializeToString()
                 cloud.changed.notify_all()
         except Refused as refused:
             _abort(context, refused.code, refused.message)
         if fault is not None:
-            _abort(context, fault.code, f"{method} was done, and its answer is lost to order.")
+            _abort(context, fault.code, f"Injected fault: {method} took effect, but its answer is lost.")
         return answer
 
     return serve

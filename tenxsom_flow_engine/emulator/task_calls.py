@@ -1,4 +1,4 @@
-"""The API's calls about tasks. Requests and answers are the protobuf messages of the client's own library."""
+"""The API calls for tasks. Requests and answers are the protobuf messages of Google's client library."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MAX_PAGE = 1000
 _Task: Any = tasks_v2.Task.pb()
 _ListTasksResponse: Any = tasks_v2.ListTasksResponse.pb()
 _FULL, _BASIC = tasks_v2.Task.View.FULL, tasks_v2.Task.View.BASIC
-#: Output only: ignored in what callers send.
+#: Output-only fields: values from callers are ignored.
 _OUTPUT = ("create_time", "dispatch_count", "response_count", "first_attempt", "last_attempt", "view")
 
 
 class TaskCalls:
-    """Each method is a call of the same name. The caller holds the lock of the cloud."""
+    """Each method is the API call of the same name. Callers must hold the lock of `Cloud`."""
 
     def __init__(self, cloud: Cloud, run: Callable[[Queue, StoredTask], None]) -> None:
         self._cloud = cloud
@@ -55,7 +55,7 @@ class TaskCalls:
         message.http_request.http_method = message.http_request.http_method or tasks_v2.HttpMethod.POST
         if not message.HasField("dispatch_deadline"):
             message.dispatch_deadline.FromSeconds(limits.DEFAULT_DEADLINE)
-        due = max(now, instant(message.schedule_time))  # absent is 1970: in the past, so now
+        due = max(now, instant(message.schedule_time))  # an unset time is 1970, so the task is due now
         write(message.schedule_time, due)
         message.create_time.FromSeconds(int(now))
         limits.check_size(message)
@@ -75,13 +75,13 @@ class TaskCalls:
         return _ListTasksResponse(tasks=[_view(task, request.response_view) for task in tasks], next_page_token=token)
 
     def delete_task(self, request: Any) -> Any:
-        """Remove a task. An attempt under way goes on, and its answer counts for nothing."""
+        """Remove a task. An attempt under way continues, but its answer is ignored."""
         queue, task = self._found(request.name)
         queue.remove(task, self._cloud.clock.now())
         return empty_pb2.Empty()
 
     def run_task(self, request: Any) -> Any:
-        """Deliver a task now, whatever its time and the queue's state and limits."""
+        """Deliver a task now, regardless of its schedule and of the queue's state and limits."""
         queue, task = self._found(request.name)
         self._run(queue, task)
         return _view(task, request.response_view)
@@ -99,7 +99,7 @@ class TaskCalls:
 
 
 def _view(task: StoredTask, view: int) -> Any:
-    """Return what the API shows of a task: the body only where all is asked for."""
+    """Return the API's view of a task; only the view FULL contains the body."""
     message = _Task()
     message.CopyFrom(task.message)
     message.view = _FULL if view == _FULL else _BASIC

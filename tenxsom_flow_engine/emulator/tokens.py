@@ -1,4 +1,4 @@
-"""The identity tokens that deliveries carry, signed as Google signs its own, and forgeries of them for tests."""
+"""The identity tokens of deliveries, signed like Google's, and forged tokens for tests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from google.auth import crypt, jwt
 from tenxsom_flow_engine.clock import Clock, SystemClock
 
 ISSUER = "https://accounts.google.com"
-#: Seconds that a token is good for, as Google's are.
+#: Lifetime of a token in seconds, as at Google.
 LIFETIME = 3600
 
 
 class TokenIssuer:
-    """Makes RS256 tokens with the claims that Google's have, and publishes the certificates that verify them.
+    """Issues RS256 tokens with the same claims as Google's, and the certificates that verify them.
 
-    Its clock is the machine's unless told otherwise, since whoever verifies a token goes by the machine's clock too.
-    Keys are made when one is first needed: that takes a tenth of a second.
+    It uses the machine's clock by default, because the code that verifies a token uses that clock too.
+    The first key is generated when it is needed, which takes about 0.1 s.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -35,29 +35,29 @@ class TokenIssuer:
         self._lock = threading.Lock()
 
     def certificates(self) -> dict[str, str]:
-        """Return the certificates in PEM by key id, the newest last."""
+        """Return the PEM certificates by key id, newest last."""
         self._current()
         return {key.id: key.certificate for key in self._keys}
 
     def rotate(self, *, keep: int = 1) -> None:
-        """Sign with a new key from now on; publish so many of the old ones still."""
+        """Sign with a new key from now on; keep publishing the latest `keep` old certificates."""
         self._current()
         with self._lock:
             self._keys = [*(self._keys[-keep:] if keep else []), _Key()]
 
     def issue(self, account: str, audience: str, *, age: float = 0.0, **claims: Any) -> str:
-        """Return a token of a service account for an audience, issued `age` seconds ago; `claims` replace its own."""
+        """Return a token of a service account for an audience, issued `age` seconds ago; `claims` replace defaults."""
         return self._sign(self._current(), self._claims(account, audience, age) | claims)
 
     def forge(self, account: str, audience: str, *, known_key: bool = True) -> str:
-        """Return a token that somebody else signed, under the name of our key or of one that nobody knows."""
+        """Return a token signed with a foreign key, under the id of the current key or an unknown id."""
         forger = _Key()
         if known_key:
             forger.id = self._current().id
         return self._sign(forger, self._claims(account, audience, 0.0))
 
     def unsigned(self, account: str, audience: str) -> str:
-        """Return a token that says of itself that it needs no signature (`alg: none`)."""
+        """Return an unsigned token (`alg: none`)."""
         header = {"alg": "none", "typ": "JWT", "kid": self._current().id}
         parts = (json.dumps(part).encode() for part in (header, self._claims(account, audience, 0.0)))
         return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) + "."
@@ -70,7 +70,7 @@ class TokenIssuer:
 
     def _claims(self, account: str, audience: str, age: float) -> dict[str, Any]:
         issued = int(self._clock.now() - age)
-        # The subject is the account's number, which never changes; here it follows from its name.
+        # The subject is the account's permanent number; here it is derived from the account's name.
         number = str(int.from_bytes(hashlib.sha256(account.encode()).digest()[:8], "big")).zfill(21)
         return {
             "iss": ISSUER, "aud": audience, "azp": number, "sub": number, "email": account, "email_verified": True,
@@ -84,7 +84,7 @@ class TokenIssuer:
 
 
 class _Key:
-    """A private key, the id it goes by, and the certificate that vouches for it."""
+    """A private key with its id and its certificate."""
 
     def __init__(self) -> None:
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,1 +1,1 @@
-"""How a job reaches a worker: one contract (`base`), one module for each queue backend."""
+"""Queue backends, which deliver jobs to workers: their interface (`base`), and one module for each backend."""

@@ -1,4 +1,4 @@
-"""The queue's contract: what every queue backend of jobs can do, what only those can that workers pull from, or that push."""
+"""The interfaces of a queue backend: of every backend, and of those that workers pull from or that push."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.store.values import Added, Claim, Counts, DispatchLimits, NewJob
 
-#: Bounds of the limits, which are those of Cloud Tasks, so that a queue can move between queue backends.
+#: Bounds of the limits: those of Cloud Tasks, so that jobs can move between queue backends.
 MAX_RATE, MAX_CONCURRENT = 500.0, 5000
 #: The names of the limits, in `DispatchLimits` as in a store's `QueueState`.
 LIMITS = ("max_dispatches_per_second", "max_concurrent_dispatches")
@@ -21,34 +21,34 @@ LIMITS = ("max_dispatches_per_second", "max_concurrent_dispatches")
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What there is to say about a queue."""
+    """The status of a queue."""
 
     queue_type: str
     paused: bool
     limits: DispatchLimits
-    #: The names of the limits that were set at run time and so win over the environment.
+    #: The names of the run-time limits, which win over the environment.
     set_at_run_time: tuple[str, ...]
     counts: Counts
-    #: Workers that gave a sign of life lately; None where the queue backend cannot know.
+    #: Workers with a recent heartbeat; None if the queue backend cannot know.
     workers_alive: int | None
-    #: Why the queue backend does not tell its state; None if it does. Otherwise `paused` is what we last asked for.
+    #: Why the state of the queue backend is unknown; None if it is known. If unknown, `paused` is the state last set.
     unknown: Failure | None = None
-    #: How many deliveries the queue backend itself says that it has; None where it does not say.
+    #: Number of deliveries that the queue backend reports; None if it reports none.
     task_count: int | None = None
-    #: The names of the limits in force that are neither the environment's nor set through us: the queue backend has others.
+    #: The names of the limits in force that were set at the queue backend, not by this engine.
     set_at_backend: tuple[str, ...] = ()
 
 
 class JobQueue(ABC):
-    """A queue backend: takes jobs in, and brings each to a worker when it is due, as often as its steps ask for."""
+    """A queue backend: accepts jobs and delivers each to a worker when it is due, once for each step."""
 
     name: str
-    #: Seconds that a job stays with a worker that gives no sign of life.
+    #: Duration of a lease in seconds.
     lease: float
 
     @abstractmethod
     def enqueue(self, jobs: Iterable[NewJob]) -> Added:
-        """Add jobs. A known id adds nothing, so a repeated call is harmless, and completes one that was interrupted."""
+        """Add jobs. A known id adds nothing, so repeating an interrupted call completes it."""
 
     @abstractmethod
     def status(self) -> QueueStatus:
@@ -56,11 +56,11 @@ class JobQueue(ABC):
 
     @abstractmethod
     def pause(self) -> None:
-        """Hand out nothing more until `resume`. Adding goes on, and so do steps in hand."""
+        """Stop deliveries until `resume`. Jobs can still be added, and running steps finish."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Hand out jobs again."""
+        """Resume deliveries."""
 
     @abstractmethod
     def purge(self) -> int:
@@ -68,53 +68,53 @@ class JobQueue(ABC):
 
     @abstractmethod
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
-        """Change limits at run time, over all workers; None leaves one as it is. Raises `InvalidInput`."""
+        """Change the run-time limits of all workers; None keeps a limit. Raises `InvalidInput`."""
 
     @abstractmethod
     def renew(self, leases: Mapping[str, str]) -> Collection[str]:
-        """Prolong leases; return the ids of those that are lost."""
+        """Extend leases; return the job ids of lost leases."""
 
     @abstractmethod
     def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
-        """Apply what a step of a leased job returned, and hand the job on. Raises `LeaseLost`."""
+        """Apply the outcome of a step and end the lease; the job gets its next delivery. Raises `LeaseLost`."""
 
     @abstractmethod
     def release_lease(self, record: JobRecord) -> None:
-        """Return a leased job undone. A lease that is lost is no error."""
+        """End a lease without running a step. A lost lease is ignored."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of connections; the store stays open. Closing twice is harmless."""
+        """Close connections; the store stays open. Can be called again."""
 
-    # A queue that pushes each delivery to a worker overrides these; where workers pull, there is nothing to do.
+    # A queue that pushes deliveries overrides the following; a queue that workers pull from needs none of them.
 
-    #: Whether the queue brings jobs to a worker's address, so that it must be told of every delivery.
+    #: Whether the queue pushes jobs to a worker's URL, so that every delivery must be dispatched.
     pushes: bool = False
 
     def check(self, job: VideoJob, due: float | None) -> None:  # noqa: B027 - see above
-        """Raise `InvalidInput` for a job that the queue cannot take, or not that far ahead."""
+        """Raise `InvalidInput` for a job that is too large for the queue, or due too far ahead."""
 
     def dispatch(self, records: Sequence[JobRecord]) -> None:  # noqa: B027 - see above
-        """Announce the deliveries that these jobs wait for; announced twice, each comes once.
+        """Dispatch the deliveries that these jobs wait for; dispatching a delivery again has no effect.
 
-        Raises `QueueError` when the first cannot be announced; the rest may have been, and the same call completes
-        them.
+        Raises `QueueError` at the first delivery that fails; others might have been dispatched, and repeating the call
+        completes them.
         """
 
     def min_requeue_delay(self) -> float:
-        """Return the least seconds after which a job that cannot continue may come again, to leave room for others.
+        """Return the minimum delay (s) before a job that cannot continue is delivered again, to leave room for others.
 
-        A queue that pushes delivers a job also while its service is full; pulled jobs wait in the store.
+        A queue that pushes delivers a job even while its service is full; pulled jobs wait in the store.
         """
         return 0.0
 
     def recover_lost(self, owner: str) -> int:
-        """Redeliver jobs whose delivery was lost; return how many. One owner a minute does it."""
+        """Redeliver jobs whose delivery was lost; return how many. Only one owner a minute does this."""
         return 0
 
 
 class PullsJobs(ABC):
-    """The capability that pull workers need."""
+    """A queue that workers can claim jobs from."""
 
     @abstractmethod
     def claim(
@@ -129,12 +129,12 @@ class PullsJobs(ABC):
     ) -> Claim:
         """Lease up to `count` due jobs (see `store.values.ClaimRequest`).
 
-        Of a service that is `closed` until an instant to come only jobs that need no create are handed out.
+        For a service that is `closed` until a later instant, only jobs that need no create are leased.
         """
 
 
 class PushesJobs(ABC):
-    """The capability of queues that bring each job to a worker's address."""
+    """A queue that pushes each job to a worker's URL."""
 
     pushes = True
 
@@ -142,26 +142,26 @@ class PushesJobs(ABC):
     def receive(
         self, delivery: Delivery, worker: str, *, previous_attempt_unanswered: bool = False
     ) -> JobRecord | None:
-        """Lease the job that a delivery brings, also one that the store has never seen.
+        """Lease the job of a delivery; a job that the store has never seen is adopted.
 
         `previous_attempt_unanswered`: an earlier attempt at this delivery got no response, so a store that was lost
-        since may have known more of it. None: there is nothing to do, since the job has gone on, is over, or has moved
-        away; the delivery that it waits for now is sure to come. The job may come back dead, if its workers died over
-        it. Raises `LeasedElsewhere`.
+        since then might have had a newer record. Returns None if there is nothing to do: the job has a later delivery,
+        is finished, or was moved to another queue; its current delivery is guaranteed to come. Returns a failed job if
+        its workers kept dying. Raises `LeasedElsewhere`.
         """
 
     @abstractmethod
     def create(self) -> None:
-        """Make the queue at the queue backend, with the limits in force. Raises `QueueError` if it is there."""
+        """Create the queue at the queue backend, with the limits in force. Raises `QueueError` if it exists."""
 
     @abstractmethod
     def update(self) -> None:
-        """Give the queue at the queue backend the limits in force, and how it retries."""
+        """Update the queue at the queue backend with the limits in force and the retry settings."""
 
 
 def check_limits(rate: float | None, concurrent: int | None) -> None:
-    """Raise `InvalidInput` unless the limits are ones that every queue backend can hold."""
-    # Programs pass these too, so their types are checked as well.
+    """Raise `InvalidInput` for limits that not every queue backend supports."""
+    # Programs also pass these through the Python API, so check the types too.
     if rate is not None and not (type(rate) in (int, float) and 0 < rate <= MAX_RATE):
         raise InvalidInput("max_dispatches_per_second", f"must be more than 0 and at most {MAX_RATE:g}, not {rate!r}")
     if concurrent is not None and not (type(concurrent) is int and 1 <= concurrent <= MAX_CONCURRENT):

@@ -1,4 +1,4 @@
-"""The queue that workers pull from: the job store itself, seen as a queue backend. One class over any store."""
+"""The queue that workers pull from: a queue backend on top of any job store."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ class PullQueue(JobQueue, PullsJobs):
         closed: Mapping[str, float] = MappingProxyType({}),
     ) -> Claim:
         now = self._store.now() if closed else 0.0
-        shut = {service: until for service, until in closed.items() if until > now}
-        # A service that is shut has no slot to give: so its jobs are not even looked at, but for those with a ticket.
-        free = {service: 0 if service in shut else number for service, number in slots.items()}
+        closed_now = {service: until for service, until in closed.items() if until > now}
+        # A closed service gets no slots, so the claim skips its lane, except for jobs with a ticket.
+        free = {service: 0 if service in closed_now else number for service, number in slots.items()}
         claim = self._store.claim(
             ClaimRequest(
                 self.name, worker, count, self.lease, self._limits, free, auto_services=auto_services, only=only
             )
         )
-        again_at = min([until for until in (claim.again_at, *shut.values()) if until is not None], default=None)
+        again_at = min([until for until in (claim.again_at, *closed_now.values()) if until is not None], default=None)
         return replace(claim, again_at=again_at)
 
     def renew(self, leases: Mapping[str, str]) -> Collection[str]:
@@ -91,4 +91,4 @@ class PullQueue(JobQueue, PullsJobs):
             self._store.release_lease(record.job_id, record.lease_token)
 
     def close(self) -> None:
-        """There is nothing to let go of: the store is not the queue's own."""
+        """Do nothing: the caller owns the store."""

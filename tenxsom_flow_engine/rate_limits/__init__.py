@@ -1,1 +1,1 @@
-"""Quotas, pace and statistics of the video services, shared by all processes that use a store."""
+"""Quotas, pace and statistics of video services, shared by all processes that use the same store."""

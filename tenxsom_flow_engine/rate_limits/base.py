@@ -1,6 +1,6 @@
-"""The quota gate's contract: whether a paid create may be sent now, and what its answer teaches.
+"""The interface of the quota gate: whether a paid create may be sent now, and feedback from its answer.
 
-All instants are the deciding store's own time, in seconds since 1970 (UTC).
+All instants are in the time of the store that decides, as seconds since 1970 in UTC.
 """
 
 from __future__ import annotations
@@ -14,49 +14,50 @@ from tenxsom_flow_engine.errors import ServiceError
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The right to send one create now. It counts from `at`, whether it is used or not, unless it is given back."""
+    """The right to send one create now. It counts from `at`, used or not, unless it is given back."""
 
     service: str
     at: float
-    #: The service is paused, and this create is sent to see whether it works again.
+    #: The service is stopped, and this create checks whether it works again.
     probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Not now. `ask_again_at` says when to ask again; it reserves nothing.
+    """No create may be sent now. `ask_again_at` is a hint when to ask again; it reserves nothing.
 
-    The hints are spread out, so that waiters do not all come back at once.
+    Hints are spread out, so that waiters do not all return at once.
     """
 
     ask_again_at: float
     why: str
-    #: When the first of all waiters may pass.
+    #: When the first of all waiters can be admitted.
     opens_at: float
-    #: When this was said.
+    #: The instant of this answer.
     at: float
 
 
 class QuotaGate(Protocol):
-    """What `generate_video` asks before each paid create. Blocks nowhere. Every method may raise `StoreError`."""
+    """The gate that `generate_video` asks before each paid create. Never blocks. Methods can raise `StoreError`."""
 
     def ask(self, service: str, waiter_id: str) -> Admission | Closed:
-        """Take an admission for one create of `service`, or learn when to ask again.
+        """Return an admission for one create of `service`, or when to ask again.
 
-        `waiter_id` names who asks (e.g. a job), the same each time, so that a refused one keeps its place.
+        `waiter_id` identifies the caller (for example a job id). It must be the same each time, so that a refused
+        waiter keeps its place.
         """
 
     def give_back(self, admission: Admission) -> None:
-        """Return an admission whose create was not sent."""
+        """Give back an admission whose create was not sent."""
 
     def answered(self, service: str, seconds: float) -> None:
-        """Learn that a service took a create, and how long its answer took."""
+        """Record that a service accepted a create, and its response time in seconds."""
 
     def refused(self, service: str, error: ServiceError) -> Closed:
-        """Learn that any call was answered with busy, misconfigured or out of credit; return when to ask again."""
+        """Record that a call was answered with busy, misconfigured or out of credit; return when to ask again."""
 
     def closed(self) -> Mapping[str, float]:
-        """Return the services that this process knows to be shut, and until when. Cheap: asks at most once a second."""
+        """Return the services known to be closed, and until when. Cheap: reads the ledger at most once a second."""
 
     def opens_at(self, service: str) -> float:
-        """Return when a create could next pass: what has come means now; infinity, not before a person acts."""
+        """Return when the next create could be admitted: a past instant means now, infinity when an operator acts."""

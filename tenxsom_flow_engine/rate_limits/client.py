@@ -1,4 +1,4 @@
-"""Any call of a service, made when the limiter lets it, from a program of one's own."""
+"""A client for other programs: makes any call of a service when the limiter admits it."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tenxsom_flow_engine.services.http.responses import read_retry_after
 
 _log = logging.getLogger(__name__)
 
-#: Statuses that mean busy, and the one that means it if it says when to come again.
+#: Statuses that mean busy, and the status that means busy if it has a `Retry-After`.
 _BUSY, _UNAVAILABLE = (429, 529), 503
 
 
 class RateLimitedAPIClient:
-    """Makes calls of services that have limits, in an event loop. `sleep` waits, for tests."""
+    """Makes calls of services that have limits, in an event loop. `sleep` replaces `asyncio.sleep` in tests."""
 
     def __init__(self, limiter: RateLimiter, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._limiter = limiter
         self._sleep = sleep
 
     async def make_request(self, service: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Wait until `service` may be called, call `fn(*args, **kwargs)`, and pass on what it returns or raises.
+        """Wait for an admission, call `fn(*args, **kwargs)`, and return its result or raise its error.
 
-        `fn` is a coroutine function, or a plain one, which runs in a thread of its own. What comes of the call teaches
-        the limiter: its duration; our `Busy`, `Misconfigured` and `OutOfCredit`; the status 429 or 529, or 503 with
-        `Retry-After`, of a response that is returned or hangs on an error (as with requests, httpx and aiohttp).
-        A call that is cancelled before it began takes nothing of the limits.
+        `fn` is a coroutine function, or a plain function, which runs in a separate thread. The limiter learns from the
+        result: the duration; our `Busy`, `Misconfigured` and `OutOfCredit`; the status 429 or 529, or 503 with
+        `Retry-After`, of a returned response or of the `response` of an error (as in requests, httpx and aiohttp).
+        A call that is cancelled before it starts uses nothing of the limits.
 
-        Raises `InvalidInput` for a service that has no limits, naming those that have; `StoreError` before the call.
+        Raises `InvalidInput` for a service without limits, listing those with limits; `StoreError` before the call.
         """
         self._limiter.require(service)
         admission = await self._admission(service)
@@ -75,38 +75,38 @@ class RateLimitedAPIClient:
             raise
 
     def _return_unused(self, asking: asyncio.Future[Admission | Closed]) -> None:
-        """Give back what was admitted when nobody waited for it any more."""
+        """Give back an admission that arrived after its caller was cancelled."""
         if not asking.cancelled() and asking.exception() is None and isinstance(answer := asking.result(), Admission):
             _afterwards(self._limiter.give_back, answer)
 
     async def _call(self, admission: Admission, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(fn):
             return await fn(*args, **kwargs)
-        # A pool that others share could keep the call waiting, long after it was admitted.
+        # In a shared pool the call could wait long after its admission.
         thread = ThreadPoolExecutor(1, thread_name_prefix=admission.service)
         calling = thread.submit(fn, *args, **kwargs)
         thread.shutdown(wait=False)
         try:
             result = await asyncio.wrap_future(calling)
         except asyncio.CancelledError:
-            if calling.cancelled():  # it had not begun
+            if calling.cancelled():  # it had not started
                 _afterwards(self._limiter.give_back, admission)
             raise
         return await result if inspect.isawaitable(result) else result
 
     async def _learn(self, service: str, refusal: ServiceError | None, seconds: float | None) -> None:
-        """Tell the limiter what came of a call; that it cannot be told takes nothing from the caller."""
+        """Report the result of a call to the limiter; a failure to do so does not affect the caller."""
         try:
             if refusal is not None:
                 await asyncio.to_thread(self._limiter.refused, service, refusal)
             elif seconds is not None:
                 await asyncio.to_thread(self._limiter.answered, service, seconds)
         except FlowError as error:
-            _log.warning("what came of a call of %s is not counted: %s", service, error)
+            _log.warning("the result of a call of %s is not counted: %s", service, error)
 
 
 def _afterwards(act: Callable[..., object], *args: object) -> None:
-    """Do something in a thread, with nobody waiting for it."""
+    """Run `act` in a thread, in the background."""
 
     def logged() -> None:
         try:
@@ -118,7 +118,7 @@ def _afterwards(act: Callable[..., object], *args: object) -> None:
 
 
 def _refusal(service: str, outcome: object) -> ServiceError | None:
-    """Return what an outcome says of the service's gate, if anything."""
+    """Return the refusal in a result or error of a call, or None."""
     if isinstance(outcome, Busy | Misconfigured | OutOfCredit):
         return outcome
     response = getattr(outcome, "response", outcome) if isinstance(outcome, Exception) else outcome

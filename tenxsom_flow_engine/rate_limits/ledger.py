@@ -1,6 +1,6 @@
-"""The ledger's contract: what all processes know together of admissions, waiters and gates, and how they decide.
+"""The interface of a ledger: the shared state of admissions, waiters and gates, and the decision about an admission.
 
-Each method is one transaction (or one script on a server) at the store's own time, and may raise `StoreError`.
+Each method is one transaction (or one script on a server) at the store's time, and can raise `StoreError`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import Limits, Window, Windows, parse_windows
 from tenxsom_flow_engine.timings import Timings
 
-#: Admissions that a log keeps at least, so that limits may be raised without forgetting what they count.
+#: Minimum number of admissions that a log keeps, so that raised limits still count the recent ones.
 KEPT = 1000
-#: Admissions beyond those that are thrown away at a time.
+#: Number of excess admissions that are deleted at a time.
 TRIM = 100
-#: Seconds after its hint at which a waiter that did not come is forgotten.
+#: Seconds after its hint at which a waiter that has not asked again is removed.
 FORGET_WAITERS = 3600.0
-#: Of one waiter after the other, spread evenly however many there are.
+#: The golden ratio: its multiples spread the hints of any number of waiters evenly.
 GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The windows of a service, or those over all, beside their log: `recent(n)`, the n-th most recent admission.
+    """The windows of a service or of `global`, with their log: `recent(n)` is the n-th most recent admission.
 
-    Where there were never so many, that is minus infinity. Of the windows a share is used, as the pace says.
+    `recent(n)` is minus infinity if there were fewer admissions. `share` is the pace: the share of the windows in use.
     """
 
     name: str
@@ -39,57 +39,56 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
-    """What is known of a service, or of `global`, at an instant."""
+    """The state of a service, or of `global`, at an instant."""
 
     now: float
     gate: Gate
-    #: The instants of admissions, most recent first, as far as they are kept.
+    #: The instants of the admissions in the log, most recent first.
     recent: Sequence[float]
     waiting: int
-    #: Counts and sums since the ledger was made (see `stats`).
+    #: Counts and sums since the ledger was created (see `stats`).
     tally: Mapping[str, float]
 
 
 class Ledger(ABC):
-    """Where admissions are decided. Every ledger passes the same conformance suite."""
+    """Stores admissions, waiters and gates, and decides. Every ledger passes the same conformance suite."""
 
     timings: Timings
 
     @abstractmethod
     def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
-        """Admit, and count it in the log of the service and of `global`; or refuse, and remember the waiter.
+        """Admit, and count the admission in the logs of the service and of `global`; or refuse, and save the waiter.
 
-        `limits` are the environment's; those that were set at run time win. A service that has none at all is admitted
-        and not counted.
+        `limits` are the environment's; run-time limits win. A service without any limits is admitted and not counted.
         """
 
     @abstractmethod
     def peek(self, service: str, limits: Limits) -> Closed | None:
-        """Return what one that comes first would be told, or None if it would be admitted. Changes nothing."""
+        """Return the refusal that the first waiter would get, or None if it would be admitted. Changes nothing."""
 
     @abstractmethod
     def give_back(self, admission: Admission) -> None:
-        """Take an admission out of the logs."""
+        """Remove an admission from the logs."""
 
     @abstractmethod
     def forget(self, service: str, waiter_id: str) -> None:
-        """Forget a waiter that will not come again."""
+        """Remove a waiter that will not ask again."""
 
     @abstractmethod
     def answered(self, service: str, seconds: float) -> None:
-        """Count an answer, and teach the gate (`pace.answered`)."""
+        """Count an answer and update the gate (`pace.answered`)."""
 
     @abstractmethod
     def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
-        """Replace a gate by what the pure `rule(gate, now)` returns, and return that; `count` adds one to a tally."""
+        """Replace a gate by the result of the pure `rule(gate, now)`; return it. `count` names a tally to increment."""
 
     @abstractmethod
     def snapshot(self, service: str) -> LedgerSnapshot:
-        """Return what is known."""
+        """Return the state of a service, or of `global`."""
 
 
 def in_force(gate: Gate, environment: Windows | None) -> Windows | None:
-    """Return the windows that hold; None: the service is not metered."""
+    """Return the windows in force; None: the service is not metered."""
     return parse_windows(gate.limits) if gate.limits else environment
 
 
@@ -103,10 +102,10 @@ def decide(
     place: int = 0,
     waited: float = 0.0,
 ) -> Closed | None:
-    """Return None if an admission may be given now, else what the waiter at this place in the line is told.
+    """Return None if a create may be admitted now, else the refusal for the waiter at this place in the line.
 
-    The k-th waiter gets the instant at which the k-th admission falls free, so they come one after another. Nobody
-    knows when a stopped service goes on: whoever has waited long for it may wait a little longer.
+    The hint of the k-th waiter is the instant at which the k-th admission becomes free, so waiters return one after
+    another. When a stopped service resumes is unknown, so the hints of its waiters grow with the time waited.
     """
     shut = gate.reopens(now)
     if gate.stopped and shut is not None:
@@ -128,14 +127,14 @@ def decide(
     return Closed(until, reason(service, gate.why, last=last), opens_at=opens_at, at=now)
 
 
-def reason(service: str, said: str, *, stopped: str = "", last: tuple[str, Window, float] | None = None) -> str:
-    """Say why a gate is shut: stopped, asked for silence, or the last window that has no room."""
+def reason(service: str, message: str, *, stopped: str = "", last: tuple[str, Window, float] | None = None) -> str:
+    """Say why a gate is closed: paused, stopped, rate-limited by the service, or the last window that is full."""
     if stopped == BY_HAND:
-        return f"{service} is paused: {said}"
+        return f"{service} is paused: {message}"
     if stopped:
-        return f"{service} is stopped ({stopped}): {said}"
+        return f"{service} is stopped ({stopped}): {message}"
     if last is None:
-        return f"{service} asked for silence: {said}"
+        return f"{service} is rate-limiting us: {message}"
     name, window, share = last
     return f"all of {name}'s {window} are used" + (f", at a pace of {share:.0%}" if share < 1 else "")
 

@@ -1,4 +1,4 @@
-"""The quota gate over a ledger: what `generate_video`, the API client and the command line ask."""
+"""The quota gate over a ledger, used by `generate_video`, the API client and the command line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, write_windows
 
-#: Seconds for which a process believes what it knows of shut gates.
+#: Seconds for which a process caches the state of closed gates.
 GATE_CACHE_SECONDS = 1.0
 
 
 class RateLimiter:
-    """The quota gate (see `base.QuotaGate`), its statistics, and what a person may change.
+    """The quota gate (see `base.QuotaGate`), its statistics, and the changes that an operator can make.
 
-    `limits` are the environment's; what was set at run time is kept in the ledger, and wins. `others` are services
-    that may be named beside those that have limits.
+    `limits` are the environment's; run-time limits are in the ledger, and win. `others` are known services without
+    limits.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class RateLimiter:
         self._limits = limits
         self._others = tuple(name for name in others if name not in limits)
         self._monotonic = monotonic
-        #: The gates that this process found shut, and until when; looked at again once a second.
-        self._shut: dict[str, float] = {}
-        self._looked_at = monotonic()
+        #: The gates that this process has found closed, and until when; read again once a second.
+        self._closed: dict[str, float] = {}
+        self._checked_at = monotonic()
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that are known here."""
+        """The names of all known services."""
         return (*(name for name in self._limits if name != GLOBAL), *self._others)
 
     def require(self, service: str) -> None:
-        """Raise `InvalidInput` for a service that is not known, naming those that are."""
+        """Raise `InvalidInput` for an unknown service, listing the known ones."""
         if service not in self.services:
             known = ", ".join(self.services)
             raise InvalidInput("service", f"there are no limits for {service!r}", next_step=f"use one of: {known}")
@@ -66,7 +66,7 @@ class RateLimiter:
         self._ledger.give_back(admission)
 
     def forget(self, service: str, waiter_id: str) -> None:
-        """Take a waiter that was refused, and will not ask again, out of the line."""
+        """Remove a refused waiter that will not ask again."""
         self._ledger.forget(service, waiter_id)
 
     def answered(self, service: str, seconds: float) -> None:
@@ -86,48 +86,49 @@ class RateLimiter:
         gate = self._ledger.change(service, refuse, count="refused")
         opens_at = gate.reopens(instant) or instant
         self._remember(service, opens_at)
-        # A person may let a service go on at any moment, so nobody waits long for a stopped one, nor for a day.
+        # An operator can resume a service at any moment, so hints stay short even if the service is stopped for long.
         pause = min(pace.silence(error, timings), timings.max_hint) if isinstance(error, Busy) else timings.stopped_hint
         return Closed(instant + pause, str(error), opens_at=opens_at, at=instant)
 
     def closed(self) -> Mapping[str, float]:
         """See `QuotaGate.closed`."""
         now = self._monotonic()
-        if self._shut and now - self._looked_at >= GATE_CACHE_SECONDS:
-            self._looked_at = now
-            for service in list(self._shut):
+        if self._closed and now - self._checked_at >= GATE_CACHE_SECONDS:
+            self._checked_at = now
+            for service in list(self._closed):
                 closed = self._ledger.peek(service, self._limits)
                 if closed is None:
-                    self._shut.pop(service, None)
+                    self._closed.pop(service, None)
                 else:
-                    self._shut[service] = closed.opens_at
-        return dict(self._shut)
+                    self._closed[service] = closed.opens_at
+        return dict(self._closed)
 
     def opens_at(self, service: str) -> float:
         """See `QuotaGate.opens_at`."""
         closed = self._ledger.peek(service, self._limits)
         if closed is None:
             return 0.0
-        # Who is told goes elsewhere and never asks, so this is all that this process learns of it.
+        # The caller chooses another service and never calls `ask`, so save the closed gate here.
         self._remember(service, closed.opens_at)
         return closed.opens_at
 
-    # What a person may know and change.
+    # Statistics, and changes by operators.
 
     def get_rate_limit_stats(self) -> dict[str, Any]:
-        """Return what is known of all services together and of each, as plain values (see `stats`).
+        """Return the statistics of each service and of all together, as plain values (see `stats`).
 
-        Counts are those of all processes since the ledger was made. Of a service that never had limits nor trouble
-        there is nothing to tell.
+        Counts cover all processes since the ledger was created. A service that has no limits and whose gate was never
+        closed is omitted.
         """
-        looks = {name: self._ledger.snapshot(name) for name in (*self.services, GLOBAL)}
-        told = {name: look for name, look in looks.items() if name in (*self._limits, GLOBAL) or look.gate != Gate()}
-        return overview(told, self._limits, self._ledger.timings)
+        snapshots = {name: self._ledger.snapshot(name) for name in (*self.services, GLOBAL)}
+        limited = (*self._limits, GLOBAL)
+        shown = {name: one for name, one in snapshots.items() if name in limited or one.gate != Gate()}
+        return overview(shown, self._limits, self._ledger.timings)
 
     def set_limits(self, service: str, windows: Windows | None) -> None:
-        """Set the windows of a service, or of `global`; None: those of the environment hold again.
+        """Set the windows of a service, or of `global`; None restores those of the environment.
 
-        Raises `InvalidInput` for a service that is not known.
+        Raises `InvalidInput` for an unknown service.
         """
         if service != GLOBAL:
             self.require(service)
@@ -135,17 +136,17 @@ class RateLimiter:
         self._ledger.change(service, lambda gate, now: replace(gate, limits=text))
 
     def pause(self, service: str, why: str = "paused") -> None:
-        """Let no create of a service pass until `resume`. Raises `InvalidInput` for one that is not known."""
+        """Admit no create of a service until `resume`. Raises `InvalidInput` for an unknown service."""
         self.require(service)
         self._ledger.change(service, lambda gate, now: pace.paused(gate, why))
 
     def resume(self, service: str) -> None:
-        """Let a service that was paused, or stopped by itself, go on. Raises `InvalidInput`."""
+        """Resume a paused or stopped service. Raises `InvalidInput` for an unknown service."""
         self.require(service)
         self._ledger.change(service, lambda gate, now: pace.resumed(gate))
-        self._shut.pop(service, None)
+        self._closed.pop(service, None)
 
     def _remember(self, service: str, opens_at: float) -> None:
-        if not self._shut:
-            self._looked_at = self._monotonic()
-        self._shut[service] = opens_at
+        if not self._closed:
+            self._checked_at = self._monotonic()
+        self._closed[service] = opens_at

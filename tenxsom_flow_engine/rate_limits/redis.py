@@ -22,7 +22,7 @@ from tenxsom_flow_engine.timings import Timings
 
 
 def _constants(timings: Timings) -> dict[str, float | str]:
-    """Return what the scripts know by name."""
+    """Return the constants that scripts use by name."""
     return {
         "BY_HAND": f"'{pace.BY_HAND}'",
         "PROBE_INTERVAL": timings.probe_interval,
@@ -41,7 +41,7 @@ def _constants(timings: Timings) -> dict[str, float | str]:
 
 @cache
 def _script(name: str, timings: Timings) -> tuple[str, str]:
-    """Return a script, after the common prelude and the constants that it names, and its digest."""
+    """Return the source of a script, with the common prelude and the constants it uses, and its SHA-1 digest."""
     folder = resources.files(__package__).joinpath("scripts")
     prelude, body = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
     constants = "".join(f"local {key} = {value}\n" for key, value in _constants(timings).items() if key in body)
@@ -50,7 +50,7 @@ def _script(name: str, timings: Timings) -> tuple[str, str]:
 
 
 class RedisLedger(Ledger):
-    """See `ledger.Ledger`. Uses a store's connection and keys; `clock` replaces the server's time, for tests."""
+    """See `ledger.Ledger`. Uses a store's connection and keys; `clock` replaces the server's time in tests."""
 
     def __init__(self, connection: Connection, clock: Clock | None = None, timings: Timings = Timings()) -> None:
         self._connection = connection

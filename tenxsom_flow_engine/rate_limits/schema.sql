@@ -1,10 +1,10 @@
--- What the limiter keeps in the job store's file.
+-- The ledger of the rate limiter, in the job store's file.
 CREATE TABLE IF NOT EXISTS gates (
     service  TEXT PRIMARY KEY,
     gate     TEXT NOT NULL   -- pace.Gate as JSON
 ) STRICT, WITHOUT ROWID;
 
--- Numbered from 1 without gaps, in the order of time, so that the n-th most recent is found by its number.
+-- Numbered from 1 in the order of time, without gaps: the n-th most recent admission is found by its number.
 CREATE TABLE IF NOT EXISTS admissions (
     service  TEXT NOT NULL,
     number   INTEGER NOT NULL,
@@ -15,8 +15,8 @@ CREATE TABLE IF NOT EXISTS admissions (
 CREATE TABLE IF NOT EXISTS waiters (
     service  TEXT NOT NULL,
     asker    TEXT NOT NULL,
-    asked    REAL NOT NULL,   -- at first
-    told     REAL NOT NULL,   -- to ask again then
+    asked    REAL NOT NULL,   -- when it first asked
+    told     REAL NOT NULL,   -- its hint: when to ask again
     PRIMARY KEY (service, asker)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS waiters_asked ON waiters (service, asked);

@@ -30,9 +30,9 @@ from tenxsom_flow_engine.timings import Timings
 
 
 class SQLiteLedger(Ledger):
-    """See `ledger.Ledger`. Lives in a store's file and uses its connections, transactions and time.
+    """See `ledger.Ledger`. Uses the file, connections, transactions and time of a store.
 
-    An admission need not be on disk at once: the intent that follows it takes it along.
+    An admission need not be on disk at once: the write of the intent that follows it puts both on disk.
     """
 
     def __init__(self, store: SQLiteStore, timings: Timings = Timings()) -> None:
@@ -47,35 +47,35 @@ class SQLiteLedger(Ledger):
                     db.execute(statement)
 
     def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
-        # What writes nothing takes no lock: a service that is not metered, and a waiter that is told the same again.
+        # No write lock if nothing is written: for a service without limits, and for a waiter with an unchanged hint.
         with self._store.reading() as (db, now):
-            desk = _LedgerTransaction.open(db, service, limits, self.timings)
-            if not desk.metered and desk.gate.reopens(now) is None:
+            transaction = _LedgerTransaction.open(db, service, limits, self.timings)
+            if not transaction.metered and transaction.gate.reopens(now) is None:
                 return Admission(service, now)
-            waiter = desk.waiter(waiter_id)
-            closed = desk.decide(now, waiter)
+            waiter = transaction.waiter(waiter_id)
+            closed = transaction.decide(now, waiter)
             if closed is not None and waiter is not None and waiter["told"] >= closed.opens_at:
-                # Who comes before the time that it was told is told the same again.
+                # A waiter that returns before its hint gets the same hint again.
                 return replace(closed, ask_again_at=waiter["told"])
         with self._store.writing_lazily() as (db, now):
-            desk = _LedgerTransaction.open(db, service, limits, self.timings)
-            waiter = desk.waiter(waiter_id)
-            closed = desk.decide(now, waiter)
+            transaction = _LedgerTransaction.open(db, service, limits, self.timings)
+            waiter = transaction.waiter(waiter_id)
+            closed = transaction.decide(now, waiter)
             if closed is not None:
-                desk.remember(waiter_id, waiter["asked"] if waiter else now, closed)
+                transaction.remember(waiter_id, waiter["asked"] if waiter else now, closed)
                 return closed
-            desk.admit(now)
+            transaction.admit(now)
             waited = now - waiter["asked"] if waiter else None
             if waited is None:
                 counts = {"at_once": 1.0}
             else:
-                desk.forget(waiter_id)
+                transaction.forget(waiter_id)
                 counts = {"delayed": 1.0, "waited": waited, f"w{bucket(waited)}": 1.0}
-            if desk.metered:
+            if transaction.metered:
                 _add(db, service, **counts)
-            if desk.gate.stopped:
-                _save(db, service, replace(desk.gate, probe_at=now + self.timings.probe_interval))
-            return Admission(service, now, probe=bool(desk.gate.stopped))
+            if transaction.gate.stopped:
+                _save(db, service, replace(transaction.gate, probe_at=now + self.timings.probe_interval))
+            return Admission(service, now, probe=bool(transaction.gate.stopped))
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         with self._store.reading() as (db, now):
@@ -83,9 +83,9 @@ class SQLiteLedger(Ledger):
 
     def give_back(self, admission: Admission) -> None:
         with self._store.writing_lazily() as (db, _):
-            # What the service's own log does not hold was never counted in the other either.
-            if _take_out(db, admission.service, admission.at):
-                _take_out(db, GLOBAL, admission.at)
+            # An admission that is not in the service's log was never counted in the global log either.
+            if _remove(db, admission.service, admission.at):
+                _remove(db, GLOBAL, admission.at)
                 _add(db, admission.service, given_back=1)
 
     def forget(self, service: str, waiter_id: str) -> None:
@@ -122,12 +122,12 @@ class SQLiteLedger(Ledger):
 
 @dataclass(frozen=True, slots=True)
 class _LedgerTransaction:
-    """A service's gate, and the logs that count its admissions, inside one transaction."""
+    """A service's gate and the logs that count its admissions, in one transaction."""
 
     db: sqlite3.Connection
     service: str
     gate: Gate
-    #: The windows by log; none where the service is not metered.
+    #: The windows by log; empty if the service is not metered.
     logs: Mapping[str, Windows]
     timings: Timings
 
@@ -158,7 +158,7 @@ class _LedgerTransaction:
         return row
 
     def place(self, waiter: sqlite3.Row | None, now: float) -> int:
-        """Return how many waiters come before one: those that asked earlier, as far as they are still expected."""
+        """Return the number of waiters before one: those that asked earlier and whose hint has not passed."""
         expected = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
         coming: int = self.db.execute(expected, (self.service, now)).fetchone()[0]
         if waiter is None:
@@ -202,7 +202,7 @@ def _head(db: sqlite3.Connection, log: str) -> int:
 
 
 def _recent(db: sqlite3.Connection, log: str, head: int, nth: int) -> float:
-    """Return the n-th most recent admission; one that was thrown away is taken for the oldest that was not."""
+    """Return the n-th most recent admission; for a deleted one, the oldest that is left."""
     if head < nth:
         return -math.inf
     at = "SELECT at FROM admissions WHERE service = ? AND number >= ? ORDER BY number LIMIT 1"
@@ -210,8 +210,8 @@ def _recent(db: sqlite3.Connection, log: str, head: int, nth: int) -> float:
     return instant
 
 
-def _take_out(db: sqlite3.Connection, log: str, instant: float) -> bool:
-    """Take the latest admission of an instant out of a log; return whether there was one."""
+def _remove(db: sqlite3.Connection, log: str, instant: float) -> bool:
+    """Remove the latest admission of an instant from a log; return whether there was one."""
     latest = "SELECT number FROM admissions WHERE service = ? AND at = ? ORDER BY number DESC LIMIT 1"
     found = db.execute(latest, (log, instant)).fetchone()
     if found is None:

@@ -1,8 +1,8 @@
-"""What a ledger knows, as plain values for people and programs. Times in seconds; None: not known, or without end.
+"""Statistics of a ledger as plain values. Times are in seconds; None: unknown or infinite.
 
-A tally holds counts and sums of all processes since the ledger was made: admissions `at_once` and `delayed`, those
-`given_back`, `waited` seconds and their sizes `w<bucket>`; calls `answered` after `answering` seconds with their sizes
-`r<bucket>`, `usual`, the mean of the latest of them, and `refused`, the answers that were refusals.
+A tally holds counts and sums of all processes since the ledger was created: admissions `at_once` and `delayed`, those
+`given_back`, `waited` seconds and their histogram `w<bucket>`; calls `answered` after `answering` seconds with their
+histogram `r<bucket>`; `usual`, the mean response time of recent calls; and `refused`, the number of refusals.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from tenxsom_flow_engine.timings import Timings
 LedgerCounters = Mapping[str, float]
 
 
-def overview(looks: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
-    """Return what is known of every service that was looked at, of `global`, and of all together."""
-    services = {name: _service(name, looks, limits, timings) for name in looks if name != GLOBAL}
+def overview(snapshots: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
+    """Return the statistics of every service in `snapshots`, of `global`, and of all together."""
+    services = {name: _service(name, snapshots, limits, timings) for name in snapshots if name != GLOBAL}
     total: dict[str, float] = {}
     for name in services:
-        for key, value in looks[name].tally.items():
+        for key, value in snapshots[name].tally.items():
             total[key] = total.get(key, 0.0) + value
-    everything = looks[GLOBAL]
+    everything = snapshots[GLOBAL]
     return {
         "services": services,
         GLOBAL: {
             "windows": [_window(w, everything, Gate()) for w in in_force(everything.gate, limits.get(GLOBAL)) or ()],
             "set_at_run_time": bool(everything.gate.limits),
         },
-        "total": _counts(total, sum(looks[name].waiting for name in services)),
+        "total": _counts(total, sum(snapshots[name].waiting for name in services)),
         "efficiency_metrics": efficiency(total),
     }
 
 
 def efficiency(tally: LedgerCounters) -> dict[str, float | None]:
-    """Return how well quotas are met.
+    """Return how well the limiter avoids refusals.
 
-    `efficiency_score` is the share of the services' answers that were no refusals (busy, misconfigured, out of credit):
-    100 x answered / (answered + refused), from 0 to 100, and 100 while there were none. A refusal is a call made in
-    vain and closes the gate for everyone, so a limiter that holds back exactly what would be refused scores 100.
+    `efficiency_score` is the percentage of answers that were not refusals (busy, misconfigured, out of credit):
+    100 x answered / (answered + refused); 100 before the first answer. A refusal is a wasted call and closes the gate
+    for all processes, so a limiter that holds back exactly the calls that would be refused scores 100.
     """
     answered, refused = tally.get("answered", 0.0), tally.get("refused", 0.0)
     admitted = _admitted(tally)
@@ -55,24 +55,24 @@ def efficiency(tally: LedgerCounters) -> dict[str, float | None]:
     }
 
 
-def _service(name: str, looks: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
-    look, overall = looks[name], looks[GLOBAL]
-    gate = look.gate
+def _service(name: str, snapshots: Mapping[str, LedgerSnapshot], limits: Limits, timings: Timings) -> dict[str, Any]:
+    snapshot, overall = snapshots[name], snapshots[GLOBAL]
+    gate = snapshot.gate
     windows = in_force(gate, limits.get(name)) or ()
     above = in_force(overall.gate, limits.get(GLOBAL)) or ()
     scopes = [
-        Scope(name, windows, _nth(look), gate.effective_pace),
+        Scope(name, windows, _nth(snapshot), gate.effective_pace),
         Scope(GLOBAL, above, _nth(overall)),
     ]
-    closed = decide(name, gate, scopes, now=look.now, timings=timings)
+    closed = decide(name, gate, scopes, now=snapshot.now, timings=timings)
     return {
-        "state": _state(gate, look.now, full=closed is not None),
+        "state": _state(gate, snapshot.now, full=closed is not None),
         "why": closed.why if closed else None,
-        "opens_in": _seconds(closed.opens_at - look.now if closed else 0.0),
+        "opens_in": _seconds(closed.opens_at - snapshot.now if closed else 0.0),
         "pace": round(gate.effective_pace, 4),
-        "windows": [_window(window, look, gate) for window in windows],
+        "windows": [_window(window, snapshot, gate) for window in windows],
         "set_at_run_time": bool(gate.limits),
-        **_counts(look.tally, look.waiting),
+        **_counts(snapshot.tally, snapshot.waiting),
     }
 
 
@@ -106,19 +106,19 @@ def _counts(tally: LedgerCounters, waiting: int) -> dict[str, Any]:
     }
 
 
-def _window(window: Window, look: LedgerSnapshot, gate: Gate) -> dict[str, Any]:
-    frees = window.at(gate.effective_pace).frees(_nth(look), earliest=look.now)
+def _window(window: Window, snapshot: LedgerSnapshot, gate: Gate) -> dict[str, Any]:
+    frees = window.at(gate.effective_pace).frees(_nth(snapshot), earliest=snapshot.now)
     return {
         "window": str(window),
-        "used": sum(1 for at in look.recent if at + window.span > look.now),
+        "used": sum(1 for at in snapshot.recent if at + window.span > snapshot.now),
         "limit": window.limit,
         "limit_at_pace": window.at(gate.effective_pace).limit,
-        "frees_in": _seconds(frees - look.now),
+        "frees_in": _seconds(frees - snapshot.now),
     }
 
 
-def _nth(look: LedgerSnapshot) -> Any:
-    return lambda nth: look.recent[nth - 1] if nth <= len(look.recent) else -math.inf
+def _nth(snapshot: LedgerSnapshot) -> Any:
+    return lambda nth: snapshot.recent[nth - 1] if nth <= len(snapshot.recent) else -math.inf
 
 
 def _sizes(tally: LedgerCounters, kind: str) -> dict[int, float]:

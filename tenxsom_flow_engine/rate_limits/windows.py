@@ -1,9 +1,9 @@
 """Limits as sliding windows, and when they next have room.
 
-A window of limit L and span W allows an admission at an instant if the L-th most recent one lies W or more back: so
-that no W seconds ever hold more than L. A pace p below 1 slows a service down; a window then allows p L admissions in W
-seconds, and keeps that rate between whole numbers too by stretching its span a little: (10 in 60 s) at 0.55 is 6 in
-65.5 s, and (1 in 1 s) at 0.5 is 1 in 2 s.
+A window of limit L and span W allows an admission if the L-th most recent one is at least W old, so that no W seconds
+ever contain more than L. A pace p below 1 slows a service down: a window then allows p L admissions in W seconds. If
+p L is not a whole number, the limit is rounded up and the span stretched to keep the rate: (10 in 60 s) at 0.55 is
+6 in 65.5 s, and (1 in 1 s) at 0.5 is 1 in 2 s.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from functools import cache
 
 from tenxsom_flow_engine.errors import InvalidInput
 
-#: The name of the limits over all services together.
+#: The name of the limits that all services share.
 GLOBAL = "global"
-#: More than a log of admissions should hold.
+#: The largest limit, which bounds the length of a log of admissions.
 MAX_LIMIT = 100_000
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -38,30 +38,30 @@ class Window:
 
     @property
     def wire(self) -> str:
-        """The window as ledgers keep it, with its span in seconds; `parse_windows` reads it too."""
+        """The stored form of the window, with its span in seconds; `parse_windows` reads it too."""
         return f"{self.limit}/{self.span:.0f}s"
 
     def at(self, pace: float) -> Window:
-        """Return the window as a service at this pace has it."""
+        """Return the window at a pace."""
         limit = max(1, math.ceil(self.limit * pace))
         return Window(limit, self.span * limit / (self.limit * pace))
 
     def frees(self, recent: Callable[[int], float], *, place: int = 0, earliest: float) -> float:
         """Return when the window has room for the waiter at a place in the line (from 0), but not before `earliest`.
 
-        `recent(n)` gives the instant of the n-th most recent admission, minus infinity if there were not so many.
+        `recent(n)` returns the instant of the n-th most recent admission, minus infinity if there were fewer.
         """
         laps, rank = divmod(place, self.limit)
         return max(earliest, recent(self.limit - rank) + self.span) + laps * self.span
 
 
 Windows = tuple[Window, ...]
-#: Windows by service, and those over all of them under `GLOBAL`.
+#: Windows by service; those that all services share are under `GLOBAL`.
 Limits = Mapping[str, Windows]
 
 
 def last_begin(starts: Iterable[float], windows: Windows) -> float:
-    """Return when the last of several that may begin from these instants on passes, if nobody else asks."""
+    """Return when the last of several creates, due at these instants, is admitted if there are no others."""
     begins: list[float] = []
     for start in sorted(starts):
         full = [window for window in windows if len(begins) >= window.limit]
@@ -70,7 +70,7 @@ def last_begin(starts: Iterable[float], windows: Windows) -> float:
 
 
 def parse_windows(text: str) -> Windows:
-    """Read windows such as `2/s 20/m 100/15m`; `none` is no limit. Raises `InvalidInput` naming what is wrong."""
+    """Parse windows such as `2/s 20/m 100/15m`; `none` means no limit. Raises `InvalidInput`."""
     words = text.replace(",", " ").split()
     if words == ["none"]:
         return ()
@@ -84,12 +84,12 @@ def parse_windows(text: str) -> Windows:
 
 @cache
 def write_windows(windows: Windows) -> str:
-    """Write windows as ledgers keep them; `parse_windows` reads that."""
+    """Return the stored form of windows, which `parse_windows` reads."""
     return " ".join(window.wire for window in windows) or "none"
 
 
 def parse_limits(text: str) -> dict[str, Windows]:
-    """Read limits such as `pixverse=1/s,10/m; global=5/s,2000/d`. Raises `InvalidInput`."""
+    """Parse limits such as `pixverse=1/s,10/m; global=5/s,2000/d`. Raises `InvalidInput`."""
     limits: dict[str, Windows] = {}
     for part in text.split(";"):
         name, equals, windows = part.partition("=")
@@ -111,5 +111,5 @@ def _window(word: str) -> Window:
     return Window(limit, span)
 
 
-#: The limits over all services unless others are set. Those of a service are its spec's quotas.
+#: The default limits that all services share. The limits of one service are the quotas of its spec.
 DEFAULT_GLOBAL: Windows = (Window(5, 1.0), Window(50, 60.0), Window(500, 3600.0), Window(2000, 86400.0))

@@ -1,1 +1,1 @@
-"""Job stores: the contract (`base`), its values, the decision of a claim, and a package for each kind of store."""
+"""The job store: its interface (`base`), and one package for each place that can keep the records."""

@@ -1,10 +1,10 @@
-"""The job store's contract: the records of all jobs, shared by all processes that use it.
+"""The interface of a job store: the records of all jobs, shared by all processes that use it.
 
-Each method is one transaction (or one script on a server): it happens completely or not at all, and several processes
-may call at once. When a method returns, its writes are stored; added jobs, intents and tickets are also on disk. The
-rules of a job's life are in `lifecycle`; a store applies them with `update` and keeps the result.
+Each method is one transaction (or one script on a server): it takes effect completely or not at all, and several
+processes can call concurrently. When a method returns, its writes are stored; added jobs, intents and tickets are also
+on disk. The rules of a job's life are in `lifecycle`; a store applies them with `update` and saves the result.
 
-Every method may raise `StoreUnavailable` (try again later), `StoreFull` or `StoreBroken`.
+Every method can raise `StoreUnavailable` (try again later), `StoreFull` or `StoreBroken`.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from tenxsom_flow_engine.store.values import (
 
 
 class LegacyImport(ABC):
-    """The capability to import jobs that legacy producers push onto a plain list next to the store."""
+    """A store that can import jobs which legacy producers push onto a plain list next to it."""
 
     @abstractmethod
     def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
-        """Move entries into a queue, each once; `read` turns an entry's text into a job or raises `InvalidInput`."""
+        """Move entries into a queue, each once; `read` parses an entry's text or raises `InvalidInput`."""
 
     @abstractmethod
     def rejected_count(self) -> int:
-        """Return how many invalid entries are set aside."""
+        """Return how many rejected entries are kept."""
 
 
 def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
-    """Make the record of a job that is added to a queue now."""
+    """Return the record of a job that is added to a queue now."""
     return lifecycle.add(
         item.job, queue=queue, nonce=secrets.token_hex(6), now=now, due=item.due or now, cost=item.cost
     )
@@ -71,33 +71,33 @@ def read_record(job_id: str, data: bytes | str, read: Callable[[bytes | str], Jo
 class JobStore(ABC):
     """The records of all jobs. Opened by `composition.open_store`; closed with `close`."""
 
-    #: The first part of its URL, which names its kind (see `composition.STORES`).
+    #: The scheme of its URL, which names its type (see `composition.STORES`).
     scheme: str
-    #: Where the records are, for people to read; holds no password.
+    #: Where the records are, as shown to operators; without a password.
     place: str
-    #: What a person should know about how safe the records are; None if all is well.
+    #: A warning for operators about the durability of the records; None if there is none.
     advice: StoreAdvice | None = None
 
-    # Primitives, which each store implements.
+    # Primitives: each store implements them.
 
     @abstractmethod
     def now(self) -> float:
-        """Return the store's own time: never earlier than it was before, or than any write that this handle sees."""
+        """Return the store's time: it never goes back, and is never earlier than a write that this handle sees."""
 
     @abstractmethod
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
-        """Add jobs to `queue`, in their order; an id that is known adds nothing.
+        """Add jobs to `queue`, in the given order; a known id adds nothing.
 
         Long lists are added in chunks, each one transaction; after a crash the same call completes the rest.
         """
 
     @abstractmethod
     def adopt(self, record: JobRecord) -> bool:
-        """Add a record as it is; return False, and add nothing, if its id is known or has finished before."""
+        """Add an existing record unchanged; return False, adding nothing, if its id is known here."""
 
     @abstractmethod
     def knows_id(self, job_id: str) -> bool:
-        """Return whether a job was added here, also if it has finished and its record was trimmed since."""
+        """Return whether a job was ever added here, even if its record has been trimmed."""
 
     @abstractmethod
     def get(self, job_id: str) -> JobRecord | None:
@@ -105,31 +105,31 @@ class JobStore(ABC):
 
     @abstractmethod
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """Return records newest first, at most `limit` of them, from where `cursor` says (see `Page`).
+        """Return at most `limit` records, newest first, starting at `cursor` (see `Page`).
 
-        Its cost is bounded, whatever the filter and however many jobs there are. Raises `InvalidInput` for a cursor
-        that no page returned.
+        Its cost is bounded for any filter and any number of jobs. Raises `InvalidInput` for a cursor that no page
+        returned.
         """
 
     @abstractmethod
     def count_matching(self, jobs: JobFilter) -> MatchCount:
-        """Return how many jobs match: from the kept counts for queue and status alone, else at a bounded cost."""
+        """Count matching jobs: from maintained counters for queue and status alone, else at a bounded cost."""
 
     @abstractmethod
     def status_counts(self, queue: str | None = None) -> Counts:
-        """Return how many jobs there are by status, without reading them one by one."""
+        """Return the number of jobs by status, from maintained counters."""
 
     @abstractmethod
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
-        """Return up to `limit` jobs that are scheduled for a later time, the next first."""
+        """Return up to `limit` scheduled jobs that are not due yet, in order of their due time."""
 
     @abstractmethod
     def scheduled_before(self, instant: float) -> int:
-        """Return how many jobs are scheduled for a time from now until an instant, without reading them."""
+        """Count the jobs scheduled between now and `instant`, without reading their records."""
 
     @abstractmethod
     def totals(self, kind: str, since: str = "") -> Sequence[Total]:
-        """Return the sums of a kind of period (see `store.totals`), from a period on: the oldest first."""
+        """Return the totals of one kind of period (see `store.totals`), oldest first, starting with `since`."""
 
     @abstractmethod
     def last_errors(self) -> Mapping[str, LastError]:
@@ -137,19 +137,19 @@ class JobStore(ABC):
 
     @abstractmethod
     def in_flight(self, service: str) -> int:
-        """Count the generations of a service that are in flight now; a few of them may have ended unnoticed."""
+        """Count the generations of a service that are in flight now; a few might have ended unnoticed."""
 
     @abstractmethod
     def claim(self, request: ClaimRequest) -> Claim:
-        """Lease due jobs to a worker: those that hold a ticket first, then by due time, then as they were added.
+        """Lease due jobs to a worker: jobs with a ticket first, then by due time, then in the order of adding.
 
-        Takes back jobs whose lease ran out. Leases nothing while the queue is paused, and no more than the limits of
-        the queue and the slots of the services allow. Costs the same however many jobs wait.
+        Also ends expired leases. Leases nothing while the queue is paused, and no more than the limits of the queue
+        and the slots of the services allow. The cost does not grow with the number of waiting jobs.
         """
 
     @abstractmethod
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
-        """Extend leases (job id to token) to `duration` seconds from now; return the ids whose lease is lost."""
+        """Extend leases (job id to token) to `duration` seconds from now; return the job ids of lost leases."""
 
     @abstractmethod
     def update(
@@ -162,12 +162,12 @@ class JobStore(ABC):
     ) -> JobRecord:
         """Replace a record by `change(record, now)`, and return the new record.
 
-        With `on_disk` it is on disk when this returns, also if the store lets its disk lag behind by a moment.
+        With `on_disk` the write is on disk when this returns, even in a store that otherwise syncs with a delay.
 
-        `change` must be pure: it may be called again on a fresher record. With `slots` (a service and its limit) the
+        `change` must be pure: it can be called again with a newer record. With `slots` (a service and its limit) the
         change is refused with `SlotsBusy` if at least that many *other* jobs are in flight at that service. The same
-        transaction adds to the totals (`store.totals`). Raises `JobNotFound`, and what `change` raises; then nothing
-        is written.
+        transaction updates the totals (`store.totals`). Raises `JobNotFound` and any error of `change`, and then
+        writes nothing.
         """
 
     @abstractmethod
@@ -176,22 +176,22 @@ class JobStore(ABC):
 
     @abstractmethod
     def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
-        """Return up to `limit` jobs of a queue that were due before an instant, or whose lease ran out before it.
+        """Return up to `limit` jobs of a queue that were due before an instant, or whose lease expired before that.
 
-        Those that have been due longest come first, then the leases.
+        Due jobs come first, oldest due time first; then expired leases.
         """
 
     @abstractmethod
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
-        """Take or renew a named lock, so that one owner at a time does a chore; return whether `owner` has it."""
+        """Take or renew a named lock, so that one owner at a time does a task; return whether `owner` has it."""
 
     @abstractmethod
     def queue_state(self, queue: str) -> QueueState:
-        """Return a queue's settings made at run time."""
+        """Return a queue's run-time settings."""
 
     @abstractmethod
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
-        """Change a queue's settings for all its workers."""
+        """Change a queue's run-time settings for all its workers."""
 
     @abstractmethod
     def heartbeat(self, worker: WorkerInfo) -> None:
@@ -199,39 +199,39 @@ class JobStore(ABC):
 
     @abstractmethod
     def forget_worker(self, worker_id: str) -> None:
-        """Remove a worker that ended."""
+        """Remove the heartbeat of a worker that has ended."""
 
     @abstractmethod
     def workers(self, queue: str | None = None, *, within: float) -> Sequence[WorkerInfo]:
-        """Return the workers of a queue, or of all, whose latest heartbeat is at most `within` seconds old."""
+        """Return the workers of a queue, or of all queues, whose latest heartbeat is at most `within` seconds old."""
 
     @abstractmethod
     def trim(self, retention: Retention) -> int:
-        """Remove finished records that `retention` does not keep; return how many."""
+        """Remove finished records beyond `retention`; return how many."""
 
     @abstractmethod
     def revision(self) -> object:
-        """Return a mark of the contents, for `wait` on the same thread. A thread's own writes need not change it."""
+        """Return a version of the contents, for `wait` on the same thread. That thread's writes need not change it."""
 
     @abstractmethod
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
         """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set.
 
-        A `wakeup.WakeupEvent` is noticed at once, any other event within a fifth of a second.
+        A `wakeup.WakeupEvent` is noticed at once, any other event within 0.2 s.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Close files and connections. Closing twice is harmless."""
+        """Close files and connections. Can be called again."""
 
-    # Decisions, the same in every store.
+    # Operations built on the primitives, the same in every store.
 
     def get_each(self, job_ids: Sequence[str]) -> Sequence[JobRecord]:
-        """Return the records of those jobs that are known, in this order."""
+        """Return the records of these jobs in the given order, without the unknown ones."""
         return [record for job_id in job_ids if (record := self.get(job_id)) is not None]
 
     def pages(self, jobs: JobFilter, *, limit: int) -> Iterator[Page]:
-        """Give all pages of a list, newest first, each of at most `limit` records; some may be empty (see `Page`)."""
+        """Yield all pages of a list, newest first, of at most `limit` records each; a page can be empty (see `Page`)."""
         cursor = None
         while True:
             page = self.page(jobs, limit=limit, cursor=cursor)
@@ -247,19 +247,19 @@ class JobStore(ABC):
         return record
 
     def spent(self, since: str) -> Sequence[Spent]:
-        """Return the purchases by day and service, from a day on: the oldest first."""
+        """Return spending by day and service, oldest first, starting with the day `since`."""
         return spending(self.totals(DAY, since))
 
     def settle(self, job_id: str, token: str, outcome: Outcome) -> JobRecord:
-        """Apply the outcome of a step, and end its lease. Raises `LeaseLost`."""
+        """Apply the outcome of a step and end its lease. Raises `LeaseLost`."""
         return self.update(job_id, lambda record, now: lifecycle.settle(record, token, outcome, now))
 
     def release_lease(self, job_id: str, token: str) -> JobRecord:
-        """End a lease without a step; it does not count as an attempt. Raises `LeaseLost`."""
+        """End a lease without running a step; this is not an attempt. Raises `LeaseLost`."""
         return self.update(job_id, lambda record, now: lifecycle.release_lease(record, token, now))
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
-        """Mark deliveries (job id to number) as sent to their queue backend; jobs that have moved on are left alone."""
+        """Mark deliveries (job id to number) as dispatched; a job with a later delivery stays unchanged."""
         for job_id in deliveries:
             with suppress(JobNotFound):
                 self.update(job_id, lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id]))
@@ -273,13 +273,13 @@ class JobStore(ABC):
         return self.update(job_id, lifecycle.retry)
 
     def resolve(self, job_id: str, resolution: Resolution) -> JobRecord:
-        """Record the outcome of a create that was unknown. Raises `JobNotFound`, `ActionRefused`."""
+        """Record an operator's resolution of an unknown create. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lambda record, now: lifecycle.resolve(record, now, resolution))
 
-    # The submission journal (the contract that `generate` names `Journal`).
+    # The submission journal (the interface `Journal` of `generation`).
 
     def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
-        """Journal a paid create before it is sent, and take its in-flight slot. Raises `SlotsBusy`, `LeaseLost`."""
+        """Journal the intent of a paid create and take an in-flight slot. Raises `SlotsBusy`, `LeaseLost`."""
         return self.update(
             job_id,
             lambda record, now: lifecycle.intend(record, token, now, intent),
@@ -288,19 +288,19 @@ class JobStore(ABC):
         )
 
     def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
-        """Save the ticket of a submission, whichever worker holds the lease."""
+        """Save the ticket of a submission; needs no lease."""
         return self.update(job_id, lambda record, now: lifecycle.accept(record, now, receipt), on_disk=True)
 
     def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
-        """Journal that the outcome of a create is not known."""
+        """Journal that the outcome of a create is unknown."""
         return self.update(
             job_id, lambda record, now: lifecycle.mark_unknown(record, now, submission_id=submission_id, reason=reason)
         )
 
     def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
-        """Journal the proof that a submission bought nothing, and free its slot.
+        """Journal proof that a submission bought nothing, and free its slot.
 
-        With `token`, a lease's, the proof is about the create that was journaled under it, and about no other.
+        With `token`, the proof covers only the create that was journaled under that lease.
         """
         return self.update(
             job_id,

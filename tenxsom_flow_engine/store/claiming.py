@@ -1,7 +1,7 @@
-"""The decision of a claim, apart from any store: how many due jobs of which lanes may be leased now, and which.
+"""Decide, independently of any store, how many due jobs of each lane may be leased now, and which.
 
-A store counts the load of its queue, asks `capacity`, reads the due jobs of the lanes that have openings, and asks
-`select`. Redis decides by the same rules inside its server, in `redis/scripts/claim.lua`: change both together.
+A store counts the load of its queue, calls `capacity`, reads the due jobs of the lanes that have openings, and calls
+`select`. On Redis, `redis/scripts/claim.lua` applies the same rules inside the server: change both together.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK
 from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits
 
-#: Seconds by which a present-day instant may be off as a float.
+#: Rounding error of a present-day instant as a float, in seconds (upper bound).
 ROUNDING_SECONDS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The present load of a queue and of the services that a claim names."""
+    """The current load of a queue and of the services named in a claim."""
 
     #: Jobs of the queue that are leased.
     leased: int
-    #: Slots held, by service.
+    #: In-flight slots taken, by service.
     in_flight: Mapping[str, int]
-    #: Leased jobs of the queue that have no slot yet and will need one, by lane.
+    #: Leased jobs of the queue that still need a slot, by lane.
     wanting: Mapping[str, int]
-    #: What is in the token bucket of the dispatch rate.
+    #: Tokens in the bucket of the dispatch rate.
     tokens: float
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many jobs may be leased now: of each lane, and in all."""
+    """How many jobs may be leased now, by lane and in total."""
 
     openings: Mapping[str, int]
     total: int
     #: The services whose openings are shared with the lane of jobs that name no service.
     shared: frozenset[str]
-    #: When `total` may be above zero: now, when the bucket holds a token again, or, if None, when a lease has ended.
+    #: Earliest instant at which `total` is above zero: now, or when the bucket has a token again. None: when a lease
+    #: ends.
     opens_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due job. `position` is its place in the order of adding."""
+    """A due job. `position` numbers jobs in the order of adding."""
 
     job_id: str
     lane: str
@@ -53,12 +54,12 @@ class Candidate:
 
 
 def refilled(tokens: float, refilled_at: float, limits: DispatchLimits, now: float) -> float:
-    """Return the content of the dispatch rate's bucket now, given its content at an earlier instant."""
+    """Return the tokens in the dispatch rate's bucket now, given the tokens at an earlier instant."""
     return min(limits.burst, tokens + max(0.0, now - refilled_at) * limits.max_dispatches_per_second)
 
 
 def capacity(request: ClaimRequest, limits: DispatchLimits, load: Load, now: float) -> Capacity:
-    """Decide how many jobs of which lanes may be leased now."""
+    """Return how many jobs of each lane may be leased now."""
     shared = request.open_to_all
     free = {
         service: max(0, slots - load.in_flight.get(service, 0) - load.wanting.get(service, 0))
@@ -82,13 +83,13 @@ def _total(request: ClaimRequest, limits: DispatchLimits, load: Load, now: float
 
 
 def select(candidates: Iterable[Candidate], allowed: Capacity) -> list[Candidate]:
-    """Choose jobs within a capacity: those that hold a ticket first, then by due time, then in the order of adding."""
+    """Choose jobs within a capacity: jobs with a ticket first, then by due time, then in the order of adding."""
     openings = dict(allowed.openings)
     chosen: list[Candidate] = []
-    for one in sorted(candidates, key=lambda one: (not one.lane.startswith(TICKET_MARK), one.due, one.position)):
-        lanes = (one.lane, AUTO) if one.lane in allowed.shared else (one.lane,)
+    for job in sorted(candidates, key=lambda job: (not job.lane.startswith(TICKET_MARK), job.due, job.position)):
+        lanes = (job.lane, AUTO) if job.lane in allowed.shared else (job.lane,)
         if len(chosen) < allowed.total and all(openings.get(lane, 0) > 0 for lane in lanes):
-            chosen.append(one)
+            chosen.append(job)
             for lane in lanes:
                 openings[lane] -= 1
     return chosen

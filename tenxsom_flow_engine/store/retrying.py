@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class RetryingWrites:
-    """Repeats a store call until it succeeds, or until `abandon` is set by a stop that waits no longer."""
+    """Repeats a store call until it succeeds, or until a stopping worker sets `abandon`."""
 
     def __init__(self, abandon: Event, timings: Timings = Timings()) -> None:
         self._abandon = abandon

@@ -1,7 +1,7 @@
-"""Totals of purchases and finished jobs, which a store updates in the transaction that changes a record.
+"""Totals that a store updates in the same transaction as the record whose change they count.
 
-Reports read these instead of the records, so their cost does not grow with the number of records, and totals outlive
-their records. They are counted over all queues.
+Reports of what was bought, made or lost read these totals, so their cost does not grow with the number of records,
+and totals outlive the records. Each total covers all queues.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Purchase, Status
 from tenxsom_flow_engine.jobs.purchases import day, new_purchases
 from tenxsom_flow_engine.store.histogram import bucket
 
-#: The kinds of periods that are summed over. Hours are kept for `KEEP_HOURS`, the others for good.
+#: The kinds of periods. Totals of hours are kept for `KEEP_HOURS`, the others permanently.
 DAY, HOUR, EVER = "day", "hour", "ever"
-#: Seconds for which the sums of an hour are kept.
+#: Seconds for which the totals of an hour are kept.
 KEEP_HOURS = 49 * 3600.0
-#: The name of the sum of seconds that succeeded jobs took to make, and what precedes the bucket of each.
+#: The name of the total of seconds that succeeded jobs took, and the name prefix of the histogram's buckets.
 SECONDS, BUCKET_PREFIX = "seconds", "s"
 _BOUGHT = ("videos", "usd", "credits", "unpriced")
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How much of something there was of one service in one period (UTC).
+    """One counter of one service in one period (UTC).
 
-    Of what was bought: `videos`, `usd`, `credits` and `unpriced`. Of jobs that ended: `succeeded`, `failed`,
-    `cancelled`; of the succeeded ones their `seconds` from the create to the published video, and how many were of
-    each size (`histogram`), as `s<bucket>`.
+    Counters of purchases: `videos`, `usd`, `credits` and `unpriced`. Counters of finished jobs: `succeeded`, `failed`,
+    `cancelled`; for succeeded jobs also the `seconds` from the create to the published video, and their `histogram`
+    as `s<bucket>`.
     """
 
     kind: str
-    #: A day or hour as ISO 8601 writes it, `2026-12-24T18`; empty: ever.
+    #: A day or hour in ISO 8601, such as `2026-12-24T18`; empty for all time.
     period: str
     service: str
     name: str
@@ -42,23 +42,23 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was bought of one service on one day (UTC)."""
+    """Spending at one service on one day (UTC)."""
 
-    #: As ISO 8601 writes it.
+    #: In ISO 8601.
     day: str
     service: str
-    #: Generations.
+    #: Number of generations.
     videos: int
     usd: float
-    #: The service's own.
+    #: The service's credits.
     credits: float
-    #: Of the generations, those whose price in USD is not known.
+    #: Number of generations whose price in USD is unknown.
     unpriced: int
 
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """What went wrong last with a job of a service."""
+    """The latest error of a job of a service."""
 
     at: float
     job_id: str
@@ -67,12 +67,12 @@ class LastError:
 
 
 def hour(instant: float) -> str:
-    """Return the hour in UTC of an instant, as ISO 8601 writes it: hours sort as text."""
+    """Return the hour of an instant in UTC, in ISO 8601, so that hours sort as text."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H")
 
 
 def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
-    """Return what a change adds to the totals; almost every change adds nothing."""
+    """Return the amounts that a change adds to the totals; most changes add nothing."""
     found: list[Total] = []
     if after.purchases is not before.purchases:
         for purchase in new_purchases(before, after):
@@ -84,15 +84,15 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
 
 
 def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | None:
-    """Return the service and the error that a change of a record adds; None if it adds no error."""
-    # The same failure again is a new one.
+    """Return the service and the error that a change has added to a record; None if it added none."""
+    # Compared by identity: the same failure again is a new error.
     if after.error is None or after.error is before.error:
         return None
     return after.effective_service, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
 
 
 def spending(sums: Iterable[Total]) -> Sequence[Spent]:
-    """Return the sums of days as bills, the oldest first."""
+    """Return the totals of days as spending, oldest first."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for one in sums:
         found.setdefault((one.period, one.service), dict.fromkeys(_BOUGHT, 0.0))[one.name] = one.amount

@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob
 
-#: The statuses of unfinished jobs that wait for no scheduled time and for no person.
+#: The statuses of unfinished jobs that are neither scheduled nor held.
 IN_PROGRESS = (Status.QUEUED, Status.RUNNING, Status.RENDERING)
-#: Seconds after its last heartbeat for which a worker is remembered.
+#: Seconds after its last heartbeat at which a worker is removed.
 FORGET_WORKERS_AFTER_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to add. `due` is the instant from which it may be worked on; None means at once."""
+    """A job to add. `due` is the instant at which it becomes due; None means at once."""
 
     job: VideoJob
     due: float | None = None
-    #: What it is expected to cost, if that is known.
+    #: The expected cost, if known.
     cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The result of `add`: ids that are new, and ids that the store had already (their records stay as they are)."""
+    """The result of `add`: new ids, and ids that the store already had (their records stay unchanged)."""
 
     new: tuple[str, ...]
     known: tuple[str, ...]
@@ -33,7 +33,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class StoreAdvice:
-    """How records could be lost, in one sentence, and what to do about it."""
+    """One sentence on how records could be lost, and the next step."""
 
     message: str
     next_step: str = ""
@@ -44,27 +44,27 @@ class StoreAdvice:
 
 @dataclass(frozen=True, slots=True)
 class DispatchLimits:
-    """How fast a queue hands out steps, over all its workers together."""
+    """How fast a queue dispatches steps, over all its workers."""
 
     max_dispatches_per_second: float
     max_concurrent_dispatches: int
 
     @property
     def burst(self) -> float:
-        """Steps that may go out at once after a pause: a fifth of a second's worth, as Cloud Tasks does it."""
+        """Size of the token bucket: the steps of 0.2 s, as in Cloud Tasks."""
         return max(1.0, self.max_dispatches_per_second / 5)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue's settings made at run time. None: not set, so the environment's value holds."""
+    """A queue's run-time settings. None: not set, so the environment's value applies."""
 
     paused: bool = False
     max_dispatches_per_second: float | None = None
     max_concurrent_dispatches: int | None = None
 
     def with_limits(self, rate: float | None, concurrent: int | None) -> QueueState:
-        """Return the state with other limits; None leaves one as it is."""
+        """Return the state with other limits; None keeps the current one."""
         return QueueState(
             paused=self.paused,
             max_dispatches_per_second=self.max_dispatches_per_second if rate is None else rate,
@@ -86,18 +86,18 @@ class ClaimRequest:
 
     queue: str
     worker: str
-    #: How many jobs it can work on at once now.
+    #: How many more jobs it can process now.
     count: int
     #: Seconds that each lease lasts.
     lease: float
     #: The environment's limits; those set at run time win.
     limits: DispatchLimits
-    #: The services that this worker can use, and how many generations each may have in flight. Jobs of other
-    #: services are left alone, and so are jobs that would need a slot where none is free.
+    #: The services that this worker can use, with the maximum number of generations in flight at each. Jobs of other
+    #: services are not claimed, nor are jobs that need a slot of a service that has none free.
     slots: Mapping[str, int]
-    #: The services among them that may be chosen for a job that names none; None: all of them.
+    #: Those of the services that may be chosen for a job that names none; None: all.
     auto_services: Collection[str] | None = None
-    #: Take this job only.
+    #: Claim only this job.
     only: str | None = None
 
     @property
@@ -108,7 +108,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The leased records, and when to ask again: at `again_at`, or, if that is None, when the store has changed."""
+    """The leased records, and when to claim again: at `again_at`, or, if None, when the store has changed."""
 
     records: tuple[JobRecord, ...]
     again_at: float | None
@@ -118,13 +118,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; a field that is None or empty does not restrict."""
+    """Which jobs to list; a field that is None or empty matches every job."""
 
     queue: str | None = None
     statuses: Collection[Status] = ()
     service: str | None = None
     channel: str | None = None
-    #: Part of the topic or of the job's id, ignoring case.
+    #: Part of the topic or of the job's id; case is ignored.
     text: str | None = None
     added_from: float | None = None
     added_before: float | None = None
@@ -132,10 +132,10 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records, newest first, and the cursor to ask for the next page with (None: there is none).
+    """Records, newest first, and the cursor of the next page (None: this is the last page).
 
-    A page with a cursor may hold fewer records than asked for, or none: the number of records examined for one page
-    is bounded.
+    A page with a cursor can hold fewer records than requested, or none, because the number of records examined for one
+    page is bounded.
     """
 
     records: tuple[JobRecord, ...]
@@ -144,7 +144,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ListBounds:
-    """How many records a store examines at most for one page, and for one count."""
+    """The maximum number of records that a store examines for one page, and for one count."""
 
     page: int
     count: int
@@ -152,7 +152,7 @@ class ListBounds:
 
 @dataclass(frozen=True, slots=True)
 class MatchCount:
-    """How many jobs match a filter; `complete` is False if only the newest were examined, so there may be more."""
+    """How many jobs match a filter; if `complete` is False, only the newest were examined and more might match."""
 
     jobs: int
     complete: bool = True
@@ -160,15 +160,15 @@ class MatchCount:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many jobs a queue has now."""
+    """The numbers of jobs in a queue."""
 
     by_status: Mapping[Status, int]
-    #: When the job that has waited longest for a worker became due; None if none is due.
+    #: The due time of the job that has waited longest for a worker; None if no job is due.
     oldest_due: float | None = None
 
     @property
     def unfinished(self) -> int:
-        """Jobs that the queue still has to deliver."""
+        """Number of jobs that the queue still has to deliver."""
         return sum(self.by_status.get(s, 0) for s in (Status.SCHEDULED, *IN_PROGRESS))
 
 
@@ -188,19 +188,19 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long finished records are kept. Failed and held jobs are kept until a person deals with them."""
+    """How long finished records are kept. Failed and held jobs are kept until an operator acts on them."""
 
     #: Seconds after a job finished.
     age: float = 30 * 86400.0
     #: The maximum number of succeeded and cancelled records.
     count: int = 100_000
-    #: Seconds for which the id of a trimmed job stays known, so that adding it again adds nothing.
+    #: Seconds for which the id of a trimmed job stays known; adding it again adds nothing.
     ids: float = 32 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """How many entries were moved from a plain list into the store, and how many were set aside as invalid."""
+    """The result of an import: how many entries of a legacy list became jobs, and how many were rejected."""
 
     moved: int = 0
     rejected: int = 0

@@ -1,4 +1,4 @@
-"""An event that a thread can wait for together with a socket."""
+"""An event that a thread can poll together with a socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 class WakeupEvent(threading.Event):
-    """An event that also shows as something to read at `fileno()`: once after it was set, until `drain`."""
+    """An event with a file descriptor: setting it makes `fileno()` readable until `drain`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,13 +23,19 @@ class WakeupEvent(threading.Event):
         return self._reader
 
     def set(self) -> None:
-        """Set the event, and make it visible to a poll. If it was set before, that call has done so or is about to."""
+        """Set the event and make `fileno()` readable.
+
+        If it is already set, the byte has been written or is about to be.
+        """
         if not self.is_set():
             super().set()
-            with suppress(BlockingIOError):  # full, so it shows
+            with suppress(BlockingIOError):  # a full pipe is readable
                 os.write(self._writer, b"\0")
 
     def drain(self) -> None:
-        """Show it no more. Look at `is_set` afterwards: it tells what was set before this; what comes later shows."""
+        """Clear readability. Check `is_set` afterwards: it covers every `set` before this call.
+
+        A later `set` makes the descriptor readable again.
+        """
         with suppress(BlockingIOError):
             os.read(self._reader, 4096)

@@ -1,1 +1,1 @@
-"""Google Cloud Tasks as a queue backend: `access` (who and where), `api` (its calls), `errors` (its errors), `queue`."""
+"""Google Cloud Tasks as a queue backend: `access` (credentials and project), `api` (calls), `errors`, `queue`."""

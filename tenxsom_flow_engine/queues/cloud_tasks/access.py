@@ -1,6 +1,6 @@
-"""Who speaks to Cloud Tasks, and about which queue: found without waiting for a metadata server that is not there.
+"""Credentials and project for Cloud Tasks, found without waiting for a metadata server that does not exist.
 
-Nothing of Google is imported before credentials are wanted, since `auto` asks here on every machine.
+Google's libraries are imported only to load credentials, because `auto` calls this module on every machine.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ CREDENTIALS_STEP = (
 
 
 def lacking(settings: CloudTasksSettings) -> list[str]:
-    """Return the variables that are missing before Cloud Tasks can be used, none if all is there."""
+    """Return the variables that must still be set to use Cloud Tasks."""
     on_google = _on_google(settings)
-    there = {
+    configured = {
         "CLOUD_TASKS_WORKER_URL": bool(settings.worker_url),
         "GOOGLE_CLOUD_PROJECT": bool(settings.project) or on_google,
         "GOOGLE_APPLICATION_CREDENTIALS": bool(settings.emulator_host or settings.credentials_file) or on_google,
     }
-    return [name for name, known in there.items() if not known]
+    return [name for name, known in configured.items() if not known]
 
 
 def credentials_and_project(settings: CloudTasksSettings) -> tuple[Credentials, str]:
-    """Return the credentials, and the project, which may be empty. Raises `ConfigurationError`."""
+    """Return the credentials and the project, which can be empty. Raises `ConfigurationError`."""
     from google.auth.exceptions import GoogleAuthError
 
     if settings.credentials_file is None and not _on_google(settings):
-        raise ConfigurationError("no Google credentials are there", next_step=CREDENTIALS_STEP)
+        raise ConfigurationError("no Google credentials found", next_step=CREDENTIALS_STEP)
     try:
         found, project = _load(settings.credentials_file)
     except (GoogleAuthError, OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def credentials_and_project(settings: CloudTasksSettings) -> tuple[Credentials, 
 
 
 def _load(file: Path | None) -> tuple[Credentials, str | None]:
-    """Load a credentials file of a usual kind ourselves: google-auth would look for it in the environment only."""
+    """Load a credentials file of the common types directly: google-auth reads its path only from the environment."""
     import google.auth
     from google.oauth2 import credentials as user
     from google.oauth2 import service_account
@@ -63,16 +63,16 @@ def _load(file: Path | None) -> tuple[Credentials, str | None]:
         case "authorized_user":
             return user.Credentials.from_authorized_user_info(facts, scopes=[SCOPE]), None  # type: ignore[no-untyped-call]
         case None if file:
-            raise ValueError("it says no type")
-        case _:  # a metadata server, or a kind that only google-auth knows, which it finds by the same variable
+            raise ValueError("it has no field type")
+        case _:  # a metadata server, or another type, which google-auth loads from the same variable
             return google.auth.default(scopes=[SCOPE])
 
 
 def _on_google(settings: CloudTasksSettings) -> bool:
-    """Tell whether this machine has a metadata server, without asking one."""
+    """Return whether this machine has a metadata server, without a request to it."""
     if settings.metadata_server:
         return True
-    try:  # google-auth trusts this sign too when a metadata server is slow
+    try:  # google-auth checks this file too when a metadata server is slow
         return settings.product_name.read_text("utf-8").strip().startswith("Google")
     except (OSError, UnicodeDecodeError):
         return False

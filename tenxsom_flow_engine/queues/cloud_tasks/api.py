@@ -1,7 +1,7 @@
-"""The calls to Cloud Tasks, with explicit time-outs, and repeats where those are harmless.
+"""The calls to Cloud Tasks, with explicit timeouts, and retries where those are safe.
 
 Facts are from the client library google-cloud-tasks 2.26 and docs.cloud.google.com/tasks: `create_task` has no retry by
-default, a task's name makes a repeat harmless, statistics are in v2beta3 only, and `update_queue` makes missing queues.
+default, a task's name makes a retry safe, statistics are in v2beta3 only, and `update_queue` creates missing queues.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.timings import Timings
 
-#: Seconds that one call may take.
+#: Timeout of one call, in seconds.
 TIMEOUT = 5.0
-#: Bytes of a stored task, with its name, address, headers and token's data.
+#: Maximum size of a stored task in bytes, with its name, URL, headers and token settings.
 MAX_TASK = 1_048_569
-#: Seconds that a worker has for a step before the task is delivered again; the service allows 15 s to 30 min.
+#: Time for a step before the task is delivered again; Cloud Tasks allows 15 s to 30 min.
 DISPATCH_DEADLINE = timedelta(minutes=10)
-#: Only a worker that could not do its part makes the service try again, and only we decide when a job has failed.
+#: Cloud Tasks retries without limit, and only after a worker's error: this engine decides when a job has failed.
 RETRIES = {
     "max_attempts": -1,
     "min_backoff": timedelta(seconds=1),
@@ -43,17 +43,17 @@ RETRIES = {
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """What the service says about the queue."""
+    """The queue as Cloud Tasks reports it."""
 
     paused: bool
     limits: DispatchLimits
-    #: Tasks that wait, are in flight or are tried again: an estimate.
+    #: Estimated number of tasks that wait, are in flight or will be retried.
     tasks: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Clients:
-    """Google's clients in one process."""
+    """Google's clients of one process."""
 
     pid: int
     channel: grpc.Channel
@@ -62,9 +62,9 @@ class _Clients:
 
 
 class Api:
-    """The queue that the settings name. Its clients are made at the first call, and again after a fork.
+    """The queue in the settings. Its clients are created at the first call, and again after a fork.
 
-    Creating a task is repeated for `create_retry` seconds while the service cannot be reached; 0: not at all.
+    Creating a task is retried for `create_retry` seconds while Cloud Tasks cannot be reached; 0: not at all.
     """
 
     def __init__(self, settings: CloudTasksSettings, *, create_retry: float = Timings().task_create_retry) -> None:
@@ -78,14 +78,14 @@ class Api:
         self._opened: _Clients | None = None
 
     def check(self) -> None:
-        """Raise `ConfigurationError` unless all is known that tasks are made with."""
+        """Raise `ConfigurationError` if a setting for creating tasks is missing."""
         self._clients()
         _named(self._settings.worker_url, "CLOUD_TASKS_WORKER_URL")
         if not self._settings.emulator_host:
             _named(self._settings.service_account, "CLOUD_TASKS_SERVICE_ACCOUNT")
 
     def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
-        """Have the body posted to the worker, from an instant on; a name that was used is a task that was made."""
+        """Create a task that posts `body` to the worker at `schedule_at` or later; does nothing if the task exists."""
         self.check()
         settings, clients = self._settings, self._clients()
         request: dict[str, Any] = {
@@ -106,7 +106,7 @@ class Api:
         )
         size = tasks_v2.Task.pb(task).ByteSize()
         if size > MAX_TASK:
-            raise InvalidInput("job", f"makes a task of {size:,} bytes, and Cloud Tasks takes at most {MAX_TASK:,}")
+            raise InvalidInput("job", f"makes a task of {size:,} bytes, but Cloud Tasks accepts at most {MAX_TASK:,}")
         with mapped("adding a task", self._settings.queue, ENQUEUER):
             try:
                 clients.v2.create_task(parent=self._path(clients), task=task, retry=self._create_retry, timeout=TIMEOUT)
@@ -114,9 +114,9 @@ class Api:
                 return
 
     def has_task(self, task_id: str) -> bool:
-        """Return whether a task waits or is in flight. Raises `QueueForbidden` for accounts that may only add."""
+        """Return whether a task waits or is in flight. Raises `QueueForbidden` for accounts that may only add tasks."""
         clients = self._clients()
-        with mapped("looking at a task", self._settings.queue, VIEWER):
+        with mapped("reading a task", self._settings.queue, VIEWER):
             try:
                 clients.v2.get_task(name=f"{self._path(clients)}/tasks/{task_id}", retry=None, timeout=TIMEOUT)
             except NotFound:
@@ -125,7 +125,7 @@ class Api:
 
     def facts(self) -> QueueFacts:
         """Return the queue's state, limits and statistics."""
-        # Not every call wants it, and it takes a while to load.
+        # Loaded here because it is slow to import and few calls need it.
         from google.cloud import tasks_v2beta3
         from google.cloud.tasks_v2beta3.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
@@ -143,15 +143,15 @@ class Api:
         )
 
     def create_queue(self, limits: DispatchLimits) -> None:
-        """Make the queue."""
+        """Create the queue."""
         clients = self._clients()
         parent = f"projects/{clients.project}/locations/{self._settings.location}"
-        with mapped("making the queue", self._settings.queue, QUEUE_ADMIN):
+        with mapped("creating the queue", self._settings.queue, QUEUE_ADMIN):
             clients.v2.create_queue(parent=parent, queue=self._queue(clients, limits), timeout=TIMEOUT)
 
     def update_queue(self, limits: DispatchLimits) -> None:
-        """Change the queue's limits, and how it retries."""
-        self.facts()  # which says so if it is not there: the call below would make it
+        """Update the queue's limits and retry settings. Raises `QueueMissing`."""
+        self.facts()  # raises QueueMissing; the call below would create a missing queue
         clients = self._clients()
         changed = FieldMask(
             paths=[
@@ -170,19 +170,19 @@ class Api:
             clients.v2.pause_queue(name=self._path(clients), timeout=TIMEOUT)
 
     def resume(self) -> None:
-        """Begin deliveries again."""
+        """Resume deliveries."""
         clients = self._clients()
         with mapped("resuming the queue", self._settings.queue, QUEUE_ADMIN):
             clients.v2.resume_queue(name=self._path(clients), timeout=TIMEOUT)
 
     def purge(self) -> None:
-        """Delete all tasks that were made before this call; some may be delivered yet."""
+        """Delete all tasks created before this call; some can still be delivered."""
         clients = self._clients()
         with mapped("purging the queue", self._settings.queue, QUEUE_ADMIN):
             clients.v2.purge_queue(name=self._path(clients), timeout=TIMEOUT)
 
     def close(self) -> None:
-        """Close the connection. Closing twice is harmless."""
+        """Close the connection. Can be called again."""
         opened, self._opened = self._opened, None
         if opened is not None and opened.pid == os.getpid():
             opened.channel.close()
@@ -209,7 +209,7 @@ class Api:
     def _open(self) -> _Clients:
         settings = self._settings
         if settings.emulator_host:
-            # The library knows no emulator, and speaks TLS to any address that it is merely given.
+            # The library does not support an emulator: it would use TLS for any address.
             channel = grpc.insecure_channel(settings.emulator_host)
             project = settings.project
         else:

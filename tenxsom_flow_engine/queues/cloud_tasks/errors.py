@@ -1,4 +1,4 @@
-"""Google's errors as ours: what went wrong, and which role to grant or what else to do."""
+"""Map Google's errors to `QueueError` and `ConfigurationError`, with the role to grant or another next step."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.queues.cloud_tasks.access import CREDENTIALS_STEP
 
-#: What each kind of call needs (https://docs.cloud.google.com/iam/docs/roles-permissions/cloudtasks).
+#: The role that each kind of call needs (https://docs.cloud.google.com/iam/docs/roles-permissions/cloudtasks).
 ENQUEUER, QUEUE_ADMIN, VIEWER = "roles/cloudtasks.enqueuer", "roles/cloudtasks.queueAdmin", "roles/cloudtasks.viewer"
 
-#: The call may succeed later. `RetryError`: it was repeated as long as it may be.
+#: Errors after which the same call can succeed later.
 AWAY = (
     api.ServiceUnavailable,
     api.DeadlineExceeded,
@@ -37,7 +37,7 @@ AWAY = (
 
 @contextlib.contextmanager
 def mapped(what: str, queue: str, role: str) -> Iterator[None]:
-    """Turn Google's errors into ours. `what` names the act, `queue` the queue, `role` what the act needs."""
+    """Map Google's errors in a block. `what` names the call in the message, `role` the role that the call needs."""
     try:
         yield
     except (api.GoogleAPIError, auth.GoogleAuthError) as error:
@@ -46,9 +46,9 @@ def mapped(what: str, queue: str, role: str) -> Iterator[None]:
 
 def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
     if isinstance(error, api.RetryError) and error.cause is not None:
-        return _error(error.cause, what, queue, role)  # what went wrong each time, rather than that it went on too long
+        return _error(error.cause, what, queue, role)  # the error of each try, not the timeout of the retries
     text = getattr(error, "message", "") or str(error)
-    said = f"{what} failed: {text}"
+    failed = f"{what} failed: {text}"
     match error:
         case api.PermissionDenied() if "SERVICE_DISABLED" in str(error) or "has not been used" in text:
             return ConfigurationError(
@@ -66,31 +66,31 @@ def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
                 next_step=f"grant {role} to the account, and check GOOGLE_CLOUD_PROJECT",
             )
         case api.NotFound() if "service account" in text.lower():
-            return QueueMissing(said, next_step="check CLOUD_TASKS_SERVICE_ACCOUNT")
+            return QueueMissing(failed, next_step="check CLOUD_TASKS_SERVICE_ACCOUNT")
         case api.NotFound():
             return QueueMissing(
-                f"{what} failed: there is no queue {queue}",
+                f"{what} failed: the queue {queue} does not exist",
                 next_step="check CLOUD_TASKS_QUEUE and CLOUD_TASKS_LOCATION",
                 actions=(Action.CREATE_QUEUE,),
             )
         case api.Conflict() if not isinstance(error, api.Aborted):
             return QueueError(
-                f"{what} failed: the queue {queue} is there already",
+                f"{what} failed: the queue {queue} already exists",
                 actions=(Action.UPDATE_QUEUE,),
             )
         case api.FailedPrecondition():
             return QueueError(
-                said,
-                next_step="if the queue was deleted, its name is free again after days: "
+                failed,
+                next_step="the name of a deleted queue cannot be used for some days: "
                 "set CLOUD_TASKS_QUEUE to another name",
             )
         case api.Unauthorized() | auth.DefaultCredentialsError() | auth.RefreshError():
-            return ConfigurationError(f"{what}: Google refuses the credentials: {text}", next_step=CREDENTIALS_STEP)
+            return ConfigurationError(f"{what} failed: Google rejected the login: {text}", next_step=CREDENTIALS_STEP)
         case api.RetryError() | auth.TransportError():
-            return QueueUnavailable(said, next_step="see whether Google Cloud Tasks can be reached from here")
+            return QueueUnavailable(failed, next_step="check that Google Cloud Tasks can be reached from here")
         case _ if isinstance(error, AWAY):
-            return QueueUnavailable(said, next_step="see whether Google Cloud Tasks can be reached from here")
+            return QueueUnavailable(failed, next_step="check that Google Cloud Tasks can be reached from here")
         case auth.GoogleAuthError():
             return ConfigurationError(f"{what} failed: {text}", next_step=CREDENTIALS_STEP)
         case _:
-            return QueueError(said, next_step="see the message of Google Cloud Tasks")
+            return QueueError(failed, next_step="read the message of Google Cloud Tasks")

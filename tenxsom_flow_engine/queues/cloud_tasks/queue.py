@@ -1,8 +1,8 @@
-"""The queue on Google Cloud Tasks: the records are in the job store, and a task brings each delivery to the worker.
+"""The queue on Google Cloud Tasks: records are in the job store, and a task pushes each delivery to the worker.
 
-The order of acts is what loses no job: first the record with its new number, not dispatched; then the task, whose name
-is that number's; then the mark that it is dispatched. Whoever finds the mark missing makes the task again, under the
-same name.
+The order of writes ensures that no job is lost: first the record with the new delivery number, not dispatched; then the
+task, named after that number; then the mark that it is dispatched. A process that finds the mark missing creates the
+task again, under the same name.
 """
 
 from __future__ import annotations
@@ -53,30 +53,30 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-#: The name of the queue in records, of which a store has one.
+#: The name of the queue in records. A store has one queue of this type.
 NAME = "cloud_tasks"
-#: Tasks that are made at once: more of them begin to time out.
+#: Tasks created concurrently: with more, calls start to time out.
 AT_ONCE = 32
-#: Jobs added in one go, and cancelled in one transaction by a purge.
+#: Jobs added at a time, and cancelled in one transaction by a purge.
 CHUNK_JOBS = 500
-#: Seconds ahead that a task may be scheduled (https://docs.cloud.google.com/tasks/docs/quotas).
+#: Maximum time ahead that a task can be scheduled, in seconds (https://docs.cloud.google.com/tasks/docs/quotas).
 FURTHEST = 30 * 86400.0
-#: Bytes of a job's JSON, so that its task, which holds more than that, surely fits.
+#: Maximum size of a job's JSON in bytes, so that its task, which contains more, fits.
 MAX_JOB = 1_000_000
-#: Seconds that a job is overdue, beyond what the backlog explains, before an account that may not look for its task
-#: takes it for lost.
+#: Seconds overdue, beyond the delay by the backlog, after which a delivery counts as lost if the account may not read
+#: tasks.
 OVERDUE_UNSEEN = 600.0
-#: Jobs looked at in one sweep.
+#: Maximum number of overdue jobs checked at a time.
 SWEEP = 200
-#: Deliveries ahead of one that are looked for before its job is adopted: the first poll follows a create at once, and
-#: the second waits for as long as the service says.
+#: Number of later deliveries to search for before a job is adopted: the first poll follows a create at once, the second
+#: after the service's poll interval.
 LOOK_AHEAD = 3
 
 
 class CloudTasksQueue(PushesJobs, JobQueue):
-    """The queue that the settings name, over a store, with the environment's limits and lease (seconds).
+    """The queue in the settings, over a store, with the environment's limits and lease (seconds).
 
-    Every call may raise `QueueError`, with the step to take: which role to grant, which command to run.
+    Every call can raise `QueueError`, whose next step names the role to grant or the command to run.
     """
 
     name = NAME
@@ -104,7 +104,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
     def _api(self) -> Api:
         if self._given_api is not None:
             return self._given_api
-        # Google's library takes a good part of a second to load, and not every command calls it.
+        # Google's library takes a large part of a second to import, and not every command needs it.
         from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 
         return Api(self._settings, create_retry=self._timings.task_create_retry)
@@ -112,11 +112,11 @@ class CloudTasksQueue(PushesJobs, JobQueue):
     def enqueue(self, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []
-        wanted = list(jobs)
-        for item in wanted:
+        items = list(jobs)
+        for item in items:
             self.check(item.job, item.due)
         self._api.check()
-        for chunk in _chunks(wanted):
+        for chunk in _chunks(items):
             added = self._store.add(self.name, chunk)
             records = self._store.get_each(list(dict.fromkeys((*added.new, *added.known))))
             missing = [record for record in records if record.queue == self.name and record.undispatched]
@@ -129,31 +129,31 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         if due is not None and due > self._store.now() + FURTHEST:
             raise InvalidInput(
                 "at",
-                "is more than 30 days ahead, and Cloud Tasks schedules no further",
+                "is more than 30 days ahead, the limit of Cloud Tasks",
                 next_step="add the job later, or use a queue of type redis or local",
             )
         if (size := len(encode(job))) > MAX_JOB:
-            raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, and Cloud Tasks carries at most {MAX_JOB:,}")
+            raise InvalidInput("job", f"{job.job_id} has {size:,} bytes, but Cloud Tasks accepts at most {MAX_JOB:,}")
 
     def dispatch(self, records: Sequence[JobRecord]) -> None:
         if not records:
             return
-        told: dict[str, int] = {}
+        dispatched: dict[str, int] = {}
         try:
-            for record in self._at_once(self._tell, records):
-                told[record.job_id] = record.seq
+            for record in self._concurrently(self._create_task, records):
+                dispatched[record.job_id] = record.seq
         finally:
             try:
-                self._store.mark_dispatched(told)
-            except StoreError as error:  # harmless: whoever finds the mark missing makes a task that is there already
-                _log.warning("%d tasks are made and not marked so: %s", len(told), error)
+                self._store.mark_dispatched(dispatched)
+            except StoreError as error:  # safe: a process that finds the mark missing creates a task that exists
+                _log.warning("%d tasks were created but not marked as dispatched: %s", len(dispatched), error)
 
     def status(self) -> QueueStatus:
         state = self._store.queue_state(self.name)
         facts, unknown = self._facts()
-        asked = state.limits(self._limits)
-        limits = facts.limits if facts else asked
-        ours = [name for name in LIMITS if getattr(limits, name) == getattr(asked, name)]
+        configured = state.limits(self._limits)
+        limits = facts.limits if facts else configured
+        ours = [name for name in LIMITS if getattr(limits, name) == getattr(configured, name)]
         return QueueStatus(
             queue_type=self.name,
             paused=facts.paused if facts else state.paused,
@@ -180,7 +180,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             purged += chunk
         if purged:
             self._api.purge()
-            self._deliver_anew_what_is_left()
+            self._redeliver_remaining()
         return purged
 
     def set_limits(self, rate: float | None, concurrent: int | None) -> DispatchLimits:
@@ -225,19 +225,19 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         except JobNotFound:
             if self._store.knows_id(delivery.job_id):
                 if self._store.get(delivery.job_id) is None:
-                    return None  # it was finished, and its record is gone
+                    return None  # it has finished, and its record was trimmed
             elif self._already_stepped(delivery):
-                return None  # a later delivery brings what was bought meanwhile
+                return None  # a later delivery has the result of this step
             elif self._store.adopt(
                 lifecycle.adopt(
                     delivery, self.name, self._store.now(), previous_attempt_unanswered=previous_attempt_unanswered
                 )
             ):
-                _log.info("job %s is new to this store and is adopted from its task", delivery.job_id)
+                _log.info("job %s is unknown to this store and was adopted from its task", delivery.job_id)
         return self.receive(delivery, worker, previous_attempt_unanswered=previous_attempt_unanswered)
 
     def min_requeue_delay(self) -> float:
-        # Jobs that wait for a slot take a quarter of the dispatches at most.
+        # Jobs that wait for a slot use at most a quarter of the dispatch rate.
         return 4 * self._seconds_per_round([Status.QUEUED])
 
     def recover_lost(self, owner: str) -> int:
@@ -246,34 +246,34 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         overdue = self._store.overdue(self.name, self._store.now() - self._timings.overdue, SWEEP)
         if not overdue or self._paused():
             return 0
-        lost = [record for record, is_lost in self._at_once(lambda r: (r, self._is_lost(r)), overdue) if is_lost]
-        anew = [record if record.undispatched else self._renumber(record) for record in lost]
-        told = [record for record in anew if record is not None and record.undispatched]
-        self.dispatch(told)
-        if told:
-            _log.warning("%d jobs whose tasks were lost are delivered anew", len(told))
-        return len(told)
+        lost = [record for record, is_lost in self._concurrently(lambda r: (r, self._is_lost(r)), overdue) if is_lost]
+        renumbered = [record if record.undispatched else self._renumber(record) for record in lost]
+        redelivered = [record for record in renumbered if record is not None and record.undispatched]
+        self.dispatch(redelivered)
+        if redelivered:
+            _log.warning("redelivered %d jobs whose tasks were lost", len(redelivered))
+        return len(redelivered)
 
     def close(self) -> None:
-        """Close the connection to Google. Closing twice is harmless."""
+        """Close the connection to Google. Can be called again."""
         if "_api" in self.__dict__:
             self._api.close()
 
-    def _tell(self, record: JobRecord) -> JobRecord:
-        """Make the task of the delivery that a job waits for."""
+    def _create_task(self, record: JobRecord) -> JobRecord:
+        """Create the task of the delivery that a job waits for."""
         now = self._store.now()
         later = record.due if record.due is not None and record.due > now else None
         self._api.create_task(task_id(record), encode(Delivery.of(record)), later)
         return record
 
     def _already_stepped(self, delivery: Delivery) -> bool:
-        """Tell whether a job that this store has never seen has had the step that its delivery is for.
+        """Return whether the step of a delivery has already run, for a job that this store has never seen.
 
-        Whoever took it, with a store that is lost since, has made later tasks, and may have bought in that step. A task
-        that is done cannot be seen any more, so this finds a job that waits at the service, not one that has ended.
+        A worker with a store that was lost since then might have run the step, bought a video in it, and created later
+        tasks. Finished tasks cannot be read, so this detects a job that waits at the service, not a finished one.
         """
         if delivery.submission.state is SubmissionState.ACCEPTED:
-            return False  # nothing is bought on from here
+            return False  # the job has a ticket, so no step buys anything
         later = (msgspec.structs.replace(delivery, seq=delivery.seq + n) for n in range(1, LOOK_AHEAD + 1))
         try:
             return any(self._api.has_task(task_id(link)) for link in later)
@@ -281,12 +281,12 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             return False
 
     def _ensure_dispatched(self, record: JobRecord | None) -> None:
-        """Make sure that the delivery that a job waits for will come."""
+        """Dispatch the delivery that a job waits for, if it is not dispatched yet."""
         if record is not None and record.queue == self.name and record.undispatched:
             self.dispatch([record])
 
     def _facts(self) -> tuple[QueueFacts | None, Failure | None]:
-        """Return what Google says about the queue, or why it does not."""
+        """Return the queue as Google reports it, or the reason why it is unknown. Raises `QueueUnavailable`."""
         try:
             return self._api.facts(), None
         except QueueUnavailable:
@@ -299,7 +299,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         return facts.paused if facts else self._store.queue_state(self.name).paused
 
     def _is_lost(self, record: JobRecord) -> bool:
-        """Tell whether nothing will bring an overdue job any more."""
+        """Return whether the delivery of an overdue job is lost."""
         if record.undispatched:
             return True
         try:
@@ -310,7 +310,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
                 IN_PROGRESS
             )
             if lost:
-                _log.warning("job %s is taken for lost, unseen: %s", record.job_id, error)
+                _log.warning("the delivery of job %s counts as lost; its task cannot be read: %s", record.job_id, error)
             return lost
 
     def _seconds_per_round(self, statuses: Iterable[Status]) -> float:
@@ -323,17 +323,17 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         try:
             return self._store.update(record.job_id, lambda r, now: lifecycle.redispatch(r, record.seq, now))
         except (ActionRefused, JobNotFound):
-            return None  # it has gone on meanwhile
+            return None  # the job has changed since
 
-    def _deliver_anew_what_is_left(self) -> None:
-        """Give the jobs that outlive a purge new tasks: theirs are deleted, and their names stay taken."""
+    def _redeliver_remaining(self) -> None:
+        """Create new tasks for jobs that survive a purge: the old tasks are deleted, and their names stay in use."""
         waiting = JobFilter(queue=self.name, statuses=(Status.SCHEDULED, *IN_PROGRESS))
         for page in self._store.pages(waiting, limit=CHUNK_JOBS):
-            anew = [self._renumber(record) for record in page.records if record.due is not None]
-            self.dispatch([record for record in anew if record is not None])
+            renumbered = [self._renumber(record) for record in page.records if record.due is not None]
+            self.dispatch([record for record in renumbered if record is not None])
 
-    def _at_once(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
-        """Act on many records, so many at a time, and give what comes of it; the first error ends it."""
+    def _concurrently(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
+        """Call `act` for each record, `AT_ONCE` at a time, and yield the results; the first error stops it."""
         if len(records) == 1:
             yield act(records[0])
             return

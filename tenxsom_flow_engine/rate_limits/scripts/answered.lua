@@ -1,4 +1,5 @@
--- Count an answer. ARGV[2]: service, [3]: seconds, [4]: their size. Returns what was usual before, and of how many.
+-- Count an answer. ARGV[2]: service, [3]: seconds, [4]: their histogram bucket. Returns the mean before it, and of how many
+-- answers.
 local tally = P .. 'tally:' .. ARGV[2]
 local usual = tonumber(redis.call('HGET', tally, 'usual') or '0')
 local count = redis.call('HINCRBY', tally, 'answered', 1)

@@ -1,12 +1,12 @@
--- Ask for an admission, or look only; decides as `ledger.decide` does.
--- ARGV[2]: service, [3]: asker, or empty to look, [4], [5]: the environment's windows of the service (empty: it is not
--- metered) and of all together. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
--- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|its pace|what the service said'. One text, since a
--- driver reads one faster than nine.
+-- Ask for an admission, or peek without changing anything; decides like `ledger.decide`.
+-- ARGV[2]: service, [3]: waiter, or empty to peek, [4], [5]: the environment's windows of the service (empty: it is not
+-- metered) and of `global`. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
+-- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|its pace|reason'. One text, because drivers parse
+-- one text faster than nine.
 local instant = now()
-local service, asker = ARGV[2], ARGV[3]
+local service, waiter = ARGV[2], ARGV[3]
 local gate_key, tally = P .. 'gate:' .. service, P .. 'tally:' .. service
-local asked, told = P .. 'asked:' .. service, P .. 'told:' .. service
+local first_asks, hints = P .. 'asked:' .. service, P .. 'told:' .. service
 
 local gate = redis.call('HMGET', gate_key, 'limits', 'pace', 'drag', 'closed_until', 'stopped', 'probe_at')
 local share = (tonumber(gate[2]) or 1) * (tonumber(gate[3]) or 1)
@@ -18,7 +18,7 @@ elseif stopped ~= '' then
   shut = math.max(shut, tonumber(gate[6]))
 end
 
--- The logs that count this service, each with its windows: limit and span at the service's pace, those without it, pace.
+-- The logs that count this service, each with its windows: limit and span at the pace, nominal limit and span, pace.
 local logs = {}
 local NO_WINDOW = {0, 0, 0, 0, 1}
 local function count_in(name, text_, at_share)
@@ -37,7 +37,7 @@ if own ~= '' then
   count_in('global', overall and overall ~= '' and overall or ARGV[5], 1)
 end
 
--- The n-th most recent admission; one that was thrown away is taken for the oldest that was not.
+-- The n-th most recent admission; for a deleted one, the oldest that is left.
 local function recent(log, nth)
   local at = redis.call('LINDEX', log, nth - 1)
   if not at and redis.call('EXISTS', log .. ':trimmed') == 1 then
@@ -46,7 +46,7 @@ local function recent(log, nth)
   return at and tonumber(at) or -math.huge
 end
 
--- When all windows have room for the waiter at a place in the line, and which one is the last.
+-- When all windows have room for the waiter at a place in the line, and which window is the last to have it.
 local earliest = math.max(shut, instant)
 local function frees(place)
   local latest, by, full = earliest, '', NO_WINDOW
@@ -70,21 +70,21 @@ else
   opens_at, by, full = frees(0)
 end
 if opens_at <= instant then
-  local said = text(instant)
-  if asker == '' then
-    return said
+  local answer = text(instant)
+  if waiter == '' then
+    return answer
   end
-  redis.call('SET', P .. 'clock', said)
+  redis.call('SET', P .. 'clock', answer)
   for _, log in ipairs(logs) do
-    if redis.call('LPUSH', log[2], said) >= log[4] + TRIM then
+    if redis.call('LPUSH', log[2], answer) >= log[4] + TRIM then
       redis.call('LTRIM', log[2], 0, log[4] - 1)
       redis.call('SET', log[2] .. ':trimmed', '1')
     end
   end
-  local first_asked = redis.call('ZSCORE', asked, asker)
+  local first_asked = redis.call('ZSCORE', first_asks, waiter)
   if first_asked then
-    redis.call('ZREM', asked, asker)
-    redis.call('ZREM', told, asker)
+    redis.call('ZREM', first_asks, waiter)
+    redis.call('ZREM', hints, waiter)
   end
   if #logs > 0 then
     if first_asked then
@@ -105,17 +105,17 @@ if opens_at <= instant then
   return said
 end
 
-local told_before = asker ~= '' and tonumber(redis.call('ZSCORE', told, asker) or '-1') or -1
-local until_ = told_before
--- Who comes before the time that it was told is told the same again.
-if told_before < opens_at then
-  -- Those that asked earlier, as far as they are still expected.
+local previous_hint = waiter ~= '' and tonumber(redis.call('ZSCORE', hints, waiter) or '-1') or -1
+local until_ = previous_hint
+-- A waiter that returns before its hint gets the same hint again.
+if previous_hint < opens_at then
+  -- Its place: the number of waiters that asked earlier and whose hint has not passed.
   local place, waited = 0, 0
-  if asker ~= '' then
-    place = redis.call('ZCOUNT', told, '(' .. text(instant), '+inf')
-    if told_before >= 0 then
-      place = math.min(place, redis.call('ZRANK', asked, asker))
-      waited = instant - tonumber(redis.call('ZSCORE', asked, asker))
+  if waiter ~= '' then
+    place = redis.call('ZCOUNT', hints, '(' .. text(instant), '+inf')
+    if previous_hint >= 0 then
+      place = math.min(place, redis.call('ZRANK', first_asks, waiter))
+      waited = instant - tonumber(redis.call('ZSCORE', first_asks, waiter))
     end
   end
   if stopped ~= '' and shut > instant then
@@ -126,14 +126,14 @@ if told_before < opens_at then
       until_ = instant + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
     end
   end
-  if asker ~= '' then
-    redis.call('ZADD', told, text(until_), asker)
-    if told_before < 0 then
-      redis.call('ZADD', asked, text(instant), asker)
-      local gone = redis.call('ZRANGEBYSCORE', told, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
+  if waiter ~= '' then
+    redis.call('ZADD', hints, text(until_), waiter)
+    if previous_hint < 0 then
+      redis.call('ZADD', first_asks, text(instant), waiter)
+      local gone = redis.call('ZRANGEBYSCORE', hints, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
       if #gone > 0 then
-        redis.call('ZREM', told, unpack(gone))
-        redis.call('ZREM', asked, unpack(gone))
+        redis.call('ZREM', hints, unpack(gone))
+        redis.call('ZREM', first_asks, unpack(gone))
       end
     end
   end

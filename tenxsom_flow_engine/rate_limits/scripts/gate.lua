@@ -1,6 +1,6 @@
--- Read a gate, or replace it if nobody changed it since it was read. ARGV[2]: service, [3]: the version that was read,
--- or empty to read, [4]: what to count, or empty, [5]...: its fields. Returns {instant, version, fields ...}, or nothing
--- where it was replaced.
+-- Read a gate, or replace it if it has not changed since it was read. ARGV[2]: service, [3]: the version that was read, or
+-- empty to read, [4]: a tally to increment, or empty, [5]...: its fields. Returns {instant, version, fields ...}, or nil
+-- if the gate was replaced.
 local key = P .. 'gate:' .. ARGV[2]
 local version = redis.call('HGET', key, 'version') or '0'
 if ARGV[3] ~= version then

@@ -1,13 +1,13 @@
--- Put before each script of the ledger. KEYS[1] is the prefix of all keys of the store; ARGV[1] an instant, or empty for
--- the server's own time.
+-- Shared by all scripts of the ledger, and loaded before each. KEYS[1] is the prefix of all keys of the store; ARGV[1] an
+-- instant, or empty for the server's time.
 local P = KEYS[1] .. ':'
 
--- Instants as text, to the last bit.
+-- An instant as text, without loss of precision.
 local function text(instant)
   return string.format('%.17g', instant)
 end
 
--- The store's time: never earlier than it said before. What is only read need not be remembered as said.
+-- The store's time, which never goes back. A read need not save the instant that it returns.
 local function now()
   local instant = tonumber(ARGV[1])
   if not instant then

@@ -1,4 +1,4 @@
--- Return what is known. ARGV[2]: service. Returns {instant, gate, admissions, how many wait, tally}.
+-- Return the state of a service. ARGV[2]: service. Returns {instant, gate, admissions, number of waiters, tally}.
 local instant = now()
 local service = ARGV[2]
 return {

@@ -1,1 +1,1 @@
-"""The job store on a Redis or Valkey server: `store.RedisStore`, and `probe` to see whether one is there."""
+"""The job store on a Redis or Valkey server (`store.RedisStore`); `probe` checks whether a server is listening."""

@@ -1,4 +1,4 @@
-"""Waiting for a change: a blocking read of the stream that every change writes to, on a connection of its own."""
+"""Wait for a change of the store: a blocking read, on a separate connection, of a stream that every change writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 
-#: How long the server keeps a blocking read; one that outlives a wait serves the next.
+#: Seconds that a blocking read lasts on the server; a read that outlasts one wait is reused by the next.
 BLOCK_SECONDS = 10.0
-#: Time between two checks of an event that cannot be polled, as a `WakeupEvent` can.
+#: Time between two checks of an event that has no file descriptor (any but `WakeupEvent`).
 CHECK_INTERVAL_SECONDS = 0.2
 
 
 class Changes:
-    """The stream of changes. Threads share it; each waits on a connection of its own."""
+    """The stream of changes. Thread-safe: each thread waits on a separate connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -28,13 +28,13 @@ class Changes:
         self._subscriptions: list[_Subscription] = []
 
     def latest(self) -> str:
-        """Return the mark of the latest change."""
+        """Return the stream id of the latest change."""
         with self._connection.mapped():
             last = self._connection.client.xrevrange(self._key, count=1)
         return last[0][0] if last else "0"
 
     def wait(self, after: str, timeout: float, wake: threading.Event) -> None:
-        """Block until something has changed after a mark, `timeout` seconds have passed, or `wake` is set."""
+        """Block until there is a change after a stream id, `timeout` seconds have passed, or `wake` is set."""
         ends = time.monotonic() + timeout
         with self._connection.mapped():
             subscription = self._subscription()
@@ -50,7 +50,7 @@ class Changes:
 
     def _subscription(self) -> _Subscription:
         subscription: _Subscription | None = getattr(self._local, "subscription", None)
-        if subscription is None or subscription.owner != os.getpid():  # a child's socket would be its parent's
+        if subscription is None or subscription.owner != os.getpid():  # after a fork the socket belongs to the parent
             subscription = self._local.subscription = _Subscription(
                 self._connection.client.connection_pool.make_connection(),
                 self._key,
@@ -61,27 +61,27 @@ class Changes:
 
 
 class _Subscription:
-    """One connection, and the blocking read that is under way on it."""
+    """A connection with at most one blocking read under way."""
 
     def __init__(self, connection: Any, key: str, answer_timeout: float) -> None:
         self.owner = os.getpid()
         self._answer_timeout = answer_timeout
         self._connection = connection
         self._key = key
-        #: When the server must have answered; None: nothing was asked.
+        #: Deadline of the server's answer; None: no read is under way.
         self._due: float | None = None
 
     def listen(self, after: str, seconds: float, wake: threading.Event) -> str | None:
-        """Return the mark of a change, perhaps of an older one than was asked for; None if there is none."""
+        """Return the stream id of a change, or None. A reused read can return a change older than `after`."""
         try:
             if self._due is None:
                 block = int(BLOCK_SECONDS * 1000)
                 self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
                 self._due = time.monotonic() + BLOCK_SECONDS + self._answer_timeout
-            self._rest(seconds, wake)
+            self._sleep(seconds, wake)
             if not self._connection.can_read(0):
                 if time.monotonic() > self._due:
-                    raise StoreUnavailable("the Redis server does not answer a blocking read any more")
+                    raise StoreUnavailable("the Redis server has stopped answering a blocking read")
                 return None
             answer = self._connection.read_response()
             self._due = None
@@ -90,12 +90,12 @@ class _Subscription:
             raise
         if not answer:
             return None
-        # By stream, as pairs (RESP2) or as a map (RESP3).
+        # Keyed by stream: a list of pairs in RESP2, a map in RESP3.
         entries = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
-        mark: str = entries[0][0]
-        return mark
+        stream_id: str = entries[0][0]
+        return stream_id
 
-    def _rest(self, seconds: float, wake: threading.Event) -> None:
+    def _sleep(self, seconds: float, wake: threading.Event) -> None:
         """Block until the server answers, the time has passed, or `wake` is set."""
         poll = select.poll()
         poll.register(self._connection._sock, select.POLLIN)
@@ -107,10 +107,10 @@ class _Subscription:
         wake.drain()
 
     def close(self) -> None:
-        """Close the connection; listening again opens it."""
+        """Close the connection; the next `listen` opens it again."""
         self._due = None
         self._connection.disconnect()
 
 
-def _order(mark: str) -> tuple[int, ...]:
-    return tuple(map(int, mark.split("-")))
+def _order(stream_id: str) -> tuple[int, ...]:
+    return tuple(map(int, stream_id.split("-")))

@@ -1,4 +1,4 @@
-"""The connection to a Redis or Valkey server: scripts, time-outs, and errors of our tree."""
+"""The connection to a Redis or Valkey server: scripts, timeouts, and errors mapped to `errors.StoreError`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tenxsom_flow_engine.timings import Timings
 
 @cache
 def script(name: str) -> str:
-    """Return a script with what all of them share before it."""
+    """Return the source of a script, after the functions that all scripts share."""
     folder = resources.files(__package__).joinpath("scripts")
     return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
 
 
 class Connection:
-    """A server, and the prefix of our keys there. Threads share it; so may the children of a fork."""
+    """A server and the prefix of our keys there. Thread-safe, and safe to use after a fork."""
 
     def __init__(self, url: str, prefix: str, timings: Timings = Timings()) -> None:
         #: Seconds to wait for an answer.
@@ -39,7 +39,7 @@ class Connection:
                 decode_responses=True,
                 socket_connect_timeout=timings.redis_connect,
                 socket_timeout=timings.redis_answer,
-                # A call that was sent may have been carried out: only we know which may be sent again.
+                # A call that was sent might have been executed: only the caller knows whether repeating it is safe.
                 retry=Retry(NoBackoff(), 0),
             )
         self._scripts: dict[str, Any] = {}
@@ -50,9 +50,9 @@ class Connection:
         self.place = f"redis://{where}/{known.get('db') or 0} ({self.prefix})"
 
     def check_server(self) -> StoreAdvice | None:
-        """See that the server can keep jobs; return what a person should know of it, if anything.
+        """Check that the server can store jobs; return a warning about their durability, or None.
 
-        Raises `ConfigurationError` if it is too old or would evict them.
+        Raises `ConfigurationError` if the server is too old or would evict jobs.
         """
         with self.mapped():
             self._server = examine(self.client, self.place)
@@ -63,10 +63,11 @@ class Connection:
         return f"{self.prefix}:{name}"
 
     def run(self, name: str, *arguments: object, on_disk: bool = False) -> Any:
-        """Run a script; it is loaded where the server does not know it.
+        """Run a script, loading it first if the server does not have it.
 
-        With `on_disk` it returns when what it wrote is, as far as this server can promise that (see `server`). Raises
-        `StoreUnavailable` if that takes too long: it is written all the same, so the caller may say it again.
+        With `on_disk`, returns when the writes are on disk, as far as this server can guarantee that (see `server`).
+        Raises `StoreUnavailable` if that takes too long; the writes are done all the same, so the call must be safe to
+        repeat.
         """
         known = self._script(name)
         with self.mapped():
@@ -93,7 +94,7 @@ class Connection:
         return known or self._scripts.setdefault(name, self.client.register_script(script(name)))
 
     def _run_and_wait(self, known: Any, arguments: tuple[object, ...]) -> Any:
-        # On one connection: WAITAOF waits for what was written there.
+        # On one connection: WAITAOF waits only for the writes of its connection.
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.evalsha(known.sha, 1, self.prefix, *arguments)
             pipeline.execute_command("WAITAOF", 1, 0, int(self._file_timeout * 1000))
@@ -106,21 +107,21 @@ class Connection:
                 raise error
         if int(kept[0]) < 1:
             raise StoreUnavailable(
-                f"the Redis server has not put its file on disk within {self._file_timeout:g} seconds",
-                next_step="see the server's disk, and CONFIG GET appendfsync",
+                f"the Redis server has not synced its append-only file within {self._file_timeout:g} s",
+                next_step="check the server's disk, and CONFIG GET appendfsync",
             )
         return answer
 
     @contextlib.contextmanager
     def mapped(self) -> Iterator[None]:
-        """Turn the driver's errors into ours."""
+        """Turn the driver's errors into `StoreError`."""
         try:
             yield
         except redis.RedisError as error:
             raise _error(error) from error
         except ValueError as error:
             raise StoreBroken(
-                f"the address of the Redis server is wrong: {error}", next_step="see REDIS_URL"
+                f"the address of the Redis server is invalid: {error}", next_step="check REDIS_URL"
             ) from error
 
     def close(self) -> None:
@@ -131,24 +132,24 @@ class Connection:
 def _error(error: redis.RedisError) -> StoreError:
     text = str(error)
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
-        return StoreBroken(f"the Redis server refuses us: {text}", next_step="see user and password in REDIS_URL")
+        return StoreBroken(f"the Redis server rejected the login: {text}", next_step="check the login in REDIS_URL")
     if isinstance(error, redis.exceptions.NoPermissionError):
         return StoreBroken(
-            f"the Redis server does not let this user do all that is needed: {text}",
-            next_step="let it, with KEY as REDIS_QUEUE_KEY has it: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
+            f"the Redis user lacks a permission: {text}",
+            next_step="with the value of REDIS_QUEUE_KEY for KEY: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
         )
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command" in text:  # 6.2 wraps it
-        return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some")
+        return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some memory")
     if "MISCONF" in text:
-        return StoreFull(f"the Redis server cannot write its file: {text}", next_step="see the server's disk and log")
+        return StoreFull(f"the Redis server cannot write to disk: {text}", next_step="check the server's disk and log")
     if isinstance(
         error, redis.ConnectionError | redis.TimeoutError | redis.exceptions.BusyLoadingError | redis.ReadOnlyError
     ):
         wrong_certificate = "CERTIFICATE" in text
         return StoreUnavailable(
             f"the Redis server cannot be used now: {text}",
-            next_step="name its authority with ?ssl_ca_certs=FILE in REDIS_URL"
+            next_step="give its certificate authority with ?ssl_ca_certs=FILE in REDIS_URL"
             if wrong_certificate
-            else "see that it runs: redis-cli ping",
+            else "check that it is running: redis-cli ping",
         )
     return StoreBroken(f"the Redis server failed: {text}")

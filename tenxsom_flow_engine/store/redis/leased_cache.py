@@ -1,4 +1,4 @@
-"""The leased records of one handle, so that changing one needs no reading first."""
+"""A cache of the records that this store handle has leased, so that changing one needs no read first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from threading import Lock
 
 from tenxsom_flow_engine.store.redis.rows import Stored
 
-#: Records kept at most: those of lost leases are never settled here.
+#: Maximum number of records: records whose lease was lost are never settled here, so they stay.
 MAX_RECORDS = 10_000
 
 
 class LeasedRecords:
-    """Leased records as this handle read or wrote them last. Threads share it.
+    """Leased records as this handle last read or wrote them. Thread-safe.
 
-    An entry can be out of date: a commit finds out by the version.
+    An entry can be out of date; a commit detects that by the version.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class LeasedRecords:
         return self._entries.get(job_id)
 
     def keep(self, stored: Stored) -> None:
-        """Remember a record while it is leased; forget it otherwise."""
+        """Cache a record if it is leased; remove it otherwise."""
         job_id = stored.record.job_id
         with self._lock:
             self._entries.pop(job_id, None)
@@ -35,5 +35,5 @@ class LeasedRecords:
                     del self._entries[next(iter(self._entries))]
 
     def forget(self, job_id: str) -> None:
-        """Forget a record."""
+        """Remove a record."""
         self._entries.pop(job_id, None)

@@ -1,4 +1,4 @@
-"""Lists and counts of jobs, from indexes: their cost does not grow with the number of waiting jobs, and is bounded."""
+"""List and count jobs through indexes, at a bounded cost that does not grow with the number of waiting jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenxsom_flow_engine.store.redis.records import Records, Row
 from tenxsom_flow_engine.store.redis.rows import Stored, Summary
 from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
 
-#: Reading a record takes some 5 microseconds, decoding all of it some 4 more.
+#: Reading a record takes about 5 µs, decoding it completely about 4 µs more.
 LIST_BOUNDS = ListBounds(page=3_000, count=10_000)
 
 
@@ -25,13 +25,13 @@ class Lists:
         self._connection = connection
         self._records = records
         self._bounds = bounds
-        #: Records read at a time at most, and ranges of positions.
+        #: Maximum number of records, and of ranges of positions, read at a time.
         self._batch = max(1, bounds.count // 10)
 
     def page(self, jobs: JobFilter, now: float, *, limit: int, cursor: str | None) -> Page:
         """See `JobStore.page`."""
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
-            raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
+            raise InvalidInput("cursor", f"{cursor!r} is not a cursor of an earlier page")
         found: list[Stored] = []
         end: int | None = None
         below = TOP_POSITION if cursor is None else int(cursor)
@@ -48,9 +48,9 @@ class Lists:
             by_status = self.status_counts(jobs.queue, now).by_status
             return MatchCount(sum(by_status[status] for status in set(jobs.statuses or Status)))
         found, end = 0, None
-        # The sorted sets know a status except that time makes a scheduled job a queued one.
+        # A job in the sorted set `scheduled` becomes queued when it is due, without a write; the other sets are exact.
         needs_status = (Status.SCHEDULED in jobs.statuses) != (Status.QUEUED in jobs.statuses)
-        for rows, end in self._matching(  # noqa: B007 (the last one counts)
+        for rows, end in self._matching(  # noqa: B007 (`end` of the last batch is used)
             jobs, TOP_POSITION, count=self._batch, most=self._bounds.count
         ):
             found += len(self._decode(rows, jobs, now) if needs_status else rows)
@@ -59,9 +59,9 @@ class Lists:
     def _matching(
         self, jobs: JobFilter, below: int, *, count: int, most: int
     ) -> Iterator[tuple[Sequence[Row], int | None]]:
-        """Give the matching records below a position, newest first, and below which one to continue (None: at the end).
+        """Yield batches of matching rows below a position, newest first, and the position to continue from (None: end).
 
-        They come in batches: of `count` examined records, then of more. Ends when `most` have been examined.
+        The first batch examines `count` records, later ones more. Ends when `most` records have been examined.
         """
         sets = self._sets(jobs)
         matching = _matches(jobs)
@@ -73,7 +73,7 @@ class Lists:
                 yield [], None
                 return
             ids, left = self._newest(sets, remaining, min(count, most))
-            # Ranges whose jobs were all removed take time, too.
+            # Reading a range whose jobs were all removed also takes time.
             most -= max(len(ids), len(remaining) - len(left))
             remaining = left
             rows = self._records.values([job_id for job_id, _ in ids])
@@ -112,14 +112,14 @@ class Lists:
         after = f"({now!r}"
         found = [pair for ids in self._scheduled("zrangebyscore", after, "+inf", 0, limit, True) for pair in ids]
         found.sort(key=lambda pair: pair[1])
-        return [one.record for one in self._records.read_many([job_id for job_id, _ in found[:limit]])]
+        return [stored.record for stored in self._records.read_many([job_id for job_id, _ in found[:limit]])]
 
     def scheduled_before(self, instant: float, now: float) -> int:
         """See `JobStore.scheduled_before`."""
         return sum(self._scheduled("zcount", f"({now!r}", f"({instant!r}"))
 
     def _scheduled(self, command: str, *arguments: Any) -> list[Any]:
-        """Ask each queue's list of scheduled jobs, all in one round trip."""
+        """Run a command on the sorted set of scheduled jobs of each queue, in one round trip."""
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
             for name in self._queues(None):
                 getattr(pipeline, command)(self._connection.key(f"scheduled:{name}"), *arguments)
@@ -127,7 +127,7 @@ class Lists:
             return answers
 
     def lanes(self, queue: str) -> Iterable[str]:
-        """Return the lanes in which jobs of a queue have waited at any time."""
+        """Return all lanes in which jobs of a queue have ever waited."""
         with self._connection.mapped():
             names: set[str] = self._connection.client.smembers(self._connection.key(f"lanes:{queue}"))
             return sorted(names)
@@ -135,8 +135,8 @@ class Lists:
     def _newest(
         self, sets: Sequence[str], within: Sequence[Range], count: int
     ) -> tuple[list[tuple[str, int]], list[Range]]:
-        """Return the newest ids in sorted sets, with their positions, and the ranges that remain to be read."""
-        edges = [edge for one in within for edge in one]
+        """Return the newest ids in sorted sets with their positions, and the ranges still to read."""
+        edges = [edge for range_ in within for edge in range_]
         done, text = self._connection.run("newest", "", count, len(sets), *sets, *edges)
         parts = text.split()
         found = sorted(zip(parts[::2], map(int, parts[1::2]), strict=True), key=lambda pair: -pair[1])
@@ -149,7 +149,7 @@ class Lists:
         return found, left
 
     def _sets(self, jobs: JobFilter) -> list[str]:
-        """Return the sorted sets, by position, of the statuses that a filter names."""
+        """Return the names of the sorted sets of the statuses in a filter."""
         statuses = {Status(status) for status in jobs.statuses or Status}
         if Status.QUEUED in statuses:
             statuses.add(Status.SCHEDULED)
@@ -164,14 +164,14 @@ class Lists:
 
 
 def _matches(jobs: JobFilter) -> Callable[[Row], bool] | None:
-    """Return a judge of stored values by all fields of a filter except queue and status; None: all match."""
+    """Return a predicate for all fields of a filter except queue and status; None: all rows match."""
     if jobs == JobFilter(queue=jobs.queue, statuses=jobs.statuses):
         return None
     text = (jobs.text or "").casefold()
 
     def matching(row: Row) -> bool:
         item = Summary.parse(*row)
-        return item is None or (  # one that cannot be read is logged when the whole record is decoded
+        return item is None or (  # an unreadable record is logged when it is decoded completely
             jobs.service in (None, item.effective_service)
             and jobs.channel in (None, item.job.channel)
             and (not text or text in item.job.topic.casefold() or text in item.job.job_id.casefold())

@@ -1,9 +1,9 @@
-"""Where in the order of adding the jobs of a service, a channel or a day are, so that a list need not read all others.
+"""Bitmaps of the positions that jobs of a service, channel or day have, so that a list need not read all other jobs.
 
 For each service and each channel the server keeps a bitmap with one bit for each block of 16 neighbouring positions. A
-bit is set when a job of it enters the block, and is never cleared: a list reads and filters what is in a marked block.
-For each day the server keeps the first and the last position. A sorted set for each name would be plainer, but takes
-90 to 120 bytes a job and name; bitmaps take a bit or two.
+bit is set when such a job enters the block, and is never cleared: a list reads and filters the jobs of a marked block.
+For each day the server keeps the first and the last position. A sorted set for each name would be simpler, but takes
+90 to 120 bytes for each job and name; bitmaps take one or two bits.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tenxsom_flow_engine.store.values import JobFilter
 
 #: Neighbouring positions that share a bit (see `mark` in prelude.lua).
 BLOCK_POSITIONS = 16
-#: Above all positions: scores of sorted sets are exact up to here.
+#: Higher than every position: scores of sorted sets are exact up to this number.
 TOP_POSITION = 2**53
 DAY_SECONDS = 86400
-#: A highest and a lowest position, and all between them.
+#: The highest and the lowest position of a range, both included.
 Range = tuple[int, int]
 
 
@@ -31,9 +31,9 @@ def day_of(instant: float) -> int:
 
 
 def ranges(connection: Connection, jobs: JobFilter, below: int) -> Iterator[Range]:
-    """Give the ranges of positions below one that can hold jobs of a filter's service, channel and days, newest first.
+    """Yield the ranges below a position that can hold jobs of a filter's service, channel and days, newest first.
 
-    They are read from the server at once, and worked out one by one.
+    The bitmaps are read from the server at the call, the ranges computed one by one.
     """
     names = [f"{kind}:{name}" for kind, name in (("service", jobs.service), ("channel", jobs.channel)) if name]
     in_time = jobs.added_from is not None or jobs.added_before is not None
@@ -57,7 +57,7 @@ def ranges(connection: Connection, jobs: JobFilter, below: int) -> Iterator[Rang
 
 
 def _within(found: Iterable[Range], lowest: int, highest: int) -> Iterator[Range]:
-    """Cut ranges, the highest first, to what lies between two positions."""
+    """Clip ranges, highest first, to `lowest` … `highest`."""
     for top, bottom in found:
         if top < lowest:
             return
@@ -66,24 +66,24 @@ def _within(found: Iterable[Range], lowest: int, highest: int) -> Iterator[Range
 
 
 def _positions_of_days(jobs: JobFilter, first: dict[str, str], last: dict[str, str], since: int) -> Range:
-    """Return the lowest and the highest position that jobs added in a filter's span of time can have."""
+    """Return the lowest and the highest possible position of jobs added in a filter's span of time."""
     starts = {int(day): int(position) for day, position in first.items()}
     days = sorted(starts)
-    lowest, highest = TOP_POSITION, since - 1  # jobs older than the bitmaps can be of any day
+    lowest, highest = TOP_POSITION, since - 1  # jobs older than the bitmaps can belong to any day
     for day, next_day in zip(days, [*days[1:], None], strict=True):
         begins, ends = day * DAY_SECONDS, (day + 1) * DAY_SECONDS
         if (jobs.added_from is None or ends > jobs.added_from) and (
             jobs.added_before is None or begins < jobs.added_before
         ):
             lowest = min(lowest, starts[day])
-            # A day ends where the next one begins; a job that came in late for its day has a higher position.
+            # A day ends before the first position of the next; a job added late for its day has a higher position.
             until = TOP_POSITION if next_day is None else starts[next_day] - 1
             highest = max(highest, until, int(last.get(str(day), 0)))
     return 0 if since > 1 else lowest, highest
 
 
 def _marked_in_all(bitmaps: Sequence[bytes], since: int) -> bytes:
-    """Return the blocks that are marked in all bitmaps, and those of positions older than the bitmaps."""
+    """Return the bitmap of the blocks marked in all bitmaps; positions older than the bitmaps count as marked."""
     older = b"\xff" * (since // BLOCK_POSITIONS // 8 + 1) if since > 1 else b""
     width = max(map(len, [older, *bitmaps]))
     marked = -1
@@ -93,7 +93,7 @@ def _marked_in_all(bitmaps: Sequence[bytes], since: int) -> bytes:
 
 
 def _runs(bitmap: bytes) -> Iterator[Range]:
-    """Give the ranges of positions whose blocks are marked, the highest first, without going through long gaps."""
+    """Yield the ranges of positions of marked blocks, highest first, skipping long gaps quickly."""
     for run in re.finditer(rb"[^\0]+", bitmap[::-1]):
         bits = "".join(f"{byte:08b}"[::-1] for byte in run[0])
         last_block = (len(bitmap) - run.start()) * 8 - 1

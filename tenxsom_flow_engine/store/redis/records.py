@@ -1,4 +1,4 @@
-"""Reading records, and replacing them unless another process changed them first."""
+"""Read records, and replace them unless another process has changed them since."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = tuple[str, str]
 
 
 class Records:
-    """The records on a server. `leased` are those that this handle has leased."""
+    """The records on a server. `leased` caches the records that this handle has leased."""
 
     def __init__(self, connection: Connection, clock: ServerClock) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class Records:
         self.leased = LeasedRecords()
 
     def read(self, job_id: str) -> tuple[Stored | None, float]:
-        """Return what is stored of a job, and the time."""
+        """Return a stored job, or None, and the store's time."""
         value, lease, now = self._connection.run("read", self._clock.instant(), job_id)
         self._clock.learn(now)
         return (Stored.parse(job_id, value, lease) if value else None), float(now)
@@ -43,7 +43,7 @@ class Records:
         return [(job_id, value) for job_id, value in zip(job_ids, values, strict=True) if value]
 
     def decode(self, rows: Sequence[Row]) -> list[Stored]:
-        """Return the records of some stored values with their present leases, as far as they can be read."""
+        """Return the readable records among stored values, with their current leases."""
         if not rows:
             return []
         with self._connection.mapped():
@@ -51,7 +51,7 @@ class Records:
         return list(self.readable((*row, lease) for row, lease in zip(rows, leases, strict=True)))
 
     def read_many(self, job_ids: Sequence[str], *, claimed_in: str | None = None) -> list[Stored]:
-        """Return the records of several jobs, as far as they can be read."""
+        """Return the readable records among several jobs."""
         if not job_ids:
             return []
         with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
@@ -62,9 +62,9 @@ class Records:
         return list(self.readable(rows, claimed_in))
 
     def readable(self, rows: Iterable[tuple[str, str, str | None]], claimed_in: str | None = None) -> Iterator[Stored]:
-        """Give the records that can be read, and log the others: one bad record must not stop the rest.
+        """Yield the readable records and log the others: one unreadable record must not block the rest.
 
-        A bad one that was claimed in a queue is set aside: no worker gets it again.
+        With `claimed_in`, the claimed queue, an unreadable job is also removed from it: no worker gets it again.
         """
         for job_id, value, lease in rows:
             try:
@@ -85,7 +85,7 @@ class Records:
             except FlowError:
                 if fresh:
                     raise
-                continue  # the cached record can be out of date, so it refuses nothing
+                continue  # the cached record can be out of date, so its refusal does not count
             replacement = commit_args(stored, record, now, slots)
             match self._connection.run("commit", self._clock.instant(), *replacement, on_disk=on_disk):
                 case "done":
@@ -98,7 +98,7 @@ class Records:
         raise JobNotFound(job_id)
 
     def change_each(self, job_ids: Sequence[str], change: Change, *, claimed_in: str | None = None) -> int:
-        """Replace records in two round trips; those that refuse it stay as they are. Return how many were replaced."""
+        """Replace records in two round trips, except where `change` refuses. Return how many were replaced."""
         now = self._clock.now()
         replaced: list[tuple[Stored, JobRecord]] = []
         for stored in self.read_many(job_ids, claimed_in=claimed_in):
@@ -111,15 +111,15 @@ class Records:
         done = 0
         for (stored, _), answer in zip(replaced, answers, strict=True):
             with suppress(ActionRefused, JobNotFound):
-                if answer == "changed":  # by another process: then in a call of its own
+                if answer == "changed":  # by another process: retry in a separate call
                     self.change(stored.record.job_id, change)
                 done += answer != "gone"
         return done
 
     def remove_each(self, job_ids: Sequence[str], remember_until: float) -> int:
-        """Remove finished records in two round trips, but none that is in flight yet; return how many."""
+        """Remove finished records that are no longer in flight, in two round trips; return how many."""
         now = self._clock.now()
-        over = [
+        removable = [
             stored
             for stored in self.read_many(job_ids)
             if not (stored.record.holds_slot and stored.record.submission.deadline > now)
@@ -132,12 +132,12 @@ class Records:
                 repr(remember_until),
                 *index_position(stored.record),
             ]
-            for stored in over
+            for stored in removable
         ]
         return sum(self._connection.run_each("remove", calls))
 
     def _attempts(self, job_id: str) -> Iterator[tuple[Stored, float, bool]]:
-        """Give a record to change, the time, and whether it was read just now; again as long as the change fails."""
+        """Yield a record to change, the time, and whether it was just read; yields again until the change succeeds."""
         cached = self.leased.get(job_id)
         if cached is not None:
             yield cached, max(self._clock.now(), cached.record.updated_at), False

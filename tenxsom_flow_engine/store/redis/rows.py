@@ -1,6 +1,6 @@
-"""A record as the scripts know it: position, version and JSON in one text, its lease, and its place in the indexes.
+"""A record in the format of the scripts: position, version and JSON in one text, its lease, and its index entries.
 
-Position and version are packed: text that sorts as the numbers do, so that jobs due at the same instant are claimed in
+Position and version are packed: text that sorts like the numbers, so that jobs due at the same instant are claimed in
 the order of adding.
 """
 
@@ -20,7 +20,7 @@ from tenxsom_flow_engine.store.redis.totals import effects
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record as it was read, with the version that a commit must find."""
+    """A record as it was read, with the version that the record must still have at a commit."""
 
     record: JobRecord
     position: int
@@ -28,14 +28,14 @@ class Stored:
 
     @classmethod
     def parse(cls, job_id: str, value: str, lease: str | None) -> Stored:
-        """Read what the scripts return. Raises `StoreBroken` naming the job if the record cannot be read."""
+        """Parse the stored value and lease of a job. Raises `StoreBroken` naming the job if it cannot be read."""
         begin = end_of_packed(value, 0)
         rest = end_of_packed(value, begin)
         record = read_record(job_id, value[rest:], lambda text: _decode(job_id, str(text)))
         if lease:
             token, until, at, worker, _ = lease.split("|")
             held = Lease(token=token, worker=worker, until=float(until))
-            # A claim leaves the record as it was; a later commit has written the lease into it.
+            # A claim does not write the record; the first commit after it writes the lease into the record.
             if record.lease is None:
                 record = lifecycle.take(record, held, float(at))
             else:
@@ -44,7 +44,7 @@ class Stored:
         return cls(record, int(value[1:begin], 16), value[begin:rest])
 
     def followed_by(self, record: JobRecord) -> Stored:
-        """Return what is stored once `record` was committed after this."""
+        """Return the stored form of `record` after its commit on top of this one."""
         return replace(self, record=record, version=packed(int(self.version[1:], 16) + 1))
 
 
@@ -56,7 +56,7 @@ class _JobFields(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The fields of a record that lists filter by, under its names: decoding these takes a fifth of the time."""
+    """The fields of a record that lists filter by: decoding only these takes a fifth of the time."""
 
     job: _JobFields
     added_at: float
@@ -69,7 +69,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, job_id: str, value: str) -> Summary | JobRecord | None:
-        """Read what a list needs of a stored value; None if it cannot be read."""
+        """Decode the fields of a stored value that lists filter by; None if it cannot be read."""
         text = value[end_of_packed(value, end_of_packed(value, 0)) :]
         try:
             return decode_short_form(job_id, text) if is_short_form(text) else _summaries.decode(text)
@@ -81,26 +81,26 @@ _summaries = msgspec.json.Decoder(Summary)
 
 
 def packed(number: int) -> str:
-    """Write a number as the scripts do: a letter for the number of hexadecimal digits that follow, then these."""
+    """Pack a number like the scripts: a letter for the number of hexadecimal digits, then the digits."""
     digits = f"{number:x}"
     return chr(96 + len(digits)) + digits
 
 
 def end_of_packed(text: str, begin: int) -> int:
-    """Return where the packed number that begins at an index of a text ends."""
+    """Return the index after the packed number that begins at an index of a text."""
     return begin + ord(text[begin]) - 95
 
 
 def add_args(record: JobRecord) -> list[object]:
-    """Return a record as the scripts that add it take it."""
+    """Return a record as arguments of the scripts that add jobs."""
     _, lane, status, due, *_ = index_position(record)
     return [record.job_id, lane, status, due, encode(record), record.effective_service, record.job.channel]
 
 
 def commit_args(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> list[object]:
-    """Return the replacement of a record as `commit.lua` takes it."""
+    """Return the replacement of a record as arguments of `commit.lua`."""
     held = after.lease
-    # As it is stored next to the record: token, end, beginning, worker, queue.
+    # The stored format of a lease: token, end, start, worker, queue.
     lease = [f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)] if held else ["", ""]
     return [
         after.job_id, before.version, encode(after), *lease, *index_position(before.record), *index_position(after),
@@ -109,7 +109,7 @@ def commit_args(before: Stored, after: JobRecord, now: float, slots: tuple[str, 
 
 
 def index_position(record: JobRecord) -> list[str]:
-    """Return a record's place in the indexes (see `prelude.lua`)."""
+    """Return the index entries of a record (see `prelude.lua`)."""
     return [
         record.queue,
         record.lane,

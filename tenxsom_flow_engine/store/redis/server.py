@@ -1,4 +1,4 @@
-"""What a server must be to keep jobs, and how safe they are there."""
+"""The requirements on a Redis server that stores jobs, and how durable its records are."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import redis
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.store.values import StoreAdvice
 
-#: The oldest server that has what the scripts use.
+#: The oldest server version that the scripts work with.
 OLDEST = (6, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server promises of its file."""
+    """The durability of a server's append-only file."""
 
-    #: What a person should know of it; None if all is well.
+    #: A warning for operators; None if there is none.
     advice: StoreAdvice | None = None
-    #: Whether it can be asked, with `WAITAOF`, to answer when its file is on disk, and needs asking.
+    #: Whether a write must be followed by `WAITAOF` to be on disk when it returns.
     waits_for_file: bool = False
 
 
 def examine(client: Any, place: str) -> Server:
-    """Look at a server. Raises `ConfigurationError` if it is too old or would evict jobs."""
+    """Check a server. Raises `ConfigurationError` if it is too old or would evict jobs."""
     found = client.info()
     version = tuple(map(int, str(found["redis_version"]).split(".")[:2]))
     if version < OLDEST:
@@ -35,13 +35,13 @@ def examine(client: Any, place: str) -> Server:
     policy = found.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise ConfigurationError(
-            f"the Redis server {place} throws keys away when its memory is full (maxmemory-policy {policy})",
+            f"the Redis server {place} evicts keys when its memory is full (maxmemory-policy {policy})",
             next_step="on the server: CONFIG SET maxmemory-policy noeviction",
         )
     if not found.get("aof_enabled"):
         return Server(
             StoreAdvice(
-                f"the Redis server {place} keeps no append-only file, so jobs are lost when it stops",
+                f"the Redis server {place} has no append-only file, so jobs are lost when it stops",
                 "on the server: CONFIG SET appendonly yes",
             )
         )
@@ -51,14 +51,14 @@ def examine(client: Any, place: str) -> Server:
         case "everysec" if _knows(client, "WAITAOF"):
             return Server(waits_for_file=True)
         case "everysec":
-            habit = "puts its file on disk once a second"
+            habit = "syncs its append-only file only once a second"
         case "no":
-            habit = "leaves it to the system when its file is put on disk"
+            habit = "leaves syncing its append-only file to the operating system"
         case _:
-            habit = "does not say when it puts its file on disk"
+            habit = "does not report when it syncs its append-only file"
     return Server(
         StoreAdvice(
-            f"the Redis server {place} {habit}, so the latest jobs and tickets are lost if its machine stops",
+            f"the Redis server {place} {habit}, so the latest jobs and tickets are lost if its machine crashes",
             "on the server: CONFIG SET appendfsync always",
         )
     )
@@ -67,12 +67,12 @@ def examine(client: Any, place: str) -> Server:
 def _appendfsync(client: Any) -> str:
     try:
         return str(client.config_get("appendfsync").get("appendfsync", ""))
-    except redis.ResponseError:  # those who rent out servers often forbid CONFIG
+    except redis.ResponseError:  # hosted servers often forbid CONFIG
         return ""
 
 
 def _knows(client: Any, command: str) -> bool:
-    # Redis 7.2 and Valkey do; https://redis.io/docs/latest/commands/waitaof/
+    # Redis 7.2 and Valkey have WAITAOF; https://redis.io/docs/latest/commands/waitaof/
     try:
         return any(client.execute_command("COMMAND INFO", command))
     except redis.ResponseError:

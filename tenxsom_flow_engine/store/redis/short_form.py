@@ -1,7 +1,7 @@
-"""The short form in which release 0.1 stored a job to which nothing had happened yet. It is read, and never written.
+"""Decode the short form in which release 0.1 stored a newly added job. This release never writes it.
 
-Workers and producers of release 0.1 can run at the same time as those of this release, so such records still come in.
-A change of the record replaces the short form by the usual JSON.
+Workers and producers of release 0.1 can run at the same time as those of this release, so new records can have this
+form. A change of the record replaces it with the usual JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 from tenxsom_flow_engine.jobs import Cost, JobRecord, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode
 
-#: How it begins, before the fields of the job; the job's id is left out.
+#: The prefix of the short form, before the fields of the job; the job's id is omitted.
 _BEGIN = '[{"v":1,'
 
 
@@ -30,12 +30,12 @@ _decoder = msgspec.json.Decoder(_ShortForm)
 
 
 def is_short_form(text: str) -> bool:
-    """Return whether a stored record has the short form."""
+    """Return whether a stored record is in the short form."""
     return text.startswith(_BEGIN)
 
 
 def decode_short_form(job_id: str, text: str) -> JobRecord:
-    """Read a record of the short form. Raises `InvalidInput`."""
+    """Decode a record in the short form. Raises `InvalidInput`."""
     short = decode(_decoder, f'{_BEGIN}"job_id":"{job_id}",{text[len(_BEGIN) :]}')
     due = short.now if short.due is None else short.due
     return lifecycle.add(short.job, queue=short.queue, nonce=short.nonce, now=short.now, due=due, cost=short.cost)

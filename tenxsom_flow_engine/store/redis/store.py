@@ -1,9 +1,9 @@
 """The job store on a Redis or Valkey server (6.2 or newer): for any number of machines.
 
-All records are in one hash, each as JSON after its position and its version; sorted sets are the indexes of claims and
-lists. A claim writes no record: the lease is stored in a hash of its own, and reading a record puts it in (`Stored`).
-Any other change is made here, by `lifecycle`, and committed by a script that refuses it if the version is not the one
-that was read.
+All records are in one hash, each as JSON after its position and its version; sorted sets are the indexes for claims and
+lists. A claim writes no record: leases are in a separate hash, and reading a record adds its lease (`Stored`). Other
+changes are computed here, by `lifecycle`, and committed by a script that refuses them if the version has changed since
+the read.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _log = logging.getLogger(__name__)
 
 #: Jobs added by one call of a script.
 CHUNK_JOBS = 500
-#: Entries of the plain list that are moved at a time.
+#: Entries of the legacy list imported at a time.
 CHUNK_ENTRIES = 200
 
 
 class RedisStore(JobStore, LegacyImport):
-    """See `store.base.JobStore`. `clock` replaces the server's time, for tests; `bounds` limit the work of a list."""
+    """See `store.base.JobStore`. `clock` replaces the server's time in tests; `bounds` limit the cost of a list."""
 
     scheme = "redis"
 
@@ -72,7 +72,7 @@ class RedisStore(JobStore, LegacyImport):
         bounds: ListBounds = LIST_BOUNDS,
     ) -> None:
         self._connection = Connection(url, prefix, timings)
-        #: The plain list that legacy producers push onto: its key is the prefix of ours.
+        #: The legacy list: its key is the prefix of the store's keys.
         self._list = prefix
         self.place = self._connection.place
         self._clock = ServerClock(self._connection, clock)
@@ -83,7 +83,7 @@ class RedisStore(JobStore, LegacyImport):
 
     @property
     def connection(self) -> Connection:
-        """The server and our keys there, for other data that is kept next to the records."""
+        """The connection, for other data that is stored next to the records."""
         return self._connection
 
     def now(self) -> float:
@@ -100,7 +100,7 @@ class RedisStore(JobStore, LegacyImport):
             for item in chunk:
                 arguments += add_args(new_record(queue, item, now))
             following = list(islice(remaining, CHUNK_JOBS))
-            # When the last chunk is on disk, so are those before it.
+            # When the last chunk is on disk, all chunks before it are too.
             answer = self._connection.run(
                 "add", self._clock.instant(), queue, day_of(now), *arguments, on_disk=not following
             )
@@ -172,9 +172,9 @@ class RedisStore(JobStore, LegacyImport):
             self._records.change_each(expired, lifecycle.expire, claimed_in=request.queue)
         self._clock.learn(now)
         stored = list(self._records.readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
-        for one in stored:
-            self._records.leased.keep(one)
-        return Claim(tuple(one.record for one in stored), float(again) if again else None, latest)
+        for item in stored:
+            self._records.leased.keep(item)
+        return Claim(tuple(item.record for item in stored), float(again) if again else None, latest)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         pairs = [part for pair in leases.items() for part in pair]
@@ -194,7 +194,7 @@ class RedisStore(JobStore, LegacyImport):
         return self._records.change(job_id, change, slots=slots, on_disk=on_disk)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
-        if len(deliveries) > 1:  # two round trips for all; a single one that this handle has leased takes one
+        if len(deliveries) > 1:  # two round trips for all; one leased record needs only one
             self._records.change_each(
                 list(deliveries), lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id])
             )
@@ -289,7 +289,7 @@ class RedisStore(JobStore, LegacyImport):
         with self._connection.mapped():
             try:
                 entries = self._connection.client.lrange(self._list, -CHUNK_ENTRIES, -1)
-            except redis.exceptions.ResponseError:  # the key is not a list, so it is another program's
+            except redis.exceptions.ResponseError:  # the key is not a list, so it belongs to another program
                 return ImportResult()
         if not entries:
             return ImportResult()
@@ -299,7 +299,7 @@ class RedisStore(JobStore, LegacyImport):
             try:
                 item = read(entry)
             except InvalidInput as error:
-                _log.warning("an entry of %s is set aside: %s", self._list, error)
+                _log.warning("rejected an entry of the list %s: %s", self._list, error)
                 arguments += [entry, *[""] * 7]
             else:
                 arguments += [entry, *add_args(new_record(queue, item, now))]
@@ -330,23 +330,23 @@ class RedisStore(JobStore, LegacyImport):
 
 
 def encode_worker(worker: WorkerInfo) -> bytes:
-    """Return a worker's heartbeat as it is stored, under the field names of release 0.1, which may read it."""
+    """Return a worker's heartbeat for storing, with the field names of release 0.1, whose processes can read it."""
     fields = asdict(worker)
     return msgspec.json.encode(fields | {"seen_at": fields.pop("last_heartbeat_at")})
 
 
 def decode_worker(data: bytes) -> WorkerInfo:
-    """Read a stored heartbeat."""
+    """Decode a stored heartbeat."""
     fields = msgspec.json.decode(data)
     return WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
 
 
 def _id_in(member: str) -> str:
-    """Return the job's id in a member of an index, which begins with the position."""
+    """Return the job id in a member of an index, without the position before it."""
     return member[end_of_packed(member, 0) :]
 
 
 def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:
     if record.due is None or record.lane.startswith(TICKET_MARK):
-        raise ActionRefused(f"job {record.job_id} is not waiting any more")
+        raise ActionRefused(f"job {record.job_id} is no longer waiting")
     return lifecycle.cancel(record, now)

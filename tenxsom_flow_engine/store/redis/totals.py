@@ -1,4 +1,4 @@
-"""The totals: one hash for each kind of period, with fields `period|service|name`; a commit adds to them."""
+"""Totals on Redis: one hash for each kind of period, with the fields `period|service|name`; commits add to them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tenxsom_flow_engine.store.totals import LastError, Total, additions, new_er
 
 
 def effects(before: JobRecord, after: JobRecord) -> list[object]:
-    """Return what a change of a record adds, as `commit.lua` takes it: a service and its last error, then totals."""
+    """Return the additions of a change as arguments of `commit.lua`: a service and its latest error, then totals."""
     found = new_error(before, after)
     error = [found[0], msgspec.json.encode(found[1])] if found else ["", ""]
     sums = [
         part
-        for one in additions(before, after)
-        for part in (one.kind, f"{one.period}|{one.service}|{one.name}", repr(one.amount))
+        for total in additions(before, after)
+        for part in (total.kind, f"{total.period}|{total.service}|{total.name}", repr(total.amount))
     ]
     return [*error, *sums]
 
 
 def read_sums(kind: str, fields: Mapping[str, str], since: str) -> Sequence[Total]:
-    """Read a hash of sums, from a period on, the oldest first."""
+    """Decode a hash of totals, oldest first, starting with the period `since`."""
     found = []
-    for field in sorted(fields):  # it begins with its period, and sorts like it
+    for field in sorted(fields):  # fields start with their period, so they sort by it
         if field >= since:
             period, service, name = field.split("|")
             found.append(Total(kind, period, service, name, float(fields[field])))
@@ -33,10 +33,10 @@ def read_sums(kind: str, fields: Mapping[str, str], since: str) -> Sequence[Tota
 
 
 def read_errors(fields: Mapping[str, str]) -> Mapping[str, LastError]:
-    """Read the hash of last errors."""
+    """Decode the hash of latest errors."""
     return {service: msgspec.json.decode(value, type=LastError) for service, value in fields.items()}
 
 
 def before_period(fields: Iterable[str], period: str) -> list[str]:
-    """Return the fields of a hash of sums that are older than a period."""
+    """Return the fields of a hash of totals that are older than a period."""
     return [field for field in fields if field < period]

@@ -1,6 +1,6 @@
-"""Claiming due jobs, as reads and writes inside one SQLite transaction; the decision itself is in `store.claiming`.
+"""Claim due jobs with reads and writes of one SQLite transaction; `store.claiming` decides which jobs.
 
-Every question is answered from an index, so a claim costs the same however many jobs wait.
+Every query uses an index, so the cost of a claim does not grow with the number of waiting jobs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capaci
 from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
 from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
-#: Expired leases that are taken back in one transaction.
+#: Maximum number of expired leases that one transaction ends.
 EXPIRED_LEASES = 100
 
 
 def queue_state(db: sqlite3.Connection, queue: str) -> QueueState:
-    """Return a queue's settings made at run time."""
+    """Return a queue's run-time settings."""
     row = db.execute(
         "SELECT paused, max_dispatches_per_second, max_concurrent_dispatches FROM queues WHERE name = ?", (queue,)
     ).fetchone()
@@ -26,7 +26,7 @@ def queue_state(db: sqlite3.Connection, queue: str) -> QueueState:
 
 
 def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: str = "") -> int:
-    """Count the jobs, other than one, that hold a slot of a service."""
+    """Count the jobs that have an in-flight slot of a service, except `other_than`."""
     count: int = db.execute(
         "SELECT count(*) FROM jobs WHERE slot_service = ? AND slot_until > ? AND job_id <> ?",
         (service, now, other_than),
@@ -35,7 +35,7 @@ def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: s
 
 
 def next_claim_at(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | None:
-    """Return when there may be something to claim: an instant up to `now` means now, None not before a change."""
+    """Return when a claim could succeed: an instant up to `now` means now, None means not before a change."""
     queue = queue_state(db, request.queue)
     if queue.paused:
         return None
@@ -49,13 +49,13 @@ def next_claim_at(db: sqlite3.Connection, request: ClaimRequest, now: float) -> 
         )
         due = _earliest(*lanes)
     if due is not None:
-        # Asking again before the limits of the queue allow a dispatch would be in vain.
+        # Until the limits of the queue allow a dispatch, a claim returns nothing.
         due = None if allowed.opens_at is None else max(due, allowed.opens_at)
     return _earliest(_first(db, "lease_until", request.queue), due)
 
 
 def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Claim:
-    """Take back expired leases, then lease due jobs within all limits."""
+    """End expired leases, then lease due jobs within all limits."""
     _expire_leases(db, request.queue, now)
     queue = queue_state(db, request.queue)
     if queue.paused:
@@ -96,20 +96,20 @@ def _first(db: sqlite3.Connection, column: str, queue: str, lane: str | None = N
 
 
 def _due_of(db: sqlite3.Connection, job_id: str, queue: str, allowed: Capacity) -> float | None:
-    """Return when one job is due, if its lane has an opening."""
+    """Return the due time of one job if its lane has an opening."""
     row = db.execute("SELECT lane, due FROM jobs WHERE job_id = ? AND queue = ?", (job_id, queue)).fetchone()
     return row["due"] if row and allowed.openings.get(row["lane"], 0) > 0 else None
 
 
 def _first_slot(db: sqlite3.Connection, service: str, now: float) -> float | None:
-    """Return when the deadline of a generation frees the next slot of a service."""
+    """Return when the next slot of a service becomes free because a generation reaches its deadline."""
     until = "SELECT min(slot_until) FROM jobs WHERE slot_service = ? AND slot_until > ?"
     instant: float | None = db.execute(until, (service, now)).fetchone()[0]
     return instant
 
 
 def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: float) -> list[JobRecord]:
-    """Return the jobs that are leased next."""
+    """Return the due jobs to lease, within `allowed`."""
     columns = "SELECT lane, due, position, job_id, record FROM jobs WHERE queue = ? AND due <= ?"
     if request.only is not None:
         rows = db.execute(f"{columns} AND job_id = ?", (request.queue, now, request.only)).fetchall()
@@ -125,7 +125,7 @@ def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: 
         ]
     by_id = {row["job_id"]: row for row in rows}
     candidates = [Candidate(row["job_id"], row["lane"], row["due"], row["position"]) for row in rows]
-    return list(readable([by_id[one.job_id] for one in select(candidates, allowed)], db))
+    return list(readable([by_id[job.job_id] for job in select(candidates, allowed)], db))
 
 
 def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now: float) -> JobRecord:

@@ -1,4 +1,4 @@
-"""SQLite connections as a store needs them: one for each thread, opened after a fork, with errors of our tree."""
+"""SQLite connections: one for each thread and process, with the driver's errors mapped to `errors.StoreError`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 
 SCHEMA_VERSION = 2
-#: Marks the file as a job store of ours, in the field of SQLite's header that is meant for it.
+#: Marks the file as a job store of this engine: the application id in SQLite's header.
 APPLICATION_ID = int.from_bytes(b"TFlo")
 
 _AWAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
@@ -24,7 +24,7 @@ _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 @dataclass(eq=False, slots=True)
 class _Owned:
-    """A connection, and the process and thread that use it; `lock` is held for as long as they do."""
+    """A connection with the process and thread that use it; `lock` is held during each use."""
 
     pid: int
     thread: threading.Thread
@@ -34,7 +34,7 @@ class _Owned:
 
 
 class Connections:
-    """The connections of one process to one file. A call waits `lock_timeout` seconds for other transactions."""
+    """The connections of one process to one file. A call waits up to `lock_timeout` seconds for other transactions."""
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         if sqlite3.sqlite_version_info < (3, 37):
@@ -53,7 +53,7 @@ class Connections:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreUnavailable(
-                    f"the folder {path.parent} cannot be made: {error.strerror}",
+                    f"the folder {path.parent} cannot be created: {error.strerror}",
                     next_step="set TENXSOM_HOME to a folder you can write to",
                 ) from error
             with self.use() as connection:
@@ -61,7 +61,7 @@ class Connections:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
-        """Give a block this thread's connection, with errors of our tree; it stays open until the block ends."""
+        """Yield this thread's connection, which stays open during the block. Raises `StoreError`."""
         with self.mapped():
             owned = self._own()
             with owned.lock:
@@ -83,9 +83,9 @@ class Connections:
 
     @contextlib.contextmanager
     def lazily(self) -> Iterator[None]:
-        """Let this thread's transactions in a block return before they are on disk, in order with those that follow.
+        """Let this thread's transactions return before they are on disk; their order is kept.
 
-        The end of a process loses none of them, only that of the machine may.
+        A crash of the process loses none of them; a crash of the machine can lose the latest.
         """
         with self.use() as connection:
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -96,7 +96,7 @@ class Connections:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Run a block of reads that all see the same moment."""
+        """Run a block of reads on one consistent snapshot."""
         with self.use() as connection:
             connection.execute("BEGIN")
             try:
@@ -106,14 +106,14 @@ class Connections:
 
     @contextlib.contextmanager
     def mapped(self) -> Iterator[None]:
-        """Turn the driver's errors into ours."""
+        """Turn the driver's errors into `StoreError`."""
         try:
             yield
         except sqlite3.Error as error:
             raise self._error(error) from error
 
     def _own(self) -> _Owned:
-        """Return this thread's connection; it is opened at the first call, and after a fork."""
+        """Return this thread's connection; the first call opens it, and so does the first call after a fork."""
         owned: _Owned | None = getattr(self._local, "owned", None)
         if owned is None or owned.pid != os.getpid():
             if self._closed:
@@ -125,13 +125,13 @@ class Connections:
         return owned
 
     def close(self) -> None:
-        """Close the connections that this process opened, each when its current call has ended."""
+        """Close the connections that this process opened, each after its running call has ended."""
         self._closed = True
         with self._lock:
             self._close(lambda owned: True)
 
     def _close(self, which: Callable[[_Owned], bool]) -> None:
-        """Close connections of this process; the caller holds the lock."""
+        """Close the selected connections of this process. The caller must hold `_lock`."""
         # A parent's connections stay referenced: closing them here would drop the parent's file locks.
         ending = [owned for owned in self._open if owned.pid == os.getpid() and which(owned)]
         self._open = [owned for owned in self._open if owned not in ending]
@@ -152,7 +152,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        # A commit is on disk when it returns: the promise that no job is lost rests on this.
+        # A commit is on disk when it returns: the guarantee that no job is lost depends on this.
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
@@ -164,13 +164,15 @@ class Connections:
                     connection.execute(statement)
             return
         with self.transaction():
-            version = self._number(connection, "user_version")  # read again: another process may have been faster
+            version = self._number(
+                connection, "user_version"
+            )  # read again: another process might have created the schema
             if version == SCHEMA_VERSION:
                 return
             if version != 0:
                 raise StoreBroken(
-                    f"{self.path} has schema version {version}, and this program knows version {SCHEMA_VERSION}",
-                    next_step="run the version of the program that wrote it, or name another store",
+                    f"{self.path} has schema version {version}, but this program reads version {SCHEMA_VERSION}",
+                    next_step="run the version of the program that wrote it, or configure another store",
                 )
             for statement in _statements(schema):
                 connection.execute(statement)
@@ -178,16 +180,16 @@ class Connections:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
-        """Raise `StoreBroken` for another program's database, before anything in it is changed."""
-        connection.execute("BEGIN")  # one moment for both looks: another process may be making the store
+        """Raise `StoreBroken` for another program's database, before changing anything in it."""
+        connection.execute("BEGIN")  # another process can create the store between two reads
         mine = self._number(connection, "application_id") == APPLICATION_ID
         used = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         connection.execute("ROLLBACK")
         if used and not mine:
-            raise StoreBroken(f"{self.path} is another program's database", next_step="name another store")
+            raise StoreBroken(f"{self.path} is another program's database", next_step="configure another store")
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        """Set the journal's mode, which stays with the file. SQLite does not wait for locks here, so this does."""
+        """Set the journal mode, which the file keeps. SQLite does not wait for locks here, so this method does."""
         ends = time.monotonic() + self._lock_timeout
         while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             try:
@@ -211,24 +213,25 @@ class Connections:
         if primary in _DAMAGED:
             return StoreBroken(
                 f"{self.path} is not a job store, or is damaged: {error}",
-                next_step="restore it from a backup, or name another store",
+                next_step="restore it from a backup, or configure another store",
             )
         if primary in _AWAY:
             return StoreUnavailable(
                 f"the job store {self.path} cannot be used now: {error}",
-                next_step="see who holds the file, and that its folder is writable",
+                next_step="check which process locks the file, and that its folder is writable",
             )
         return StoreBroken(f"the job store {self.path} failed: {error}")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
     # After some errors, such as a full disk, SQLite has already rolled back.
+    # SQLite rolls back automatically after some errors, such as a full disk.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script: `executescript` would commit the transaction that it runs in."""
+    """Split a script into statements: `executescript` would commit the current transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

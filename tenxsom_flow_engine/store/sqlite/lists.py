@@ -1,4 +1,4 @@
-"""Lists and counts of jobs: by the shortest index that serves, and at a bounded cost if none is short."""
+"""List and count jobs: through the index with the fewest matching rows, and up to a bound where all have many."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.store.sqlite.rows import readable
 from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
 
-#: A row takes some 0.5 microseconds, or 1 if its topic is searched.
+#: Reading a row takes about 0.5 µs, or 1 µs if its topic is searched.
 LIST_BOUNDS = ListBounds(page=15_000, count=50_000)
-#: Above all positions, which SQLite gives from 1.
+#: Higher than every position; SQLite assigns positions from 1.
 _TOP = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """An index in whose order rows can be gone through, newest first, and the condition that it serves."""
+    """A scan of an index, newest first, and the condition that the index answers."""
 
     index: str
     condition: str
-    #: Whether its rows come in the order of positions; else all of them have to be sorted.
+    #: Whether it returns rows in the order of positions; otherwise all of them must be sorted.
     ordered: bool = True
 
 
 @dataclass(slots=True)
 class _Question:
-    """A filter as SQL: conditions on rows, within bounds of positions."""
+    """A filter as SQL: conditions on rows, and a range of positions."""
 
     where: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     walks: list[_Walk] = field(default_factory=list)
 
     def rows(self, walk: _Walk) -> str:
-        """Return what follows SELECT … to go along a walk within the bounds."""
+        """Return the SQL after `SELECT …` that scans a walk within the range of positions."""
         return f"FROM jobs {walk.index} WHERE {walk.condition} AND position >= :lowest AND position < :below"
 
     def matches(self, walk: _Walk, most: int) -> str:
-        """Return what follows SELECT … to find what matches among the newest rows of a walk, newest first."""
+        """Return the SQL after `SELECT …` that finds matches among the `most` newest rows of a walk, newest first."""
         also = " AND ".join(self.where) or "TRUE"
-        return f"FROM (SELECT {_JUDGED} {self.rows(walk)} ORDER BY position DESC LIMIT {most}) WHERE {also}"
+        return f"FROM (SELECT {_FILTERED} {self.rows(walk)} ORDER BY position DESC LIMIT {most}) WHERE {also}"
 
 
-#: The columns that conditions speak of.
-_JUDGED = "position, job_id, queue, status, service, channel, topic, due, added_at"
-#: Along the table itself.
+#: The columns that conditions use.
+_FILTERED = "position, job_id, queue, status, service, channel, topic, due, added_at"
+#: A scan of the table.
 _TABLE = _Walk("NOT INDEXED", "TRUE")
 
 
@@ -93,7 +93,7 @@ def status_counts(db: sqlite3.Connection, queue: str | None, now: float) -> Coun
     for row in db.execute("SELECT * FROM counts WHERE queue = ifnull(?, queue)", (queue,)).fetchall():
         by_status[Status(row["status"])] += row["jobs"]
     for name in [queue] if queue else _queues(db):
-        # Time alone makes a scheduled job a queued one (see JobRecord.status_at).
+        # A scheduled job becomes queued by the passing of time, without a write (see JobRecord.status_at).
         overdue = db.execute(
             "SELECT count(*) FROM jobs WHERE queue = ? AND due <= ? AND status = 'scheduled'", (name, now)
         ).fetchone()[0]
@@ -124,12 +124,12 @@ def scheduled_before(db: sqlite3.Connection, instant: float, now: float) -> int:
 
 
 def _queues(db: sqlite3.Connection) -> list[str]:
-    """Return the queues that ever held a job; asked one by one they are found by an index."""
+    """Return the queues that ever held a job; a query for each queue can use an index."""
     return [row[0] for row in db.execute("SELECT DISTINCT queue FROM counts")]
 
 
 def _shortest(db: sqlite3.Connection, question: _Question, most: int) -> tuple[_Walk, bool]:
-    """Choose the walk along the fewest rows, and tell whether they may be more than so many."""
+    """Choose the walk with the fewest rows; also return whether it can have more than `most` rows."""
     sizes = {
         walk: db.execute(
             f"SELECT count(*) FROM (SELECT 1 {question.rows(walk)} LIMIT {most + 1})", question.values
@@ -139,7 +139,7 @@ def _shortest(db: sqlite3.Connection, question: _Question, most: int) -> tuple[_
     shortest = min(sizes, key=lambda walk: sizes[walk], default=None)
     if shortest is not None and sizes[shortest] <= most:
         return shortest, False
-    # Sorting what does not come in order would have to go through all of it.
+    # An unordered walk would have to read and sort all of its rows.
     return next((walk for walk in question.walks if walk.ordered), _TABLE), True
 
 
@@ -171,6 +171,7 @@ def _by_names(question: _Question, jobs: JobFilter) -> None:
             question.where.append(f"{column} = :{column}")
             question.values[column] = value
     # SQLite uses a partial index only if the query repeats the index's condition.
+    # SQLite uses a partial index only if the query repeats the condition of the index.
     if jobs.service and jobs.service != AUTO:
         question.walks.append(_Walk("INDEXED BY jobs_service", f"service = :service AND service <> '{AUTO}'"))
     if jobs.channel:
@@ -178,7 +179,7 @@ def _by_names(question: _Question, jobs: JobFilter) -> None:
 
 
 def _by_time(db: sqlite3.Connection, question: _Question, jobs: JobFilter) -> None:
-    """Narrow the bounds to the positions of what was added in a span of time."""
+    """Narrow the range of positions to jobs that were added in the filter's span of time."""
     spans = [("added_at >= :added_from", jobs.added_from), ("added_at < :added_before", jobs.added_before)]
     given = [condition for condition, instant in spans if instant is not None]
     if not given:
@@ -195,5 +196,5 @@ def _by_time(db: sqlite3.Connection, question: _Question, jobs: JobFilter) -> No
 
 def _position(cursor: str) -> int:
     if not re.fullmatch(r"\d{1,18}", cursor):
-        raise InvalidInput("cursor", f"{cursor!r} does not come from an earlier list")
+        raise InvalidInput("cursor", f"{cursor!r} is not a cursor of an earlier page")
     return int(cursor)

@@ -1,4 +1,4 @@
-"""A record as a row of the table `jobs`: the whole of it in `record`, the rest repeats what queries need."""
+"""A record as a row of the table `jobs`: `record` is complete, the other columns repeat fields for queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = (
     "slot_until", "added_at", "finished_at", "record",
 )  # fmt: skip
 
-#: What never changes; writing it again would write its indexes again.
+#: Columns that never change: rewriting them would rewrite their indexes.
 _FIXED = ("job_id", "channel", "topic", "added_at")
 _CHANGING = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in _FIXED)
 _UPDATE = f"UPDATE jobs SET {_CHANGING} WHERE job_id = :job_id"
@@ -55,9 +55,9 @@ def record_of(row: sqlite3.Row) -> JobRecord:
 
 
 def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) -> Iterator[JobRecord]:
-    """Give the records that can be read, and log the others: one bad record must not stop the rest.
+    """Yield the readable records and log the others: one unreadable record must not block the rest.
 
-    With `db`, a bad one is also taken out of the queue: it counts as failed, and its record is left as it is.
+    With `db`, an unreadable job is also removed from the queue: its row counts as failed, its record is unchanged.
     """
     for row in rows:
         try:
@@ -70,12 +70,12 @@ def readable(rows: Iterable[sqlite3.Row], db: sqlite3.Connection | None = None) 
 
 
 def save(db: sqlite3.Connection, record: JobRecord) -> None:
-    """Replace the stored record of the same id, within the caller's transaction."""
+    """Replace the stored record of the same id in the caller's transaction."""
     db.execute(_UPDATE, row_of(record))
 
 
 def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
-    """Replace a stored record, and count what that adds to the sums, within the caller's transaction."""
+    """Replace a stored record and update the totals in the caller's transaction."""
     save(db, after)
     db.executemany(_ADD, map(astuple, additions(before, after)))
     if found := new_error(before, after):

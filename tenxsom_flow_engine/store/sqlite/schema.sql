@@ -1,4 +1,4 @@
--- The whole record is in `record`; the other columns repeat what queries and indexes need (rows.py derives them).
+-- `record` is the complete record; the other columns repeat fields for queries and indexes (derived by rows.py).
 CREATE TABLE jobs (
     position      INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of adding
     job_id        TEXT NOT NULL UNIQUE,
@@ -10,7 +10,7 @@ CREATE TABLE jobs (
     topic         TEXT NOT NULL,
     due           REAL,
     lease_until   REAL,
-    slot_service  TEXT,   -- where the job is in flight, until slot_until
+    slot_service  TEXT,   -- the service whose in-flight slot the job has, until slot_until
     slot_until    REAL,
     added_at      REAL NOT NULL,
     finished_at   REAL,
@@ -24,12 +24,12 @@ CREATE INDEX jobs_leased ON jobs (queue, lease_until) WHERE lease_until IS NOT N
 CREATE INDEX jobs_in_flight ON jobs (slot_service, slot_until) WHERE slot_service IS NOT NULL;
 CREATE INDEX jobs_status ON jobs (status, position);
 CREATE INDEX jobs_channel ON jobs (channel, position) WHERE channel <> '';
--- Files of this version may be older than these two, so every opening sees to them.
+-- Files of this schema version can lack these two indexes, so every start creates them if needed.
 CREATE INDEX IF NOT EXISTS jobs_service ON jobs (service, position) WHERE service <> 'auto';
 CREATE INDEX IF NOT EXISTS jobs_added ON jobs (added_at);
 CREATE INDEX jobs_trimmable ON jobs (finished_at) WHERE status IN ('succeeded', 'cancelled');
 
--- Counts are kept, not scanned.
+-- Counters, so that no query has to scan the jobs.
 CREATE TABLE counts (
     queue   TEXT NOT NULL,
     status  TEXT NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE finished_ids (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_ids_until ON finished_ids (until);
 
--- What was bought, and what became of jobs: sums that outlive the records (see store/totals.py).
+-- Totals of purchases and of finished jobs, which outlive the records (see store/totals.py).
 CREATE TABLE sums (
     kind     TEXT NOT NULL,
     period   TEXT NOT NULL,
@@ -83,11 +83,11 @@ CREATE TABLE queues (
     paused                     INTEGER NOT NULL DEFAULT 0,
     max_dispatches_per_second  REAL,     -- NULL: the environment's value
     max_concurrent_dispatches  INTEGER,
-    tokens                     REAL NOT NULL DEFAULT 0,   -- of the dispatch rate's bucket
+    tokens                     REAL NOT NULL DEFAULT 0,   -- in the bucket of the dispatch rate
     refilled_at                REAL NOT NULL DEFAULT 0
 ) STRICT;
 
--- Chores that one process at a time does.
+-- Named locks: tasks that one process at a time does.
 CREATE TABLE holds (
     name   TEXT PRIMARY KEY,
     owner  TEXT NOT NULL,
@@ -105,6 +105,6 @@ CREATE TABLE workers (
     steps        INTEGER NOT NULL
 ) STRICT;
 
--- The latest instant that the store has said, so that its time never goes backwards.
+-- The latest instant that the store has returned, so that its time never goes back.
 CREATE TABLE clock (last REAL NOT NULL) STRICT;
 INSERT INTO clock VALUES (0);

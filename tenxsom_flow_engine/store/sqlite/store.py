@@ -1,6 +1,6 @@
-"""The job store in one SQLite file: for one machine, any number of processes, and no server.
+"""The job store in one SQLite file: for any number of processes on one machine, without a server.
 
-The file must be on a local disk: SQLite's locks do not hold on network file systems.
+The file must be on a local disk: SQLite's locks do not work on network file systems.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from tenxsom_flow_engine.store.values import (
 )
 from tenxsom_flow_engine.timings import Timings
 
-#: Jobs added, or records trimmed, in one transaction: long enough to be fast, short enough to let others in.
+#: Jobs added, or records trimmed, in one transaction: large enough to be fast, small enough not to block other writers.
 CHUNK_JOBS = 1000
-#: Time between two reads of the file's version by an idle worker; a read takes some 10 microseconds.
+#: Time between two reads of the file's version by an idle worker; a read takes about 10 µs.
 WATCH_INTERVAL_SECONDS = 0.05
 
 _INSERT = f"""
@@ -52,14 +52,14 @@ _INSERT = f"""
 
 
 class SQLiteStore(JobStore):
-    """See `store.base.JobStore`. `path` is created if it does not exist; `bounds` limit the work of a list."""
+    """See `store.base.JobStore`. `path` is created if it does not exist; `bounds` limit the cost of a list."""
 
     scheme = "sqlite"
 
     def __init__(
         self, path: Path, clock: Clock, timings: Timings = Timings(), bounds: ListBounds = lists.LIST_BOUNDS
     ) -> None:
-        # Threads race for it harmlessly: each sees a later instant than it saw before.
+        # Needs no lock: in a race, each thread still sees its time move forward.
         self._time = SteadyClock(clock)
         self._connections = Connections(path, timings.sqlite_lock)
         self._bounds = bounds
@@ -74,22 +74,22 @@ class SQLiteStore(JobStore):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
-        """Run reads of one moment, at the store's time."""
+        """Run reads of one snapshot, at the store's time."""
         with self._connections.snapshot() as db:
             self._time.learn(db.execute("SELECT last FROM clock").fetchone()[0])
             yield db, self._time.now()
 
     @contextlib.contextmanager
     def writing_lazily(self) -> Iterator[tuple[sqlite3.Connection, float]]:
-        """Run a write transaction at the store's time, for what else lives in the file and need not be on disk at once.
+        """Run a write transaction of other data in this file that does not have to be on disk at once.
 
-        It is before anything that is written after it.
+        Yields the connection and the store's time. Later writes never reach the disk before this one.
         """
         with self._connections.lazily(), self._writing() as (db, now):
             yield db, now
 
     def reading(self) -> contextlib.AbstractContextManager[tuple[sqlite3.Connection, float]]:
-        """Run reads of one moment at the store's time, for what else lives in the file."""
+        """Run reads of other data in this file, on one snapshot; yields the connection and the store's time."""
         return self._reading()
 
     def now(self) -> float:
@@ -161,7 +161,7 @@ class SQLiteStore(JobStore):
 
     def claim(self, request: ClaimRequest) -> Claim:
         revision = self.revision()
-        # An idle worker asks often: it must not take the write lock, nor the disk, to learn that nothing is due.
+        # An idle worker claims often: finding nothing due must take no write lock and no disk access.
         with self._reading() as (db, now):
             again_at = next_claim_at(db, request, now)
         if again_at is None or again_at > now:
@@ -185,7 +185,7 @@ class SQLiteStore(JobStore):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
-        on_disk: bool = False,  # every transaction is
+        on_disk: bool = False,  # every transaction is on disk
     ) -> JobRecord:
         with self._writing() as (db, now):
             before = _find(db, job_id)
@@ -293,7 +293,7 @@ class SQLiteStore(JobStore):
             return db.execute("PRAGMA data_version").fetchone()[0]
 
     def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
-        # The file's version is the only notification between processes; reading it takes no lock and no disk access.
+        # Processes notice each other's writes only by the file's version; reading it needs no lock and no disk access.
         ends = time.monotonic() + timeout
         while (left := ends - time.monotonic()) > 0 and self.revision() == revision:
             if wake.wait(min(WATCH_INTERVAL_SECONDS, left)):
@@ -314,7 +314,7 @@ def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
     db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS_AFTER_SECONDS,))
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
-    # A cancelled job may be in flight yet: its ticket and cost are to be kept.
+    # A cancelled job can still be in flight: its ticket and cost must be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"
     kept = db.execute(finished).fetchone()[0]

@@ -1,4 +1,4 @@
--- Take or renew a lease on a chore. ARGV[2]: its name, [3]: the owner, [4]: seconds. Returns 1 if it is the owner's.
+-- Take or renew a named lock. ARGV[2]: its name, [3]: the owner, [4]: seconds. Returns 1 if the owner has it, else 0.
 local instant = now()
 local held = redis.call('HMGET', P .. 'hold:' .. ARGV[2], 'owner', 'until')
 if held[1] and held[1] ~= ARGV[3] and tonumber(held[2]) > instant then

@@ -1,5 +1,5 @@
--- Add jobs. ARGV[2]: queue, [3]: the day of adding, then seven for each job (see insert). Returns 1 for each that is new,
--- else 0.
+-- Add jobs. ARGV[2]: queue, [3]: the day of adding, then seven values for each job (see insert). Returns for each job 1 if
+-- it is new, else 0.
 local instant = now()
 redis.call('SADD', P .. 'queues', ARGV[2])
 local new = {}

@@ -1,7 +1,7 @@
 -- Lease due jobs to a worker. ARGV[2]: queue, [3]: worker, [4]: count, [5]: seconds of a lease, [6], [7]: the
--- environment's dispatches a second and at once, [8]: random text for tokens, [9]: one job's id or empty,
--- [10]...: service, its slots, '1' if it may be chosen for a job that names none.
--- Returns {expired ids, leased {id, value, lease} ..., when to ask again or '', the time, the latest change}.
+-- environment's limits (dispatches a second, concurrent dispatches), [8]: random text for tokens, [9]: one job's id or
+-- empty, [10]...: service, its slots, '1' if it may be chosen for a job that names none.
+-- Returns {expired ids, leased {id, value, lease} ..., when to claim again or '', the time, the latest change}.
 local instant = now()
 local function answer(expired, taken, again)
   local latest = redis.call('XREVRANGE', P .. 'changes', '+', '-', 'COUNT', 1)
@@ -18,8 +18,8 @@ if #expired > 0 then
 end
 local rate, concurrent = tonumber(settings[2] or ARGV[6]), tonumber(settings[3] or ARGV[7])
 
--- How many jobs of each lane may be leased: those without a ticket only if a slot will be free. This, the token bucket
--- and the order of candidates below are the rules of store/claiming.py: change both together.
+-- How many jobs of each lane may be leased; jobs without a ticket need a free slot. This, the token bucket and the order
+-- of candidates below are the rules of store/claiming.py: change both together.
 local leased = redis.call('ZCOUNT', P .. 'leased:' .. queue, '(' .. text(instant), '+inf')
 local function wanting(lane)
   return tonumber(redis.call('HGET', P .. 'wanting:' .. queue, lane) or '0')
@@ -27,10 +27,10 @@ end
 local lanes, openings, automatic, shared = {}, {}, {}, 0
 for i = 10, #ARGV, 3 do
   local service, slots = ARGV[i], tonumber(ARGV[i + 1])
-  local flying = redis.call('ZCOUNT', P .. 'slots:' .. service, '(' .. text(instant), '+inf')
+  local in_flight = redis.call('ZCOUNT', P .. 'slots:' .. service, '(' .. text(instant), '+inf')
   lanes[#lanes + 1] = '#' .. service
   openings['#' .. service] = count
-  openings[service] = math.max(0, slots - flying - wanting(service))
+  openings[service] = math.max(0, slots - in_flight - wanting(service))
   if ARGV[i + 2] == '1' then
     automatic[service] = true
     shared = shared + openings[service]
@@ -51,8 +51,8 @@ local function key_of(lane)
   return P .. 'due:' .. queue .. ':' .. lane
 end
 
--- When there may be something to claim again.
-local function look()
+-- Return when a claim could succeed next, or ''.
+local function next_claim_at()
   local again
   local function sooner(candidate)
     if candidate and (not again or candidate < again) then
@@ -95,7 +95,7 @@ local burst = math.max(1, rate / 5)
 local passed = math.max(0, instant - tonumber(settings[5] or '0'))
 local tokens = math.min(burst, tonumber(settings[4] or '0') + passed * rate)
 local room = math.min(count, concurrent - leased, math.floor(tokens))
-local again = look()
+local again = next_claim_at()
 if again == '' or tonumber(again) > instant then
   return answer({}, {}, again)
 end
@@ -107,7 +107,7 @@ if room <= 0 then
   return answer({}, {}, lease and text(lease) or '')
 end
 
--- Candidates of each open lane, tickets first, then by due time, then as they were added.
+-- Candidates of each open lane: jobs with a ticket first, then by due time, then in the order of adding.
 local candidates = {}
 for _, lane in ipairs(lanes) do
   local ticket = string.sub(lane, 1, 1) == '#' and 0 or 1
@@ -155,11 +155,11 @@ for _, candidate in ipairs(candidates) do
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
     redis.call('ZREM', key_of(lane), member)
     if string.sub(lane, 1, 1) ~= '#' then
-      -- It will need a slot: remembered until its intent takes one.
+      -- It needs a slot: counted here until its intent takes one.
       redis.call('HSET', P .. 'wanting', id, lane)
       redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
     end
-    -- A job with a ticket is rendering, leased or not.
+    -- A job with a ticket keeps the status rendering, leased or not.
     local statuses = P .. 'status:' .. queue .. ':'
     local late = redis.call('ZREM', P .. 'scheduled:' .. queue, id) == 1
     if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then
@@ -174,4 +174,4 @@ if #taken > 0 then
   changed()
 end
 redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken / 3), 'refilled_at', text(instant))
-return answer({}, taken, #taken > 0 and text(instant) or look())
+return answer({}, taken, #taken > 0 and text(instant) or next_claim_at())

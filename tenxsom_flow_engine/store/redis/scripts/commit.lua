@@ -1,8 +1,7 @@
 -- Replace a record if it has not changed since it was read.
 -- ARGV[2]: id, [3]: version that was read, [4]: record, [5]: lease or empty, [6]: its end or empty,
--- [7]..[13]: its old place in the indexes, [14]..[20]: its new one, [21], [22]: a service whose slots are limited, and the
--- limit; or empty, [23], [24]: a service and its latest error, or empty, [25]...: a kind of totals, a field, and the amount
--- to add.
+-- [7]..[13]: its old index entries, [14]..[20]: the new ones, [21], [22]: a service whose slots are limited and the limit,
+-- or empty, [23], [24]: a service and its latest error, or empty, [25]...: a kind of totals, a field, and the amount to add.
 -- Returns 'done', 'gone', 'changed' or 'busy'.
 local instant = now()
 local id = ARGV[2]
@@ -16,12 +15,12 @@ end
 local service = ARGV[21]
 if service ~= '' then
   local key = P .. 'slots:' .. service
-  local flying = redis.call('ZCOUNT', key, '(' .. text(instant), '+inf')
+  local in_flight = redis.call('ZCOUNT', key, '(' .. text(instant), '+inf')
   local own = redis.call('ZSCORE', key, id)
   if own and tonumber(own) > instant then
-    flying = flying - 1
+    in_flight = in_flight - 1
   end
-  if flying >= tonumber(ARGV[22]) then
+  if in_flight >= tonumber(ARGV[22]) then
     return 'busy'
   end
 end
@@ -40,7 +39,7 @@ end
 if after[1] ~= before[1] then
   redis.call('SADD', P .. 'queues', after[1])
 end
--- A leased job needs a slot until it has one, or until its lease ends.
+-- A leased job counts as wanting a slot until it has one or its lease ends.
 local lane = redis.call('HGET', P .. 'wanting', id)
 if lane and (ARGV[5] == '' or after[5] ~= '') then
   redis.call('HDEL', P .. 'wanting', id)

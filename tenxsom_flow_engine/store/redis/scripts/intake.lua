@@ -1,6 +1,6 @@
--- Move entries of the plain list into the store, oldest first, as long as they are the ones that were read.
--- ARGV[2]: queue, [3]: the day of adding, [4]: the list, then for each entry its text and the job made of it (see insert);
--- an invalid one has no id. Returns {moved, rejected}.
+-- Move entries of the legacy list into the store, oldest first; stop if the list no longer matches the entries read.
+-- ARGV[2]: queue, [3]: the day of adding, [4]: the list, then for each entry its text and its job (see insert); the job of
+-- an invalid entry has an empty id. Returns {moved, rejected}.
 local instant = now()
 local moved, rejected = 0, 0
 redis.call('SADD', P .. 'queues', ARGV[2])

@@ -1,6 +1,6 @@
--- Return ids and positions in sorted sets within ranges of positions, as one text, which the client parses faster than a list.
--- ARGV[2]: the number wanted, [3]: the number of sets, then the sets' names, then pairs of a range's highest and lowest
--- position. Each set gives that many at most; the ranges after the one that completes the number are not read.
+-- Return ids and positions in sorted sets within ranges of positions, as one text: the client parses it faster than a list.
+-- ARGV[2]: the number of ids wanted, [3]: the number of sets, then the sets' names, then pairs of a range's highest and
+-- lowest position. At most ARGV[2] ids are read from each set; reading stops at the range that completes this number.
 -- Returns {ranges read, text}.
 local wanted, sets = tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, size, ranges = {}, 0, 0

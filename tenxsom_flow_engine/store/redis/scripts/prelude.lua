@@ -1,8 +1,8 @@
--- Put before each script. KEYS[1] is the prefix of all keys, a hash tag, so that they are in one slot of a cluster.
--- ARGV[1] is an instant, or empty for the server's own time.
+-- Shared by all scripts, and loaded before each. KEYS[1] is the prefix of all keys: a hash tag, so that all keys are in one
+-- slot of a cluster. ARGV[1] is an instant, or empty for the server's time.
 local P = KEYS[1] .. ':'
 
--- The store's time: it never goes backwards.
+-- The store's time, which never goes back.
 local function now()
   local instant = tonumber(ARGV[1])
   if not instant then
@@ -17,7 +17,7 @@ local function now()
   return last
 end
 
--- Instants as text, to the last bit.
+-- An instant as text, without loss of precision.
 local function text(instant)
   return string.format('%.17g', instant)
 end
@@ -27,23 +27,23 @@ local function first(key)
   return pair[1], tonumber(pair[2])
 end
 
--- Wake up processes that wait for something to claim, or for a change of a job.
+-- Wake the processes that wait for a job to claim or for a change.
 local function changed()
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', '16', '*', 'c', '')
 end
 
--- A number as text that sorts as numbers do: a letter for the number of hexadecimal digits that follow, then these.
+-- A number as text that sorts like the number: a letter for the number of hexadecimal digits, then the digits.
 local function packed(number)
   local digits = string.format('%x', number)
   return string.char(96 + #digits) .. digits
 end
 
--- Where the packed number that begins at an index of a text ends.
+-- The index after the packed number that begins at an index of a text.
 local function end_of_packed(value, at)
   return at + string.byte(value, at) - 95
 end
 
--- The stored value of a job is its position and its version, both packed, then its record.
+-- The stored value of a job: its position and its version, both packed, then its record.
 local function position(value)
   return string.sub(value, 1, end_of_packed(value, 1) - 1)
 end
@@ -57,7 +57,7 @@ local function number(text)
   return tonumber(string.sub(text, 2), 16)
 end
 
--- A stored value with the next version, and with another record if one is given.
+-- A stored value with the next version, and with `record` if given.
 local function with_next_version(value, record)
   local at = end_of_packed(value, 1)
   local rest = end_of_packed(value, at)
@@ -65,7 +65,8 @@ local function with_next_version(value, record)
   return string.sub(value, 1, at - 1) .. following .. (record or string.sub(value, rest))
 end
 
--- Take a job out of the indexes, or put it in: where is {queue, lane, status, due, slot service, slot until, finished}.
+-- Remove a job's index entries, or add them (index, below).
+-- where: {queue, lane, status, due, slot service, slot until, finished}.
 local function unindex(id, place, where)
   redis.call('ZREM', P .. 'status:' .. where[1] .. ':' .. where[3], id)
   if where[4] ~= '' then
@@ -80,7 +81,7 @@ local function unindex(id, place, where)
   end
 end
 
--- Once in a call for each lane: thousands of jobs may go in together.
+-- Add each lane only once in a call, because one call can add hundreds of jobs.
 local lanes_seen = {}
 local function remember_lane(queue, lane)
   if not lanes_seen[queue .. ':' .. lane] then
@@ -106,8 +107,8 @@ local function index(id, place, where)
   end
 end
 
--- Lists find the jobs of a service or a channel by a bitmap: one bit for each block of 16 neighbouring positions, set when
--- a job of it enters the block and never cleared.
+-- Lists find the jobs of a service or channel in a bitmap: one bit for each block of 16 neighbouring positions, set when
+-- such a job enters the block and never cleared.
 local latest_block = {}
 local function mark(name, number)
   local block = math.floor(number / 16)
@@ -121,7 +122,7 @@ local function mark_service(number, lane)
   mark('service:' .. string.gsub(lane, '^#', ''), number)
 end
 
--- Lists find the jobs of a day by its first and its last position.
+-- Lists find the jobs of a day by the first and last position of that day.
 local noted_day
 local function note_day(number, day)
   if noted_day ~= day then
@@ -132,8 +133,8 @@ local function note_day(number, day)
   redis.call('HSET', P .. 'days:last', day, number)
 end
 
--- Add a job to a queue, unless its id is known or remembered; return whether it is new. ARGV[i]...: its id, lane, status,
--- due, record, service and channel. The slot that it holds, if any, comes last.
+-- Add a job to a queue unless its id is known; return whether it is new. ARGV[i]...: its id, lane, status, due, record,
+-- service and channel. slot_service, slot_until: its in-flight slot, if any.
 local function insert(instant, queue, day, i, slot_service, slot_until)
   local id, lane, status, due, record, service, channel = unpack(ARGV, i, i + 6)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)

@@ -1,5 +1,5 @@
--- Remove a finished record. ARGV[2]: id, [3]: version that was read, [4]: until when its id is remembered,
--- [5]..[11]: its place in the indexes. Returns 1 if it was removed.
+-- Remove a finished record. ARGV[2]: id, [3]: version that was read, [4]: until when its id stays known,
+-- [5]..[11]: its index entries. Returns 1 if it was removed, else 0.
 now()
 local id = ARGV[2]
 local value = redis.call('HGET', P .. 'jobs', id)

@@ -1,4 +1,4 @@
--- Extend leases. ARGV[2]: seconds, then id, token, ... Returns the ids of those that are lost.
+-- Extend leases. ARGV[2]: seconds, then id, token, ... Returns the ids of lost leases.
 local ends = text(now() + tonumber(ARGV[2]))
 local lost = {}
 for i = 3, #ARGV, 2 do
@@ -9,7 +9,7 @@ for i = 3, #ARGV, 2 do
     local _, _, at, worker = string.find(lease, '^[^|]*|[^|]*|([^|]*)|([^|]*)|')
     redis.call('HSET', P .. 'leases', id, token .. '|' .. ends .. '|' .. at .. '|' .. worker .. '|' .. queue)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
-    -- A process that read the record before does not know the new end.
+    -- The next version, because a process that read the record before has the old end of the lease.
     redis.call('HSET', P .. 'jobs', id, with_next_version(redis.call('HGET', P .. 'jobs', id)))
   else
     lost[#lost + 1] = id
