@@ -1,4 +1,4 @@
-"""A Cloud Tasks server whose time is moved by hand, Google's client, and a real HTTP target."""
+"""A Cloud Tasks server with a manual clock, Google's client, and a real HTTP target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUEUE = f"{LOCATION}/queues/videos"
 
 
 class Setting:
-    """All that a test needs, with one queue to be created."""
+    """The server, its clock, a client and a target, with one queue to be created."""
 
     def __init__(self, server: CloudTasksServer, clock: ManualClock, target: ScriptedTarget) -> None:
         self.server, self.clock, self.target = server, clock, target
@@ -32,16 +32,16 @@ class Setting:
         return self.client.create_task(parent=QUEUE, task=tasks_v2.Task(name=name, http_request=http_request, **fields))
 
     def play(self) -> None:
-        """Move the clock from event to event until nothing is left to do."""
+        """Advance the clock from event to event until none is left."""
         self.server.wait_idle()
         while (at := self.server.next_at()) is not None:
             self.clock.set(at)
             self.server.wait_idle()
 
     def headers(self, name: str) -> list[str | None]:
-        """Return a header of all requests that the target got."""
+        """Return a header of all requests that the target received."""
         return [request.headers.get(name.lower()) for request in self.target.received]
 
     def delivered(self) -> list[str | None]:
-        """Return the ids of the tasks that the target got."""
+        """Return the ids of the tasks that the target received."""
         return self.headers("X-CloudTasks-TaskName")

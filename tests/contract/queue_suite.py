@@ -1,8 +1,8 @@
-"""The behaviour suite of queue backends: what every queue does with jobs, whoever brings them to a worker.
+"""The conformance suite of queue backends: the behaviour that pulling and pushing backends share.
 
-A queue backend's test module subclasses `QueueBackendSuite` and supplies one fixture, `system`: a running system that is made of
-the queue backend, workers whose steps are scripted, and a clock moved by hand. `PullSystem` is that for queues that workers
-pull from; a push queue backend brings a server that delivers.
+A queue backend's test module subclasses `QueueBackendSuite` and supplies one fixture, `system`: a running system of the
+queue backend, workers with scripted steps, and a clock moved by hand. `PullSystem` is for queues that workers pull
+from; a push queue backend supplies a server that delivers.
 """
 
 from __future__ import annotations
@@ -25,85 +25,85 @@ from tenxsom_flow_engine.store.values import Added, DispatchLimits, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, ROOMY, TICKET, VIDEO, WIDE, new
 
-#: What a step of a job returns, given the record and the present instant.
+#: What a step of a job returns, given the record and the current instant.
 Play = Callable[[JobRecord, float], Outcome]
 
 
 def done(record: JobRecord, now: float) -> Outcome:
-    """Succeed."""
+    """Return a success."""
     return Done(VIDEO)
 
 
 def wait(seconds: float, why: str = "rendering") -> Play:
-    """Wait for so many seconds."""
+    """Return a play that waits for some seconds."""
     return lambda record, now: Wait(now + seconds, why)
 
 
 def retry(seconds: float) -> Play:
-    """Fault, and try again after so many seconds."""
+    """Return a play that fails and retries after some seconds."""
     return lambda record, now: Retry(now + seconds, FAILURE)
 
 
 def dead(record: JobRecord, now: float) -> Outcome:
-    """Die."""
+    """Return a permanent failure."""
     return Dead(FAILURE)
 
 
 def held(record: JobRecord, now: float) -> Outcome:
-    """Be held for a person."""
+    """Return an outcome that holds the job."""
     return Held(FAILURE)
 
 
 @dataclass
 class RunningSystem(ABC):
-    """A queue backend with workers behind it. Each step that a worker takes is noted and plays what its job's script says.
+    """A queue backend with its workers. Each step is recorded and returns the next outcome of its job's script.
 
-    A job whose script has ended succeeds. Before its first step a job journals a submission and its ticket, as a real
-    one does; where it is in `unanswered`, no ticket comes.
+    A job whose script has ended succeeds. Before its first step a job journals a submission and its ticket, like a real
+    one; if it is in `unanswered`, it gets no ticket.
     """
 
     clock: ManualClock
     scripts: dict[str, deque[Play]] = field(default_factory=lambda: defaultdict(deque))
     unanswered: set[str] = field(default_factory=set)
-    #: When which job's step was taken.
+    #: The instant and the job of each step.
     steps: list[tuple[float, str]] = field(default_factory=list)
-    #: What becomes of limits that are never reached: a queue backend may have bounds of its own.
+    #: Limits that are never reached; a queue backend can have lower bounds.
     wide: DispatchLimits = WIDE
 
     @abstractmethod
     def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
-        """Return a handle on the queue, as a process would open it whose environment names these limits."""
+        """Return a handle on the queue, as opened by a process whose environment sets these limits."""
 
     @abstractmethod
     def record(self, job_id: str) -> JobRecord:
-        """Return what is known about a job."""
+        """Return the record of a job."""
 
     @abstractmethod
     def deliver(self) -> None:
-        """Let the queue backend deliver all that it will deliver at this instant, and the workers take those steps."""
+        """Let the queue backend deliver everything that is due now, and the workers run those steps."""
 
     @abstractmethod
     def begin(self) -> list[str]:
-        """Let the queue backend deliver without the workers coming to an end; return which jobs are newly in hand."""
+        """Let the queue backend deliver without ending the steps; return the jobs that are newly leased."""
 
     @abstractmethod
     def finish(self, job_id: str) -> None:
-        """Let the step of a job in hand end as its script says."""
+        """Let the step of a leased job end with its scripted outcome."""
 
     def advance(self, seconds: float, *, tick: float = 0.5) -> None:
-        """Let time pass in ticks, delivering at each."""
+        """Advance the clock in ticks, delivering at each."""
         ends = self.clock.now() + seconds
         while self.clock.now() < ends - 1e-6:
             self.clock.set(min(ends, self.clock.now() + tick))
             self.deliver()
 
     def play(self, record: JobRecord) -> Outcome:
-        """Return what a step of this record does."""
+        """Return the scripted outcome of a step of this record."""
         script = self.scripts[record.job_id]
         return (script.popleft() if script else done)(record, self.clock.now())
 
     def submit(self, store: JobStore, record: JobRecord) -> None:
-        """Journal a submission, before the first step of a job."""
+        """Journal a submission before the first step of a job."""
         if record.submission.ticket is not None:
             return
         job_id, submission_id = record.job_id, f"{record.job_id}.{record.seq}"
@@ -116,7 +116,7 @@ class RunningSystem(ABC):
             store.accept(job_id, Receipt(submission_id=submission_id, ticket=TICKET, lifetime=1e6))
 
     def times(self, job_id: str) -> list[float]:
-        """Return when steps of a job were taken."""
+        """Return the instants of a job's steps."""
         return [at for at, name in self.steps if name == job_id]
 
 
@@ -132,7 +132,7 @@ class PullSystem(RunningSystem):
         self._in_hand: dict[str, JobRecord] = {}
 
     def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
-        # The worker is the process that opened last.
+        # The worker is the process that opened the queue last.
         self._worker = PullQueue(self.name, self.store, limits, self.lease)
         return self._worker
 
@@ -161,7 +161,7 @@ class PullSystem(RunningSystem):
 
 
 class QueueBackendSuite:
-    """Design promise 7: every queue backend behaves like this."""
+    """The suite; a test module with the fixture subclasses it."""
 
     @pytest.fixture
     def queue(self, system: RunningSystem) -> JobQueue:
@@ -178,7 +178,7 @@ class QueueBackendSuite:
         assert system.times("a") == [system.clock.now()]
 
     def test_every_job_is_delivered(self, system: RunningSystem, queue: JobQueue) -> None:
-        """Of many jobs each takes its steps, none is lost and none works twice."""
+        """Every one of many jobs runs its steps; none is lost, and none runs twice."""
         names = [f"j{number}" for number in range(120)]
         queue.enqueue(new(*names))
         system.advance(5)
@@ -186,7 +186,7 @@ class QueueBackendSuite:
         assert queue.status().counts.by_status[Status.SUCCEEDED] == 120
 
     def test_schedule(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A job for later is scheduled, and delivered from its due time on."""
+        """A job for later is scheduled, and is delivered once it is due."""
         due = system.clock.now() + 60
         queue.enqueue(new("a", due=due))
         assert queue.status().counts.by_status[Status.SCHEDULED] == 1
@@ -196,7 +196,7 @@ class QueueBackendSuite:
         assert system.times("a") == [due]
 
     def test_duplicates(self, system: RunningSystem, queue: JobQueue) -> None:
-        """An id is delivered once, however often it is enqueued: before, while and after it is worked on."""
+        """A job is delivered once, however often its id is enqueued: before, during and after its steps."""
         system.scripts["a"].append(wait(5))
         assert queue.enqueue(new("a", "a")) == Added(new=("a",), known=("a",))
         assert queue.enqueue(new("a")).known == ("a",)
@@ -209,7 +209,7 @@ class QueueBackendSuite:
         assert len(system.times("a")) == 2
 
     def test_retry_with_backoff(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A faulted step is tried again when it asked to be, each fault counts, and a success forgives them."""
+        """A failed step is retried at the requested time; each failure counts, and a success resets the count."""
         system.scripts["a"].extend([retry(2), retry(4), retry(8), wait(1)])
         queue.enqueue(new("a"))
         start = system.clock.now()
@@ -220,7 +220,7 @@ class QueueBackendSuite:
         assert (system.record("a").attempts, system.record("a").error) == (0, None)
 
     def test_wait(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A waiting job comes back at its time, as often as it asks, and that is no attempt."""
+        """A waiting job is delivered again at its time, as often as it asks, without counting an attempt."""
         system.scripts["a"].extend([wait(10), wait(30), wait(2700)])
         queue.enqueue(new("a"))
         start = system.clock.now()
@@ -229,8 +229,8 @@ class QueueBackendSuite:
         assert [at - start for at in system.times("a")] == [0, 10, 40, 2740]
         assert (system.record("a").status, system.record("a").attempts) == (Status.SUCCEEDED, 0)
 
-    def test_a_waiting_job_holds_nobody_up(self, system: RunningSystem) -> None:
-        """While jobs wait, others are worked on, also where only one step may run at once."""
+    def test_a_waiting_job_delays_no_other(self, system: RunningSystem) -> None:
+        """Other jobs run while some wait, even if only one step may run at a time."""
         queue = system.queue(DispatchLimits(500.0, 1))
         system.scripts["a"].append(wait(100))
         queue.enqueue(new("a", "b"))
@@ -238,8 +238,8 @@ class QueueBackendSuite:
         assert system.record("a").status is Status.RENDERING
         assert system.record("b").status is Status.SUCCEEDED
 
-    def test_dead_letter(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A dead job is kept with its whole payload and the reason, and is not delivered again."""
+    def test_a_failed_job_is_kept(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A failed job is kept with its complete payload and the reason, and is not delivered again."""
         system.scripts["a"].append(dead)
         queue.enqueue(new("a", topic="The sea", prompt="Waves"))
         system.deliver()
@@ -250,7 +250,7 @@ class QueueBackendSuite:
         assert queue.status().counts.by_status[Status.FAILED] == 1
 
     def test_held(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A held job waits for a person and is not delivered again."""
+        """A held job waits for an operator and is not delivered again."""
         system.scripts["a"].append(held)
         system.unanswered.add("a")
         queue.enqueue(new("a"))
@@ -258,8 +258,8 @@ class QueueBackendSuite:
         system.advance(50)
         assert (system.record("a").status, len(system.steps)) == (Status.HELD, 1)
 
-    def test_a_failing_job_slows_nobody(self, system: RunningSystem, queue: JobQueue) -> None:
-        """While one job faults again and again, all others are delivered at once."""
+    def test_a_failing_job_delays_no_other(self, system: RunningSystem, queue: JobQueue) -> None:
+        """While one job fails repeatedly, all others are delivered at once."""
         system.scripts["bad"].extend([retry(1)] * 20)
         queue.enqueue(new("bad", *(f"j{number}" for number in range(20))))
         start = system.clock.now()
@@ -267,7 +267,7 @@ class QueueBackendSuite:
         assert all(system.times(f"j{number}") == [start] for number in range(20))
 
     def test_pause_and_resume(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A paused queue takes jobs and delivers none; resumed, it delivers them all."""
+        """A paused queue accepts jobs but delivers none; after a resume it delivers them all."""
         system.scripts["a"].append(wait(5))
         queue.enqueue(new("a"))
         system.deliver()
@@ -281,16 +281,16 @@ class QueueBackendSuite:
         system.deliver()
         assert {system.record(name).status for name in ("a", "b")} == {Status.SUCCEEDED}
 
-    def test_a_step_in_hand_ends_while_paused(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A pause does not disturb a step in hand: it ends and is recorded."""
+    def test_a_running_step_ends_while_paused(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A pause does not interrupt a running step: it ends, and its outcome is recorded."""
         queue.enqueue(new("a"))
         assert system.begin() == ["a"]
         queue.pause()
         system.finish("a")
         assert system.record("a").status is Status.SUCCEEDED
 
-    def test_a_pause_is_for_all_processes(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A pause is kept with the queue: a process that starts later finds it paused."""
+    def test_a_pause_applies_to_all_processes(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A pause is stored with the queue: a process that starts later finds it paused."""
         queue.pause()
         later = system.queue()
         assert later.status().paused
@@ -299,7 +299,7 @@ class QueueBackendSuite:
         assert system.steps == []
 
     def test_purge(self, system: RunningSystem, queue: JobQueue) -> None:
-        """A purge cancels what waits and has bought nothing; what holds a ticket or is in hand goes on."""
+        """A purge cancels waiting jobs that have bought nothing; jobs with a ticket and leased jobs continue."""
         system.scripts["ticket"].append(wait(10))
         queue.enqueue(new("ticket"))
         system.deliver()
@@ -315,7 +315,7 @@ class QueueBackendSuite:
         assert {system.record(name).status for name in ("ticket", "in-hand")} == {Status.SUCCEEDED}
 
     def test_a_purge_of_many(self, system: RunningSystem, queue: JobQueue) -> None:
-        """However many jobs wait, one purge cancels them all."""
+        """One purge cancels all waiting jobs, however many there are."""
         queue.enqueue(new(*(f"j{number}" for number in range(1201))))
         assert queue.purge() == 1201
         system.advance(1)
@@ -323,7 +323,7 @@ class QueueBackendSuite:
 
     @pytest.mark.parametrize("rate", [10.0, 50.0])
     def test_rate(self, system: RunningSystem, rate: float) -> None:
-        """In no stretch of time do more steps begin than the burst and the rate allow, and nearly all of those do."""
+        """In any span of time, no more steps start than burst and rate allow, and almost as many do start."""
         queue = system.queue(DispatchLimits(rate, 1000))
         queue.enqueue(new(*(f"j{number}" for number in range(200))))
         system.deliver()
@@ -336,7 +336,7 @@ class QueueBackendSuite:
         assert len(times) >= 0.95 * 3 * rate
 
     def test_concurrency(self, system: RunningSystem) -> None:
-        """No more steps are in hand at once than the limit; each that ends lets the next one in."""
+        """No more steps run concurrently than the limit; each step that ends lets the next one start."""
         queue = system.queue(DispatchLimits(500.0, 3))
         queue.enqueue(new(*(f"j{number}" for number in range(5))))
         first = system.begin()
@@ -347,7 +347,7 @@ class QueueBackendSuite:
         assert len(system.begin()) == 1
 
     def test_limits_changed_at_run_time(self, system: RunningSystem) -> None:
-        """A limit that is changed at run time holds at once, and for processes whose environment says otherwise."""
+        """A run-time limit applies at once, also to processes whose environment sets another limit."""
         queue = system.queue(DispatchLimits(100.0, 2))
         assert queue.status().set_at_run_time == ()
         assert queue.set_limits(None, 4) == DispatchLimits(100.0, 4)
@@ -360,7 +360,7 @@ class QueueBackendSuite:
         assert len(system.begin()) == 4
 
     def test_one_limit_changed_leaves_the_other(self, system: RunningSystem) -> None:
-        """Only what was changed wins over the environment; the rest is still the environment's."""
+        """Only the changed limit wins over the environment; the others stay those of the environment."""
         system.queue(DispatchLimits(100.0, 2)).set_limits(50.0, None)
         status = system.queue(DispatchLimits(7.0, 1)).status()
         assert status.limits == DispatchLimits(50.0, 1)
@@ -380,7 +380,7 @@ class QueueBackendSuite:
         ],
     )
     def test_impossible_limits(self, queue: JobQueue, rate: float | None, concurrent: int | None, field: str) -> None:
-        """A limit that no queue backend can hold is refused by name, and nothing is changed."""
+        """A limit that not every queue backend supports is refused by name, and nothing changes."""
         with pytest.raises(InvalidInput) as refusal:
             queue.set_limits(rate, concurrent)
         assert refusal.value.field == field
@@ -391,7 +391,7 @@ class QueueBackendSuite:
         assert queue.set_limits(MAX_RATE, MAX_CONCURRENT) == DispatchLimits(MAX_RATE, MAX_CONCURRENT)
 
     def test_statistics(self, system: RunningSystem, queue: JobQueue) -> None:
-        """The status tells the queue backend, the limits, and how many jobs stand where, since when the oldest waits."""
+        """The status reports the queue backend, the limits, the jobs by status, and the oldest due time."""
         start = system.clock.now()
         system.scripts["rendering"].append(wait(1000))
         system.scripts["dead"].append(dead)
@@ -412,7 +412,7 @@ class QueueBackendSuite:
         assert status.workers_alive in (None, 1)
 
     def test_workers_alive(self, system: RunningSystem, queue: JobQueue) -> None:
-        """Where the queue backend can know, a worker that fell silent is not counted."""
+        """If the queue backend knows its workers, a worker without recent heartbeats is not counted."""
         queue.enqueue(new("a"))
         system.deliver()
         alive = queue.status().workers_alive

@@ -1,6 +1,6 @@
-"""A job store under any sequence of calls: random operations on two handles, checked after each against what was seen.
+"""A job store under random sequences of calls on two handles, checked after each call against its earlier records.
 
-A back end's test module subclasses `StoreMachine`, writes `open_store`, and hands `TestCase` to the test runner.
+A store's test module subclasses `StoreMachine`, implements `open_store`, and passes `TestCase` to the test runner.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from tests.contract.store_suite.shared import check_counts, everything
 SLOTS = 2
 #: The queue of a queue backend that pushes.
 PUSHED = "cloud_tasks"
-#: Few ids, so that operations meet.
+#: Few ids, so that operations often meet the same job.
 IDS = [f"j{number}" for number in range(8)]
-#: What a person may say of a create whose outcome is not known.
+#: An operator's possible resolutions of an unknown create.
 DECISIONS: list[Resolution] = [Resubmit(), ConfirmedPurchase(TICKET, 100.0), GiveUp()]
 
 Seen = dict[str, JobRecord]
@@ -65,22 +65,22 @@ _kinds = st.sampled_from(["done", "wait", "rendered", "retry", "dead", "gone", "
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Keeps what it saw after the last operation; every rule says which jobs it may have changed, and how."""
+    """Keeps the records seen after the last operation; every rule says which jobs it can have changed, and how."""
 
     def open_store(self, clock: Clock) -> JobStore:
-        """Open one more handle on this example's place, which starts empty."""
-        raise AssertionError("a back end supplies open_store")
+        """Open one more handle on this example's store, which starts empty."""
+        raise AssertionError("the store's test module implements open_store")
 
     @initialize()
     def _open(self) -> None:
         self.clocks = [ManualClock(), ManualClock()]
         self.handles = [self.open_store(clock) for clock in self.clocks]
-        # Begins with work at hand, so that few steps already reach far.
+        # Start with jobs, so that few operations already reach deep states.
         self.added: set[str] = set(IDS[:4])
         self.handles[0].add(QUEUE, [NewJob(a_job(name)) for name in IDS[:4]])
         self.paused = False
         self.seen: Seen = {}
-        #: How often jobs have ended, by status.
+        #: Number of finished jobs by status.
         self.ended: Counter[str] = Counter()
         self._compare(set())
         #: Every lease ever given, so that stale owners act too.
@@ -107,7 +107,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, count=st.integers(1, 6))
     def claim(self, handle: int, count: int) -> None:
-        """Claim without limits: exactly what is due is handed out, in order, and `again_at` is exact."""
+        """Claim without limits: exactly the due jobs are leased, in order, and `again_at` is exact."""
         store = self.handles[handle]
         now = store.now()
         expected = [] if self.paused else self._claimable(now)
@@ -123,7 +123,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, count=st.integers(1, 6), slots=st.integers(0, SLOTS))
     def claim_within_slots(self, handle: int, count: int, slots: int) -> None:
-        """Claim for a worker with few slots: only what is claimable, and no more of a service than slots."""
+        """Claim for a worker with few slots: only claimable jobs, and no more of a service than its slots."""
         store = self.handles[handle]
         now = store.now()
         expected = [] if self.paused else self._claimable(now)
@@ -141,7 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks, kind=_kinds, delay=_delays)
     def settle(self, handle: int, pick: int, kind: str, delay: float) -> None:
-        """Settle a delivery, perhaps one whose lease is lost, with any outcome."""
+        """Settle a delivery with any outcome, possibly after its lease was lost."""
         store = self.handles[handle]
         until = store.now() + delay
         outcomes: dict[str, Outcome] = {
@@ -154,13 +154,13 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks)
     def release_lease(self, handle: int, pick: int) -> None:
-        """Hand a delivery back."""
+        """Release a lease."""
         self._as_owner(pick, lambda record: self.handles[handle].release_lease(record.job_id, record.lease_token))
 
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks, service=st.sampled_from([ALPHA, BETA]), repeat=st.booleans(), lifetime=_delays)
     def intend(self, handle: int, pick: int, service: str, repeat: bool, lifetime: float) -> None:
-        """Journal an intent; the limit of generations in flight holds at that moment."""
+        """Journal an intent; the limit of in-flight generations holds at that moment."""
         store = self.handles[handle]
         mine = self._pick(pick)
         known = self.seen[mine.job_id].submission.id
@@ -182,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.intended)
     @rule(handle=_handles, pick=_picks, lifetime=_delays)
     def accept(self, handle: int, pick: int, lifetime: float) -> None:
-        """Save a ticket, from whichever worker and whenever: never refused, never lost."""
+        """Save a ticket, by any worker at any time: never refused, never lost."""
         name, submission_id, service = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         ticket = Ticket(f"t-{submission_id}")
@@ -203,7 +203,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.intended)
     @rule(handle=_handles, pick=_picks, proof=st.booleans())
     def doubt_or_withdraw(self, handle: int, pick: int, proof: bool) -> None:
-        """Journal that a create's outcome is unknown, or the proof that it bought nothing; a ticket stays."""
+        """Mark a create unknown, or clear it with proof that it bought nothing; a ticket stays."""
         name, submission_id, _ = self.intended[pick % len(self.intended)]
         before = self.seen[name]
         store = self.handles[handle]
@@ -221,7 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leased)
     @rule(handle=_handles, pick=_picks, duration=st.sampled_from([10.0, 50.0]))
     def renew(self, handle: int, pick: int, duration: float) -> None:
-        """Renew a lease, perhaps a lost one, which is reported and changes nothing."""
+        """Renew a lease; a lost one is reported and changes nothing."""
         mine = self._pick(pick)
         store = self.handles[handle]
         lost = store.renew({mine.job_id: mine.lease_token}, duration)
@@ -236,7 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
     def cancel(self, handle: int, name: str) -> None:
-        """Take a job back."""
+        """Cancel a job."""
         if name in self.added:
             final = self.seen[name].status in FINAL
             after = self._change(name, self.handles[handle].cancel)
@@ -244,7 +244,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
     def retry(self, handle: int, name: str) -> None:
-        """Try a job again, unless it may be paid and nobody knows."""
+        """Retry a job, unless it might be paid and this is unknown."""
         if name in self.added:
             before = self.seen[name]
             after = self._change(name, self.handles[handle].retry, requeues=True)
@@ -255,7 +255,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS), decision=st.sampled_from(DECISIONS))
     def resolve(self, handle: int, name: str, decision: Resolution) -> None:
-        """Say what came of a create of unknown outcome that nobody is looking up."""
+        """Resolve an unknown create that no worker is looking up."""
         if name in self.added:
             before = self.seen[name]
             after = self._change(name, lambda name: self.handles[handle].resolve(name, decision), requeues=True)
@@ -272,7 +272,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS))
     def move(self, handle: int, name: str) -> None:
-        """Give a job to the other queue backend: only one that waits, and nothing else of it changes."""
+        """Move a job to the other queue backend: only a waiting one moves, and nothing else of it changes."""
         if name in self.added:
             before = self.seen[name]
             target = PUSHED if before.queue == QUEUE else QUEUE
@@ -287,7 +287,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=_handles, name=st.sampled_from(IDS), older=st.integers(0, 1))
     def receive(self, handle: int, name: str, older: int) -> None:
-        """Deliver a pushed job: the delivery that it waits for takes it, once, and any other changes nothing."""
+        """Deliver a pushed job: its current delivery leases it, once, and any other changes nothing."""
         if name not in self.added or self.seen[name].seq < older:
             return
         before, store = self.seen[name], self.handles[handle]
@@ -307,26 +307,26 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(handle=_handles, names=st.lists(st.sampled_from(IDS), max_size=3))
     def mark(self, handle: int, names: list[str]) -> None:
         """Mark deliveries as dispatched."""
-        told = {name: self.seen[name].seq for name in names if name in self.added}
-        self.handles[handle].mark_dispatched(told)
-        self._compare(set(told))
-        assert not any(self.seen[name].undispatched for name in told)
+        deliveries = {name: self.seen[name].seq for name in names if name in self.added}
+        self.handles[handle].mark_dispatched(deliveries)
+        self._compare(set(deliveries))
+        assert not any(self.seen[name].undispatched for name in deliveries)
 
     @rule(handle=_handles, paused=st.booleans())
     def pause(self, handle: int, paused: bool) -> None:
-        """Pause or resume the queue, for both handles."""
+        """Pause or resume the queue, visible to both handles."""
         self.handles[handle].set_queue_state(QUEUE, lambda state: replace(state, paused=paused))
         self.paused = paused
         assert all(handle.queue_state(QUEUE).paused is paused for handle in self.handles)
 
     @rule(which=_handles, seconds=st.sampled_from([-100.0, -1.0, 0.5, 10.0, 31.0, 300.0]))
     def move_clock(self, which: int, seconds: float) -> None:
-        """Move one machine's clock, also backwards."""
+        """Move the clock of one machine, also back."""
         self.clocks[which].advance(seconds)
 
     @rule(which=_handles)
     def reopen(self, which: int) -> None:
-        """Close a handle and open it again: everything is as it was."""
+        """Close a handle and open it again: everything is unchanged."""
         self.handles[which].close()
         self.handles[which] = self.open_store(self.clocks[which])
         self._compare(set())
@@ -370,7 +370,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def _records_are_whole(self) -> None:
         for record in self.seen.values():
-            # A job waits for a worker, is with one, or waits for no worker: one of the three.
+            # A job waits for a worker, is leased, or waits for no worker: exactly one of the three.
             waiting, with_worker = record.due is not None, record.lease is not None
             assert not (waiting and with_worker)
             assert record.queue == PUSHED or not record.undispatched
@@ -385,11 +385,11 @@ class StoreMachine(RuleBasedStateMachine):
         return [record for record in self.seen.values() if record.queue == QUEUE]
 
     def _pick(self, pick: int) -> JobRecord:
-        """Return one of the leases ever given, the latest most often."""
+        """Return one of the leases ever given, most often the latest."""
         return self.leased[-1 - pick % min(len(self.leased), 12)]
 
     def _claimable(self, now: float) -> list[str]:
-        """Return what a worker without limits is to be handed now, in order."""
+        """Return the jobs that a worker without limits should lease now, in order."""
         due: list[tuple[bool, float, int, str]] = []
         order = list(self.seen)[::-1]
         for record in self._pulled():
@@ -408,7 +408,7 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     def _as_owner(self, pick: int, act: Callable[[JobRecord], JobRecord]) -> JobRecord | FlowError:
-        """Act with a lease; only its owner of now may, and others change nothing."""
+        """Act with a lease; only its current owner may, and others change nothing."""
         mine = self._pick(pick)
         lease = self.seen[mine.job_id].lease
         owner = lease is not None and lease.token == mine.lease_token
@@ -419,7 +419,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _change(
         self, name: str, act: Callable[[str], JobRecord], *, requeues: bool = False, takes_over: bool = False
     ) -> JobRecord | FlowError:
-        """Change a job; what is refused changes nothing."""
+        """Change a job; a refused change writes nothing."""
         try:
             result: JobRecord | FlowError = act(name)
         except (LeaseLost, LeasedElsewhere, ActionRefused, SlotsBusy) as refusal:
@@ -430,7 +430,7 @@ class StoreMachine(RuleBasedStateMachine):
         return result
 
     def _compare(self, touched: set[str], *, requeues: bool = False, takes_over: bool = False) -> None:
-        """Look at all records, through both handles, and check how they changed since the last look."""
+        """Read all records through both handles and check how they changed since the last read."""
         before, self.seen = self.seen, {record.job_id: record for record in everything(self.handles[0])}
         assert self.seen == {record.job_id: record for record in everything(self.handles[1])}
         for name, old in before.items():
@@ -447,7 +447,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert fresh.status is old.status
             assert fresh.seq >= old.seq
             if old.lease is not None and _token(fresh) != _token(old):
-                # A push queue backend brings the same delivery again to another worker.
+                # A push queue backend delivers again to another worker.
                 assert fresh.seq > old.seq or (takes_over and fresh.seq == old.seq and fresh.expiries > old.expiries)
             if old.submission.ticket is not None and not requeues:
                 assert fresh.submission.ticket == old.submission.ticket
@@ -462,6 +462,6 @@ def _token(record: JobRecord) -> str | None:
 
 
 def _reachable(status: Status) -> set[Status]:
-    """Return where at most two changes lead: one call may take an expired job back and hand it out again."""
+    """Return the states after at most two changes: one call can end an expired lease and lease the job again."""
     once = {status, *TRANSITIONS[status]}
     return once | {after for between in once for after in TRANSITIONS[between]}

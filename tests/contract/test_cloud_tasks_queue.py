@@ -1,4 +1,4 @@
-"""The Cloud Tasks queue behaves as every queue backend does: against a real server of its API, which delivers over HTTP."""
+"""The Cloud Tasks queue passes the queue suite, on a real server of its API that delivers over HTTP."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tenxsom_flow_engine.testing.samples import WIDE
 from tests.contract.queue_suite import QueueBackendSuite, RunningSystem
 from tests.http_target import HttpTarget, Received, Reply
 
-#: Real seconds after which what should have happened counts as stuck.
+#: Real seconds after which a missing event counts as stuck.
 STUCK = 30.0
 CLOSED, RUNNING, HOLDING = "closed", "running", "holding"
 
 
 class PushSystem(RunningSystem):
-    """The server, and a worker that it delivers to; deliveries wait at its door until the test lets them in."""
+    """The server, and a worker that it delivers to; a gate holds deliveries until the test opens it."""
 
     def __init__(self, store: JobStore, clock: ManualClock, server: CloudTasksServer) -> None:
         super().__init__(clock)
@@ -46,7 +46,7 @@ class PushSystem(RunningSystem):
         self._to_finish: set[str] = set()
         self._ended = 0
         self._failures: list[Exception] = []
-        #: A worker takes no more steps at once than it has threads.
+        #: A worker runs at most as many steps as it has threads.
         self._threads = threading.Semaphore(32)
         self._beta = server.beta_client()
 
@@ -88,14 +88,14 @@ class PushSystem(RunningSystem):
         self._raise()
 
     def close(self) -> None:
-        """Let everything go."""
+        """Close everything."""
         self._open(RUNNING)
         if self._worker is not None:
             self._worker.close()
         self.target.close()
 
     def _settled(self) -> bool:
-        """Whether all that can be delivered at this instant is in hand."""
+        """Return whether all deliveries of this instant are under way."""
         before, at, after = self._under_way(), self.server.next_at(), self._under_way()
         return before == after == len(self._in_hand) and (at is None or at > self.clock.now())
 
@@ -163,4 +163,4 @@ def system(tmp_path: Path) -> Iterator[PushSystem]:
 
 
 class TestCloudTasksQueue(QueueBackendSuite):
-    """The behaviour suite."""
+    """The queue suite."""

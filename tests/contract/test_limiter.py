@@ -1,4 +1,4 @@
-"""Every ledger keeps its promises, on the real thing."""
+"""Every ledger passes the limiter suite, on real stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestSQLiteLedger(LimiterSuite):
-    """In a file of its own for each clock, so that each example of a property begins with nothing."""
+    """Open a file for each clock, so that each example of a property starts empty."""
 
     @pytest.fixture
     def open_ledger(self, tmp_path: Path) -> Iterator[OpenLedger]:
@@ -42,7 +42,7 @@ class TestSQLiteLedger(LimiterSuite):
 
 
 class TestRedisLedger(LimiterSuite):
-    """Under keys of its own for each clock."""
+    """Use other keys for each clock."""
 
     @pytest.fixture
     def open_ledger(self, redis_server: RedisServer) -> Iterator[OpenLedger]:
@@ -98,7 +98,7 @@ assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
 
 
 def test_processes_share_a_window(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Four processes that ask without pause get together no more than 50 in any second, and at least 99 % of that."""
+    """Four processes that ask without pause get at most 50 admissions in any second, and at least 99 % of them."""
     places = {"redis": redis_server.url, "sqlite": str(tmp_path / "jobs.sqlite3")}
     running = [
         subprocess.Popen([sys.executable, "-c", HAMMER, kind, place, str(tmp_path)], cwd=ROOT)
@@ -108,5 +108,5 @@ def test_processes_share_a_window(redis_server: RedisServer, tmp_path: Path) -> 
     for kind in places:
         times = [at for waiter_id in "abcd" for at in json.loads((tmp_path / f"{kind}-{waiter_id}.json").read_text())]
         assert sliding_maximum(times, 1.0) == 50, kind
-        # Two seconds' worth has passed some time before the third begins, however noisy the machine.
+        # The first two seconds pass before the third begins, however slow the machine is.
         assert sum(at < min(times) + 1.9 for at in times) >= 99, kind

@@ -1,4 +1,4 @@
-"""The pull queue behaves as every queue backend does, over each store."""
+"""The pull queue passes the queue suite, over each store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PullSyste
 
 
 class TestPullQueue(QueueBackendSuite):
-    """The behaviour suite."""
+    """The queue suite."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def queue(system: PullSystem) -> PullQueue:
 
 
 def test_a_renewed_lease_lasts_as_the_queue_says(system: PullSystem, queue: PullQueue) -> None:
-    """A renewal prolongs by the queue's lease, and reports what is lost."""
+    """A renewal extends leases by the queue's lease, and reports lost leases."""
     queue.enqueue(new("a", "b"))
     a, b = queue.claim("w-1", 10, ROOMY).records
     system.clock.advance(20)
@@ -55,8 +55,8 @@ def test_a_renewed_lease_lasts_as_the_queue_says(system: PullSystem, queue: Pull
     assert lease.until == system.clock.now() + 30
 
 
-def test_handing_back_what_is_lost_is_no_error(system: PullSystem, queue: PullQueue) -> None:
-    """A worker that ends hands back all it has; what was taken from it meanwhile is left alone."""
+def test_releasing_a_lost_lease_is_ignored(system: PullSystem, queue: PullQueue) -> None:
+    """A worker that stops releases all its leases; jobs that others have since leased stay unchanged."""
     queue.enqueue(new("a", "b"))
     a, b = queue.claim("w-1", 10, ROOMY).records
     system.store.cancel("b")
@@ -70,7 +70,7 @@ def test_handing_back_what_is_lost_is_no_error(system: PullSystem, queue: PullQu
 
 
 def test_a_closed_service_costs_nothing(system: PullSystem, queue: PullQueue) -> None:
-    """Of a service whose gate is shut only jobs with a ticket are handed out, and nobody asks before it opens."""
+    """For a service with a closed gate only jobs with a ticket are leased, and the next claim is when it opens."""
     queue.enqueue(new("bought"))
     (bought,) = queue.claim("w-1", 10, ROOMY).records
     system.store.intend(
@@ -93,7 +93,7 @@ def test_a_closed_service_costs_nothing(system: PullSystem, queue: PullQueue) ->
 
 
 def test_queues_in_one_store_are_apart(system: PullSystem, queue: PullQueue) -> None:
-    """Two queues that share a store share neither jobs nor pauses nor limits."""
+    """Two queues in one store share neither jobs nor pauses nor limits."""
     other = PullQueue("other", system.store, WIDE, lease=30.0)
     other.pause()
     other.set_limits(1.0, 1)

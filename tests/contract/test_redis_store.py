@@ -1,4 +1,4 @@
-"""The Redis store keeps the contract, on a real server."""
+"""The Redis store passes the store suite, on a real server."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def open_store(redis_server: RedisServer) -> Iterator[OpenStore]:
 
 
 class TestRedisStore(StoreSuite):
-    """The conformance suite."""
+    """The store suite."""
 
 
 class RedisMachine(StoreMachine):
-    """Random operations, each example under keys of its own."""
+    """Random operations, each example under different keys."""
 
     server: RedisServer
 
@@ -75,10 +75,10 @@ def _machine_server(redis_server: RedisServer) -> None:
     RedisMachine.server = redis_server
 
 
-def test_adding_many_to_a_pushing_carrier_costs_few_round_trips(
+def test_adding_many_to_a_pushing_backend_costs_few_round_trips(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To look up jobs and mark them as dispatched takes the same few round trips, however many they are."""
+    """Reading jobs and marking them as dispatched takes the same few round trips for any number of jobs."""
     sent: list[object] = []
     send: Any = redis.Connection.send_packed_command
 
@@ -101,8 +101,8 @@ def test_adding_many_to_a_pushing_carrier_costs_few_round_trips(
         store.close()
 
 
-def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:
-    """A memory policy that evicts keys is an error that names the command to mend it."""
+def test_a_server_that_would_evict_jobs_is_refused(tmp_path: Path) -> None:
+    """A memory policy that evicts keys is an error that names the command to fix it."""
     server = RedisServer(tmp_path, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(ConfigurationError, match="allkeys-lru") as refusal:
@@ -113,29 +113,29 @@ def test_a_server_that_would_throw_jobs_away_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "warning"),
     [
-        (("--appendonly", "no"), "keeps no append-only file"),
-        (("--appendfsync", "no"), "leaves it to the system when its file is put on disk"),
-        (("--appendfsync", "everysec"), "puts its file on disk once a second"),
-        (("--appendfsync", "everysec", "--rename-command", "CONFIG", ""), "does not say when"),
+        (("--appendonly", "no"), "has no append-only file"),
+        (("--appendfsync", "no"), "leaves syncing its append-only file to the operating system"),
+        (("--appendfsync", "everysec"), "syncs its append-only file only once a second"),
+        (("--appendfsync", "everysec", "--rename-command", "CONFIG", ""), "does not report when"),
         (("--appendfsync", "always"), ""),
     ],
 )
-def test_how_safe_the_server_keeps_jobs_is_said(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
-    """A server that may lose jobs with its machine is used, and the store says so and what helps; else nothing."""
-    server = RedisServer(tmp_path, *options, program=older_binary())  # a newer one can be asked to wait for its file
+def test_a_warning_about_durability(tmp_path: Path, options: tuple[str, ...], warning: str) -> None:
+    """A server that could lose jobs in a crash is used with a warning and a next step; others have no warning."""
+    server = RedisServer(tmp_path, *options, program=older_binary())  # a newer one supports WAITAOF
     try:
         store = RedisStore(server.url, "x")
-        assert said in str(store.advice or "")
-        assert bool(store.advice and store.advice.next_step) is bool(said)
+        assert warning in str(store.advice or "")
+        assert bool(store.advice and store.advice.next_step) is bool(warning)
         store.close()
     finally:
         server.kill()
 
 
 class FileServer:
-    """A server that can be asked whether its file is on disk, and whose disk can be made to stall."""
+    """A server that supports `WAITAOF`, with a disk that the test can stall."""
 
     def __init__(self, folder: Path) -> None:
         self.server = RedisServer(folder, "--appendfsync", "everysec", program=newer_binary())
@@ -157,13 +157,13 @@ def file_server(tmp_path: Path) -> Iterator[FileServer]:
 
 
 def test_jobs_intents_and_tickets_are_on_disk(file_server: FileServer) -> None:
-    """Enqueue, intent and ticket return when the server's file is on disk; nothing else waits for it."""
+    """Enqueue, intent and ticket return when they are on the server's disk; no other write waits for it."""
     store = RedisStore(file_server.server.url, "x")
     assert store.advice is None
     store.add(QUEUE, new("warm"))  # loads the scripts
     record = accept(store, intend(store, take(store)))
     store.settle(record.job_id, record.lease_token, Done(VIDEO))
-    said = [file_server.waits()]
+    waits = [file_server.waits()]
     for act in (
         lambda: store.add(QUEUE, new(*(f"j{number}" for number in range(1200)))),
         lambda: take(store),
@@ -172,16 +172,16 @@ def test_jobs_intents_and_tickets_are_on_disk(file_server: FileServer) -> None:
         lambda: store.settle("j0", store.require("j0").lease_token, Done(VIDEO)),
     ):
         act()
-        said.append(file_server.waits())
-    assert [count - said[0] for count in said] == [0, 1, 1, 2, 3, 3]
+        waits.append(file_server.waits())
+    assert [count - waits[0] for count in waits] == [0, 1, 1, 2, 3, 3]
     store.close()
 
 
 def test_a_stalled_disk_loses_and_repeats_nothing(file_server: FileServer) -> None:
-    """When the server's disk stalls, enqueue, intent and ticket fail; repeated later, each is stored once."""
+    """If the server's disk stalls, enqueue, intent and ticket fail; repeated later, each is stored once."""
     store = RedisStore(file_server.server.url, "x", timings=Timings(redis_file=0.5))
     file_server.stall(True)
-    with pytest.raises(StoreUnavailable, match="has not put its file on disk"):
+    with pytest.raises(StoreUnavailable, match="has not synced its append-only file"):
         store.add(QUEUE, new("a"))
     file_server.stall(False)
     assert store.add(QUEUE, new("a")).known == ("a",)
@@ -189,7 +189,7 @@ def test_a_stalled_disk_loses_and_repeats_nothing(file_server: FileServer) -> No
     file_server.stall(True)
     with pytest.raises(StoreUnavailable):
         intend(store, record)
-    # It may have been bought, for all that another worker knows: so it is looked up and not bought.
+    # Another worker must assume that it was bought, so the job is looked up, not submitted.
     assert store.require("a").step is Step.LOOKUP
     record = store.require("a")
     with pytest.raises(StoreUnavailable):
@@ -201,8 +201,8 @@ def test_a_stalled_disk_loses_and_repeats_nothing(file_server: FileServer) -> No
     store.close()
 
 
-def test_a_server_that_is_full_is_said(tmp_path: Path) -> None:
-    """A server out of memory refuses new jobs with an error of ours, and keeps those it has."""
+def test_a_full_server(tmp_path: Path) -> None:
+    """A server out of memory refuses new jobs with `StoreFull` and keeps the existing ones."""
     server = RedisServer(tmp_path, "--maxmemory", "4mb")
     try:
         store = RedisStore(server.url, "x")
@@ -215,33 +215,33 @@ def test_a_server_that_is_full_is_said(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_the_servers_time_counts(redis_server: RedisServer) -> None:
-    """Without a clock of its own a store goes by the server's, never backwards."""
+def test_the_servers_time_is_used(redis_server: RedisServer) -> None:
+    """Without a clock a store uses the server's time, which never goes back."""
     store = RedisStore(redis_server.url, secrets.token_hex(6))
     with redis.Redis(port=redis_server.port) as client:
         seconds, _ = client.time()
-        said = [store.now() for _ in range(100)]
-        assert said == sorted(said)
-        assert seconds <= said[0] <= said[-1] <= client.time()[0] + 1
+        times = [store.now() for _ in range(100)]
+        assert times == sorted(times)
+        assert seconds <= times[0] <= times[-1] <= client.time()[0] + 1
     store.close()
 
 
-def test_a_change_of_a_job_in_hand_is_one_round_trip(redis_server: RedisServer) -> None:
+def test_a_change_of_a_leased_job_is_one_round_trip(redis_server: RedisServer) -> None:
     """A job that goes through intent and ticket to its end costs one call for each, and one for the claim."""
     store = RedisStore(redis_server.url, secrets.token_hex(6))
     store.add(QUEUE, new("a", "b"))
-    said = []
+    calls = []
     with redis.Redis(port=redis_server.port) as client:
-        for _ in range(2):  # the first time loads the scripts
+        for _ in range(2):  # the first round loads the scripts
             record = accept(store, intend(store, take(store)))
             store.settle(record.job_id, record.lease_token, Done(VIDEO))
-            said.append(client.info("commandstats")["cmdstat_evalsha"]["calls"])
-    assert said[1] - said[0] == 4
+            calls.append(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+    assert calls[1] - calls[0] == 4
     store.close()
 
 
-def test_what_was_known_refuses_nothing(open_store: OpenStore) -> None:
-    """A change is made on the record as it is now, also where this handle knows an older one."""
+def test_a_cached_record_refuses_no_change(open_store: OpenStore) -> None:
+    """A change applies to the current record, even if this handle has cached an older one."""
     clock = ManualClock()
     mine, other = open_store(clock), open_store(clock)
     mine.add(QUEUE, new("a"))
@@ -254,8 +254,8 @@ def test_what_was_known_refuses_nothing(open_store: OpenStore) -> None:
     assert mine.retry("a").status is Status.QUEUED
 
 
-def test_a_worker_wakes_up_by_itself(redis_server: RedisServer) -> None:
-    """An event of the caller's ends a wait, also one that was set before or in an earlier wait."""
+def test_an_event_ends_a_wait(redis_server: RedisServer) -> None:
+    """An event of the caller ends a wait, even if it was set before or in an earlier wait."""
     store = RedisStore(redis_server.url, secrets.token_hex(6))
     wake = WakeupEvent()
     for _ in range(3):
@@ -271,7 +271,7 @@ def test_a_worker_wakes_up_by_itself(redis_server: RedisServer) -> None:
 
 
 def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
-    """When the server dies, a wait fails; when it is back, the same handle waits and is woken again."""
+    """If the server ends, a waiting call fails; when it is back, the same handle waits and is woken again."""
     server = RedisServer(tmp_path)
     store = RedisStore(server.url, "x")
     store.add(QUEUE, new("a"))
@@ -292,20 +292,20 @@ def test_a_wait_outlives_the_server(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 1 << 53)))
 def test_packed_numbers_sort_as_numbers(numbers: list[int]) -> None:
-    """Positions, which order jobs that are due at the same moment, sort as text as they do as numbers."""
+    """Positions, which order jobs due at the same moment, sort as text like as numbers."""
     assert sorted(map(packed, numbers)) == [packed(number) for number in sorted(numbers)]
 
 
-def test_a_wrong_address_is_said() -> None:
-    """An address that is no Redis address, and one where no server listens, are errors that say so."""
-    with pytest.raises(StoreBroken, match="address of the Redis server is wrong"):
+def test_an_invalid_address() -> None:
+    """An invalid address, and an address without a server, are errors that say so."""
+    with pytest.raises(StoreBroken, match="address of the Redis server is invalid"):
         RedisStore("http://localhost", "x")
     with pytest.raises(StoreUnavailable, match="cannot be used now"):
         RedisStore("redis://127.0.0.1:1/0", "x")
 
 
 def test_jobs_from_before_the_marks_are_found(redis_server: RedisServer) -> None:
-    """Where older versions have added jobs, which left no marks for lists, these are found by every filter too."""
+    """Every filter finds jobs that older versions added, which left no marks for lists."""
     prefix = secrets.token_hex(6)
     store = RedisStore(redis_server.url, prefix)
     try:

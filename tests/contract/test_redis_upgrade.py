@@ -22,7 +22,7 @@ from tests.redis_server import RedisServer
 
 #: The keys of a store of release 0.1 (commit 8f2af24), as Redis commands, one JSON list a line.
 DUMP = Path(__file__).parent / "data/redis_store_8f2af24.jsonl"
-#: When it was written: on the third day of its jobs.
+#: The time of writing: the third day of its jobs.
 WRITTEN_AT = 1_800_172_800.0
 NEWEST_FIRST = [
     "elsewhere", "tomorrow", "b", "a", "priced", "leased", "with-ticket", "held", "cancelled", "failed", "succeeded"

@@ -1,4 +1,4 @@
-"""The SQLite store keeps the contract, and what is said about its file."""
+"""The SQLite store passes the store suite, and handles its file safely."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def open_store(file: Path) -> Iterator[OpenStore]:
 
 
 class TestSQLiteStore(StoreSuite):
-    """The conformance suite."""
+    """The store suite."""
 
 
 class SQLiteMachine(StoreMachine):
-    """Random operations, each example on a file of its own."""
+    """Random operations, each example on a new file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ TestSQLiteMachine.settings = settings(
 )
 
 
-# The file: what is on disk, and what is refused.
+# The file: durability, and files that are refused.
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
 
 
 def refuses(path: Path, *words: str) -> StoreError:
-    """Return the error with which a file is refused, which names the file, the reason and a next step."""
+    """Check that a file is refused with an error that names the file, the reason and a next step; return the error."""
     with pytest.raises(StoreBroken) as refusal:
         SQLiteStore(path, ManualClock())
     for word in (str(path), *words):
@@ -111,7 +111,7 @@ def refuses(path: Path, *words: str) -> StoreError:
 
 
 def test_a_record_that_cannot_be_read_stops_nothing_else(file: Path, open_store: OpenStore) -> None:
-    """A damaged record is named and set aside; the other jobs are handed out, listed and cancelled."""
+    """A damaged record is reported and removed from the queue; other jobs are leased, listed and cancelled."""
     store = open_store(ManualClock())
     store.add(QUEUE, new("good", "bad", "fine"))
     with contextlib.closing(sqlite3.connect(file)) as other:
@@ -127,7 +127,7 @@ def test_a_record_that_cannot_be_read_stops_nothing_else(file: Path, open_store:
 
 
 def test_a_closed_gate_writes_nothing(open_store: OpenStore) -> None:
-    """Workers that ask while the rate is used up, or all steps are taken, wake nobody and cost no disk."""
+    """Claims while the rate or the concurrency is used up wake no worker and write nothing to disk."""
     clock = ManualClock()
     store, other = open_store(clock), open_store(clock)
     store.add(QUEUE, new(*(f"j{number}" for number in range(20))))
@@ -143,21 +143,21 @@ def test_a_closed_gate_writes_nothing(open_store: OpenStore) -> None:
 
 
 def test_commits_are_on_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
-    """Every connection, of each thread, writes ahead and waits for the disk at each commit."""
+    """Every connection of each thread uses write-ahead logging and syncs at each commit."""
     store = open_store(ManualClock())
     thread = threading.Thread(target=store.now)
     thread.start()
     thread.join()
     assert len(driver) == 2
     for connection in driver:
-        with contextlib.suppress(sqlite3.ProgrammingError):  # closed with its thread
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed when its thread ended
             assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
             assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert driver[0].execute("PRAGMA synchronous").fetchone()[0] == 2
 
 
 def test_a_file_that_is_no_database(file: Path) -> None:
-    """A file of another kind is refused and left as it is."""
+    """A file of another format is refused and left unchanged."""
     file.write_bytes(b"Dear diary, " * 1000)
     before = file.read_bytes()
     refuses(file)
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_database(file: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_another_programs_database(file: Path, version: int) -> None:
-    """Another program's database is refused and left as it is, whatever version it calls itself."""
+    """Another program's database is refused and left unchanged, whatever its schema version."""
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE diary (day TEXT)")
         other.execute(f"PRAGMA user_version = {version}")
@@ -177,7 +177,7 @@ def test_another_programs_database(file: Path, version: int) -> None:
 
 
 def test_a_newer_schema(file: Path, open_store: OpenStore) -> None:
-    """A store that a newer version wrote is refused; its version is named."""
+    """A store with a newer schema is refused, naming its version."""
     open_store(ManualClock()).close()
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("PRAGMA user_version = 99")
@@ -186,7 +186,7 @@ def test_a_newer_schema(file: Path, open_store: OpenStore) -> None:
 
 @pytest.mark.parametrize("damage", ["overwritten", "cut"])
 def test_a_damaged_file(file: Path, open_store: OpenStore, damage: str) -> None:
-    """A damaged store is told as such when it is used, and never answers as if nothing were wrong."""
+    """Using a damaged store raises an error that says so; it never returns wrong data."""
     store = open_store(ManualClock())
     store.add(QUEUE, new(*(f"j{number}" for number in range(500))))
     store.close()
@@ -205,7 +205,7 @@ def test_a_damaged_file(file: Path, open_store: OpenStore, damage: str) -> None:
 
 @contextlib.contextmanager
 def powerless() -> Iterator[None]:
-    """Run without a superuser's rights, so that read-only means read-only."""
+    """Run without superuser rights, so that read-only has an effect."""
     if os.geteuid() != 0:
         yield
         return
@@ -218,7 +218,7 @@ def powerless() -> Iterator[None]:
 
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
-    """Return a folder in which nothing can be made, but whose files can be read."""
+    """Return a folder in which no file can be created, but whose files can be read."""
     folder = Path(tempfile.mkdtemp())
     yield folder
     folder.chmod(0o755)
@@ -226,7 +226,7 @@ def read_only_folder() -> Iterator[Path]:
 
 
 def test_a_new_store_in_a_read_only_folder(read_only_folder: Path) -> None:
-    """Where no file can be made, the error names the place and what to do."""
+    """If the file cannot be created, the error names the folder and a next step."""
     read_only_folder.chmod(0o555)
     for path in (read_only_folder / "jobs.sqlite3", read_only_folder / "deep" / "jobs.sqlite3"):
         with powerless(), pytest.raises(StoreError) as refusal:
@@ -236,7 +236,7 @@ def test_a_new_store_in_a_read_only_folder(read_only_folder: Path) -> None:
 
 
 def test_a_store_in_a_folder_that_became_read_only(read_only_folder: Path) -> None:
-    """A store that cannot be written to any more says so, in the tree of our errors."""
+    """A store that has become read-only raises an error that says so."""
     path = read_only_folder / "jobs.sqlite3"
     store = SQLiteStore(path, ManualClock())
     store.add(QUEUE, new("a"))
@@ -255,7 +255,7 @@ def test_a_store_in_a_folder_that_became_read_only(read_only_folder: Path) -> No
 
 
 def test_a_file_that_another_process_locks(file: Path) -> None:
-    """A write that waits too long for another process fails and writes nothing; reads still work; later it succeeds."""
+    """A write that waits too long for another process fails and writes nothing; reads work; a later write succeeds."""
     store = SQLiteStore(file, ManualClock(), Timings(sqlite_lock=0.05))
     store.add(QUEUE, new("a"))
     script = (
@@ -282,7 +282,7 @@ def test_a_file_that_another_process_locks(file: Path) -> None:
 
 
 def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
-    """Where no space is left nothing of the call is written, and with space again the store goes on."""
+    """On a full disk nothing of the call is written; once space is free again the store works."""
     store = open_store(ManualClock())
     store.add(QUEUE, new("a", "b"))
     (connection,) = driver
@@ -300,7 +300,7 @@ def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) ->
 
 
 def test_use_after_a_fork(file: Path) -> None:
-    """Parent and child of a fork both use the store, each on connections of its own, and the file stays whole."""
+    """After a fork, parent and child use the store on separate connections, and the file stays intact."""
     script = """
 import os, sys
 from pathlib import Path
@@ -344,7 +344,7 @@ def is_open(connection: sqlite3.Connection) -> bool:
 
 
 def test_closing_closes_all_connections(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
-    """A closed store leaves no connection open, of whichever thread."""
+    """A closed store has no open connection, in any thread."""
     store = open_store(ManualClock())
     thread = threading.Thread(target=store.now)
     thread.start()
@@ -354,7 +354,7 @@ def test_closing_closes_all_connections(driver: list[sqlite3.Connection], open_s
 
 
 def test_threads_that_ended_leave_nothing_open(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
-    """A server that makes a thread for each request does not pile up open files."""
+    """A server with a thread for each request does not accumulate open files."""
     store = open_store(ManualClock())
     for _ in range(50):
         thread = threading.Thread(target=store.now)
@@ -363,11 +363,11 @@ def test_threads_that_ended_leave_nothing_open(driver: list[sqlite3.Connection],
     assert sum(map(is_open, driver)) <= 10
 
 
-# Cost: every question is answered from an index.
+# Cost: every query uses an index.
 
 
 def busy_store(store: JobStore, clock: ManualClock) -> None:
-    """Fill a store with jobs of every kind, so that each statement of a claim has something to find."""
+    """Fill a store with jobs of every kind, so that each statement of a claim finds rows."""
     store.add(QUEUE, new(*(f"a{number}" for number in range(20))))
     store.add(QUEUE, new("b1", "b2", service=BETA))
     store.add(QUEUE, new("open", service=AUTO))
@@ -406,11 +406,11 @@ CALLS: dict[str, Callable[[JobStore], object]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_no_call_reads_all_jobs(driver: list[sqlite3.Connection], open_store: OpenStore, name: str) -> None:
-    """Every statement of a call finds its rows of the table of jobs by an index."""
+    """Every statement of a call finds its rows of the table of jobs through an index."""
     clock = ManualClock()
     store = open_store(clock)
     busy_store(store, clock)
-    clock.advance(31)  # a lease has run out, tickets are due
+    clock.advance(31)  # a lease has expired, tickets are due
     (connection,) = driver
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
@@ -420,12 +420,12 @@ def test_no_call_reads_all_jobs(driver: list[sqlite3.Connection], open_store: Op
     assert questions
     for question in questions:
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
-        # Walking along an index is as bad as walking along the table.
+        # A full scan of an index is as slow as a full scan of the table.
         assert not [detail for detail in plan if re.match(r"SCAN (TABLE )?jobs\b", detail)], (question, plan)
 
 
 def steps(connection: sqlite3.Connection, act: Callable[[], object]) -> int:
-    """Count the steps of SQLite's machine that a call takes."""
+    """Count the steps of SQLite's virtual machine in a call."""
     count = 0
 
     def step() -> int:
@@ -440,7 +440,7 @@ def steps(connection: sqlite3.Connection, act: Callable[[], object]) -> int:
 
 
 def test_a_claim_costs_the_same_however_many_jobs_wait(driver: list[sqlite3.Connection], open_store: OpenStore) -> None:
-    """A claim takes as many steps with 20,000 waiting jobs as with 1,000, whether it finds something or not."""
+    """A claim takes as many steps with 20,000 waiting jobs as with 1,000, whether it finds a job or not."""
     clock = ManualClock()
     store = open_store(clock)
     (connection,) = driver
@@ -467,7 +467,7 @@ def test_a_claim_costs_the_same_however_many_jobs_wait(driver: list[sqlite3.Conn
 
 @pytest.mark.parametrize("name", CALLS)
 def test_errors_are_of_our_tree(driver: list[sqlite3.Connection], open_store: OpenStore, name: str) -> None:
-    """Whatever the driver raises comes out of every call as an error of ours, with the cause kept."""
+    """Every error of the driver is raised as a `StoreError`, with the cause kept."""
     store = open_store(ManualClock())
     driver[0].execute("ALTER TABLE jobs RENAME TO gone")
     driver[0].execute("DROP TABLE clock")
@@ -477,7 +477,7 @@ def test_errors_are_of_our_tree(driver: list[sqlite3.Connection], open_store: Op
 
 
 def test_a_file_from_before_an_index(file: Path, open_store: OpenStore) -> None:
-    """A file of this version that lacks the indexes of lists gets them when it is opened."""
+    """A file of this schema version that lacks the indexes for lists gets them when it is opened."""
     open_store(ManualClock()).add(QUEUE, new("a"))
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("DROP INDEX jobs_service")

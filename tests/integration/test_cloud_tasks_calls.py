@@ -1,4 +1,4 @@
-"""The Cloud Tasks server answers calls as the service does: defaults, names, limits, refusals."""
+"""The emulator answers calls like the service: defaults, names, limits, refusals."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def soon(cloud: Setting, ahead: datetime.timedelta = LATER) -> datetime.datetime
     return datetime.datetime.fromtimestamp(cloud.clock.now(), datetime.UTC) + ahead
 
 
-# ── queues ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── queues ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_new_queue_has_the_defaults_of_the_service(cloud: Setting) -> None:
-    """A queue that says nothing gets the documented limits and retries, and runs."""
+    """A queue without settings gets the documented limits and retry settings, and runs."""
     queue = cloud.queue()
     rates, retries = queue.rate_limits, queue.retry_config
     assert (rates.max_dispatches_per_second, rates.max_concurrent_dispatches, rates.max_burst_size) == (500, 1000, 100)
@@ -43,8 +43,8 @@ def test_a_new_queue_has_the_defaults_of_the_service(cloud: Setting) -> None:
     assert cloud.client.get_queue(name=QUEUE) == queue
 
 
-def test_the_burst_and_the_state_are_not_the_callers_to_set(cloud: Setting) -> None:
-    """Output-only fields are ignored in what a caller sends, even values that make no sense."""
+def test_callers_cannot_set_the_burst_or_the_state(cloud: Setting) -> None:
+    """Output-only fields from a caller are ignored, even invalid values."""
     queue = cloud.queue(rate_limits={"max_dispatches_per_second": 10, "max_burst_size": -7}, state=PAUSED)
     assert (queue.rate_limits.max_burst_size, queue.state) == (2, RUNNING)
     updated = cloud.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, state=PAUSED))
@@ -73,21 +73,21 @@ def test_limits_out_of_bounds_are_refused(cloud: Setting, settings: dict[str, An
     assert cloud.client.get_queue(name=QUEUE).rate_limits.max_dispatches_per_second == 500
 
 
-def test_the_widest_limits_are_taken(cloud: Setting) -> None:
-    """500/s, 5000 at once and unlimited attempts are allowed."""
+def test_the_widest_limits_are_accepted(cloud: Setting) -> None:
+    """500/s, 5000 concurrent dispatches and unlimited attempts are allowed."""
     rates = {"max_dispatches_per_second": 500, "max_concurrent_dispatches": 5000}
     queue = cloud.queue(rate_limits=rates, retry_config={"max_attempts": -1})
     assert (queue.rate_limits.max_concurrent_dispatches, queue.retry_config.max_attempts) == (5000, -1)
 
 
 def test_an_update_creates_a_queue_that_is_missing(cloud: Setting) -> None:
-    """`update_queue` of a queue that is not there creates it."""
+    """`update_queue` creates a missing queue."""
     cloud.client.update_queue(queue=tasks_v2.Queue(name=QUEUE, rate_limits={"max_dispatches_per_second": 7}))
     assert cloud.client.get_queue(name=QUEUE).rate_limits.max_dispatches_per_second == 7
 
 
 def test_an_update_changes_what_its_mask_names(cloud: Setting) -> None:
-    """With a mask only the named fields change; without one all do; a field that does not exist is refused."""
+    """With a mask only its fields change; without one all do; an unknown field is refused."""
     cloud.queue(rate_limits={"max_dispatches_per_second": 7, "max_concurrent_dispatches": 3})
     wish = tasks_v2.Queue(name=QUEUE, rate_limits={"max_dispatches_per_second": 20})
 
@@ -118,7 +118,7 @@ def test_a_queue_is_created_once_and_by_the_rules(cloud: Setting) -> None:
 
 
 def test_a_missing_queue_is_not_found_by_any_call(cloud: Setting) -> None:
-    """Every call on a queue that was never created says NOT_FOUND."""
+    """Every call for a queue that was never created returns NOT_FOUND."""
     client = cloud.client
     for call in (
         client.get_queue, client.pause_queue, client.resume_queue, client.purge_queue, client.delete_queue
@@ -130,7 +130,7 @@ def test_a_missing_queue_is_not_found_by_any_call(cloud: Setting) -> None:
 
 
 def test_a_deleted_queue_cannot_be_created_again_for_three_days(cloud: Setting) -> None:
-    """After a deletion the name is FAILED_PRECONDITION to create and to update, and free after three days."""
+    """After a deletion, creating or updating the name returns FAILED_PRECONDITION for three days."""
     cloud.queue()
     cloud.client.delete_queue(name=QUEUE)
     with pytest.raises(exceptions.NotFound):
@@ -144,7 +144,7 @@ def test_a_deleted_queue_cannot_be_created_again_for_three_days(cloud: Setting) 
 
 
 def test_queues_are_listed_in_pages_by_location(cloud: Setting) -> None:
-    """Lists hold the queues of their location only, whatever the page size."""
+    """Lists contain the queues of their location only, for any page size."""
     names = [f"{LOCATION}/queues/q-{number}" for number in range(5)]
     for name in [*names, "projects/project-1/locations/europe-west1/queues/q-9"]:
         cloud.client.create_queue(parent=name.rpartition("/queues")[0], queue=tasks_v2.Queue(name=name))
@@ -153,7 +153,7 @@ def test_queues_are_listed_in_pages_by_location(cloud: Setting) -> None:
 
 
 def test_policies_are_kept(cloud: Setting) -> None:
-    """An IAM policy that is set on a queue is given back; every permission that is asked for is there."""
+    """An IAM policy that is set on a queue can be read again; every requested permission is granted."""
     cloud.queue()
     policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role="roles/cloudtasks.enqueuer", members=["user:a@b"])])
     cloud.client.set_iam_policy(request=iam_policy_pb2.SetIamPolicyRequest(resource=QUEUE, policy=policy))
@@ -162,11 +162,11 @@ def test_policies_are_kept(cloud: Setting) -> None:
     assert list(asked.permissions) == ["cloudtasks.tasks.create"]
 
 
-# ── tasks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_task_is_shown_with_what_the_service_fills_in(cloud: Setting) -> None:
-    """Absent times become now, the method POST, the deadline ten minutes; the body shows only in the full view."""
+    """Unset times become now, the method POST, the deadline 10 min; only the full view shows the body."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     task = cloud.task("t-1", dispatch_count=9)
@@ -180,7 +180,7 @@ def test_a_task_is_shown_with_what_the_service_fills_in(cloud: Setting) -> None:
 
 
 def test_a_schedule_in_the_past_is_now(cloud: Setting) -> None:
-    """A task for yesterday is due at once."""
+    """A task scheduled for yesterday is due at once."""
     cloud.queue()
     task = cloud.task(schedule_time=soon(cloud, -LATER))
     assert task.schedule_time.timestamp() == cloud.clock.now()
@@ -188,7 +188,7 @@ def test_a_schedule_in_the_past_is_now(cloud: Setting) -> None:
 
 
 def test_tasks_without_a_name_get_one_each(cloud: Setting) -> None:
-    """Tasks that are not named are never taken for the same."""
+    """Tasks without a name get different names."""
     cloud.queue()
     names = {cloud.task(schedule_time=soon(cloud)).name for _ in range(20)}
     assert len(names) == 20
@@ -208,10 +208,10 @@ def _purge(cloud: Setting) -> None:
 
 
 @pytest.mark.parametrize(("end", "ahead"), [(_finish, 0), (_delete, 1), (_purge, 1)])
-def test_a_name_stays_taken_for_an_hour_after_its_task_ended(
+def test_a_name_stays_in_use_for_an_hour_after_its_task_ended(
     cloud: Setting, end: Callable[[Setting], None], ahead: int
 ) -> None:
-    """A name in use, or of a task that was executed or deleted less than an hour ago, is ALREADY_EXISTS."""
+    """A name in use, or of a task that ended less than an hour ago, returns ALREADY_EXISTS."""
     cloud.queue()
     fields: dict[str, Any] = {"schedule_time": soon(cloud)} if ahead else {}
     cloud.task("t-1", **fields)
@@ -229,8 +229,8 @@ def test_a_name_stays_taken_for_an_hour_after_its_task_ended(
     cloud.task("t-1")
 
 
-def test_names_can_stay_taken_for_longer() -> None:
-    """A test may ask for the day that the service takes at worst."""
+def test_names_can_stay_in_use_for_longer() -> None:
+    """A test can set the day that the service takes at worst."""
     with CloudTasksServer(clock := ManualClock(), tombstone_ttl=DAY) as server:
         client = server.client()
         client.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=QUEUE))
@@ -265,7 +265,7 @@ def test_task_names_follow_the_rules(cloud: Setting, name: str) -> None:
         {"url": "https://"},
         {"url": "http://worker.test:99999/"},
         {"url": "https://worker.test/" + "x" * 2064},
-        {"url": "https://worker.test/" + "ä" * 350},  # six characters each once encoded
+        {"url": "https://worker.test/" + "ä" * 350},  # six characters each after encoding
         {"http_method": tasks_v2.HttpMethod.GET},
         {"headers": {"X-Large": "x" * 80 * 1024}},
         {"headers": {"X-Split": "a\r\nB: c"}},
@@ -273,7 +273,7 @@ def test_task_names_follow_the_rules(cloud: Setting, name: str) -> None:
     ],
 )
 def test_requests_that_cannot_be_sent_are_refused(cloud: Setting, request_fields: dict[str, Any]) -> None:
-    """Addresses, headers and bodies beyond the documented limits are invalid arguments when the task is created."""
+    """URLs, headers and bodies beyond the documented limits are invalid arguments when the task is created."""
     cloud.queue()
     with pytest.raises(exceptions.InvalidArgument):
         cloud.task(request=request_fields)
@@ -296,7 +296,7 @@ def test_times_out_of_bounds_are_refused(cloud: Setting, fields: dict[str, Any])
         cloud.task(**fields)
 
 
-def test_times_at_their_bounds_are_taken(cloud: Setting) -> None:
+def test_times_at_their_bounds_are_accepted(cloud: Setting) -> None:
     """15 s, 30 min and 720 h are allowed."""
     cloud.queue()
     for seconds in (15, 1800):
@@ -305,7 +305,7 @@ def test_times_at_their_bounds_are_taken(cloud: Setting) -> None:
 
 
 def test_a_task_may_have_exactly_the_recorded_size(cloud: Setting) -> None:
-    """1,048,569 bytes as it is stored are taken, one more is refused."""
+    """A stored task of 1,048,569 bytes is accepted, one byte more is refused."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     full = tasks_v2.Task.View.FULL
@@ -324,8 +324,8 @@ def test_a_task_may_have_exactly_the_recorded_size(cloud: Setting) -> None:
         cloud.task("c", request={"url": "http://w/", "body": b"x" * (largest + 1)})
 
 
-def test_what_is_not_served_says_so(cloud: Setting) -> None:
-    """App Engine tasks, OAuth tokens, queue-level targets and filters are refused as unimplemented, never ignored."""
+def test_unsupported_features_are_refused(cloud: Setting) -> None:
+    """Unsupported features (App Engine, OAuth, queue-level targets, filters) return UNIMPLEMENTED, not ignored."""
     cloud.queue()
     for refused in (
         lambda: cloud.client.create_task(parent=QUEUE, task=tasks_v2.Task(app_engine_http_request={"body": b"x"})),
@@ -339,8 +339,8 @@ def test_what_is_not_served_says_so(cloud: Setting) -> None:
         cloud.client.create_task(parent=QUEUE, task=tasks_v2.Task())
 
 
-def test_projects_and_accounts_that_are_not_there_are_refused() -> None:
-    """Another project is PERMISSION_DENIED; a token for an unknown service account is NOT_FOUND at creation."""
+def test_unknown_projects_and_accounts_are_refused() -> None:
+    """An unknown project returns PERMISSION_DENIED; a token for an unknown service account returns NOT_FOUND."""
     with CloudTasksServer(ManualClock(), projects={"mine"}, service_accounts={"worker@mine"}) as server:
         client = server.client()
         parent = "projects/mine/locations/l"
@@ -352,11 +352,11 @@ def test_projects_and_accounts_that_are_not_there_are_refused() -> None:
             client.create_task(parent=f"{parent}/queues/q", task=tasks_v2.Task(http_request=request))
 
 
-# ── batches and statistics ──────────────────────────────────────────────────────────────────────────────────────────
+# ── batches and statistics ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_batch_creates_what_it_can_and_names_what_failed(cloud: Setting) -> None:
-    """A batch is an operation: the tasks that were created, and by index those that were not; repeatable by its id."""
+    """A batch is an operation with the created tasks, and the failures by index; its id makes it repeatable."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     cloud.task("t-1")
@@ -378,7 +378,7 @@ def test_a_batch_creates_what_it_can_and_names_what_failed(cloud: Setting) -> No
 
 
 def test_a_batch_deletes_many(cloud: Setting) -> None:
-    """A batch of names deletes these tasks, and says which were not there."""
+    """A batch of names deletes these tasks and reports the missing ones."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     names = [cloud.task(f"t-{number}").name for number in range(3)]
@@ -392,8 +392,8 @@ def test_a_batch_deletes_many(cloud: Setting) -> None:
         cloud.client.batch_delete_tasks(request={"parent": QUEUE, "names": names * 334})
 
 
-def test_statistics_are_given_where_the_mask_names_them(cloud: Setting) -> None:
-    """v2beta3 counts what waits and what runs, says what is next and what was done in the last minute."""
+def test_statistics_are_returned_if_the_mask_names_them(cloud: Setting) -> None:
+    """v2beta3 reports waiting and running tasks, the next due time, and the executions of the last minute."""
     cloud.queue(rate_limits={"max_dispatches_per_second": 20})
     beta = cloud.server.beta_client()
     cloud.task()
@@ -413,11 +413,11 @@ def test_statistics_are_given_where_the_mask_names_them(cloud: Setting) -> None:
     assert plain.task_ttl == datetime.timedelta(days=31)
 
 
-# ── faults to order ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── injected faults ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_refused_call_has_done_nothing(cloud: Setting) -> None:
-    """Calls can be made to fail, so many times, with any code."""
+def test_a_refused_call_has_no_effect(cloud: Setting) -> None:
+    """Calls can be made to fail a number of times with any code, without an effect."""
     cloud.queue()
     cloud.server.faults.refuse("CreateTask", StatusCode.UNAVAILABLE, times=2)
     for _ in range(2):
@@ -426,8 +426,8 @@ def test_a_refused_call_has_done_nothing(cloud: Setting) -> None:
     cloud.task("t-1", schedule_time=soon(cloud))
 
 
-def test_a_call_whose_answer_is_lost_has_been_done(cloud: Setting) -> None:
-    """A creation can time out after it took effect: the repetition with the same name finds it there."""
+def test_a_call_with_a_lost_answer_took_effect(cloud: Setting) -> None:
+    """A create can time out after it took effect: repeating it with the same name finds the task."""
     cloud.queue()
     cloud.server.faults.lose_answer("CreateTask")
     with pytest.raises(exceptions.DeadlineExceeded):

@@ -1,4 +1,4 @@
-"""The Cloud Tasks server delivers as the service does, seen through Google's client and at a real HTTP target."""
+"""The emulator delivers like the service, observed through Google's client and at a real HTTP target."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def at(cloud: Setting, ahead: float) -> datetime.datetime:
 
 
 def starts(cloud: Setting) -> list[float]:
-    """When each delivery began, in seconds after the first."""
+    """Return the start of each delivery, in seconds after the first."""
     times = sorted(delivery.at for delivery in cloud.server.deliveries)
     return [round(time - times[0], 3) for time in times]
 
 
-# ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_task_is_posted_to_its_url_with_the_headers_of_the_service(cloud: Setting) -> None:
-    """A delivery carries the task's method, address, body and headers, and who it is from."""
+    """A delivery has the task's method, URL, body and headers, and identifies its sender."""
     cloud.queue()
     cloud.task("t-1", request={"url": f"{cloud.target.url}?a=b c", "headers": {"Content-Type": "application/json"}})
     cloud.server.wait_idle()
@@ -52,7 +52,7 @@ def test_a_task_is_posted_to_its_url_with_the_headers_of_the_service(cloud: Sett
 
 
 def test_headers_that_belong_to_the_service_are_replaced(cloud: Setting) -> None:
-    """What a task says for Host, User-Agent, lengths and Google's own headers does not reach the target."""
+    """A task's values for Host, User-Agent, lengths and Google's headers do not reach the target."""
     cloud.queue()
     own = {
         "Host": "elsewhere.test", "Content-Length": "99", "user-agent": "me", "X-Google-Auth": "1",
@@ -69,7 +69,7 @@ def test_headers_that_belong_to_the_service_are_replaced(cloud: Setting) -> None
 
 
 def test_retries_are_counted_as_recorded_of_the_service(cloud: Setting) -> None:
-    """Every attempt counts as a retry; answers of 5xx do not count as executions; the previous answer is told."""
+    """Every attempt counts as a retry; 5xx answers do not count as executions; the previous status is sent."""
     cloud.queue()
     cloud.target.answer(503, 404, 429, 500, Reply(302, {"Location": "/elsewhere"}), 200)
     cloud.task("t-1")
@@ -82,11 +82,11 @@ def test_retries_are_counted_as_recorded_of_the_service(cloud: Setting) -> None:
     assert [delivery.then for delivery in cloud.server.deliveries] == ["retried"] * 5 + ["done"]
 
 
-# ── when ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── times ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_task_is_not_delivered_before_its_time(cloud: Setting) -> None:
-    """A task for in thirty days is delivered in thirty days, and says when it was meant for."""
+    """A task scheduled in 30 days is delivered then, with its scheduled time."""
     cloud.queue()
     due = at(cloud, 30 * 86_400)
     cloud.task("t-1", schedule_time=due)
@@ -110,7 +110,7 @@ def test_retries_wait_as_the_documented_series_says(cloud: Setting) -> None:
 
 
 def test_a_tasks_own_retry_rule_wins(cloud: Setting) -> None:
-    """What a task's retry_config names overrides the queue's; the rest stays the queue's."""
+    """Fields of a task's retry_config override the queue's; the other fields are the queue's."""
     cloud.queue(retry_config={"min_backoff": {"seconds": 10}, "max_attempts": 2})
     cloud.target.answer(*[500] * 9)
     cloud.task("t-1", retry_config={"max_attempts": 4, "max_doublings": 1})
@@ -120,7 +120,7 @@ def test_a_tasks_own_retry_rule_wins(cloud: Setting) -> None:
 
 
 def test_a_task_is_given_up_when_both_limits_are_used_up(cloud: Setting) -> None:
-    """With attempts and a duration, retries end when the last attempt is made and the duration has passed."""
+    """With both limits set, retries end when all attempts are made and the duration has passed."""
     cloud.queue(
         retry_config={"min_backoff": {"seconds": 10}, "max_doublings": 1, "max_attempts": 2,
                       "max_retry_duration": {"seconds": 65}}
@@ -133,7 +133,7 @@ def test_a_task_is_given_up_when_both_limits_are_used_up(cloud: Setting) -> None
 
 
 def test_tasks_are_deleted_after_thirty_one_days(cloud: Setting) -> None:
-    """What could not be delivered in 31 days is gone."""
+    """A task that could not be delivered in 31 days is deleted."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     cloud.task("t-1")
@@ -144,7 +144,7 @@ def test_tasks_are_deleted_after_thirty_one_days(cloud: Setting) -> None:
 
 
 def test_an_attempt_that_takes_too_long_is_made_again(cloud: Setting) -> None:
-    """After its deadline an attempt counts as 504 and is retried, while the old one still runs unheard."""
+    """After its deadline an attempt counts as 504 and is retried, while the answer of the old one is ignored."""
     cloud.queue(retry_config={"min_backoff": {"seconds": 5}})
     release = threading.Event()
     cloud.target.answer(Reply(200, held=release), 200)
@@ -164,7 +164,7 @@ def test_an_attempt_that_takes_too_long_is_made_again(cloud: Setting) -> None:
     assert [(delivery.status, delivery.took) for delivery in cloud.server.deliveries] == [(504, 15), (200, 0)]
 
 
-def test_a_target_that_is_not_there_is_tried_again(cloud: Setting) -> None:
+def test_an_unreachable_target_is_retried(cloud: Setting) -> None:
     """A refused connection is a failed attempt without an answer."""
     nobody = f"http://127.0.0.1:{free_port()}/"
     cloud.queue(retry_config={"max_attempts": 2})
@@ -176,11 +176,11 @@ def test_a_target_that_is_not_there_is_tried_again(cloud: Setting) -> None:
     assert cloud.server.deliveries[0].reason == "Connection refused"
 
 
-# ── how fast ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rates ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_rate_of_a_queue_is_kept(cloud: Setting) -> None:
-    """At 10/s with a burst of 2 the first two go at once and the others a tenth of a second apart."""
+    """At 10/s with a burst of 2 the first two are dispatched at once and the others 0.1 s apart."""
     cloud.queue(rate_limits={"max_dispatches_per_second": 10})
     for _ in range(12):
         cloud.task()
@@ -189,7 +189,7 @@ def test_the_rate_of_a_queue_is_kept(cloud: Setting) -> None:
 
 
 def test_a_rate_below_one_in_a_second_works(cloud: Setting) -> None:
-    """A queue may dispatch once in ten seconds."""
+    """A queue can dispatch once in 10 s."""
     cloud.queue(rate_limits={"max_dispatches_per_second": 0.1})
     for _ in range(3):
         cloud.task()
@@ -198,7 +198,7 @@ def test_a_rate_below_one_in_a_second_works(cloud: Setting) -> None:
 
 
 def test_limits_can_be_changed_while_a_queue_works(cloud: Setting) -> None:
-    """An updated rate holds from then on, for the tasks that already wait too."""
+    """An updated rate applies at once, also to tasks that already wait."""
     cloud.queue(rate_limits={"max_dispatches_per_second": 0.1})
     for _ in range(3):
         cloud.task()
@@ -209,7 +209,7 @@ def test_limits_can_be_changed_while_a_queue_works(cloud: Setting) -> None:
 
 
 def test_no_more_than_the_allowed_number_run_at_once(cloud: Setting) -> None:
-    """Dispatching stops at the concurrency limit and goes on as answers come in."""
+    """Dispatching stops at the concurrency limit and continues as answers arrive."""
     cloud.queue(rate_limits={"max_concurrent_dispatches": 3})
     release = threading.Event()
     cloud.target.answer(*[Reply(200, held=release)] * 3)
@@ -240,13 +240,13 @@ def test_an_overloaded_target_slows_its_queue_and_successes_speed_it_up(cloud: S
     assert rate() == 8
     cloud.clock.advance(2)
     cloud.server.wait_idle()
-    assert rate() == 8  # 429 halved it, and the success of the other doubled it
+    assert rate() == 8  # the 429 halved it, and the other success doubled it
     cloud.play()
     assert rate() == 16
 
 
-def test_a_target_may_say_when_to_come_back(cloud: Setting) -> None:
-    """`Retry-After` of a 429 or 503 is the least that the task waits."""
+def test_a_target_can_set_the_retry_delay(cloud: Setting) -> None:
+    """The `Retry-After` of a 429 or 503 is the minimum wait of the task."""
     cloud.queue()
     cloud.target.answer(Reply(503, {"Retry-After": "120"}), Reply(429, {"Retry-After": "soon"}))
     cloud.task("t-1")
@@ -254,11 +254,11 @@ def test_a_target_may_say_when_to_come_back(cloud: Setting) -> None:
     assert starts(cloud) == [0, 120, 120.2]
 
 
-# ── pause, purge, delete, run ───────────────────────────────────────────────────────────────────────────────────────
+# ── pause, purge, delete, run ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_paused_queue_takes_tasks_and_delivers_none(cloud: Setting) -> None:
-    """Pause and resume may follow each other as one likes; what was added meanwhile is delivered afterwards."""
+def test_a_paused_queue_accepts_tasks_and_delivers_none(cloud: Setting) -> None:
+    """Pausing and resuming can be repeated; tasks added during a pause are delivered after it."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     cloud.task("t-1")
@@ -273,7 +273,7 @@ def test_a_paused_queue_takes_tasks_and_delivers_none(cloud: Setting) -> None:
 
 
 def test_a_pause_lets_attempts_under_way_end(cloud: Setting) -> None:
-    """What was sent before the pause is heard and done."""
+    """The answer to a request sent before the pause is processed."""
     cloud.queue()
     release = threading.Event()
     cloud.target.answer(Reply(200, held=release))
@@ -284,8 +284,8 @@ def test_a_pause_lets_attempts_under_way_end(cloud: Setting) -> None:
     cloud.server.wait_empty()
 
 
-def test_a_purge_removes_what_waits_and_what_would_be_retried(cloud: Setting) -> None:
-    """After a purge nothing of before is delivered; the failure of an attempt under way is not retried."""
+def test_a_purge_removes_waiting_and_failing_tasks(cloud: Setting) -> None:
+    """A purge removes all earlier tasks; a failed attempt under way is not retried."""
     cloud.queue()
     release = threading.Event()
     cloud.target.answer(Reply(500, held=release))
@@ -300,7 +300,7 @@ def test_a_purge_removes_what_waits_and_what_would_be_retried(cloud: Setting) ->
 
 
 def test_a_deleted_task_is_not_delivered(cloud: Setting) -> None:
-    """Deleting a due task of a paused queue stops it for good."""
+    """A deleted due task of a paused queue is never delivered."""
     cloud.queue()
     cloud.client.pause_queue(name=QUEUE)
     cloud.task("t-1")
@@ -324,7 +324,7 @@ def test_run_task_delivers_once_and_now(cloud: Setting) -> None:
 
 
 def test_a_failed_run_is_retried_after_the_backoff(cloud: Setting) -> None:
-    """If a forced run fails, the task is due again at the time of the call plus the retry delay."""
+    """If a forced run fails, the task is due at the time of the call plus the retry delay."""
     cloud.queue(retry_config={"min_backoff": {"seconds": 7}})
     cloud.target.answer(500)
     cloud.task("t-1", schedule_time=at(cloud, 100))
@@ -333,11 +333,11 @@ def test_a_failed_run_is_retried_after_the_backoff(cloud: Setting) -> None:
     assert cloud.client.get_task(name=TASK).schedule_time == at(cloud, 7)
 
 
-# ── faults to order, and real time ──────────────────────────────────────────────────────────────────────────────────
+# ── injected faults, and real time ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_delivery_can_come_twice_at_the_same_moment(cloud: Setting) -> None:
-    """A duplicated delivery is the same request; the answer to the second counts for nothing."""
+def test_a_task_can_be_delivered_twice_at_the_same_moment(cloud: Setting) -> None:
+    """A duplicated delivery is the same request; the second answer is ignored."""
     cloud.queue()
     cloud.server.faults.deliver_twice()
     cloud.task("t-1")
@@ -346,8 +346,8 @@ def test_a_delivery_can_come_twice_at_the_same_moment(cloud: Setting) -> None:
     assert first == second
 
 
-def test_a_delivery_can_come_again_after_its_success(cloud: Setting) -> None:
-    """When the answer of a delivery is missed, the task comes again after its backoff."""
+def test_a_task_can_be_delivered_again_after_a_success(cloud: Setting) -> None:
+    """If the answer of a delivery is lost, the task is delivered again after its backoff."""
     cloud.queue(retry_config={"min_backoff": {"seconds": 3}})
     cloud.server.faults.miss_answers()
     cloud.task("t-1")
@@ -356,8 +356,8 @@ def test_a_delivery_can_come_again_after_its_success(cloud: Setting) -> None:
     assert cloud.headers("X-CloudTasks-TaskPreviousResponse") == [None, None]
 
 
-def test_deliveries_come_in_order_unless_they_are_shuffled(cloud: Setting) -> None:
-    """Due tasks go oldest first; with the fault they come in any order, each once."""
+def test_deliveries_are_in_order_unless_shuffled(cloud: Setting) -> None:
+    """Due tasks are delivered oldest first; with the fault in random order, each once."""
     cloud.queue(rate_limits={"max_concurrent_dispatches": 1})
     names: list[str | None] = [f"t-{number}" for number in range(10)]
     cloud.client.pause_queue(name=QUEUE)
@@ -377,8 +377,8 @@ def test_deliveries_come_in_order_unless_they_are_shuffled(cloud: Setting) -> No
     assert sorted(map(str, cloud.delivered()[10:])) == others
 
 
-def test_it_works_by_the_machines_clock_too() -> None:
-    """Without a manual clock schedules and retries come true by themselves."""
+def test_the_emulator_works_with_the_system_clock() -> None:
+    """Without a manual clock schedules and retries happen in real time."""
     target = ScriptedTarget()
     target.answer(500)
     with CloudTasksServer() as server:

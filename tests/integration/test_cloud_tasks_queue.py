@@ -1,4 +1,4 @@
-"""What the Cloud Tasks queue says to Google, and what it makes of the answers."""
+"""The calls of the Cloud Tasks queue to Google, and its handling of the answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Setting:
         make_api: Callable[[CloudTasksSettings], Api] | None = None,
         emulated: bool = True,
     ) -> CloudTasksQueue:
-        """Return a queue as a process would open it; if it is not `emulated`, as one that calls Google."""
+        """Return a queue as a process would open it; if it is not `emulated`, one that calls Google."""
         settings = load(self.variables | dict(variables)).cloud_tasks
         if not emulated:
             settings = replace(settings, emulator_host="")
@@ -84,7 +84,7 @@ class Setting:
         return self.client.get_task(request={"name": name, "response_view": "FULL"})
 
     def close(self) -> None:
-        """Let everything go."""
+        """Close everything."""
         self._open.close()
 
 
@@ -96,14 +96,14 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
 
 @pytest.fixture
 def made(setting: Setting) -> Setting:
-    """Return the setting with a queue that is paused, so that tasks can be looked at."""
+    """Return the setting with a paused queue, so that tasks can be read."""
     setting.queue.create()
     setting.queue.pause()
     return setting
 
 
-def test_what_a_task_says(made: Setting) -> None:
-    """A task posts the delivery to the worker, in the name of the account, for the audience, with its own deadline."""
+def test_the_content_of_a_task(made: Setting) -> None:
+    """A task posts the delivery to the worker, with the account, the audience and a deadline."""
     made.queue.enqueue(new("a", topic="Sea"))
     task = made.task("a")
     asked = task.http_request
@@ -117,7 +117,7 @@ def test_what_a_task_says(made: Setting) -> None:
 
 
 def test_the_audience_can_be_another(made: Setting) -> None:
-    """A configured audience is the token's; an emulator without an account gets no token."""
+    """A configured audience is used in the token; an emulator without an account gets no token."""
     made.open({"CLOUD_TASKS_AUDIENCE": "flow"}).enqueue(new("a"))
     assert made.task("a").http_request.oidc_token.audience == "flow"
     made.open({"CLOUD_TASKS_SERVICE_ACCOUNT": ""}).enqueue(new("b"))
@@ -125,7 +125,7 @@ def test_the_audience_can_be_another(made: Setting) -> None:
 
 
 def test_schedule(made: Setting) -> None:
-    """A job for later is scheduled to the instant, up to 30 days ahead; further is refused before anything is added."""
+    """A job is scheduled up to 30 days ahead, to the instant; beyond that it is refused before anything is added."""
     now = made.clock.now()
     made.queue.enqueue(new("last", due=now + 30 * DAY))
     assert made.task("last").schedule_time.timestamp() == now + 30 * DAY
@@ -135,7 +135,7 @@ def test_schedule(made: Setting) -> None:
 
 
 def test_size(made: Setting) -> None:
-    """A job too large for a task is refused by its size before it is added; the largest that is taken fits."""
+    """A job too large for a task is refused before it is added; the largest accepted job fits into a task."""
     large = {"alpha": {"note": "x" * 999_000}}
     made.queue.enqueue([NewJob(a_job("large", options=large))])
     assert len(made.task("large").http_request.body) > 999_000
@@ -144,21 +144,21 @@ def test_size(made: Setting) -> None:
     assert made.store.get("too-large") is None
 
 
-def test_making_the_queue(setting: Setting) -> None:
-    """A queue is made with the limits in force and retries without end, since only we decide when a job has failed."""
+def test_creating_the_queue(setting: Setting) -> None:
+    """A queue is created with the limits in force and endless retries: the engine decides when a job has failed."""
     setting.queue.set_limits(None, None)
     setting.queue.create()
     queue = setting.client.get_queue(name=QUEUE)
     assert queue.rate_limits.max_dispatches_per_second == 10
     assert queue.rate_limits.max_concurrent_dispatches == 5
     assert (queue.retry_config.max_attempts, queue.retry_config.max_backoff.total_seconds()) == (-1, 60)
-    with pytest.raises(QueueError, match="there already") as refusal:
+    with pytest.raises(QueueError, match="already exists") as refusal:
         setting.queue.create()
     assert refusal.value.actions == (Action.UPDATE_QUEUE,)
 
 
 def test_updating_the_queue(setting: Setting) -> None:
-    """An update gives the limits in force, of which those set at run time win, and never makes a queue by itself."""
+    """An update applies the limits in force, including run-time limits, and never creates a queue."""
     for act in (setting.queue.update, lambda: setting.queue.set_limits(3.0, None)):
         with pytest.raises(QueueMissing) as refusal:
             act()
@@ -172,8 +172,8 @@ def test_updating_the_queue(setting: Setting) -> None:
     assert (queue.rate_limits.max_dispatches_per_second, queue.retry_config.max_attempts) == (3, -1)
 
 
-def test_a_queue_is_never_made_on_the_way(setting: Setting) -> None:
-    """Without the queue an enqueue fails, says how to make it, and keeps the job for when the call is repeated."""
+def test_a_queue_is_never_created_implicitly(setting: Setting) -> None:
+    """If the queue does not exist, an enqueue fails, says how to create it, and keeps the job for a repeated call."""
     with pytest.raises(QueueMissing) as refusal:
         setting.queue.enqueue(new("a"))
     assert refusal.value.actions == (Action.CREATE_QUEUE,)
@@ -185,8 +185,8 @@ def test_a_queue_is_never_made_on_the_way(setting: Setting) -> None:
     assert setting.task("a").name
 
 
-def test_limits_changed_behind_our_back(made: Setting) -> None:
-    """A limit that somebody changed at Google is the one in force, and the status says that it is Google's."""
+def test_limits_changed_at_google(made: Setting) -> None:
+    """A limit changed at Google is in force, and the status marks it as Google's."""
     status = made.queue.status()
     assert (status.set_at_run_time, status.set_at_backend) == ((), ())
     made.queue.set_limits(3.0, 4)
@@ -201,8 +201,8 @@ def test_limits_changed_behind_our_back(made: Setting) -> None:
     assert made.queue.status().set_at_backend == ()
 
 
-def test_nobody_set_what_google_has_by_default(setting: Setting) -> None:
-    """A queue that was made without limits is told with Google's, and nobody is said to have set them by hand."""
+def test_googles_defaults_are_not_marked_as_changed(setting: Setting) -> None:
+    """A queue created without limits reports Google's defaults, not marked as changed."""
     setting.client.create_queue(parent=QUEUE.partition("/queues")[0], queue=tasks_v2.Queue(name=QUEUE))
     status = setting.queue.status()
     assert (status.limits, status.set_at_run_time) == (DispatchLimits(500.0, 1000), ())
@@ -210,7 +210,7 @@ def test_nobody_set_what_google_has_by_default(setting: Setting) -> None:
 
 
 def test_a_pause_at_google_is_seen(made: Setting) -> None:
-    """The state is Google's: a queue that was paused or resumed in the console is told as it is."""
+    """The state is read from Google: a queue paused or resumed in the console is reported so."""
     made.client.resume_queue(name=QUEUE)
     assert not made.queue.status().paused
     made.client.pause_queue(name=QUEUE)
@@ -218,13 +218,13 @@ def test_a_pause_at_google_is_seen(made: Setting) -> None:
 
 
 def test_the_number_of_tasks(made: Setting) -> None:
-    """The status tells how many tasks Google says that it has."""
+    """The status reports Google's number of tasks."""
     made.queue.enqueue(new("a", "b", "c"))
     assert made.queue.status().task_count == 3
 
 
 def test_a_missing_role(made: Setting) -> None:
-    """An account that may not read the queue gets the rest of the status, and which role it lacks; it can add jobs."""
+    """An account that may not read the queue gets the rest of the status and the missing role; it can add jobs."""
     made.server.faults.refuse("GetQueue", grpc.StatusCode.PERMISSION_DENIED, times=2)
     made.queue.enqueue(new("a"))
     status = made.queue.status()
@@ -235,8 +235,8 @@ def test_a_missing_role(made: Setting) -> None:
         made.queue.update()
 
 
-def test_google_away(made: Setting) -> None:
-    """While Google cannot be reached, each call says so within its bound, and a job that was recorded is kept."""
+def test_google_unreachable(made: Setting) -> None:
+    """While Google is unreachable, each call fails within its timeout, and a recorded job is kept."""
     away = made.open({"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:1"}, timings=Timings(task_create_retry=0))
     for act in (away.status, away.pause, away.update, lambda: away.enqueue(new("a"))):
         with pytest.raises(QueueUnavailable):
@@ -250,16 +250,16 @@ def test_google_away(made: Setting) -> None:
     ("variable", "calls"),
     [("CLOUD_TASKS_WORKER_URL", "update"), ("GOOGLE_CLOUD_PROJECT", ""), ("CLOUD_TASKS_SERVICE_ACCOUNT", "")],
 )
-def test_what_is_missing_is_named(made: Setting, variable: str, calls: str) -> None:
-    """A variable that a call needs is named before anything is added; calls that do not need it still work."""
+def test_a_missing_setting_is_named(made: Setting, variable: str, calls: str) -> None:
+    """A missing variable that a call needs is named before anything is added; other calls still work."""
 
     class LentApi(Api):
-        """Calls through another queue's connection."""
+        """Calls through the connection of another queue."""
 
         def _open(self) -> _Clients:
             return made.queue._api._clients()
 
-    # Without an emulator the worker must be called in the name of an account.
+    # Without an emulator the worker must be called with an account.
     emulated = variable != "CLOUD_TASKS_SERVICE_ACCOUNT"
     queue = made.open({variable: ""}, make_api=None if emulated else LentApi, emulated=emulated)
     with pytest.raises(ConfigurationError) as refusal:
@@ -270,8 +270,8 @@ def test_what_is_missing_is_named(made: Setting, variable: str, calls: str) -> N
         getattr(queue, calls)()
 
 
-def test_a_child_process_speaks_for_itself(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a fork the child opens a connection of its own, and leaves its parent's alone."""
+def test_a_child_process_opens_a_connection(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fork the child opens a separate connection and does not touch its parent's."""
     parent = made.queue._api._clients()
     monkeypatch.setattr(os, "getpid", lambda: parent.pid + 1)
     child = made.queue._api._clients()
@@ -281,15 +281,15 @@ def test_a_child_process_speaks_for_itself(made: Setting, monkeypatch: pytest.Mo
     child.channel.close()
 
 
-def test_nothing_of_googles_is_loaded_before_it_is_called(setting: Setting) -> None:
-    """Opening the queue, and looking at its records, makes no client."""
+def test_no_client_before_the_first_call(setting: Setting) -> None:
+    """Opening the queue and reading its records creates no client."""
     fresh = setting.open()
     assert fresh.min_requeue_delay() == 0
     assert "_api" not in vars(fresh)
 
 
 def test_the_manager(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`QueueManager("cloud_tasks", config)` opens without asking Google; each call asks for what it needs."""
+    """`QueueManager("cloud_tasks", config)` opens without calling Google; each call checks its settings."""
     for name, value in setting.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TENXSOM_HOME", str(tmp_path / "home"))
@@ -303,7 +303,7 @@ def test_the_manager(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path
         qm = QueueManager("cloud_tasks", config=config)
         await qm.initialize()
         try:
-            # Changing limits needs no worker's address; adding does.
+            # Changing limits needs no worker URL; adding does.
             limits = await qm.update_rate_limits(max_dispatches_per_second=20)
             assert limits["max_dispatches_per_second"] == 20
             with pytest.raises(ConfigurationError, match="CLOUD_TASKS_WORKER_URL"):
@@ -320,8 +320,8 @@ def test_the_manager(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "max_dispatches_per_second" in status["rate_limits"]["set_at_run_time"]
 
 
-def test_choosing_loads_nothing_of_googles() -> None:
-    """`auto` decides without loading Google's libraries."""
+def test_choosing_imports_no_google_library() -> None:
+    """`auto` decides without importing Google's libraries."""
     program = """
 import sys
 from tenxsom_flow_engine.composition import choose_queue

@@ -1,4 +1,4 @@
-"""The Cloud Tasks server's tokens pass for Google's with google-auth, and its forgeries do not."""
+"""google-auth accepts the emulator's tokens as Google's, and rejects its forged tokens."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GOOGLE = "https://www.googleapis.com/oauth2/v1/certs"
 
 
 class Answer:
-    """What google-auth reads of an HTTP answer."""
+    """The parts of an HTTP answer that google-auth reads."""
 
     def __init__(self, status: int, data: bytes) -> None:
         self.status, self.data = status, data
 
 
 def fetching(server: CloudTasksServer) -> Callable[..., Answer]:
-    """Return a request function for google-auth to which the server's certificates are Google's."""
+    """Return a request function for google-auth that returns the emulator's certificates as Google's."""
 
     def request(url: str, method: str = "GET", **options: Any) -> Answer:
         assert (url, method) == (GOOGLE, "GET")
@@ -49,7 +49,7 @@ def verify(token: str, server: CloudTasksServer, audience: str = AUDIENCE) -> Ma
 
 
 def test_a_delivery_carries_a_token_that_google_auth_accepts(cloud: Setting) -> None:
-    """The bearer token of a delivery names issuer, audience and account as Google's do, and is signed."""
+    """The bearer token of a delivery has issuer, audience and account like Google's, and is signed."""
     cloud.queue()
     oidc_token = {"service_account_email": ACCOUNT, "audience": AUDIENCE}
     cloud.task("t-1", request={"oidc_token": oidc_token, "headers": {"authorization": "Basic bWU6bWU="}})
@@ -65,7 +65,7 @@ def test_a_delivery_carries_a_token_that_google_auth_accepts(cloud: Setting) -> 
 
 
 def test_the_audience_is_the_tasks_address_if_none_is_named(cloud: Setting) -> None:
-    """A token without an audience of its own is for the whole URL."""
+    """A token without a configured audience is for the whole URL."""
     cloud.queue()
     url = f"{cloud.target.url}?a=1"
     cloud.task("t-1", request={"url": url, "oidc_token": {"service_account_email": ACCOUNT}})
@@ -91,7 +91,7 @@ def test_the_audience_is_the_tasks_address_if_none_is_named(cloud: Setting) -> N
 def test_bad_tokens_are_made_so_that_google_auth_refuses_them(
     cloud: Setting, make: Callable[[TokenIssuer], str]
 ) -> None:
-    """Each kind of bad token is refused for its own fault: the good one beside it passes."""
+    """Each bad token is rejected for its defect: the corresponding good token is accepted."""
     tokens = cloud.server.tokens
     assert verify(tokens.issue(ACCOUNT, AUDIENCE), cloud.server)
     with pytest.raises((ValueError, exceptions.GoogleAuthError)):
@@ -99,7 +99,7 @@ def test_bad_tokens_are_made_so_that_google_auth_refuses_them(
 
 
 def test_keys_change_as_googles_do(cloud: Setting) -> None:
-    """After a rotation new tokens have a new key; those of the key before pass until it is withdrawn too."""
+    """After a rotation new tokens have a new key; tokens of the previous key pass until it is withdrawn."""
     tokens = cloud.server.tokens
     before = tokens.issue(ACCOUNT, AUDIENCE)
     tokens.rotate()
@@ -116,7 +116,7 @@ def test_keys_change_as_googles_do(cloud: Setting) -> None:
 
 
 def test_certificates_can_be_away(cloud: Setting) -> None:
-    """Fetches of the certificates are counted, and can be made to fail."""
+    """Requests for the certificates are counted, and can be made to fail."""
     token = cloud.server.tokens.issue(ACCOUNT, AUDIENCE)
     cloud.server.certificates.down = True
     with pytest.raises(exceptions.TransportError):

@@ -1,4 +1,4 @@
-"""Moving waiting jobs between the queue backends of one store, with a real Redis and a real Cloud Tasks server."""
+"""Moving waiting jobs between queue backends with a shared store, on a real Redis and a Cloud Tasks emulator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tenxsom_flow_engine.workers.push import PushWorker
 from tests.redis_server import RedisServer
 
 OpenQueue = Callable[[str], Engine]
-#: The creation of a task is not repeated by its caller.
+#: The caller does not retry the creation of a task.
 NO_REPEATS = Overrides(timings=Timings(task_create_retry=0))
 
 
@@ -40,14 +40,14 @@ def server() -> Iterator[CloudTasksServer]:
 
 @pytest.fixture(params=["redis", "local"])
 def pulled(request: pytest.FixtureRequest) -> str:
-    """The queue backend that shares its store with Cloud Tasks."""
+    """Return the queue backend that shares its store with Cloud Tasks."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def open_queue(tmp_path: Path, redis_server: RedisServer, server: CloudTasksServer, pulled: str) -> Iterator[OpenQueue]:
-    # A server whose port only is set is there, and not named.
+    # Only the port is set: the server runs on the default host.
     where = "REDIS_URL" if pulled == "redis" else "REDIS_PORT"
     shared = {where: redis_server.url if pulled == "redis" else str(redis_server.port)}
     settings = load({
@@ -64,21 +64,21 @@ def open_queue(tmp_path: Path, redis_server: RedisServer, server: CloudTasksServ
     cloud = open_one("cloud_tasks")
     assert isinstance(cloud.queue, PushesJobs)
     cloud.queue.create()
-    cloud.queue.pause()  # tasks wait to be looked at
+    cloud.queue.pause()  # so that tasks stay and can be read
     yield open_one
     for engine in opened:
         engine.close()
 
 
 def tasks(server: CloudTasksServer) -> list[str]:
-    """Return the ids of the jobs that tasks were made of."""
+    """Return the job ids of all tasks."""
     client = server.client()
     queue = client.queue_path("p-1", "us-central1", "tenxsom-video-generation")
     return sorted(task.name.rpartition("/")[2].split("-")[1] for task in client.list_tasks(parent=queue))
 
 
 def various(engine: Engine) -> dict[str, JobRecord]:
-    """Add a waiting job, a scheduled one, one that was paid, and one in hand."""
+    """Add a waiting job, a scheduled one, a paid one, and a leased one."""
     queue, store = engine.queue, engine.store
     assert isinstance(queue, PullsJobs)
     queue.enqueue(new("paid"))
@@ -93,13 +93,13 @@ def various(engine: Engine) -> dict[str, JobRecord]:
 
 
 def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled: str) -> None:
-    """What waits moves with its due time, its ticket and its status; what is in hand stays; and all moves back."""
+    """Waiting jobs move with due time, ticket and status; leased jobs stay; and all move back."""
     source = open_queue(pulled)
     before = various(source)
     cloud = open_queue("cloud_tasks")
-    told: list[int] = []
-    moved = move_jobs(cloud, pulled, progress=told.append)
-    assert (moved.jobs, sum(told)) == (3, 3)
+    progress: list[int] = []
+    moved = move_jobs(cloud, pulled, progress=progress.append)
+    assert (moved.jobs, sum(progress)) == (3, 3)
     assert [job_id for job_id, _ in moved.left] == ["hand"]
     assert tasks(server) == ["later", "paid", "waits"]
     assert source.store.status_counts(pulled).unfinished == 1
@@ -113,7 +113,7 @@ def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled:
     pushed = cloud.store.require("waits")
     assert move_jobs(source, "cloud_tasks").jobs == 3
     assert [record.job_id for record in source.queue.claim("w", 9, ROOMY).records] == ["waits"]
-    # The tasks are still there, and do nothing any more.
+    # The tasks still exist but have no effect.
     worker = PushWorker(cloud)
     assert not worker.deliver(encode(Delivery.of(pushed))).worked
     worker.close()
@@ -121,7 +121,7 @@ def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled:
 
 
 def test_an_interrupted_move(open_queue: OpenQueue, server: CloudTasksServer, pulled: str) -> None:
-    """A move that broke off, at whatever point, is completed by the same command; no job is in two queues."""
+    """An interrupted move is completed by the same command, wherever it stopped; no job is in two queues."""
     source, cloud = open_queue(pulled), open_queue("cloud_tasks")
     names = [f"j{number}" for number in range(12)]
     source.queue.enqueue(new(*names))
@@ -137,7 +137,7 @@ def test_an_interrupted_move(open_queue: OpenQueue, server: CloudTasksServer, pu
 
 
 def test_an_outage(open_queue: OpenQueue, pulled: str, server: CloudTasksServer) -> None:
-    """Jobs leave Cloud Tasks without asking Google anything, so also while it is away."""
+    """Jobs leave Cloud Tasks without a call to Google, so also during an outage."""
     cloud = open_queue("cloud_tasks")
     cloud.queue.enqueue(new("a", "b"))
     for method in ("GetQueue", "GetTask", "CreateTask", "PauseQueue"):
@@ -147,8 +147,8 @@ def test_an_outage(open_queue: OpenQueue, pulled: str, server: CloudTasksServer)
     assert {target.store.require(name).status for name in ("a", "b")} == {Status.QUEUED}
 
 
-def test_what_cloud_tasks_cannot_take_stays(open_queue: OpenQueue, pulled: str) -> None:
-    """A job that is due in more than 30 days stays where it is, with the reason."""
+def test_jobs_that_cloud_tasks_cannot_schedule_stay(open_queue: OpenQueue, pulled: str) -> None:
+    """A job that is due in more than 30 days is not moved, with the reason."""
     source = open_queue(pulled)
     source.queue.enqueue([*new("far", due=time.time() + 31 * 86400), *new("near", due=time.time() + 29 * 86400)])
     moved = move_jobs(open_queue("cloud_tasks"), pulled)
@@ -157,7 +157,7 @@ def test_what_cloud_tasks_cannot_take_stays(open_queue: OpenQueue, pulled: str) 
 
 
 def test_queues_of_two_stores(open_queue: OpenQueue, pulled: str) -> None:
-    """Between queues that share no store nothing moves, and the error says where each keeps its jobs."""
+    """Between queues without a shared store nothing moves, and the error names both stores."""
     other = "local" if pulled == "redis" else "redis"
     with pytest.raises(ConfigurationError) as refusal:
         move_jobs(open_queue("cloud_tasks"), other)

@@ -1,4 +1,4 @@
-"""The decision of a claim: openings of lanes, the limits of the queue, and which due jobs are chosen."""
+"""The decision of a claim: openings of lanes, limits of the queue, and the choice of due jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_load(**changes: object) -> Load:
     ],
 )
 def test_openings_are_the_slots_that_are_left(load: Load, expected: Mapping[str, int]) -> None:
-    """A lane has as many openings as its service has free slots, which jobs that name no service share."""
+    """A lane has as many openings as its service has free slots; jobs that name no service share these."""
     allowed = capacity(a_claim(slots={ALPHA: 3, BETA: 2}, count=10), WIDE, load, 0.0)
     assert {lane: allowed.openings[lane] for lane in expected} == expected
     assert allowed.openings[TICKET] == 10
@@ -64,7 +64,7 @@ def test_a_service_that_may_not_be_chosen_shares_nothing() -> None:
     ],
 )
 def test_the_limits_of_the_queue(leased: int, tokens: float, total: int, opens_at: float | None) -> None:
-    """No more go out than leases and tokens allow, and the answer says when the next may."""
+    """No more jobs are leased than concurrency and tokens allow, with the instant of the next opening."""
     limits = DispatchLimits(max_dispatches_per_second=2.0, max_concurrent_dispatches=8)
     load = a_load(leased=leased, tokens=tokens)
     allowed = capacity(a_claim(count=10), limits, load, 100.0)
@@ -76,7 +76,7 @@ def test_the_limits_of_the_queue(leased: int, tokens: float, total: int, opens_a
     ("tokens", "seconds", "expected"), [(0.0, 0.1, 1.0), (0.5, 0.05, 1.0), (0.0, 60.0, 2.0), (1.5, -5.0, 1.5)]
 )
 def test_the_bucket_refills_up_to_its_burst(tokens: float, seconds: float, expected: float) -> None:
-    """Tokens come at the queue's rate, up to a fifth of a second's worth, and never go when a clock steps back."""
+    """Tokens refill at the queue's rate up to the burst, and never decrease when a clock steps back."""
     limits = DispatchLimits(max_dispatches_per_second=10.0, max_concurrent_dispatches=1)
     assert refilled(tokens, 1000.0, limits, 1000.0 + seconds) == pytest.approx(expected)
 
@@ -91,7 +91,7 @@ def test_a_bucket_that_opens_holds_a_token_then() -> None:
 
 
 def test_tickets_first_then_due_then_as_added() -> None:
-    """Jobs with a ticket go before all others, then those due longest, then those added first."""
+    """Jobs with a ticket come first, then jobs due longest, then jobs added first."""
     candidates = [
         Candidate("c", ALPHA, 10.0, 3),
         Candidate("b", BETA, 10.0, 2),
@@ -128,7 +128,7 @@ def test_a_choice_never_exceeds_a_limit_and_leaves_no_room_unused(
     count: int,
     waiting: list[tuple[str, int]],
 ) -> None:
-    """Whatever waits: no slot is overbooked, no limit exceeded, and a job is left only if some limit forbids it."""
+    """For any candidates, no slot is overbooked, no limit exceeded, and no job is left without a reason."""
     request = a_claim(slots=slots, auto_services=auto, count=count)
     limits = DispatchLimits(max_dispatches_per_second=1.0, max_concurrent_dispatches=concurrent)
     allowed = capacity(request, limits, Load(leased, in_flight, wanting, tokens), 10.0)
@@ -139,7 +139,7 @@ def test_a_choice_never_exceeds_a_limit_and_leaves_no_room_unused(
     free = {name: max(0, slots[name] - in_flight.get(name, 0) - wanting.get(name, 0)) for name in slots}
     shared = request.open_to_all
     assert all(taken[name] <= free[name] for name in slots)
-    if taken[AUTO]:  # each of them must find a slot whatever the jobs before it take
+    if taken[AUTO]:  # each must find a slot, whichever jobs come before it
         assert taken[AUTO] + sum(taken[name] for name in shared) + wanting.get(AUTO, 0) <= sum(
             free[name] for name in shared
         )

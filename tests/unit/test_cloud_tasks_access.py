@@ -1,4 +1,4 @@
-"""Who speaks to Cloud Tasks: what is missing is found at once, and named."""
+"""Credentials and project for Cloud Tasks: missing settings are found without a request, and named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URL, PROJECT, KEY = "CLOUD_TASKS_WORKER_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_AP
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse connections: `auto` looks for a Redis server on this machine."""
+    """Refuse connections, because `auto` checks for a Redis server on this machine."""
 
     def refused(*args: object, **kwargs: object) -> None:
         raise OSError("no network here")
@@ -28,7 +28,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(tmp_path: Path, **variables: str) -> Settings:
-    """Return the settings on a machine that is none of Google's unless the test writes the file `product`."""
+    """Return the settings of a machine outside Google, unless the test writes the file `product`."""
     values = {"CLOUDSDK_CONFIG": str(tmp_path), "TENXSOM_HOME": str(tmp_path), "REDIS_PORT": "1", **variables}
     found = load(values)
     return replace(found, cloud_tasks=replace(found.cloud_tasks, product_name=tmp_path / "product"))
@@ -46,16 +46,16 @@ def key_file(tmp_path: Path) -> str:
         ((), [URL, PROJECT, KEY]),
         ((URL,), [PROJECT, KEY]),
         ((URL, PROJECT), [KEY]),
-        ((URL, KEY), []),  # the key file says which project
+        ((URL, KEY), []),  # the key file contains the project
         ((PROJECT, KEY), [URL]),
         ((URL, PROJECT, "CLOUD_TASKS_EMULATOR_HOST"), []),
         ((URL, "CLOUD_TASKS_EMULATOR_HOST"), [PROJECT]),
-        ((URL, "K_SERVICE"), []),  # there a metadata server knows the rest
+        ((URL, "K_SERVICE"), []),  # there the metadata server has the rest
         ((URL, "GCE_METADATA_HOST"), []),
     ],
 )
-def test_auto_says_what_is_missing(tmp_path: Path, given: tuple[str, ...], missing: list[str]) -> None:
-    """`auto` takes Cloud Tasks when all is there; else it names what is missing, and takes the next queue."""
+def test_auto_names_missing_variables(tmp_path: Path, given: tuple[str, ...], missing: list[str]) -> None:
+    """`auto` chooses Cloud Tasks if configured; otherwise it names the missing variables and tries the next queue."""
     values = {URL: "https://worker.example", PROJECT: "p-1", KEY: key_file(tmp_path)}
     found = settings(tmp_path, **{name: values.get(name, "here:1") for name in given})
     assert lacking(found.cloud_tasks) == missing
@@ -65,14 +65,14 @@ def test_auto_says_what_is_missing(tmp_path: Path, given: tuple[str, ...], missi
     assert choose_queue(found, None, pulled=True).queue_type == "local"
 
 
-def test_a_machine_of_googles(tmp_path: Path) -> None:
-    """On a machine of Google's its metadata server has the credentials, which is known without asking it."""
+def test_a_google_machine(tmp_path: Path) -> None:
+    """On a Google machine the metadata server has the credentials, which is known without a request to it."""
     (tmp_path / "product").write_text("Google Compute Engine\n")
     assert lacking(settings(tmp_path, CLOUD_TASKS_WORKER_URL="https://worker.example").cloud_tasks) == []
 
 
 def test_missing_credentials_are_named(tmp_path: Path) -> None:
-    """Without credentials nothing is asked of the network: the error says what to set."""
+    """Without credentials there is no network request: the error says what to set."""
     with pytest.raises(ConfigurationError) as refusal:
         credentials_and_project(settings(tmp_path).cloud_tasks)
     assert KEY in refusal.value.next_step
@@ -80,7 +80,7 @@ def test_missing_credentials_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"type": "service_account"}'])
 def test_a_bad_key_file_is_named(tmp_path: Path, text: str | None) -> None:
-    """A key file that is not there, or is none, is an error that names the file."""
+    """A missing or invalid key file is an error that names the file."""
     file = tmp_path / "bad.json"
     if text is not None:
         file.write_text(text)
@@ -90,7 +90,7 @@ def test_a_bad_key_file_is_named(tmp_path: Path, text: str | None) -> None:
 
 
 def test_a_key_file_is_read(tmp_path: Path) -> None:
-    """A service account's key gives credentials and project, also where only an environment file names it."""
+    """A service account's key supplies credentials and project, even if only an environment file names it."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 

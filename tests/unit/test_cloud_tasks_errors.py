@@ -1,4 +1,4 @@
-"""Google's errors become ours, each with the step to take."""
+"""Google's errors are mapped to errors of this package, each with a next step."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def kinds(root: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def ours(error: Exception, role: str = ENQUEUER) -> FlowError:
-    """Return what an error of Google's becomes."""
+    """Return the mapped error of one of Google's errors."""
     with pytest.raises(FlowError) as raised, mapped("adding a task", "videos", role):
         raise error
     assert raised.value.__cause__ is error
     return raised.value
 
 
-def made(kind: type[Exception], text: str = "said") -> Exception:
+def made(kind: type[Exception], text: str = "text") -> Exception:
     return kind(text, RuntimeError("cause")) if issubclass(kind, api.RetryError) else kind(text)
 
 
 @pytest.mark.parametrize("kind", [*kinds(api.GoogleAPICallError), api.RetryError], ids=lambda kind: kind.__name__)
 def test_every_error_of_a_call(kind: type[Exception]) -> None:
-    """Whatever a call raises is an error of ours that says what was done and what to do."""
+    """Every error of a call is mapped to an error with the failed call and a next step."""
     error = ours(made(kind))
     assert isinstance(error, QueueError | ConfigurationError)
     assert "adding a task" in error.message
@@ -49,8 +49,8 @@ def test_every_error_of_a_call(kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("kind", list(kinds(auth.GoogleAuthError)), ids=lambda kind: kind.__name__)
 def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
-    """Whatever is wrong with the credentials is an error of ours that says which to set, or that Google is away."""
-    error = ours(kind("said"))
+    """Every error of the credentials is mapped to an error that says what to set, or that Google is unreachable."""
+    error = ours(kind("text"))
     assert isinstance(error, QueueUnavailable | ConfigurationError)
     assert "GOOGLE_APPLICATION_CREDENTIALS" in error.next_step or isinstance(error, QueueUnavailable)
 
@@ -75,20 +75,20 @@ def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_the_step_to_take(theirs: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
-    """The usual errors name the role to grant, the variable to set, or the action that helps."""
+    """The common errors name the role to grant, the variable to set, or the action that helps."""
     mine = ours(made(theirs, text))
     assert type(mine) is kind
     assert step in (mine.actions if isinstance(step, Action) else mine.next_step)
 
 
-def test_a_call_that_was_repeated_in_vain_says_why() -> None:
-    """A call that failed each time tells what went wrong, not only that it took too long."""
+def test_a_call_that_failed_at_every_retry_reports_the_cause() -> None:
+    """A call that failed at every retry reports the cause, not only the timeout."""
     error = made(api.ServiceUnavailable, "connection refused")
     mine = ours(api.RetryError("Timeout of 20.0s exceeded", error))  # type: ignore[no-untyped-call]
     assert type(mine) is QueueUnavailable
     assert "connection refused" in mine.message
 
 
-def test_the_role_is_the_one_of_the_act() -> None:
-    """What was refused says which role that very act needs."""
+def test_the_role_is_the_one_of_the_call() -> None:
+    """A refused call reports the role that this call needs."""
     assert QUEUE_ADMIN in ours(made(api.PermissionDenied), QUEUE_ADMIN).next_step

@@ -1,4 +1,4 @@
-"""The backoff of the Cloud Tasks server is the documented one, for every rule."""
+"""The emulator's backoff is the documented one, for every retry rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_documented_series() -> None:
 
 @given(rule=RULES, retry=st.integers(0, 5000))
 def test_delays_double_then_grow_by_a_fixed_step_up_to_the_cap(rule: RetryRule, retry: int) -> None:
-    """Below the cap a delay is twice the one before, so many times; after that the steps are all alike."""
+    """Below the cap a delay doubles `max_doublings` times, then grows by a constant step."""
     before, delay, after = rule.delay(retry), rule.delay(retry + 1), rule.delay(retry + 2)
     assert rule.min_backoff <= before <= delay <= after <= rule.max_backoff
     if after < rule.max_backoff:
@@ -36,7 +36,7 @@ def test_delays_double_then_grow_by_a_fixed_step_up_to_the_cap(rule: RetryRule, 
 
 
 def test_delays_reach_the_cap_whatever_the_retry() -> None:
-    """Far out a delay is the longest one, without overflow."""
+    """A late retry has the maximum delay, without overflow."""
     assert RetryRule(max_backoff=3600, max_doublings=100_000).delay(1_000_000) == 3600
 
 
@@ -53,9 +53,9 @@ def test_delays_reach_the_cap_whatever_the_retry() -> None:
         (-1, 60, 10**6, 59, False),
     ],
 )
-def test_a_task_is_over_when_each_limit_that_is_set_is_used_up(
+def test_a_task_ends_when_each_limit_that_is_set_is_reached(
     max_attempts: int, max_retry_duration: float, attempts: int, since: float, over: bool
 ) -> None:
-    """Attempts and duration must both be used up; one that is unlimited leaves it to the other; both: never."""
+    """A task ends when each limit that is set is reached; without limits it never ends."""
     rule = RetryRule(max_attempts=max_attempts, max_retry_duration=max_retry_duration)
     assert rule.used_up(attempts, since) is over

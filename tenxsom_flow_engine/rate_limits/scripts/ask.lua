@@ -100,9 +100,9 @@ if opens_at <= instant then
   if stopped ~= '' then
     redis.call('HSET', gate_key, 'probe_at', text(instant + PROBE_INTERVAL))
     redis.call('HINCRBY', gate_key, 'version', 1)
-    return said .. '|probe'
+    return answer .. '|probe'
   end
-  return said
+  return answer
 end
 
 local previous_hint = waiter ~= '' and tonumber(redis.call('ZSCORE', hints, waiter) or '-1') or -1

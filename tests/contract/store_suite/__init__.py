@@ -1,4 +1,4 @@
-"""The conformance suite of job stores: every promise of `store.base`, stated as a test, a module for each theme.
+"""The conformance suite of job stores: one test for each guarantee of `store.base`, one module for each topic.
 
 A store's test module subclasses `StoreSuite` and supplies one fixture, `open_store` (see `OpenStore`): several handles
 can be open at once.
@@ -13,16 +13,16 @@ from tests.contract.store_suite.durability import DurabilitySuite
 from tests.contract.store_suite.journal import JournalSuite
 from tests.contract.store_suite.leases import LeaseSuite
 from tests.contract.store_suite.lists import ListsSuite
-from tests.contract.store_suite.looking import LookingSuite
+from tests.contract.store_suite.notification import NotificationSuite
 from tests.contract.store_suite.pushing import PushingSuite
 from tests.contract.store_suite.queues import QueueAndWorkerSuite
+from tests.contract.store_suite.reading import ReadingSuite
 from tests.contract.store_suite.settling import SettlingSuite
 from tests.contract.store_suite.shared import OpenStore
 from tests.contract.store_suite.slots import SlotSuite
 from tests.contract.store_suite.spending import SpendingSuite
-from tests.contract.store_suite.telling_time import TimeSuite
+from tests.contract.store_suite.store_time import TimeSuite
 from tests.contract.store_suite.totals import TotalsSuite
-from tests.contract.store_suite.waiting import WaitingSuite
 
 __all__ = ["OpenStore", "StoreSuite"]
 
@@ -38,12 +38,12 @@ class StoreSuite(
     JournalSuite,
     SpendingSuite,
     TotalsSuite,
-    LookingSuite,
+    ReadingSuite,
     ListsSuite,
     PushingSuite,
     QueueAndWorkerSuite,
     TimeSuite,
-    WaitingSuite,
+    NotificationSuite,
     DurabilitySuite,
 ):
-    """Every promise of `store.base.JobStore`."""
+    """The complete suite for `store.base.JobStore`."""

@@ -1,4 +1,4 @@
-"""What `add` promises."""
+"""Tests of `add`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.contract.store_suite.shared import (
 
 
 class AddingSuite(Suite):
-    """`add`."""
+    """Adding jobs."""
 
     def test_an_added_job_can_be_got(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that was added is there with all its fields, waiting in its queue from now."""
+        """An added job has all its fields and waits in its queue from now."""
         job = a_job(prompt="line one\nline two", options={ALPHA: {"seed": 7}}, channel="sea.one", quality="720p")
         assert store.add("elsewhere", [NewJob(job)]) == Added(new=("job-1",), known=())
         record = store.require("job-1")
@@ -37,14 +37,14 @@ class AddingSuite(Suite):
         assert (record.due, record.added_at, record.updated_at) == (clock.now(), clock.now(), clock.now())
         assert (record.seq, record.attempts, record.submission, record.lease) == (0, 0, Submission(), None)
 
-    def test_an_unknown_job_is_none(self, store: JobStore) -> None:
-        """`get` answers None for an id that nobody added, and `require` raises."""
+    def test_an_unknown_job(self, store: JobStore) -> None:
+        """`get` returns None for an unknown id, and `require` raises."""
         assert store.get("nobody") is None
         with pytest.raises(JobNotFound):
             store.require("nobody")
 
     def test_a_known_id_adds_nothing(self, store: JobStore) -> None:
-        """Adding an id again leaves its record as it is, whatever the new job says."""
+        """Adding a known id leaves its record unchanged, even if the new job differs."""
         store.add(QUEUE, new("a", "b"))
         before = store.require("a")
         added = store.add("other", new("c", "a", "d", topic="Something else"))
@@ -52,7 +52,7 @@ class AddingSuite(Suite):
         assert store.require("a") == before
 
     def test_an_id_twice_in_one_call_adds_one(self, store: JobStore) -> None:
-        """The first of two jobs with one id in a call is added, the second is known."""
+        """If a call has two jobs with one id, the first is added and the second is known."""
         jobs = [*new("a", topic="First"), *new("a", topic="Second")]
         assert store.add(QUEUE, jobs) == Added(new=("a",), known=("a",))
         assert store.require("a").job.topic == "First"
@@ -63,8 +63,8 @@ class AddingSuite(Suite):
         assert store.add(QUEUE, new("a")).known == ("a",)
         assert store.require("a") == before
 
-    def test_a_long_list_is_added_whole_and_in_order(self, store: JobStore) -> None:
-        """A list of thousands, also from a generator and with repeats, is added once each and in its order."""
+    def test_a_long_list_is_added_completely_and_in_order(self, store: JobStore) -> None:
+        """A list of thousands, also from a generator and with repeats, is added in order, each id once."""
         names = [f"j{number}" for number in range(2500)]
         added = store.add(QUEUE, (item for name in names for item in new(name, name)))
         assert added.new == tuple(names)
@@ -73,7 +73,7 @@ class AddingSuite(Suite):
         assert ids(store.claim(a_claim(count=2500)).records) == names
 
     def test_a_broken_call_is_completed_by_the_same_call(self, store: JobStore) -> None:
-        """When adding stops in the middle, adding the same list again adds exactly what is missing."""
+        """If adding stops in the middle, adding the same list again adds exactly the missing jobs."""
         jobs = new(*(f"j{number}" for number in range(3000)))
 
         def breaks() -> Iterator[NewJob]:
@@ -88,7 +88,7 @@ class AddingSuite(Suite):
         assert ids(everything(store)) == [job.job.job_id for job in reversed(jobs)]
 
     def test_due_times(self, store: JobStore, clock: ManualClock) -> None:
-        """A job for later is scheduled until then; one for the past is due now."""
+        """A job for later is scheduled until then; a job with a past time is due now."""
         now = clock.now()
         store.add(QUEUE, [*new("later", due=now + 60), *new("past", due=now - 60), *new("now", due=now)])
         later, past, present = (store.require(name) for name in ("later", "past", "now"))
@@ -97,7 +97,7 @@ class AddingSuite(Suite):
         assert (present.status, present.due) == (Status.QUEUED, now)
 
     def test_the_expected_cost_is_kept(self, store: JobStore) -> None:
-        """What a job is expected to cost stays in its record."""
+        """The expected cost of a job stays in its record."""
         store.add(QUEUE, [NewJob(a_job(), cost=Cost(usd=0.25))])
         assert store.require("job-1").cost == Cost(usd=0.25)
 
@@ -107,7 +107,7 @@ class AddingSuite(Suite):
         assert len({record.nonce for record in everything(store)}) == 50
 
     def test_racing_adds_add_once(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """When twenty callers add the same ids at once, each id is new to exactly one of them."""
+        """When twenty callers add the same ids concurrently, each id is new to exactly one of them."""
         handles = [open_store(clock) for _ in range(4)]
         names = [f"j{number}" for number in range(30)]
         results = race(20, lambda index: handles[index % 4].add(QUEUE, new(*names)))

@@ -1,4 +1,4 @@
-"""What `claim` promises: which jobs, in which order, and when to ask again."""
+"""Tests of `claim`: which jobs, in which order, and when to claim again."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.contract.store_suite.shared import (
 
 
 class ClaimingSuite(Suite):
-    """Which jobs `claim` hands out."""
+    """Which jobs `claim` leases."""
 
     def test_a_claimed_job_is_leased(self, store: JobStore, clock: ManualClock) -> None:
-        """A claim leases the job to the worker for the time that it asked for, and says so in the record."""
+        """A claim leases a job to the worker for the requested time, and records it."""
         store.add(QUEUE, new("a"))
         record = take(store, worker="w-7", lease=12.0)
         assert record.lease is not None
@@ -38,7 +38,7 @@ class ClaimingSuite(Suite):
         assert store.claim(a_claim()).records == ()
 
     def test_each_delivery_has_its_own_token(self, store: JobStore) -> None:
-        """The fence differs for each delivery, also of the same job to the same worker."""
+        """Each delivery has a different lease token, also for the same job and worker."""
         store.add(QUEUE, new("a"))
         tokens = set()
         for _ in range(3):
@@ -48,7 +48,7 @@ class ClaimingSuite(Suite):
         assert len(tokens) == 3
 
     def test_tickets_then_due_then_order_of_adding(self, store: JobStore, clock: ManualClock) -> None:
-        """Jobs with a ticket come first, then those due earlier, then those added earlier."""
+        """Jobs with a ticket come first, then jobs due earlier, then jobs added earlier."""
         now = clock.now()
         store.add(QUEUE, new("ticket-late", "ticket-early"))
         for name, due in (("ticket-late", now + 9), ("ticket-early", now + 8)):
@@ -62,41 +62,41 @@ class ClaimingSuite(Suite):
         assert [take(store).job_id for _ in order] == order
 
     def test_one_claim_has_the_same_order(self, store: JobStore, clock: ManualClock) -> None:
-        """The records of one claim come in the order in which single claims would have handed them out."""
+        """The records of one claim are in the order in which single claims would lease them."""
         store.add(QUEUE, [*new("b", due=clock.now() + 2, service=BETA), *new("a", due=clock.now() + 1)])
         store.add(QUEUE, new("c", service=AUTO))
         clock.advance(3)
         assert ids(store.claim(a_claim()).records) == ["c", "a", "b"]
 
     def test_no_more_than_asked_for(self, store: JobStore) -> None:
-        """A claim never hands out more jobs than the worker can take."""
+        """A claim never leases more jobs than requested."""
         store.add(QUEUE, new("a", "b", "c"))
         assert ids(store.claim(a_claim(count=2)).records) == ["a", "b"]
         assert ids(store.claim(a_claim(count=2)).records) == ["c"]
 
     def test_nothing_before_it_is_due(self, store: JobStore, clock: ManualClock) -> None:
-        """A job is handed out from its due time on, not earlier."""
+        """A job can be claimed once it is due, not earlier."""
         store.add(QUEUE, new("a", due=clock.now() + 60))
         clock.advance(59.5)
         assert store.claim(a_claim()).records == ()
         clock.advance(0.5)
         assert ids(store.claim(a_claim()).records) == ["a"]
 
-    def test_only_the_own_queue(self, store: JobStore) -> None:
-        """Jobs of other queues are left alone, also when asked for by name and when their lease ran out."""
+    def test_other_queues_are_not_claimed(self, store: JobStore) -> None:
+        """Jobs of other queues are not claimed, even by id or after their lease has expired."""
         store.add("other", new("a"))
         assert store.claim(a_claim()) == Claim((), None)
         assert store.claim(a_claim(only="a")).records == ()
         assert ids(store.claim(a_claim(queue="other")).records) == ["a"]
 
     def test_only_services_that_the_worker_can_use(self, store: JobStore) -> None:
-        """A job for a service that the worker does not name is left alone and does not wake it."""
+        """A job for a service that the worker cannot use is not claimed and does not wake the worker."""
         store.add(QUEUE, new("b", service=BETA))
         assert store.claim(a_claim(slots={ALPHA: 5})) == Claim((), None)
         assert ids(store.claim(a_claim(slots={ALPHA: 5, BETA: 5})).records) == ["b"]
 
-    def test_tickets_of_other_services_are_left_alone(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that holds a ticket of a service that the worker cannot use waits for a worker that can."""
+    def test_tickets_of_other_services_are_not_claimed(self, store: JobStore, clock: ManualClock) -> None:
+        """A job with a ticket of a service that the worker cannot use waits for a worker that can."""
         store.add(QUEUE, new("b", service=BETA))
         record = accept(store, intend(store, take(store), service=BETA))
         settle(store, record, Wait(clock.now(), "rendering"))
@@ -104,14 +104,14 @@ class ClaimingSuite(Suite):
         assert ids(store.claim(a_claim(slots={BETA: 5})).records) == ["b"]
 
     def test_only_one_job(self, store: JobStore) -> None:
-        """With `only`, that job is handed out before others, and no other."""
+        """With `only`, that job is claimed before others, and no other job is."""
         store.add(QUEUE, new("a", "b", "c"))
         assert ids(store.claim(a_claim(only="b")).records) == ["b"]
         assert store.claim(a_claim(only="b")).records == ()
         assert store.claim(a_claim(only="nobody")).records == ()
 
-    def test_a_paused_queue_hands_out_nothing(self, store: JobStore) -> None:
-        """While the queue is paused nothing is handed out, and afterwards all of it."""
+    def test_a_paused_queue_leases_nothing(self, store: JobStore) -> None:
+        """A paused queue leases nothing; after a resume it leases all its jobs."""
         store.add(QUEUE, new("a"))
         store.set_queue_state(QUEUE, lambda state: replace(state, paused=True))
         assert store.claim(a_claim()) == Claim((), None)
@@ -119,7 +119,7 @@ class ClaimingSuite(Suite):
         assert ids(store.claim(a_claim()).records) == ["a"]
 
     def test_racing_claimers_never_share_a_job(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """When twenty workers claim at once over several handles, each job goes to exactly one of them."""
+        """When twenty workers claim concurrently over several handles, each job goes to exactly one of them."""
         handles = [open_store(clock) for _ in range(4)]
         names = [f"j{number}" for number in range(60)]
         handles[0].add(QUEUE, new(*names))
@@ -131,10 +131,10 @@ class ClaimingSuite(Suite):
 
 
 class AskingAgainSuite(Suite):
-    """`Claim.again_at`: nothing earlier than needed, and never past something due."""
+    """`Claim.again_at`: no earlier than needed, and never after a job is due."""
 
-    def test_nothing_to_wait_for(self, store: JobStore) -> None:
-        """An empty queue, or one with held and final jobs only, names no instant."""
+    def test_no_job_to_wait_for(self, store: JobStore) -> None:
+        """An empty queue, or one with only held and final jobs, has no `again_at`."""
         assert store.claim(a_claim()) == Claim((), None)
         finished(store, "a", Status.FAILED)
         finished(store, "b", Status.SUCCEEDED)
@@ -143,13 +143,13 @@ class AskingAgainSuite(Suite):
         assert store.claim(a_claim()) == Claim((), None)
 
     def test_the_next_due_time(self, store: JobStore, clock: ManualClock) -> None:
-        """With jobs for later, the instant is when the first of them is due."""
+        """If all jobs are for later, `again_at` is the earliest due time."""
         store.add(QUEUE, [*new("b", due=clock.now() + 70, service=BETA), *new("a", due=clock.now() + 90)])
         store.add(QUEUE, new("c", due=clock.now() + 80, service=AUTO))
         assert store.claim(a_claim()) == Claim((), clock.now() + 70)
 
-    def test_a_lease_that_runs_out(self, store: JobStore, clock: ManualClock) -> None:
-        """A job in hand comes back when its lease runs out, and that is when to ask again."""
+    def test_a_lease_that_expires(self, store: JobStore, clock: ManualClock) -> None:
+        """A leased job can be claimed again when its lease expires, and that is `again_at`."""
         store.add(QUEUE, [*new("a"), *new("b", due=clock.now() + 90)])
         take(store, lease=30.0)
         again_at = store.claim(a_claim()).again_at
@@ -158,7 +158,7 @@ class AskingAgainSuite(Suite):
         assert ids(store.claim(a_claim()).records) == ["a"]
 
     def test_the_earliest_of_all(self, store: JobStore, clock: ManualClock) -> None:
-        """Of a due time, a lease's end and a ticket's poll, the first counts."""
+        """`again_at` is the earliest of a due time, the end of a lease and the poll of a ticket."""
         store.add(QUEUE, new("polled", "leased"))
         record = accept(store, intend(store, take(store, only="polled")))
         settle(store, record, Wait(clock.now() + 20, "rendering"))
@@ -167,21 +167,21 @@ class AskingAgainSuite(Suite):
         assert store.claim(a_claim()) == Claim((), clock.now() + 20)
 
     def test_more_is_due_than_was_asked_for(self, store: JobStore, clock: ManualClock) -> None:
-        """When more is due than the worker could take, it is to ask again at once."""
+        """If more jobs are due than requested, `again_at` is now."""
         store.add(QUEUE, new("a", "b"))
         again_at = store.claim(a_claim(count=1)).again_at
         assert again_at is not None
         assert again_at <= clock.now()
 
     def test_concurrency_used_up(self, store: JobStore, clock: ManualClock) -> None:
-        """With all steps in hand, time opens the queue only when a lease runs out."""
+        """If the concurrency limit is reached, `again_at` is the end of the next lease."""
         store.add(QUEUE, new("a", "b"))
         limits = DispatchLimits(1e6, 1)
         take(store, limits=limits, lease=25.0)
         assert store.claim(a_claim(limits=limits)) == Claim((), clock.now() + 25.0)
 
     def test_slots_used_up(self, store: JobStore, clock: ManualClock) -> None:
-        """With all slots taken, time opens them only when a generation is given up."""
+        """If all slots are taken, `again_at` is the earliest deadline of a generation."""
         store.add(QUEUE, new("a", "b"))
         record = accept(store, intend(store, take(store)), lifetime=500.0)
         settle(store, record, Wait(clock.now() + 5000, "rendering"))
@@ -191,7 +191,7 @@ class AskingAgainSuite(Suite):
         assert ids(store.claim(a_claim(slots={ALPHA: 1})).records) == ["b"]
 
     def test_slots_used_up_for_open_jobs(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that leaves the choice open is not forgotten when a slot falls free by time alone."""
+        """`again_at` for a job that names no service includes the deadline that frees a slot."""
         store.add(QUEUE, new("a"))
         record = accept(store, intend(store, take(store)), lifetime=500.0)
         settle(store, record, Wait(clock.now() + 5000, "rendering"))
@@ -202,7 +202,7 @@ class AskingAgainSuite(Suite):
         assert ids(store.claim(a_claim(slots={ALPHA: 1})).records) == ["b"]
 
     def test_paused(self, store: JobStore, clock: ManualClock) -> None:
-        """A paused queue opens by a change only, whatever falls due."""
+        """A paused queue has no `again_at`, even if jobs become due."""
         store.add(QUEUE, [*new("a"), *new("b", due=clock.now() + 5)])
         take(store)
         store.set_queue_state(QUEUE, lambda state: replace(state, paused=True))
@@ -211,14 +211,14 @@ class AskingAgainSuite(Suite):
         assert store.claim(a_claim()) == Claim((), None)
 
     def test_other_queues_do_not_wake(self, store: JobStore, clock: ManualClock) -> None:
-        """Due times, leases and slots of other queues and services are nothing to this worker."""
+        """Due times, leases and slots of other queues and services do not affect `again_at`."""
         store.add("other", [*new("a"), *new("b", due=clock.now() + 5)])
         take(store, queue="other")
         store.add(QUEUE, new("c", due=clock.now() + 5, service=BETA))
         assert store.claim(a_claim(slots={ALPHA: 3})) == Claim((), None)
 
     def test_only_one_job_that_is_not_due(self, store: JobStore, clock: ManualClock) -> None:
-        """A worker that waits for one job is not told to ask at once because others are due."""
+        """For a worker that waits for one job, `again_at` ignores other due jobs."""
         store.add(QUEUE, [*new("other"), *new("mine", due=clock.now() + 50)])
         claim = store.claim(a_claim(only="mine"))
         assert claim.records == ()
@@ -226,8 +226,8 @@ class AskingAgainSuite(Suite):
         clock.set(claim.again_at)
         assert ids(store.claim(a_claim(only="mine")).records) == ["mine"]
 
-    def test_only_one_job_that_another_has(self, store: JobStore, clock: ManualClock) -> None:
-        """A worker that waits for one job asks again when the lease of the present owner runs out."""
+    def test_only_one_job_that_is_leased(self, store: JobStore, clock: ManualClock) -> None:
+        """For a worker that waits for one leased job, `again_at` is the end of that lease."""
         store.add(QUEUE, new("other", "mine"))
         take(store, only="mine", lease=40.0)
         claim = store.claim(a_claim(only="mine"))

@@ -1,4 +1,4 @@
-"""How fast a queue hands out steps, over all its workers together."""
+"""Tests of the dispatch limits of a queue, over all its workers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class DispatchSuite(Suite):
 
     @pytest.mark.parametrize(("rate", "burst"), [(50.0, 10), (10.0, 2), (3.0, 1), (0.5, 1)])
     def test_the_burst(self, store: JobStore, rate: float, burst: int) -> None:
-        """After a pause a fifth of a second's worth of steps goes out at once, at least one."""
+        """After a pause, the steps of 0.2 s are dispatched at once, but at least one."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(20))))
         limits = DispatchLimits(rate, 1000)
         assert len(store.claim(a_claim(limits=limits)).records) == burst
         assert store.claim(a_claim(limits=limits)).records == ()
 
     def test_the_rate_over_several_handles(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """All handles together get no more than the burst and the rate allow, and nearly all of that."""
+        """All handles together get at most burst and rate, and almost all of them."""
         handles = [open_store(clock) for _ in range(3)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(200))))
         limits = DispatchLimits(10.0, 1000)
@@ -38,7 +38,7 @@ class DispatchSuite(Suite):
         assert got >= 98
 
     def test_an_unused_rate_is_not_saved_up(self, store: JobStore, clock: ManualClock) -> None:
-        """After an hour of rest no more goes out at once than the burst."""
+        """After an idle hour, no more steps than the burst are dispatched at once."""
         limits = DispatchLimits(10.0, 1000)
         store.add(QUEUE, new(*(f"j{number}" for number in range(10))))
         assert len(store.claim(a_claim(limits=limits)).records) == 2
@@ -46,7 +46,7 @@ class DispatchSuite(Suite):
         assert len(store.claim(a_claim(limits=limits, lease=1e6)).records) == 2
 
     def test_a_claim_that_takes_nothing_costs_no_token(self, store: JobStore, clock: ManualClock) -> None:
-        """Only handed out steps count against the rate."""
+        """Only dispatched steps count against the rate."""
         limits = DispatchLimits(1.0, 1000)
         store.add(QUEUE, new("a", due=clock.now() + 10))
         for _ in range(5):
@@ -55,8 +55,8 @@ class DispatchSuite(Suite):
         assert ids(store.claim(a_claim(limits=limits)).records) == ["a"]
 
     @pytest.mark.parametrize("rate", [0.3, 0.7, 1.0, 3.0, 7.0, 10.0, 33.0, 110.0])
-    def test_asking_again_when_told_finds_a_token(self, store: JobStore, clock: ManualClock, rate: float) -> None:
-        """At the instant that an empty claim names because of the rate a step goes out, and well before it none."""
+    def test_claiming_at_again_at_finds_a_token(self, store: JobStore, clock: ManualClock, rate: float) -> None:
+        """At the `again_at` of a claim refused by the rate, a step is dispatched, and well before it none."""
         request = a_claim(limits=DispatchLimits(rate, 1000), lease=1e6)
         store.add(QUEUE, new(*(f"j{number}" for number in range(40))))
         store.claim(request)
@@ -70,7 +70,7 @@ class DispatchSuite(Suite):
             assert len(store.claim(request).records) == 1
 
     def test_the_concurrency_over_several_handles(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """No more steps are in hand at once than allowed, over all handles; each that ends lets one in."""
+        """No more steps run concurrently than allowed, over all handles; each that ends lets one start."""
         one, two = open_store(clock), open_store(clock)
         one.add(QUEUE, new(*(f"j{number}" for number in range(6))))
         limits = DispatchLimits(1e6, 3)
@@ -80,7 +80,7 @@ class DispatchSuite(Suite):
         settle(two, first[0], Dead(FAILURE))
         assert len(two.claim(a_claim(limits=limits)).records) == 1
 
-    def test_concurrency_counts_own_queue_only(self, store: JobStore) -> None:
+    def test_concurrency_ignores_other_queues(self, store: JobStore) -> None:
         """Steps of another queue do not count."""
         store.add("other", new("a"))
         store.add(QUEUE, new("b"))
@@ -88,7 +88,7 @@ class DispatchSuite(Suite):
         assert take(store, limits=DispatchLimits(1e6, 1)).job_id == "b"
 
     def test_racing_claimers_keep_the_concurrency(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Twenty claimers at once are handed exactly as many steps as may be in hand."""
+        """Twenty concurrent claimers get exactly as many steps as the concurrency limit allows."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(60))))
         request = a_claim(count=5, limits=DispatchLimits(1e6, 13))
@@ -96,15 +96,15 @@ class DispatchSuite(Suite):
         assert sum(len(claim.records) for claim in claims) == 13
 
     def test_racing_claimers_keep_the_rate(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Twenty claimers at once are handed exactly the burst."""
+        """Twenty concurrent claimers get exactly the burst."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(60))))
         request = a_claim(count=5, limits=DispatchLimits(35.0, 1000))
         claims = race(20, lambda index: handles[index % 4].claim(request))
         assert sum(len(claim.records) for claim in claims) == 7
 
-    def test_what_is_set_at_run_time_wins(self, store: JobStore) -> None:
-        """Limits that were set on the queue win over those that the worker's environment names."""
+    def test_run_time_limits_win(self, store: JobStore) -> None:
+        """Run-time limits of the queue win over those of the worker's environment."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(20))))
         store.set_queue_state(QUEUE, lambda state: replace(state, max_concurrent_dispatches=2))
         assert len(store.claim(a_claim(limits=DispatchLimits(1e6, 10))).records) == 2

@@ -1,4 +1,4 @@
-"""What outlives the handle that wrote it."""
+"""Tests that data outlives the handle that wrote it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.contract.store_suite.shared import (
 
 
 class DurabilitySuite(Suite):
-    """What was written is there after closing."""
+    """Data is still stored after closing the handle."""
 
     def test_everything_outlives_the_handle(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Records, counts, slots, queue states and known ids are the same after closing and opening again."""
+        """Records, counts, slots, queue states and known ids are the same after closing and reopening."""
         store = open_store(clock)
         for number, status in enumerate((Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.HELD)):
             finished(store, f"f{number}", status)
@@ -44,7 +44,7 @@ class DurabilitySuite(Suite):
         assert again.add(QUEUE, new(*gone)).new == ()
 
     def test_a_lease_outlives_the_handle(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """A worker's lease holds when another process opens and closes the store, and so does its token."""
+        """A lease and its token stay valid when another process opens and closes the store."""
         mine = open_store(clock)
         mine.add(QUEUE, new("a"))
         record = take(mine)
@@ -53,14 +53,14 @@ class DurabilitySuite(Suite):
         other.close()
         settle(mine, record, Retry(clock.now(), FAILURE))
 
-    def test_closing_twice_is_harmless(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """A closed store may be closed again."""
+    def test_close_can_be_called_again(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """`close` can be called again on a closed store."""
         store = open_store(clock)
         store.close()
         store.close()
 
-    def test_handles_that_open_a_new_place_at_once(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Many processes may open a place that is not there yet at the same moment; all of them can use it."""
+    def test_concurrent_opening_of_a_new_store(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """Many processes can open a new store at the same moment, and all of them can use it."""
 
         def act(index: int) -> tuple[str, ...]:
             return open_store(clock).add(QUEUE, new(f"j{index}")).new

@@ -1,4 +1,4 @@
-"""The submission journal: intent, ticket, unknown outcome, withdrawal."""
+"""Tests of the submission journal: intent, ticket, unknown outcome, cleared submission."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class JournalSuite(Suite):
     """The submission journal."""
 
     def test_an_intent_is_journaled(self, store: JobStore, clock: ManualClock) -> None:
-        """The intent keeps the submission's id, service, time and deadline, and takes the slot."""
+        """An intent records the submission's id, service, time and deadline, and takes a slot."""
         store.add(QUEUE, new("a", service=AUTO))
         record = intend(store, take(store), service=BETA, submission_id="s-1", lifetime=70.0)
         submission = record.submission
@@ -29,7 +29,7 @@ class JournalSuite(Suite):
         assert store.in_flight(BETA) == 1
 
     def test_another_submission_is_refused(self, store: JobStore) -> None:
-        """While a submission is not proved to have bought nothing, no other may begin."""
+        """No other submission can begin until one is proved to have bought nothing."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-1")
         with pytest.raises(ActionRefused):
@@ -37,7 +37,7 @@ class JournalSuite(Suite):
         assert store.require("a") == record
 
     def test_no_intent_once_there_is_a_ticket(self, store: JobStore) -> None:
-        """Once a ticket exists only reads follow: not even the same submission may be intended again."""
+        """A job with a ticket accepts no intent, not even for the same submission."""
         store.add(QUEUE, new("a"))
         record = accept(store, intend(store, take(store)))
         with pytest.raises(ActionRefused):
@@ -45,7 +45,7 @@ class JournalSuite(Suite):
         assert store.require("a").submission.ticket == TICKET
 
     def test_the_ticket_and_its_cost(self, store: JobStore, clock: ManualClock) -> None:
-        """An accepted create keeps its ticket, its deadline and what it cost."""
+        """An accepted create records its ticket, deadline and cost."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         cost = Cost(credits=12.0, estimated=False)
@@ -62,7 +62,7 @@ class JournalSuite(Suite):
         assert accept(store, record) == record
 
     def test_a_late_worker_saves_its_ticket(self, store: JobStore, clock: ManualClock) -> None:
-        """The ticket is saved by its submission, also when another worker holds the lease, who keeps it."""
+        """A worker that lost its lease can still save its ticket; the present owner keeps the lease."""
         store.add(QUEUE, new("a"))
         late = intend(store, take(store, worker="w-late"))
         clock.advance(31)
@@ -75,7 +75,7 @@ class JournalSuite(Suite):
 
     @pytest.mark.parametrize("outcome", ["wait", "retry"])
     def test_a_late_ticket_during_a_look_up(self, store: JobStore, clock: ManualClock, outcome: str) -> None:
-        """A ticket that arrives while another worker looks the create up makes the job due when that step ends."""
+        """If a ticket arrives during another worker's look-up, the job is due when that step ends."""
         store.add(QUEUE, new("a"))
         late = intend(store, take(store, worker="w-late"))
         clock.advance(31)
@@ -84,12 +84,12 @@ class JournalSuite(Suite):
         at = clock.now() + 90
         after = settle(store, owner, Wait(at, "it may be under way") if outcome == "wait" else Retry(at, FAILURE))
         assert (after.step, after.due) == (Step.POLL, clock.now())
-        # The next step may ask for a later time.
+        # The next step can set a later time.
         after = settle(store, take(store), Wait(clock.now() + 10, "rendering"))
         assert after.due == clock.now() + 10
 
     def test_a_late_refusal_during_a_look_up(self, store: JobStore, clock: ManualClock) -> None:
-        """Proof of no purchase that arrives during a look-up makes the job due when that step ends."""
+        """If proof of no purchase arrives during a look-up, the job is due when that step ends."""
         store.add(QUEUE, new("a"))
         late = intend(store, take(store, worker="w-late"))
         clock.advance(31)
@@ -98,8 +98,8 @@ class JournalSuite(Suite):
         after = settle(store, owner, Wait(clock.now() + 90, "it may be under way", worked=False))
         assert (after.step, after.due) == (Step.SUBMIT, clock.now())
 
-    def test_a_waiting_job_goes_on_with_its_late_ticket(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that waits to learn what came of its create is due at once when the ticket comes."""
+    def test_a_waiting_job_continues_with_its_late_ticket(self, store: JobStore, clock: ManualClock) -> None:
+        """A job that waits to look up its create is due at once when the ticket arrives."""
         store.add(QUEUE, new("a"))
         late = intend(store, take(store, worker="w-late"))
         clock.advance(31)
@@ -111,7 +111,7 @@ class JournalSuite(Suite):
 
     @pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED])
     def test_a_final_job_saves_its_ticket(self, store: JobStore, status: Status) -> None:
-        """A job that was cancelled or failed while its create was under way stays so, with its ticket and cost."""
+        """A job cancelled or failed while its create was under way keeps its status, with ticket and cost."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         if status is Status.CANCELLED:
@@ -124,23 +124,23 @@ class JournalSuite(Suite):
         check_counts(store)
         assert store.retry("a").status is Status.RENDERING
 
-    def test_a_held_job_goes_on_with_its_ticket(self, store: JobStore, clock: ManualClock) -> None:
-        """When the ticket of a held job comes after all, the job is due at once."""
+    def test_a_held_job_continues_with_its_ticket(self, store: JobStore, clock: ManualClock) -> None:
+        """When the ticket of a held job arrives late, the job is due at once."""
         record = finished(store, "a", Status.HELD)
         after = accept(store, record)
         assert (after.status, after.due, after.error) == (Status.RENDERING, clock.now(), None)
         assert take(store).step is Step.POLL
 
     def test_a_waiting_job_takes_its_ticket(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that waits to look its create up polls instead, once the ticket is there."""
+        """A job that waits to look up its create polls instead once it has the ticket."""
         store.add(QUEUE, new("a"))
         record = settle(store, intend(store, take(store)), Retry(clock.now() + 20, FAILURE))
         assert accept(store, record).status is Status.RENDERING
         clock.advance(20)
         assert take(store).step is Step.POLL
 
-    def test_the_late_ticket_of_an_older_submission_is_noted(self, store: JobStore) -> None:
-        """A ticket of a submission that the job has left behind changes nothing but its timeline."""
+    def test_the_late_ticket_of_an_earlier_submission_is_recorded(self, store: JobStore) -> None:
+        """A late ticket of an earlier submission of the job changes only the timeline."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-old")
         store.clear_submission("a", submission_id="s-old", reason="refused")
@@ -151,7 +151,7 @@ class JournalSuite(Suite):
         assert any("t-late" in event.detail for event in after.events)
 
     def test_a_late_ticket_is_taken_where_nothing_else_was_bought(self, store: JobStore) -> None:
-        """A job of which nothing counts as bought takes the ticket of its earlier submission, and goes on from it."""
+        """A job without a purchase takes the late ticket of its earlier submission and continues with it."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-old")
         store.clear_submission("a", submission_id="s-old", reason="refused")
@@ -162,24 +162,24 @@ class JournalSuite(Suite):
         assert store.in_flight(ALPHA) == 1
         assert take(store).step is Step.POLL
 
-    def test_doubt(self, store: JobStore) -> None:
-        """A create whose outcome is not known is unknown and keeps its slot; the next step looks it up."""
+    def test_mark_unknown(self, store: JobStore) -> None:
+        """A create without a known outcome is unknown and keeps its slot; the next step looks it up."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         after = store.mark_unknown("a", submission_id=record.submission.id, reason="time-out")
         assert (after.submission.state, after.step) == (SubmissionState.UNKNOWN, Step.LOOKUP)
         assert store.in_flight(ALPHA) == 1
 
-    def test_withdraw(self, store: JobStore) -> None:
-        """A submission that proved to have bought nothing is none; the next step submits anew."""
+    def test_clear_submission(self, store: JobStore) -> None:
+        """A submission proved to have bought nothing is cleared; the next step submits again."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         after = store.clear_submission("a", submission_id=record.submission.id, reason="refused")
         assert (after.submission, after.step) == (Submission(), Step.SUBMIT)
         assert intend(store, after, submission_id="s-2").submission.id == "s-2"
 
-    def test_one_refusal_says_nothing_of_a_repeat(self, store: JobStore, clock: ManualClock) -> None:
-        """The proof that one create bought nothing withdraws no submission that was sent again, or by somebody else."""
+    def test_one_refusal_does_not_clear_a_repeated_create(self, store: JobStore, clock: ManualClock) -> None:
+        """Proof that one create bought nothing does not clear a submission that was sent again."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-1")
         token = record.lease_token
@@ -189,15 +189,15 @@ class JournalSuite(Suite):
         assert store.clear_submission("a", submission_id="s-1", reason="refused", token=token) == again
         assert store.clear_submission("a", submission_id="s-1", reason="it knows of none").submission == Submission()
 
-    def test_a_ticket_cannot_be_doubted_or_withdrawn(self, store: JobStore) -> None:
-        """Once a ticket is saved nothing takes it away."""
+    def test_a_ticket_is_never_cleared(self, store: JobStore) -> None:
+        """A saved ticket cannot be marked unknown or cleared."""
         store.add(QUEUE, new("a"))
         record = accept(store, intend(store, take(store)))
         for change in (store.mark_unknown, store.clear_submission):
             assert change("a", submission_id=record.submission.id, reason="late news").submission == record.submission
 
-    def test_news_of_another_submission(self, store: JobStore) -> None:
-        """Doubt and withdrawal of a submission that the job does not have change nothing."""
+    def test_reports_about_another_submission(self, store: JobStore) -> None:
+        """Reports about a submission that the job does not have change nothing."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         for change in (store.mark_unknown, store.clear_submission):

@@ -1,4 +1,4 @@
-"""What becomes of leases: run out, renewed, stale."""
+"""Tests of leases: expired, renewed, lost."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.contract.store_suite.shared import (
 
 
 class LeaseSuite(Suite):
-    """Leases: running out, renewal, fencing."""
+    """Leases: expiry, renewal, fencing."""
 
-    def test_an_expired_lease_is_taken_back(self, store: JobStore, clock: ManualClock) -> None:
-        """A job whose worker fell silent goes to the next one, and its record says so."""
+    def test_an_expired_lease_is_ended(self, store: JobStore, clock: ManualClock) -> None:
+        """A job whose worker stopped renewing goes to the next worker, and its record says so."""
         store.add(QUEUE, new("a"))
         first = take(store, worker="w-dead", lease=30.0)
         clock.advance(29.9)
@@ -43,8 +43,8 @@ class LeaseSuite(Suite):
         assert (second.expiries, second.attempts, second.seq) == (1, 0, first.seq + 1)
         assert any("w-dead" in event.detail for event in second.events)
 
-    def test_a_job_that_kills_its_workers_is_dead(self, store: JobStore, clock: ManualClock) -> None:
-        """After ten leases in a row that ran out in one step the job is a dead letter that says why."""
+    def test_a_job_that_kills_its_workers_fails(self, store: JobStore, clock: ManualClock) -> None:
+        """After ten consecutive leases expired in one step, the job fails with that reason."""
         store.add(QUEUE, new("a"))
         for number in range(MAX_EXPIRIES):
             assert take(store).expiries == number
@@ -56,8 +56,8 @@ class LeaseSuite(Suite):
         assert (record.error.code, record.expiries) == ("worker_lost", MAX_EXPIRIES)
         check_counts(store)
 
-    def test_a_step_that_worked_forgives_expiries(self, store: JobStore, clock: ManualClock) -> None:
-        """Expiries count in a row within one step: a ticket, or a step that did its work, starts anew."""
+    def test_a_step_that_worked_resets_expiries(self, store: JobStore, clock: ManualClock) -> None:
+        """Expired leases are counted within one step: a ticket, or a step that worked, resets the count."""
         store.add(QUEUE, new("a", "b"))
         for _ in range(MAX_EXPIRIES - 1):
             assert len(store.claim(a_claim()).records) == 2
@@ -67,8 +67,8 @@ class LeaseSuite(Suite):
         assert settle(store, first, Wait(clock.now(), "went well")).expiries == 0
         assert accept(store, intend(store, second)).expiries == 0
 
-    def test_a_lease_tells_when_its_job_was_due(self, store: JobStore, clock: ManualClock) -> None:
-        """Whoever has a job in hand can give it back its place in line, also after its intent and a renewal."""
+    def test_a_lease_keeps_the_due_time(self, store: JobStore, clock: ManualClock) -> None:
+        """A leased job knows its due time, also after an intent and a renewal, so it can return to its place."""
         store.add(QUEUE, new("a", "b"))
         due = clock.now()
         clock.advance(1000)
@@ -81,8 +81,8 @@ class LeaseSuite(Suite):
             assert settle(store, record, Wait(record.lease.due, "the gate is closed", worked=False)).due == due
         assert ids(store.claim(a_claim()).records) == ["a", "b"]
 
-    def test_a_closed_gate_forgives_nothing(self, store: JobStore, clock: ManualClock) -> None:
-        """A wait in which no work was done leaves faults and expiries as they were."""
+    def test_a_closed_gate_resets_no_count(self, store: JobStore, clock: ManualClock) -> None:
+        """A step that waits without doing work does not reset the counts of failures and expired leases."""
         store.add(QUEUE, new("a"))
         take(store)
         clock.advance(31)
@@ -91,7 +91,7 @@ class LeaseSuite(Suite):
         assert (after.attempts, after.expiries, after.error) == (1, 1, FAILURE)
 
     def test_many_expired_leases_all_come_back(self, store: JobStore, clock: ManualClock) -> None:
-        """However many leases ran out at once, asking again hands out every job."""
+        """However many leases have expired at once, repeated claims return every job."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(350))))
         assert len(store.claim(a_claim()).records) == 350
         clock.advance(31)
@@ -103,8 +103,8 @@ class LeaseSuite(Suite):
                 break
         assert sorted(back) == sorted(f"j{number}" for number in range(350))
 
-    def test_renewal_prolongs_a_lease(self, store: JobStore, clock: ManualClock) -> None:
-        """A renewed lease lasts from now on."""
+    def test_renewal_extends_a_lease(self, store: JobStore, clock: ManualClock) -> None:
+        """A renewed lease lasts the full duration from now."""
         store.add(QUEUE, new("a"))
         record = take(store, lease=30.0)
         clock.advance(20)
@@ -114,8 +114,8 @@ class LeaseSuite(Suite):
         clock.advance(10)
         assert ids(store.claim(a_claim()).records) == ["a"]
 
-    def test_renewal_reports_what_is_lost(self, store: JobStore, clock: ManualClock) -> None:
-        """Leases that were taken, settled or cancelled are reported, and the others are renewed all the same."""
+    def test_renewal_reports_lost_leases(self, store: JobStore, clock: ManualClock) -> None:
+        """Leases that were taken over, settled or cancelled are reported as lost, and the others are renewed."""
         store.add(QUEUE, new("mine", "taken", "settled", "cancelled"))
         records = {record.job_id: record for record in store.claim(a_claim(lease=30.0)).records}
         store.release_lease("taken", records["taken"].lease_token)
@@ -130,8 +130,8 @@ class LeaseSuite(Suite):
         assert renewed is not None
         assert renewed.until == clock.now() + 30.0
 
-    def test_renewal_of_a_job_that_is_gone(self, store: JobStore, clock: ManualClock) -> None:
-        """A lease on a job whose record was trimmed is lost; the worker's other leases are renewed."""
+    def test_renewal_of_a_trimmed_job(self, store: JobStore, clock: ManualClock) -> None:
+        """The lease of a trimmed job is lost; the worker's other leases are renewed."""
         store.add(QUEUE, new("gone", "mine"))
         gone, mine = store.claim(a_claim(lease=30.0)).records
         store.cancel("gone")
@@ -143,8 +143,8 @@ class LeaseSuite(Suite):
         assert renewed is not None
         assert renewed.until == clock.now() + 30.0
 
-    def test_a_strangers_token_renews_nothing(self, store: JobStore) -> None:
-        """A token that is not the lease's leaves the record as it is."""
+    def test_a_wrong_token_renews_nothing(self, store: JobStore) -> None:
+        """A wrong token leaves the record unchanged."""
         store.add(QUEUE, new("a"))
         record = take(store)
         assert set(store.renew({"a": "forged"}, 1000.0)) == {"a"}
@@ -153,7 +153,7 @@ class LeaseSuite(Suite):
     @pytest.mark.parametrize("act", ["settle", "release_lease", "intend"])
     @pytest.mark.parametrize("change", ["taken", "settled", "cancelled", "handed back"])
     def test_a_stale_owner_is_refused(self, store: JobStore, clock: ManualClock, act: str, change: str) -> None:
-        """Who lost the lease may write nothing more."""
+        """A worker that lost its lease can write nothing."""
         store.add(QUEUE, new("a"))
         stale = take(store)
         match change:
@@ -178,7 +178,7 @@ class LeaseSuite(Suite):
         check_counts(store)
 
     def test_racing_settlers_settle_once(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """When twenty callers settle one delivery at once, exactly one does and the others lost the lease."""
+        """When twenty callers settle one delivery concurrently, one succeeds and the others lost the lease."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new("a"))
         record = take(handles[0])

@@ -1,4 +1,4 @@
-"""Lists and counts of many jobs, held against a plain search."""
+"""Tests of lists and counts of many jobs, compared with a plain search."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ TOPICS = ("Red Fox", "blue whale", "Straße am Meer", 'a "quoted" fox', "back\\s
 TEXTS = ("fox", "WHALE", "strasse", '"q', "\\", "КОМЕТА", "j-1", "nothing", '","', "topic", ALPHA)
 
 
-def a_life(store: JobStore, clock: ManualClock, dice: random.Random, jobs: int = 150) -> None:
-    """Fill a store with jobs of some days that have come to all kinds of ends, with gaps where some were removed."""
+def fill_with_history(store: JobStore, clock: ManualClock, dice: random.Random, jobs: int = 150) -> None:
+    """Fill a store with jobs of several days and every status, with gaps where some were removed."""
     for number in range(jobs):
         job_id, queue = f"J-{number:03}", dice.choice([QUEUE, QUEUE, "other"])
         due = clock.now() + dice.choice([0, 0, 600, 5 * DAY])
-        # Some kinds come seldom, so that there are wide places without any.
+        # Some kinds are rare, so that there are long ranges without any.
         channel = CHANNELS[4] if number % 50 == 7 else dice.choice(CHANNELS[:4])
         service = BETA if number % 40 == 9 else dice.choice([ALPHA, AUTO])
         topic = dice.choice(TOPICS)
         store.add(queue, new(job_id, due=due, channel=channel, service=service, topic=topic))
         if queue == QUEUE and due <= clock.now():
-            _an_end(store, job_id, dice)
+            _finish(store, job_id, dice)
         if number % 30 == 29:
             _adopt(store, store.require(job_id), f"adopted-{number}", clock.now())
         if dice.random() < 0.1:
@@ -46,7 +46,7 @@ def a_life(store: JobStore, clock: ManualClock, dice: random.Random, jobs: int =
         clock.advance(dice.choice([1, 300, DAY / 8]))
 
 
-def _an_end(store: JobStore, job_id: str, dice: random.Random) -> None:
+def _finish(store: JobStore, job_id: str, dice: random.Random) -> None:
     record = take(store, only=job_id)
     seller_of_it = ALPHA if record.job.service == AUTO and dice.random() < 0.9 else BETA
     later = record.updated_at + 60
@@ -66,7 +66,7 @@ def _an_end(store: JobStore, job_id: str, dice: random.Random) -> None:
 
 
 def _adopt(store: JobStore, like: JobRecord, job_id: str, now: float) -> None:
-    """Adopt a job from its delivery: one that was added long before its neighbours."""
+    """Adopt a job from its delivery: it was added long before the jobs next to it."""
     delivery = Delivery.of(like)
     job = a_job(job_id, channel=like.job.channel, service=like.job.service, topic=like.job.topic)
     old = msgspec.structs.replace(delivery, job=job, added_at=now - 2 * DAY)
@@ -74,7 +74,7 @@ def _adopt(store: JobStore, like: JobRecord, job_id: str, now: float) -> None:
 
 
 def some_filters(dice: random.Random, begin: float, end: float, number: int) -> Iterator[JobFilter]:
-    """Give filters of up to four conditions."""
+    """Yield filters of up to four conditions."""
     for _ in range(number):
         instants = sorted(dice.uniform(begin - DAY, end + DAY) for _ in range(2))
         conditions = {
@@ -91,7 +91,7 @@ def some_filters(dice: random.Random, begin: float, end: float, number: int) -> 
 
 
 def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
-    """Judge a record by a filter, one condition after the other."""
+    """Return whether a record matches a filter, checking each condition."""
     text = (jobs.text or "").casefold()
     return (
         jobs.queue in (None, record.queue)
@@ -112,10 +112,10 @@ class ListsSuite(Suite):
         """Return a handle that examines few records for a page and for a count."""
         return open_store(clock, ListBounds(page=10, count=25))
 
-    def test_every_list_and_count_is_what_a_plain_search_finds(self, store: JobStore, clock: ManualClock) -> None:
-        """Whatever the filter: its pages together hold exactly the jobs that match, newest first, and so many count."""
+    def test_lists_and_counts_equal_a_plain_search(self, store: JobStore, clock: ManualClock) -> None:
+        """For every filter, the pages hold exactly the matching jobs, newest first, and their number is the count."""
         dice, begin = random.Random(1), clock.now()
-        a_life(store, clock, dice)
+        fill_with_history(store, clock, dice)
         records, now = everything(store), clock.now()
         assert {record.status_at(now) for record in records} >= set(Status) - {Status.RUNNING}
         for jobs in some_filters(dice, begin, now, 150):
@@ -123,16 +123,16 @@ class ListsSuite(Suite):
             assert everything(store, jobs, limit=dice.choice([1, 4, 50])) == expected, jobs
             assert store.count_matching(jobs) == MatchCount(len(expected)), jobs
 
-    def test_a_job_whose_service_is_unknown(self, store: JobStore, clock: ManualClock) -> None:
-        """A job adopted from a delivery that was cut off, and that names no service, is listed under `auto`."""
+    def test_a_job_of_an_unknown_service(self, store: JobStore, clock: ManualClock) -> None:
+        """A job adopted from an interrupted delivery that names no service is listed under `auto`."""
         delivery = Delivery(job=a_job("a", service=AUTO), nonce="n", seq=0, added_at=clock.now())
         store.adopt(lifecycle.adopt(delivery, QUEUE, clock.now(), previous_attempt_unanswered=True))
         assert ids(everything(store, JobFilter(service=AUTO))) == ["a"]
 
     def test_bounded_pages_hide_nothing(self, narrow_store: JobStore, clock: ManualClock) -> None:
-        """Pages that end before they are full lead on to all that match; a count that is not whole says so."""
+        """Pages that end before they are full lead to all matching jobs; an incomplete count says so."""
         dice, begin = random.Random(7), clock.now()
-        a_life(narrow_store, clock, dice)
+        fill_with_history(narrow_store, clock, dice)
         records, now = everything(narrow_store), clock.now()
         partial = 0
         for jobs in some_filters(dice, begin, now, 100):
@@ -143,8 +143,8 @@ class ListsSuite(Suite):
             partial += not tally.complete
         assert partial
 
-    def test_a_page_looks_at_so_many_records_only(self, narrow_store: JobStore) -> None:
-        """A search that finds nothing among the newest records ends there, and says where to go on."""
+    def test_a_page_examines_a_bounded_number_of_records(self, narrow_store: JobStore) -> None:
+        """A search without a match among the newest records ends there, with a cursor to continue."""
         narrow_store.add(QUEUE, new("needle", *(f"straw-{number}" for number in range(60))))
         page = narrow_store.page(JobFilter(text="needle"), limit=5)
         assert page.records == ()
@@ -152,8 +152,8 @@ class ListsSuite(Suite):
         assert ids(everything(narrow_store, JobFilter(text="needle"))) == ["needle"]
         assert narrow_store.count_matching(JobFilter(text="straw")).complete is False
 
-    def test_counts_by_status_are_always_whole(self, narrow_store: JobStore, clock: ManualClock) -> None:
-        """How many jobs of some statuses a queue has is known exactly, however many they are."""
+    def test_counts_by_status_are_always_complete(self, narrow_store: JobStore, clock: ManualClock) -> None:
+        """The number of jobs of some statuses in a queue is exact, however many there are."""
         narrow_store.add(QUEUE, new(*(f"j{number}" for number in range(40))))
         narrow_store.add("other", [*new("o"), *new("later", due=clock.now() + 10)])
         assert narrow_store.count_matching(JobFilter(statuses=[Status.QUEUED])) == MatchCount(41)

@@ -1,4 +1,4 @@
-"""What a store does for queue backends that push."""
+"""Tests of store operations for queue backends that push."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEASE = 30.0
 
 
 def receive(store: JobStore, delivery: Delivery, worker: str = "w-1") -> JobRecord:
-    """Take the job that a delivery brings."""
+    """Lease the job of a delivery."""
 
     def change(record: JobRecord, now: float) -> JobRecord:
         return lifecycle.receive(record, delivery, PUSHED, Lease(f"token-{worker}", worker, now + LEASE), now)
@@ -41,26 +41,30 @@ def receive(store: JobStore, delivery: Delivery, worker: str = "w-1") -> JobReco
 
 
 def added(store: JobStore, job_id: str = "a") -> JobRecord:
-    """Add a pushed job."""
+    """Add a job to a pushed queue."""
     store.add(PUSHED, new(job_id))
     return store.require(job_id)
 
 
 class PushingSuite(Suite):
-    """Adopting, receiving, sweeping, moving."""
+    """Adopting, receiving, recovering and moving jobs."""
 
-    def test_a_pushed_job_waits_to_be_told(self, store: JobStore, clock: ManualClock) -> None:
-        """A job of a pushed queue is not dispatched until that is marked, and only for the delivery that it was."""
+    def test_a_pushed_job_waits_to_be_dispatched(self, store: JobStore, clock: ManualClock) -> None:
+        """A job of a pushed queue is undispatched until marked, and the mark is only for that delivery."""
         store.add(PUSHED, [*new("a", "b"), *new("later", due=clock.now() + 60)])
         assert all(record.undispatched for record in everything(store))
         store.mark_dispatched({"a": 0, "later": 0, "b": 3, "nobody": 0})
-        told = store.get_each(["later", "nobody", "b", "a"])
-        assert [(record.job_id, record.dispatched) for record in told] == [("later", True), ("b", False), ("a", True)]
+        records = store.get_each(["later", "nobody", "b", "a"])
+        assert [(record.job_id, record.dispatched) for record in records] == [
+            ("later", True),
+            ("b", False),
+            ("a", True),
+        ]
         assert store.get_each([]) == []
         check_counts(store)
 
-    def test_pull_workers_leave_pushed_jobs_alone(self, store: JobStore, clock: ManualClock) -> None:
-        """A claim takes no pushed job, and takes none back whose lease ran out; nor does a purge of its queue."""
+    def test_pull_workers_do_not_claim_pushed_jobs(self, store: JobStore, clock: ManualClock) -> None:
+        """A claim leases no pushed job and ends no expired lease of one; nor does a purge of its queue."""
         waits, works = added(store, "waits"), added(store, "works")
         in_hand = receive(store, Delivery.of(works))
         store.add(QUEUE, new("pulled"))
@@ -70,7 +74,7 @@ class PushingSuite(Suite):
         assert store.cancel_waiting(QUEUE, 10) == 0
 
     def test_a_delivered_job_is_like_a_claimed_one(self, store: JobStore, clock: ManualClock) -> None:
-        """A received job's lease is renewed, journals its ticket, is settled and handed on, and ends as others do."""
+        """A received job is like a claimed one: renewed, journaled, settled, redelivered and finished."""
         record = receive(store, Delivery.of(added(store)))
         clock.advance(20)
         assert store.renew({"a": record.lease_token}, LEASE) in ([], set(), ())
@@ -88,15 +92,15 @@ class PushingSuite(Suite):
         assert store.in_flight(ALPHA) == 0
         check_counts(store)
 
-    def test_of_twins_one_works(self, store: JobStore) -> None:
-        """A delivery that comes to many workers at the same moment is taken by one; the others stand back."""
+    def test_one_of_two_equal_deliveries_runs(self, store: JobStore) -> None:
+        """If a delivery reaches many workers at the same moment, one leases the job and the others do nothing."""
         delivery = Delivery.of(added(store))
         outcomes = race(8, lambda index: receive(store, delivery, f"w-{index}"))
         assert Counter(type(outcome) for outcome in outcomes) == {JobRecord: 1, LeasedElsewhere: 7}
         check_counts(store)
 
     def test_a_dead_workers_delivery_is_taken_over_once(self, store: JobStore, clock: ManualClock) -> None:
-        """After a lease ran out one of those who got the delivery again takes it over, and the dead one is fenced."""
+        """After a lease expired, one of the workers that got the delivery again takes over; the old one is fenced."""
         delivery = Delivery.of(added(store))
         first = receive(store, delivery, "w-1")
         clock.advance(LEASE)
@@ -108,7 +112,7 @@ class PushingSuite(Suite):
         check_counts(store)
 
     def test_adopting(self, open_store: OpenStore, store: JobStore, clock: ManualClock) -> None:
-        """A record that the store has never seen is added as it is: with its ticket, and the slot that it holds."""
+        """A record unknown to the store is added unchanged, with its ticket and its slot."""
         elsewhere = intend(store, receive(store, Delivery.of(added(store))))
         paid = settle(store, accept(store, elsewhere), Wait(clock.now(), "rendering"))
         store.update("a", lambda record, now: msgspec.structs.replace(record, due=None))  # out of the way
@@ -122,8 +126,8 @@ class PushingSuite(Suite):
         assert receive(store, Delivery.of(record)).lease is not None
         check_counts(store)
 
-    def test_what_was_finished_is_not_adopted(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that finished before is not adopted, also where its record has been trimmed."""
+    def test_a_finished_job_is_not_adopted(self, store: JobStore, clock: ManualClock) -> None:
+        """A finished job is not adopted, even if its record was trimmed."""
         record = added(store)
         accept(store, intend(store, receive(store, Delivery.of(record))))
         settle(store, store.require("a"), Done(VIDEO))
@@ -136,14 +140,14 @@ class PushingSuite(Suite):
         assert not store.knows_id("a")
 
     def test_a_race_to_adopt(self, store: JobStore, clock: ManualClock) -> None:
-        """Of many workers that adopt a job at the same moment, one does."""
+        """If many workers adopt a job at the same moment, one succeeds."""
         record = added(store, "model")
         copy = lifecycle.adopt(Delivery.of(msgspec.structs.replace(record, job=new("b")[0].job)), PUSHED, clock.now())
         assert sorted(race(8, lambda index: store.adopt(copy))) == [False] * 7 + [True]
         check_counts(store)
 
     def test_overdue(self, store: JobStore, clock: ManualClock) -> None:
-        """Found are jobs due before an instant, longest first, and dead workers' jobs, of this queue only."""
+        """`overdue` returns jobs due before an instant, longest first, and expired leases, of this queue only."""
         start = clock.now()
         store.add(
             PUSHED, [*new("second", due=start + 20), *new("first", due=start + 10), *new("later", due=start + 99)]
@@ -160,8 +164,8 @@ class PushingSuite(Suite):
         assert store.overdue(PUSHED, start + LEASE + 1, 10)[-1] == in_hand
         assert ids(store.overdue(QUEUE, clock.now(), 10)) == ["pulled"]
 
-    def test_a_chore_has_one_owner(self, open_store: OpenStore, store: JobStore, clock: ManualClock) -> None:
-        """Of all processes one holds a chore until its time is up; it may renew, and chores do not touch each other."""
+    def test_a_lock_has_one_owner(self, open_store: OpenStore, store: JobStore, clock: ManualClock) -> None:
+        """One process at a time has a named lock until it expires; it can renew it, and locks are independent."""
         other = open_store(clock)
         assert store.acquire_lock("sweep", "one", 60)
         assert not other.acquire_lock("sweep", "two", 60)
@@ -177,7 +181,7 @@ class PushingSuite(Suite):
         assert sorted(race(8, lambda index: store.acquire_lock("sweep", f"r-{index}", 60))) == [False] * 7 + [True]
 
     def test_moving_between_queues(self, store: JobStore, clock: ManualClock) -> None:
-        """A moved job counts and waits in its new queue only, when it was due, and keeps its ticket and its slot."""
+        """A moved job counts and waits only in its new queue, with its due time, ticket and slot."""
         paid = settle(store, accept(store, intend(store, receive(store, Delivery.of(added(store))))),
                       Wait(clock.now() + 5, "rendering"))  # fmt: skip
         moved = store.update("a", lambda record, now: lifecycle.move(record, PUSHED, QUEUE, now))
@@ -192,7 +196,7 @@ class PushingSuite(Suite):
         check_counts(store)
 
     def test_a_purge_of_a_pushed_queue(self, store: JobStore) -> None:
-        """A purge cancels the waiting jobs of a pushed queue, and an id stays known."""
+        """A purge cancels the waiting jobs of a pushed queue, and their ids stay known."""
         added(store)
         assert store.cancel_waiting(PUSHED, 10) == 1
         assert store.add(PUSHED, new("a")) == Added((), ("a",))

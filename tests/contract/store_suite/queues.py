@@ -1,4 +1,4 @@
-"""What is kept of queues and workers, and how finished records are trimmed."""
+"""Tests of queue states, workers, and the trimming of finished records."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class QueueAndWorkerSuite(Suite):
     """Queue states, workers, trimming."""
 
     def test_a_queue_starts_unset(self, store: JobStore) -> None:
-        """A queue on which nothing was set runs with its environment's limits."""
+        """A queue without run-time settings has the limits of its environment."""
         assert store.queue_state(QUEUE) == QueueState()
         assert store.queue_state(QUEUE).limits(WIDE) == WIDE
 
-    def test_a_queue_state_is_for_all(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """What is set on a queue is seen by every handle at once and concerns no other queue."""
+    def test_a_queue_state_is_shared(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """A queue's run-time settings are visible to every handle at once and do not affect other queues."""
         one, two = open_store(clock), open_store(clock)
         set_to = QueueState(paused=True, max_dispatches_per_second=2.5, max_concurrent_dispatches=3)
         assert one.set_queue_state(QUEUE, lambda state: set_to) == set_to
@@ -41,7 +41,7 @@ class QueueAndWorkerSuite(Suite):
         assert one.queue_state(QUEUE) == replace(set_to, max_dispatches_per_second=None)
 
     def test_racing_changes_of_a_queue_are_all_seen(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Changes of a queue's state at once are applied one after the other; none is lost."""
+        """Concurrent changes of a queue's state are applied one after another; none is lost."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].set_queue_state(QUEUE, lambda state: QueueState(max_concurrent_dispatches=1))
 
@@ -51,8 +51,8 @@ class QueueAndWorkerSuite(Suite):
         race(20, lambda index: handles[index % 4].set_queue_state(QUEUE, more))
         assert handles[0].queue_state(QUEUE).max_concurrent_dispatches == 21
 
-    def test_handing_out_keeps_what_was_set(self, store: JobStore) -> None:
-        """Handing out steps does not disturb what was set on the queue, nor the other way round."""
+    def test_dispatching_keeps_the_settings(self, store: JobStore) -> None:
+        """Dispatching does not change run-time settings, nor the reverse."""
         store.set_queue_state(QUEUE, lambda state: QueueState(max_dispatches_per_second=5.0))
         store.add(QUEUE, new("a", "b"))
         take(store)
@@ -60,8 +60,8 @@ class QueueAndWorkerSuite(Suite):
         store.set_queue_state(QUEUE, lambda state: replace(state, max_concurrent_dispatches=50))
         assert store.claim(a_claim()).records == ()
 
-    def test_signs_of_life(self, store: JobStore, clock: ManualClock) -> None:
-        """A worker is alive as long as its last sign of life is within the window, in its own queue."""
+    def test_heartbeats(self, store: JobStore, clock: ManualClock) -> None:
+        """A worker is alive while its last heartbeat is within the window, in its own queue."""
         info = WorkerInfo("w-1", QUEUE, "host", 42, 3, started_at=clock.now(), steps=5)
         store.heartbeat(info)
         store.heartbeat(replace(info, id="w-2", queue="other"))
@@ -73,15 +73,15 @@ class QueueAndWorkerSuite(Suite):
         clock.advance(1)
         assert list(store.workers(QUEUE, within=30)) == []
 
-    def test_a_worker_that_ended_is_forgotten(self, store: JobStore, clock: ManualClock) -> None:
-        """A worker that says goodbye is not alive any more, and saying it twice is harmless."""
+    def test_a_worker_that_ended_is_removed(self, store: JobStore, clock: ManualClock) -> None:
+        """A worker that is removed is no longer alive, and removing it again has no effect."""
         store.heartbeat(WorkerInfo("w-1", QUEUE, "host", 42, 3, clock.now()))
         store.forget_worker("w-1")
         store.forget_worker("w-1")
         assert list(store.workers(QUEUE, within=30)) == []
 
     def test_old_finished_records_are_removed(self, store: JobStore, clock: ManualClock) -> None:
-        """Succeeded and cancelled records go when they are older than their age; unfinished ones stay."""
+        """Succeeded and cancelled records older than the retention age are removed; unfinished ones stay."""
         store.add(QUEUE, new("waiting"))
         finished(store, "old-done", Status.SUCCEEDED)
         finished(store, "old-cancelled", Status.CANCELLED)
@@ -94,7 +94,7 @@ class QueueAndWorkerSuite(Suite):
         check_counts(store)
 
     def test_failed_and_held_records_are_kept(self, store: JobStore, clock: ManualClock) -> None:
-        """What a person must deal with is kept, however old and however many."""
+        """Failed and held records are kept, regardless of age and number."""
         for number in range(3):
             finished(store, f"f{number}", Status.FAILED)
             finished(store, f"h{number}", Status.HELD)
@@ -103,7 +103,7 @@ class QueueAndWorkerSuite(Suite):
         assert len(everything(store)) == 6
 
     def test_records_beyond_the_count_are_removed(self, store: JobStore, clock: ManualClock) -> None:
-        """Of more finished records than may be kept, those that finished first go."""
+        """If there are more finished records than the maximum, those that finished first are removed."""
         for number in range(6):
             finished(store, f"j{number}", Status.SUCCEEDED if number % 2 else Status.CANCELLED)
             clock.advance(1)
@@ -112,7 +112,7 @@ class QueueAndWorkerSuite(Suite):
         assert store.trim(Retention(count=4)) == 0
 
     def test_thousands_are_removed_in_one_call(self, store: JobStore, clock: ManualClock) -> None:
-        """One call removes all that need not be kept, however many."""
+        """One call removes all records beyond the retention, however many."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(2300))))
         assert store.cancel_waiting(QUEUE, 5000) == 2300
         assert store.trim(Retention(count=100)) == 2200
@@ -120,7 +120,7 @@ class QueueAndWorkerSuite(Suite):
         check_counts(store)
 
     def test_a_trimmed_id_is_known_for_a_while(self, store: JobStore, clock: ManualClock) -> None:
-        """The id of a removed record adds nothing for 32 days, and is a new one afterwards."""
+        """The id of a removed record stays known for 32 days, and is new afterwards."""
         finished(store, "a", Status.SUCCEEDED)
         assert store.trim(Retention(count=0)) == 1
         assert store.get("a") is None

@@ -1,4 +1,4 @@
-"""What `settle`, and a person's changes of a record, come to."""
+"""Tests of `settle`, and of an operator's changes of a record."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class SettlingSuite(Suite):
     """`settle`, `release_lease`, `cancel`, `retry`, `resolve`, `cancel_waiting`."""
 
     def test_done(self, store: JobStore, clock: ManualClock) -> None:
-        """A published job succeeded: result, end and progress are in its record, and nothing is due."""
+        """A published job has succeeded: result, end and progress are in its record, and nothing is due."""
         record = finished(store, "a", Status.SUCCEEDED)
         assert store.require("a") == record
         assert (record.result, record.finished_at, record.progress) == (VIDEO, clock.now(), 1.0)
         assert (record.lease, record.due, record.error) == (None, None, None)
 
     def test_wait(self, store: JobStore, clock: ManualClock) -> None:
-        """A waiting job is due again at the time that the step named, and that is no attempt."""
+        """A waiting job is due again at the time that the step returned, and this is not an attempt."""
         store.add(QUEUE, new("a"))
         record = settle(store, take(store), Wait(clock.now() + 40, "the quota is used up", worked=False))
         assert (record.status, record.due, record.attempts, record.lease) == (Status.QUEUED, clock.now() + 40, 0, None)
@@ -47,7 +47,7 @@ class SettlingSuite(Suite):
         assert (record.status, record.progress) == (Status.RENDERING, 0.5)
 
     def test_retry(self, store: JobStore, clock: ManualClock) -> None:
-        """A fault counts an attempt, keeps the reason and makes the job due at the time that the step named."""
+        """A failure counts as an attempt, keeps the reason, and makes the job due at the requested time."""
         store.add(QUEUE, new("a"))
         record = settle(store, take(store), Retry(clock.now() + 4, FAILURE))
         assert (record.status, record.attempts, record.error, record.due) == (
@@ -57,21 +57,21 @@ class SettlingSuite(Suite):
         assert settle(store, take(store), Retry(clock.now() + 8, FAILURE)).attempts == 2
 
     def test_dead(self, store: JobStore, clock: ManualClock) -> None:
-        """A dead letter keeps the whole job and the reason."""
+        """A dead letter keeps the complete job and the reason."""
         record = finished(store, "a", Status.FAILED)
         assert (record.status, record.error, record.due, record.lease) == (Status.FAILED, FAILURE, None, None)
         assert (record.finished_at, record.job.topic) == (clock.now(), "Why the sea is salt")
 
     def test_held(self, store: JobStore) -> None:
-        """A held job waits for a person: nothing is due, its submission is unknown, its slot stays taken."""
+        """A held job waits for an operator: nothing is due, its submission is unknown, its slot stays taken."""
         record = finished(store, "a", Status.HELD)
         assert (record.status, record.error, record.due, record.lease) == (Status.HELD, FAILURE, None, None)
         assert record.submission.state is SubmissionState.UNKNOWN
         assert store.in_flight(ALPHA) == 1
         assert store.claim(a_claim()).records == ()
 
-    def test_hand_back(self, store: JobStore, clock: ManualClock) -> None:
-        """A job that was handed back is due at once, in the next delivery, and that is no attempt."""
+    def test_release_lease(self, store: JobStore, clock: ManualClock) -> None:
+        """A job whose lease is released is due at once, in the next delivery, and this is not an attempt."""
         store.add(QUEUE, new("a"))
         first = take(store)
         clock.advance(3)
@@ -80,13 +80,13 @@ class SettlingSuite(Suite):
         assert take(store).job_id == "a"
 
     def test_changes_of_unknown_jobs(self, store: JobStore) -> None:
-        """Every change of a job that is not there raises."""
+        """Every change of an unknown job raises `JobNotFound`."""
         for change in (store.cancel, store.retry, lambda name: store.release_lease(name, "t")):
             with pytest.raises(JobNotFound):
                 change("nobody")
 
     def test_a_refused_change_writes_nothing(self, store: JobStore) -> None:
-        """What `change` raises comes out of `update`, and the record stays as it is."""
+        """An error of `change` is raised by `update`, and the record stays unchanged."""
         store.add(QUEUE, new("a"))
         before = store.require("a")
 
@@ -98,7 +98,7 @@ class SettlingSuite(Suite):
         assert store.require("a") == before
 
     def test_racing_updates_are_all_seen(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """A hundred changes at once over several handles are applied one after the other; none is lost."""
+        """A hundred concurrent changes over several handles are applied one after another; none is lost."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new("a"))
 
@@ -114,7 +114,7 @@ class SettlingSuite(Suite):
 
     @pytest.mark.parametrize("stage", ["scheduled", "queued", "running", "rendering", "held"])
     def test_cancel(self, store: JobStore, clock: ManualClock, stage: str) -> None:
-        """Every job that is not final can be taken back, and nobody gets it any more."""
+        """Every job that is not final can be cancelled, and then no worker gets it."""
         store.add(QUEUE, new("a", due=clock.now() + 10 if stage == "scheduled" else None))
         if stage in ("running", "rendering", "held"):
             record = take(store)
@@ -134,15 +134,15 @@ class SettlingSuite(Suite):
 
     @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
     def test_final_jobs_cannot_be_cancelled(self, store: JobStore, status: Status) -> None:
-        """A final job stays as it is."""
+        """A final job stays unchanged."""
         before = finished(store, "a", status)
         with pytest.raises(ActionRefused):
             store.cancel("a")
         assert store.require("a") == before
 
     @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
-    def test_requeue(self, store: JobStore, status: Status) -> None:
-        """A failed or cancelled job can be tried again, with all attempts before it."""
+    def test_retry_of_an_ended_job(self, store: JobStore, status: Status) -> None:
+        """A failed or cancelled job can be retried, with its full number of attempts."""
         before = finished(store, "a", status)
         record = store.retry("a")
         assert (record.status, record.attempts, record.expiries, record.error, record.finished_at) == (
@@ -152,24 +152,24 @@ class SettlingSuite(Suite):
         assert take(store).step is Step.SUBMIT
         check_counts(store)
 
-    def test_requeue_goes_on_from_the_ticket(self, store: JobStore) -> None:
-        """A job that holds a ticket is never ordered again by a retry: it polls on."""
+    def test_a_retry_continues_with_the_ticket(self, store: JobStore) -> None:
+        """A retry never submits a job with a ticket again: it polls."""
         store.add(QUEUE, new("a"))
         settle(store, accept(store, intend(store, take(store))), Dead(FAILURE))
         assert store.retry("a").status is Status.RENDERING
         record = take(store)
         assert (record.step, record.submission.ticket) == (Step.POLL, TICKET)
 
-    def test_requeue_after_a_failed_generation_buys_anew(self, store: JobStore) -> None:
-        """Only where the service said that its generation failed does a retry order it anew."""
+    def test_a_retry_after_a_failed_generation_buys_again(self, store: JobStore) -> None:
+        """A retry submits again only if the service reported that the generation failed."""
         store.add(QUEUE, new("a"))
         settle(store, accept(store, intend(store, take(store))), Dead(FAILURE, generation_failed=True))
         store.retry("a")
         record = take(store)
         assert (record.step, record.submission, record.service) == (Step.SUBMIT, Submission(), "")
 
-    def test_requeue_of_a_create_that_was_cut_off_looks_it_up(self, store: JobStore) -> None:
-        """A job that ended within its create never buys at a retry: it looks up first."""
+    def test_a_retry_of_an_interrupted_create_looks_it_up(self, store: JobStore) -> None:
+        """A retry of a job that ended during its create never buys: it looks up first."""
         store.add(QUEUE, new("a"))
         intend(store, take(store))
         store.cancel("a")
@@ -183,7 +183,7 @@ class SettlingSuite(Suite):
     def test_resolve(
         self, store: JobStore, clock: ManualClock, decision: Resolution, step: Step, in_flight: int
     ) -> None:
-        """A person's word puts a held job into the queue again: to be ordered anew, or to go on from its ticket."""
+        """A resolution puts a held job into the queue again: to submit again, or to continue with its ticket."""
         before = finished(store, "a", Status.HELD)
         with pytest.raises(ActionRefused, match="is not known") as refusal:
             store.retry("a")
@@ -195,7 +195,7 @@ class SettlingSuite(Suite):
         assert take(store).step is step
 
     def test_resolve_by_giving_up(self, store: JobStore) -> None:
-        """A held job that is given up has failed; a person may still find its ticket later."""
+        """A held job that is given up has failed; an operator can still enter its ticket later."""
         finished(store, "a", Status.HELD)
         record = store.resolve("a", GiveUp())
         assert (record.status, record.due) == (Status.FAILED, None)
@@ -205,8 +205,8 @@ class SettlingSuite(Suite):
         assert take(store).step is Step.POLL
 
     @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
-    def test_what_needs_no_resolving(self, store: JobStore, status: Status) -> None:
-        """Where nothing is unknown a person has nothing to decide, and nothing is changed."""
+    def test_nothing_to_resolve(self, store: JobStore, status: Status) -> None:
+        """If nothing is unknown, there is nothing to resolve, and nothing changes."""
         before = finished(store, "a", status)
         for decision in (Resubmit(), ConfirmedPurchase(TICKET, 50.0), GiveUp()):
             with pytest.raises(ActionRefused):
@@ -214,8 +214,8 @@ class SettlingSuite(Suite):
         assert store.require("a") == before
 
     @pytest.mark.parametrize("stage", ["scheduled", "queued", "running", "rendering", "held", "succeeded"])
-    def test_what_cannot_be_requeued(self, store: JobStore, clock: ManualClock, stage: str) -> None:
-        """A job that goes on by itself, waits for a person's decision or succeeded is not requeued."""
+    def test_jobs_that_cannot_be_retried(self, store: JobStore, clock: ManualClock, stage: str) -> None:
+        """A job that continues without help, is held or has succeeded cannot be retried."""
         if stage in ("held", "succeeded"):
             finished(store, "a", Status(stage))
         else:
@@ -230,7 +230,7 @@ class SettlingSuite(Suite):
         assert store.require("a") == before
 
     def test_cancel_waiting(self, store: JobStore, clock: ManualClock) -> None:
-        """A purge takes back waiting jobs of its queue that certainly bought nothing, and no others."""
+        """A purge cancels waiting jobs of its queue that certainly bought nothing, and no others."""
         store.add(QUEUE, new("in-hand", "ticket", "unknown", "held"))
         take(store, only="in-hand")
         settle(store, accept(store, intend(store, take(store, only="ticket"))), Wait(clock.now(), "rendering"))

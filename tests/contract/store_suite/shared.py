@@ -1,4 +1,4 @@
-"""What all parts of the stores' conformance suite share: their fixtures, and a job's steps in a word each."""
+"""Fixtures and helpers that all parts of the store suite share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, TICKET, V
 
 
 class OpenStore(Protocol):
-    """Opens the same place each time it is called, with the clock and the bounds of lists that it is given."""
+    """Opens the same store at each call, with the given clock and list bounds."""
 
     def __call__(self, clock: Clock, bounds: ListBounds | None = None) -> JobStore: ...
 
@@ -32,7 +32,7 @@ STUCK = 30.0
 
 
 def everything(store: JobStore, jobs: JobFilter | None = None, *, limit: int = 500) -> list[JobRecord]:
-    """Return all records that a filter lets through, newest first, page by page."""
+    """Return all records that match a filter, newest first, page by page."""
     records: list[JobRecord] = []
     cursor: str | None = None
     while True:
@@ -50,7 +50,7 @@ def ids(records: Sequence[JobRecord]) -> list[str]:
 
 
 def check_counts(store: JobStore) -> None:
-    """Compare the counts that the store keeps with a count of its records, for all queues and for each."""
+    """Compare the store's counters with a count of its records, for all queues and for each."""
     now = store.now()
     records = everything(store)
     for queue in (None, *{record.queue for record in records}):
@@ -64,7 +64,7 @@ def check_counts(store: JobStore) -> None:
 
 
 def take(store: JobStore, **changes: Any) -> JobRecord:
-    """Claim one job, which must be there."""
+    """Claim one job, which must be due."""
     claim = store.claim(a_claim(count=1, **changes))
     assert len(claim.records) == 1
     return claim.records[0]
@@ -72,13 +72,13 @@ def take(store: JobStore, **changes: Any) -> JobRecord:
 
 def intend(store: JobStore, record: JobRecord, *, service: str = ALPHA, slots: int = 100,
            lifetime: float = 100.0, submission_id: str = "") -> JobRecord:  # fmt: skip
-    """Journal the intent of a leased job, with a submission of its own."""
+    """Journal the intent of a leased job, with a new submission."""
     return store.intend(record.job_id, record.lease_token, Intent(submission_id=submission_id or f"s-{record.job_id}",
                         service=service, lifetime=lifetime, max_in_flight=slots))  # fmt: skip
 
 
 def accept(store: JobStore, record: JobRecord, *, lifetime: float = 100.0, ticket: Ticket = TICKET) -> JobRecord:
-    """Journal the ticket of a job's present submission."""
+    """Journal the ticket of a job's current submission."""
     return store.accept(record.job_id, Receipt(submission_id=record.submission.id, ticket=ticket, lifetime=lifetime))
 
 
@@ -88,7 +88,7 @@ def settle(store: JobStore, record: JobRecord, outcome: Outcome) -> JobRecord:
 
 
 def finished(store: JobStore, job_id: str, status: Status) -> JobRecord:
-    """Add a job and bring it to a status."""
+    """Add a job and bring it to a final or held status."""
     store.add(QUEUE, new(job_id))
     match status:
         case Status.CANCELLED:
@@ -105,7 +105,7 @@ def finished(store: JobStore, job_id: str, status: Status) -> JobRecord:
 
 
 def race(number: int, act: Callable[[int], Any]) -> list[Any]:
-    """Call `act(0)`, `act(1)` … at the same moment, each in a thread of its own; return what they return or raise."""
+    """Call `act(0)`, `act(1)` … concurrently, each in a thread; return their results or exceptions."""
     barrier = Barrier(number)
 
     def run(index: int) -> Any:
@@ -120,14 +120,14 @@ def race(number: int, act: Callable[[int], Any]) -> list[Any]:
 
 
 class Suite:
-    """What all parts of the suite share."""
+    """Fixtures that all parts of the suite share."""
 
     @pytest.fixture
     def clock(self) -> ManualClock:
-        """Return the clock that `store` is opened with."""
+        """Return the clock of `store`."""
         return ManualClock()
 
     @pytest.fixture
     def store(self, open_store: OpenStore, clock: ManualClock) -> JobStore:
-        """Return a handle on an empty place."""
+        """Return a handle on an empty store."""
         return open_store(clock)

@@ -1,4 +1,4 @@
-"""How many generations of a service may be in flight."""
+"""Tests of the in-flight slots of services."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.contract.store_suite.shared import (
 
 
 class SlotSuite(Suite):
-    """How slots of services bound what is claimed and what is submitted."""
+    """How in-flight slots limit claims and submissions."""
 
     def test_no_job_is_claimed_without_a_free_slot(self, store: JobStore) -> None:
-        """Jobs that would submit are handed out only as far as their service has free slots."""
+        """Jobs that would submit are leased only while their service has free slots."""
         store.add(QUEUE, new("a", "b", "c"))
         first = store.claim(a_claim(slots={ALPHA: 2}))
         assert ids(first.records) == ["a", "b"]
@@ -38,27 +38,27 @@ class SlotSuite(Suite):
         assert store.in_flight(ALPHA) == 2
         assert store.claim(a_claim(slots={ALPHA: 2})).records == ()
 
-    def test_jobs_in_hand_count(self, store: JobStore) -> None:
-        """A job in hand that has not submitted yet will want a slot, so it counts."""
+    def test_leased_jobs_count(self, store: JobStore) -> None:
+        """A leased job that has not submitted yet counts, because it will need a slot."""
         store.add(QUEUE, new("a", "b"))
         take(store, slots={ALPHA: 1})
         assert store.claim(a_claim(slots={ALPHA: 1})).records == ()
 
     def test_services_do_not_share_slots(self, store: JobStore) -> None:
-        """A service without a free slot does not keep another service's jobs waiting."""
+        """A service without a free slot does not delay jobs of another service."""
         store.add(QUEUE, [*new("a1", "a2", "a3"), *new("b1", service=BETA)])
         intend(store, take(store))
         assert ids(store.claim(a_claim(slots={ALPHA: 1, BETA: 1})).records) == ["b1"]
 
     def test_a_job_with_a_ticket_needs_no_free_slot(self, store: JobStore, clock: ManualClock) -> None:
-        """Polling goes on while all slots are taken."""
+        """Polling continues while all slots are taken."""
         store.add(QUEUE, new("a", "b"))
         record = accept(store, intend(store, take(store), slots=1))
         settle(store, record, Wait(clock.now(), "rendering"))
         assert ids(store.claim(a_claim(slots={ALPHA: 1})).records) == ["a"]
 
     def test_open_jobs_need_a_slot_of_any_service(self, store: JobStore) -> None:
-        """A job that leaves the choice open is handed out while some service has a free slot, and not else."""
+        """A job that names no service is leased only while some service has a free slot."""
         store.add(QUEUE, new("a", service=ALPHA))
         intend(store, take(store))
         store.add(QUEUE, new("x", "y", service=AUTO))
@@ -67,19 +67,19 @@ class SlotSuite(Suite):
         assert store.claim(a_claim(slots={ALPHA: 1, BETA: 1})).records == ()
 
     def test_open_and_named_jobs_share_the_slots(self, store: JobStore) -> None:
-        """One free slot hands out one job, not one that names the service and another that leaves it open."""
+        """One free slot leads to one leased job, whether it names the service or not."""
         store.add(QUEUE, [*new("named"), *new("open", service=AUTO)])
         assert len(store.claim(a_claim(slots={ALPHA: 1})).records) == 1
 
-    def test_an_open_job_in_hand_counts_for_named_ones(self, store: JobStore) -> None:
-        """While an open job is in hand that may take the only slot, no job that names the service is handed out."""
+    def test_a_leased_open_job_counts_for_named_ones(self, store: JobStore) -> None:
+        """While a leased job might take the only slot of a service, no job that names the service is leased."""
         store.add(QUEUE, new("open", service=AUTO))
         assert take(store, slots={ALPHA: 1}).job_id == "open"
         store.add(QUEUE, new("named"))
         assert store.claim(a_claim(slots={ALPHA: 1})).records == ()
 
-    def test_a_refused_intent_leaves_everything_as_it_was(self, store: JobStore) -> None:
-        """An intent that finds no free slot writes nothing."""
+    def test_a_refused_intent_changes_nothing(self, store: JobStore) -> None:
+        """An intent without a free slot writes nothing."""
         store.add(QUEUE, new("a", "b"))
         first, second = store.claim(a_claim()).records
         intend(store, first, slots=1)
@@ -91,7 +91,7 @@ class SlotSuite(Suite):
         check_counts(store)
 
     def test_a_repeated_intent_keeps_its_own_slot(self, store: JobStore) -> None:
-        """The same submission may be intended again without a second slot."""
+        """The same submission can be intended again without a second slot."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), slots=1)
         again = intend(store, record, slots=1)
@@ -109,29 +109,29 @@ class SlotSuite(Suite):
             (Retry(0.0, FAILURE), False),
         ],
     )
-    def test_when_a_slot_falls_free(self, store: JobStore, ending: Outcome, free: bool) -> None:
-        """A slot is held until the service says that the generation is over, whatever becomes of the job."""
+    def test_when_a_slot_becomes_free(self, store: JobStore, ending: Outcome, free: bool) -> None:
+        """A slot is taken until the service reports the end of the generation, whatever happens to the job."""
         store.add(QUEUE, new("a"))
         record = accept(store, intend(store, take(store)))
         settle(store, record, ending)
         assert store.in_flight(ALPHA) == (0 if free else 1)
 
     def test_a_cancelled_job_holds_its_slot(self, store: JobStore) -> None:
-        """What is cancelled goes on at the service, so its slot stays taken until its deadline."""
+        """The generation of a cancelled job continues at the service, so its slot stays taken until its deadline."""
         store.add(QUEUE, new("a"))
         accept(store, intend(store, take(store)))
         store.cancel("a")
         assert store.in_flight(ALPHA) == 1
 
-    def test_a_withdrawn_submission_frees_its_slot(self, store: JobStore) -> None:
-        """With the proof that nothing was bought the slot is free at once."""
+    def test_a_cleared_submission_frees_its_slot(self, store: JobStore) -> None:
+        """Proof that nothing was bought frees the slot at once."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
         store.clear_submission("a", submission_id=record.submission.id, reason="refused")
         assert store.in_flight(ALPHA) == 0
 
     def test_a_submission_beyond_its_deadline_frees_its_slot(self, store: JobStore, clock: ManualClock) -> None:
-        """A generation is given up at its deadline: the slot is free then, without any write, and not earlier."""
+        """A slot becomes free at the deadline of its generation, without any write, and not earlier."""
         store.add(QUEUE, new("a", "b"))
         first, second = store.claim(a_claim(lease=1000.0)).records
         intend(store, first, slots=1, lifetime=100.0)
@@ -143,7 +143,7 @@ class SlotSuite(Suite):
         assert store.in_flight(ALPHA) == 0
         assert intend(store, second, slots=1).submission.state is SubmissionState.INTENT
 
-    def test_the_ticket_sets_the_deadline_anew(self, store: JobStore, clock: ManualClock) -> None:
+    def test_the_ticket_sets_a_new_deadline(self, store: JobStore, clock: ManualClock) -> None:
         """The generation's lifetime counts from its ticket."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), lifetime=10.0)
@@ -154,7 +154,7 @@ class SlotSuite(Suite):
         assert store.in_flight(ALPHA) == 1
 
     def test_slots_are_counted_over_all_queues(self, store: JobStore) -> None:
-        """A service's slots are its own, whichever queue its jobs came from."""
+        """The slots of a service are shared by the jobs of all queues."""
         store.add("other", new("a"))
         intend(store, take(store, queue="other"))
         store.add(QUEUE, new("b"))
@@ -163,7 +163,7 @@ class SlotSuite(Suite):
         assert store.in_flight(BETA) == 0
 
     def test_racing_intents_never_exceed_the_limit(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """When twenty workers submit at once over several handles, exactly as many as there are slots get one."""
+        """When twenty workers submit concurrently over several handles, exactly as many as there are slots succeed."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(20))))
         records = handles[0].claim(a_claim()).records

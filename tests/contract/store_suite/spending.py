@@ -1,4 +1,4 @@
-"""What was bought, in sums."""
+"""Tests of the totals of purchases."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.contract.store_suite.shared import DAY, OpenStore, Suite, intend, rac
 
 
 class SpendingSuite(Suite):
-    """`spent`: the sums of what was bought."""
+    """`spent`: totals of purchases."""
 
     COST = Cost(usd=0.25, credits=50.0, estimated=False)
 
     def test_sums_by_day_and_service(self, store: JobStore, clock: ManualClock) -> None:
-        """Each ticket counts on the day (UTC) and for the service that sold it, with its price where that is known."""
+        """Each ticket counts on its day (UTC) and for the service that sold it, with its price if known."""
         clock.set(DAY * 21_000 - 1)  # the last second of 2027-06-30
         store.add(QUEUE, new("a", "b", "c"))
         a, b, c = (take(store, only=name) for name in "abc")
@@ -39,7 +39,7 @@ class SpendingSuite(Suite):
         assert store.spent("2027-07-02") == []
 
     def test_a_ticket_that_comes_twice_counts_once(self, store: JobStore) -> None:
-        """However often a ticket is brought, and whatever became of its job, it is one purchase."""
+        """A ticket that is saved several times is one purchase, whatever happens to its job."""
         store.add(QUEUE, new("a"))
         record = intend(store, take(store), submission_id="s-1")
         store.cancel("a")
@@ -48,7 +48,7 @@ class SpendingSuite(Suite):
         assert self.total(store) == (1, 0.25)
         assert store.require("a").cost == self.COST
 
-    def test_a_ticket_of_a_submission_that_was_left_counts_too(self, store: JobStore) -> None:
+    def test_a_ticket_of_an_earlier_submission_counts(self, store: JobStore) -> None:
         """A purchase for a job that has since moved to another service counts once, for the service that sold it."""
         store.add(QUEUE, new("a", service=AUTO))
         late = intend(store, take(store), submission_id="s-1")
@@ -62,8 +62,8 @@ class SpendingSuite(Suite):
         assert late.submission.id != store.require("a").submission.id
         assert store.require("a").cost == Cost(usd=0.5, estimated=False)
 
-    def test_what_a_person_found_counts(self, store: JobStore) -> None:
-        """A held job that proves to be bought is a purchase, at that service's price."""
+    def test_a_resolved_purchase_counts(self, store: JobStore) -> None:
+        """A held job that proves to be bought is a purchase, at the price of its service."""
         store.add(QUEUE, [NewJob(a_job("a"), cost=Cost(usd=0.25))])
         settle(store, intend(store, take(store)), Held(FAILURE))
         assert store.spent("") == []
@@ -71,13 +71,13 @@ class SpendingSuite(Suite):
         assert self.total(store) == (1, 0.75)
 
     def test_a_refused_change_buys_nothing(self, store: JobStore) -> None:
-        """What is not written is not summed either."""
+        """A change that is not written is not counted."""
         with pytest.raises(JobNotFound):
             store.accept("nobody", Receipt(submission_id="s", ticket=TICKET, lifetime=9.0, cost=self.COST))
         assert store.spent("") == []
 
     def test_sums_outlive_their_records(self, store: JobStore, clock: ManualClock) -> None:
-        """A record that is trimmed takes nothing out of the sums."""
+        """Trimming a record does not change the totals."""
         store.add(QUEUE, new("a"))
         self.buy(store, intend(store, take(store)))
         settle(store, store.require("a"), Done(VIDEO))
@@ -85,8 +85,8 @@ class SpendingSuite(Suite):
         assert store.trim(Retention()) == 1
         assert self.total(store) == (1, 0.25)
 
-    def test_racing_tickets_are_summed_right(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Twenty tickets at once over several handles, each brought twice, are twenty purchases."""
+    def test_racing_tickets_are_counted_once(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """Twenty concurrent tickets over several handles, each saved twice, are twenty purchases."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(20))))
         records = [intend(handles[0], record) for record in handles[0].claim(a_claim()).records]
@@ -94,12 +94,12 @@ class SpendingSuite(Suite):
         assert self.total(handles[1]) == (20, 5.0)
 
     def buy(self, store: JobStore, record: JobRecord, cost: Cost | None = COST) -> JobRecord:
-        """Bring the ticket of a submission."""
+        """Save the ticket of a submission."""
         return store.accept(
             record.job_id, Receipt(submission_id=record.submission.id, ticket=TICKET, lifetime=100.0, cost=cost)
         )
 
     def total(self, store: JobStore) -> tuple[int, float]:
-        """Return how many videos were bought, and for how much."""
+        """Return the number of purchased videos and their total price."""
         sums = store.spent("")
         return sum(sum_.videos for sum_ in sums), sum(sum_.usd for sum_ in sums)

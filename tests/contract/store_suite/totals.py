@@ -1,4 +1,4 @@
-"""What is counted beside the records (`store.sums`)."""
+"""Tests of the totals (`store.totals`)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ ENDINGS = {str(status) for status in (Status.SUCCEEDED, Status.FAILED, Status.CA
 
 
 def endings(sums: Iterable[Total]) -> dict[tuple[str, str, str], float]:
-    """Return how many jobs ended, by period, service and status."""
+    """Return the number of finished jobs, by period, service and status."""
     return {(one.period, one.service, one.name): one.amount for one in sums if one.name in ENDINGS}
 
 
 class TotalsSuite(Suite):
-    """`sums` and `last_errors`."""
+    """`totals` and `last_errors`."""
 
-    def test_a_new_store_has_counted_nothing(self, store: JobStore) -> None:
-        """Before anything has happened there are no sums and no errors."""
+    def test_a_new_store_has_no_totals(self, store: JobStore) -> None:
+        """A new store has no totals and no errors."""
         store.add(QUEUE, new("a"))
         assert ([*store.totals(HOUR), *store.totals(EVER)], store.last_errors()) == ([], {})
 
     def test_endings_by_hour_and_service(self, store: JobStore, clock: ManualClock) -> None:
-        """Each job that ends counts in its hour (UTC), for its service, and for ever."""
+        """Each finished job counts in its hour (UTC) and for all time, for its service."""
         clock.set(LATE)
         finished(store, "a", Status.SUCCEEDED)
         finished(store, "b", Status.FAILED)
@@ -68,7 +68,7 @@ class TotalsSuite(Suite):
         assert endings(store.totals(EVER)) == {("", *key[1:]): 1.0 for key in by_hour}
 
     def test_each_ending_counts(self, store: JobStore) -> None:
-        """A job that fails, is tried again and fails again is two failures; a job that waits ends nothing."""
+        """A job that fails, is retried and fails again counts as two failures; a waiting job does not count."""
         finished(store, "a", Status.FAILED)
         store.retry("a")
         settle(store, take(store), Wait(store.now(), "rendering"))
@@ -77,7 +77,7 @@ class TotalsSuite(Suite):
         assert endings(store.totals(EVER)) == {("", ALPHA, "failed"): 2.0}
 
     def test_every_way_to_end_counts(self, store: JobStore, clock: ManualClock) -> None:
-        """A purge and a job that kills its workers count like what a worker or a person does."""
+        """Jobs ended by a purge or by dying workers count like jobs ended by a worker or an operator."""
         store.add(QUEUE, new("a", "b"))
         assert store.cancel_waiting(QUEUE, 10) == 2
         store.add(QUEUE, new("killer"))
@@ -89,7 +89,7 @@ class TotalsSuite(Suite):
         assert store.last_errors()[ALPHA].code == "worker_lost"
 
     def test_how_long_videos_take(self, store: JobStore, clock: ManualClock) -> None:
-        """A published video counts by the time since its create, however long the job has waited before."""
+        """A published video counts with the time since its create, without the waiting time before."""
         store.add(QUEUE, new("a", "b"))
         clock.advance(5000)
         for name, seconds in (("a", 40.0), ("b", 300.0)):
@@ -102,7 +102,7 @@ class TotalsSuite(Suite):
         assert sums == {"seconds": pytest.approx(340.0), f"s{bucket(40.0)}": 1.0, f"s{bucket(300.0)}": 1.0}
 
     def test_purchases_by_hour(self, store: JobStore, clock: ManualClock) -> None:
-        """What was bought counts by the hour too, and for ever."""
+        """Purchases count by hour too, and for all time."""
         clock.set(LATE)
         store.add(QUEUE, new("a"))
         record = intend(store, take(store))
@@ -115,7 +115,7 @@ class TotalsSuite(Suite):
         assert list(store.totals(EVER)) == [Total(EVER, "", ALPHA, *pair) for pair in bought]
 
     def test_the_last_error_of_each_service(self, store: JobStore, clock: ManualClock) -> None:
-        """Each fault of a job is its service's last error, also one that will be tried again."""
+        """Each failure is the latest error of its service, also if the job is retried."""
         store.add(QUEUE, new("a") + new("b", service=BETA))
         settle(store, take(store, only="a"), Retry(store.now(), FAILURE))
         clock.advance(10)
@@ -130,7 +130,7 @@ class TotalsSuite(Suite):
         assert store.last_errors()[ALPHA].at == clock.now()
 
     def test_a_refused_change_counts_nothing(self, store: JobStore) -> None:
-        """What is not written is not counted either."""
+        """A change that is not written is not counted."""
         store.add(QUEUE, new("a"))
         record = take(store)
         settle(store, record, Dead(FAILURE))
@@ -139,8 +139,8 @@ class TotalsSuite(Suite):
                 settle(store, record, outcome)
         assert endings(store.totals(EVER)) == {("", ALPHA, "failed"): 1.0}
 
-    def test_hours_are_forgotten_and_totals_kept(self, store: JobStore, clock: ManualClock) -> None:
-        """The sums of an hour go after two days, those of days and for ever stay, whatever becomes of the records."""
+    def test_hours_are_removed_and_totals_kept(self, store: JobStore, clock: ManualClock) -> None:
+        """Totals of hours are removed after two days; those of days and of all time stay after records are trimmed."""
         finished(store, "a", Status.SUCCEEDED)
         clock.advance(KEEP_HOURS - 3600)
         store.trim(Retention())
@@ -152,8 +152,8 @@ class TotalsSuite(Suite):
         assert endings(store.totals(EVER)) == {("", ALPHA, "succeeded"): 1.0}
         assert len(store.spent("")) == 1
 
-    def test_racing_endings_are_counted_right(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Twenty jobs that end at once over several handles, each settled twice, are twenty endings."""
+    def test_racing_endings_are_counted_once(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """Twenty jobs that end concurrently over several handles, each settled twice, count as twenty."""
         handles = [open_store(clock) for _ in range(4)]
         handles[0].add(QUEUE, new(*(f"j{number}" for number in range(20))))
         records = handles[0].claim(a_claim()).records

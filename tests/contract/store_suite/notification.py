@@ -1,4 +1,4 @@
-"""How an idle worker learns of changes."""
+"""Tests of how an idle worker learns of changes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenxsom_flow_engine.testing.samples import QUEUE, a_claim, new
 from tests.contract.store_suite.shared import STUCK, OpenStore, Suite
 
 
-class WaitingSuite(Suite):
-    """`revision` and `wait`. Threads are joined with a bound, so a lost wake-up fails and does not hang."""
+class NotificationSuite(Suite):
+    """`revision` and `wait`. Threads are joined with a timeout, so a lost wake-up fails the test."""
 
     def _waits(self, store: JobStore, between: Callable[[], None] = lambda: None) -> tuple[threading.Thread, Event]:
-        """Start a thread that takes a revision, calls `between` and waits; return it once it waits or is about to."""
+        """Start a thread that takes a revision, calls `between` and waits; return it once it is waiting or about to."""
         wake, ready = Event(), Event()
 
         def run() -> None:
@@ -43,14 +43,14 @@ class WaitingSuite(Suite):
         return ended
 
     def test_a_change_by_another_handle_ends_a_wait(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Who waits is woken by a job that another process adds."""
+        """A waiting worker is woken by a job that another process adds."""
         mine, other = open_store(clock), open_store(clock)
         thread, wake = self._waits(mine)
         other.add(QUEUE, new("a"))
         assert self._ended(thread, wake)
 
     def test_a_change_by_another_thread_ends_a_wait(self, store: JobStore) -> None:
-        """Who waits is woken by a change that another thread makes through the same handle."""
+        """A waiting worker is woken by a change that another thread makes through the same handle."""
         store.add(QUEUE, new("a"))
         thread, wake = self._waits(store)
         store.cancel("a")
@@ -78,7 +78,7 @@ class WaitingSuite(Suite):
     def test_every_kind_of_change_counts(
         self, open_store: OpenStore, clock: ManualClock, change: Callable[[JobStore], object]
     ) -> None:
-        """Not only new jobs end a wait, but every change that may concern a worker."""
+        """Every change that can concern a worker ends a wait, not only new jobs."""
         mine, other = open_store(clock), open_store(clock)
         other.add(QUEUE, new("a"))
         thread, wake = self._waits(mine)
@@ -86,20 +86,20 @@ class WaitingSuite(Suite):
         assert self._ended(thread, wake)
 
     def test_wake_ends_a_wait(self, store: JobStore) -> None:
-        """Setting `wake` ends a wait at once, also when it was set before."""
+        """Setting `wake` ends a wait at once, even if it was set before the wait."""
         thread, wake = self._waits(store)
         wake.set()
         assert self._ended(thread, wake)
         store.wait(store.revision(), timeout=1000.0, wake=wake)
 
     def test_a_wait_is_bounded_and_waits(self, store: JobStore) -> None:
-        """Without a change a wait lasts its time-out, so an idle worker does not spin."""
+        """Without a change a wait lasts for its timeout, so an idle worker does not spin."""
         began = time.monotonic()
         store.wait(store.revision(), timeout=0.2, wake=Event())
         assert time.monotonic() - began >= 0.19
 
     def test_reading_is_no_change(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """Looking, and claiming where nothing is due, wakes nobody."""
+        """Reads, and claims that find nothing due, wake no worker."""
         mine, other = open_store(clock), open_store(clock)
         revision = mine.revision()
         other.claim(a_claim())

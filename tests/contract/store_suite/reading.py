@@ -1,4 +1,4 @@
-"""What is told of jobs: counts, lists, filters, pages."""
+"""Tests of counts, lists, filters and pages of jobs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tests.contract.store_suite.shared import (
 )
 
 
-class LookingSuite(Suite):
+class ReadingSuite(Suite):
     """Counts and pages."""
 
-    def test_what_comes_next_is_told(self, store: JobStore, clock: ManualClock) -> None:
-        """Jobs that are scheduled for a time to come are listed by their time, over all queues, and counted."""
+    def test_scheduled_jobs_are_listed(self, store: JobStore, clock: ManualClock) -> None:
+        """Jobs scheduled for later are listed in the order of their time, over all queues, and counted."""
         now = clock.now()
         store.add("local", new("later", due=now + 30.0))
         store.add("local", new("first", due=now + 10.0))
@@ -46,13 +46,13 @@ class LookingSuite(Suite):
         assert [store.scheduled_before(now + at) for at in (10.0, 20.5, 99.0)] == [0, 2, 3]
 
     def test_counts_of_an_empty_store(self, store: JobStore) -> None:
-        """With no jobs every status counts zero."""
+        """In an empty store every status counts zero."""
         counts = store.status_counts()
         assert counts.by_status == dict.fromkeys(Status, 0)
         assert (counts.oldest_due, counts.unfinished) == (None, 0)
 
     def test_counts_equal_a_count_of_the_records(self, store: JobStore, clock: ManualClock) -> None:
-        """After every kind of change the kept counts equal a count of the records, in all queues and in each."""
+        """After every kind of change the counters equal a count of the records, in all queues and in each."""
         for number, status in enumerate((Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.HELD)):
             finished(store, f"f{number}", status)
             check_counts(store)
@@ -70,8 +70,8 @@ class LookingSuite(Suite):
         assert store.status_counts(QUEUE).unfinished == 4
         assert store.status_counts("nothing").by_status == dict.fromkeys(Status, 0)
 
-    def test_time_alone_makes_a_scheduled_job_a_queued_one(self, store: JobStore, clock: ManualClock) -> None:
-        """Counts and filters show a scheduled job as queued from its due time on, without any write."""
+    def test_a_scheduled_job_becomes_queued_without_a_write(self, store: JobStore, clock: ManualClock) -> None:
+        """Counts and filters show a scheduled job as queued once it is due, without any write."""
         store.add(QUEUE, [*new("a", due=clock.now() + 10), *new("b", due=clock.now() + 20)])
         scheduled, queued = JobFilter(statuses=[Status.SCHEDULED]), JobFilter(statuses=[Status.QUEUED])
         assert (ids(everything(store, scheduled)), ids(everything(store, queued))) == (["b", "a"], [])
@@ -84,7 +84,7 @@ class LookingSuite(Suite):
         check_counts(store)
 
     def test_oldest_due(self, store: JobStore, clock: ManualClock) -> None:
-        """The oldest due time is that of the job that has waited longest; leased and later ones do not count."""
+        """The oldest due time is that of the job that has waited longest; leased and later jobs do not count."""
         store.add(QUEUE, [*new("later", due=clock.now() + 60), *new("a")])
         store.add("other", new("o"))
         began = clock.now()
@@ -98,7 +98,7 @@ class LookingSuite(Suite):
         assert store.status_counts(QUEUE).oldest_due is None
 
     def _various(self, store: JobStore, clock: ManualClock) -> None:
-        """Fill the store with jobs that differ in all that can be filtered by."""
+        """Fill the store with jobs that differ in every field that filters use."""
         for number in range(24):
             queue = QUEUE if number % 2 else "other"
             store.add(queue, new(f"job-{number:02}", service=(ALPHA, BETA, AUTO)[number % 3],
@@ -159,17 +159,17 @@ class LookingSuite(Suite):
         ],
     )
     def test_text(self, store: JobStore, topic: str, text: str, found: bool) -> None:
-        """Text is searched for as it is written, in any case of letters of any script."""
+        """Text is searched literally, ignoring case in any script."""
         store.add(QUEUE, new("a", topic=topic))
         assert len(store.page(JobFilter(text=text), limit=5).records) == found
 
     def test_text_finds_ids(self, store: JobStore) -> None:
-        """Text is searched for in ids too, in any case."""
+        """Text is searched in ids too, ignoring case."""
         store.add(QUEUE, new("Fox-1_x", "hen-2"))
         assert ids(everything(store, JobFilter(text="fOX-1_"))) == ["Fox-1_x"]
 
     def test_pages_while_jobs_are_added(self, store: JobStore) -> None:
-        """Walking through pages shows every job that was there at the start once, though others are added meanwhile."""
+        """Reading all pages returns every job that existed at the start once, even if jobs are added in between."""
         store.add(QUEUE, new(*(f"j{number}" for number in range(25))))
         seen: list[str] = []
         cursor: str | None = None
@@ -183,7 +183,7 @@ class LookingSuite(Suite):
         assert seen == [f"j{number}" for number in reversed(range(25))]
 
     def test_the_last_page_has_no_cursor(self, store: JobStore) -> None:
-        """A page that holds the last record names no next one, also when it is just full."""
+        """The page with the last record has no cursor, even if it is exactly full."""
         store.add(QUEUE, new("a", "b", "c", "d"))
         first = store.page(JobFilter(), limit=2)
         assert first.cursor is not None
@@ -192,8 +192,8 @@ class LookingSuite(Suite):
         assert store.page(JobFilter(queue="none"), limit=4) == type(first)((), None)
 
     @pytest.mark.parametrize("cursor", ["", "x", "-1", "²", "9" * 40, "1; DROP TABLE jobs"])
-    def test_a_cursor_that_no_page_gave(self, store: JobStore, cursor: str) -> None:
-        """A cursor comes from outside: one that no page gave is bad input that names the field."""
+    def test_an_invalid_cursor(self, store: JobStore, cursor: str) -> None:
+        """A cursor that no page returned is invalid input, and the error names the field."""
         store.add(QUEUE, new("a"))
         with pytest.raises(InvalidInput) as refusal:
             store.page(JobFilter(), limit=5, cursor=cursor)
