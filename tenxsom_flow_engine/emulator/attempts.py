@@ -26,7 +26,7 @@ class HttpAttempt:
     #: None without an answer.
     status: int | None
     reason: str
-    #: What the server does next: "done", "retried", "given up", or "ignored" if the task had already ended.
+    #: The next action of the server: "done", "retried", "given up", or "ignored" if the task had already ended.
     then: str
     #: When the task is delivered again.
     next_at: float | None = None

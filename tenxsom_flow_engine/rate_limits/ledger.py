@@ -107,11 +107,11 @@ def decide(
     The hint of the k-th waiter is the instant at which the k-th admission becomes free, so waiters return one after
     another. When a stopped service resumes is unknown, so the hints of its waiters grow with the time waited.
     """
-    shut = gate.reopens(now)
-    if gate.stopped and shut is not None:
-        hint = min(shut, now + min(max(timings.stopped_hint, waited / 2), timings.max_hint))
-        return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=shut, at=now)
-    earliest = opens_at = until = now if shut is None else shut
+    reopens_at = gate.reopens(now)
+    if gate.stopped and reopens_at is not None:
+        hint = min(reopens_at, now + min(max(timings.stopped_hint, waited / 2), timings.max_hint))
+        return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=reopens_at, at=now)
+    earliest = opens_at = until = now if reopens_at is None else reopens_at
     last: tuple[str, Window, float] | None = None
     for scope in scopes:
         for limit in scope.windows:

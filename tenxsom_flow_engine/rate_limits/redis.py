@@ -115,9 +115,9 @@ class RedisLedger(Ledger):
 
 
 def _closed(service: str, answer: Sequence[str]) -> Closed:
-    at, opens_at, until, stopped, name, limit, span, share, said = answer
+    at, opens_at, until, stopped, name, limit, span, share, message = answer
     last = (name, Window(int(limit), float(span)), float(share)) if name else None
-    why = reason(service, said, stopped="" if last else stopped, last=last)
+    why = reason(service, message, stopped="" if last else stopped, last=last)
     return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
 
 

@@ -54,18 +54,18 @@ class SQLiteLedger(Ledger):
                 return Admission(service, now)
             waiter = transaction.waiter(waiter_id)
             closed = transaction.decide(now, waiter)
-            if closed is not None and waiter is not None and waiter["told"] >= closed.opens_at:
+            if closed is not None and waiter is not None and waiter["hint"] >= closed.opens_at:
                 # A waiter that returns before its hint gets the same hint again.
-                return replace(closed, ask_again_at=waiter["told"])
+                return replace(closed, ask_again_at=waiter["hint"])
         with self._store.writing_lazily() as (db, now):
             transaction = _LedgerTransaction.open(db, service, limits, self.timings)
             waiter = transaction.waiter(waiter_id)
             closed = transaction.decide(now, waiter)
             if closed is not None:
-                transaction.remember(waiter_id, waiter["asked"] if waiter else now, closed)
+                transaction.remember(waiter_id, waiter["first_asked"] if waiter else now, closed)
                 return closed
             transaction.admit(now)
-            waited = now - waiter["asked"] if waiter else None
+            waited = now - waiter["first_asked"] if waiter else None
             if waited is None:
                 counts = {"at_once": 1.0}
             else:
@@ -146,14 +146,15 @@ class _LedgerTransaction:
 
     def decide(self, now: float, waiter: sqlite3.Row | None = None, *, first: bool = False) -> Closed | None:
         place = 0 if first else self.place(waiter, now)
-        waited = now - waiter["asked"] if waiter else 0.0
+        waited = now - waiter["first_asked"] if waiter else 0.0
         return decide(
             self.service, self.gate, self._scopes(), now=now, timings=self.timings, place=place, waited=waited
         )
 
     def waiter(self, waiter_id: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(
-            "SELECT asked, told FROM waiters WHERE service = ? AND asker = ?", (self.service, waiter_id)
+            "SELECT asked AS first_asked, told AS hint FROM waiters WHERE service = ? AND asker = ?",
+            (self.service, waiter_id),
         ).fetchone()
         return row
 
@@ -164,11 +165,12 @@ class _LedgerTransaction:
         if waiter is None:
             return coming
         earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
-        return min(coming, int(self.db.execute(earlier, (self.service, waiter["asked"])).fetchone()[0]))
+        return min(coming, int(self.db.execute(earlier, (self.service, waiter["first_asked"])).fetchone()[0]))
 
-    def remember(self, waiter_id: str, asked: float, closed: Closed) -> None:
+    def remember(self, waiter_id: str, first_asked: float, closed: Closed) -> None:
         self.db.execute(
-            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)", (self.service, waiter_id, asked, closed.ask_again_at)
+            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)",
+            (self.service, waiter_id, first_asked, closed.ask_again_at),
         )
         gone = "DELETE FROM waiters WHERE service = ? AND told < ?"
         self.db.execute(gone, (self.service, closed.at - FORGET_WAITERS))

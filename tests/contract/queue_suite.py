@@ -25,7 +25,7 @@ from tenxsom_flow_engine.store.values import Added, DispatchLimits, WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, ROOMY, TICKET, VIDEO, WIDE, new
 
-#: What a step of a job returns, given the record and the current instant.
+#: Returns the outcome of a job's step, given the record and the current instant.
 Play = Callable[[JobRecord, float], Outcome]
 
 

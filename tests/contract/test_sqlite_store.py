@@ -454,7 +454,7 @@ def test_a_claim_costs_the_same_however_many_jobs_wait(driver: list[sqlite3.Conn
         "some": a_claim(count=5, lease=1e6),
         "none free": a_claim(slots={}),
         "slots taken": a_claim(slots={ALPHA: 0, BETA: 0}),
-        "one": a_claim(only="nobody"),
+        "one": a_claim(only="absent"),
     }
     for first, last in ((0, 1000), (1000, 20_000)):
         fill(first, last)

@@ -136,7 +136,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["single", "--topic", "x", "--at", "2026-12-24", "--delay", "1s"], {}, 2, "--delay and --at exclude each other"),
     (["single"], {}, 2, "Missing option '--topic'; see: "),
     (["jobs", "--status", "fine"], {}, 2, "Invalid value for '--status': 'fine' is not one of 'scheduled'"),
-    (["jobs", "--after", "yonder"], {}, 2, "cursor: 'yonder' does not come from an earlier list"),
+    (["jobs", "--after", "yonder"], {}, 2, "cursor: 'yonder' is not a cursor of an earlier page"),
     (["jobs", "--since", "foo"], {}, 2, "Invalid value for '--since': 'foo' is not a moment such as"),
     (["single", "--topic", "x", "--delay", "9" * 30 + "d"], {}, 2, "Invalid value for '--delay': '9999"),
     (["single", "--topic", "x", "--delay", "999999999d"], {}, 2, "is longer than a hundred years"),

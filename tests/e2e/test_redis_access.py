@@ -66,8 +66,8 @@ def test_a_wrong_login_is_said(guarded_flow: Flow, guarded: RedisServer) -> None
     lines = guarded_flow.log().splitlines()
     assert len(lines) == len(workers)
     for line in lines:
-        assert line.startswith("error: the Redis server refuses us: ")
-        assert line.endswith("see user and password in REDIS_URL")
+        assert line.startswith("error: the Redis server rejected the login: ")
+        assert line.endswith("check the login in REDIS_URL")
         assert "wr0ng" not in line
 
 
@@ -76,7 +76,7 @@ def test_a_user_without_the_rights_is_said(guarded_flow: Flow, guarded: RedisSer
     guarded_flow.environment["REDIS_URL"] = f"redis://reader:{USER_PASSWORD}@127.0.0.1:{guarded.port}/0"
     refused = guarded_flow.run("single", "--topic", "any", "--queue-type", "redis")
     assert refused.returncode == 1
-    assert "does not let this user do all that is needed" in refused.stderr
+    assert "the Redis user lacks a permission" in refused.stderr
     assert "ACL SETUSER" in refused.stderr
     assert USER_PASSWORD not in refused.stderr
 

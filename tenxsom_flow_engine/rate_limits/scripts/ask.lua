@@ -11,11 +11,11 @@ local first_asks, hints = P .. 'asked:' .. service, P .. 'told:' .. service
 local gate = redis.call('HMGET', gate_key, 'limits', 'pace', 'drag', 'closed_until', 'stopped', 'probe_at')
 local share = (tonumber(gate[2]) or 1) * (tonumber(gate[3]) or 1)
 local stopped = gate[5] or ''
-local shut = tonumber(gate[4]) or 0
+local reopens_at = tonumber(gate[4]) or 0
 if stopped == BY_HAND then
-  shut = math.huge
+  reopens_at = math.huge
 elseif stopped ~= '' then
-  shut = math.max(shut, tonumber(gate[6]))
+  reopens_at = math.max(reopens_at, tonumber(gate[6]))
 end
 
 -- The logs that count this service, each with its windows: limit and span at the pace, nominal limit and span, pace.
@@ -47,7 +47,7 @@ local function recent(log, nth)
 end
 
 -- When all windows have room for the waiter at a place in the line, and which window is the last to have it.
-local earliest = math.max(shut, instant)
+local earliest = math.max(reopens_at, instant)
 local function frees(place)
   local latest, by, full = earliest, '', NO_WINDOW
   for _, log in ipairs(logs) do
@@ -64,8 +64,8 @@ local function frees(place)
 end
 
 local opens_at, by, full
-if stopped ~= '' and shut > instant then
-  opens_at, by, full = shut, '', NO_WINDOW
+if stopped ~= '' and reopens_at > instant then
+  opens_at, by, full = reopens_at, '', NO_WINDOW
 else
   opens_at, by, full = frees(0)
 end
@@ -118,8 +118,8 @@ if previous_hint < opens_at then
       waited = instant - tonumber(redis.call('ZSCORE', first_asks, waiter))
     end
   end
-  if stopped ~= '' and shut > instant then
-    until_ = math.min(shut, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
+  if stopped ~= '' and reopens_at > instant then
+    until_ = math.min(reopens_at, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
   else
     until_ = place > 0 and frees(place) or opens_at
     if until_ - instant > LONGEST_HINT then

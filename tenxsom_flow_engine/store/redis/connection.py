@@ -136,7 +136,7 @@ def _error(error: redis.RedisError) -> StoreError:
     if isinstance(error, redis.exceptions.NoPermissionError):
         return StoreBroken(
             f"the Redis user lacks a permission: {text}",
-            next_step="with the value of REDIS_QUEUE_KEY for KEY: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
+            next_step="run, with your REDIS_QUEUE_KEY for KEY: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
         )
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command" in text:  # 6.2 wraps it
         return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some memory")

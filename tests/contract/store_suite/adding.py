@@ -39,9 +39,9 @@ class AddingSuite(Suite):
 
     def test_an_unknown_job(self, store: JobStore) -> None:
         """`get` returns None for an unknown id, and `require` raises."""
-        assert store.get("nobody") is None
+        assert store.get("absent") is None
         with pytest.raises(JobNotFound):
-            store.require("nobody")
+            store.require("absent")
 
     def test_a_known_id_adds_nothing(self, store: JobStore) -> None:
         """Adding a known id leaves its record unchanged, even if the new job differs."""

@@ -108,7 +108,7 @@ class ClaimingSuite(Suite):
         store.add(QUEUE, new("a", "b", "c"))
         assert ids(store.claim(a_claim(only="b")).records) == ["b"]
         assert store.claim(a_claim(only="b")).records == ()
-        assert store.claim(a_claim(only="nobody")).records == ()
+        assert store.claim(a_claim(only="absent")).records == ()
 
     def test_a_paused_queue_leases_nothing(self, store: JobStore) -> None:
         """A paused queue leases nothing; after a resume it leases all its jobs."""

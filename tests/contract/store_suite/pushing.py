@@ -53,8 +53,8 @@ class PushingSuite(Suite):
         """A job of a pushed queue is undispatched until marked, and the mark is only for that delivery."""
         store.add(PUSHED, [*new("a", "b"), *new("later", due=clock.now() + 60)])
         assert all(record.undispatched for record in everything(store))
-        store.mark_dispatched({"a": 0, "later": 0, "b": 3, "nobody": 0})
-        records = store.get_each(["later", "nobody", "b", "a"])
+        store.mark_dispatched({"a": 0, "later": 0, "b": 3, "absent": 0})
+        records = store.get_each(["later", "absent", "b", "a"])
         assert [(record.job_id, record.dispatched) for record in records] == [
             ("later", True),
             ("b", False),
@@ -122,7 +122,7 @@ class PushingSuite(Suite):
         assert (record.submission.ticket, store.in_flight(ALPHA)) == (TICKET, 2)
         assert open_store(clock).get("b") == record
         assert not store.adopt(record)
-        assert (store.knows_id("b"), store.knows_id("nobody")) == (True, False)
+        assert (store.knows_id("b"), store.knows_id("absent")) == (True, False)
         assert receive(store, Delivery.of(record)).lease is not None
         check_counts(store)
 

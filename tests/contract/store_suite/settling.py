@@ -83,7 +83,7 @@ class SettlingSuite(Suite):
         """Every change of an unknown job raises `JobNotFound`."""
         for change in (store.cancel, store.retry, lambda name: store.release_lease(name, "t")):
             with pytest.raises(JobNotFound):
-                change("nobody")
+                change("absent")
 
     def test_a_refused_change_writes_nothing(self, store: JobStore) -> None:
         """An error of `change` is raised by `update`, and the record stays unchanged."""

@@ -88,7 +88,7 @@ def settle(store: JobStore, record: JobRecord, outcome: Outcome) -> JobRecord:
 
 
 def finished(store: JobStore, job_id: str, status: Status) -> JobRecord:
-    """Add a job and bring it to a final or held status."""
+    """Add a job and change it to a final or held status."""
     store.add(QUEUE, new(job_id))
     match status:
         case Status.CANCELLED:

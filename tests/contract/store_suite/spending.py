@@ -73,7 +73,7 @@ class SpendingSuite(Suite):
     def test_a_refused_change_buys_nothing(self, store: JobStore) -> None:
         """A change that is not written is not counted."""
         with pytest.raises(JobNotFound):
-            store.accept("nobody", Receipt(submission_id="s", ticket=TICKET, lifetime=9.0, cost=self.COST))
+            store.accept("absent", Receipt(submission_id="s", ticket=TICKET, lifetime=9.0, cost=self.COST))
         assert store.spent("") == []
 
     def test_sums_outlive_their_records(self, store: JobStore, clock: ManualClock) -> None:
