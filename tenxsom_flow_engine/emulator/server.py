@@ -45,8 +45,8 @@ class CloudTasksServer:
     """A Cloud Tasks API server on the loopback interface, started and stopped as a context manager.
 
     It stores everything in memory and checks no permissions; it only refuses projects and service accounts that are
-    not in `projects` and `service_accounts` (None: any). With a `WatchableClock` (`testing.clock.ManualClock`) all times
-    use that clock: schedules, backoff, rates, deadlines, tombstones; only tokens use the machine's clock.
+    not in `projects` and `service_accounts` (None: any). With a `WatchableClock` (`testing.clock.ManualClock`) it uses
+    that clock for schedules, backoff, rates, deadlines and tombstones; tokens always use the machine's clock.
     `on_delivery` is called with each delivery that ends.
     """
 

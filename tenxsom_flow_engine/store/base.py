@@ -231,7 +231,7 @@ class JobStore(ABC):
         return [record for job_id in job_ids if (record := self.get(job_id)) is not None]
 
     def pages(self, jobs: JobFilter, *, limit: int) -> Iterator[Page]:
-        """Yield all pages of a list, newest first, of at most `limit` records each; a page can be empty (see `Page`)."""
+        """Yield all pages of a list, newest first, of at most `limit` records each; some can be empty (see `Page`)."""
         cursor = None
         while True:
             page = self.page(jobs, limit=limit, cursor=cursor)

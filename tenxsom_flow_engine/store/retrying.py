@@ -28,8 +28,8 @@ class RetryingWrites:
             try:
                 return call()
             except (StoreUnavailable, StoreFull) as error:
-                _log.warning("%s failed and will be retried: %s", what, error)
+                _log.warning("saving %s failed and will be retried: %s", what, error)
                 if self._abandon.wait(pause):
-                    _log.error("%s was abandoned and is not saved", what)
+                    _log.error("%s was not saved: the worker is stopping", what)
                     raise
                 pause = min(pause * 2, self._timings.max_write_retry)

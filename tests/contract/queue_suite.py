@@ -129,7 +129,7 @@ class PullSystem(RunningSystem):
         self.name = name
         self.lease = lease
         self._worker: PullQueue | None = None
-        self._in_hand: dict[str, JobRecord] = {}
+        self._leased: dict[str, JobRecord] = {}
 
     def queue(self, limits: DispatchLimits = WIDE) -> JobQueue:
         # The worker is the process that opened the queue last.
@@ -141,7 +141,7 @@ class PullSystem(RunningSystem):
 
     def deliver(self) -> None:
         while self.begin():
-            for job_id in list(self._in_hand):
+            for job_id in list(self._leased):
                 self.finish(job_id)
 
     def begin(self) -> list[str]:
@@ -150,12 +150,12 @@ class PullSystem(RunningSystem):
         claim = self._worker.claim("w-1", 1000, ROOMY)
         for record in claim.records:
             self.steps.append((self.clock.now(), record.job_id))
-            self._in_hand[record.job_id] = record
+            self._leased[record.job_id] = record
         return [record.job_id for record in claim.records]
 
     def finish(self, job_id: str) -> None:
         assert self._worker is not None
-        record = self._in_hand.pop(job_id)
+        record = self._leased.pop(job_id)
         self.submit(self.store, record)
         self._worker.settle(record, self.play(record))
 
@@ -303,16 +303,16 @@ class QueueBackendSuite:
         system.scripts["ticket"].append(wait(10))
         queue.enqueue(new("ticket"))
         system.deliver()
-        queue.enqueue(new("in-hand"))
-        assert system.begin() == ["in-hand"]
+        queue.enqueue(new("leased"))
+        assert system.begin() == ["leased"]
         queue.enqueue([*new("q1", "q2"), *new("later", due=system.clock.now() + 99)])
         assert queue.purge() == 3
         assert queue.purge() == 0
         assert {system.record(name).status for name in ("q1", "q2", "later")} == {Status.CANCELLED}
-        system.finish("in-hand")
+        system.finish("leased")
         system.advance(120, tick=5)
-        assert {name for _, name in system.steps} == {"ticket", "in-hand"}
-        assert {system.record(name).status for name in ("ticket", "in-hand")} == {Status.SUCCEEDED}
+        assert {name for _, name in system.steps} == {"ticket", "leased"}
+        assert {system.record(name).status for name in ("ticket", "leased")} == {Status.SUCCEEDED}
 
     def test_a_purge_of_many(self, system: RunningSystem, queue: JobQueue) -> None:
         """One purge cancels all waiting jobs, however many there are."""

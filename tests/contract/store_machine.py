@@ -202,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.intended)
     @rule(handle=_handles, pick=_picks, proof=st.booleans())
-    def doubt_or_withdraw(self, handle: int, pick: int, proof: bool) -> None:
+    def mark_unknown_or_clear(self, handle: int, pick: int, proof: bool) -> None:
         """Mark a create unknown, or clear it with proof that it bought nothing; a ticket stays."""
         name, submission_id, _ = self.intended[pick % len(self.intended)]
         before = self.seen[name]

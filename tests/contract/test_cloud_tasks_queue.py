@@ -40,8 +40,8 @@ class PushSystem(RunningSystem):
         self.target = HttpTarget(self._handle)
         self._worker: CloudTasksQueue | None = None
         self._changed = threading.Condition()
-        self._door = CLOSED
-        self._in_hand: dict[str, JobRecord] = {}
+        self._gate = CLOSED
+        self._leased: dict[str, JobRecord] = {}
         self._begun: list[str] = []
         self._to_finish: set[str] = set()
         self._ended = 0
@@ -97,16 +97,16 @@ class PushSystem(RunningSystem):
     def _settled(self) -> bool:
         """Return whether all deliveries of this instant are under way."""
         before, at, after = self._under_way(), self.server.next_at(), self._under_way()
-        return before == after == len(self._in_hand) and (at is None or at > self.clock.now())
+        return before == after == len(self._leased) and (at is None or at > self.clock.now())
 
     def _under_way(self) -> int:
         name = "projects/p-1/locations/us-central1/queues/tenxsom-video-generation"
         stats = self._beta.get_queue(request={"name": name, "read_mask": "stats"}).stats
         return int(stats.concurrent_dispatches_count)
 
-    def _open(self, door: str) -> None:
+    def _open(self, state: str) -> None:
         with self._changed:
-            self._door = door
+            self._gate = state
             self._changed.notify_all()
 
     def _raise(self) -> None:
@@ -116,7 +116,7 @@ class PushSystem(RunningSystem):
     def _handle(self, request: Received) -> Reply:
         try:
             with self._changed:
-                assert self._changed.wait_for(lambda: self._door != CLOSED, STUCK)
+                assert self._changed.wait_for(lambda: self._gate != CLOSED, STUCK)
             return self._take(request.body)
         except Exception as error:
             self._failures.append(error)
@@ -133,8 +133,8 @@ class PushSystem(RunningSystem):
             return Reply()
         with self._changed:
             self.steps.append((self.clock.now(), record.job_id))
-            if self._door == HOLDING:
-                self._in_hand[record.job_id] = record
+            if self._gate == HOLDING:
+                self._leased[record.job_id] = record
                 self._begun.append(record.job_id)
                 self._changed.notify_all()
                 assert self._changed.wait_for(lambda: record.job_id in self._to_finish, STUCK)
@@ -147,7 +147,7 @@ class PushSystem(RunningSystem):
         self.submit(self.store, record)
         worker.settle(record, self.play(record))
         with self._changed:
-            self._in_hand.pop(job_id, None)
+            self._leased.pop(job_id, None)
             self._to_finish.discard(job_id)
             self._ended += 1
             self._changed.notify_all()

@@ -151,7 +151,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "there is no queue type 'kafka'"),
     (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' names no store of the local queue"),
     (["status"], {"TENXSOM_STORE": "redis://:secret@b/0"}, 2, "TENXSOM_STORE 'redis://…' names no store of the local"),
-    (["status"], {"TENXSOM_HOME": "/proc/none"}, 5, "the folder /proc/none cannot be made"),
+    (["status"], {"TENXSOM_HOME": "/proc/none"}, 5, "the folder /proc/none cannot be created"),
     (["status"], {"TENXSOM_STORE": f"sqlite://{ROOT / 'README.md'}"}, 1, "is not a job store, or is damaged"),
     (["status"], {"TENXSOM_LEASE_SECONDS": "long"}, 2, "TENXSOM_LEASE_SECONDS must be a number, not 'long'"),
     (["status"], {"TENXSOM_SIMULATED": "luck=1"}, 2, "TENXSOM_SIMULATED: 'luck' is not one of busy"),

@@ -86,8 +86,8 @@ def various(engine: Engine) -> dict[str, JobRecord]:
     store.intend("paid", record.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=9e4, max_in_flight=9))
     store.accept("paid", Receipt(submission_id="s", ticket=TICKET, lifetime=9e4))
     queue.settle(record, Wait(store.now() + 900, "rendering"))
-    queue.enqueue(new("hand"))
-    assert [record.job_id for record in queue.claim("w", 1, ROOMY).records] == ["hand"]
+    queue.enqueue(new("leased"))
+    assert [record.job_id for record in queue.claim("w", 1, ROOMY).records] == ["leased"]
     queue.enqueue([*new("waits"), *new("later", due=store.now() + 86400)])
     return {record.job_id: record for record in store.page(JobFilter(), limit=9).records}
 
@@ -100,7 +100,7 @@ def test_there_and_back(open_queue: OpenQueue, server: CloudTasksServer, pulled:
     progress: list[int] = []
     moved = move_jobs(cloud, pulled, progress=progress.append)
     assert (moved.jobs, sum(progress)) == (3, 3)
-    assert [job_id for job_id, _ in moved.left] == ["hand"]
+    assert [job_id for job_id, _ in moved.left] == ["leased"]
     assert tasks(server) == ["later", "paid", "waits"]
     assert source.store.status_counts(pulled).unfinished == 1
     assert isinstance(source.queue, PullsJobs)

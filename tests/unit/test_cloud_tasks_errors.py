@@ -26,7 +26,7 @@ def kinds(root: type[Exception]) -> Iterator[type[Exception]]:
         yield from kinds(kind)
 
 
-def ours(error: Exception, role: str = ENQUEUER) -> FlowError:
+def mapped_error(error: Exception, role: str = ENQUEUER) -> FlowError:
     """Return the mapped error of one of Google's errors."""
     with pytest.raises(FlowError) as raised, mapped("adding a task", "videos", role):
         raise error
@@ -34,14 +34,14 @@ def ours(error: Exception, role: str = ENQUEUER) -> FlowError:
     return raised.value
 
 
-def made(kind: type[Exception], text: str = "text") -> Exception:
+def build(kind: type[Exception], text: str = "text") -> Exception:
     return kind(text, RuntimeError("cause")) if issubclass(kind, api.RetryError) else kind(text)
 
 
 @pytest.mark.parametrize("kind", [*kinds(api.GoogleAPICallError), api.RetryError], ids=lambda kind: kind.__name__)
 def test_every_error_of_a_call(kind: type[Exception]) -> None:
     """Every error of a call is mapped to an error with the failed call and a next step."""
-    error = ours(made(kind))
+    error = mapped_error(build(kind))
     assert isinstance(error, QueueError | ConfigurationError)
     assert "adding a task" in error.message
     assert error.next_step or error.actions
@@ -50,13 +50,13 @@ def test_every_error_of_a_call(kind: type[Exception]) -> None:
 @pytest.mark.parametrize("kind", list(kinds(auth.GoogleAuthError)), ids=lambda kind: kind.__name__)
 def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
     """Every error of the credentials is mapped to an error that says what to set, or that Google is unreachable."""
-    error = ours(kind("text"))
+    error = mapped_error(kind("text"))
     assert isinstance(error, QueueUnavailable | ConfigurationError)
     assert "GOOGLE_APPLICATION_CREDENTIALS" in error.next_step or isinstance(error, QueueUnavailable)
 
 
 @pytest.mark.parametrize(
-    ("theirs", "text", "kind", "step"),
+    ("google_error", "text", "kind", "step"),
     [
         (api.PermissionDenied, "The principal lacks IAM permission", QueueForbidden, ENQUEUER),
         (api.PermissionDenied, "lacks iam.serviceAccounts.actAs", QueueForbidden, "roles/iam.serviceAccountUser"),
@@ -74,21 +74,21 @@ def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_the_step_to_take(theirs: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
+def test_the_step_to_take(google_error: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
     """The common errors name the role to grant, the variable to set, or the action that helps."""
-    mine = ours(made(theirs, text))
-    assert type(mine) is kind
-    assert step in (mine.actions if isinstance(step, Action) else mine.next_step)
+    error = mapped_error(build(google_error, text))
+    assert type(error) is kind
+    assert step in (error.actions if isinstance(step, Action) else error.next_step)
 
 
 def test_a_call_that_failed_at_every_retry_reports_the_cause() -> None:
     """A call that failed at every retry reports the cause, not only the timeout."""
-    error = made(api.ServiceUnavailable, "connection refused")
-    mine = ours(api.RetryError("Timeout of 20.0s exceeded", error))  # type: ignore[no-untyped-call]
-    assert type(mine) is QueueUnavailable
-    assert "connection refused" in mine.message
+    cause = build(api.ServiceUnavailable, "connection refused")
+    error = mapped_error(api.RetryError("Timeout of 20.0s exceeded", cause))  # type: ignore[no-untyped-call]
+    assert type(error) is QueueUnavailable
+    assert "connection refused" in error.message
 
 
 def test_the_role_is_the_one_of_the_call() -> None:
     """A refused call reports the role that this call needs."""
-    assert QUEUE_ADMIN in ours(made(api.PermissionDenied), QUEUE_ADMIN).next_step
+    assert QUEUE_ADMIN in mapped_error(build(api.PermissionDenied), QUEUE_ADMIN).next_step

@@ -151,7 +151,7 @@ class LeaseSuite(Suite):
         assert store.require("a") == record
 
     @pytest.mark.parametrize("act", ["settle", "release_lease", "intend"])
-    @pytest.mark.parametrize("change", ["taken", "settled", "cancelled", "handed back"])
+    @pytest.mark.parametrize("change", ["taken", "settled", "cancelled", "released"])
     def test_a_stale_owner_is_refused(self, store: JobStore, clock: ManualClock, act: str, change: str) -> None:
         """A worker that lost its lease can write nothing."""
         store.add(QUEUE, new("a"))
@@ -164,7 +164,7 @@ class LeaseSuite(Suite):
                 settle(store, stale, Retry(clock.now(), FAILURE))
             case "cancelled":
                 store.cancel("a")
-            case "handed back":
+            case "released":
                 store.release_lease("a", stale.lease_token)
         before = store.require("a")
         acts: dict[str, Callable[[], object]] = {

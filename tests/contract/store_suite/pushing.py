@@ -66,11 +66,11 @@ class PushingSuite(Suite):
     def test_pull_workers_do_not_claim_pushed_jobs(self, store: JobStore, clock: ManualClock) -> None:
         """A claim leases no pushed job and ends no expired lease of one; nor does a purge of its queue."""
         waits, works = added(store, "waits"), added(store, "works")
-        in_hand = receive(store, Delivery.of(works))
+        leased = receive(store, Delivery.of(works))
         store.add(QUEUE, new("pulled"))
         clock.advance(LEASE * 5)
         assert ids(store.claim(a_claim()).records) == ["pulled"]
-        assert (store.require("waits"), store.require("works")) == (waits, in_hand)
+        assert (store.require("waits"), store.require("works")) == (waits, leased)
         assert store.cancel_waiting(QUEUE, 10) == 0
 
     def test_a_delivered_job_is_like_a_claimed_one(self, store: JobStore, clock: ManualClock) -> None:
@@ -153,15 +153,15 @@ class PushingSuite(Suite):
             PUSHED, [*new("second", due=start + 20), *new("first", due=start + 10), *new("later", due=start + 99)]
         )
         store.add(QUEUE, new("pulled"))
-        in_hand = receive(store, Delivery.of(added(store, "in-hand")))
+        leased = receive(store, Delivery.of(added(store, "leased")))
         store.add(PUSHED, new("final"))
         store.cancel("final")
         clock.advance(50)
         assert ids(store.overdue(PUSHED, start, 10)) == []
         assert ids(store.overdue(PUSHED, start + 21, 10)) == ["first", "second"]
-        assert ids(store.overdue(PUSHED, start + LEASE + 1, 10)) == ["first", "second", "in-hand"]
+        assert ids(store.overdue(PUSHED, start + LEASE + 1, 10)) == ["first", "second", "leased"]
         assert ids(store.overdue(PUSHED, start + LEASE + 1, 1)) == ["first"]
-        assert store.overdue(PUSHED, start + LEASE + 1, 10)[-1] == in_hand
+        assert store.overdue(PUSHED, start + LEASE + 1, 10)[-1] == leased
         assert ids(store.overdue(QUEUE, clock.now(), 10)) == ["pulled"]
 
     def test_a_lock_has_one_owner(self, open_store: OpenStore, store: JobStore, clock: ManualClock) -> None:

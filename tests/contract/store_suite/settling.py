@@ -231,8 +231,8 @@ class SettlingSuite(Suite):
 
     def test_cancel_waiting(self, store: JobStore, clock: ManualClock) -> None:
         """A purge cancels waiting jobs of its queue that certainly bought nothing, and no others."""
-        store.add(QUEUE, new("in-hand", "ticket", "unknown", "held"))
-        take(store, only="in-hand")
+        store.add(QUEUE, new("leased", "ticket", "unknown", "held"))
+        take(store, only="leased")
         settle(store, accept(store, intend(store, take(store, only="ticket"))), Wait(clock.now(), "rendering"))
         settle(store, intend(store, take(store, only="unknown")), Retry(clock.now(), FAILURE))
         settle(store, intend(store, take(store, only="held")), Held(FAILURE))
