@@ -68,4 +68,4 @@ def test_a_port_that_is_taken_is_named() -> None:
             [*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
         )
     assert refused.returncode == 2
-    assert refused.stderr.startswith(f"error: port {port} ")
+    assert refused.stderr.startswith(f"error: cannot listen on port {port} ")
