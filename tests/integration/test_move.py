@@ -47,7 +47,7 @@ def pulled(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def open_queue(tmp_path: Path, redis_server: RedisServer, server: CloudTasksServer, pulled: str) -> Iterator[OpenQueue]:
-    # Only the port is set: the server runs on the default host.
+    # REDIS_PORT alone does not select Redis as the store of Cloud Tasks; REDIS_URL does.
     where = "REDIS_URL" if pulled == "redis" else "REDIS_PORT"
     shared = {where: redis_server.url if pulled == "redis" else str(redis_server.port)}
     settings = load({
