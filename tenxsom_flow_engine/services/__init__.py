@@ -1,1 +1,1 @@
-"""The video services: one contract (`base`), one module or folder for each service."""
+"""The video services: one contract (`base`) and one folder for each service."""

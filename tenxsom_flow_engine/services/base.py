@@ -14,7 +14,7 @@ from tenxsom_flow_engine.services.prompts import prompt_for
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A job as a service can make it: the nearest values it allows, and what was changed, in words."""
+    """A job with the nearest values that a service allows, and a note in words for each change."""
 
     job: VideoJob
     notes: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The service is at work. `fraction` is 0 to 1, if it says; ask again after `poll_after` seconds."""
+    """The generation is not finished. `fraction` is 0 to 1 if known; poll again after `poll_after` seconds."""
 
     fraction: float | None
     poll_after: float
@@ -30,10 +30,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The result can be fetched from `url` for a while."""
+    """The video can be fetched from `url` for a limited time."""
 
     url: str
-    #: Seconds, as the service says.
+    #: Length of the video in seconds, if the service reports it.
     duration: float | None = None
 
 
@@ -42,81 +42,81 @@ class Failed:
     """The generation failed at the service."""
 
     message: str
-    #: What to do before it is submitted again, if the service knows.
+    #: What to change before the job is submitted again; empty if unknown.
     next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The service does not know the generation any more, and nothing was or will be charged: submit it again."""
+    """The service no longer has the generation and does not charge for it: submit the job again."""
 
     message: str
 
 
 class VideoService(ABC):
-    """One way to have a video made. Instances are shared by the threads of a worker.
+    """A provider of video generation. The threads of a worker share one instance.
 
-    Every method may raise the five service errors of `errors`; `create` also `Uncertain`, when a request was sent and
-    its outcome is not known. No method blocks longer than its network time-outs.
+    Every method can raise the five service errors of `errors`; `create` also raises `Uncertain` when a request was
+    sent and its outcome is unknown. No method blocks longer than its network time-outs.
     """
 
     name: str
-    #: Generations that may be in flight at once, over all machines.
+    #: The limit of generations in flight at once, over all machines.
     max_in_flight: int
     #: Seconds within which `create` returns or raises.
     create_timeout: float
-    #: Seconds from its ticket after which a generation is given up.
+    #: Seconds after its ticket was issued at which a generation times out.
     lifetime: float
-    #: Whether the service may be chosen for a job that names none.
+    #: Whether `auto` can choose this service.
     auto_selectable: bool = True
-    #: Where a person sees what was ordered, and how one of our orders is known there; no sentence's end.
+    #: Where an operator finds our orders at the service and how to recognise one. A phrase, without a full stop.
     lookup_hint: str = ""
-    #: Whether it only stands in, for a job that names no service, where no other is configured.
+    #: Whether `auto` uses this service only as a fallback, when no paid service is configured.
     is_fallback: bool = False
 
     @abstractmethod
     def fit(self, job: VideoJob) -> Fit:
         """Return the job with the nearest values that this service allows. Pure.
 
-        Raises `InvalidInput` where no allowed value is near, naming the field.
+        Raises `InvalidInput` with the field's name if no allowed value is near enough.
         """
 
     def estimate(self, job: VideoJob) -> Cost | None:
-        """Return what a fitting job is expected to cost, if prices are known. Pure."""
+        """Return the expected cost of a fitted job, or None if no price is known. Pure."""
         return None
 
     def prompt(self, job: VideoJob) -> str:
-        """Return the prompt that `create` sends, which is published beside the video. Pure."""
+        """Return the prompt that `create` sends; it is published with the video. Pure."""
         return prompt_for(job)
 
     def idempotency_window(self, job: VideoJob) -> float:
         """Return for how many seconds a repeated `create` with the same reference buys nothing new. Pure.
 
-        That is how long an idempotency key is honoured; 0: there is none.
+        0 if the service has no idempotency key for this job.
         """
         return 0.0
 
     @abstractmethod
     def order(self, job: VideoJob, reference: str) -> Mapping[str, object]:
-        """Return the order of a fitting job, which is journaled and then passed to `create`. Called once for a create.
+        """Return the order of a fitted job, which is journaled and then passed to `create`. Called once for a create.
 
-        It holds JSON values and no secret, since people read it later. Over HTTP it is an `http.client.Post`. Raises
-        `InvalidInput`.
+        It contains JSON values and no secrets, because operators read it later. Services over HTTP return an
+        `http.client.Post`. Raises `InvalidInput`.
         """
 
     @abstractmethod
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
-        """Send what `order` returned, as it is: the only call that costs. It was journaled just before.
+        """Send the order unchanged. This is the only call that costs money; the order has been journaled before.
 
-        `reference` identifies it at the service where that is possible.
+        `reference` identifies the order at services that accept one.
         """
 
     @abstractmethod
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
-        """Ask how a generation stands."""
+        """Return the state of a generation."""
 
     def sweep(self) -> None:
-        """Remove what is left of old orders on this machine."""
+        """Remove files of old orders from this machine."""
         return
 
     @abstractmethod
@@ -125,9 +125,9 @@ class VideoService(ABC):
 
 
 class FindsByReference(ABC):
-    """The capability to look a generation up by the reference that its create carried."""
+    """The capability to look up a generation by the reference that its create carried."""
 
-    #: Whether not finding a reference proves that its create bought nothing.
+    #: Whether a reference that is not found proves that its create bought nothing.
     find_is_complete: bool = False
 
     @abstractmethod
@@ -137,26 +137,26 @@ class FindsByReference(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Credits:
-    """What is left at a service. `remaining` is None where it does not say."""
+    """The remaining balance at a service. `remaining` is None if the service does not report it."""
 
     remaining: float | None
-    #: What is counted: `credits`, or a currency such as `USD`.
+    #: `credits`, or a currency such as `USD`.
     unit: str = "credits"
-    #: What a person should know of it, such as the plan and the day on which it ends.
+    #: A remark for operators, such as the plan and its end.
     note: str = ""
 
 
 class HasCredits(ABC):
-    """The capability to say what is left to spend."""
+    """The capability to report the remaining balance."""
 
     @abstractmethod
     def credits(self) -> Credits:
-        """Ask what is left. Raises `ServiceError`."""
+        """Query the remaining balance. Raises `ServiceError`."""
 
 
 class Cancels(ABC):
-    """The capability to stop a generation, so that it costs nothing more and holds no slot."""
+    """The capability to stop a generation, so that it costs no more and frees its in-flight slot."""
 
     @abstractmethod
     def cancel(self, ticket: Ticket) -> None:
-        """Stop a generation; harmless when it is over. Raises `ServiceError`."""
+        """Stop a generation; does nothing if it has ended. Raises `ServiceError`."""

@@ -1,6 +1,7 @@
-"""The nearest thing that a service allows: pure choices among its durations, aspect ratios, qualities and options.
+"""Fit a job to a service: choose the nearest allowed duration, aspect ratio, quality and options. Pure.
 
-A wish is bent a little and said, never a lot: whoever asks for a minute does not want to pay for fifteen seconds.
+A request is adjusted slightly, and the change is reported. It is never adjusted by much: a user who asks for a minute
+does not want to pay for fifteen seconds.
 """
 
 from __future__ import annotations
@@ -17,43 +18,43 @@ from tenxsom_flow_engine.services.base import Fit
 
 _Options = TypeVar("_Options", bound=msgspec.Struct)
 
-#: A duration may change by this share of it, or by so many seconds.
+#: The largest change of a duration: as a share of it, and in seconds. The larger of the two applies.
 MAX_DURATION_SHIFT, MAX_DURATION_SHIFT_SECONDS = 0.25, 2
-#: A picture's shape, and its size, may change by these factors.
+#: The largest change of the aspect ratio, and of the lines of a picture, as factors.
 MAX_RATIO_FACTOR, MAX_QUALITY_FACTOR = 1.2, 1.5
 
 
 def nearest_duration(service: str, asked: int, allowed: Sequence[int]) -> int:
-    """Return the allowed duration (seconds) that is nearest to the asked one; of two the longer."""
+    """Return the allowed duration (seconds) nearest to the requested one; the longer one on a tie."""
     best = min(allowed, key=lambda seconds: (abs(seconds - asked), -seconds))
     if abs(best - asked) > max(MAX_DURATION_SHIFT_SECONDS, asked * MAX_DURATION_SHIFT):
-        raise InvalidInput("duration", f"{service} makes {_durations(allowed)} seconds, not {asked}")
+        raise InvalidInput("duration", f"{service} supports {_durations(allowed)} seconds, not {asked}")
     return best
 
 
 def nearest_ratio(service: str, asked: str, allowed: Sequence[str]) -> str:
-    """Return the allowed aspect ratio whose shape is nearest to the asked one."""
+    """Return the allowed aspect ratio nearest to the requested one."""
     best = min(allowed, key=lambda ratio: _factor(_shape(ratio), _shape(asked)))
     if _factor(_shape(best), _shape(asked)) > MAX_RATIO_FACTOR:
-        raise InvalidInput("aspect_ratio", f"{service} makes {', '.join(allowed)}, not {asked}")
+        raise InvalidInput("aspect_ratio", f"{service} supports {', '.join(allowed)}, not {asked}")
     return best
 
 
 def nearest_quality(service: str, asked: str, allowed: Sequence[str]) -> str:
-    """Return the allowed quality (such as `720p`) that is nearest to the asked one; of two the larger."""
+    """Return the allowed quality (such as `720p`) nearest to the requested one; the larger one on a tie."""
     lines = _lines(asked)
     if lines is not None:
         best = min(allowed, key=lambda quality: (_factor(_lines(quality) or 1, lines), -(_lines(quality) or 1)))
         if _factor(_lines(best) or 1, lines) <= MAX_QUALITY_FACTOR:
             return best
-    raise InvalidInput("quality", f"{service} makes {', '.join(allowed)}, not {asked!r}")
+    raise InvalidInput("quality", f"{service} supports {', '.join(allowed)}, not {asked!r}")
 
 
 def fitted(service: str, job: VideoJob, *, duration: int, aspect_ratio: str, quality: str) -> Fit:
-    """Return the job with these values, and a note for each that somebody asked for otherwise."""
+    """Return the job with these values, and a note for each requested value that was changed."""
     changes = {"duration": duration, "aspect_ratio": aspect_ratio, "quality": quality}
     notes = [
-        f"{field.replace('_', ' ')} {value} instead of {asked}, which {service} does not make"
+        f"{field.replace('_', ' ')} {value} instead of {asked}, which {service} does not support"
         for field, value in changes.items()
         if (asked := getattr(job, field)) and asked != value
     ]
@@ -61,7 +62,7 @@ def fitted(service: str, job: VideoJob, *, duration: int, aspect_ratio: str, qua
 
 
 def read_options(service: str, job: VideoJob, kind: type[_Options]) -> _Options:
-    """Return a job's options for one service. Raises `InvalidInput` naming what is wrong, or what there is."""
+    """Return a job's options for one service. Raises `InvalidInput` with the fault and the known options."""
     given: dict[str, Any] = job.options.get(service, {})
     try:
         return msgspec.convert(given, kind)
@@ -87,7 +88,7 @@ def _shape(ratio: str) -> float:
 
 
 def _lines(quality: str) -> int | None:
-    """Return the lines of a picture that a quality's name tells, if it does."""
+    """Return the lines of a picture from the name of its quality, or None for an unknown name."""
     if found := re.fullmatch(r"(\d{2,4})p", quality.lower()):
         return int(found[1])
     return {"2k": 1440, "4k": 2160}.get(quality.lower())

@@ -1,7 +1,7 @@
-"""A topic becomes a prompt for a model that makes video from text: topic, look, composition, what to leave out.
+"""Make a prompt for a text-to-video model from a topic: subject, style, composition, exclusions.
 
-A prompt says what is seen, how it is filmed and how it sits in the frame, in that order and in plain sentences, since
-these models weigh what comes first and lose the thread of long lists. Words on screen are asked away: models misspell.
+The order is subject, filming, framing, in plain sentences, because these models weigh the beginning most and follow
+long lists badly. The prompt excludes text in the picture, because models misspell it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOOKS: Mapping[str, str] = {
     "retro": "Shot on worn 16 mm film, warm faded colours, fine grain, a slightly unsteady handheld camera.",
 }
 
-#: How the picture is composed where it is higher than wide, wider than high, or neither.
+#: The composition of portrait, landscape and square pictures.
 PORTRAIT = "Vertical composition: one subject, large and centred, with calm space above and below it."
 LANDSCAPE = "Wide composition: the subject off centre, with depth from foreground to background."
 SQUARE = "Square composition: one subject in the middle, filling most of the frame."
@@ -29,7 +29,7 @@ LEAVE_OUT = "No text, captions, logos or watermarks in the picture."
 
 
 def prompt_for(job: VideoJob) -> str:
-    """Return what a service is told: the job's own prompt, else one made from its topic, style and aspect ratio."""
+    """Return the job's own prompt, or one made from its topic, style and aspect ratio if it has none."""
     if job.prompt.strip():
         return job.prompt.strip()
     topic = " ".join(job.topic.split())

@@ -1,7 +1,7 @@
-"""The registry of video services: those in the folders of this package, and those that other packages install.
+"""The registry of video services: those in the folders of this package and those of installed packages.
 
 A folder here is a service if its package has a `SPEC`. An installed package names its `ServiceSpec` in the entry point
-group `tenxsom_flow_engine.services`. Specs are light: whatever a service needs is imported when it is made.
+group `tenxsom_flow_engine.services`. Specs are cheap to import: a factory imports the modules that its service needs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ OURS = "tenxsom-flow-engine"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceContext:
-    """The parts of the engine that a service is made with."""
+    """The parts of the engine that a service's factory receives."""
 
     clock: Clock
     timings: Timings
-    #: The engine's own folder, and that of the videos.
+    #: `TENXSOM_HOME` and the folder of the videos.
     home: Path
     output_dir: Path
-    #: Whether videos may come from private addresses and over plain HTTP.
+    #: Whether videos may be fetched from private addresses and over plain HTTP.
     allow_private_downloads: bool = False
 
     def downloader(self) -> Downloader:
@@ -52,43 +52,43 @@ class ServiceContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """What the engine knows of a service before it is made.
+    """The description of a service, available before the service is made.
 
     `config` is a frozen dataclass whose fields declare the service's variables (see `env`). If its first field has no
     default, that variable switches the service on; otherwise, and without a `config`, it is always configured.
     """
 
     name: str
-    #: Makes the service of its config (None without one). It imports what it needs inside.
+    #: Makes the service from its config (None without one). Its imports belong inside the function.
     factory: Callable[[Any, ServiceContext], VideoService]
     config: type | None = None
-    #: The limits of its paid creates unless others are set, such as `1/s 10/m 100/h`; empty: none.
+    #: The default limits of its paid creates, such as `1/s 10/m 100/h`; empty: none.
     quotas: str = ""
-    #: Its page: a path in this project, or a URL.
+    #: Its documentation: a path in this project, or a URL.
     docs: str = ""
-    #: Its place in lists, and among services that are equally good for a job: the lowest first, then by name.
+    #: Its position in lists, and the tie-breaker in routing: the lowest first, then by name.
     order: int = 50
-    #: The package that brought it; the registry fills it in.
+    #: The distribution that contains it; set by the registry.
     distribution: str = OURS
 
     def __post_init__(self) -> None:
         late = [field.variable.name for field in self.variables[1:] if field.default is MISSING]
         if late:
-            raise ConfigurationError(f"{', '.join(late)} needs a default: only the first variable may have none")
+            raise ConfigurationError(f"{', '.join(late)} needs a default: only the first variable may lack one")
 
     @property
     def variables(self) -> tuple[Field, ...]:
-        """The variables of its config."""
+        """The variables that its config declares."""
         return fields_of(self.config) if self.config else ()
 
     @property
     def switch(self) -> str:
-        """The variable that switches it on; empty if it is always configured."""
+        """The name of the variable that switches it on; empty if it is always configured."""
         variables = self.variables
         return variables[0].variable.name if variables and variables[0].default is MISSING else ""
 
     def make(self, config: Any, context: ServiceContext) -> VideoService:
-        """Make the service. Raises `ConfigurationError`, also for whatever else its factory raises."""
+        """Make the service. Raises `ConfigurationError`, also in place of other exceptions of the factory."""
         try:
             service = self.factory(config, context)
             name = service.name
@@ -103,7 +103,7 @@ class ServiceSpec:
 
 @cache
 def service_specs() -> Mapping[str, ServiceSpec]:
-    """Return all services by name, configured or not, in their order. Raises `ConfigurationError`."""
+    """Return the specs of all services by name, configured or not, in their order. Raises `ConfigurationError`."""
     from importlib.metadata import entry_points
 
     return collect([*built_in().values(), *installed(entry_points(group=GROUP))])
@@ -111,7 +111,7 @@ def service_specs() -> Mapping[str, ServiceSpec]:
 
 @cache
 def built_in() -> Mapping[str, ServiceSpec]:
-    """Return the services below this package, by the full name of their own package."""
+    """Return the specs of the services below this package, by the full name of the service's package."""
     package = __name__.rpartition(".")[0]
     folders = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
     modules = {folder.name: importlib.import_module(folder.name) for folder in folders if folder.ispkg}
@@ -119,7 +119,7 @@ def built_in() -> Mapping[str, ServiceSpec]:
 
 
 def installed(points: Iterable[EntryPoint]) -> Iterator[ServiceSpec]:
-    """Load the services that entry points name. Raises `ConfigurationError` naming the package of a broken one."""
+    """Load the specs that entry points name. Raises `ConfigurationError` with the package of a broken one."""
     for point in points:
         distribution = point.dist.name if point.dist else point.value
         try:
@@ -132,13 +132,13 @@ def installed(points: Iterable[EntryPoint]) -> Iterator[ServiceSpec]:
 
 
 def collect(specs: Iterable[ServiceSpec]) -> Mapping[str, ServiceSpec]:
-    """Return services by name, in their order. Raises `ConfigurationError` if two have one name."""
+    """Return the specs by name, in their order. Raises `ConfigurationError` if two have the same name."""
     found: dict[str, ServiceSpec] = {}
     for spec in sorted(specs, key=lambda spec: (spec.order, spec.name)):
         if other := found.get(spec.name):
             packages = sorted({other.distribution, spec.distribution} - {OURS}) or [OURS]
             raise ConfigurationError(
-                f"{other.distribution} and {spec.distribution} both have a service {spec.name}",
+                f"{other.distribution} and {spec.distribution} both provide a service {spec.name}",
                 next_step=f"uninstall one of them: pip uninstall {' or '.join(packages)}",
             )
         found[spec.name] = spec

@@ -1,4 +1,4 @@
-"""A video of a few kilobytes that is as real as any: what rehearsals and tests deliver."""
+"""Make a valid video file of a few kilobytes for rehearsals and tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SIDE = 96
 
 @lru_cache(maxsize=32)
 def tiny_video(aspect_ratio: str, duration: int) -> bytes:
-    """Make a silent H.264 file of the right length and shape, one frame a second."""
+    """Return a silent H.264 file of `duration` seconds in this aspect ratio, one frame a second."""
     import io
 
     import av

@@ -1,1 +1,1 @@
-"""What services over HTTP share: client, connections, downloads, and a fake server for tests."""
+"""Shared parts of services over HTTP: client, connections, downloads, and a fake server for tests."""

@@ -1,4 +1,4 @@
-"""Which network addresses are public: a video's address comes from outside, and must not lead into our own network."""
+"""Decide which network addresses are public: a video's URL is untrusted and must not lead into a private network."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ import ipaddress
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
-#: IPv6 addresses that stand for IPv4 ones behind a translator (RFC 6052).
+#: IPv6 addresses that a translator maps to IPv4 (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-#: Addresses of one name that are tried at most.
+#: The largest number of addresses of a name that are tried.
 MAX_ADDRESSES = 4
 
 
 class NotPublic(Exception):
-    """A name leads to an address that is not public."""
+    """A host name resolves to an address that is not public."""
 
 
 def public_addresses(host: str, port: int) -> list[str]:
-    """Resolve a name once and return its addresses, all of them public.
+    """Resolve a host name once and return its addresses, all of them public.
 
-    Whoever connects must connect to one of these, not to the name: the next resolution may say something else. Raises
-    `NotPublic` if any address is not public, and `OSError` if the name cannot be resolved.
+    The caller must connect to one of these, not to the name, which can resolve to another address the next time.
+    Raises `NotPublic` if any address is not public, and `OSError` if the name cannot be resolved.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise OSError("that is no name of a server") from error
+        raise OSError("invalid host name") from error
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
     for address in addresses:
         if not is_public(address):
-            raise NotPublic(f"{host} leads to {address}, which is no public address")
+            raise NotPublic(f"{host} resolves to {address}, which is not a public address")
     return addresses[:MAX_ADDRESSES]
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address, and each IPv4 address that it carries inside, belongs to the public internet."""
+    """Return whether an address, and each IPv4 address embedded in it, belongs to the public internet."""
     ip = ipaddress.ip_address(address)
     return all(_belongs(part) for part in _parts(ip))
 
 
 def _belongs(ip: IPv4Address | IPv6Address) -> bool:
-    # The site's own addresses of old (fec0::/10) count as global in the standard library.
+    # The standard library counts the deprecated site-local addresses (fec0::/10) as global.
     inside = ip.is_multicast or ip.is_reserved or (isinstance(ip, IPv6Address) and ip.is_site_local)
     return ip.is_global and not inside
 
 
 def _parts(ip: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
-    """Return what is to be judged: for an address that only wraps an IPv4 one, that one."""
+    """Return the addresses to check: only the embedded IPv4 address if the IPv6 address is a wrapper for it."""
     if isinstance(ip, IPv4Address):
         return [ip]
     if ip.ipv4_mapped:

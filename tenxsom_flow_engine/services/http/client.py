@@ -1,8 +1,8 @@
-"""What all services over HTTP share: calls within limits, and errors by one table.
+"""The HTTP client of services: calls with limits on time and size, and errors from a table.
 
-A service declares what its statuses mean (`ErrorRow`); this module sends, reads, and turns every other end into an
-error of our tree. Of a paid call it knows whether anything can have been bought: a documented refusal, or a fault
-before the first byte went out, is proof that nothing was; whatever else goes wrong is `Uncertain`.
+A service declares the meaning of its statuses (`ErrorRow`); this module sends requests, reads answers, and turns every
+failure into an error of `errors`. For a paid call it distinguishes failures by what they prove: after a documented
+refusal, or a fault before the first byte was sent, nothing can have been bought; any other failure is `Uncertain`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Bytes of an answer that are read at most.
+#: The largest answer that is read, in bytes.
 MAX_ANSWER = 4 << 20
-#: Characters of a service's own words that are kept.
+#: The largest part of a service's error message that is kept, in characters.
 MAX_WORDS = 300
 
 
 class Post(TypedDict):
-    """An order over HTTP, as it is sent and as people read it: all but its headers, which hold the key."""
+    """An order over HTTP, as it is sent and journaled. Without headers, because they contain the key."""
 
     method: Literal["POST"]
     path: str
@@ -47,14 +47,14 @@ class Post(TypedDict):
 
 
 def post(path: str, body: Mapping[str, Any]) -> Post:
-    """Return an order that is posted to a path."""
+    """Return an order to POST to a path."""
     return Post(method="POST", path=path, body=body)
 
 
 class HttpApi:
     """A service's HTTP client. `secrets` are redacted from every message. Thread-safe.
 
-    `errors` is asked row by row, and the first that matches wins; a status without a row proves nothing.
+    The first matching row of `errors` applies; a status without a row proves nothing.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class HttpApi:
         self._session = ProcessSession()
 
     def redact(self, text: str) -> str:
-        """Return the service's own words without secrets, as one printable line of at most `MAX_WORDS` characters."""
+        """Return a service's text without secrets, as one printable line of at most `MAX_WORDS` characters."""
         return one_line(self._redactor.text(text), MAX_WORDS)
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
-        """GET: costs nothing. Raises `Transient`."""
+        """Send a GET request, which costs nothing. Raises `Transient`."""
         return self._send(self._session.get(), "GET", path, self._timings.read_call, params=query)
 
     def tell(self, path: str) -> Answer:
-        """POST what costs nothing, and does no harm twice. Raises `Transient`."""
+        """POST an idempotent request that costs nothing. Raises `Transient`."""
         return self._send(self._session.get(), "POST", path, self._timings.read_call, json={})
 
     def post_paid(self, order: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
-        """Send what costs money. Raises `Transient` where nothing can have been bought, else `Uncertain`.
+        """Send a paid order. Raises `Transient` if nothing can have been bought, else `Uncertain`.
 
-        On a connection of its own: one that was kept alive may turn out broken when the request is under way.
+        It uses a new connection: a kept-alive one might turn out to be broken after the request has been sent.
         """
         from tenxsom_flow_engine.services.http.connection import new_session
 
@@ -99,19 +99,19 @@ class HttpApi:
             return self._send(session, order["method"], path, timeouts, paid=True, json=body, headers=headers)
 
     def result(self, answer: Answer, *, paid: bool = False) -> Mapping[str, Any]:
-        """Return the object that a good answer holds; raise what any other means."""
+        """Return the JSON object of a 2xx answer; raise the error that any other answer means."""
         if answer.good and isinstance(answer.body, Mapping):
             return answer.body
         raise self.error(answer, paid=paid)
 
     def error(self, answer: Answer, *, paid: bool = False) -> ServiceError:
-        """Return the error that an answer means: by the table, else by whether anything can have been bought."""
+        """Return the error for an answer: from the table, else `Transient`, or `Uncertain` if `paid`."""
         code = error_code(answer.body)
         row = next((row for row in self._errors if row.matches(answer.status, code, paid)), None)
         if row is None:
-            unforeseen = "an answer that cannot be read" if answer.good else "an unforeseen answer"
-            row = ErrorRow(answer.status, Transient, unforeseen)
-        # What a read may repeat proves nothing about a purchase.
+            meaning = "unreadable answer" if answer.good else "unexpected answer"
+            row = ErrorRow(answer.status, Transient, meaning)
+        # A transient error does not prove that nothing was bought.
         kind = Uncertain if paid and issubclass(row.error, Transient) else row.error
         words = self.redact(error_words(answer.body))
         request = f", request {self.redact(answer.request_id)}" if answer.request_id else ""
@@ -132,7 +132,7 @@ class HttpApi:
         headers: Mapping[str, str] | None = None,
         **content: Any,
     ) -> Answer:
-        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, Exchange, in_words
+        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, Exchange, describe_failure
 
         with Exchange(timeouts.total) as exchange:
             try:
@@ -147,12 +147,12 @@ class HttpApi:
                 )
             except NETWORK_FAULTS as error:
                 lost = paid and exchange.sent
-                reason = self.redact(in_words(error, exchange))
-                what = "the create was sent and its answer did not come" if lost else "it cannot be asked"
+                reason = self.redact(describe_failure(error, exchange))
+                summary = "the create was sent, but no answer was received" if lost else "the request failed"
                 host = urlsplit(self._base).hostname
                 raise (Uncertain if lost else Transient)(
-                    self.service, f"{what}: {reason}", next_step=f"see that {host} can be reached from this machine"
-                ) from None  # the library's own words hold addresses
+                    self.service, f"{summary}: {reason}", next_step=f"check that this machine can reach {host}"
+                ) from None  # the library's message contains addresses
             with response:
                 answer = _read(response)
         _log.debug("%s %s %s: HTTP %d", self.service, method, path, answer.status)
@@ -160,11 +160,11 @@ class HttpApi:
 
 
 class ProcessSession:
-    """A `requests.Session` that is made when it is first needed, anew after a fork: connections cannot be shared."""
+    """A lazily made `requests.Session`, replaced after a fork: processes cannot share connections."""
 
     def __init__(self, *, public_only: bool = False) -> None:
         self._public_only = public_only
-        self._lock = Lock()  # of what follows
+        self._lock = Lock()  # guards `_made`
         self._made: tuple[int, requests.Session] | None = None
 
     def get(self) -> requests.Session:
@@ -185,7 +185,7 @@ def _read(response: requests.Response) -> Answer:
 
 
 def _body(response: requests.Response) -> Any:
-    """Return an answer's JSON, or None where it is none, is too long or breaks off."""
+    """Return an answer's JSON, or None if it is invalid, too long or incomplete."""
     from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS
 
     content = bytearray()

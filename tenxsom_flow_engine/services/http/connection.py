@@ -1,7 +1,7 @@
-"""HTTP connections that know whether a byte went out, and that end in time.
+"""HTTP connections that record whether a byte was sent, and that have an overall deadline.
 
-Both are needed where a request costs money: whether anything can have been bought is known and not guessed from the
-kind of an exception, and no create is sent after the moment at which others may think that it is over.
+Paid requests need both: the record proves whether anything can have been bought, which the type of an exception does
+not; and after the deadline no create is sent, because other workers then consider it ended.
 """
 
 from __future__ import annotations
@@ -25,63 +25,63 @@ from urllib3.util.connection import create_connection
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.services.http.addresses import public_addresses
 
-#: What a request may raise when the network or the other side is at fault.
+#: The exceptions of a request that the network or the peer causes.
 NETWORK_FAULTS = (requests.RequestException, HTTPError, OSError)
 
 
 class Exchange:
-    """A request and its answer on the present thread: whether its first byte went out, and its end in time.
+    """A request and its answer on the current thread: whether its first byte was sent, and its deadline.
 
-    The time-outs of single reads do not bound a server that sends a byte now and then; this does. Not bounded is the
-    time that the system takes to resolve a name, but after it nothing is sent if the time is over.
+    The time-outs of single reads do not limit a server that sends a byte now and then; the deadline does. It cannot
+    interrupt name resolution, but nothing is sent if it has passed by then.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        #: Whether the first byte may have gone out.
+        #: Whether the first byte may have been sent.
         self.sent = False
         self._ends = time.monotonic() + seconds
-        self._lock = threading.Lock()  # of the socket
+        self._lock = threading.Lock()  # guards `_socket`
         self._socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._break_off)
         self._timer.daemon = True
 
     @property
     def over(self) -> bool:
-        """Whether its time is over."""
+        """Whether the deadline has passed."""
         return time.monotonic() >= self._ends
 
     def watch(self, connected: socket.socket) -> None:
-        """Take note of the connection in use."""
-        # A descriptor of our own: wrapping a socket in TLS leaves the original object empty.
-        own = socket.socket(fileno=os.dup(connected.fileno()))
+        """Register the connection in use."""
+        # A duplicate descriptor: wrapping a socket in TLS detaches the original object.
+        duplicate = socket.socket(fileno=os.dup(connected.fileno()))
         with self._lock:
             self._close()
-            self._socket = own
+            self._socket = duplicate
         if self.over:
             self._break_off()
 
     def about_to_send(self) -> None:
-        """Take note that bytes go out now. Raises `TimeoutError` if it is too late for that."""
+        """Record that bytes are about to be sent. Raises `TimeoutError` after the deadline."""
         if self.over:
-            raise TimeoutError("the time is over")
+            raise TimeoutError("the deadline has passed")
         self.sent = True
 
     def __enter__(self) -> Exchange:
-        self._outer = _present.set(self)
+        self._outer = _current.set(self)
         self._timer.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._timer.cancel()
-        _present.reset(self._outer)
+        _current.reset(self._outer)
         with self._lock:
             self._close()
 
     def _break_off(self) -> None:
         with self._lock, suppress(OSError):
             if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)  # whoever reads from it wakes up
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes a blocked reader
 
     def _close(self) -> None:
         if self._socket is not None:
@@ -89,7 +89,7 @@ class Exchange:
             self._socket = None
 
 
-_present: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 if TYPE_CHECKING:
     _Connection = HTTPConnection
@@ -98,26 +98,26 @@ else:
 
 
 class _Reporting(_Connection):
-    """Reports to the present exchange."""
+    """Reports to the current exchange."""
 
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()
-        if exchange := _present.get():
+        if exchange := _current.get():
             exchange.watch(connected)
         return connected
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        elif exchange := _present.get():
-            exchange.watch(self.sock)  # it may be a connection that was kept alive
-        if exchange := _present.get():
+        elif exchange := _current.get():
+            exchange.watch(self.sock)  # a kept-alive connection, not watched by this exchange yet
+        if exchange := _current.get():
             exchange.about_to_send()
         super().send(data)
 
 
 class _PublicOnly(_Connection):
-    """Connects to public addresses only. Certificates are checked by name all the same, since `host` stays."""
+    """Connects to public addresses only. `host` is unchanged, so certificates are still verified by name."""
 
     def _new_conn(self) -> socket.socket:
         failure: OSError | None = None
@@ -157,22 +157,22 @@ _PUBLIC = {"http": _pool(HTTPConnectionPool, _PublicHttp), "https": _pool(HTTPSC
 
 
 class _Session(requests.Session):
-    """Follows no redirect: where told not to, the library's own still looks ahead, and reads a redirect's content."""
+    """Never resolves redirects: even with `allow_redirects=False`, `requests` reads the content of a redirect."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Say that there is none."""
+        """Report no redirect target."""
 
 
 def new_session(*, public_only: bool = False) -> requests.Session:
-    """Return a session of connections that report to the exchange in which they are used.
+    """Return a session whose connections report to the current exchange.
 
-    It takes nothing from the environment (a `.netrc` would replace our keys), keeps no cookies and repeats nothing.
+    It ignores the environment (a `.netrc` would replace our keys), stores no cookies and never retries.
     """
     session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = f"tenxsom-flow-engine/{__version__}"
-    # Nothing is gained by compressing small answers and finished videos, and what a file unpacks to has no bound.
+    # Compression gains nothing for small answers and finished videos, and the unpacked size would be unbounded.
     session.headers["Accept-Encoding"] = "identity"
     for scheme in ("http://", "https://"):
         adapter = HTTPAdapter()
@@ -181,10 +181,10 @@ def new_session(*, public_only: bool = False) -> requests.Session:
     return session
 
 
-def in_words(error: BaseException, exchange: Exchange) -> str:
-    """Say what broke an exchange. No address is told: it may carry a signature."""
+def describe_failure(error: BaseException, exchange: Exchange) -> str:
+    """Return the cause of a failed exchange, without the URL, which might contain a signature."""
     if exchange.over or isinstance(error, requests.Timeout):
-        return f"no whole answer within {exchange.seconds:g} s" if exchange.sent else "no connection in time"
+        return f"no complete answer within {exchange.seconds:g} s" if exchange.sent else "connecting timed out"
     inner = _innermost(error)
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
@@ -192,7 +192,7 @@ def in_words(error: BaseException, exchange: Exchange) -> str:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the fault that the libraries have wrapped."""
+    """Return the exception at the bottom of the libraries' wrappers."""
     for inner in (getattr(error, "reason", None), error.__cause__, *reversed(error.args), error.__context__):
         if isinstance(inner, BaseException):
             return _innermost(inner)

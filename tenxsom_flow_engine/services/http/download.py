@@ -1,4 +1,4 @@
-"""Fetching a finished video from an address that came from outside: public places only, bounded in size and time."""
+"""Download a finished video from an untrusted URL: public addresses only, limited in size and time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from tenxsom_flow_engine.services.http.connection import Exchange
 
-#: Bytes: many times the largest video that is made.
+#: Bytes: many times the largest video of any service.
 MAX_SIZE = 2 << 30
-#: Redirects that are followed, and connections that one file may take because they break off.
+#: Limits for one file: redirects followed in a row, and connections used because earlier ones broke.
 MAX_REDIRECTS, MAX_CONNECTIONS = 5, 4
 _CHUNK = 1 << 18
-#: What error pages are. Some stores call a video by a type that says nothing, so only these are refused.
+#: Content types of error pages. Some file stores use generic types for videos, so only these are refused.
 _NO_VIDEO = ("text/", "image/", "application/json", "application/xml")
 
 
 class Downloader:
-    """Fetches videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals."""
+    """Downloads videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals."""
 
     def __init__(self, *, allow_private: bool = False, max_size: int = MAX_SIZE, timings: Timings = Timings()) -> None:
         self._schemes = ("https", "http") if allow_private else ("https",)
@@ -36,10 +36,10 @@ class Downloader:
         self._session = ProcessSession(public_only=not allow_private)
 
     def fetch(self, service: str, url: str, target: Path) -> None:
-        """Fetch what `url` holds into the file `target`, which appears when it has come whole.
+        """Download `url` into the file `target`, which appears once it is complete.
 
-        Raises `Transient` where another try may do better, with a fresh address; `Rejected` where none will; and
-        `OSError` where the file cannot be written.
+        Raises `Transient` if another attempt with a fresh URL can succeed, `Rejected` if none can, and `OSError` if
+        the file cannot be written.
         """
         from tenxsom_flow_engine.services.http.connection import Exchange
 
@@ -47,16 +47,16 @@ class Downloader:
         with Exchange(self._timeouts.total) as exchange, part.open("wb") as file:
             transfer = _Transfer(file, service, self._max_size)
             for _ in range(MAX_CONNECTIONS):
-                fault = self._go_on(url, transfer, exchange)
+                fault = self._resume(url, transfer, exchange)
                 if not fault or exchange.over:
                     break
         if fault:
-            raise Transient(service, f"the video does not come whole from {urlsplit(url).hostname}: {fault}")
+            raise Transient(service, f"the download from {urlsplit(url).hostname} is incomplete: {fault}")
         part.replace(target)
 
-    def _go_on(self, url: str, transfer: _Transfer, exchange: Exchange) -> str:
-        """Fetch what is missing over one connection; return why it broke off, or nothing."""
-        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, in_words
+    def _resume(self, url: str, transfer: _Transfer, exchange: Exchange) -> str:
+        """Download the missing part over one connection; return why it failed, or an empty string."""
+        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, describe_failure
 
         for _ in range(MAX_REDIRECTS + 1):
             self._check(transfer.service, url)
@@ -69,9 +69,9 @@ class Downloader:
                     stream=True,
                 )
             except NotPublic as refusal:
-                raise Rejected(transfer.service, f"the video is not fetched: {refusal}") from None
+                raise Rejected(transfer.service, f"the video's URL was refused: {refusal}") from None
             except NETWORK_FAULTS as error:
-                return in_words(error, exchange)
+                return describe_failure(error, exchange)
             with response:
                 if response.is_redirect:
                     url = _leads_to(url, response.headers["Location"])
@@ -82,14 +82,14 @@ class Downloader:
                     try:
                         chunk = next(chunks, b"")
                     except NETWORK_FAULTS as error:
-                        return in_words(error, exchange)
+                        return describe_failure(error, exchange)
                     if not chunk:
                         return ""
                     transfer.write(chunk)
-        raise Rejected(transfer.service, f"the video's address leads on and on, over {MAX_REDIRECTS} redirects")
+        raise Rejected(transfer.service, f"the video's URL redirects more than {MAX_REDIRECTS} times")
 
     def _check(self, service: str, url: str) -> None:
-        """Raise `Rejected` for an address that is not followed. It is not repeated: it may carry a signature."""
+        """Raise `Rejected` for a forbidden URL. The message omits it, because it might contain a signature."""
         try:
             parts = urlsplit(url)
             fine = parts.scheme in self._schemes and parts.hostname and parts.username is None
@@ -97,7 +97,7 @@ class Downloader:
             fine = False
         if not fine:
             raise Rejected(
-                service, f"the video's address is no {' or '.join(self._schemes)} address of a public server"
+                service, f"the video's URL is not a valid {' or '.join(self._schemes)} URL without a user name"
             )
 
 
@@ -105,44 +105,44 @@ def _leads_to(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        return location  # no address at all, as its check will find
+        return location  # not a URL; `_check` refuses it
 
 
 @dataclass(slots=True)
 class _Transfer:
-    """How far a file has come, and the mark by which its server knows the same file again."""
+    """The state of a download: the bytes written so far, and the strong ETag of the file."""
 
     file: IO[bytes]
     service: str
     max_size: int
-    mark: str = ""
+    etag: str = ""
     done: int = 0
 
     def headers(self) -> dict[str, str]:
-        """Return what asks for the rest alone, where the server can tell that it is a rest of the same file."""
-        return {"Range": f"bytes={self.done}-", "If-Range": self.mark} if self.done and self.mark else {}
+        """Return the headers that request only the missing bytes, if the server can verify the file by its ETag."""
+        return {"Range": f"bytes={self.done}-", "If-Range": self.etag} if self.done and self.etag else {}
 
     def begin(self, response: requests.Response) -> None:
-        """Go on where the answer goes on: after what is there, or at the start again."""
+        """Position the file for the answer: at its end for a matching part, else at its start, emptied."""
         headers = response.headers
-        rest = response.status_code == 206 and headers.get("Content-Range", "").startswith(f"bytes {self.done}-")
-        if response.status_code != 200 and not rest:
-            # Also 403, 404 and 410: the address has expired, and the next try asks the service for a fresh one.
-            raise Transient(self.service, f"the video's address answers HTTP {response.status_code}")
+        partial = response.status_code == 206 and headers.get("Content-Range", "").startswith(f"bytes {self.done}-")
+        if response.status_code != 200 and not partial:
+            # Also 403, 404 and 410: the URL has expired, and the next attempt gets a fresh one from the service.
+            raise Transient(self.service, f"the video's URL returned HTTP {response.status_code}")
         kind = headers.get("Content-Type", "").lower()
         if kind.startswith(_NO_VIDEO):
-            raise Transient(self.service, f"the video's address holds {kind.partition(';')[0]}, not a video")
-        if not rest:
+            raise Transient(self.service, f"the video's URL returned {kind.partition(';')[0]}, not a video")
+        if not partial:
             self.file.seek(0)
             self.file.truncate()
             self.done = 0
             etag = headers.get("ETag", "")
-            # A weak mark does not promise the same bytes, and a date is exact to a second only.
-            self.mark = etag if etag.startswith('"') and headers.get("Accept-Ranges", "").lower() == "bytes" else ""
+            # A weak ETag does not promise the same bytes, and a date has a resolution of one second only.
+            self.etag = etag if etag.startswith('"') and headers.get("Accept-Ranges", "").lower() == "bytes" else ""
         self._check_size(response.raw.length_remaining or 0)
 
     def write(self, chunk: bytes) -> None:
-        """Keep what has come."""
+        """Append a chunk."""
         self._check_size(len(chunk))
         self.file.write(chunk)
         self.done += len(chunk)

@@ -1,4 +1,4 @@
-"""The files that a fake service hands out, at signed addresses that can expire, whole or in parts."""
+"""The files of a fake service, served at signed URLs that can expire, with byte ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "/media/"
 
 
 class Files:
-    """Files by name. `ranges`: whether a part of a file can be asked for."""
+    """Files by name. `ranges`: whether range requests are supported."""
 
     def __init__(self, url: Callable[[], str]) -> None:
         self._url = url
@@ -24,21 +24,21 @@ class Files:
         self.content_type = "video/mp4"
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep a file."""
+        """Store a file."""
         self._content[name] = content
 
     def sign(self, name: str) -> str:
-        """Return a fresh address of a file."""
+        """Return a fresh signed URL of a file."""
         signature = f"sig-{secrets.token_hex(8)}"
         self._signatures.add(signature)
         return f"{self._url()}{PREFIX}{name}?signature={signature}"
 
     def expire(self) -> None:
-        """Make all addresses that were given out stale."""
+        """Invalidate all signed URLs."""
         self._signatures.clear()
 
     def answer(self, request: Request) -> Reply:
-        """Hand out a file, or the part of it that is asked for."""
+        """Return a file, or the requested range of it."""
         parts = urlsplit(request.path)
         content = self._content.get(parts.path.removeprefix(PREFIX))
         if content is None:

@@ -1,7 +1,7 @@
-"""What all fake services share: a server of threads on a free loopback port, whose every request a test may spoil.
+"""The base of all fake services: a threaded HTTP server on a free loopback port with scripted faults.
 
-A fake names the route of each request and answers it. What a test has scripted for that route comes first: another
-answer, or a connection that breaks or stalls before, in or after the work that the request asks for.
+A fake names the route of each request and answers it. A test can script faults for a route: another answer, or a
+connection that breaks or stalls before, during or after the requested work.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-#: Seconds between the bytes of an answer that trickles.
+#: Seconds between two bytes of a trickling answer.
 _TRICKLE = 0.05
 
 
 class At(Enum):
     """A moment of a request."""
 
-    UNREAD = "unread"  # the request's first bytes have come, nothing has been read
-    READ = "read"  # the request has been read, nothing has been done
-    DONE = "done"  # its work is done, the answer has not begun
-    ANSWERING = "answering"  # half of the answer is out
+    UNREAD = "unread"  # the first bytes have arrived, nothing has been read
+    READ = "read"  # the request has been read, no work has been done
+    DONE = "done"  # the work is done, no answer has been sent
+    ANSWERING = "answering"  # half of the answer has been sent
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection breaks."""
+    """Break the connection."""
 
     at: At
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Nothing more comes until the other side hangs up."""
+    """Send nothing more until the client disconnects."""
 
     at: At
 
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """The work is done, and the answer comes byte by byte: its headers already (`head`), or its content only."""
+    """Do the work and send the answer byte by byte: from its headers on (`head`), or its content only."""
 
     head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. Scripted, it comes instead of the work, or after it with `done`."""
+    """An answer. As a scripted fault it replaces the work, or with `done` only the answer."""
 
     status: int = 200
-    #: Bytes go out as they are, anything else as JSON.
+    #: Bytes are sent as they are, anything else as JSON.
     body: Any = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     done: bool = False
 
     def content(self) -> bytes:
-        """Return what goes out."""
+        """Return the encoded body."""
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
@@ -76,18 +76,18 @@ Fault = Cut | Hang | Trickle | Reply
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came. `path` is raw."""
+    """A received request. `path` is raw."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     content: bytes
-    #: When it had come, in seconds since 1970 by this machine's clock.
+    #: When it had been received completely, in seconds since 1970 by this machine's clock.
     at: float = 0.0
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's fields."""
+        """The fields of the query string."""
         return dict(parse_qsl(urlsplit(self.path).query))
 
     @property
@@ -96,7 +96,7 @@ class Request:
         return self.path.partition("?")[0]
 
     def json(self) -> Any:
-        """Return the content, or None if it is no JSON."""
+        """Return the decoded content, or None if it is not JSON."""
         try:
             return json.loads(self.content)
         except ValueError:
@@ -104,20 +104,20 @@ class Request:
 
 
 class FakeServer(ABC):
-    """One fake service. Use as a context manager."""
+    """A fake service. Use it as a context manager."""
 
     def __init__(self) -> None:
-        #: What happens to the next requests of each route; then all is well.
+        #: Faults for the next requests of each route, first in, first out.
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        #: What happens to a request for which nothing is scripted, by its route; None: all is well.
+        #: Returns the fault of a request without a scripted one, by its route; None: no fault.
         self.weather: Callable[[str], Fault | None] = lambda route: None
-        #: What happens to the next connections before anything is read from them.
+        #: Faults for the next connections, applied before anything is read from them.
         self.unread: deque[Cut | Hang] = deque()
-        #: Called at each moment of each request: the place to let the world move on, or end.
+        #: Called at each moment of each request, for example to move a clock or to end a process.
         self.on_moment: Callable[[str, At, Request], None] = lambda route, at, request: None
         #: All requests, by route.
         self.seen: defaultdict[str, list[Request]] = defaultdict(list)
-        #: Guards what the threads share.
+        #: Guards the state that the threads share.
         self.lock = threading.RLock()
         self._closing = threading.Event()
         self._connections: set[socket.socket] = set()
@@ -127,11 +127,11 @@ class FakeServer(ABC):
 
     @abstractmethod
     def route(self, request: Request) -> str:
-        """Name what a request asks for."""
+        """Return the name of a request's route."""
 
     @abstractmethod
     def work(self, route: str, request: Request) -> Reply:
-        """Do what a request asks for."""
+        """Do the work of a request and return its answer."""
 
     def __enter__(self) -> Any:
         self._thread.start()
@@ -145,19 +145,19 @@ class FakeServer(ABC):
         self.hang_up()
 
     def wrap(self, context: ssl.SSLContext) -> None:
-        """Speak TLS on new connections."""
+        """Use TLS on new connections."""
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = self.url.replace("http:", "https:")
 
     def hang_up(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         with self.lock:
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def hang(self, connection: socket.socket) -> None:
-        """Wait until the other side hangs up, or this server closes."""
+        """Wait until the client disconnects or this server closes."""
         connection.settimeout(0.05)
         while not self._closing.is_set():
             try:
@@ -176,7 +176,7 @@ class FakeServer(ABC):
                 return
 
     def opened(self, connection: socket.socket) -> Cut | Hang | None:
-        """Take note of a connection; return what shall happen to it."""
+        """Register a connection; return its scripted fault."""
         with self.lock:
             self._connections.add(connection)
             return self.unread.popleft() if self.unread else None
@@ -187,7 +187,7 @@ class FakeServer(ABC):
             self._connections.discard(connection)
 
     def next_fault(self, route: str) -> Fault | None:
-        """Return what shall happen to this request of a route."""
+        """Return the fault for the next request of a route."""
         with self.lock:
             return self.faults[route].popleft() if self.faults[route] else self.weather(route)
 
@@ -197,25 +197,25 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: connections break here on purpose."""
+        """Print nothing: connections break here on purpose."""
 
 
 class _Broken(Exception):
-    """The connection ends here."""
+    """The connection was broken on purpose."""
 
 
 def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # an answer goes out in pieces, and none shall wait for the next
+        disable_nagle_algorithm = True  # an answer is written in parts, and no part may wait for the next
 
         def handle(self) -> None:
             try:
                 fault = fake.opened(self.connection)
                 if fault is not None:
-                    # Until bytes have come the other side could know that none went out.
+                    # Wait for the first byte: before it, the client could prove that it sent nothing.
                     self.connection.recv(1, socket.MSG_PEEK)
-                    self._spoil(fault)
+                    self._apply(fault)
                 super().handle()
             except (_Broken, OSError):
                 self.close_connection = True
@@ -243,7 +243,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
         def _moment(self, route: str, at: At, request: Request, fault: Fault | None) -> None:
             fake.on_moment(route, at, request)
             if isinstance(fault, Cut | Hang) and fault.at is at:
-                self._spoil(fault)
+                self._apply(fault)
 
         def _answer(self, reply: Reply, halfway: Callable[[], None], fault: Fault | None) -> None:
             content = reply.content()
@@ -263,16 +263,16 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content[half:])
             self.close_connection = self.close_connection or reply.headers.get("Connection") == "close"
 
-        def _spoil(self, fault: Cut | Hang) -> None:
+        def _apply(self, fault: Cut | Hang) -> None:
             if isinstance(fault, Hang):
                 fake.hang(self.connection)
             else:
-                # No lingering: the other side is told at once, and rudely.
+                # Without lingering the client gets a reset at once.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             raise _Broken
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing: `seen` tells all."""
+            """Print nothing: `seen` has all requests."""
 
     return Handler

@@ -1,7 +1,7 @@
-"""What tests of all paid services need of the fake of each: jobs for it, its states, its money and its books.
+"""The interface of the fake of a paid service, for tests of all paid services: jobs, states, balance and sales.
 
 A service's `fake.py` has a subclass of `FakeVendor`, `KINDS` (the kinds of jobs that it sells) and `make_fake(now)`,
-which returns a fake with room and money for any number of jobs.
+which returns a fake with slots and money for any number of jobs.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, ClassVar, Protocol
 
 from tenxsom_flow_engine.services.http.fake_server import FakeServer
 
-#: More generations, and more money, than any test asks for.
+#: More generations, and more money, than any test needs.
 PLENTY = 100_000
 MUCH_MONEY = 1e9
 
 
 class Sale(Protocol):
-    """A generation that was sold."""
+    """A sold generation."""
 
     @property
     def id(self) -> str:
-        """The service's own id."""
+        """The id at the service."""
 
     @property
     def order(self) -> dict[str, Any]:
@@ -30,20 +30,20 @@ class Sale(Protocol):
 
     @property
     def usd(self) -> float:
-        """What it cost in USD; 0 where the service counts in credits."""
+        """The price in USD; 0 if the service counts in credits."""
 
     @property
     def credits(self) -> float:
-        """What it cost in credits; 0 where the service counts in USD."""
+        """The price in credits; 0 if the service counts in USD."""
 
     @property
     def failed(self) -> bool:
-        """Whether the service said, or will say, that the render failed."""
+        """Whether the service reports, or will report, that the render failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """A kind of jobs: the fields of a `VideoJob`, and the route of the fake at which their creates arrive."""
+    """A kind of job: the fields of its `VideoJob`, and the route of its creates at the fake."""
 
     wishes: Mapping[str, Any]
     route: str = "create"
@@ -52,16 +52,16 @@ class JobKind:
 class FakeVendor(FakeServer):
     """A fake of a paid service. The routes of paid creates begin with `create`."""
 
-    #: How a generation can go well, state by state, one for each poll; and how it goes where the service fails.
+    #: State sequences of successful generations, one state for each poll; and the sequence of a failing one.
     lives: ClassVar[Sequence[Sequence[str]]]
     failing: ClassVar[Sequence[str]]
 
     key: str
-    #: Generations that it renders at once.
+    #: The limit of generations in flight.
     most: int
-    #: What is left to spend, in USD or in credits.
+    #: The remaining balance, in USD or in credits.
     balance: float
-    #: The states of the generations that are sold from now on.
+    #: The states of generations sold from now on.
     life: Sequence[str]
-    #: All that was sold, in order.
+    #: All sales, in order.
     sold: Sequence[Sale]

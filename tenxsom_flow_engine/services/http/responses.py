@@ -1,4 +1,4 @@
-"""What an HTTP answer says, and what its errors mean: pure reading, without a network."""
+"""Parse HTTP answers and classify their errors: pure functions without a network."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import ServiceError
 
-#: What may stand in a path as it is.
+#: Ids that are valid in a URL path without encoding.
 _PATH_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
-    """What a status means at a service, with the error code or type in the body where that decides."""
+    """The meaning of a status at a service, if needed with the error code or type in the body."""
 
-    #: 0: any refusal (4xx), since the code alone decides.
+    #: 0: any refusal (4xx), because the code alone decides.
     status: int
     error: type[ServiceError]
-    #: What happened; the service's own words are added.
+    #: The cause; the service's own message is appended.
     meaning: str
     next_step: str = ""
-    #: Only with this code or type in the body.
+    #: If set, the row applies only with this code or type in the body.
     code: str = ""
-    #: Only for paid calls (True), or only for the others (False).
+    #: If set, the row applies only to paid calls (True) or only to other calls (False).
     paid: bool | None = None
 
     def matches(self, status: int, code: str, paid: bool) -> bool:
-        """Tell whether an answer is meant."""
+        """Return whether the row applies to an answer."""
         same = status == self.status or (self.status == 0 and 400 <= status < 500)
         return same and self.code in ("", code) and self.paid in (None, paid)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `body` is its JSON, or None where it is none or did not come whole."""
+    """An HTTP answer. `body` is its decoded JSON, or None if it is invalid or incomplete."""
 
     status: int
     body: Any = None
-    #: Seconds for which the service asks to be left alone, if it does.
+    #: Seconds that the service asks to wait, if any.
     retry_after: float | None = None
-    #: What the service calls this call.
+    #: The service's id of this request.
     request_id: str = ""
 
     @property
@@ -55,49 +55,49 @@ class Answer:
 def read_retry_after(headers: Mapping[str, str], body: Any, now: float | None = None) -> float | None:
     """Return the seconds that an answer asks to wait: `Retry-After` (seconds or a date), or `retryAfter` in the body.
 
-    A date counts from the answer's own `Date` where it has one, since the server's clock need not be ours.
+    A date is compared with the answer's own `Date` if present, because the server's clock can differ from ours.
     """
-    told = headers.get("Retry-After") or (body.get("retryAfter") if isinstance(body, Mapping) else None)
-    if told is None or isinstance(told, bool):
+    value = headers.get("Retry-After") or (body.get("retryAfter") if isinstance(body, Mapping) else None)
+    if value is None or isinstance(value, bool):
         return None
     try:
-        seconds = float(told)
+        seconds = float(value)
     except (TypeError, ValueError):
-        until = _instant(str(told))
+        until = _instant(str(value))
         if until is None:
             return None
-        said = _instant(headers.get("Date", ""))
-        seconds = until - (said if said is not None else time.time() if now is None else now)
+        sent_at = _instant(headers.get("Date", ""))
+        seconds = until - (sent_at if sent_at is not None else time.time() if now is None else now)
     return max(seconds, 0.0) if seconds == seconds else None
 
 
 def path_id(value: Any) -> str | None:
-    """Return an id that a service gave if a path can hold it as it is, else None."""
-    fine = isinstance(value, str) and _PATH_ID.fullmatch(value) and value.strip(".")
-    return value if fine else None
+    """Return a service's id if it is valid in a URL path without encoding, else None."""
+    valid = isinstance(value, str) and _PATH_ID.fullmatch(value) and value.strip(".")
+    return value if valid else None
 
 
 def number(value: Any) -> float | None:
-    """Return a number that is not negative, or None for anything else."""
+    """Return a value that is a non-negative number below 10¹², else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         return None
     return float(value)
 
 
 def error_code(body: Any) -> str:
-    """Return the code or type that an error answer names, such as in `{"error": {"type": …}}` or `{"code": …}`."""
+    """Return the code or type of an error answer, such as in `{"error": {"type": …}}` or `{"code": …}`."""
     return str(next(_values(body, ("type", "code", "ErrCode")), ""))
 
 
 def error_words(body: Any) -> str:
-    """Return what an error answer says in words, or nothing."""
+    """Return the message of an error answer, or an empty string."""
     if isinstance(body, Mapping) and isinstance(body.get("error"), str):
         return str(body["error"])
     return str(next(_values(body, ("message", "ErrMsg", "error", "detail")), ""))
 
 
 def _values(body: Any, names: Iterable[str]) -> Iterator[Any]:
-    """Yield fields of these names, those of the object under `error` first: some say `type` outside of it too."""
+    """Yield the fields of these names, those under `error` first: some answers have a `type` outside of it too."""
     if not isinstance(body, Mapping):
         return
     for place in (body.get("error"), body):
@@ -108,7 +108,7 @@ def _values(body: Any, names: Iterable[str]) -> Iterator[Any]:
 
 
 def _instant(text: str) -> float | None:
-    from email.utils import parsedate_to_datetime  # takes a while to import, and few answers hold a date
+    from email.utils import parsedate_to_datetime  # slow to import, and few answers contain a date
 
     try:
         return parsedate_to_datetime(text).timestamp()

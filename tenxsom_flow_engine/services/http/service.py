@@ -15,24 +15,24 @@ from tenxsom_flow_engine.timings import Timings
 
 
 class HttpConfig(Protocol):
-    """The part of a service's config that every service over HTTP has."""
+    """The common part of the configs of services over HTTP."""
 
     @property
     def base_url(self) -> str:
-        """The address of its interface."""
+        """The base URL of the API."""
 
     @property
     def max_in_flight(self) -> int:
-        """Generations that may be in flight at once."""
+        """The limit of generations in flight at once."""
 
 
 class HttpService(VideoService):
-    """A service that is called through `_api`; a subclass says what its answers mean and which key it sends.
+    """A service that is called through `_api`; a subclass defines the meaning of the answers and the key.
 
-    `Timings.read_call` limits a call that costs nothing, `paid_call` a create.
+    `Timings.read_call` limits calls that cost nothing, `paid_call` limits creates.
     """
 
-    #: What each documented answer means (see `HttpApi`).
+    #: The meaning of each documented error answer (see `HttpApi`).
     errors: ClassVar[Sequence[ErrorRow]]
 
     def __init__(
@@ -44,7 +44,7 @@ class HttpService(VideoService):
         key: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`key` appears in no message; it is sent as a bearer token unless `headers` carry it in another way."""
+        """`key` is redacted from messages; it is sent as a bearer token unless `headers` contain it in another way."""
         self._downloader = downloader
         self._api = HttpApi(
             self.name,

@@ -1,4 +1,4 @@
-"""The configuration of the simulated service: how a rehearsal behaves."""
+"""The configuration of the simulated service: latency and faults of a rehearsal."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 from tenxsom_flow_engine.env import Variable
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 
-#: The options of a plan that are not probabilities or shares.
+#: The options that are not probabilities or shares.
 _UNBOUNDED = frozenset({"latency", "create_latency", "create_timeout", "slots"})
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationPlan:
-    """How the service behaves. Times in seconds; faults are probabilities of 0 to 1 for each call."""
+    """The behaviour of the service. Times in seconds; faults are probabilities of 0 to 1 for each call."""
 
     latency: float = 5.0
-    #: Share of the latency that varies at random, up and down.
+    #: Random variation of the latency, as a share of it in both directions.
     jitter: float = 0.2
-    #: How long a create takes to answer.
+    #: Seconds until a create is answered.
     create_latency: float = 0.0
-    #: How long a caller waits for that answer before it counts as lost.
+    #: The time limit of a create, as declared to the engine.
     create_timeout: float = 30.0
     slots: float = 1000
-    #: 1: a create with a reference that was sold before sells nothing (an idempotency key).
+    #: 1: a repeated create with the same reference sells nothing new (an idempotency key).
     idempotent: float = 0
-    #: Faults of a create.
+    #: Probabilities of the outcomes of a create.
     rejected: float = 0.0
     busy: float = 0.0
     transient: float = 0.0
     uncertain: float = 0.0
-    #: A check that cannot be answered, and a generation that fails.
+    #: A check that gets no answer, and a generation that fails.
     check_fault: float = 0.0
     failed: float = 0.0
     #: The worker process is killed -9 in a create (after the sale), a check or a fetch.
@@ -42,11 +42,11 @@ class SimulationPlan:
             value = getattr(self, option.name)
             highest = 1e9 if option.name in _UNBOUNDED else 1.0
             if not 0 <= value <= highest:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{option.name}={value:g} is not from 0 to {highest:g}")
+                raise InvalidInput("TENXSOM_SIMULATED", f"{option.name}={value:g} is not between 0 and {highest:g}")
 
     @classmethod
     def parse(cls, text: str) -> SimulationPlan:
-        """Read a plan such as `latency=60 busy=0.02`. Raises `InvalidInput` naming what is wrong."""
+        """Parse a plan such as `latency=60 busy=0.02`. Raises `InvalidInput` naming the bad option."""
         known = {option.name for option in fields(cls)}
         values: dict[str, float] = {}
         for word in text.replace(",", " ").split():
@@ -75,7 +75,7 @@ class SimulatedConfig:
         SimulationPlan,
         Variable(
             "TENXSOM_SIMULATED",
-            "how the service `simulated` behaves",
+            "latency and faults of the service `simulated`",
             "workers",
             default="`latency=5`, no faults",
             example="latency=60 busy=0.02 uncertain=0.01",

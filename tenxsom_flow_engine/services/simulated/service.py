@@ -1,7 +1,7 @@
-"""`simulated`: a video service that is not there, for load tests and rehearsals.
+"""`simulated`: an in-process imitation of a paid service, for load tests and rehearsals.
 
-It answers like a paid one, with the latency and the mix of faults that a plan asks for, and delivers tiny real files.
-It keeps a ledger of what it sold, so that a rehearsal can prove that nothing was bought twice.
+It has the latency and the faults that a plan sets, and delivers tiny valid videos. It keeps a ledger of its sales, so
+that a rehearsal can prove that nothing was bought twice.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NAME = "simulated"
 
 
 class SimulatedService(VideoService, FindsByReference):
-    """See the module. A ticket tells all about its generation, so nothing but the ledger is kept."""
+    """See the module. A ticket's id holds the whole state of its generation: start/end/fate/reference."""
 
     name = NAME
     auto_selectable = False
     lifetime = 3600.0
     find_is_complete = True
-    lookup_hint = "in the ledger simulated-ledger in TENXSOM_HOME, where a line that is sold ends with the reference"
+    lookup_hint = "in the file simulated-ledger in TENXSOM_HOME, where the line of each sale ends with the reference"
 
     def __init__(self, plan: SimulationPlan, ledger: Path, clock: Clock) -> None:
         self._plan = plan
@@ -64,7 +64,7 @@ class SimulatedService(VideoService, FindsByReference):
         if self._happens(self._plan.transient):
             raise Transient(NAME, "the connection was refused (simulated)")
         uncertain = self._happens(self._plan.uncertain)
-        # The answer to an uncertain create is lost; it was accepted all the same in one of two cases.
+        # The answer to an uncertain create is lost; half of these creates have been accepted.
         if not (uncertain and self._happens(0.5)):
             ticket = self._sell(str(order["reference"]))
         self._crash()
@@ -93,7 +93,7 @@ class SimulatedService(VideoService, FindsByReference):
         return next((ticket for ticket in self.sold() if ticket.id.endswith(f"/{reference}")), None)
 
     def sold(self) -> list[Ticket]:
-        """Return the ledger: a ticket for each generation that was sold, in order."""
+        """Return the ledger: the tickets of all generations sold, in order."""
         try:
             return [Ticket(line) for line in self._ledger.read_text("utf-8").splitlines()]
         except FileNotFoundError:
