@@ -1,4 +1,4 @@
-"""The fakes of all built-in paid services together: one ledger of what was sold, for which job."""
+"""The fakes of all built-in paid services together, with one list of their sales by job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAKES = {spec.name: importlib.import_module(f"{package}.fake") for package, spe
 _KINDS: Mapping[str, tuple[str, JobKind]] = {
     name: (service, kind) for service, fake in _FAKES.items() for name, kind in fake.KINDS.items()
 }
-#: What a job asks for, by kind.
+#: The fields of a job, by kind.
 KINDS: Mapping[str, dict[str, Any]] = {
     name: {"service": service, **kind.wishes} for name, (service, kind) in _KINDS.items()
 }
@@ -28,24 +28,24 @@ KINDS: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """One generation that was sold, as its service has it in its books."""
+    """A generation that a service sold."""
 
     service: str
-    #: The service's own id; a ticket can be made of it.
+    #: The id at the service, from which a ticket can be made.
     id: str
     job_id: str
     usd: float
-    #: The service's own; 0 where it counts in USD.
+    #: 0 if the service counts in USD.
     credits: float
-    #: Whether the service said, or will say, that the render failed.
+    #: Whether the service reports, or will report, that the render failed.
     failed: bool
 
 
 class Vendors:
-    """The fake services. Jobs are told by their topics, `Topic 7` being that of `job-7`."""
+    """The fake services. A job is identified by its topic: `Topic 7` belongs to `job-7`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        #: By the names that the engine has for them.
+        #: The fakes by service name.
         self.by_service: Mapping[str, FakeVendor] = {name: fake.make_fake(now) for name, fake in _FAKES.items()}
         self.environment = {
             "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true",
@@ -56,15 +56,15 @@ class Vendors:
 
     @property
     def servers(self) -> Sequence[FakeVendor]:
-        """The servers themselves."""
+        """All fakes."""
         return tuple(self.by_service.values())
 
     def bills(self) -> Counter[str]:
-        """Return how many videos were sold for each job."""
+        """Return the number of videos sold for each job."""
         return Counter(job_of(sale.order) for server in self.servers for sale in server.sold)
 
     def books(self) -> list[Bill]:
-        """Return all that was sold, each service's in its order."""
+        """Return all sales, in order for each service."""
         return [
             Bill(service, sale.id, job_of(sale.order), sale.usd, sale.credits, sale.failed)
             for service, server in self.by_service.items()
@@ -72,7 +72,7 @@ class Vendors:
         ]
 
     def creates(self) -> dict[str, list[float]]:
-        """Return when paid creates came, taken or not, by service: seconds since 1970."""
+        """Return the times of all paid creates, accepted or not, by service: seconds since 1970."""
         return {
             service: sorted(
                 request.at for route in [*server.seen] if route.startswith("create") for request in server.seen[route]
@@ -81,7 +81,7 @@ class Vendors:
         }
 
     def job_of(self, server: FakeServer, request: Request) -> str:
-        """Return the job that a request is about, or nothing."""
+        """Return the id of the job that a request concerns, or an empty string."""
         assert isinstance(server, FakeVendor)
         if request.method == "POST":
             return job_of(request.json())
@@ -90,18 +90,18 @@ class Vendors:
         return job_of(sales[0].order) if sales else ""
 
     def create_route(self, kind: str) -> tuple[FakeVendor, str]:
-        """Return where the creates of a kind of jobs arrive."""
+        """Return the fake and its route for the creates of a kind of job."""
         service, details = _KINDS[kind]
         return self.by_service[service], details.route
 
 
 def _variables(spec: ServiceSpec, server: FakeVendor) -> Mapping[str, str]:
-    """Return the variables that lead a service to its fake, with room for any number of jobs."""
+    """Return the variables that connect a service to its fake, with slots for any number of jobs."""
     names = {one.field: one.variable.name for one in spec.variables}
     return {spec.switch: server.key, names["base_url"]: server.url, names["max_in_flight"]: "1000"}
 
 
 def job_of(order: dict[str, Any]) -> str:
-    """Return the job whose topic stands in an order, or nothing."""
+    """Return the id of the job whose topic an order contains, or an empty string."""
     found = re.search(r"Topic (\d+)", json.dumps(order))
     return f"job-{found[1]}" if found else ""

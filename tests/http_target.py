@@ -1,4 +1,4 @@
-"""Real HTTP servers for tests to deliver to: a function, or a script, says what a request is answered with."""
+"""HTTP servers that receive deliveries in tests and answer with a function or a script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 
 @dataclass(frozen=True)
 class Received:
-    """One request; the names of its headers are in lower case, and found in any."""
+    """A received request. Header names are in lower case; lookups ignore case."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Received:
 
 @dataclass
 class Reply:
-    """What a request is answered with; with `held`, not before that event is set."""
+    """An answer. If `held` is given, it is sent after that event is set."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -32,11 +32,11 @@ class Reply:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 256  # many deliveries begin at one instant
+    request_queue_size = 256  # many deliveries start at the same time
 
 
 class HttpTarget:
-    """Listens on a free port of the loopback interface. Where `answer` gives no reply, there is none."""
+    """Listens on a free loopback port. If `answer` returns None, the connection closes without an answer."""
 
     def __init__(self, answer: Callable[[Received], Reply | None]) -> None:
         self._server = _Server(("127.0.0.1", 0), _handler(answer))
@@ -53,17 +53,17 @@ class HttpTarget:
 
 
 class ScriptedTarget(HttpTarget):
-    """Answers by script, and after its end 200 to everything; remembers what it was sent."""
+    """Answers from a script, then with 200; records all requests."""
 
     def __init__(self) -> None:
         self.script: deque[Reply] = deque()
         self.received: list[Received] = []
-        self.started = threading.Semaphore(0)  # one for each request that has come in
+        self.started = threading.Semaphore(0)  # released once for each request
         self._lock = threading.Lock()
         super().__init__(self._next)
 
     def answer(self, *replies: int | Reply) -> None:
-        """Add to the script."""
+        """Append replies to the script."""
         self.script.extend(Reply(reply) if isinstance(reply, int) else reply for reply in replies)
 
     def _next(self, received: Received) -> Reply:
@@ -81,7 +81,7 @@ def _handler(answer: Callable[[Received], Reply | None]) -> type[BaseHTTPRequest
             headers = CaseInsensitiveDict({name.lower(): value for name, value in self.headers.items()})
             reply = answer(Received(self.command, self.path, headers, body))
             if reply is None:
-                return  # as if this process had died
+                return  # as if the server process had died
             if reply.held is not None:
                 reply.held.wait()
             try:
@@ -90,7 +90,7 @@ def _handler(answer: Callable[[Received], Reply | None]) -> type[BaseHTTPRequest
                     self.send_header(name, value)
                 self.end_headers()
             except OSError:
-                pass  # nobody listens any more
+                pass  # the client has disconnected
 
         do_POST = do_GET = do_PUT = do_DELETE = reply
 

@@ -1,6 +1,6 @@
-"""An import rule for import-linter: nothing imports a video service's folder from outside.
+"""An import rule for import-linter: no module outside a video service's folder imports from it.
 
-Only the registry loads services, by their folders, so a new one is covered without being listed anywhere.
+The registry loads services by their folders, so the rule covers new services without a list.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from tenxsom_flow_engine.services.registry import built_in
 
 
 class ServiceFoldersContract(Contract):
-    """Services import neither each other nor are they imported by the rest of the engine."""
+    """Services do not import each other, and the rest of the engine does not import them."""
 
     type_name = "service_folders"
 
-    #: Imports that are allowed all the same, such as `package.a -> package.b`.
+    #: Exceptions, such as `package.a -> package.b`.
     allowed = fields.SetField(subfield=fields.StringField(), required=False)
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        """Find the imports of each service's modules from outside its folder."""
+        """Find imports of a service's modules by modules outside its folder."""
         allowed: Collection[str] = self.allowed or ()  # type: ignore[assignment]
         found = sorted(set(imports_from_outside(graph, built_in())) - set(allowed))
         return ContractCheck(kept=not found, metadata={"imports": found})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        """Print the imports."""
+        """Print the forbidden imports."""
         for line in check.metadata["imports"]:
             output.print_error(line, bold=False)
 
 
 def imports_from_outside(graph: ImportGraph, folders: Collection[str]) -> list[str]:
-    """Return the imports of modules in these packages by modules that are not in the same one, as `a -> b`."""
+    """Return the imports of modules in these packages by modules outside the same package, as `a -> b`."""
     return [
         f"{importer} -> {module}"
         for folder in folders

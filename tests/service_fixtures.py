@@ -1,4 +1,4 @@
-"""What the tests of all paid services share: how an order is known, what it is given up after, how it is refused."""
+"""Shared parts of the tests of all paid services: a reference, short time limits, creates and errors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tenxsom_flow_engine.services.pixverse import fake as useapi
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 REFERENCE = "tides.0123456789abcdef.3"
-#: For those orders that must run out of time when they are sent; until then the machine may be busy.
+#: Makes a create time out after it has been sent. The other limits are long, because the machine might be busy.
 IMPATIENT = Timings(paid_call=CallTimeouts(connect=60.0, read=1.0, total=60.0))
 SECRETS = (heygen.KEY, ltx.KEY, useapi.TOKEN)
 
 
 def order_and_create(service: VideoService, job: VideoJob, reference: str) -> Ticket:
-    """Send a create as a step does."""
+    """Build the order and send the create, like a step."""
     return service.create(service.order(job, reference), reference)
 
 
 def refusal(call: Callable[[], object]) -> ServiceError:
-    """Return the error that a call to a service ends with; no secret stands in it."""
+    """Return the error that a call to a service raises, and check that it contains no secret."""
     with pytest.raises(ServiceError) as caught:
         call()
     assert not any(secret in str(caught.value) for secret in SECRETS)

@@ -1,4 +1,4 @@
-"""TLS before a server that speaks none itself, with a certificate made on the spot."""
+"""A TLS proxy for a plain TCP server, with a generated certificate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def certificate(folder: Path, name: str) -> Path:
-    """Write a certificate for 127.0.0.1 that signs itself, and its key, as one file; return its path."""
+    """Write a self-signed certificate for 127.0.0.1 and its key to one file; return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -40,7 +40,7 @@ def certificate(folder: Path, name: str) -> Path:
 
 
 class TlsProxy:
-    """Takes TLS connections on a free port of the loopback interface, and passes on what they say in plain text."""
+    """Accepts TLS connections on a free loopback port and forwards them in plain text."""
 
     def __init__(self, to_port: int, certificate: Path) -> None:
         self._to_port = to_port
@@ -51,7 +51,7 @@ class TlsProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -68,15 +68,15 @@ class TlsProxy:
                 self._context.wrap_socket(plain, server_side=True) as client,
                 socket.create_connection(("127.0.0.1", self._to_port)) as server,
             ):
-                back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+                back = threading.Thread(target=_forward, args=(server, client), daemon=True)
                 back.start()
-                _pass_on(client, server)
+                _forward(client, server)
                 back.join()
-        except OSError:  # who trusts another certificate hangs up
+        except OSError:  # a client that does not trust the certificate disconnects
             pass
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     try:
         while data := source.recv(65536):
             target.sendall(data)

@@ -1,4 +1,4 @@
-"""`RateLimitedAPIClient`: any call of a service, made when the limiter lets it."""
+"""`RateLimitedAPIClient`: calls to any API, made when the rate limiter admits them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def limiter(ledger: Ledger) -> RateLimiter:
 
 @pytest.fixture
 def client(limiter: RateLimiter, clock: ManualClock) -> Client:
-    """A client that waits by moving the clock."""
+    """Return a client that waits by moving the clock."""
 
     async def sleep(seconds: float) -> None:
         clock.advance(seconds)
@@ -62,7 +62,7 @@ async def add(one: int, *, other: int) -> int:
 
 
 class Adder:
-    """A callable whose call is a coroutine function, which `inspect` does not see."""
+    """A callable with a coroutine `__call__`, which `inspect.iscoroutinefunction` does not recognise."""
 
     async def __call__(self, one: int, *, other: int) -> int:
         return one + other
@@ -75,12 +75,12 @@ def add_plainly(one: int, *, other: int) -> int:
 
 @pytest.mark.parametrize("fn", [add, add_plainly, Adder()], ids=["coroutine", "plain", "callable"])
 def test_results_pass(client: Client, fn: Callable[..., Any]) -> None:
-    """A coroutine function is awaited, a plain one runs in a thread; arguments and results pass through."""
+    """A coroutine function is awaited and a plain one runs in a thread; arguments and results are passed on."""
     assert asyncio.run(client.make_request(ALPHA, fn, 40, other=2)) == 42
 
 
 def test_calls_wait_for_their_turn(client: Client, limiter: RateLimiter, clock: ManualClock) -> None:
-    """More calls than the limit are made as the windows have room, and counted as delayed."""
+    """Calls beyond the limit are made when the windows admit them, and counted as delayed."""
     start = clock.now()
     made: list[float] = []
 
@@ -98,7 +98,7 @@ def test_calls_wait_for_their_turn(client: Client, limiter: RateLimiter, clock: 
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_errors_pass(client: Client, limiter: RateLimiter, plain: bool) -> None:
-    """What a call raises reaches the caller as it is, and teaches only if it says something of the service's gate."""
+    """The caller gets the exception of a call unchanged; it affects the gate only if it concerns the service."""
     error = ValueError("mine")
 
     def fail() -> None:
@@ -156,8 +156,8 @@ LESSONS: list[tuple[Any, str, float]] = [
 
 
 @pytest.mark.parametrize(("outcome", "state", "seconds"), LESSONS)
-def test_an_outcome_teaches(ledger: Ledger, outcome: Any, state: str, seconds: float) -> None:
-    """Statuses, headers and errors that say busy or worse shut the gate for as long as they say."""
+def test_an_outcome_changes_the_gate(ledger: Ledger, outcome: Any, state: str, seconds: float) -> None:
+    """Statuses, headers and errors that report a busy or broken account close the gate for the time that they give."""
     limiter = RateLimiter(ledger, parse_limits("alpha=100/s"))
     client = Client(limiter)
 
@@ -176,22 +176,22 @@ def test_an_outcome_teaches(ledger: Ledger, outcome: Any, state: str, seconds: f
 
 
 def test_durations_are_counted(client: Client, limiter: RateLimiter) -> None:
-    """The answers that a service gave are counted with their durations."""
+    """The answers of a service are counted with their durations."""
     asyncio.run(client.make_request(ALPHA, add, 1, other=2))
     stats = counts(limiter)
     assert stats["answered"] == 1
     assert stats["response"]["p95"] > 0
 
 
-def test_an_unknown_service_is_said(client: Client) -> None:
-    """A service without limits is an error that lists those that have some; nothing is called."""
+def test_an_unknown_service_is_refused(client: Client) -> None:
+    """The error for a service without limits lists the services that have some; no call is made."""
     with pytest.raises(InvalidInput, match="gamma") as error:
         asyncio.run(client.make_request("gamma", raising(AssertionError("called"))))
     assert "alpha, beta" in error.value.next_step
 
 
 def test_a_waiting_call_that_is_cancelled_takes_nothing(limiter: RateLimiter) -> None:
-    """A call that is cancelled while it waits is never made, takes no admission and leaves the line."""
+    """A call that is cancelled while it waits is never made, takes no admission and is no longer a waiter."""
     reached = threading.Event()
 
     async def sleep(seconds: float) -> None:
@@ -214,12 +214,12 @@ def test_a_waiting_call_that_is_cancelled_takes_nothing(limiter: RateLimiter) ->
 
 def test_a_call_cancelled_at_its_admission_gives_it_back(ledger: Ledger) -> None:
     """A call that is cancelled while it is being admitted gives the admission back."""
-    asked, go_on = threading.Event(), threading.Event()
+    asked, released = threading.Event(), threading.Event()
 
     class SlowLimiter(RateLimiter):
         def ask(self, service: str, waiter_id: str) -> Admission | Closed:
             asked.set()
-            assert go_on.wait(60)
+            assert released.wait(60)
             return super().ask(service, waiter_id)
 
     limiter = SlowLimiter(ledger, LIMITS)
@@ -230,7 +230,7 @@ def test_a_call_cancelled_at_its_admission_gives_it_back(ledger: Ledger) -> None
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        go_on.set()
+        released.set()
         while counts(limiter)["given_back"] == 0:
             await asyncio.sleep(0)
 
@@ -239,7 +239,7 @@ def test_a_call_cancelled_at_its_admission_gives_it_back(ledger: Ledger) -> None
 
 
 def test_a_result_is_not_lost_with_the_store(ledger: Ledger) -> None:
-    """The result of a call reaches the caller even if the store went away during the call."""
+    """The caller gets the result of a call even if the store became unavailable during the call."""
 
     class LimiterOfALostStore(RateLimiter):
         def answered(self, service: str, seconds: float) -> None:
@@ -250,7 +250,7 @@ def test_a_result_is_not_lost_with_the_store(ledger: Ledger) -> None:
 
 
 class Service(BaseHTTPRequestHandler):
-    """Takes three calls, then says 429."""
+    """Accepts three calls, then answers 429."""
 
     def do_POST(self) -> None:
         self.server.calls += 1  # type: ignore[attr-defined]
@@ -264,7 +264,7 @@ class Service(BaseHTTPRequestHandler):
 
 
 def test_a_real_service(ledger: Ledger, clock: ManualClock) -> None:
-    """With requests and a real HTTP server: the 429 that it gives shuts the gate for the 90 seconds that it names."""
+    """A 429 of a real HTTP server with `Retry-After: 90` closes the gate for 90 seconds."""
     limiter = RateLimiter(ledger, parse_limits("alpha=9/m"))
     server = HTTPServer(("127.0.0.1", 0), Service)
     server.calls = 0  # type: ignore[attr-defined]
@@ -289,7 +289,7 @@ def test_a_real_service(ledger: Ledger, clock: ManualClock) -> None:
 
 
 def test_the_guides_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lines that users know work as written, with settings from the environment."""
+    """The documented snippet works as written, with settings from the environment."""
     monkeypatch.setenv("TENXSOM_HOME", str(tmp_path))
     monkeypatch.setenv("TENXSOM_QUEUE_TYPE", "local")
     monkeypatch.setenv("TENXSOM_ENV_FILE", "")

@@ -412,8 +412,8 @@ def test_the_form_tells_what_there_is(adder: Adder, engine: Engine) -> None:
 def test_the_plan_says_what_was_bent_and_what_limits_do(adder: Adder) -> None:
     """What a service cannot make as asked is said for each job and in sum, and so is how long limits hold jobs up."""
     told = words(adder.plan("\n".join("abcdefghijkl"), service="pixverse", duration="17").text)
-    assert told.count("duration 15 instead of 17, which pixverse does not make") == 13
-    assert "which pixverse does not make (12 jobs)" in told
+    assert told.count("duration 15 instead of 17, which pixverse does not support") == 13
+    assert "which pixverse does not support (12 jobs)" in told
     assert (
         "pixverse may be asked for 1 in a second, 10 in a minute and 100 in an hour, so the last of 12 jobs begins "
         "1 min 1 s after its start at the earliest." in told

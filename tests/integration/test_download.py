@@ -1,4 +1,4 @@
-"""Fetching a video: from public places only, whole, and within bounds."""
+"""Downloads of videos: from public addresses only, complete, and within limits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, F
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 CONTENT = bytes(range(256)) * 40
-#: For those transfers that must run out of time.
+#: For transfers that must time out.
 SHORT = Timings(download_call=CallTimeouts(connect=5.0, read=0.6, total=1.2))
 
 
 class Store(FakeServer):
-    """Hands out one file; `/to?URL` leads elsewhere."""
+    """Serves one file; `/to?URL` redirects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ def store() -> Iterator[Store]:
 
 
 def fetched(folder: Path, url: str, **options: Any) -> bytes:
-    """Fetch and return what came."""
+    """Download and return the content of the file."""
     Downloader(**({"allow_private": True} | options)).fetch("alpha", url, folder / "video.mp4")
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     return (folder / "video.mp4").read_bytes()
 
 
 def refused(folder: Path, url: str, **options: Any) -> ServiceError:
-    """Fetch, see that nothing appears under the final name, and return the error."""
+    """Download, which must fail; check that no file appears, and return the error."""
     with pytest.raises(ServiceError) as caught:
         fetched(folder, url, **options)
     assert not (folder / "video.mp4").exists()
@@ -67,40 +67,40 @@ def refused(folder: Path, url: str, **options: Any) -> ServiceError:
     return caught.value
 
 
-def test_a_file_comes_whole(store: Store, tmp_path: Path) -> None:
-    """What the address holds is in the file, also behind redirects."""
+def test_a_file_is_complete(store: Store, tmp_path: Path) -> None:
+    """The file has the content of the URL, also after redirects."""
     assert fetched(tmp_path, store.files.sign("v.mp4")) == CONTENT
     assert fetched(tmp_path, f"{store.url}/to?/to?{store.files.sign('v.mp4')}") == CONTENT
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cut_transfer_goes_on(store: Store, tmp_path: Path, ranges: bool) -> None:
-    """After a cut only the rest is fetched where the server can do that, else all of it again."""
+def test_a_cut_transfer_is_resumed(store: Store, tmp_path: Path, ranges: bool) -> None:
+    """After a cut only the missing part is requested if the server supports ranges, else the whole file."""
     store.files.ranges = ranges
     store.faults["file"].append(Cut(At.ANSWERING))
     assert fetched(tmp_path, store.files.sign("v.mp4")) == CONTENT
-    asked = [request.headers.get("Range") for request in store.seen["file"]]
-    assert asked[0] is None
-    assert (asked[-1] is not None) is ranges
+    requested = [request.headers.get("Range") for request in store.seen["file"]]
+    assert requested[0] is None
+    assert (requested[-1] is not None) is ranges
 
 
-def test_a_file_that_changed_is_fetched_anew(store: Store, tmp_path: Path) -> None:
-    """The halves of two different files are never put together."""
+def test_a_file_that_changed_is_fetched_again(store: Store, tmp_path: Path) -> None:
+    """Parts of two different files are never combined."""
     store.faults["file"].append(Cut(At.ANSWERING))
     other = CONTENT[::-1]
     store.on_moment = lambda route, at, request: store.files.put("v.mp4", other) if at is At.ANSWERING else None
     assert fetched(tmp_path, store.files.sign("v.mp4")) == other
 
 
-def test_a_part_that_was_not_asked_for_is_not_taken(store: Store, tmp_path: Path) -> None:
-    """A server that answers with another part than the missing one is not believed."""
+def test_a_range_that_was_not_requested_is_refused(store: Store, tmp_path: Path) -> None:
+    """An answer with another range than the requested one is not used."""
     part = Reply(206, CONTENT[5:], {"Content-Range": f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}"})
     store.faults["file"].extend([Cut(At.ANSWERING), part])
     assert type(refused(tmp_path, store.files.sign("v.mp4"))) is Transient
 
 
-def test_a_transfer_that_breaks_again_and_again_is_given_up(store: Store, tmp_path: Path) -> None:
-    """Cuts without end are a fault of this step; there is a bound."""
+def test_a_transfer_that_breaks_repeatedly_fails(store: Store, tmp_path: Path) -> None:
+    """Repeated cuts are a transient error after a limited number of connections."""
     store.files.ranges = False
     store.faults["file"].extend([Cut(At.ANSWERING)] * 50)
     assert type(refused(tmp_path, store.files.sign("v.mp4"))) is Transient
@@ -122,7 +122,7 @@ FAULTS: dict[str, tuple[Fault, type[ServiceError]]] = {
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS)
 def test_faults(store: Store, tmp_path: Path, fault: Fault, kind: type[ServiceError]) -> None:
-    """An address that has expired, a page in place of a video, a server too slow, a file too large: none appears."""
+    """No file appears for an expired URL, a page instead of a video, a slow server or a file that is too large."""
     store.faults["file"].append(fault)
     store.files.expire()
     timings = SHORT if isinstance(fault, Hang | Trickle) else Timings()
@@ -131,7 +131,7 @@ def test_faults(store: Store, tmp_path: Path, fault: Fault, kind: type[ServiceEr
 
 
 def test_too_large_without_saying_so(store: Store, tmp_path: Path) -> None:
-    """A stream that names no length is cut off at the bound."""
+    """A stream without a length is stopped at the size limit."""
     store.faults["file"].append(
         Reply(
             200, f"{2 * len(CONTENT):x}\r\n".encode() + CONTENT * 2 + b"\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked"}
@@ -141,19 +141,19 @@ def test_too_large_without_saying_so(store: Store, tmp_path: Path) -> None:
 
 
 def test_redirects_without_end(store: Store, tmp_path: Path) -> None:
-    """A loop of redirects is left."""
+    """A loop of redirects is refused after a limited number."""
     store.faults["redirect"].extend([Reply(302, b"", {"Location": "/to?x"})] * 20)
     assert type(refused(tmp_path, f"{store.url}/to?x")) is Rejected
     assert len(store.seen["redirect"]) == 6
 
 
-def test_a_disk_that_refuses_is_no_fault_of_the_network(store: Store, tmp_path: Path) -> None:
-    """That a file cannot be written is told as what it is."""
+def test_a_file_that_cannot_be_written_is_an_os_error(store: Store, tmp_path: Path) -> None:
+    """An error of the file system is not reported as an error of the network."""
     with pytest.raises(FileNotFoundError):
         Downloader(allow_private=True).fetch("alpha", store.files.sign("v.mp4"), tmp_path / "no folder" / "video.mp4")
 
 
-# Where nothing is fetched from.
+# Refused addresses.
 
 PRIVATE = [
     "127.0.0.1", "10.0.0.1", "172.16.5.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
@@ -166,13 +166,13 @@ PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses(address: str) -> None:
-    """Loopback, private, link-local, reserved and multicast addresses are not public, however they are wrapped."""
+    """Loopback, private, link-local, reserved and multicast addresses are not public, also inside IPv6 addresses."""
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address: str) -> None:
-    """What anybody can reach is public."""
+    """Globally reachable addresses are public."""
     assert is_public(address)
 
 
@@ -184,32 +184,32 @@ def test_public_addresses(address: str) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_followed(tmp_path: Path, url: str) -> None:
-    """Only https addresses without a password in them are asked at all."""
+    """Only https URLs without a user name or password are requested."""
     assert type(refused(tmp_path, url, allow_private=False)) is Rejected
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_a_name_that_no_server_can_have(tmp_path: Path, host: str) -> None:
-    """An address with an impossible name is a fault of the service, not of the engine."""
+    """A URL with an invalid host name is an error of the service, not a bug of the engine."""
     assert type(refused(tmp_path, f"https://{host}/v.mp4", allow_private=False)) is Transient
 
 
 @pytest.mark.parametrize("location", ["https://[::1/v.mp4", "//[x"])
-def test_a_redirect_to_no_address(store: Store, tmp_path: Path, location: str) -> None:
-    """A redirect to what is no address at all is not followed."""
+def test_a_redirect_to_an_invalid_url(store: Store, tmp_path: Path, location: str) -> None:
+    """A redirect to an invalid URL is not followed."""
     store.faults["redirect"].append(Reply(302, b"", {"Location": location}))
     assert type(refused(tmp_path, f"{store.url}/to")) is Rejected
 
 
-def test_what_a_redirect_holds_is_not_read(store: Store, tmp_path: Path) -> None:
-    """A redirect is followed at once: its own content, however long, is neither waited for nor kept."""
+def test_the_body_of_a_redirect_is_not_read(store: Store, tmp_path: Path) -> None:
+    """A redirect is followed without reading its body, however long that is."""
     headers = {"Location": store.files.sign("v.mp4"), "Content-Length": str(1 << 40)}
     store.faults["redirect"].append(Reply(302, b"", headers))
     assert fetched(tmp_path, f"{store.url}/to", timings=SHORT) == CONTENT
 
 
 class Names:
-    """A name service of the test's own: the answers for each name in turn, the last one again and again."""
+    """A fake name resolver: the answers for each name in turn, then always the last one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: dict[str, list[list[str]]] = {}
@@ -229,20 +229,20 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.0.0.7"])
-def test_private_addresses_are_not_asked(tmp_path: Path, host: str) -> None:
-    """An address within our own network is refused before a connection is made."""
-    assert "no public address" in str(refused(tmp_path, f"https://{host}:9/v.mp4", allow_private=False))
+def test_private_addresses_are_not_contacted(tmp_path: Path, host: str) -> None:
+    """A private address is refused before a connection is made."""
+    assert "not a public address" in str(refused(tmp_path, f"https://{host}:9/v.mp4", allow_private=False))
 
 
 @pytest.mark.parametrize("found", [["10.0.0.7"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
-def test_names_that_lead_inside_are_not_asked(names: Names, tmp_path: Path, found: list[str]) -> None:
-    """A name is refused if any of its addresses is private."""
+def test_names_with_private_addresses_are_not_contacted(names: Names, tmp_path: Path, found: list[str]) -> None:
+    """A host name is refused if any of its addresses is private."""
     names.answers["cdn.example"] = [found]
     assert type(refused(tmp_path, "https://cdn.example/v.mp4", allow_private=False)) is Rejected
 
 
 class Tls:
-    """The store behind TLS, with a certificate for `cdn.example` of an authority of the test's own."""
+    """The store behind TLS, with a certificate for `cdn.example` from a test authority."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -271,7 +271,7 @@ class Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.authority, private)
         store.wrap(context)
-        #: Addresses at which nobody answers.
+        #: Addresses that refuse connections.
         self.away: set[str] = set()
         self.port = int(store.url.rpartition(":")[2])
 
@@ -280,7 +280,7 @@ class Tls:
 def tls(
     store: Store, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, names: Names
 ) -> tuple[Tls, list[str]]:
-    """Return the store behind TLS, and the list of addresses that were connected to: all of them lead to the store."""
+    """Return the store behind TLS and the list of contacted addresses. All connections are routed to the store."""
     wrapped = Tls(store, tmp_path_factory.mktemp("tls"))
     connected: list[str] = []
 
@@ -297,7 +297,7 @@ def tls(
 
 
 def trusting(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have sessions trust the test's authority."""
+    """Make sessions trust the test authority."""
     make = connection.new_session
 
     def made(**options: Any) -> Any:
@@ -311,7 +311,7 @@ def trusting(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_checked_address_is_the_one_that_is_connected_to(
     store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name is resolved once: one that says something else the second time leads nowhere else; TLS goes by name."""
+    """A name is resolved once, so a different second answer has no effect; TLS verifies the name."""
     trusting(tls[0], monkeypatch)
     names.answers["cdn.example"] = [["8.8.8.8"], ["127.0.0.1"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
@@ -319,10 +319,10 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
     assert (names.asked, tls[1]) == (["cdn.example"], ["8.8.8.8"])
 
 
-def test_a_certificate_of_another_name_is_not_believed(
+def test_a_certificate_of_another_name_is_refused(
     store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The certificate must be of the name in the address, though an address is connected to."""
+    """The certificate must match the host name of the URL, although the connection is to an address."""
     trusting(tls[0], monkeypatch)
     names.answers["other.example"] = [["8.8.8.8"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://other.example:{tls[0].port}")
@@ -330,10 +330,10 @@ def test_a_certificate_of_another_name_is_not_believed(
     assert store.seen["file"] == []
 
 
-def test_a_certificate_of_an_unknown_authority_is_not_believed(
+def test_a_certificate_of_an_unknown_authority_is_refused(
     store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path
 ) -> None:
-    """Nor one that nobody known has signed."""
+    """A certificate that no trusted authority has signed is refused."""
     names.answers["cdn.example"] = [["8.8.8.8"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
     assert "certificate verify failed" in str(refused(tmp_path, url, allow_private=False)).lower()
@@ -351,7 +351,7 @@ def test_redirects_are_checked_as_well(
     monkeypatch: pytest.MonkeyPatch,
     target: str,
 ) -> None:
-    """A public server cannot lead us to loopback, to a name that resolves inside, or away from TLS."""
+    """A public server cannot redirect to loopback, to a name with a private address, or away from TLS."""
     trusting(tls[0], monkeypatch)
     names.answers |= {"cdn.example": [["8.8.8.8"]], "inside.example": [["10.0.0.7"]]}
     error = refused(tmp_path, f"https://cdn.example:{tls[0].port}/to?{target}", allow_private=False)
@@ -359,10 +359,10 @@ def test_redirects_are_checked_as_well(
     assert tls[1] == ["8.8.8.8"]
 
 
-def test_an_address_that_is_away_gives_way_to_the_next(
+def test_an_unreachable_address_is_skipped(
     store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of several public addresses the first that answers is taken."""
+    """The first reachable address of several public ones is used."""
     trusting(tls[0], monkeypatch)
     tls[0].away.add("8.8.8.8")
     names.answers["cdn.example"] = [["8.8.8.8", "8.8.4.4"]]

@@ -1,4 +1,4 @@
-"""The rendered draft, opened again: streams, tags, length, sound, motion, contrast, and the same bytes each time."""
+"""Rendered drafts, decoded: streams, tags, length, sound, motion, contrast, and reproducible bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drafted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_streams_and_tags(drafted: tuple[RenderSpec, Path]) -> None:
-    """A draft is H.264 and AAC of the size, rate, colours and length that were ordered."""
+    """A draft is H.264 and AAC with the ordered size, rate, colours and length."""
     spec, folder = drafted
     assert {p.name for p in folder.iterdir()} == {"video.mp4", "thumbnail.jpg", "captions.srt"}
     with av.open(str(folder / "video.mp4")) as container:
@@ -78,7 +78,7 @@ def test_the_index_comes_before_the_pictures(drafted: tuple[RenderSpec, Path]) -
 
 
 def test_the_picture_moves_and_is_never_empty(drafted: tuple[RenderSpec, Path]) -> None:
-    """Every frame shows something, and the picture moves all the time."""
+    """No frame is empty, and the picture moves continuously."""
     with av.open(str(drafted[1] / "video.mp4")) as container:
         frames = [frame.to_ndarray(format="gray").astype(np.int16) for frame in container.decode(video=0)]
     assert min(frame.max() - frame.min() for frame in frames) > 100
@@ -86,7 +86,7 @@ def test_the_picture_moves_and_is_never_empty(drafted: tuple[RenderSpec, Path]) 
 
 
 def test_thumbnail_and_captions(drafted: tuple[RenderSpec, Path]) -> None:
-    """The thumbnail has the video's size and shows type, and the captions hold the topic."""
+    """The thumbnail has the video's size and shows text, and the captions contain the topic."""
     spec, folder = drafted
     with Image.open(folder / "thumbnail.jpg") as image:
         assert image.size == SIZES[spec.aspect_ratio]
@@ -111,8 +111,8 @@ render(RenderSpec("Why the ocean glows at night", None, 2, "16:9", "540p", "s1")
 """
 
 
-def test_the_bytes_do_not_depend_on_what_was_in_memory(tmp_path: Path) -> None:
-    """A draft has the same bytes whatever its process's memory held before."""
+def test_the_bytes_do_not_depend_on_uninitialised_memory(tmp_path: Path) -> None:
+    """A draft has the same bytes for different initial contents of memory."""
     videos = set()
     for filler in ("1", "85"):  # the C library fills fresh memory with it
         folder = tmp_path / filler
@@ -124,19 +124,19 @@ def test_the_bytes_do_not_depend_on_what_was_in_memory(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_another_video(drafted: tuple[RenderSpec, Path], tmp_path: Path) -> None:
-    """Another seed gives another look."""
+    """Another seed gives another style."""
     spec, folder = drafted
     render.render(replace(spec, seed="another", duration=1), tmp_path, lambda part: None)
     assert (tmp_path / "thumbnail.jpg").read_bytes() != (folder / "thumbnail.jpg").read_bytes()
 
 
 def test_progress_rises_from_none_to_all(tmp_path: Path) -> None:
-    """Progress is told from none to all, about once a second of video, and never falls."""
-    told: list[float] = []
-    render.render(replace(SPEC, duration=3, aspect_ratio="1:1"), tmp_path, told.append)
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (0.0, 1.0)
-    assert len(told) >= 4
+    """Progress is reported from 0 to 1, about once per second of video, and never falls."""
+    reported: list[float] = []
+    render.render(replace(SPEC, duration=3, aspect_ratio="1:1"), tmp_path, reported.append)
+    assert reported == sorted(reported)
+    assert (reported[0], reported[-1]) == (0.0, 1.0)
+    assert len(reported) >= 4
 
 
 @cache
@@ -153,8 +153,8 @@ def luminance(frame: av.VideoFrame) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("seed", [f"seed {n}" for n in range(12)])
-def test_type_stands_out_from_every_part_of_the_field(seed: str) -> None:
-    """Type is legible by WCAG AA before every part of the field, at any time and in any look."""
+def test_text_is_legible_on_the_whole_background(seed: str) -> None:
+    """Text has WCAG AA contrast to every part of the background, at any time and in any style."""
     style = look(seed)
     assert contrast(style.accent, style.accent_ink) >= LEGIBLE
     assert min(contrast(style.ink, c) for c in (style.ground, *(x.colour for x in style.lights))) >= LEAST_CONTRAST
@@ -181,36 +181,36 @@ def test_type_stands_out_from_every_part_of_the_field(seed: str) -> None:
         ({"topic": " \u200b "}, Rejected),
     ],
 )
-def test_what_makes_no_video_is_refused(tmp_path: Path, change: dict[str, Any], error: type[Exception]) -> None:
-    """An order that makes no sense is refused before anything is written."""
+def test_an_invalid_spec_is_refused(tmp_path: Path, change: dict[str, Any], error: type[Exception]) -> None:
+    """An invalid spec is refused before any file is written."""
     with pytest.raises(error):
         render.render(replace(SPEC, **change), tmp_path, lambda part: None)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("topic", ["🦑🪸", "海 at night"])
-def test_a_topic_no_font_shows_is_refused(tmp_path: Path, topic: str) -> None:
-    """A topic that no font shows is refused before anything is written."""
+def test_a_topic_no_font_covers_is_refused(tmp_path: Path, topic: str) -> None:
+    """A topic that no font covers is refused before any file is written."""
     with pytest.raises(Rejected):
         render.render(replace(SPEC, topic=topic), tmp_path, lambda part: None, Library(folders=()))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
-    """A draft that cannot be written ends as an output error."""
+def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
+    """A draft that cannot be written is an output error."""
     with pytest.raises(OutputError):
         render.render(SPEC, tmp_path / "missing", lambda part: None)
 
 
 @pytest.mark.parametrize("name", ["thumbnail.jpg", "captions.srt"])
 def test_a_full_disk_is_an_output_error_that_says_what_to_do(tmp_path: Path, name: str) -> None:
-    """A draft that does not fit on the disk says to free some space."""
+    """The error of a draft that does not fit on the disk says to free some space."""
     (tmp_path / name).symlink_to("/dev/full")
     with pytest.raises(OutputError) as caught:
         render.render(replace(SPEC, duration=1), tmp_path, lambda part: None)
     assert caught.value.next_step.startswith("free some space")
 
 
-def test_the_library_of_the_process_is_one() -> None:
-    """Fonts are looked for once in a process."""
+def test_the_library_is_shared() -> None:
+    """Fonts are searched once per process."""
     assert fonts.library() is fonts.library()

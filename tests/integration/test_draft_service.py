@@ -1,4 +1,4 @@
-"""The draft service with real renders in real processes: what it promises whatever dies, is lost or runs full."""
+"""The draft service with real rendering processes: behaviour after crashes, lost files and full disks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JOB = VideoJob(job_id="job", topic="Why the ocean glows at night", duration=1, q
 LONG = VideoJob(job_id="long", topic="Why the ocean glows at night", duration=60, created_at=0.0)
 
 
-#: Renders with the vendored fonts only.
+#: Renders with the bundled fonts only.
 WITHOUT_FONTS = """
 from tenxsom_flow_engine.services.draft.render.fonts import Library
 child.main(sys.argv[1], render=lambda order, folder: child.render_order(order, folder, Library(folders=())))
@@ -38,7 +38,7 @@ MakeService = Callable[..., DraftService]
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[MakeService]:
-    """Makes services on one folder, perhaps with other programs that render; what they started ends with the test."""
+    """Return a factory of services on one folder, with optional replacements of the render. Kills the renders."""
     made: list[DraftService] = []
 
     def make(*child: str) -> DraftService:
@@ -52,7 +52,7 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
 
 @pytest.fixture
 def service(make_service: MakeService) -> DraftService:
-    """A service as it is."""
+    """Return a service that really renders."""
     return make_service()
 
 
@@ -67,25 +67,25 @@ def folder_of(ticket: Ticket) -> WorkFolder:
 
 
 def wait_for_the_child(ticket: Ticket) -> None:
-    """Return when no process holds the folder's lock."""
+    """Wait until no process holds the folder's lock."""
     with (folder_of(ticket).path / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def program(code: str) -> tuple[str, ...]:
-    """Return how Python is called to run this instead of a render; `sys.argv[1]` is the path of the work folder."""
+    """Return Python arguments that run this code instead of a render; `sys.argv[1]` is the path of the work folder."""
     return "-c", f"import sys\nfrom tenxsom_flow_engine.services.draft import child\n{code}"
 
 
 def held_render(tmp_path: Path) -> tuple[tuple[str, ...], Path]:
-    """Return a program that renders as soon as the pipe is written to, and the pipe."""
+    """Return a program that renders once the pipe has been written to, and the pipe."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     return program(f"open({str(pipe)!r}).read()\nchild.main(sys.argv[1])"), pipe
 
 
 def finished(service: DraftService, reference: str = "order") -> WorkFolder:
-    """Return a work folder whose render is made up."""
+    """Return a work folder with the files of a finished render."""
     folder = WorkFolder(service._root / reference)
     folder.begin(Order("topic", "", 1, "9:16", "540p", "topic"))
     for name in FILES:
@@ -95,13 +95,13 @@ def finished(service: DraftService, reference: str = "order") -> WorkFolder:
 
 
 def test_the_service_starts_without_the_renderers_libraries() -> None:
-    """Commands that render nothing do not load what renders."""
+    """Commands that do not render do not import the renderer's libraries."""
     code = f"import sys, {module.__name__}; assert not {{'numpy', 'av', 'PIL'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_order_becomes_files(make_service: MakeService, tmp_path: Path) -> None:
-    """An order renders, can be asked for, and its files can be fetched more than once."""
+    """An order is rendered and polled, and its files can be fetched more than once."""
     held, pipe = held_render(tmp_path)
     service = make_service(*held)
     ticket = order_and_create(service, JOB, "order")
@@ -116,7 +116,7 @@ def test_an_order_becomes_files(make_service: MakeService, tmp_path: Path) -> No
         assert {file.name for file in staging.iterdir()} == set(FILES)
 
 
-def test_a_killed_render_is_begun_again(make_service: MakeService, service: DraftService, tmp_path: Path) -> None:
+def test_a_killed_render_is_restarted(make_service: MakeService, service: DraftService, tmp_path: Path) -> None:
     """An order survives a kill -9 of its render."""
     first = make_service(*held_render(tmp_path)[0])
     ticket = order_and_create(first, JOB, "order")
@@ -127,14 +127,14 @@ def test_a_killed_render_is_begun_again(make_service: MakeService, service: Draf
     assert isinstance(service.check(ticket), Ready)
 
 
-def test_a_render_that_dies_thrice_is_given_up(make_service: MakeService) -> None:
-    """A render that always dies ends with its last words and leaves no half-made files."""
+def test_a_render_that_dies_three_times_has_failed(make_service: MakeService) -> None:
+    """A render that always dies fails with the last line of its error output and leaves no incomplete files."""
     dying = program("open(sys.argv[1] + '/files/video.mp4', 'w'); sys.exit('the sky fell')")
     service = make_service(*dying)
     ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
-        service.check(ticket)  # begins it again
+        service.check(ticket)  # restarts it
         wait_for_the_child(ticket)
     answer = service.check(ticket)
     assert answer == service.check(ticket) == Failed("the render failed 3 times: the sky fell")
@@ -142,7 +142,7 @@ def test_a_render_that_dies_thrice_is_given_up(make_service: MakeService) -> Non
 
 
 def test_many_workers_render_an_order_once(make_service: MakeService) -> None:
-    """However many workers repeat a create at once or later, one render is begun."""
+    """Repeated creates by many workers, concurrent or later, start one render."""
     services = [make_service(*program("")) for _ in range(6)]
     with ThreadPoolExecutor(12) as pool:
         tickets = list(pool.map(lambda service: order_and_create(service, JOB, "order"), services * 2))
@@ -153,8 +153,8 @@ def test_many_workers_render_an_order_once(make_service: MakeService) -> None:
     assert folder_of(tickets[0]).starts == 1
 
 
-def test_another_worker_finishes_what_one_began(make_service: MakeService, tmp_path: Path) -> None:
-    """A worker with another output folder finds a render that is running, and its result."""
+def test_another_worker_follows_a_running_render(make_service: MakeService, tmp_path: Path) -> None:
+    """A worker with a different output folder finds a running render and its result."""
     held, pipe = held_render(tmp_path)
     service = make_service(*held)
     ticket = order_and_create(service, JOB, "order")
@@ -167,7 +167,7 @@ def test_another_worker_finishes_what_one_began(make_service: MakeService, tmp_p
 
 
 def test_a_relative_root_makes_a_ticket_for_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ticket holds from whatever folder it is asked about."""
+    """A ticket is valid from every working directory."""
     monkeypatch.chdir(tmp_path)
     service = DraftService(Path("drafts"), child=program(""))
     ticket = order_and_create(service, JOB, "order")
@@ -175,7 +175,7 @@ def test_a_relative_root_makes_a_ticket_for_every_folder(tmp_path: Path, monkeyp
     assert ticket.id == str(tmp_path / "drafts" / "order")
 
 
-def test_a_lost_folder_is_said(service: DraftService) -> None:
+def test_a_deleted_folder_is_lost(service: DraftService) -> None:
     """An order whose work folder was deleted counts as lost, not as failed."""
     ticket = Ticket(str(finished(service).path))
     assert isinstance(service.check(ticket), Ready)
@@ -184,23 +184,23 @@ def test_a_lost_folder_is_said(service: DraftService) -> None:
 
 
 def test_a_folder_of_another_machine_is_not_lost(service: DraftService) -> None:
-    """A worker that cannot see a render's folder because another machine has it says which."""
-    for ask in (service.check, service.cancel):
+    """The error for a render's folder on another machine names that machine."""
+    for call in (service.check, service.cancel):
         with pytest.raises(Transient, match="renders on elsewhere") as caught:
-            ask(Ticket("/not/here", account="elsewhere"))
+            call(Ticket("/not/here", account="elsewhere"))
         assert "TENXSOM_OUTPUT_DIR" in caught.value.next_step
 
 
-def test_files_that_vanish_before_the_fetch_are_a_passing_fault(service: DraftService, tmp_path: Path) -> None:
-    """A fetch that finds no files lets the job ask afresh."""
+def test_files_deleted_before_the_fetch_are_a_transient_error(service: DraftService, tmp_path: Path) -> None:
+    """A fetch that finds no files is a transient error, so that the job is polled again."""
     folder = finished(service)
     (folder.files / "video.mp4").unlink()
-    with pytest.raises(Transient, match="is gone"):
+    with pytest.raises(Transient, match="no longer exists"):
         service.fetch(JOB, Ready(str(folder.path)), tmp_path)
 
 
-def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(make_service: MakeService) -> None:
-    """A refusal keeps its reason and its next step, however often it is asked for."""
+def test_a_topic_that_cannot_be_shown_is_refused_with_a_next_step(make_service: MakeService) -> None:
+    """A refusal has the same reason and next step at every poll, and is not rendered again."""
     service = make_service(*program(WITHOUT_FONTS))
     ticket = order_and_create(
         service, VideoJob(job_id="job", topic="海", duration=1, quality="540p", created_at=0.0), "order"
@@ -208,14 +208,14 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_what_to_do(make_service: M
     wait_for_the_child(ticket)
     for _ in range(2):
         assert service.check(ticket) == Failed(
-            "no font on this machine shows: 海 (U+6D77)",
+            "no font on this machine covers: 海 (U+6D77)",
             next_step="apt install fonts-noto-cjk, or rewrite the topic",
         )
     assert folder_of(ticket).starts == 1
 
 
-def test_a_full_disk_while_rendering_is_said(make_service: MakeService) -> None:
-    """A render that cannot be written says to free some space, leaves nothing, and is begun again, but not for ever."""
+def test_a_full_disk_while_rendering(make_service: MakeService) -> None:
+    """A render that fills the disk says to free some space, leaves no files, and is restarted twice."""
     full = program(
         "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nchild.main(sys.argv[1])"
     )
@@ -234,8 +234,8 @@ def test_a_full_disk_while_rendering_is_said(make_service: MakeService) -> None:
     assert "free some space" in answer.message
 
 
-def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order that finds the disk full says to free some space."""
+def test_a_full_disk_at_the_order(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of an order on a full disk says to free some space."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -253,13 +253,13 @@ def test_a_full_disk_at_the_order_is_said(service: DraftService, monkeypatch: py
         ("memory=2**30, render=lambda *_: bytearray(2**31)", "more than 1.0 GiB of memory"),
     ],
 )
-def test_a_render_without_measure_is_ended(make_service: MakeService, limit: str, reason: str) -> None:
-    """A render that takes too long or too much memory is ended, and the answer says why."""
+def test_a_render_beyond_its_limits_is_stopped(make_service: MakeService, limit: str, reason: str) -> None:
+    """A render that takes too long or too much memory is stopped, and the failure has the reason."""
     service = make_service(*program(f"child.main(sys.argv[1], {limit})"))
     ticket = order_and_create(service, JOB, "order")
     wait_for_the_child(ticket)
     for _ in range(2):
-        service.check(ticket)  # begins it again
+        service.check(ticket)  # restarts it
         wait_for_the_child(ticket)
     answer = service.check(ticket)
     assert isinstance(answer, Failed)
@@ -267,7 +267,7 @@ def test_a_render_without_measure_is_ended(make_service: MakeService, limit: str
 
 
 def test_a_cancelled_render_stops_and_leaves_nothing(service: DraftService) -> None:
-    """A cancelled draft stops long before its end, its folder is removed, and to cancel it again does no harm."""
+    """A cancelled draft stops early and its folder is removed; cancelling it again does nothing."""
     assert isinstance(service, Cancels)
     ticket = order_and_create(service, LONG, "order")
     child = service._children[0]
@@ -279,15 +279,15 @@ def test_a_cancelled_render_stops_and_leaves_nothing(service: DraftService) -> N
     service.cancel(ticket)
 
 
-def test_a_cancelled_order_that_rests_is_removed_at_once(service: DraftService) -> None:
-    """To cancel a draft that is finished or whose render died removes its folder."""
+def test_a_cancelled_order_without_a_render_is_removed_at_once(service: DraftService) -> None:
+    """Cancelling a draft whose render has finished or died removes its folder."""
     folder = finished(service)
     service.cancel(Ticket(str(folder.path)))
     assert not folder.path.exists()
 
 
-def test_what_is_published_is_swept_a_minute_later(service: DraftService, tmp_path: Path) -> None:
-    """A published video is not kept a second time, but one that is being published can be fetched again."""
+def test_a_published_draft_is_swept_a_minute_later(service: DraftService, tmp_path: Path) -> None:
+    """The work folder of a published video is removed, but not while the video might be fetched again."""
     folder = finished(service)
     service.fetch(JOB, Ready(str(folder.path)), tmp_path)
     service.sweep()
@@ -297,8 +297,8 @@ def test_what_is_published_is_swept_a_minute_later(service: DraftService, tmp_pa
     assert (tmp_path / "video.mp4").read_bytes() == b"made"
 
 
-def test_what_nobody_fetched_is_swept_a_day_later(service: DraftService) -> None:
-    """A draft that nobody fetched is kept for a day."""
+def test_a_draft_that_was_not_fetched_is_swept_a_day_later(service: DraftService) -> None:
+    """A draft that was not fetched is kept for a day."""
     folder = finished(service)
     DraftService(service._root, now=lambda: time.time() + STALE - 60).sweep()
     assert folder.path.exists()
@@ -306,26 +306,26 @@ def test_what_nobody_fetched_is_swept_a_day_later(service: DraftService) -> None
     assert not folder.path.exists()
 
 
-def test_what_was_cancelled_is_swept_at_once(service: DraftService) -> None:
-    """A cancelled draft whose render was killed before it could clear up is removed."""
+def test_a_cancelled_draft_is_swept_at_once(service: DraftService) -> None:
+    """A cancelled draft whose render was killed before it removed the folder is removed."""
     folder = finished(service)
     folder.cancel()
     service.sweep()
     assert not folder.path.exists()
 
 
-def test_a_render_is_never_swept(make_service: MakeService, tmp_path: Path) -> None:
-    """A folder in which a render is at work stays, whatever the clock says."""
+def test_a_running_render_is_never_swept(make_service: MakeService, tmp_path: Path) -> None:
+    """The folder of a running render is kept, whatever its age."""
     service = make_service(*held_render(tmp_path)[0])
     ticket = order_and_create(service, JOB, "order")
     DraftService(service._root, now=lambda: time.time() + 2 * STALE).sweep()
     assert isinstance(service.check(ticket), Progress)
 
 
-def test_a_stray_file_stops_no_sweep(
+def test_a_folder_that_cannot_be_removed_does_not_stop_the_sweep(
     service: DraftService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be removed is named in the log, and the rest is swept all the same."""
+    """A folder that cannot be removed is named in the log, and the others are removed."""
     stuck, *others = (finished(service, reference) for reference in "abc")
     (service._root / ".DS_Store").touch()
     rename = Path.rename
@@ -344,6 +344,6 @@ def test_a_stray_file_stops_no_sweep(
 
 
 def test_a_sweep_before_the_first_order_finds_nothing(service: DraftService) -> None:
-    """A sweep needs no folder."""
+    """A sweep without a folder does nothing."""
     service.sweep()
     assert not service._root.exists()

@@ -1,4 +1,4 @@
-"""The services that an engine has, by its settings."""
+"""The services of an engine, depending on its settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", durat
 
 
 def test_a_token_switches_pixverse_on(tmp_path: Path) -> None:
-    """With a token jobs for PixVerse are fitted, priced and told the notes; without one the name is refused."""
+    """With a token, jobs for PixVerse are fitted and priced, with notes; without one, they are refused."""
     home = {"TENXSOM_HOME": str(tmp_path)}
     with open_engine(load(home | {"USEAPI_TOKEN": "user:1-abc", "USEAPI_PIXVERSE_SLOTS": "7"}), "local") as engine:
         prepared = engine.prepare(JOB)
@@ -31,13 +31,13 @@ def test_a_token_switches_pixverse_on(tmp_path: Path) -> None:
     assert prepared.new.job.duration == 15
     assert prepared.new.cost is not None
     assert prepared.new.cost.credits == 105.0
-    assert prepared.notes == ("duration 15 instead of 18, which pixverse does not make",)
+    assert prepared.notes == ("duration 15 instead of 18, which pixverse does not support",)
     with open_engine(load(home), "local") as engine, pytest.raises(InvalidInput, match="pixverse is not configured"):
         engine.prepare(JOB)
 
 
-def test_a_long_script_is_published_whose_length_is_not_told(tmp_path: Path) -> None:
-    """A paid video as long as its script is not thrown away for the length that its job left as it was."""
+def test_a_long_script_without_a_reported_duration_is_published(tmp_path: Path) -> None:
+    """A paid video with the length of its script is published, although its job has the default duration."""
     with FakeHeyGen() as heygen:
         heygen.tells_length = False
         environment = {
@@ -71,13 +71,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_keys_switch_services_on(engine: Engine) -> None:
-    """Each key switches its service on, with as many slots as its vendor allows; drafts are then for those who ask."""
+    """Each key switches its service on, with the slots that its vendor allows; `auto` then no longer makes drafts."""
     assert engine.auto_services == {"pixverse", "ltx_studio", "heygen"}
     assert {name: engine.slots[name] for name in engine.auto_services} == {"pixverse": 5, "ltx_studio": 2, "heygen": 10}
     assert engine.limiter.services[:3] == ("pixverse", "ltx_studio", "heygen")
 
 
-#: What a job asks for beside its topic, and which service `auto` plans it with.
+#: Fields of a job, and the service that `auto` plans it with.
 PLANS: list[tuple[dict[str, Any], str]] = [
     ({}, "pixverse"),
     ({"duration": 21, "quality": "1080p"}, "ltx_studio"),
@@ -88,40 +88,40 @@ PLANS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wishes", "service"), PLANS)
-def test_a_job_that_names_no_service_is_planned(engine: Engine, wishes: dict[str, Any], service: str) -> None:
-    """`auto` plans a job with the cheapest service that can make it, and a name is obeyed; the plan says the price."""
-    prepared = engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **wishes))
+@pytest.mark.parametrize(("fields", "service"), PLANS)
+def test_a_job_is_planned(engine: Engine, fields: dict[str, Any], service: str) -> None:
+    """A job is planned with its service, or with the cheapest one that can make it, and has an estimated price."""
+    prepared = engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **fields))
     assert prepared.service == service
     assert prepared.new.cost is not None
 
 
 REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"duration": 60, "aspect_ratio": "1:1"}, [
-        "pixverse: duration: pixverse makes 1 to 15 seconds, not 60",
-        "ltx_studio: duration: ltx_studio makes 6, 8, 10, 12, 14, 16, 18, 20 seconds, not 60",
-        "heygen: aspect_ratio: heygen makes 9:16, 16:9, not 1:1",
+        "pixverse: duration: pixverse supports 1 to 15 seconds, not 60",
+        "ltx_studio: duration: ltx_studio supports 6, 8, 10, 12, 14, 16, 18, 20 seconds, not 60",
+        "heygen: aspect_ratio: heygen supports 9:16, 16:9, not 1:1",
     ]),
     ({"options": {"pixverse": {"model": "v9"}, "ltx_studio": {"seed": 1}, "heygen": {"script": "Hi."}}}, [
-        "pixverse: options.pixverse.model: there is no model 'v9'",
+        "pixverse: options.pixverse.model: unknown model 'v9'",
         "ltx_studio: options.ltx_studio: Object contains unknown field `seed`",
         "heygen: options.heygen.avatar_id: a script needs an avatar",
     ]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wishes", "lacks"), REFUSED)
-def test_a_job_that_no_service_can_make_is_refused(engine: Engine, wishes: dict[str, Any], lacks: list[str]) -> None:
-    """Refused when it is added, with what each configured service lacks; drafts do not stand in for them."""
+@pytest.mark.parametrize(("fields", "reasons"), REFUSED)
+def test_a_job_that_no_service_can_make_is_refused(engine: Engine, fields: dict[str, Any], reasons: list[str]) -> None:
+    """The refusal when the job is added has the reason of each configured service; drafts are no fallback."""
     with pytest.raises(InvalidInput) as refusal:
-        engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **wishes))
-    for lack in lacks:
-        assert lack in refusal.value.reason
+        engine.prepare(VideoJob(job_id="tides", topic="How tides work", created_at=1.0, **fields))
+    for reason in reasons:
+        assert reason in refusal.value.reason
     assert "draft" not in refusal.value.reason
 
 
 def test_enqueueing_loads_no_http_library(tmp_path: Path) -> None:
-    """Whoever only adds a job for a service over HTTP does not wait for libraries that speak to it."""
+    """A process that only adds jobs does not import HTTP or video libraries."""
     program = (
         "import sys\n"
         "from tenxsom_flow_engine.composition import open_engine\n"

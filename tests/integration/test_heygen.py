@@ -1,4 +1,4 @@
-"""HeyGen over a fake of its interface on a real socket: both ways, every code, the key, the agent, the credits."""
+"""HeyGen against a fake of its API on a real socket: both endpoints, every error code, keys, agents, credits."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def service(heygen: FakeHeyGen, clock: ManualClock) -> HeyGenService:
 
 
 def test_a_topic_becomes_a_video(heygen: FakeHeyGen, clock: ManualClock, tmp_path: Path) -> None:
-    """A topic goes to the video agent; its video, which it names late, is followed to its end and fetched."""
+    """A topic is sent to the video agent; its video, whose id arrives late, is polled to its end and fetched."""
     heygen.agent_life = ("thinking", "generating", "reviewing", "completed")
     heygen.life = ("waiting", "processing", "completed")
     service = connect(heygen, clock, avatar_id=AVATAR)
@@ -82,7 +82,7 @@ def test_a_topic_becomes_a_video(heygen: FakeHeyGen, clock: ManualClock, tmp_pat
 
 
 def test_a_script_is_spoken(heygen: FakeHeyGen, service: HeyGenService, tmp_path: Path) -> None:
-    """A script goes to a presenter under an idempotency key; a stale address is replaced by another look."""
+    """A script is sent with an idempotency key; an expired URL is replaced by another poll."""
     heygen.life = ("waiting", "pending", "dreaming", "completed")
     job = service.fit(SCRIPT).job
     ticket = order_and_create(service, job, REFERENCE)
@@ -105,7 +105,7 @@ def test_a_script_is_spoken(heygen: FakeHeyGen, service: HeyGenService, tmp_path
     service.fetch(job, fresh, tmp_path)
 
 
-#: Status, code in the body, what it means for a create, and for a look at a video; `None`: no error.
+#: Status, code in the body, error of a create, and error of a poll of a video; `None`: no error.
 TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
     (400, "invalid_parameter", Rejected, Rejected),
     (400, "content_policy_violation", Rejected, Rejected),
@@ -130,7 +130,7 @@ TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
     (503, "service_unavailable", Uncertain, Transient),
     (502, "voice_provider_error", Uncertain, Transient),
     (504, "", Uncertain, Transient),
-    # A code that nobody knows, or none: by status, if all codes of it agree.
+    # An unknown code or none: classified by status if all codes of it agree.
     (400, "", Rejected, Rejected),
     (401, "", Misconfigured, Misconfigured),
     (402, "brand_new", OutOfCredit, OutOfCredit),
@@ -149,7 +149,7 @@ TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
 
 
 def test_the_table_is_tested_row_by_row() -> None:
-    """Every pair of status and code that the service knows stands in the table above."""
+    """The table above contains every pair of status and code of the service."""
     tested = {(status, code) for status, code, *_ in TABLE}
     assert [row for row in ERRORS if row.code and (row.status, row.code) not in tested] == []
     assert {row.status for row in ERRORS} <= {status for status, _ in tested}
@@ -160,11 +160,11 @@ def answer(status: int, code: str) -> Reply:
 
 
 @pytest.mark.parametrize("job", [TOPIC, SCRIPT], ids=["topic", "script"])
-@pytest.mark.parametrize(("status", "code", "of_create", "of_look"), TABLE)
+@pytest.mark.parametrize(("status", "code", "of_create", "of_poll"), TABLE)
 def test_errors(
-    heygen: FakeHeyGen, service: HeyGenService, job: VideoJob, status: int, code: str, of_create: Any, of_look: Any
+    heygen: FakeHeyGen, service: HeyGenService, job: VideoJob, status: int, code: str, of_create: Any, of_poll: Any
 ) -> None:
-    """Each documented refusal has its class, its words and its next step on both ways; all else proves nothing."""
+    """Each documented refusal has its class, message and next step at both endpoints; other errors prove nothing."""
     route = "create" if job is SCRIPT else "create_agent"
     heygen.faults[route].append(answer(status, code))
     fault = refusal(lambda: order_and_create(service, job, REFERENCE))
@@ -177,21 +177,21 @@ def test_errors(
     if job is SCRIPT:
         ticket = order_and_create(service, job, REFERENCE)
         heygen.faults["video"].append(answer(status, code))
-        if of_look is None:
+        if of_poll is None:
             failed = service.check(ticket)
             assert isinstance(failed, Failed)
             assert "HEYGEN_API_KEY" in failed.next_step
         else:
-            assert type(refusal(lambda: service.check(ticket))) is of_look
+            assert type(refusal(lambda: service.check(ticket))) is of_poll
 
 
-@pytest.mark.parametrize(("asked", "obeyed"), [({}, 30.0), ({"Retry_After": "77"}, 77.0)])
-def test_how_long_a_busy_service_is_left_alone(
-    heygen: FakeHeyGen, service: HeyGenService, asked: dict[str, str], obeyed: float
+@pytest.mark.parametrize(("headers", "seconds"), [({}, 30.0), ({"Retry_After": "77"}, 77.0)])
+def test_the_pause_of_a_busy_service(
+    heygen: FakeHeyGen, service: HeyGenService, headers: dict[str, str], seconds: float
 ) -> None:
-    """HeyGen is left alone for as long as it asks, and for half a minute at least."""
-    heygen.faults["create"].append(error(429, "rate_limit_exceeded", **asked))
-    assert refusal(lambda: order_and_create(service, SCRIPT, REFERENCE)).retry_after == obeyed
+    """The pause after a busy answer is as long as HeyGen asks, and at least half a minute."""
+    heygen.faults["create"].append(error(429, "rate_limit_exceeded", **headers))
+    assert refusal(lambda: order_and_create(service, SCRIPT, REFERENCE)).retry_after == seconds
 
 
 CUTS = {
@@ -201,15 +201,15 @@ CUTS = {
     "cut in the answer": Cut(At.ANSWERING),
     "no answer": Hang(At.DONE),
     "an answer without data": Reply(200, {"data": None}, done=True),
-    "an answer that names nothing": Reply(200, {"data": {"status": "waiting"}}, done=True),
-    "a name that no path can hold": Reply(200, {"data": {"video_id": "../x", "session_id": "a/b"}}, done=True),
+    "an answer without an id": Reply(200, {"data": {"status": "waiting"}}, done=True),
+    "an id that is invalid in a path": Reply(200, {"data": {"video_id": "../x", "session_id": "a/b"}}, done=True),
 }
 
 
 @pytest.mark.parametrize("job", [TOPIC, SCRIPT], ids=["topic", "script"])
 @pytest.mark.parametrize("fault", CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualClock, job: VideoJob, fault: Any) -> None:
-    """Cut, silent or unreadable: the outcome is uncertain. A script's create is then repeated and buys nothing more."""
+    """A cut, missing or unreadable answer is uncertain. A repeated create of a script then buys nothing more."""
     service = connect(heygen, clock, timings=IMPATIENT if isinstance(fault, Hang) else Timings())
     unread = isinstance(fault, Cut) and fault.at is At.UNREAD
     (heygen.unread if unread else heygen.faults["create" if job is SCRIPT else "create_agent"]).append(fault)
@@ -222,7 +222,7 @@ def test_a_create_whose_outcome_is_not_known(heygen: FakeHeyGen, clock: ManualCl
 
 
 def test_a_key_is_honoured_for_a_day(heygen: FakeHeyGen, service: HeyGenService, clock: ManualClock) -> None:
-    """The same key gives the same video for a day, also if the order is another one by then; another key does not."""
+    """The same key returns the same video for a day, even for a different order; another key does not."""
     first = order_and_create(service, SCRIPT, REFERENCE)
     clock.advance(KEY_LASTS - 1)
     other = VideoJob(job_id="b", topic="b", options={"heygen": {"script": "b", "avatar_id": AVATAR}}, created_at=1.0)
@@ -233,34 +233,34 @@ def test_a_key_is_honoured_for_a_day(heygen: FakeHeyGen, service: HeyGenService,
     assert len(heygen.sold) == 3
 
 
-def test_a_twin_that_is_under_way(heygen: FakeHeyGen, service: HeyGenService) -> None:
-    """While a create with the same key is under way nothing is known; sent again later, the key gives its video."""
-    entered, go_on = threading.Event(), threading.Event()
+def test_a_concurrent_create_with_the_same_key(heygen: FakeHeyGen, service: HeyGenService) -> None:
+    """During a create with the same key the outcome is uncertain; a later repetition returns its video."""
+    entered, released = threading.Event(), threading.Event()
 
     def hold() -> None:
         entered.set()
-        assert go_on.wait(30)
+        assert released.wait(30)
 
     heygen.while_creating = hold
     with ThreadPoolExecutor(1) as other:
         first = other.submit(order_and_create, service, SCRIPT, REFERENCE)
         assert entered.wait(30)
         twin = refusal(lambda: order_and_create(service, SCRIPT, REFERENCE))
-        go_on.set()
+        released.set()
         ticket = first.result()
     assert type(twin) is Uncertain
-    assert "still under way" in twin.message
+    assert "still processing" in twin.message
     assert order_and_create(service, SCRIPT, REFERENCE) == ticket
     assert len(heygen.sold) == 1
 
 
 def test_an_agent_that_asks_is_stopped(heygen: FakeHeyGen, service: HeyGenService) -> None:
-    """An agent that waits for a person is stopped, and the job fails with what to do about it."""
+    """An agent that waits for input is stopped, and the job fails with a next step."""
     heygen.agent_life = ("thinking", "waiting_for_input")
     ticket = order_and_create(service, TOPIC, REFERENCE)
     service.check(ticket)
     heygen.faults["stop"].extend([Reply(503), Cut(At.READ)])
-    for _ in range(2):  # as long as it cannot be told to stop, it is looked at again
+    for _ in range(2):  # polls are repeated until stopping succeeds
         assert type(refusal(lambda: service.check(ticket))) is Transient
     failed = service.check(ticket)
     assert isinstance(failed, Failed)
@@ -288,7 +288,7 @@ AGENTS: list[tuple[dict[str, Any], type]] = [
 
 @pytest.mark.parametrize(("session", "kind"), AGENTS)
 def test_agents(heygen: FakeHeyGen, service: HeyGenService, session: dict[str, Any], kind: type) -> None:
-    """An agent without a video is at work, whatever else it says, until it fails; a video it names is asked for."""
+    """An agent without a video is in progress in every state except `failed`; its video is polled once it has an id."""
     ticket = order_and_create(service, TOPIC, REFERENCE)
     heygen.faults["agent"].append(Reply(200, {"data": session}))
     state = service.check(ticket)
@@ -312,7 +312,7 @@ VIDEOS: list[tuple[dict[str, Any], type]] = [
 
 @pytest.mark.parametrize(("video", "kind"), VIDEOS)
 def test_videos(heygen: FakeHeyGen, service: HeyGenService, video: dict[str, Any], kind: type) -> None:
-    """A video is there with its address, gone when it failed, and at work in any other state."""
+    """A completed video with a URL is ready, a failed one has failed, and any other state is in progress."""
     ticket = order_and_create(service, SCRIPT, REFERENCE)
     heygen.faults["video"].append(Reply(200, {"data": video}))
     assert type(service.check(ticket)) is kind
@@ -328,15 +328,15 @@ def test_videos(heygen: FakeHeyGen, service: HeyGenService, video: dict[str, Any
 def test_the_pace_of_polls(
     heygen: FakeHeyGen, service: HeyGenService, clock: ManualClock, created_at: Any, pace: float
 ) -> None:
-    """Polls come each ten seconds for two minutes, then each half minute, then each minute, as the vendor asks."""
+    """Polls are 10 s apart for two minutes, then 30 s, as HeyGen asks, and 60 s after ten minutes."""
     clock.set(1_800_000_000.0)  # 2027-01-15 08:00 UTC
     ticket = order_and_create(service, SCRIPT, REFERENCE)
     heygen.faults["video"].append(Reply(200, {"data": {"status": "processing", "created_at": created_at(clock.now())}}))
     assert service.check(ticket) == Progress(None, pace)
 
 
-def test_a_ticket_that_a_person_brings(heygen: FakeHeyGen, service: HeyGenService) -> None:
-    """The bare id of a video or of an agent's session, as HeyGen's own pages show it, is a ticket too."""
+def test_a_ticket_that_an_operator_sets(heygen: FakeHeyGen, service: HeyGenService) -> None:
+    """The bare id of a video or of an agent's session, as shown on HeyGen's website, is a valid ticket."""
     order_and_create(service, SCRIPT, REFERENCE)
     assert isinstance(service.check(Ticket("0001")), Ready)
     session = order_and_create(service, TOPIC, REFERENCE).id.partition("/")[2]
@@ -347,7 +347,7 @@ def test_a_ticket_that_a_person_brings(heygen: FakeHeyGen, service: HeyGenServic
 
 CREDITS: list[tuple[dict[str, Any], Credits]] = [
     ({"billing_type": "wallet", "wallet": {"currency": "usd", "remaining_balance": 12.5, "auto_reload": {"on": True}}},
-     Credits(12.5, "USD", "refills itself")),
+     Credits(12.5, "USD", "refills automatically")),
     ({"billing_type": "wallet"}, Credits(None, "USD")),
     ({"billing_type": "subscription", "subscription": {"plan": "Creator", "credits": {
         "premium_credits": {"remaining": 150, "resets_at": "2026-12-01"}, "add_on_credits": {"remaining": 20}}}},
@@ -356,22 +356,22 @@ CREDITS: list[tuple[dict[str, Any], Credits]] = [
     ({"billing_type": "subscription", "subscription": None}, Credits(None)),
     ({"billing_type": "usage_based", "usage_based": {
         "spending_current_usd": 3.5, "spending_cap_usd": 100, "remaining_credits": 965}},
-     Credits(965.0, note="USD 3.50 spent of at most 100.00")),
+     Credits(965.0, note="$3.50 spent of at most $100.00")),
     ({"billing_type": "usage_based", "usage_based": {}}, Credits(None)),
-    ({"billing_type": "barter"}, Credits(None, note="the billing type 'barter' is not known")),
+    ({"billing_type": "barter"}, Credits(None, note="unknown billing type 'barter'")),
     ({}, Credits(None)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("user", "left"), CREDITS)
-def test_what_is_left(heygen: FakeHeyGen, service: HeyGenService, user: dict[str, Any], left: Credits) -> None:
-    """What is left is read where the account's way of paying keeps it; what is not told is not made up."""
+def test_credits(heygen: FakeHeyGen, service: HeyGenService, user: dict[str, Any], left: Credits) -> None:
+    """The balance is read from the fields of the account's billing type; a missing one is unknown."""
     heygen.faults["me"].append(Reply(200, {"data": user}))
     assert service.credits() == left
 
 
 def test_the_vendor_sells_within_its_bounds(heygen: FakeHeyGen, service: HeyGenService) -> None:
-    """Without credit, with an avatar that is not there, or with all slots taken nothing is sold."""
+    """Nothing is sold without credit, with an unknown avatar, or with all slots taken."""
     assert (
         type(refusal(lambda: order_and_create(connect(heygen, ManualClock(), avatar_id="x"), TOPIC, "r"))) is Rejected
     )
@@ -386,7 +386,7 @@ def test_the_vendor_sells_within_its_bounds(heygen: FakeHeyGen, service: HeyGenS
 
 
 def test_the_key_is_nowhere(heygen: FakeHeyGen, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither what the service object says of itself nor any log line or failure holds the key."""
+    """The key appears in no representation, log line or failure of the service."""
     caplog.set_level(logging.DEBUG)
     service = connect(heygen, clock)
     ticket = order_and_create(service, SCRIPT, REFERENCE)
@@ -400,9 +400,9 @@ def test_the_key_is_nowhere(heygen: FakeHeyGen, clock: ManualClock, caplog: pyte
 
 
 @pytest.mark.parametrize(("given", "create"), [(60.0, CREATE_SECONDS), (2.0, 4.0), (90.0, CREATE_SECONDS)])
-def test_a_create_gets_the_time_that_heygen_advises(
+def test_a_create_has_the_recommended_time_limit(
     heygen: FakeHeyGen, clock: ManualClock, given: float, create: float
 ) -> None:
-    """A create may take two minutes; shorter timings, as of a rehearsal, shorten it too."""
+    """The time limit of a create is two minutes; shorter timings, as in a rehearsal, shorten it."""
     timings = Timings(paid_call=CallTimeouts(connect=1.0, read=given, total=given))
     assert connect(heygen, clock, timings=timings).create_timeout == create

@@ -1,4 +1,4 @@
-"""Calls over a real socket: what each fault proves of a purchase, and that every call ends in time."""
+"""Calls over a real socket: what each fault proves about a purchase, and the time limits of calls."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ ROWS = (
     ErrorRow(429, Busy, "too many"),
     ErrorRow(503, Transient, "it is down"),
 )
-#: For those calls that must run out of time.
+#: For calls that must time out.
 SHORT = CallTimeouts(connect=0.6, read=0.6, total=1.2)
 
 
 class Echo(FakeServer):
-    """Sells to whoever asks."""
+    """Sells on every request."""
 
     sold = 0
 
     def route(self, request: Request) -> str:
-        return "order" if request.method == "POST" else "look"
+        return "order" if request.method == "POST" else "read"
 
     def work(self, route: str, request: Request) -> Reply:
         if route == "order":
@@ -74,26 +74,26 @@ def api(url: str, **changes: Any) -> HttpApi:
 
 
 def hurried(url: str) -> HttpApi:
-    """Return a client whose patience ends soon."""
+    """Return a client with short time limits."""
     return api(url, timings=Timings(read_call=SHORT, paid_call=SHORT))
 
 
 def ordered(client: HttpApi) -> ServiceError:
-    """Order, and return the error that this must end in."""
+    """Send an order that must fail, and return its error."""
     with pytest.raises(ServiceError) as caught:
         client.result(client.post_paid(post("/videos", {"prompt": "x"})), paid=True)
     return caught.value
 
 
 def test_calls_and_their_answers(echo: Echo) -> None:
-    """A call carries key and content, and brings the answer's object."""
+    """A call sends the key and the content, and returns the object of the answer."""
     client = api(echo.url + "/v2/")
     assert client.result(client.get("/videos/a:b@c", {"limit": 40}))["id"] == "v-1"
     answer = client.post_paid(post("/videos", {"prompt": "x"}), {"Idempotency-Key": "k"})
     assert client.result(answer, paid=True)["sent"] == {"prompt": "x"}
-    (look,), (order,) = echo.seen["look"], echo.seen["order"]
-    assert look.path == "/v2/videos/a:b@c?limit=40"
-    assert look.headers["Authorization"] == order.headers["Authorization"] == f"Bearer {KEY}"
+    (read,), (order,) = echo.seen["read"], echo.seen["order"]
+    assert read.path == "/v2/videos/a:b@c?limit=40"
+    assert read.headers["Authorization"] == order.headers["Authorization"] == f"Bearer {KEY}"
     assert order.headers["Idempotency-Key"] == "k"
     assert order.headers["User-Agent"].startswith("tenxsom-flow-engine/")
 
@@ -123,7 +123,7 @@ UNCERTAIN: dict[str, Fault] = {
 
 @pytest.mark.parametrize("fault", UNCERTAIN.values(), ids=UNCERTAIN)
 def test_what_proves_nothing_about_a_purchase(echo: Echo, fault: Fault) -> None:
-    """Once a byte of an order went out, all but a good answer and a documented refusal leave it uncertain."""
+    """Once a byte of an order was sent, every result except a good answer or a documented refusal is uncertain."""
     echo.faults["order"].append(fault)
     error = ordered(hurried(echo.url) if isinstance(fault, Hang | Trickle) else api(echo.url))
     assert type(error) is Uncertain
@@ -133,14 +133,14 @@ def test_what_proves_nothing_about_a_purchase(echo: Echo, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", [Cut(At.UNREAD), Hang(At.UNREAD)])
 def test_a_connection_that_breaks_before_it_was_read_is_uncertain_all_the_same(echo: Echo, fault: Cut | Hang) -> None:
-    """That nothing was read on the other side cannot be known on ours."""
+    """A client cannot know that the server has read nothing."""
     echo.unread.append(fault)
     assert type(ordered(hurried(echo.url))) is Uncertain
     assert echo.sold == 0
 
 
 def test_an_order_is_never_sent_twice_nor_over_an_old_connection(echo: Echo) -> None:
-    """A connection that was kept alive and has died meanwhile costs a look a fault at most, and an order nothing."""
+    """A kept-alive connection that has died since does not affect an order, which uses a new one."""
     client = api(echo.url)
     client.get("/videos")
     echo.hang_up()
@@ -162,7 +162,7 @@ REFUSALS: list[tuple[Reply, type[ServiceError], str]] = [
 def test_documented_refusals_are_proof(
     echo: Echo, reply: Reply, kind: type[ServiceError], words: str, broken: bool
 ) -> None:
-    """A refusal that the table knows proves that nothing was bought, also where its text breaks off."""
+    """A refusal in the table proves that nothing was bought, even if its body is incomplete."""
     if broken:
         reply = Reply(reply.status, b"{", {"Content-Length": "99", "Connection": "close"})
     echo.faults["order"].append(reply)
@@ -172,10 +172,10 @@ def test_documented_refusals_are_proof(
         assert (type(error), str(error)) == (kind, words)
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(None, 30.0), ("5", 30.0), ("90", 90.0), ("1e9", 86400.0)])
-def test_a_busy_service_is_left_alone(echo: Echo, told: str | None, seconds: float) -> None:
-    """Busy means half a minute at least, longer if the service says so, and a day at most."""
-    echo.faults["order"].append(Reply(429, {}, {} if told is None else {"Retry-After": told}))
+@pytest.mark.parametrize(("header", "seconds"), [(None, 30.0), ("5", 30.0), ("90", 90.0), ("1e9", 86400.0)])
+def test_the_pause_of_a_busy_service(echo: Echo, header: str | None, seconds: float) -> None:
+    """The pause after a busy answer is as long as the service asks, at least half a minute and at most a day."""
+    echo.faults["order"].append(Reply(429, {}, {} if header is None else {"Retry-After": header}))
     assert ordered(api(echo.url)).retry_after == seconds
 
 
@@ -183,25 +183,25 @@ READ_FAULTS = [*UNCERTAIN.values(), Cut(At.READ)]
 
 
 @pytest.mark.parametrize("fault", READ_FAULTS, ids=[*UNCERTAIN, "cut"])
-def test_a_look_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
-    """The same faults of a call that costs nothing are worth another try."""
-    echo.faults["look"].append(fault)
+def test_a_read_that_fails_is_transient(echo: Echo, fault: Fault) -> None:
+    """The same faults of a call that costs nothing are transient errors."""
+    echo.faults["read"].append(fault)
     client = hurried(echo.url) if isinstance(fault, Hang | Trickle) else api(echo.url)
     with pytest.raises(ServiceError) as caught:
         client.result(client.get("/videos"))
     assert type(caught.value) is Transient
 
 
-def test_nobody_there_proves_that_nothing_was_bought() -> None:
-    """A connection that is refused sold nothing."""
+def test_a_refused_connection_proves_that_nothing_was_bought() -> None:
+    """A refused connection is transient: nothing was bought."""
     error = ordered(api(f"http://127.0.0.1:{free_port()}"))
     assert type(error) is Transient
     assert "Connection refused" in str(error)
-    assert "127.0.0.1 can be reached" in error.next_step
+    assert "can reach 127.0.0.1" in error.next_step
 
 
 def test_an_unknown_name_proves_that_nothing_was_bought(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that cannot be resolved sold nothing."""
+    """A host name that cannot be resolved is transient: nothing was bought."""
 
     def unknown(*_: object, **__: object) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -212,8 +212,8 @@ def test_an_unknown_name_proves_that_nothing_was_bought(monkeypatch: pytest.Monk
     assert "Name or service not known" in str(error)
 
 
-def test_a_connection_that_does_not_come_about_proves_that_nothing_was_bought() -> None:
-    """A full backlog lets the connect time-out run out, and nothing was sold."""
+def test_a_connect_timeout_proves_that_nothing_was_bought() -> None:
+    """A connection that times out because of a full backlog is transient: nothing was bought."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -232,28 +232,28 @@ def test_a_connection_that_does_not_come_about_proves_that_nothing_was_bought() 
 
 
 def test_a_failing_handshake_proves_that_nothing_was_bought(echo: Echo) -> None:
-    """Where TLS does not come about, not a byte of the order went out."""
+    """A failing TLS handshake is transient: no byte of the order was sent."""
     error = ordered(api(echo.url.replace("http:", "https:")))
     assert type(error) is Transient
     assert echo.seen["order"] == []
 
 
 def test_a_handshake_that_hangs_proves_that_nothing_was_bought(echo: Echo) -> None:
-    """Nor where its time runs out."""
+    """A TLS handshake that times out is transient: no byte of the order was sent."""
     echo.unread.append(Hang(At.UNREAD))
     error = ordered(hurried(echo.url.replace("http:", "https:")))
     assert type(error) is Transient
 
 
 def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that is held up until others may think its create over does not send it any more."""
+    """A worker that is delayed beyond the deadline of its create does not send it."""
     resolve = socket.getaddrinfo
     client = api(echo.url, timings=Timings(paid_call=CallTimeouts(connect=5.0, read=5.0, total=0.05)))
 
     def slowly(*arguments: Any, **options: Any) -> Any:
-        from tenxsom_flow_engine.services.http.connection import _present
+        from tenxsom_flow_engine.services.http.connection import _current
 
-        exchange = _present.get()
+        exchange = _current.get()
         while exchange is not None and not exchange.over:
             os.sched_yield()
         return resolve(*arguments, **options)
@@ -263,14 +263,14 @@ def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.Mon
     assert echo.seen["order"] == []
 
 
-def test_a_key_that_a_service_repeats_is_not_told(echo: Echo) -> None:
-    """Also a service's own words do not bring the key into an error."""
+def test_a_key_that_a_service_repeats_is_redacted(echo: Echo) -> None:
+    """A key in a service's error message is redacted."""
     echo.faults["order"].append(Reply(400, {"error": f"bad Bearer {KEY} \x1b[2J"}))
     assert str(ordered(api(echo.url))) == "echo: no such model (HTTP 400): bad Bearer *** [2J (change it)"
 
 
-def test_a_child_has_connections_of_its_own(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a fork, parent and child never write into one connection."""
+def test_a_child_has_separate_connections(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fork, parent and child do not share connections."""
     session = ProcessSession()
     before = session.get()
     assert session.get() is before
@@ -280,7 +280,7 @@ def test_a_child_has_connections_of_its_own(echo: Echo, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("url", ["https://api.useapi.net/v2", "http://127.0.0.1:8080", "http://localhost/x"])
 def test_addresses_that_may_get_a_key(url: str) -> None:
-    """A key goes over TLS, or nowhere."""
+    """A base URL with TLS or on this machine is accepted."""
     assert check_base_url("X_URL", url) == url
 
 
@@ -289,14 +289,14 @@ def test_addresses_that_may_get_a_key(url: str) -> None:
     ["http://api.useapi.net/v2", "ftp://x", "api.useapi.net", "https://", "https://u:p@x", "https://x?y", "http://["],
 )
 def test_addresses_that_may_not(url: str) -> None:
-    """Any other base URL is refused by the name of its variable."""
+    """Any other base URL is refused with the name of its variable."""
     with pytest.raises(ConfigurationError, match="X_URL"):
         check_base_url("X_URL", url)
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ", "a\rb"])
 def test_keys_that_no_header_can_hold(key: str) -> None:
-    """A mangled key is refused by the name of its variable, and not shown."""
+    """A malformed key is refused with the name of its variable, and is not shown."""
     with pytest.raises(ConfigurationError, match="X_KEY") as refusal:
         check_key("X_KEY", key)
     assert key not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""LTX over a fake of its interface on a real socket: every status, every type of error, and what a day takes away."""
+"""LTX against a fake of its API on a real socket: every status, every error type, and deletion after a day."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def service(ltx: FakeLtx) -> LtxStudioService:
 
 
 def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: Path) -> None:
-    """An accepted order is polled each five seconds and ends as a file, from an address that is asked for afresh."""
+    """An accepted order is polled every five seconds and fetched, with a fresh URL after the first one expired."""
     ltx.life = ("pending", "processing", "dreaming", "completed")
     ticket = order_and_create(service, JOB, REFERENCE)
     assert ticket == Ticket("vid_0001")
@@ -74,7 +74,7 @@ def test_from_order_to_file(ltx: FakeLtx, service: LtxStudioService, tmp_path: P
     assert cost.usd == pytest.approx(sale.usd)
 
 
-#: Status, type in the body (empty: no body of LTX's), what it means for a create, and for a poll; `None`: no error.
+#: Status, type in the body (empty: not LTX's format), error of a create, and error of a poll; `None`: no error.
 TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
     (400, "invalid_request_error", Rejected, Rejected),
     (401, "authentication_error", Misconfigured, Misconfigured),
@@ -88,17 +88,17 @@ TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
     (503, "service_unavailable", Uncertain, Transient),
     (504, "", Uncertain, Transient),
     (529, "overloaded_error", Busy, Busy),
-    # By type, where the status is another one; but what is no refusal proves nothing, whatever it calls itself.
+    # The type decides, also with another status. A 5xx proves nothing, whatever its type.
     (403, "authentication_error", Misconfigured, Misconfigured),
     (400, "insufficient_funds_error", OutOfCredit, OutOfCredit),
     (400, "content_filtered_error", Rejected, Rejected),
     (500, "invalid_request_error", Uncertain, Transient),
-    # By status, where there is no type, or one that nobody knows.
+    # Without a type or with an unknown one, the status decides.
     (400, "", Rejected, Rejected),
     (402, "brand_new_error", OutOfCredit, OutOfCredit),
     (429, "", Busy, Busy),
     (529, "", Busy, Busy),
-    # What is documented nowhere proves nothing.
+    # Undocumented answers prove nothing.
     (418, "", Uncertain, Transient),
     (409, "brand_new_error", Uncertain, Transient),
     (502, "", Uncertain, Transient),
@@ -108,7 +108,7 @@ TABLE: list[tuple[int, str, type[ServiceError], type[ServiceError] | None]] = [
 
 
 def test_the_table_is_tested_row_by_row() -> None:
-    """Every pair of status and type that the service knows stands in the table above."""
+    """The table above contains every pair of status and type of the service."""
     tested = {(status, kind) for status, kind, *_ in TABLE}
     assert [row for row in ROWS if (row.status, row.code) not in tested] == []
 
@@ -119,7 +119,7 @@ def answer(status: int, kind: str) -> Reply:
 
 @pytest.mark.parametrize(("status", "kind", "of_create", "of_poll"), TABLE)
 def test_errors(ltx: FakeLtx, service: LtxStudioService, status: int, kind: str, of_create: Any, of_poll: Any) -> None:
-    """Each documented refusal has its class, its words and its next step; of a create, all else proves nothing."""
+    """Each documented refusal has its class, message and next step; other errors of a create prove nothing."""
     ltx.faults["create"].append(answer(status, kind))
     fault = refusal(lambda: order_and_create(service, JOB, REFERENCE))
     assert type(fault) is of_create
@@ -137,14 +137,16 @@ def test_errors(ltx: FakeLtx, service: LtxStudioService, status: int, kind: str,
         assert type(refusal(lambda: service.check(ticket))) is of_poll
 
 
-@pytest.mark.parametrize(("asked", "obeyed"), [({}, 30.0), ({"Retry_After": "77"}, 77.0), ({"Retry_After": "2"}, 30.0)])
-def test_how_long_a_busy_service_is_left_alone(
-    ltx: FakeLtx, service: LtxStudioService, asked: dict[str, str], obeyed: float
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({}, 30.0), ({"Retry_After": "77"}, 77.0), ({"Retry_After": "2"}, 30.0)]
+)
+def test_the_pause_of_a_busy_service(
+    ltx: FakeLtx, service: LtxStudioService, headers: dict[str, str], seconds: float
 ) -> None:
-    """LTX is left alone for as long as it asks, and for half a minute at least."""
+    """The pause after a busy answer is as long as LTX asks, and at least half a minute."""
     for status in (429, 529):
-        ltx.faults["create"].append(error(status, "rate_limit_error", **asked))
-        assert refusal(lambda: order_and_create(service, JOB, REFERENCE)).retry_after == obeyed
+        ltx.faults["create"].append(error(status, "rate_limit_error", **headers))
+        assert refusal(lambda: order_and_create(service, JOB, REFERENCE)).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_how_long_a_busy_service_is_left_alone(
 def test_a_generation_that_failed(
     ltx: FakeLtx, service: LtxStudioService, kind: str, words: str, next_step: str
 ) -> None:
-    """A failed generation is explained by the same types as an answer, with LTX's own words."""
+    """The error types of failed generations are those of answers, and LTX's message is kept."""
     ltx.life = (f"failed:{kind}",)
     failed = service.check(order_and_create(service, JOB, REFERENCE))
     assert isinstance(failed, Failed)
@@ -170,7 +172,7 @@ def test_a_generation_that_failed(
 
 
 def test_a_video_is_lost_after_a_day(ltx: FakeLtx, service: LtxStudioService, clock: ManualClock) -> None:
-    """A day after its end LTX knows a video no more, and the job is told so, with what may be the reason."""
+    """A video that LTX deleted a day after its end is a failure that names the possible reasons."""
     ticket = order_and_create(service, JOB, REFERENCE)
     clock.advance(SHOWN - 1)
     assert isinstance(service.check(ticket), Ready)
@@ -188,13 +190,13 @@ CUTS = {
     "cut in the answer": ("create", Cut(At.ANSWERING)),
     "no answer": ("create", Hang(At.DONE)),
     "an answer without a video": ("create", Reply(202, {"created_at": "now"}, done=True)),
-    "a name that no path can hold": ("create", Reply(202, {"id": "../x?y"}, done=True)),
+    "an id that is invalid in a path": ("create", Reply(202, {"id": "../x?y"}, done=True)),
 }
 
 
 @pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: Any) -> None:
-    """Cut, silent or unreadable: the outcome is uncertain, and there is no way to find out."""
+    """A cut, missing or unreadable answer is uncertain, and LTX offers no lookup or idempotency key."""
     service = connect(ltx, timings=IMPATIENT if isinstance(fault, Hang) else Timings())
     (ltx.unread if route == "unread" else ltx.faults[route]).append(fault)
     assert type(refusal(lambda: order_and_create(service, JOB, REFERENCE))) is Uncertain
@@ -202,8 +204,8 @@ def test_a_create_whose_outcome_is_not_known(ltx: FakeLtx, route: str, fault: An
     assert not isinstance(service, FindsByReference)
 
 
-def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStudioService) -> None:
-    """Without money, with a forbidden prompt, or with all slots taken nothing is sold; the reason is told by class."""
+def test_the_vendor_sells_within_its_bounds(ltx: FakeLtx, service: LtxStudioService) -> None:
+    """Nothing is sold without money, with a forbidden prompt, or with all slots taken; each has its error class."""
     bad = VideoJob(job_id="bad", topic=FORBIDDEN, duration=6, quality="720p", created_at=1.0)
     assert type(refusal(lambda: order_and_create(service, bad, REFERENCE))) is Rejected
     ltx.life = ("processing",)
@@ -214,14 +216,14 @@ def test_what_the_vendor_refuses_is_sold_to_nobody(ltx: FakeLtx, service: LtxStu
     assert len(ltx.sold) == 2
 
 
-def test_what_is_left_is_not_made_up(ltx: FakeLtx, service: LtxStudioService) -> None:
-    """LTX does not tell what is left, so nothing is asked, and whoever wants to know is told where to look."""
+def test_the_balance_is_unknown(ltx: FakeLtx, service: LtxStudioService) -> None:
+    """LTX has no API for the balance, so no request is sent and the note names the website that shows it."""
     assert service.credits() == Credits(None, "USD", "see console.ltx.io")
     assert not ltx.seen
 
 
 def test_the_key_is_nowhere(ltx: FakeLtx, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither what the service object says of itself nor any log line or failure holds the key."""
+    """The key appears in no representation, log line or failure of the service."""
     caplog.set_level(logging.DEBUG)
     service = connect(ltx)
     ticket = order_and_create(service, JOB, REFERENCE)

@@ -1,4 +1,4 @@
-"""PixVerse over a fake UseAPI on a real socket: every status, every state, and finding what was ordered."""
+"""PixVerse against a fake UseAPI on a real socket: every status, every state, and lookups of orders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pixverse(useapi: FakeUseApi) -> PixVerseService:
 
 
 def test_from_order_to_file(useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path) -> None:
-    """A video that first cannot be seen, then renders and shows an address too early, ends as a file."""
+    """A video that is not found first, then renders and has its URL too early, is delivered as a file."""
     useapi.life = ("404", "QUEUED", "GENERATING", "EARLY", "COMPLETED")
     ticket = order_and_create(pixverse, JOB, REFERENCE)
     assert ticket == Ticket(f"user:7-pixverse:{EMAIL}-video:1", account=EMAIL, credits=14.0)
@@ -69,7 +69,7 @@ def test_from_order_to_file(useapi: FakeUseApi, pixverse: PixVerseService, tmp_p
     assert (sale.order["duration"], sale.order["quality"], sale.order["aspect_ratio"]) == (2, "720p", "9:16")
 
 
-#: What each status means for a create, and for a look at a video; `None`: no error.
+#: The error of a create and of a poll, by status; `None`: no error.
 TABLE: dict[int, tuple[type[ServiceError], type[ServiceError] | None]] = {
     400: (Rejected, Rejected),
     401: (Misconfigured, Misconfigured),
@@ -93,14 +93,14 @@ TABLE: dict[int, tuple[type[ServiceError], type[ServiceError] | None]] = {
 
 
 def test_the_table_is_tested_row_by_row() -> None:
-    """Every status that the service knows stands in the table below."""
+    """The table above contains every status of the service."""
     assert {row.status for row in ERRORS} <= TABLE.keys()
     assert len({row.status for row in ERRORS}) == len(ERRORS)
 
 
 @pytest.mark.parametrize("status", TABLE)
 def test_a_status_of_a_create(useapi: FakeUseApi, pixverse: PixVerseService, status: int) -> None:
-    """Each documented refusal of a create has its class, its words and its next step; all else proves nothing."""
+    """Each documented refusal of a create has its class, message and next step; other errors prove nothing."""
     useapi.faults["create"].append(Reply(status, {"error": "the service's own words"}))
     error = refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))
     assert type(error) is TABLE[status][0]
@@ -110,8 +110,8 @@ def test_a_status_of_a_create(useapi: FakeUseApi, pixverse: PixVerseService, sta
 
 
 @pytest.mark.parametrize("status", TABLE)
-def test_a_status_of_a_look(useapi: FakeUseApi, pixverse: PixVerseService, status: int) -> None:
-    """The same statuses of a poll: not to be seen means at work, gone means failed, the rest is an error."""
+def test_a_status_of_a_poll(useapi: FakeUseApi, pixverse: PixVerseService, status: int) -> None:
+    """For a poll, 404 means in progress, 410 means failed, and other statuses are errors."""
     ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.life = ("GENERATING",)
     useapi.sold[0].life.clear()
@@ -133,19 +133,19 @@ CUTS = {
     "cut in the answer": ("create", Cut(At.ANSWERING)),
     "no answer": ("create", Hang(At.DONE)),
     "an answer without a video": ("create", Reply(200, {"cost_credits": 5}, done=True)),
-    "a video without a name": ("create", Reply(200, {"video_id": ""}, done=True)),
-    "a name that no path can hold": ("create", Reply(200, {"video_id": "../x?y"}, done=True)),
-    "a name of dots": ("create", Reply(200, {"video_id": ".."}, done=True)),
+    "a video without an id": ("create", Reply(200, {"video_id": ""}, done=True)),
+    "an id that is invalid in a path": ("create", Reply(200, {"video_id": "../x?y"}, done=True)),
+    "an id of dots": ("create", Reply(200, {"video_id": ".."}, done=True)),
     "a number in its place": ("create", Reply(200, {"video_id": 7}, done=True)),
 }
 
 
 @pytest.mark.parametrize(("route", "fault"), CUTS.values(), ids=CUTS)
 def test_a_create_whose_outcome_is_not_known(useapi: FakeUseApi, route: str, fault: Any) -> None:
-    """Cut, silent or unreadable: the outcome is uncertain, and the create is not repeated."""
+    """A cut, missing or unreadable answer is uncertain, and the create is not repeated."""
     pixverse = connect(useapi, timings=IMPATIENT if isinstance(fault, Hang) else Timings())
     if route == "unread":
-        # The look at the scheduler comes first, over a connection of its own.
+        # The scheduler is read first, over a separate connection.
         useapi.on_moment = lambda route, at, request: (
             useapi.unread.append(fault) if (route, at) == ("scheduler", At.READ) else None
         )
@@ -155,8 +155,8 @@ def test_a_create_whose_outcome_is_not_known(useapi: FakeUseApi, route: str, fau
     assert len(useapi.seen["create"]) <= 1
 
 
-def test_no_create_is_sent_to_a_service_that_cannot_be_asked(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
-    """Where not even a look at the slots works, nothing is ordered, and that is known."""
+def test_no_create_is_sent_if_the_scheduler_fails(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
+    """If the free slots cannot be read, nothing is ordered, and the error is not uncertain."""
     for fault in (Reply(503), Cut(At.READ), Reply(401)):
         useapi.faults["scheduler"].append(fault)
         assert not isinstance(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE)), Uncertain)
@@ -164,7 +164,7 @@ def test_no_create_is_sent_to_a_service_that_cannot_be_asked(useapi: FakeUseApi,
 
 
 def test_no_create_is_sent_where_all_slots_are_taken(useapi: FakeUseApi) -> None:
-    """Full slots cost no create, and the service is left alone for half a minute."""
+    """If all slots are taken, no create is sent and the service is paused for half a minute."""
     useapi.most = 1
     useapi.emails.append("b@example.org")
     useapi.life = ("GENERATING",)
@@ -173,26 +173,26 @@ def test_no_create_is_sent_where_all_slots_are_taken(useapi: FakeUseApi) -> None
     error = refusal(lambda: order_and_create(pixverse, JOB, "b.1.0"))
     assert (type(error), error.retry_after) == (Busy, 30.0)
     assert len(useapi.seen["create"]) == 1
-    # The other account has room.
+    # The other account has a free slot.
     assert order_and_create(connect(useapi, email="b@example.org"), JOB, "b.1.0").account == "b@example.org"
 
 
 def test_a_race_for_the_last_slot_is_lost_for_free(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
-    """Where somebody else takes the last slot between look and create, 429 says so; `Retry-After` is obeyed."""
+    """A 429 for a slot that was taken after the scheduler was read buys nothing; `Retry-After` is obeyed."""
     useapi.faults["create"].append(Reply(429, {"error": "busy"}, {"Retry-After": "77"}))
     error = refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))
     assert (type(error), error.retry_after) == (Busy, 77.0)
 
 
 def test_credits_that_run_out(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
-    """Without credits nothing is sold."""
+    """Nothing is sold without credits."""
     useapi.balance = 1.0
     assert type(refusal(lambda: order_and_create(pixverse, JOB, REFERENCE))) is OutOfCredit
     assert useapi.sold == []
 
 
 def test_a_create_that_names_no_cost(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
-    """What a video cost is optional in the answer."""
+    """The price of a video is optional in the answer."""
     useapi.tells_credits = False
     assert order_and_create(pixverse, JOB, REFERENCE).credits is None
 
@@ -219,7 +219,7 @@ STATES: list[tuple[dict[str, Any], type]] = [
 
 @pytest.mark.parametrize(("video", "kind"), STATES)
 def test_states(useapi: FakeUseApi, pixverse: PixVerseService, video: dict[str, Any], kind: type) -> None:
-    """The name decides; what is not known counts as at work; an address counts only with a finished picture."""
+    """The status name decides; unknown ones are in progress; a URL is ready only together with a picture size."""
     ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.faults["video"].append(Reply(200, video))
     assert type(pixverse.check(ticket)) is kind
@@ -229,7 +229,7 @@ def test_states(useapi: FakeUseApi, pixverse: PixVerseService, video: dict[str, 
 def test_a_video_that_only_the_list_shows(
     useapi: FakeUseApi, pixverse: PixVerseService, state: str, kind: type
 ) -> None:
-    """A video that cannot be asked for by its id is as the account's list says."""
+    """The state of a video that cannot be read by its id comes from the account's list."""
     useapi.life = (state,)
     ticket = order_and_create(pixverse, JOB, REFERENCE)
     useapi.faults["video"].append(Reply(404, {"error": "not found"}))
@@ -237,7 +237,7 @@ def test_a_video_that_only_the_list_shows(
     assert useapi.seen["list"][0].query["email"] == EMAIL
 
 
-def test_what_runs_is_found_in_the_scheduler(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
+def test_a_running_generation_is_found_in_the_scheduler(useapi: FakeUseApi, pixverse: PixVerseService) -> None:
     """A create whose answer was lost is found by its reference while it runs."""
     useapi.life = ("GENERATING",)
     useapi.faults["create"].append(Cut(At.DONE))
@@ -249,16 +249,16 @@ def test_what_runs_is_found_in_the_scheduler(useapi: FakeUseApi, pixverse: PixVe
 
 
 @pytest.mark.parametrize(
-    ("older", "tells", "is_found"), [(0, True, True), (100, True, True), (130, True, False), (0, False, False)]
+    ("later_orders", "listed", "is_found"), [(0, True, True), (100, True, True), (130, True, False), (0, False, False)]
 )
-def test_what_is_over_is_found_in_the_list(
-    useapi: FakeUseApi, pixverse: PixVerseService, older: int, tells: bool, is_found: bool
+def test_a_finished_generation_is_found_in_the_list(
+    useapi: FakeUseApi, pixverse: PixVerseService, later_orders: int, listed: bool, is_found: bool
 ) -> None:
-    """A finished one is found in the list, as far as that is read and tells references; so a no proves nothing."""
-    useapi.list_tells_reference = tells
+    """A finished generation is found on the first pages of a list with references; not finding it proves nothing."""
+    useapi.list_tells_reference = listed
     useapi.balance = 1e6
     order_and_create(pixverse, JOB, REFERENCE)
-    for number in range(older):
+    for number in range(later_orders):
         useapi.work("create", _create_of(f"other-{number}.1.0"))
     assert (pixverse.find(REFERENCE) is not None) is is_found
     assert not pixverse.find_is_complete
@@ -274,7 +274,7 @@ def _create_of(reference: str) -> Any:
 
 
 def test_all_accounts_are_searched(useapi: FakeUseApi) -> None:
-    """With several linked accounts the list of each is read."""
+    """The lists of all linked accounts are read."""
     useapi.emails.append("b@example.org")
     order_and_create(connect(useapi, email="b@example.org"), JOB, REFERENCE)
     found = connect(useapi).find(REFERENCE)
@@ -286,7 +286,7 @@ def test_all_accounts_are_searched(useapi: FakeUseApi) -> None:
     "body", [[], {}, {"data": {}}, {"data": [1, None, {"replyRef": 7}]}, {"videos": [{"response": None}]}]
 )
 def test_lists_in_odd_forms(useapi: FakeUseApi, pixverse: PixVerseService, body: Any) -> None:
-    """A list that is empty or not as expected shows nothing, and breaks nothing."""
+    """An empty or malformed list contains no video and causes no error."""
     useapi.faults["list"].append(Reply(200, body))
     assert pixverse.find(REFERENCE) is None
 
@@ -297,13 +297,13 @@ def test_lists_in_odd_forms(useapi: FakeUseApi, pixverse: PixVerseService, body:
     {"videos": [{"id": "v-9", "replyRef": REFERENCE}]},
 ])  # fmt: skip
 def test_references_in_their_forms(useapi: FakeUseApi, pixverse: PixVerseService, body: Any) -> None:
-    """The reference is found where callbacks and lists may have it."""
+    """The reference is found in each field in which lists and callbacks can contain it."""
     useapi.faults["list"].append(Reply(200, body))
     assert pixverse.find(REFERENCE) == Ticket("v-9")
 
 
-def test_what_is_left(useapi: FakeUseApi) -> None:
-    """Credits are the sum over the kinds of credits, and over all linked accounts or the one that is set."""
+def test_credits(useapi: FakeUseApi) -> None:
+    """The balance is the sum of all kinds of credits, over all linked accounts or only the configured one."""
     useapi.emails.append("b@example.org")
     useapi.faults["features"].extend(
         [
@@ -317,10 +317,8 @@ def test_what_is_left(useapi: FakeUseApi) -> None:
     assert [request.query["email"] for request in useapi.seen["features"]] == [EMAIL, "b@example.org", EMAIL]
 
 
-def test_an_address_that_went_stale_is_told_as_transient(
-    useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path
-) -> None:
-    """An expired address is worth another try, since a fresh look gives a fresh one."""
+def test_an_expired_url_is_transient(useapi: FakeUseApi, pixverse: PixVerseService, tmp_path: Path) -> None:
+    """An expired URL is a transient error, because another poll returns a fresh one."""
     ticket = order_and_create(pixverse, JOB, REFERENCE)
     ready = pixverse.check(ticket)
     assert isinstance(ready, Ready)
@@ -332,7 +330,7 @@ def test_an_address_that_went_stale_is_told_as_transient(
 
 
 def test_the_token_is_nowhere(useapi: FakeUseApi, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither what the service object says of itself nor any log line at any level holds the token."""
+    """The token appears in no representation, error or log line of the service."""
     caplog.set_level(logging.DEBUG)
     pixverse = connect(useapi)
     ticket = order_and_create(pixverse, JOB, REFERENCE)

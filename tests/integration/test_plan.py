@@ -121,4 +121,4 @@ def test_changes_are_counted_over_the_whole_plan(engine: Engine) -> None:
     """A hundred lines that are bent alike are one note."""
     lines = "".join(f"topic {n}\n" for n in range(100))
     ((note, times),) = plan(engine, lines, service="pixverse", duration=17).notes
-    assert (note, times) == ("duration 15 instead of 17, which pixverse does not make", 100)
+    assert (note, times) == ("duration 15 instead of 17, which pixverse does not support", 100)

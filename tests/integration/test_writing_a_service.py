@@ -1,4 +1,4 @@
-"""The page that says how to write a service, followed step by step."""
+"""The page about writing a service, executed step by step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(project: Path) -> Path:
-    """Return a folder into which the page's package is installed, as pip does it, without a network."""
+    """Install the page's package with pip, without a network, and return the folder."""
     site = project / "site"
     run([], "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps",
         "--no-build-isolation", "--target", str(site), str(project))  # fmt: skip
@@ -51,31 +51,31 @@ def start(path: Sequence[Path], *arguments: str, cwd: Path, **variables: str) ->
 
 
 def run(path: Sequence[Path], *arguments: str, cwd: Path = ROOT) -> str:
-    """Run a Python module, which must succeed, and return what it prints."""
+    """Run a Python module, which must succeed, and return its output."""
     done = start(path, *arguments, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def flow(*arguments: str, path: Sequence[Path], environment: Mapping[str, str]) -> str:
-    """Run a command of the engine and return what it prints: `doctor` also fails for fonts that a machine lacks."""
+    """Run a command of the engine and return its output. The exit code is ignored: `doctor` fails for missing fonts."""
     done = start(path, "run_flow_enhanced", *arguments, cwd=ROOT, **environment)
     return done.stdout + done.stderr
 
 
 def test_the_package_of_the_page_is_clean(project: Path) -> None:
-    """The code of the page keeps the rules of this project."""
+    """The code of the page passes this project's linter."""
     assert {*MODULES} == {"__init__.py", "config.py", "service.py"}
     run([], "ruff", "check", "--quiet", "--config", str(ROOT / "pyproject.toml"), "--exclude", "site", str(project))
 
 
 def test_the_test_of_the_page_passes_with_the_installed_package(project: Path, site: Path) -> None:
-    """The installed package buys a video, once, with an engine in which nothing was changed."""
+    """The installed package buys a video once, with an unchanged engine."""
     run([site, ROOT], "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", TEST, cwd=project)
 
 
 def test_an_installed_service_is_found_everywhere(site: Path, tmp_path: Path) -> None:
-    """A dry run shows its price, `limits` its quotas, `doctor` its key, and the reference of settings its variables."""
+    """An installed service is in dry runs, `limits`, `doctor` and the reference of settings."""
     home = {"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local"}
     keyed = home | {"CLIPWORKS_KEY": "a-key"}
     dry = flow("single", "--topic", "Tides", "--duration", "5", "--dry-run", path=[site], environment=keyed)
@@ -88,7 +88,7 @@ def test_an_installed_service_is_found_everywhere(site: Path, tmp_path: Path) ->
 
 
 def test_a_folder_in_this_project_is_a_service_too(tmp_path: Path) -> None:
-    """The modules of the page, put into a folder of `services/`, are a service without a package or an entry point."""
+    """The modules of the page in a folder of `services/` are a service without a package or an entry point."""
     shutil.copytree(ROOT / "tenxsom_flow_engine", tmp_path / "tenxsom_flow_engine", ignore=_compiled)
     folder = tmp_path / "tenxsom_flow_engine/services/clipworks"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""The script: any topic, any duration."""
+"""Scripts of drafts, for any topic and duration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def squeezed(text: str) -> str:
 def test_beats_and_words_fill_the_clip_in_order(
     topic: str, prompt: str, duration: int, seed: str, pulse: float
 ) -> None:
-    """Beats and their words follow each other without gap or overlap, from the clip's begin to its end."""
+    """Beats and their words follow each other without gaps or overlaps, from the start of the clip to its end."""
     beats = write(topic, prompt, duration, seed, pulse)
     if not clean(topic):
         assert beats == ()
@@ -71,7 +71,7 @@ def test_every_word_of_the_topic_is_shown_first(topic: str, duration: int) -> No
 @settings(max_examples=150, deadline=None)
 @given(TOPICS, st.none() | st.text(max_size=300), DURATIONS)
 def test_no_line_after_the_hook_repeats(topic: str, prompt: str, duration: int) -> None:
-    """No line is said twice."""
+    """No line is shown twice."""
     beats = write(topic, prompt, duration, "seed")
     hook = {b.text.casefold() for b in beats if b.kind == "hook"}
     rest = [b.text.casefold() for b in beats if b.kind != "hook"]
@@ -101,16 +101,16 @@ def test_a_minute_keeps_moving(seed: str) -> None:
     assert max(b.end - b.start for b in beats) < 3.5
 
 
-def test_the_prompt_is_said_in_whole_sentences_and_in_order() -> None:
-    """The prompt's sentences become the points, whole and in their order; those too long are left out."""
+def test_the_sentences_of_the_prompt_are_shown_in_order() -> None:
+    """The prompt's sentences become the points, complete and in order; sentences that are too long are omitted."""
     prompt = "Night trains are back. They left Paris at dusk!\nWho kept them running? " + "A very long thought " * 20
-    said = [b.text for b in write("Night trains", prompt, 9, "s") if b.kind == "point"]
-    assert said[:3] == ["Night trains are back.", "They left Paris at dusk!", "Who kept them running?"]
-    assert not any("A very long" in line for line in said)
+    points = [b.text for b in write("Night trains", prompt, 9, "s") if b.kind == "point"]
+    assert points[:3] == ["Night trains are back.", "They left Paris at dusk!", "Who kept them running?"]
+    assert not any("A very long" in line for line in points)
 
 
-def test_cuts_fall_on_the_pulse() -> None:
-    """Lines change on the music's beat."""
+def test_cuts_are_on_the_pulse() -> None:
+    """Lines change on the beats of the music."""
     beats = write("Why the ocean glows at night", None, 20, "s", 0.6)
     assert all(abs(b.start / 0.6 - round(b.start / 0.6)) < 1e-6 for b in beats)
 
@@ -129,24 +129,24 @@ def test_cuts_fall_on_the_pulse() -> None:
     ],
 )
 def test_forms(topic: str, form: str) -> None:
-    """The form of a topic is told by how it begins and ends."""
+    """The form of a topic is determined by its first words and its punctuation."""
     assert lines.form(topic) == form
 
 
-def test_keywords_are_the_telling_words() -> None:
-    """Keywords are the topic's words that say what it is about."""
+def test_keywords_are_the_significant_words() -> None:
+    """Keywords are the significant words of a topic."""
     assert lines.keywords("Why the ocean glows at night") == ["ocean", "glows", "night"]
 
 
 @given(st.text(max_size=80))
 def test_lines_are_short_whatever_the_topic(topic: str) -> None:
-    """Whatever the topic, no line takes more than two pages."""
+    """No line for any topic takes more than two pages."""
     assert all(len(pages(line)) <= 2 for line in lines.points(topic, random.Random(1)))
 
 
 @given(st.text(max_size=120))
 def test_tokens_lose_nothing(text: str) -> None:
-    """Cutting a text into words loses no character."""
+    """Splitting a text into tokens loses no character."""
     cleaned = clean(text)
     assert squeezed("".join(t.text for t in tokens(cleaned))) == squeezed(cleaned)
     assert squeezed(plain(tokens(cleaned))) == squeezed(cleaned)
@@ -161,19 +161,19 @@ def test_a_long_word_breaks_between_syllables_with_a_hyphen() -> None:
     assert all(len(p.text) <= LONGEST_WORD for p in pieces)
 
 
-def test_signs_stay_with_their_word() -> None:
-    """Punctuation stays with its word."""
+def test_symbols_stay_with_their_word() -> None:
+    """Separate dashes and emoji stay with the word before them."""
     assert [t.text for t in tokens("The ocean — a glow 🌊")] == ["The", "ocean —", "a", "glow 🌊"]
 
 
-def test_clean_drops_what_cannot_be_seen() -> None:
-    """Characters that cannot be seen are dropped from a text."""
+def test_clean_drops_invisible_characters() -> None:
+    """Invisible characters are removed from a text."""
     assert clean(" a\x00b\u200b\ud800 \n c\u202e ") == "ab c"
     assert clean("don't") == "don\u2019t"
 
 
 def test_captions_are_the_beats() -> None:
-    """The captions say what the picture says, from the first second to the last."""
+    """The captions have the text of the beats, from the first second to the last."""
     beats = write("Tea time", None, 5, "s")
     cues = srt(beats).strip().split("\n\n")
     assert len(cues) == len(beats)

@@ -1,4 +1,4 @@
-"""What HeyGen is ordered to make: which way, the nearest values, what is sent, and what it is expected to cost."""
+"""Orders for HeyGen: endpoint, nearest values, body of the create and expected cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:
     return VideoJob(**(fields | changes))
 
 
-#: Options; duration, ratio and quality as asked and as fitted; the notes' words.
+#: Options; requested and fitted duration, ratio and quality; parts of the notes.
 FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], list[str]]] = [
     ({}, (60, "9:16", ""), (60, "9:16", ""), []),
     ({}, (60, "3:2", ""), (60, "16:9", ""), ["16:9 instead of 3:2"]),
@@ -44,12 +44,12 @@ FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], lis
 ]
 
 
-@pytest.mark.parametrize(("options", "asked", "fitted", "notes"), FITS)
+@pytest.mark.parametrize(("options", "requested", "fitted", "notes"), FITS)
 def test_the_nearest_allowed_values(
-    options: dict[str, Any], asked: tuple[int, str, str], fitted: tuple[int, str, str], notes: list[str]
+    options: dict[str, Any], requested: tuple[int, str, str], fitted: tuple[int, str, str], notes: list[str]
 ) -> None:
-    """A job gets the nearest values of its way, a script the length that it takes to speak it; what changes is said."""
-    fit = service().fit(a_job(options, duration=asked[0], aspect_ratio=asked[1], quality=asked[2]))
+    """A job gets the nearest values of its endpoint, a script its spoken length, and each change has a note."""
+    fit = service().fit(a_job(options, duration=requested[0], aspect_ratio=requested[1], quality=requested[2]))
     assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == fitted
     assert len(fit.notes) == len(notes)
     assert all(words in note for words, note in zip(notes, fit.notes, strict=True))
@@ -73,11 +73,13 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "asked", "field", "words"), REFUSED)
-def test_what_cannot_be_made_is_refused(options: dict[str, Any], asked: dict[str, Any], field: str, words: str) -> None:
-    """A wish that no way allows, or an option that its way does not have, is refused by its field."""
+@pytest.mark.parametrize(("options", "requested", "field", "words"), REFUSED)
+def test_what_cannot_be_made_is_refused(
+    options: dict[str, Any], requested: dict[str, Any], field: str, words: str
+) -> None:
+    """Values that are not allowed, or options of the other endpoint, are refused with their field."""
     with pytest.raises(InvalidInput) as refusal:
-        service().fit(a_job(options, **({"duration": 40} | asked)))
+        service().fit(a_job(options, **({"duration": 40} | requested)))
     assert refusal.value.field == field
     assert words in str(refusal.value)
 
@@ -86,8 +88,8 @@ def test_what_cannot_be_made_is_refused(options: dict[str, Any], asked: dict[str
     st.sampled_from([{}, SPOKEN]), st.integers(1, 1800), st.sampled_from(ASPECT_RATIOS),
     st.sampled_from(["", "360p", "540p", "720p", "1080p", "1440p", "4k"]),
 )  # fmt: skip
-def test_what_fits_stays(options: dict[str, Any], duration: int, ratio: str, quality: str) -> None:
-    """Fitting a job that fits changes nothing and has nothing to say."""
+def test_a_fitted_job_is_unchanged(options: dict[str, Any], duration: int, ratio: str, quality: str) -> None:
+    """Fitting a fitted job changes nothing and gives no notes."""
     try:
         fit = service().fit(a_job(options, duration=duration, aspect_ratio=ratio, quality=quality))
     except InvalidInput:
@@ -96,18 +98,18 @@ def test_what_fits_stays(options: dict[str, Any], duration: int, ratio: str, qua
     assert (again.job, again.notes) == (fit.job, ())
 
 
-def test_the_settings_stand_in_for_what_a_job_leaves_out() -> None:
-    """Avatar and voice are those of the job, else those of the settings, else HeyGen's own choice."""
+def test_defaults_of_avatar_and_voice() -> None:
+    """Avatar and voice come from the job, else from the settings, else they are HeyGen's choice."""
     setup = HeyGenConfig(Secret("key"), avatar_id="usual", voice_id="low")
-    spoken, told = a_job({"script": "Hi."}, quality="720p"), a_job({"avatar_id": "mine", "style_id": "s"})
-    assert {"avatar_id": "usual", "voice_id": "low"}.items() <= order_of(spoken, setup).items()
-    order = order_of(told, setup)
+    scripted, prompted = a_job({"script": "Hi."}, quality="720p"), a_job({"avatar_id": "mine", "style_id": "s"})
+    assert {"avatar_id": "usual", "voice_id": "low"}.items() <= order_of(scripted, setup).items()
+    order = order_of(prompted, setup)
     assert (order["avatar_id"], order["voice_id"], order["style_id"]) == ("mine", "low", "s")
     assert order_of(a_job(), HeyGenConfig(Secret("key"))).keys() == {"prompt", "mode", "orientation"}
 
 
-def test_what_the_agent_is_told() -> None:
-    """The agent is told the topic in its look, or the job's own prompt; in both cases how long the video shall be."""
+def test_the_prompt_of_the_agent() -> None:
+    """The agent's prompt has the topic and the style, or is the job's own prompt; both end with the duration."""
     made = service().prompt(a_job(duration=60, topic="How  tides\u00a0work", style="retro"))
     assert "How tides work" in made
     assert "16 mm" in made
@@ -129,12 +131,12 @@ ESTIMATES: list[tuple[dict[str, Any], dict[str, Any], Cost | None]] = [
 
 @pytest.mark.parametrize(("options", "setup", "cost"), ESTIMATES)
 def test_estimates(options: dict[str, Any], setup: dict[str, Any], cost: Cost | None) -> None:
-    """A job's cost is estimated by its way and engine from published prices, or from those that the settings name."""
+    """A job's cost is estimated by its endpoint and engine from published prices or those of the settings."""
     made = service(**setup)
     assert made.estimate(made.fit(a_job(options, duration=40)).job) == cost
 
 
 def test_fitting_changes_nothing_else() -> None:
-    """Topic, prompt, tags and options of a fitted job are as they were."""
+    """Fitting does not change topic, prompt, tags and options."""
     job = a_job(SPOKEN, duration=5, channel="fun", prompt="p", quality="720p")
     assert msgspec.structs.replace(service().fit(job).job, duration=5) == job

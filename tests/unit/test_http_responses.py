@@ -1,4 +1,4 @@
-"""Reading HTTP answers: how long to wait, what went wrong, and what is redacted."""
+"""Parsing HTTP answers: waiting times, error codes and messages, redaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAITS: list[tuple[dict[str, str], Any, float | None]] = [
     ({"Retry-After": "1.5"}, None, 1.5),
     ({"Retry-After": "-5"}, None, 0.0),
     ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT", "Date": NOON}, None, 90.0),
-    ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT"}, None, 60.0),  # by our clock, which is half a minute on
+    ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT"}, None, 60.0),  # by our clock, which is 30 s ahead
     ({"Retry-After": "Mon, 23 Nov 2026 11:00:00 GMT", "Date": NOON}, None, 0.0),
     ({"Retry-After": "soon"}, None, None),
     ({"Retry-After": "nan"}, None, None),
@@ -35,7 +35,7 @@ WAITS: list[tuple[dict[str, str], Any, float | None]] = [
 
 @pytest.mark.parametrize(("headers", "body", "seconds"), WAITS)
 def test_retry_after(headers: dict[str, str], body: Any, seconds: float | None) -> None:
-    """Seconds and dates are understood, a date by the server's own clock; nonsense counts as nothing said."""
+    """Seconds and dates are parsed, dates by the server's clock; invalid values are ignored."""
     assert read_retry_after(headers, body, now=NOON_SECONDS + 30) == seconds
 
 
@@ -57,7 +57,7 @@ ERRORS: list[tuple[Any, str, str]] = [
 
 @pytest.mark.parametrize(("body", "code", "words"), ERRORS)
 def test_errors_in_their_forms(body: Any, code: str, words: str) -> None:
-    """Code and words of an error are found in each form in which our services tell them."""
+    """Code and message of an error are found in every format of our services."""
     assert (error_code(body), error_words(body)) == (code, words)
 
 
@@ -70,10 +70,10 @@ def redact(text: str, secret: str = SECRET) -> str:
 
 @given(st.text(), st.text())
 def test_a_secret_is_redacted_wherever_it_stands(before: str, after: str) -> None:
-    """Text from outside never repeats a secret, neither as it is nor as part of an address."""
-    told = redact(f"{before}{SECRET}{after} /x?t=user%3A7-geheim%2F%2B%3D&u=1")
-    assert SECRET not in told
-    assert "geheim" not in told.replace(before, "").replace(after, "")
+    """A secret is redacted from external text, both plain and percent-encoded in a URL."""
+    redacted = redact(f"{before}{SECRET}{after} /x?t=user%3A7-geheim%2F%2B%3D&u=1")
+    assert SECRET not in redacted
+    assert "geheim" not in redacted.replace(before, "").replace(after, "")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_a_secret_is_redacted_wherever_it_stands(before: str, after: str) -> Non
     [("the key k-1 is wrong", "k-1"), ("see https://files.test/v.mp4?sig=abcdef123", "abcdef123")],
 )
 def test_short_keys_and_what_looks_like_a_secret_are_redacted(text: str, secret: str) -> None:
-    """A service's own words hide its key however short it is, and a signature that is no key of ours."""
+    """A key is redacted however short it is, and so is a signature in a URL."""
     assert secret not in redact(text, "k-1")
 
 
 @given(st.text())
 def test_a_services_words_are_one_short_printable_line(text: str) -> None:
-    """What a service says cannot fill a log or control a terminal."""
-    told = redact(text)
-    assert len(told) <= MAX_WORDS
-    assert told == "" or told.isprintable()
+    """A service's text cannot fill a log or control a terminal."""
+    redacted = redact(text)
+    assert len(redacted) <= MAX_WORDS
+    assert redacted == "" or redacted.isprintable()

@@ -1,4 +1,4 @@
-"""What LTX can make: the documented matrix, the nearest values, what is sent, and what it is expected to cost."""
+"""Orders for LTX: the documented limits, nearest values, body of the create and expected cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_job(options: dict[str, Any] | None = None, **changes: Any) -> VideoJob:
     return VideoJob(**(fields | {"options": {"ltx_studio": options}} if options else fields) | changes)
 
 
-#: Options; duration, ratio and quality as asked and as fitted; frames in a second.
+#: Options; requested and fitted duration, ratio and quality; frames per second.
 FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], int]] = [
     ({}, (5, "9:16", ""), (6, "9:16", "720p"), 24),
     ({}, (20, "16:9", "1080p"), (20, "16:9", "1080p"), 24),
@@ -45,45 +45,47 @@ FITS: list[tuple[dict[str, Any], tuple[int, str, str], tuple[int, str, str], int
 ]
 
 
-@pytest.mark.parametrize(("options", "asked", "fitted", "fps"), FITS)
+@pytest.mark.parametrize(("options", "requested", "fitted", "fps"), FITS)
 def test_the_nearest_allowed_values(
-    options: dict[str, Any], asked: tuple[int, str, str], fitted: tuple[int, str, str], fps: int
+    options: dict[str, Any], requested: tuple[int, str, str], fitted: tuple[int, str, str], fps: int
 ) -> None:
-    """A job gets the nearest values of the documented matrix, and every change that somebody would notice is said."""
-    fit = service().fit(a_job(options, duration=asked[0], aspect_ratio=asked[1], quality=asked[2]))
+    """A job gets the nearest documented values, and every change of a requested value has a note."""
+    fit = service().fit(a_job(options, duration=requested[0], aspect_ratio=requested[1], quality=requested[2]))
     assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == fitted
     assert service().order(fit.job, "ref")["body"]["fps"] == fps
-    changes = [(a, f) for a, f in zip(asked, fitted, strict=True) if a not in (f, "")]
+    changes = [(a, f) for a, f in zip(requested, fitted, strict=True) if a not in (f, "")]
     if options.get("fps", fps) != fps:
         changes.append((options["fps"], fps))
     assert len(fit.notes) == len(changes)
-    for note, (wish, got) in zip(fit.notes, changes, strict=True):
-        assert str(wish) in note
+    for note, (value, got) in zip(fit.notes, changes, strict=True):
+        assert str(value) in note
         assert str(got) in note
     assert service().fit(fit.job) == type(fit)(fit.job)
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
-    ({}, {"duration": 27}, "duration", "ltx_studio makes 6, 8, 10, 12, 14, 16, 18, 20 seconds, not 27"),
-    ({}, {"duration": 20, "quality": "4k"}, "duration", "ltx_studio makes 6, 8, 10 seconds, not 20"),
+    ({}, {"duration": 27}, "duration", "ltx_studio supports 6, 8, 10, 12, 14, 16, 18, 20 seconds, not 27"),
+    ({}, {"duration": 20, "quality": "4k"}, "duration", "ltx_studio supports 6, 8, 10 seconds, not 20"),
     ({"fps": 48}, {"duration": 14}, "duration", "6, 8, 10 seconds"),
     ({"model": "ltx-2-5-pro"}, {"duration": 14}, "duration", "6, 8, 10 seconds"),
     ({}, {"duration": 2}, "duration", "not 2"),
     ({}, {"aspect_ratio": "1:1"}, "aspect_ratio", "9:16, 16:9"),
     ({}, {"quality": "360p"}, "quality", "720p, 1080p, 1440p, 4k"),
     ({"fps": 10}, {}, "options.ltx_studio.fps", "24, 25, 48, 50"),
-    ({"model": "ltx-2-fast"}, {}, "options.ltx_studio.model", "no model 'ltx-2-fast'"),
+    ({"model": "ltx-2-fast"}, {}, "options.ltx_studio.model", "unknown model 'ltx-2-fast'"),
     ({"seed": 7}, {}, "options.ltx_studio", "seed"),
     ({"camera_motion": "spin"}, {}, "options.ltx_studio", "spin"),
     ({"generate_audio": "no"}, {}, "options.ltx_studio", "bool"),
 ]
 
 
-@pytest.mark.parametrize(("options", "asked", "field", "words"), REFUSED)
-def test_what_is_not_near_is_refused(options: dict[str, Any], asked: dict[str, Any], field: str, words: str) -> None:
-    """A wish that is far from all that is allowed, or an option that LTX does not have, is refused by its field."""
+@pytest.mark.parametrize(("options", "requested", "field", "words"), REFUSED)
+def test_values_without_a_near_one_are_refused(
+    options: dict[str, Any], requested: dict[str, Any], field: str, words: str
+) -> None:
+    """Values far from every allowed one, and unknown options, are refused with their field."""
     with pytest.raises(InvalidInput) as refusal:
-        service().fit(a_job(options, **asked))
+        service().fit(a_job(options, **requested))
     assert refusal.value.field == field
     assert words in str(refusal.value)
 
@@ -92,11 +94,11 @@ def test_what_is_not_near_is_refused(options: dict[str, Any], asked: dict[str, A
     st.sampled_from([*MODELS]), st.integers(1, 60), st.sampled_from(ASPECT_RATIOS), st.integers(1, 120),
     st.sampled_from(["", "360p", "480p", "540p", "720p", "768p", "1080p", "1440p", "2k", "4k", "2160p"]),
 )  # fmt: skip
-def test_what_fits_is_taken(model: str, duration: int, ratio: str, fps: int, quality: str) -> None:
-    """Whatever fits is an order that the vendor takes, near to the wish, and fitting it again changes nothing."""
-    wish = a_job({"model": model, "fps": fps}, duration=duration, aspect_ratio=ratio, quality=quality)
+def test_fitted_orders_are_accepted(model: str, duration: int, ratio: str, fps: int, quality: str) -> None:
+    """A fitted job is an order that LTX accepts, near to the requested values; fitting it again changes nothing."""
+    job = a_job({"model": model, "fps": fps}, duration=duration, aspect_ratio=ratio, quality=quality)
     try:
-        fit = service().fit(wish)
+        fit = service().fit(job)
     except InvalidInput:
         return
     assert takes(service().order(fit.job, "ref")["body"])
@@ -105,9 +107,11 @@ def test_what_fits_is_taken(model: str, duration: int, ratio: str, fps: int, qua
 
 
 def test_what_is_sent() -> None:
-    """An order carries the job and what was asked for by name, and leaves to LTX what nobody has said."""
+    """An order carries the job and what was requested for by name, and leaves to LTX what nobody has said."""
     wishes = {"generate_audio": False, "camera_motion": "jib_up", "fps": 48, "model": "ltx-2-3-pro"}
-    job = service().fit(a_job(wishes, duration=8, aspect_ratio="16:9", quality="4k", prompt="The sea, from above.")).job
+    job = (
+        service().fit(a_job(options, duration=8, aspect_ratio="16:9", quality="4k", prompt="The sea, from above.")).job
+    )
     assert service().order(job, "ref")["body"] == {
         "prompt": "The sea, from above.", "model": "ltx-2-3-pro", "duration": 8, "resolution": "3840x2160", "fps": 48,
         "generate_audio": False, "camera_motion": "jib_up",
@@ -125,21 +129,23 @@ ESTIMATES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], Cost | Non
 ]
 
 
-@pytest.mark.parametrize(("options", "asked", "setup", "cost"), ESTIMATES)
-def test_estimates(options: dict[str, Any], asked: dict[str, Any], setup: dict[str, Any], cost: Cost | None) -> None:
-    """A job's cost is estimated from the documented prices, or from those that the settings name for their model."""
+@pytest.mark.parametrize(("options", "requested", "setup", "cost"), ESTIMATES)
+def test_estimates(
+    options: dict[str, Any], requested: dict[str, Any], setup: dict[str, Any], cost: Cost | None
+) -> None:
+    """A job's cost is estimated from the documented prices, or from those of the settings for the default model."""
     made = service(**setup)
-    assert made.estimate(made.fit(a_job(options, **asked)).job) == cost
+    assert made.estimate(made.fit(a_job(options, **requested)).job) == cost
 
 
-def test_a_default_model_that_is_younger_than_the_table() -> None:
-    """A model that the settings name is sent though we know nothing of it; a job cannot name such a one."""
+def test_a_default_model_that_is_newer_than_the_table() -> None:
+    """The default model of the settings is sent even if it is not in our table."""
     made = service(model="ltx-3")
     assert made.order(made.fit(a_job(duration=16)).job, "ref")["body"]["model"] == "ltx-3"
 
 
 def test_fitting_changes_nothing_else() -> None:
-    """Topic, prompt, tags and other options of a fitted job are as they were."""
+    """Fitting does not change topic, prompt, tags and other options."""
     options = {"ltx_studio": {"fps": 30, "generate_audio": False}, "other": {"x": 1}}
     job = msgspec.structs.replace(a_job(duration=13, channel="fun", prompt="p", quality="720p"), options=options)
     fitted = service().fit(job).job

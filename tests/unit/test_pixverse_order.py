@@ -1,4 +1,4 @@
-"""What PixVerse can make: the nearest allowed values, what is sent, and what it is expected to cost."""
+"""Orders for PixVerse: nearest allowed values, body of the create and expected cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def a_job(model: str = "", **changes: Any) -> VideoJob:
     return VideoJob(**(fields | changes))
 
 
-#: Model; duration, ratio and quality as asked and as fitted.
+#: Model; requested and fitted duration, ratio and quality.
 FITS: list[tuple[str, tuple[int, str, str], tuple[int, str, str]]] = [
     ("", (5, "9:16", ""), (5, "9:16", "720p")),
     ("v6", (15, "16:9", "1080p"), (15, "16:9", "1080p")),
@@ -55,37 +55,37 @@ FITS: list[tuple[str, tuple[int, str, str], tuple[int, str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "asked", "given_"), FITS)
-def test_the_nearest_allowed_values(model: str, asked: tuple[int, str, str], given_: tuple[int, str, str]) -> None:
-    """A job gets the nearest values that its model allows, and every change that somebody would notice is said."""
-    job = a_job(model, duration=asked[0], aspect_ratio=asked[1], quality=asked[2])
+@pytest.mark.parametrize(("model", "requested", "fitted"), FITS)
+def test_the_nearest_allowed_values(model: str, requested: tuple[int, str, str], fitted: tuple[int, str, str]) -> None:
+    """A job gets the nearest values that its model allows, and every change of a requested value has a note."""
+    job = a_job(model, duration=requested[0], aspect_ratio=requested[1], quality=requested[2])
     fit = service().fit(job)
-    assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == given_
-    changes = [(a, g) for a, g in zip(asked, given_, strict=True) if a not in (g, "")]
+    assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality) == fitted
+    changes = [(a, g) for a, g in zip(requested, fitted, strict=True) if a not in (g, "")]
     assert len(fit.notes) == len(changes)
-    for note, (wish, got) in zip(fit.notes, changes, strict=True):
-        assert str(wish) in note
+    for note, (value, got) in zip(fit.notes, changes, strict=True):
+        assert str(value) in note
         assert str(got) in note
     assert service().fit(fit.job) == type(fit)(fit.job)
 
 
 NOT_NEAR: list[tuple[str, dict[str, Any], str, str]] = [
-    ("v6", {"duration": 21}, "duration", "pixverse makes 1 to 15 seconds, not 21"),
-    ("v5", {"duration": 11, "quality": "1080p"}, "duration", "pixverse makes 1 to 8 seconds, not 11"),
+    ("v6", {"duration": 21}, "duration", "pixverse supports 1 to 15 seconds, not 21"),
+    ("v5", {"duration": 11, "quality": "1080p"}, "duration", "pixverse supports 1 to 8 seconds, not 11"),
     ("minimax-h3", {"duration": 2}, "duration", "5 to 15 seconds"),
     ("v6", {"aspect_ratio": "21:9"}, "aspect_ratio", "16:9, 9:16, 1:1, 4:3, 3:4"),
     ("v6", {"quality": "4k"}, "quality", "360p, 540p, 720p, 1080p"),
     ("v6", {"quality": "best"}, "quality", "not 'best'"),
     ("v6", {"prompt": "x" * 5001}, "prompt", "5001"),
-    ("v9", {}, "options.pixverse.model", "no model 'v9'"),
+    ("v9", {}, "options.pixverse.model", "unknown model 'v9'"),
 ]
 
 
-@pytest.mark.parametrize(("model", "asked", "field", "words"), NOT_NEAR)
-def test_what_is_not_near_is_refused(model: str, asked: dict[str, Any], field: str, words: str) -> None:
-    """A wish that is far from all that is allowed is refused by its field, with what is allowed."""
+@pytest.mark.parametrize(("model", "requested", "field", "words"), NOT_NEAR)
+def test_values_without_a_near_one_are_refused(model: str, requested: dict[str, Any], field: str, words: str) -> None:
+    """Values far from every allowed one are refused with their field and the allowed values."""
     with pytest.raises(InvalidInput) as refusal:
-        service().fit(a_job(model, **asked))
+        service().fit(a_job(model, **requested))
     assert refusal.value.field == field
     assert words in str(refusal.value)
 
@@ -94,8 +94,8 @@ def test_what_is_not_near_is_refused(model: str, asked: dict[str, Any], field: s
     st.sampled_from([*MODELS]), st.integers(1, 60), st.sampled_from(ASPECT_RATIOS),
     st.sampled_from(["", "360p", "480p", "540p", "720p", "768p", "1080p", "1440p", "2k", "4k"]),
 )  # fmt: skip
-def test_what_fits_is_allowed(model: str, duration: int, ratio: str, quality: str) -> None:
-    """A fit is within the model's documented bounds, not far from the wish, and fitting it again changes nothing."""
+def test_fitted_values_are_allowed(model: str, duration: int, ratio: str, quality: str) -> None:
+    """Fitted values are within the model's limits and near to the requested ones; fitting again changes nothing."""
     rules = MODELS[model]
     try:
         fit = service().fit(a_job(model, duration=duration, aspect_ratio=ratio, quality=quality))
@@ -120,8 +120,8 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("options", "sent"), OPTIONS)
-def test_what_is_sent(options: dict[str, Any], sent: dict[str, Any]) -> None:
-    """A create carries the job, our reference, and what was asked for by name; nothing that a model refuses."""
+def test_the_body_of_a_create(options: dict[str, Any], sent: dict[str, Any]) -> None:
+    """A create has the job's values, our reference and the options that are set, except those the model refuses."""
     job = service().fit(a_job(options={"pixverse": options})).job
     order = order_of(job, "the prompt", "job.nonce.0", default_model="v6", email="")
     assert sent.items() <= order.items()
@@ -144,14 +144,14 @@ def test_what_is_sent(options: dict[str, Any], sent: dict[str, Any]) -> None:
     ],
 )
 def test_wrong_options(options: dict[str, Any], words: str) -> None:
-    """An option that PixVerse does not have, or a value that it does not take, is refused by its name."""
+    """Unknown options and invalid values are refused with the option's name."""
     with pytest.raises(InvalidInput, match=words) as refusal:
         service().fit(a_job(options={"pixverse": options}))
     assert refusal.value.field.startswith("options.pixverse")
 
 
-def test_a_default_model_that_is_younger_than_the_table() -> None:
-    """A model that the settings name is used though we know nothing of it: values go out as they were asked for."""
+def test_a_default_model_that_is_newer_than_the_table() -> None:
+    """The default model of the settings is used even if it is not in our table; values are sent unchanged."""
     fit = service(model="v7").fit(a_job(duration=25, aspect_ratio="21:9", quality="8k"))
     assert (fit.job.duration, fit.job.aspect_ratio, fit.job.quality, fit.notes) == (25, "21:9", "8k", ())
     assert service(model="v7").estimate(fit.job) is None
@@ -169,15 +169,15 @@ ESTIMATES: list[tuple[str, dict[str, Any], dict[str, Any], Cost | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "asked", "setup", "cost"), ESTIMATES)
-def test_estimates(model: str, asked: dict[str, Any], setup: dict[str, Any], cost: Cost | None) -> None:
-    """A job's cost is estimated from documented prices, or from those that the settings name; else none is told."""
+@pytest.mark.parametrize(("model", "requested", "setup", "cost"), ESTIMATES)
+def test_estimates(model: str, requested: dict[str, Any], setup: dict[str, Any], cost: Cost | None) -> None:
+    """A job's cost is estimated from documented prices or those of the settings; without a price there is none."""
     made = service(**setup)
-    assert made.estimate(made.fit(a_job(model, **asked)).job) == cost
+    assert made.estimate(made.fit(a_job(model, **requested)).job) == cost
 
 
 def test_fitting_changes_nothing_else() -> None:
-    """Topic, prompt, tags and options of a fitted job are as they were."""
+    """Fitting does not change topic, prompt, tags and options."""
     job = a_job(duration=18, channel="fun", prompt="p", options={"pixverse": {"seed": 3}, "other": {"x": 1}})
     fit = service().fit(job)
     assert msgspec.structs.replace(fit.job, duration=18, quality="") == job

@@ -1,4 +1,4 @@
-"""The registry of services: built-in folders, installed packages, and the errors for broken ones."""
+"""The registry of services: built-in folders, installed packages, and errors of broken ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def context(tmp_path: Path) -> ServiceContext:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Return a function that installs the package `clips-plugin` with a module, and returns its entry points."""
+    """Return a function that installs the package `clips-plugin` with one module and returns its entry points."""
 
     def install(code: str) -> list[EntryPoint]:
         (tmp_path / "clips_plugin.py").write_text(code, "utf-8")
@@ -67,7 +67,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_each_folder_is_a_service() -> None:
-    """Every folder with a `service.py` is registered under the folder's name, except the shared folder."""
+    """Every folder with a `service.py`, except the shared one, is registered under its name."""
     folders = {path.parent.name for path in Path(services.__path__[0]).glob("*/service.py")} - {"http"}
     assert {package.rpartition(".")[2]: spec.name for package, spec in built_in().items()} == {
         name: name for name in folders
@@ -76,13 +76,13 @@ def test_each_folder_is_a_service() -> None:
 
 
 def test_paid_services_come_first() -> None:
-    """Paid services come before drafts, and the simulated service is the last built-in one."""
+    """Paid services are listed before drafts, and the simulated service is last."""
     names = list(collect([*built_in().values(), a_spec()]))
     assert names == ["pixverse", "ltx_studio", "heygen", "clips", "draft", "simulated"]
 
 
 def test_timings_reach_the_services(tmp_path: Path) -> None:
-    """Every service over HTTP uses the timings that are handed in."""
+    """All services over HTTP use the timings of a rehearsal."""
     keys = {"USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc"}
     default, short = Timings(), Timings(paid_call=Timings().read_call)
     by_timings = [
@@ -93,8 +93,8 @@ def test_timings_reach_the_services(tmp_path: Path) -> None:
     assert [(one["pixverse"], one["ltx_studio"], one["heygen"]) for one in times] == [(90, 60, 120), (60, 30, 60)]
 
 
-def test_an_installed_service_carries_its_package(install: Install) -> None:
-    """A service from an installed package has the name of its distribution."""
+def test_an_installed_service_is_known_by_its_package(install: Install) -> None:
+    """The spec of an installed service has the name of its package."""
     points = install(
         "from tenxsom_flow_engine.services.registry import ServiceSpec\n"
         "SPEC = ServiceSpec(name='clips', factory=lambda config, context: None)\n"
@@ -106,14 +106,14 @@ def test_an_installed_service_carries_its_package(install: Install) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("import a_library_that_is_not_there", "a_library_that_is_not_there"),
+        ("import a_missing_library", "a_missing_library"),
         ("NOTHING = 1", "SPEC"),
         ("SPEC = 'clips'", "is not a ServiceSpec"),
         ("raise SystemError('out of order')", "SystemError: out of order"),
     ],
 )
 def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> None:
-    """The error for a package whose service cannot be loaded has its name, the reason and the command to remove it."""
+    """The error for a service that cannot be loaded names its package, the reason and the command to remove it."""
     with pytest.raises(ConfigurationError, match=reason) as refusal:
         list(installed(install(code)))
     assert "clips-plugin" in refusal.value.message
@@ -121,8 +121,8 @@ def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> 
 
 
 def test_two_services_of_one_name_are_refused() -> None:
-    """Two services with one name are an error that names both packages and the command to remove one."""
-    duplicates = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
+    """Two services with the same name are an error that names both packages and the one to uninstall."""
+    twins = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
     with pytest.raises(ConfigurationError, match="pixverse") as refusal:
         collect(duplicates)
     assert "clips-plugin" in refusal.value.message
@@ -131,7 +131,7 @@ def test_two_services_of_one_name_are_refused() -> None:
 
 
 def test_quotas_are_limits() -> None:
-    """A service's quotas become its limits; the error for invalid quotas names the package."""
+    """A service's quotas become its limits; the error for invalid ones names the package."""
     assert limits_of([a_spec(quotas="1/s 20/m"), a_spec("free")]) == {"clips": parse_windows("1/s 20/m")}
     with pytest.raises(ConfigurationError, match="clips-plugin"):
         limits_of([a_spec(quotas="often", distribution="clips-plugin")])
@@ -150,7 +150,7 @@ def _raise(config: object, context: ServiceContext) -> VideoService:
     ],
 )
 def test_a_service_that_cannot_be_made_names_its_package(spec: ServiceSpec, reason: str, tmp_path: Path) -> None:
-    """The error for a factory that fails, or makes a service of another name, names the package."""
+    """The error for a factory that fails, or makes a service with another name, names the package."""
     with pytest.raises(ConfigurationError, match=reason) as refusal:
         spec.make(None, context(tmp_path))
     assert "clips-plugin" in refusal.value.message
@@ -163,13 +163,13 @@ class _TwoKeys:
 
 
 def test_only_the_first_variable_may_lack_a_default() -> None:
-    """A config with a second variable without a default is refused."""
+    """A config is refused if a variable other than the first has no default."""
     with pytest.raises(ConfigurationError, match="CLIPS_SECRET"):
         a_spec(config=_TwoKeys)
 
 
 def test_the_import_rule_sees_every_import_of_a_service() -> None:
-    """Imports of a service by another service, a shared module or the engine are found; those inside it are not."""
+    """Imports of a service by other services, shared modules and the engine are found; imports inside it are not."""
     graph = ImportGraph()
     for module in ("s", "s.a", "s.a.x", "s.b", "s.b.y", "s.base", "engine"):
         graph.add_module(module)

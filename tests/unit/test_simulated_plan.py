@@ -1,4 +1,4 @@
-"""The plan of a rehearsal."""
+"""Parsing of the plan of the simulated service."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tenxsom_flow_engine.services.simulated.service import SimulatedService
 
 
 @pytest.mark.parametrize("text", ["busy=2", "crash=1.5", "failed=-0.1", "latency=-1", "jitter=2", "busy=nan", "busy"])
-def test_what_cannot_be_is_refused(text: str) -> None:
-    """A probability over one, a negative time or no number at all is refused by name."""
+def test_invalid_values_are_refused(text: str) -> None:
+    """A probability above one, a negative time or a missing number is refused with the option's name."""
     with pytest.raises(InvalidInput) as caught:
         SimulationPlan.parse(text)
     assert text.partition("=")[0] in str(caught.value)
 
 
-def test_a_plan_says_all_it_may() -> None:
-    """Times are any seconds, faults are probabilities up to one."""
+def test_a_plan() -> None:
+    """A plan has times in seconds and probabilities up to one, separated by blanks or commas."""
     plan = SimulationPlan.parse("latency=600, slots=5 busy=1 idempotent=1 create_timeout=0.5")
     assert plan == SimulationPlan(latency=600, slots=5, busy=1, idempotent=1, create_timeout=0.5)
 
 
-def test_a_rehearsal_may_shorten_the_time_out_of_a_create(tmp_path: Path) -> None:
-    """The plan says how long a create may take; without one it is half a minute."""
+def test_a_rehearsal_can_shorten_the_time_out_of_a_create(tmp_path: Path) -> None:
+    """The time limit of a create comes from the plan; the default is half a minute."""
     default, short = (
         SimulatedService(SimulationPlan.parse(text), tmp_path / "ledger", SystemClock())
         for text in ("", "create_timeout=2")

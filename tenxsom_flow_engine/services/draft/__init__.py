@@ -1,4 +1,4 @@
-"""The built-in draft renderer: a topic becomes a short video on this machine, without network or key."""
+"""The built-in draft service: renders a short video of a topic on this machine, without a network or a key."""
 
 from __future__ import annotations
 

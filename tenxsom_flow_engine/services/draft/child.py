@@ -1,6 +1,6 @@
-"""The rendering process: `python -m tenxsom_flow_engine.services.draft.child FOLDER` renders one order and ends.
+"""The rendering process: `python -m tenxsom_flow_engine.services.draft.child FOLDER` renders one order and exits.
 
-A process of its own, so that a render can neither starve nor bring down its worker, and goes on when the worker ends.
+A separate process, so that a render can neither starve nor crash its worker, and continues when the worker exits.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFold
 if TYPE_CHECKING:
     from tenxsom_flow_engine.services.draft.render.fonts import Library
 
-#: Bytes of address space; a render maps about 2 GiB, most of it never touched.
+#: The limit of the address space in bytes; a render maps about 2 GiB and uses little of it.
 MEMORY = 6 * 2**30
-#: Seconds that a render may take: a base, and for each second of video.
+#: The time limit of a render in seconds: a constant part, and a part for each second of video.
 TIME_BASE, TIME_PER_SECOND = 60, 30
 
 
 class _Cancelled(Exception):
-    """Nobody wants the video any more."""
+    """The order was cancelled."""
 
 
 def main(
@@ -40,12 +40,12 @@ def main(
     time_per_second: int = TIME_PER_SECOND,
     render: Callable[[Order, WorkFolder], None] | None = None,
 ) -> None:
-    """Render the order of a work folder by `render`, by default `render_order`, within bytes and seconds."""
+    """Render the order in a work folder with `render` (default `render_order`), with limits in bytes and seconds."""
     folder = WorkFolder(Path(path))
     order = folder.order()
     _end_after(time_base + time_per_second * order.duration)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    os.nice(5)  # the worker's short steps go before
+    os.nice(5)  # the worker's short steps have priority
     try:
         folder.clear()
         (render or render_order)(order, folder)
@@ -56,26 +56,26 @@ def main(
         sys.exit(f"the render needed more than {memory / 2**30:.1f} GiB of memory")
     except FlowError as error:
         permanent = not isinstance(error, OutputError)
-        folder.give_up(Fault(error.reason, error.next_step, permanent))
-    except OSError as error:  # the small files beside the video
-        folder.give_up(Fault(f"the draft could not be written: {error}", MORE_SPACE, permanent=False))
+        folder.fail(Fault(error.reason, error.next_step, permanent))
+    except OSError as error:  # of the small files
+        folder.fail(Fault(f"the draft could not be written: {error}", MORE_SPACE, permanent=False))
 
 
 def render_order(order: Order, folder: WorkFolder, fonts: Library | None = None) -> None:
-    """Render an order into its folder, with the fonts of this machine unless others are given.
+    """Render an order into its folder, by default with the fonts of this machine.
 
     Raises `InvalidInput`, `Rejected`, `OutputError`.
     """
     from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 
     spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it less
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; other allocators need it less
 
     def report(fraction: float) -> None:
         if folder.cancelled:
             raise _Cancelled
         folder.report(fraction)
-        # Frames of changing size leave holes in the heap; given back, memory stays flat however long the video is.
+        # Frames of different sizes fragment the heap. Returning free memory keeps usage constant for long videos.
         if trim is not None:
             trim(0)
 
@@ -83,7 +83,7 @@ def render_order(order: Order, folder: WorkFolder, fonts: Library | None = None)
 
 
 def _end_after(seconds: int) -> None:
-    """End this process when the time is up, whatever it is doing."""
+    """Exit this process after some seconds, whatever it is doing."""
 
     def end() -> None:
         sys.stderr.write(f"the render took longer than {seconds} seconds\n")
@@ -93,7 +93,7 @@ def _end_after(seconds: int) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-    signal.alarm(seconds + 10)  # should that thread never get its turn
+    signal.alarm(seconds + 10)  # in case the thread never runs
 
 
 if __name__ == "__main__":

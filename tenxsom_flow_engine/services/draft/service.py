@@ -1,9 +1,9 @@
-"""`draft`: the service that is built in. It renders a short on this machine, for nothing, without a network.
+"""`draft`: the built-in service, which renders short videos on this machine, free of charge and without a network.
 
-It goes through the same steps as a paid one: a create starts a child process that renders into a work folder, a check
-looks at that folder, a fetch takes the files out of it. The child goes on when its worker ends, and a render whose
-child died is begun again, so an order is never lost; and since the work folder carries the order's reference,
-repeating a create orders nothing twice.
+It has the same steps as a paid service: a create starts a child process that renders into a work folder, a check reads
+the state from that folder, a fetch links the files out of it. No order is lost: the child continues when its worker
+exits, and a render whose child died is started again. A repeated create orders nothing twice, because the order's
+reference is the name of its work folder.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX
 from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 
-#: A render whose child died so often is given up.
+#: Starts of a render after which it has failed.
 MAX_STARTS = 3
-#: Seconds after which a work folder has been fetched, or never will be.
+#: Age in seconds at which a work folder is removed even if it was never fetched.
 STALE = 86400.0
-#: Seconds after which a video that was fetched has been published too.
+#: Seconds from the fetch of a video to the removal of its work folder; by then it has been published.
 SETTLED = 60.0
 
-#: How Python is called to render; the path of the work folder follows.
+#: Arguments of Python for a render; the path of the work folder is appended.
 CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
 _IMPORT_ROOT = Path(__file__).resolve().parents[3]
 _log = logging.getLogger(__name__)
 
 
 class DraftService(VideoService, Cancels):
-    """See the module. `root` holds the work folders; workers that share it share their renders.
+    """See the module. `root` contains the work folders; workers that share it share their renders.
 
-    A ticket's id is the path of its work folder and its account the machine that renders, so a worker with another
-    root finds it all the same.
+    A ticket's id is the path of its work folder and its account the rendering machine, so a worker with a different
+    root still finds it.
     """
 
     name = NAME
@@ -62,7 +62,7 @@ class DraftService(VideoService, Cancels):
         self._now = now
         self._machine = socket.gethostname()
         self._children: list[subprocess.Popen[bytes]] = []
-        self._guard = threading.Lock()  # of that list
+        self._guard = threading.Lock()  # guards `_children`
         self.max_in_flight = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def fit(self, job: VideoJob) -> Fit:
@@ -78,7 +78,7 @@ class DraftService(VideoService, Cancels):
         return Cost(usd=0.0)
 
     def prompt(self, job: VideoJob) -> str:
-        # Its sentences are what is shown (see `script`), so one made up about light and lenses has no place here.
+        # A draft shows its sentences as text (see `script`), so the generated prompt about light and lenses is unfit.
         return job.prompt
 
     def idempotency_window(self, job: VideoJob) -> float:
@@ -89,51 +89,51 @@ class DraftService(VideoService, Cancels):
 
     def create(self, order: Mapping[str, object], reference: str) -> Ticket:
         folder = WorkFolder(self._root / reference)
-        with _mapped(folder):
+        with _mapped_errors(folder):
             folder.begin(msgspec.convert(order, Order))
             with folder.lock() as lock:
-                if lock is not None and not folder.starts:  # else it is a repeat
+                if lock is not None and not folder.starts:  # else the create is repeated
                     self._start(folder, lock)
         return Ticket(str(folder.path), account=self._machine)
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
         folder = WorkFolder(self._root / ticket.id)
         self._reap_children()
-        with _mapped(folder):
+        with _mapped_errors(folder):
             try:
-                return self._look(folder)
+                return self._state(folder)
             except FileNotFoundError:
                 if folder.path.exists():
                     raise
                 return self._missing(ticket)
 
     def cancel(self, ticket: Ticket) -> None:
-        """Have the render stop, which it does within about a second, and its folder removed."""
+        """Request that the render stops and removes its folder, which happens within about a second."""
         folder = WorkFolder(self._root / ticket.id)
         if not folder.path.exists():
             self._missing(ticket)
             return
-        with _mapped(folder), contextlib.suppress(FileNotFoundError):  # it went just now
-            # The child itself looks for the sign: that needs no process number that may be another's by now, and is
-            # heard on any machine that shares the folder.
+        with _mapped_errors(folder), contextlib.suppress(FileNotFoundError):  # removed in between
+            # The child polls for this file. Unlike a signal it needs no process id, which might have been reused, and
+            # it works from any machine that shares the folder.
             folder.cancel()
             with folder.lock() as lock:
                 if lock is not None:
                     folder.remove()
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
-        # Linked, not moved: if publishing fails, the next fetch finds the files still here. `sweep` clears them.
+        # Linked, not moved: if publishing fails, the next fetch needs the files again. `sweep` removes them.
         work = WorkFolder(Path(ready.url))
         for name in FILES:
             try:
                 os.link(work.files / name, folder / name)
             except FileNotFoundError as error:
-                raise Transient(NAME, f"{error.filename} is gone") from error
+                raise Transient(NAME, f"{error.filename} no longer exists") from error
             except OSError:  # a file system without hard links
                 shutil.copyfile(work.files / name, folder / name)
 
     def sweep(self) -> None:
-        """Remove the work folders of what is published, cancelled, or a day old."""
+        """Remove the work folders of orders that are published, cancelled, or a day old."""
         try:
             paths = [Path(entry) for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
@@ -144,7 +144,7 @@ class DraftService(VideoService, Cancels):
         for path in paths:
             try:
                 self._sweep(WorkFolder(path))
-            except FileNotFoundError:  # another worker sweeps too
+            except FileNotFoundError:  # another worker has removed it
                 continue
             except OSError as error:
                 _log.warning("the old draft %s cannot be removed: %s", path, error.strerror or error)
@@ -162,45 +162,45 @@ class DraftService(VideoService, Cancels):
                 if lock is not None:
                     folder.remove()
 
-    def _look(self, folder: WorkFolder) -> Progress | Ready | Failed | Lost:
-        # Decided under the lock: a child that ends between two looks must not be taken for a dead one.
+    def _state(self, folder: WorkFolder) -> Progress | Ready | Failed | Lost:
+        # Decided under the lock: a child that finishes between two reads must not count as dead.
         with folder.lock() as lock:
             if folder.cancelled:
                 return Lost("it was cancelled")
             if lock is None:
-                return self._at_work(folder)
-            return self._resting(folder, lock)
+                return self._progress(folder)
+            return self._idle_state(folder, lock)
 
     def _missing(self, ticket: Ticket) -> Lost:
         if ticket.account not in ("", self._machine):
             raise Transient(
                 NAME,
-                f"it renders on {ticket.account} in {ticket.id}, which is not to be seen on {self._machine}",
+                f"it renders on {ticket.account} in {ticket.id}, which {self._machine} cannot access",
                 next_step="set TENXSOM_OUTPUT_DIR to a folder that all workers share",
             )
-        return Lost(f"its work folder {ticket.id} is gone")
+        return Lost(f"its work folder {ticket.id} no longer exists")
 
-    def _at_work(self, folder: WorkFolder) -> Progress:
-        fraction, begun, told = folder.progress()
-        return Progress(fraction, pause(folder.order().duration, fraction, told - begun, self._now() - begun))
+    def _progress(self, folder: WorkFolder) -> Progress:
+        fraction, begun, reported = folder.progress()
+        return Progress(fraction, pause(folder.order().duration, fraction, reported - begun, self._now() - begun))
 
-    def _resting(self, folder: WorkFolder, lock: int) -> Progress | Ready | Failed:
-        """Answer for a folder in which no child is at work, and begin the render again if it died."""
+    def _idle_state(self, folder: WorkFolder, lock: int) -> Progress | Ready | Failed:
+        """Return the state of a folder without a running child; start the render again if the child died."""
         if folder.finished:
             return Ready(url=str(folder.path))
-        spent = folder.starts >= MAX_STARTS
+        exhausted = folder.starts >= MAX_STARTS
         fault = folder.fault()
         if fault is not None and fault.permanent:
             return Failed(fault.message, next_step=fault.next_step)
-        if fault is not None and not spent:
+        if fault is not None and not exhausted:
             folder.forget_fault()
             raise Transient(NAME, fault.message, next_step=fault.next_step)
-        if spent:
+        if exhausted:
             folder.clear()
-            reason = f"{fault.message}; {fault.next_step}" if fault else folder.last_words() or "it was killed"
+            reason = f"{fault.message}; {fault.next_step}" if fault else folder.last_error_line() or "it was killed"
             return Failed(f"the render failed {MAX_STARTS} times: {reason}")
         self._start(folder, lock)
-        return self._at_work(folder)
+        return self._progress(folder)
 
     def _start(self, folder: WorkFolder, lock: int) -> None:
         folder.count_start()
@@ -211,20 +211,20 @@ class DraftService(VideoService, Cancels):
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                pass_fds=(lock,),  # holds the folder's lock for as long as the child lives
-                start_new_session=True,  # a signal to the worker's group is not for the render
+                pass_fds=(lock,),  # keeps the folder's lock until the child exits
+                start_new_session=True,  # a signal to the worker's group must not reach the render
             )
         with self._guard:
             self._children.append(child)
 
     def _reap_children(self) -> None:
-        """Let go of the children that ended."""
+        """Reap the children that have exited."""
         with self._guard:
             self._children = [child for child in self._children if child.poll() is None]
 
 
 @contextlib.contextmanager
-def _mapped(folder: WorkFolder) -> Iterator[None]:
+def _mapped_errors(folder: WorkFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:

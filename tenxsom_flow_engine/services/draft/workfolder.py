@@ -1,6 +1,6 @@
-"""The folder that a draft's worker and its rendering child share: the order goes in, progress and files come out.
+"""The folder through which a worker and its rendering child communicate: order in, progress and files out.
 
-The child holds a lock on it for as long as it lives, so anybody can tell a render that goes on from one that died.
+The child locks it until it exits, so any process can distinguish a running render from a dead one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILES = ("video.mp4", "thumbnail.jpg", "captions.srt")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to render."""
+    """The order of one draft."""
 
     topic: str
     prompt: str
@@ -31,7 +31,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why a render gave up: a sentence, what to do about it, and whether the order can never be rendered."""
+    """Why a render failed: a message, the next step, and whether no attempt can succeed (`permanent`)."""
 
     message: str
     next_step: str
@@ -39,27 +39,27 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class WorkFolder:
-    """One order's folder; see the module."""
+    """The folder of one order; see the module."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files = path / "files"
 
     def begin(self, order: Order) -> None:
-        """Make the folder, if it is not there."""
+        """Create the folder if it does not exist, and write the order."""
         self.files.mkdir(parents=True, exist_ok=True)
         self._write("order.json", msgspec.json.encode(order))
 
     def order(self) -> Order:
-        """Return what to render."""
+        """Return the order."""
         return msgspec.json.decode((self.path / "order.json").read_bytes(), type=Order)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[int | None]:
         """Yield a descriptor that holds the folder's lock, or None if a render holds it.
 
-        A child that inherits the descriptor keeps the lock until it ends, also after this block has closed it here.
-        Raises FileNotFoundError if the folder is not there.
+        A child that inherits the descriptor keeps the lock until it exits, even after this block has closed its copy.
+        Raises FileNotFoundError if the folder does not exist.
         """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -74,8 +74,8 @@ class WorkFolder:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the folder; by the holder of its lock only."""
-        # Out of the way first, so that nobody finds half of it.
+        """Remove the folder; the caller must hold its lock."""
+        # Renamed first, so that no process sees a partly deleted folder.
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         self.path.rename(aside)
         shutil.rmtree(aside)
@@ -84,24 +84,24 @@ class WorkFolder:
 
     @property
     def starts(self) -> int:
-        """How often a render of this folder was begun."""
+        """The number of times that the render was started."""
         try:
             return int((self.path / "starts").read_text())
         except FileNotFoundError:
             return 0
 
     def count_start(self) -> None:
-        """Note that a render begins. What an earlier one told, finished or complained of is so no more."""
+        """Record the start of a render and remove progress, completion mark and fault of earlier ones."""
         for name in ("done", "fault.json", "progress"):
             (self.path / name).unlink(missing_ok=True)
         self._write("starts", str(self.starts + 1).encode())
 
     def report(self, fraction: float) -> None:
-        """Say how far the render is, 0 to 1."""
+        """Record the progress of the render, 0 to 1."""
         self._write("progress", f"{fraction:.3f}".encode())
 
     def progress(self) -> tuple[float, float, float]:
-        """Return how far the render is, and the instants at which it was begun and told so."""
+        """Return the progress (0 to 1), and the times of the render's start and of that progress report."""
         begun = (self.path / "starts").stat().st_mtime
         try:
             with (self.path / "progress").open() as file:
@@ -109,40 +109,40 @@ class WorkFolder:
         except FileNotFoundError:
             return 0.0, begun, begun
 
-    # How it ended.
+    # The result.
 
     def finish(self) -> None:
-        """Say that all files are whole."""
+        """Record that all files are complete."""
         self._write("done", b"")
 
     @property
     def finished(self) -> bool:
-        """Whether all files are whole and still here."""
+        """Whether all files are complete and exist."""
         return (self.path / "done").exists() and all((self.files / name).exists() for name in FILES)
 
-    def give_up(self, fault: Fault) -> None:
-        """Say why the render ended without a video, of which nothing is kept."""
+    def fail(self, fault: Fault) -> None:
+        """Record why the render failed, and remove its files."""
         self.clear()
         self._write("fault.json", msgspec.json.encode(fault))
 
     def fault(self) -> Fault | None:
-        """Return why the last render gave up, if it did."""
+        """Return why the last render failed, or None."""
         try:
             return msgspec.json.decode((self.path / "fault.json").read_bytes(), type=Fault)
         except FileNotFoundError:
             return None
 
     def forget_fault(self) -> None:
-        """Let the order be begun again."""
+        """Remove the fault, so that the render can be started again."""
         (self.path / "fault.json").unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the files, whole or half made."""
+        """Remove the files, complete or not."""
         self.files.mkdir(exist_ok=True)
         for file in self.files.iterdir():
             file.unlink()
 
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """Return the last line that the child wrote to its error output."""
         try:
             lines = (self.path / "errors").read_text("utf-8", "replace").split("\n")
@@ -150,7 +150,7 @@ class WorkFolder:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    # What came of it outside.
+    # Cancellation and publishing.
 
     def cancel(self) -> None:
         """Ask the render to stop and to remove the folder."""
@@ -158,11 +158,11 @@ class WorkFolder:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants the video any more."""
+        """Whether the order was cancelled."""
         return (self.path / "cancelled").exists()
 
     def published_at(self) -> float | None:
-        """Return when the video was linked to from elsewhere, if it is: it stays there when this folder goes."""
+        """Return when the video was hard-linked elsewhere, or None. That link survives the removal of this folder."""
         try:
             video = (self.files / FILES[0]).stat()
         except FileNotFoundError:
@@ -170,8 +170,8 @@ class WorkFolder:
         return video.st_ctime if video.st_nlink > 1 else None
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write a file so that a reader finds the old content or the new, never half of it."""
-        aside = self.path / f".{name}.{secrets.token_hex(4)}"  # workers and their threads may write at once
+        """Write a file atomically: readers see the old content or the new."""
+        aside = self.path / f".{name}.{secrets.token_hex(4)}"  # several workers and threads can write at the same time
         try:
             aside.write_bytes(content)
             aside.replace(self.path / name)

@@ -1,4 +1,4 @@
-"""HeyGen (v3): a presenter speaks a script, or a video agent makes a whole video of a topic."""
+"""HeyGen (API v3): a presenter speaks a script, or a video agent makes a whole video about a topic."""
 
 from __future__ import annotations
 

@@ -19,34 +19,32 @@ class HeyGenConfig:
         Secret,
         Variable(
             "HEYGEN_API_KEY",
-            "the key, from the API page of the account's settings; switches HeyGen on",
+            "API key, from the API page of the account's settings; switches HeyGen on",
             read=check_key,
         ),
     ]
-    base_url: Annotated[str, Variable("HEYGEN_BASE_URL", "where HeyGen is", "workers", read=check_base_url)] = (
-        "https://api.heygen.com"
-    )
+    base_url: Annotated[
+        str, Variable("HEYGEN_BASE_URL", "base URL of the HeyGen API", "workers", read=check_base_url)
+    ] = "https://api.heygen.com"
     avatar_id: Annotated[
         str,
         Variable(
             "HEYGEN_AVATAR_ID",
-            "the avatar's look of jobs that name none; a script needs one",
+            "default avatar look; jobs with a script need one",
             default="HeyGen's choice",
         ),
     ] = ""
-    voice_id: Annotated[
-        str, Variable("HEYGEN_VOICE_ID", "the voice of jobs that name none", default="the avatar's own")
-    ] = ""
-    #: Who pays as they go may have ten at once.
+    voice_id: Annotated[str, Variable("HEYGEN_VOICE_ID", "default voice", default="the avatar's voice")] = ""
+    #: HeyGen allows a pay-as-you-go account ten.
     max_in_flight: Annotated[
-        int, Variable("HEYGEN_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
+        int, Variable("HEYGEN_SLOTS", "limit of generations in flight, over all machines", minimum=1, maximum=1000)
     ] = 10
     prices: Annotated[
         Mapping[str, float],
         Variable(
             "HEYGEN_PRICES",
-            "for estimates: USD for a second, by `agent` or engine",
-            default="as known",
+            "for estimates: USD per second, for `agent` and by engine",
+            default="built-in table",
             example="agent=0.10 avatar_iv=0.05",
             read=partial(read_prices, unit="USD"),
         ),

@@ -1,8 +1,7 @@
-"""A fake of HeyGen's interface (v3), as its pages of 2026 describe it.
+"""A fake of HeyGen's API (v3), after its documentation of 2026.
 
-It knows what it sold: each accepted create is a bill. Agents and videos go through the states of `agent_life` and
-`life`, one for each look at them; `now` is read only for what the documents bind to time, such as the day for which an
-idempotency key is honoured.
+It records a sale for each accepted create. Agents and videos advance through the states of `agent_life` and `life`, one
+for each poll; `now` serves only the documented time limits, such as the day for which an idempotency key is honoured.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 KEY = "hg-a-key-that-must-appear-nowhere"
 AVATAR, VOICE = "look_1", "voice_1"
-#: The kinds of jobs that it sells (see `fake_vendor`); a script is bought under an idempotency key.
+#: The kinds of jobs that it sells (see `fake_vendor`); only a script is bought with an idempotency key.
 KINDS: Mapping[str, JobKind] = {
     "agent": JobKind({"duration": 4}, "create_agent"),
     "script": JobKind({"options": {"heygen": {"script": "Tides rise.", "avatar_id": AVATAR}}}),
 }
-#: Seconds for which the first answer to a key is given again.
+#: Seconds for which the first answer to a key is repeated.
 KEY_LASTS = 86400.0
 
 _AGENTS, _VIDEOS, _ME = "/v3/video-agents", "/v3/videos", "/v3/users/me"
@@ -36,24 +35,24 @@ _OVER = ("completed", "failed")
 
 
 def error(status: int, code: str, message: str = "the service's own words", **headers: str) -> Reply:
-    """Return an error answer as HeyGen writes it."""
+    """Return an error answer in HeyGen's format."""
     body = {"error": {"code": code, "message": message, "param": None, "doc_url": "https://developers.heygen.com"}}
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass(slots=True)
 class Sale:
-    """A video that was ordered, by an agent or by a script, and its bill in USD."""
+    """A sold video of an agent or a script, and its price in USD."""
 
     id: str
     order: dict[str, Any]
-    #: The key of its create; empty for an agent's.
+    #: The idempotency key of its create; empty for an agent.
     key: str
     usd: float
     sold_at: float
-    #: Seconds that its video has.
+    #: Length of its video in seconds.
     length: int
-    #: The states that are still to come; the last one stays. First the agent's own.
+    #: The remaining states, of the agent and then of the video; the last one stays.
     agent_life: deque[str] = field(default_factory=deque)
     life: deque[str] = field(default_factory=deque)
     stopped: bool = False
@@ -66,12 +65,12 @@ class Sale:
 
     @property
     def over(self) -> bool:
-        """Whether it takes no slot any more."""
+        """Whether it no longer takes a slot."""
         return self.stopped or (len(self.life) == 1 and self.life[0] in _OVER)
 
 
 class FakeHeyGen(FakeVendor):
-    """See the module. The states are HeyGen's own."""
+    """See the module. The states are those of HeyGen."""
 
     lives = (("completed",), ("waiting", "processing", "completed"))
     failing = ("failed",)
@@ -84,18 +83,18 @@ class FakeHeyGen(FakeVendor):
         self.agent_life: Sequence[str] = ("completed",)
         self.life: Sequence[str] = ("completed",)
         self.balance = 1000.0
-        #: What the account pays by, as `GET /v3/users/me` tells it; None: a wallet of what is left.
+        #: The billing part of `GET /v3/users/me`; None: a wallet with the remaining balance.
         self.billing: dict[str, Any] | None = None
-        #: The length in seconds of each video by its order; None: what a script takes, and 4 for an agent.
+        #: Returns the length of a video in seconds for its order; by default by the script, and 4 for an agent.
         self.length: Callable[[dict[str, Any]], int] = lambda order: max(1, len(order.get("script", "x" * 60)) // 15)
-        #: Whether a finished video says how long it is.
+        #: Whether the answer for a finished video has its duration.
         self.tells_length = True
-        #: Called within each create that has a key, while its twins are refused.
+        #: Called during each create with a key, while other requests with that key are refused.
         self.while_creating: Callable[[], None] = lambda: None
         self.sold: list[Sale] = []
         self.files = Files(lambda: self.url)
         self._creating: set[str] = set()
-        #: The first answer to each key, and when it was given.
+        #: The first answer to each key, with its time.
         self._answers: dict[str, tuple[float, Reply]] = {}
 
     def route(self, request: Request) -> str:
@@ -135,7 +134,7 @@ class FakeHeyGen(FakeVendor):
                     return error(404, "resource_not_found")
 
     def _create_once(self, key: str, order: Any) -> Reply:
-        """Create under a key: its first answer is given again for a day, whatever the order says by then."""
+        """Create with an idempotency key: the first answer is repeated for a day, even for a different order."""
         with self.lock:
             known = self._answers.get(key)
             if known is not None and self.now() < known[0] + KEY_LASTS:
@@ -175,7 +174,7 @@ class FakeHeyGen(FakeVendor):
         return Reply(200, {"data": self._session(self.sold[-1], self.agent_life[0])})
 
     def _sell(self, order: dict[str, Any], key: str) -> Reply | None:
-        """Sell a video; return a refusal if it cannot be."""
+        """Sell a video, or return a refusal."""
         if order.get("avatar_id", AVATAR) != AVATAR:
             return error(404, "avatar_not_found")
         if order.get("voice_id", VOICE) != VOICE:
@@ -213,7 +212,7 @@ class FakeHeyGen(FakeVendor):
 
     def _video(self, video_id: str) -> Reply:
         sale = self._find(video_id, agent=False)
-        # An agent's video is there when its agent has told it.
+        # An agent's video exists only once its agent has completed.
         if sale is None or (sale.agent_life and sale.agent_life[0] != "completed"):
             return error(404, "video_not_found")
         state = sale.life.popleft() if len(sale.life) > 1 else sale.life[0]
@@ -232,7 +231,7 @@ class FakeHeyGen(FakeVendor):
 
 
 def make_fake(now: Callable[[], float]) -> FakeHeyGen:
-    """Return a fake with room and money for any number of jobs, whose agents think before their videos begin."""
+    """Return a fake with slots and money for any number of jobs, whose agents think before their videos start."""
     fake = FakeHeyGen(now)
     fake.most, fake.balance, fake.agent_life = PLENTY, MUCH_MONEY, ("thinking", "completed")
     return fake

@@ -1,4 +1,4 @@
-"""What is ordered of HeyGen, and how: a script for a presenter, or a topic for the video agent. Pure.
+"""Orders for HeyGen: a script for a presenter, or a prompt for the video agent. Pure.
 
 Sources: developers.heygen.com (reference of create-video and of video agents, October 2026); prices of mid-2026.
 """
@@ -19,26 +19,26 @@ from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.prompts import LOOKS
 
 NAME = "heygen"
-#: The two ways, which are also the paths of their orders: a ticket's id begins with one of them.
+#: The two endpoints: last part of the path of a create, and first part of a ticket's id.
 AGENT, SCRIPT = "video-agents", "videos"
 MAX_PROMPT, MAX_SCRIPT = 10_000, 5000
-#: No bound of a title is documented, so one that any would allow.
+#: Our choice, because HeyGen documents no limit for titles.
 MAX_TITLE = 100
-#: The shape of an agent's video, by the nearest aspect ratio.
+#: The orientation of an agent's video, by the nearest aspect ratio.
 ORIENTATIONS: Mapping[str, str] = {"9:16": "portrait", "16:9": "landscape"}
 RATIOS = ("9:16", "16:9", "1:1", "4:5", "5:4")
 #: The first is the default: it costs the same as the second.
 QUALITIES = ("1080p", "720p", "4k")
-#: USD for a second; of several prices of an engine the highest.
+#: USD per second; the highest price of an engine if there are several.
 PRICES: Mapping[str, float] = {"agent": 0.0333, "avatar_iii": 0.0433, "avatar_iv": 0.0667}
-#: Letters of a script that are spoken in a second: about 150 English words a minute.
-SPOKEN = 15.0
-#: As how many letters one counts that is a whole syllable or word, as in Chinese: some five are spoken in a second.
-WIDE = 3
+#: Letters of a script spoken in a second, at about 150 English words a minute.
+LETTERS_PER_SECOND = 15.0
+#: Weight of a wide character, which is a whole syllable or word, as in Chinese: about five are spoken in a second.
+WIDE_WEIGHT = 3
 
 
 class AgentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a job may set under `options["heygen"]` for the video agent."""
+    """The options under `options["heygen"]` for the video agent."""
 
     avatar_id: str = ""
     voice_id: str = ""
@@ -47,7 +47,7 @@ class AgentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a job may set under `options["heygen"]` where it brings a script."""
+    """The options under `options["heygen"]` of a job with a script."""
 
     script: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SCRIPT)]
     avatar_id: str = ""
@@ -59,61 +59,63 @@ class ScriptOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def options_of(job: VideoJob) -> AgentOptions | ScriptOptions:
-    """Return a job's options; whether there is a script among them decides the way. Raises `InvalidInput`."""
+    """Return a job's options: `ScriptOptions` if they contain a script. Raises `InvalidInput`."""
     scripted = "script" in job.options.get(NAME, {})
     return read_options(NAME, job, ScriptOptions) if scripted else read_options(NAME, job, AgentOptions)
 
 
-def way_of(job: VideoJob) -> str:
-    """Return the way that a job takes: `AGENT` or `SCRIPT`."""
+def endpoint_of(job: VideoJob) -> str:
+    """Return the endpoint for a job: `SCRIPT` if it has a script, else `AGENT`."""
     return SCRIPT if "script" in job.options.get(NAME, {}) else AGENT
 
 
 def prompt_of(job: VideoJob) -> str:
-    """Return what is told: the script, or a prompt that also says how long the video shall be, which no field does."""
+    """Return the script, or a prompt that includes the duration, because the agent's API has no field for it."""
     options = options_of(job)
     if isinstance(options, ScriptOptions):
         return options.script
     topic = " ".join(job.topic.split())
-    wish = job.prompt.strip() or f"Make a video on this topic: {topic}\nIts look: {LOOKS[job.style]}"
-    return f"{wish}\nThe video lasts {job.duration} seconds."
+    request = job.prompt.strip() or f"Make a video on this topic: {topic}\nIts look: {LOOKS[job.style]}"
+    return f"{request}\nThe video lasts {job.duration} seconds."
 
 
 def fit_to(job: VideoJob, config: HeyGenConfig) -> Fit:
-    """Return the job with the nearest values that its way allows. Raises `InvalidInput`."""
+    """Return the job with the nearest values that its endpoint allows. Raises `InvalidInput`."""
     options = options_of(job)
     if isinstance(options, AgentOptions):
         prompt = prompt_of(job)
         if len(prompt) > MAX_PROMPT:
-            raise InvalidInput("prompt", f"has {len(prompt)} characters, {NAME} takes {MAX_PROMPT}")
+            raise InvalidInput("prompt", f"has {len(prompt)} characters; {NAME} accepts {MAX_PROMPT}")
         if job.quality:
             raise InvalidInput(
-                "quality", f"{NAME}'s video agent chooses it, so it cannot be {job.quality!r}", next_step="leave it out"
+                "quality",
+                f"{NAME}'s video agent chooses it; it cannot be set to {job.quality!r}",
+                next_step="leave it out",
             )
         ratio = nearest_ratio(NAME, job.aspect_ratio, tuple(ORIENTATIONS))
         return fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality="")
     if not (options.avatar_id or config.avatar_id):
         raise InvalidInput(
             f"options.{NAME}.avatar_id",
-            "a script needs an avatar that speaks it",
-            next_step="name one of the looks that HeyGen lists there, or set HEYGEN_AVATAR_ID",
+            "a script needs an avatar to speak it",
+            next_step="set it to an avatar look from HeyGen's list, or set HEYGEN_AVATAR_ID",
         )
-    duration = min(MAX_DURATION, max(1, round(_letters(options.script) / SPOKEN / (options.speed or 1.0))))
+    duration = min(MAX_DURATION, max(1, round(_letters(options.script) / LETTERS_PER_SECOND / (options.speed or 1.0))))
     quality = nearest_quality(NAME, job.quality or QUALITIES[0], QUALITIES)
     ratio = nearest_ratio(NAME, job.aspect_ratio, RATIOS)
     fit = fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality=quality)
     if duration == job.duration:
         return fit
-    note = f"about {duration} s instead of {job.duration} s, by the length of the script"
+    note = f"about {duration} s instead of {job.duration} s, because of the script's length"
     return Fit(msgspec.structs.replace(fit.job, duration=duration), (note, *fit.notes))
 
 
 def _letters(script: str) -> int:
-    return sum(WIDE if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in script)
+    return sum(WIDE_WEIGHT if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in script)
 
 
 def cost_of(job: VideoJob, config: HeyGenConfig) -> Cost | None:
-    """Return what a fitting job is expected to cost, if a price is known."""
+    """Return the expected cost of a fitted job, or None if no price is known."""
     options = options_of(job)
     kind = options.engine if isinstance(options, ScriptOptions) else "agent"
     price = config.prices.get(kind, PRICES.get(kind))
@@ -121,13 +123,13 @@ def cost_of(job: VideoJob, config: HeyGenConfig) -> Cost | None:
 
 
 def order_of(job: VideoJob, config: HeyGenConfig) -> dict[str, Any]:
-    """Return the body of a create for a fitting job. What nobody has said is left to HeyGen."""
+    """Return the body of a create for a fitted job. Values that are not set are omitted: HeyGen chooses them."""
     options = options_of(job)
     order: dict[str, Any]
     if isinstance(options, AgentOptions):
         order = {
             "prompt": prompt_of(job),
-            # In the other mode it stops to ask a person.
+            # In the other mode the agent stops to ask questions.
             "mode": "generate",
             "orientation": ORIENTATIONS[job.aspect_ratio],
             "style_id": options.style_id,

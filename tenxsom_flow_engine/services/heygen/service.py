@@ -1,4 +1,4 @@
-"""HeyGen: order by script or by topic, poll at the vendor's pace, and fetch."""
+"""The HeyGen service: order a video of a script or a topic, poll it, and fetch it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
-from tenxsom_flow_engine.services.heygen.order import AGENT, NAME, SCRIPT, cost_of, fit_to, order_of, prompt_of, way_of
+from tenxsom_flow_engine.services.heygen.order import (
+    AGENT,
+    NAME,
+    SCRIPT,
+    cost_of,
+    endpoint_of,
+    fit_to,
+    order_of,
+    prompt_of,
+)
 from tenxsom_flow_engine.services.heygen.parsing import (
     agent_state,
     credits_of,
@@ -27,17 +36,17 @@ from tenxsom_flow_engine.services.http.responses import path_id
 from tenxsom_flow_engine.services.http.service import HttpService
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
-#: Seconds to wait for a create, as HeyGen advises: one that works can take half a minute.
+#: Seconds to wait for a create, as HeyGen recommends: a successful one can take half a minute.
 CREATE_SECONDS = 120.0
-#: Seconds for which the first answer to a create is given again to whoever repeats it with its key.
+#: Seconds for which a create with the same idempotency key gets the first answer again.
 KEY_LASTS = 86400.0
-_GONE = Failed("HeyGen does not know it", next_step="see that HEYGEN_API_KEY is of the account that ordered it")
+_GONE = Failed("HeyGen has no such video", next_step="check that HEYGEN_API_KEY belongs to the account that ordered it")
 
 
 def create_timings(timings: Timings) -> Timings:
-    """Return timings that give a create `CREATE_SECONDS`, which is twice the usual `paid_call`.
+    """Return timings whose `paid_call` allows `CREATE_SECONDS`, but at most twice the given limits.
 
-    Never more than twice the given `paid_call`, so that the short timings of a rehearsal stay short here too.
+    The second limit keeps the short timings of a rehearsal short.
     """
     usual = timings.paid_call
     read, total = min(CREATE_SECONDS, 2 * usual.read), min(CREATE_SECONDS, 2 * usual.total)
@@ -45,18 +54,15 @@ def create_timings(timings: Timings) -> Timings:
 
 
 class HeyGenService(HttpService, HasCredits):
-    """A ticket's id is the path of what was ordered: `video-agents/…` or `videos/…`.
-
-    A render cannot be cancelled.
-    """
+    """A ticket's id is an endpoint and an id: `video-agents/…` or `videos/…`. HeyGen cannot cancel a render."""
 
     name = NAME
     errors = ERRORS
-    #: An agent takes 20 to 45 minutes; what has not come within two hours is not waited for.
+    #: An agent takes 20 to 45 minutes.
     lifetime = 7200.0
     lookup_hint = (
-        "at app.heygen.com, by its title or prompt and the time of the order; the ticket of a script is videos/ID, "
-        "that of a topic video-agents/ID"
+        "at app.heygen.com, by its title or prompt and the time of the order; the ticket is videos/ID for a script, "
+        "video-agents/ID for a topic"
     )
 
     def __init__(
@@ -77,29 +83,29 @@ class HeyGenService(HttpService, HasCredits):
         return prompt_of(job)
 
     def idempotency_window(self, job: VideoJob) -> float:
-        # That an agent's create knows such keys is documented nowhere.
-        return KEY_LASTS if way_of(job) == SCRIPT else 0.0
+        # HeyGen documents idempotency keys for scripts only.
+        return KEY_LASTS if endpoint_of(job) == SCRIPT else 0.0
 
     def order(self, job: VideoJob, reference: str) -> Post:
-        return post(f"/v3/{way_of(job)}", order_of(job, self._config))
+        return post(f"/v3/{endpoint_of(job)}", order_of(job, self._config))
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
-        way = order["path"].rpartition("/")[2]
-        headers = {"Idempotency-Key": reference} if way == SCRIPT else {}
+        endpoint = order["path"].rpartition("/")[2]
+        headers = {"Idempotency-Key": reference} if endpoint == SCRIPT else {}
         answer = self._api.post_paid(order, headers)
         data = data_of(self._api.result(answer, paid=True))
-        order_id = path_id(data.get("session_id" if way == AGENT else "video_id"))
+        order_id = path_id(data.get("session_id" if endpoint == AGENT else "video_id"))
         if order_id is None:
-            raise Uncertain(NAME, "the create was accepted, but its answer names nothing that could be asked for")
-        return Ticket(f"{way}/{order_id}")
+            raise Uncertain(NAME, "the create was accepted, but its answer contains no id")
+        return Ticket(f"{endpoint}/{order_id}")
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
-        way, separator, order_id = ticket.id.partition("/")
-        if way == AGENT:
+        endpoint, separator, order_id = ticket.id.partition("/")
+        if endpoint == AGENT:
             return self._check_agent(order_id)
         if separator:
             return self._check_video(order_id) or _GONE
-        # As a person copies it from HeyGen's pages: of either way.
+        # A bare id that an operator copied from HeyGen's website: of a video or of an agent.
         return self._check_video(ticket.id) or self._check_agent(ticket.id)
 
     def credits(self) -> Credits:
@@ -107,40 +113,40 @@ class HeyGenService(HttpService, HasCredits):
 
     def _check_agent(self, session_id: str) -> Progress | Ready | Failed:
         path = f"/v3/{AGENT}/{session_id}"
-        session = self._look(path)
+        session = self._read(path)
         if session is None:
             return _GONE
         if waits_for_input(session):
             self._stop(path)
             return Failed(
-                "its video agent stopped to ask a question that nobody answers",
-                next_step="add a new job with a prompt that says more, or set HEYGEN_AVATAR_ID so that it need not ask",
+                "its video agent stopped with a question",
+                next_step="add a new job with a more detailed prompt, or set HEYGEN_AVATAR_ID",
             )
         state = agent_state(session, self._clock.now())
         video_id = video_of(session)
         video = self._check_video(video_id) if video_id and isinstance(state, Progress) else None
-        # A video that has just been named need not be shown yet.
-        return self._plain(state) if video is None else video
+        # A new video id can be unknown to the videos endpoint for a while.
+        return self._redacted(state) if video is None else video
 
     def _check_video(self, video_id: str) -> Progress | Ready | Failed | None:
-        """Return how a video stands, or None where HeyGen does not know it."""
-        video = self._look(f"/v3/{SCRIPT}/{video_id}")
-        return None if video is None else self._plain(video_state(video, self._clock.now()))
+        """Return the state of a video, or None if HeyGen has no such video."""
+        video = self._read(f"/v3/{SCRIPT}/{video_id}")
+        return None if video is None else self._redacted(video_state(video, self._clock.now()))
 
-    def _look(self, path: str) -> Mapping[str, Any] | None:
+    def _read(self, path: str) -> Mapping[str, Any] | None:
         answer = self._api.get(path)
         return None if answer.status == 404 else data_of(self._api.result(answer))
 
     def _stop(self, path: str) -> None:
-        """Stop an agent, which else keeps its place among the account's. Raises `ServiceError`, but no refusal."""
+        """Stop an agent, so that it frees its slot. Raises `ServiceError`, except `Rejected`."""
         answer = self._api.tell(f"{path}/stop")
         if not answer.good:
             error = self._api.error(answer)
-            if not isinstance(error, Rejected):  # else it is over already
+            if not isinstance(error, Rejected):  # a rejection means that it has ended
                 raise error
 
-    def _plain(self, state: Progress | Ready | Failed) -> Progress | Ready | Failed:
-        """Return a state without secrets in its words."""
+    def _redacted(self, state: Progress | Ready | Failed) -> Progress | Ready | Failed:
+        """Return a state without secrets in its message."""
         if isinstance(state, Failed):
             return Failed(self._api.redact(state.message), state.next_step)
         return state

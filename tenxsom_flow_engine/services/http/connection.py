@@ -184,7 +184,7 @@ def new_session(*, public_only: bool = False) -> requests.Session:
 def describe_failure(error: BaseException, exchange: Exchange) -> str:
     """Return the cause of a failed exchange, without the URL, which might contain a signature."""
     if exchange.over or isinstance(error, requests.Timeout):
-        return f"no complete answer within {exchange.seconds:g} s" if exchange.sent else "connecting timed out"
+        return f"no complete answer within {exchange.seconds:g} s" if exchange.sent else "no connection in time"
     inner = _innermost(error)
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror

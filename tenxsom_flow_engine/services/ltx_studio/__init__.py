@@ -1,4 +1,4 @@
-"""LTX of Lightricks, over the vendor's own interface (v2)."""
+"""LTX of Lightricks, through the vendor's own API (v2)."""
 
 from __future__ import annotations
 

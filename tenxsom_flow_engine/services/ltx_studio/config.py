@@ -15,22 +15,22 @@ from tenxsom_flow_engine.services.http.config import check_base_url, check_key, 
 class LtxConfig:
     """The variables of LTX."""
 
-    key: Annotated[Secret, Variable("LTX_API_KEY", "the key, from console.ltx.io; switches LTX on", read=check_key)]
+    key: Annotated[Secret, Variable("LTX_API_KEY", "API key, from console.ltx.io; switches LTX on", read=check_key)]
     #: It was `https://api.ltx.video` until August 2026.
-    base_url: Annotated[str, Variable("LTX_BASE_URL", "where LTX is", "workers", read=check_base_url)] = (
+    base_url: Annotated[str, Variable("LTX_BASE_URL", "base URL of the LTX API", "workers", read=check_base_url)] = (
         "https://api.ltx.io"
     )
-    model: Annotated[str, Variable("LTX_MODEL", "the model of jobs that name none")] = "ltx-2-5-fast"
-    #: An account may have two at once unless LTX grants more.
+    model: Annotated[str, Variable("LTX_MODEL", "default model")] = "ltx-2-5-fast"
+    #: LTX allows an account two unless it grants more.
     max_in_flight: Annotated[
-        int, Variable("LTX_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000)
+        int, Variable("LTX_SLOTS", "limit of generations in flight, over all machines", minimum=1, maximum=1000)
     ] = 2
     prices: Annotated[
         Mapping[str, float],
         Variable(
             "LTX_PRICES",
-            "for estimates: USD for a second by quality, of the model above",
-            default="as known",
+            "for estimates: USD per second by quality, for the default model",
+            default="built-in table",
             example="720p=0.09 4k=0.30",
             read=partial(read_prices, unit="USD"),
         ),

@@ -1,7 +1,7 @@
-"""A fake of LTX's interface (v2), as its pages of 2026 describe it.
+"""A fake of LTX's API (v2), after its documentation of 2026.
 
-It knows what it sold: each accepted create is a bill. Videos go through the states of `life`, one for each look at
-them; `now` is read only for what the documents bind to time, the day for which a finished video is shown.
+It records a sale for each accepted create. Videos advance through the states of `life`, one for each poll; `now` serves
+only the documented time limit, the day for which a finished video is available.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ KINDS: Mapping[str, JobKind] = {"ltx": JobKind({"duration": 6})}
 
 _VIDEOS = "/v2/text-to-video"
 _FIELDS = {"prompt", "model", "duration", "resolution", "fps", "generate_audio", "camera_motion"}
-#: Fast models make the long durations, up to 1080p at up to 25 frames in a second.
+#: Only fast models support the long durations, up to 1080p and 25 frames per second.
 _LONG, _SHORT = (6, 8, 10, 12, 14, 16, 18, 20), (6, 8, 10)
-_PRICES = {  # USD for a second by lines
+_PRICES = {  # USD per second by lines
     "ltx-2-5-fast": {720: 0.09, 1080: 0.13, 1440: 0.19, 2160: 0.30},
     "ltx-2-5-pro": {720: 0.12, 1080: 0.17, 1440: 0.25, 2160: 0.39},
     "ltx-2-3-fast": {720: 0.03, 1080: 0.06, 1440: 0.12, 2160: 0.24},
     "ltx-2-3-pro": {720: 0.04, 1080: 0.08, 1440: 0.16, 2160: 0.32},
 }
 _SIZES = {720: 1280, 1080: 1920, 1440: 2560, 2160: 3840}
-#: Seconds after its end for which a video is shown.
+#: Seconds after its end for which a video is available.
 SHOWN = 86400.0
 _MOST_LETTERS = 9_000
-#: A prompt that holds this is not allowed.
+#: A prompt that contains this word is refused.
 FORBIDDEN = "forbidden"
 
 
 def error(status: int, kind: str, message: str = "the service's own words", **headers: str) -> Reply:
-    """Return an error answer as LTX writes it."""
+    """Return an error answer in LTX's format."""
     body = {"type": "error", "error": {"type": kind, "message": message}}
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass(slots=True)
 class Sale:
-    """A video that was ordered, and its bill in USD."""
+    """A sold video and its price in USD."""
 
     id: str
     order: dict[str, Any]
     usd: float
-    #: The states that are still to come; the last one stays.
+    #: The remaining states; the last one stays.
     life: deque[str] = field(default_factory=deque)
     ended_at: float | None = None
     credits: float = 0.0
@@ -64,7 +64,7 @@ class Sale:
 
 
 class FakeLtx(FakeVendor):
-    """See the module. States: LTX's own; `failed:` and a type of error fails with it."""
+    """See the module. The states are those of LTX, and `failed:TYPE` for a failure with an error type."""
 
     lives = (("completed",), ("pending", "processing", "completed"))
     failing = ("processing", "failed:api_error")
@@ -134,25 +134,25 @@ class FakeLtx(FakeVendor):
         return Reply(200, shown)
 
     def _age(self, sale: Sale) -> None:
-        """Note the end of a video whose last state is all that is left; from then on it takes no slot."""
+        """Record the end of a video that has reached its last state; from then on it takes no slot."""
         if len(sale.life) == 1 and sale.life[0].startswith(("completed", "failed")) and sale.ended_at is None:
             sale.ended_at = self.now()
 
 
 def make_fake(now: Callable[[], float]) -> FakeLtx:
-    """Return a fake with room and money for any number of jobs."""
+    """Return a fake with slots and money for any number of jobs."""
     fake = FakeLtx(now)
     fake.most, fake.balance = PLENTY, MUCH_MONEY
     return fake
 
 
 def takes(order: Any) -> bool:
-    """Tell whether LTX's documents allow an order."""
+    """Return whether LTX's documentation allows an order."""
     return _price(order) is not None
 
 
 def _price(order: Any) -> float | None:
-    """Return what an order costs in USD, or None where LTX does not take it."""
+    """Return the price of an order in USD, or None if LTX refuses it."""
     if not isinstance(order, dict) or order.keys() - _FIELDS or not {"prompt", "model", "duration"} <= order.keys():
         return None
     sides = sorted(int(side) for side in str(order.get("resolution")).split("x") if side.isdigit())

@@ -1,4 +1,4 @@
-"""The order that LTX gets for a job: fitted values, expected cost and the body of the create. Pure.
+"""Orders for LTX: fitted values, expected cost and the body of the create. Pure.
 
 Source: docs.ltx.io (API changelog, migration to v2).
 """
@@ -18,7 +18,7 @@ from tenxsom_flow_engine.services.ltx_studio.models import MODELS, NAME, RATES, 
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a job may set under `options["ltx_studio"]`, by LTX's own names."""
+    """The options under `options["ltx_studio"]` of a job, with LTX's names."""
 
     model: str = ""
     fps: int = RATES[0]
@@ -39,13 +39,13 @@ def fit_to(job: VideoJob, config: LtxConfig) -> Fit:
     fit = fitted(NAME, job, duration=duration, aspect_ratio=ratio, quality=quality)
     if rate == options.fps:
         return fit
-    note = f"fps {rate} instead of {options.fps}, which {NAME} does not make"
+    note = f"fps {rate} instead of {options.fps}, which {NAME} does not support"
     changed = job.options | {NAME: job.options[NAME] | {"fps": rate}}
     return Fit(msgspec.structs.replace(fit.job, options=changed), (*fit.notes, note))
 
 
 def cost_of(job: VideoJob, config: LtxConfig) -> Cost | None:
-    """Return what a fitting job is expected to cost, if a price is known."""
+    """Return the expected cost of a fitted job, or None if no price is known."""
     _, name, model = options_of(job, config)
     usd = (config.prices if name == config.model else {}) or model.usd
     price = usd.get(job.quality)
@@ -53,7 +53,7 @@ def cost_of(job: VideoJob, config: LtxConfig) -> Cost | None:
 
 
 def order_of(job: VideoJob, prompt: str, config: LtxConfig) -> dict[str, Any]:
-    """Return the body of a create for a fitting job. Options that the job does not set are left to LTX."""
+    """Return the body of a create for a fitted job. Options that are not set are omitted: LTX chooses them."""
     options, name, _ = options_of(job, config)
     across, down = map(int, job.aspect_ratio.split(":"))
     width, height = RESOLUTIONS[job.quality]
@@ -64,25 +64,25 @@ def order_of(job: VideoJob, prompt: str, config: LtxConfig) -> dict[str, Any]:
         "resolution": f"{width}x{height}" if across > down else f"{height}x{width}",
         "fps": options.fps,
     }
-    wishes = {"generate_audio": options.generate_audio, "camera_motion": options.camera_motion}
-    return body | {name: wish for name, wish in wishes.items() if wish is not None}
+    optional = {"generate_audio": options.generate_audio, "camera_motion": options.camera_motion}
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def options_of(job: VideoJob, config: LtxConfig) -> tuple[Options, str, Model]:
-    """Return a job's options and its model, by name. The default model may be younger than our table."""
+    """Return a job's options and the name and limits of its model. The default model need not be in the table."""
     options = read_options(NAME, job, Options)
     name = options.model or config.model
     model = MODELS.get(name)
     if model is None and name != config.model:
         raise InvalidInput(
-            f"options.{NAME}.model", f"there is no model {name!r}", next_step=f"use one of: {', '.join(MODELS)}"
+            f"options.{NAME}.model", f"unknown model {name!r}", next_step=f"use one of: {', '.join(MODELS)}"
         )
     return options, name, model or UNKNOWN
 
 
 def _nearest_rate(asked: int) -> int:
-    """Return the frame rate that is nearest to the asked one, of two the higher, if it is near."""
+    """Return the frame rate nearest to the requested one, the higher one on a tie. Raises `InvalidInput`."""
     best = min(RATES, key=lambda rate: (abs(rate - asked), -rate))
     if abs(best - asked) > best / 4:
-        raise InvalidInput(f"options.{NAME}.fps", f"{NAME} makes {', '.join(map(str, RATES))}, not {asked}")
+        raise InvalidInput(f"options.{NAME}.fps", f"{NAME} supports {', '.join(map(str, RATES))}, not {asked}")
     return best

@@ -1,7 +1,7 @@
-"""LTX: order, poll and fetch.
+"""The LTX service: order, poll and fetch a video.
 
-Its interface has neither idempotency keys nor lists: a create that was sent and not answered can neither be repeated
-nor found, so its job is held for an operator.
+Its API has neither idempotency keys nor lists. An unanswered create can be neither repeated nor looked up, so its job
+is held for an operator.
 
 Sources: docs.ltx.io (API changelog, migration to v2) and the OpenAPI description of 2026-08-13.
 """
@@ -25,18 +25,18 @@ from tenxsom_flow_engine.services.ltx_studio.order import cost_of, fit_to, order
 from tenxsom_flow_engine.timings import Timings
 
 VIDEOS = "/v2/text-to-video"
-#: Seconds between two polls, as the documents advise.
+#: Seconds between two polls, as the documentation recommends.
 POLL_PACE = 5.0
 
 
 class LtxStudioService(HttpService, HasCredits):
-    """A ticket's id is LTX's own id of the video."""
+    """A ticket's id is LTX's id of the video."""
 
     name = NAME
     errors = ERRORS
-    #: A render takes some minutes; LTX shows it for a day after its end, but we do not wait that long for one.
+    #: A render takes a few minutes.
     lifetime = 3600.0
-    lookup_hint = "at console.ltx.io, by its prompt and the time of the order: LTX is not told the reference"
+    lookup_hint = "at console.ltx.io, by its prompt and the time of the order; LTX does not receive the reference"
 
     def __init__(self, config: LtxConfig, downloader: Downloader, timings: Timings = Timings()) -> None:
         super().__init__(config, downloader, timings, key=config.key)
@@ -55,15 +55,15 @@ class LtxStudioService(HttpService, HasCredits):
         answer = self._api.post_paid(order)
         video_id = path_id(self._api.result(answer, paid=True).get("id"))
         if video_id is None:
-            raise Uncertain(NAME, "the create was accepted, but its answer names no video")
+            raise Uncertain(NAME, "the create was accepted, but its answer contains no id")
         return Ticket(video_id)
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
         answer = self._api.get(f"{VIDEOS}/{ticket.id}")
         if answer.status == 404:
             return Failed(
-                "LTX does not know the video, or not any more: it shows one for 24 hours after its end",
-                next_step="see that LTX_API_KEY is of the account that ordered it",
+                "LTX has no such video; it deletes videos 24 hours after their end",
+                next_step="check that LTX_API_KEY belongs to the account that ordered it",
             )
         video = self._api.result(answer)
         match video.get("status"):
@@ -77,12 +77,12 @@ class LtxStudioService(HttpService, HasCredits):
         return Progress(None, POLL_PACE)
 
     def credits(self) -> Credits:
-        """Say where the balance can be seen: the interface does not have it."""
+        """Return no amount, only the place where LTX shows it: the API does not report the balance."""
         return Credits(None, "USD", "see console.ltx.io")
 
     def _failed(self, video: Mapping[str, Any]) -> Failed:
-        """Say why a generation failed: by the same types of error as an HTTP answer."""
+        """Return the reason of a failed generation, which has the same error types as an HTTP answer."""
         kind, words = error_code(video), self._api.redact(error_words(video))
         row = next((row for row in ROWS if kind and row.code == kind), None)
-        said = f": {words}" if words else ""
-        return Failed(f"{row.meaning}{said}", next_step=row.next_step) if row else Failed(f"it failed{said}")
+        detail = f": {words}" if words else ""
+        return Failed(f"{row.meaning}{detail}", next_step=row.next_step) if row else Failed(f"it failed{detail}")

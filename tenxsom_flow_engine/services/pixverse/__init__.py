@@ -1,4 +1,4 @@
-"""PixVerse through UseAPI.net (v2): the paid service that is bound to an account of the user's own."""
+"""PixVerse through UseAPI.net (v2), which uses the operator's own PixVerse account."""
 
 from __future__ import annotations
 

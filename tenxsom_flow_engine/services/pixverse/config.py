@@ -1,4 +1,4 @@
-"""The configuration of PixVerse, over UseAPI."""
+"""The configuration of PixVerse through UseAPI."""
 
 from __future__ import annotations
 
@@ -13,40 +13,38 @@ from tenxsom_flow_engine.services.http.config import check_base_url, check_key, 
 
 @dataclass(frozen=True, slots=True)
 class PixVerseConfig:
-    """The variables of PixVerse, over UseAPI."""
+    """The variables of PixVerse through UseAPI."""
 
-    token: Annotated[Secret, Variable("USEAPI_TOKEN", "the key of UseAPI; switches PixVerse on", read=check_key)]
+    token: Annotated[Secret, Variable("USEAPI_TOKEN", "API token of UseAPI; switches PixVerse on", read=check_key)]
     base_url: Annotated[
-        str, Variable("USEAPI_BASE_URL", "where UseAPI is, with its version", "workers", read=check_base_url)
+        str, Variable("USEAPI_BASE_URL", "base URL of the UseAPI API, with its version", "workers", read=check_base_url)
     ] = "https://api.useapi.net/v2"
     create_path: Annotated[
         str,
-        Variable("USEAPI_PIXVERSE_CREATE_PATH", "where a create goes; UseAPI has changed it before", "workers"),
+        Variable("USEAPI_PIXVERSE_CREATE_PATH", "path of creates; UseAPI has changed it before", "workers"),
     ] = "/pixverse/videos/create"
-    model: Annotated[str, Variable("USEAPI_PIXVERSE_MODEL", "the model of jobs that name none")] = "v6"
+    model: Annotated[str, Variable("USEAPI_PIXVERSE_MODEL", "default model")] = "v6"
     email: Annotated[
         str,
-        Variable(
-            "USEAPI_PIXVERSE_EMAIL", "the linked account of jobs that name none", default="any account that has room"
-        ),
+        Variable("USEAPI_PIXVERSE_EMAIL", "default linked account", default="any account with a free slot"),
     ] = ""
-    #: A usual plan renders five at once.
+    #: A usual plan allows five.
     max_in_flight: Annotated[
         int,
-        Variable("USEAPI_PIXVERSE_SLOTS", "generations in flight at once, over all machines", minimum=1, maximum=1000),
+        Variable("USEAPI_PIXVERSE_SLOTS", "limit of generations in flight, over all machines", minimum=1, maximum=1000),
     ] = 5
     prices: Annotated[
         Mapping[str, float],
         Variable(
             "USEAPI_PIXVERSE_PRICES",
-            "for estimates: credits for a second by quality, of the model above",
-            default="as known",
+            "for estimates: credits per second by quality, for the default model",
+            default="built-in table",
             example="720p=7 1080p=14",
             read=partial(read_prices, unit="credits"),
         ),
     ] = field(default_factory=dict)
-    #: 60 USD a month buy 15,000 credits (2026-04-05).
+    #: $60 a month buys 15,000 credits (2026-04-05).
     usd_per_credit: Annotated[
         float,
-        Variable("USEAPI_PIXVERSE_USD_PER_CREDIT", "for estimates: what a credit costs in USD", minimum=0, maximum=100),
+        Variable("USEAPI_PIXVERSE_USD_PER_CREDIT", "for estimates: price of a credit in USD", minimum=0, maximum=100),
     ] = 0.004

@@ -1,7 +1,7 @@
-"""A fake of UseAPI's PixVerse interface (v2), as its pages of 2026 describe it.
+"""A fake of UseAPI's PixVerse API (v2), after its documentation of 2026.
 
-It knows what it sold: each accepted create is a bill. Videos go through the states of `life`, one for each look at
-them, so that a test decides how long a render takes and no clock runs.
+It records a sale for each accepted create. Videos advance through the states of `life`, one for each poll, so a test
+controls the duration of a render without a clock.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OVER = ("COMPLETED", "MODERATED", "FAILED")
 
 @dataclass(slots=True)
 class Sale:
-    """A video that was ordered, and its bill in credits."""
+    """A sold video and its price in credits."""
 
     id: str
     order: dict[str, Any]
     credits: float
-    #: The states that are still to come; the last one stays.
+    #: The remaining states; the last one stays.
     life: deque[str] = field(default_factory=deque)
     usd: float = 0.0
 
@@ -50,17 +50,17 @@ class Sale:
 
     @property
     def reference(self) -> str:
-        """What its create carried."""
+        """The reference (`replyRef`) of its create."""
         return str(self.order.get("replyRef", ""))
 
     @property
     def over(self) -> bool:
-        """Whether it takes no slot any more."""
+        """Whether it no longer takes a slot."""
         return len(self.life) == 1 and self.life[0] in _OVER
 
 
 class FakeUseApi(FakeVendor):
-    """See the module. States: those of PixVerse, `EARLY` (an address before its video), `404`, or any other word."""
+    """See the module. States: those of PixVerse, `EARLY` (a URL before its video), `404`, or any other word."""
 
     lives = (
         ("COMPLETED",),
@@ -77,15 +77,15 @@ class FakeUseApi(FakeVendor):
         self.most = most
         self.life: Sequence[str] = ("COMPLETED",)
         self.balance = 1000.0
-        #: Whether the list says which reference a video was ordered with; the documents do not tell.
+        #: Whether the list has the reference of each video, which is not documented.
         self.list_tells_reference = True
-        #: Whether a create says what it cost; only some samples of the vendor show that.
+        #: Whether the answer to a create has its price; only some samples of the vendor have it.
         self.tells_credits = True
         self.sold: list[Sale] = []
         self.files = Files(lambda: self.url)
 
     def bills(self) -> Counter[str]:
-        """Return how many videos were sold for each job."""
+        """Return the number of videos sold for each job."""
         with self.lock:
             return Counter(sale.reference.partition(".")[0] for sale in self.sold)
 
@@ -186,7 +186,7 @@ class FakeUseApi(FakeVendor):
 
 
 def make_fake(now: Callable[[], float]) -> FakeUseApi:
-    """Return a fake with room and money for any number of jobs; it needs no clock."""
+    """Return a fake with slots and money for any number of jobs; it needs no clock."""
     fake = FakeUseApi(most=PLENTY)
     fake.balance = MUCH_MONEY
     return fake

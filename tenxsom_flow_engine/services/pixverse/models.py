@@ -1,7 +1,7 @@
-"""What PixVerse's models allow and cost: data, and the choice of the nearest allowed values.
+"""Limits and prices of PixVerse's models, and the choice of the nearest allowed values.
 
 Source: useapi.net/docs/api-pixverse-v2/post-pixverse-videos-create-v4 (2026-04-20), prices of 2026-04-05; other makers'
-models from the vendor's pages of 2026-09-21. What is empty here is not documented, and is sent as it was asked for.
+models from the vendor's pages of 2026-09-21. Empty limits are not documented; requested values are sent unchanged.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ _QUALITIES = ("360p", "540p", "720p", "1080p")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model allows."""
+    """The limits and prices of a model."""
 
-    #: Seconds.
+    #: Durations in seconds.
     shortest: int
     longest: int
     qualities: tuple[str, ...] = ()
-    #: What is sent where nobody asks for a quality; empty: nothing, and the model decides.
+    #: The default quality; empty: none is sent, and the model decides.
     quality: str = ""
     ratios: tuple[str, ...] = ()
-    #: Whether sound is ordered unless the job says otherwise; None: the model decides, and False refuses to be asked.
+    #: Whether sound is ordered by default; None: the model decides.
     audio: bool | None = None
+    #: Whether a create can contain the field `audio`.
     takes_audio: bool = True
     multi_shot: bool = False
-    #: Seconds at most for some qualities.
+    #: Lower limits of the duration in seconds for some qualities.
     longest_at: Mapping[str, int] = field(default_factory=dict)
-    #: Credits for a second, by quality.
+    #: Credits per second, by quality.
     credits: Mapping[str, float] = field(default_factory=dict)
-    #: USD for a second, where that is all that is known.
+    #: USD per second, if the price in credits is unknown.
     usd: float | None = None
 
 
@@ -63,14 +64,14 @@ MODELS: Mapping[str, Model] = {
     "gemini-omni-flash": Model(3, 10, ("720p",), "720p"),
 }  # fmt: skip
 
-#: A model that is younger than this table: what is asked for is sent, and PixVerse judges.
+#: Stands for models newer than this table: requested values are sent unchanged, and PixVerse validates them.
 UNKNOWN = Model(1, 60)
 
 
 def fit_to(model: Model, job: VideoJob, prompt: str) -> Fit:
-    """Return the job with the values of a model that are nearest to what it asks for. Raises `InvalidInput`."""
+    """Return the job with the nearest values that a model allows. Raises `InvalidInput`."""
     if len(prompt) > MAX_PROMPT:
-        raise InvalidInput("prompt", f"has {len(prompt)} characters, {NAME} takes {MAX_PROMPT}")
+        raise InvalidInput("prompt", f"has {len(prompt)} characters; {NAME} accepts {MAX_PROMPT}")
     quality = job.quality or model.quality
     if quality and model.qualities:
         quality = nearest_quality(NAME, quality, model.qualities)
@@ -81,7 +82,7 @@ def fit_to(model: Model, job: VideoJob, prompt: str) -> Fit:
 
 
 def cost_of(model: Model, job: VideoJob, prices: Mapping[str, float], usd_per_credit: float) -> Cost | None:
-    """Return what a fitting job is expected to cost; `prices` (credits for a second, by quality) win if given."""
+    """Return the expected cost of a fitted job; `prices` (credits per second, by quality) override the table."""
     credits = (prices or model.credits).get(job.quality or model.quality)
     if credits is not None:
         return Cost(usd=round(credits * job.duration * usd_per_credit, 4), credits=credits * job.duration)

@@ -1,4 +1,4 @@
-"""PixVerse through UseAPI: create, poll, find and fetch over the user's own account."""
+"""The PixVerse service: order, poll, look up and fetch videos through UseAPI."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tenxsom_flow_engine.services.pixverse.videos import (
 from tenxsom_flow_engine.timings import Timings
 
 VIDEOS, SCHEDULER, FEATURES = "/pixverse/videos/", "/pixverse/scheduler/available", "/pixverse/features/"
-#: Videos in a page of the list, and pages that are searched: what is looked for is some minutes old.
+#: Videos in a page of the list, and pages that a lookup reads: the order it looks for is a few minutes old.
 PAGE, PAGES = 40, 3
 
 
@@ -46,10 +46,10 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
 
     name = NAME
     errors = ERRORS
-    #: A render takes some minutes, in busy hours some ten; what has not come within an hour is not waited for.
+    #: A render takes a few minutes, and about ten in busy hours.
     lifetime = 3600.0
     lookup_hint = "among the videos of the linked account at app.pixverse.ai, by its prompt and the time of the order"
-    #: The scheduler shows what runs only, and that a finished video keeps its reference is documented nowhere.
+    #: The scheduler lists running generations only, and it is not documented that finished ones keep their reference.
     find_is_complete = False
 
     def __init__(self, config: PixVerseConfig, downloader: Downloader, timings: Timings = Timings()) -> None:
@@ -74,50 +74,50 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         return post(config.create_path, body)
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
-        self._see_room(order["body"].get("email"))
+        self._require_free_slot(order["body"].get("email"))
         answer = self._api.post_paid(order)
         ticket = ticket_of(self._api.result(answer, paid=True))
         if ticket is None:
-            raise Uncertain(NAME, "the create was accepted, but its answer names no video")
+            raise Uncertain(NAME, "the create was accepted, but its answer contains no id")
         return ticket
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
-        # The id goes into the path as it came: a percent-encoded one is refused.
+        # The id is not percent-encoded: UseAPI refuses an encoded one.
         answer = self._api.get(VIDEOS + ticket.id)
         if answer.status == 404:
-            # It may well be at work: a video that renders is not always shown by its id, but the list has it.
+            # A rendering video cannot always be read by its id, but the list contains it.
             listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
             return next((state_of(video) for video in listed), Progress(None, POLL_PACE))
         if answer.status == 410:
-            return Failed("UseAPI keeps a video for 7 days, and they have passed")
+            return Failed("UseAPI has deleted the video; it keeps videos for 7 days")
         return state_of(self._api.result(answer))
 
     def find(self, reference: str) -> Ticket | None:
         scheduler = self._api.result(self._api.get(SCHEDULER))
         accounts = accounts_of(scheduler)
-        # An account may have been taken out of the scheduler, so the one that is set is asked all the same.
+        # The configured account is read in any case, because it might have been removed from the scheduler since.
         emails = dict.fromkeys([*filter(None, [self._config.email]), *(account.email for account in accounts)])
-        known = chain(objects(scheduler, "executing"), *(self._list(email) for email in emails or [""]))
-        tickets = (ticket_of(item) for item in known if carries(item, reference))
+        candidates = chain(objects(scheduler, "executing"), *(self._list(email) for email in emails or [""]))
+        tickets = (ticket_of(item) for item in candidates if carries(item, reference))
         return next((ticket for ticket in tickets if ticket is not None), None)
 
     def credits(self) -> Credits:
         emails = [self._config.email] if self._config.email else [account.email for account in self._accounts()]
-        left = [credits_of(self._api.result(self._api.get(FEATURES, {"email": email}))) for email in emails]
-        told = [amount for amount in left if amount is not None]
-        return Credits(sum(told) if told else None, note=", ".join(emails))
+        balances = [credits_of(self._api.result(self._api.get(FEATURES, {"email": email}))) for email in emails]
+        known = [balance for balance in balances if balance is not None]
+        return Credits(sum(known) if known else None, note=", ".join(emails))
 
-    def _see_room(self, email: object) -> None:
-        """Raise `Busy` where UseAPI shows no free slot. What cannot even be asked is not sent a paid create."""
-        rooms = [room for room in self._accounts() if email in (None, room.email)]
-        if rooms and not any(room.free for room in rooms):
+    def _require_free_slot(self, email: object) -> None:
+        """Raise `Busy` if UseAPI has no free slot. Other errors of the query also prevent the create."""
+        accounts = [account for account in self._accounts() if email in (None, account.email)]
+        if accounts and not any(account.free for account in accounts):
             raise Busy(NAME, "all slots of the PixVerse account are taken", retry_after=self._busy_floor)
 
     def _accounts(self) -> list[Account]:
         return accounts_of(self._api.result(self._api.get(SCHEDULER)))
 
     def _list(self, email: str) -> Iterator[Mapping[str, Any]]:
-        """Yield an account's latest videos, newest first, page by page as far as they are asked for."""
+        """Yield an account's latest videos, newest first. Pages are requested lazily."""
         for page in range(PAGES):
             videos = self._page(email, page)
             yield from videos
@@ -128,7 +128,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         where = {"email": email} if email else {}
         answer = self._api.get(VIDEOS, {**where, "limit": PAGE, "offset": page * PAGE})
         if answer.status == 404:
-            return []  # an account that is linked no more has no list
+            return []  # the account is no longer linked
         body = answer.body if answer.good and isinstance(answer.body, list) else self._api.result(answer)
         return list(objects(body, "videos", "data", "result"))
 

@@ -1,6 +1,6 @@
-"""Reading what UseAPI says of videos and accounts: pure functions over its JSON.
+"""Parse UseAPI's JSON about videos and accounts: pure functions.
 
-Source: useapi.net/docs/api-pixverse-v2 (2026-04-05 to 2026-06-24). Nothing but the fields that are read is relied on.
+Source: useapi.net/docs/api-pixverse-v2 (2026-04-05 to 2026-06-24).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from tenxsom_flow_engine.jobs import Ticket
 from tenxsom_flow_engine.services.base import Failed, Progress, Ready
 from tenxsom_flow_engine.services.http.responses import number, path_id
 
-#: Seconds between two polls, as UseAPI advises.
+#: Seconds between two polls, as UseAPI recommends.
 POLL_PACE = 15.0
 
 _CREDITS = ("credit_daily", "credit_monthly", "credit_package", "credit_monthly_gift")
-#: Names that the numbers stand for, where the name is missing. `video_status_final` is not asked: by the docs' own
-#: table a video that waits is final.
+#: Status names by number, for answers without a name. `video_status_final` is ignored: in the documentation's table it
+#: is set for queued videos too.
 _NAMES: Mapping[float, str] = {1: "COMPLETED", 5: "QUEUED", 7: "MODERATED", 8: "FAILED", 10: "GENERATING"}
 #: As in `user:123-pixverse:me@example.org-video:456`.
 _ACCOUNT = re.compile(r"-pixverse:(.+)-video:")
 
 
 def ticket_of(body: Mapping[str, Any]) -> Ticket | None:
-    """Return the ticket of a video that an answer names, or None where it names none."""
+    """Return the ticket of the video in an answer, or None if the answer contains no id."""
     video_id = path_id(body.get("video_id") or body.get("id"))
     if video_id is None:
         return None
@@ -35,29 +35,29 @@ def ticket_of(body: Mapping[str, Any]) -> Ticket | None:
 
 
 def state_of(video: Mapping[str, Any]) -> Progress | Ready | Failed:
-    """Return how a generation stands. A status that is not known counts as running."""
+    """Return the state of a generation. An unknown status counts as running."""
     name = str(video.get("video_status_name") or _NAMES.get(number(video.get("video_status")) or 0, "")).upper()
     match name:
         case "COMPLETED":
             url, width = video.get("url"), number(video.get("output_width"))
-            # The address can be there before the video is.
+            # The URL can be present before the video exists.
             if isinstance(url, str) and url and width:
                 return Ready(url, number(video.get("duration")))
         case "MODERATED":
-            return Failed("PixVerse does not allow what came out", next_step="change the prompt")
+            return Failed("PixVerse's moderation rejected the result", next_step="change the prompt")
         case "FAILED":
             return Failed("the generation failed")
     return Progress(None, POLL_PACE)
 
 
 def carries(item: Mapping[str, Any], reference: str) -> bool:
-    """Tell whether a video or a running task was ordered with this `replyRef`."""
+    """Return whether a video or a running task was ordered with this `replyRef`."""
     inner = item.get("response")
     return reference in (item.get("replyRef"), inner.get("replyRef") if isinstance(inner, Mapping) else None)
 
 
 def objects(body: Any, *names: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the objects of a list: of the body itself, or of one of its fields by these names."""
+    """Yield the objects of a list: the body itself, or its first field of these names that is a list."""
     if isinstance(body, Mapping):
         body = next((body[name] for name in names if isinstance(body.get(name), list)), [])
     yield from (item for item in body if isinstance(item, Mapping))
@@ -65,19 +65,19 @@ def objects(body: Any, *names: str) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A PixVerse account that is linked to UseAPI, and whether it has a free slot."""
+    """A PixVerse account linked to UseAPI. `free`: whether it has a free slot."""
 
     email: str
     free: bool
 
 
 def accounts_of(scheduler: Mapping[str, Any]) -> list[Account]:
-    """Return the accounts that the scheduler shows. One whose room is not told counts as free."""
+    """Return the scheduler's accounts. An account without a number of free slots counts as free."""
     found = objects(scheduler, "available")
     return [Account(item["email"], item.get("available") not in (0, False)) for item in found if item.get("email")]
 
 
 def credits_of(features: Mapping[str, Any]) -> float | None:
-    """Return what an account has left: the sum of its kinds of credits, or None where none is told."""
-    told = [left for name in _CREDITS if (left := number(features.get(name))) is not None]
-    return sum(told) if told else None
+    """Return the balance of an account: the sum of its kinds of credits, or None if none is reported."""
+    known = [amount for name in _CREDITS if (amount := number(features.get(name))) is not None]
+    return sum(known) if known else None

@@ -1,1 +1,1 @@
-"""The draft renderer: a topic in, H.264 and AAC out."""
+"""The draft renderer: makes an H.264 and AAC video from a topic."""

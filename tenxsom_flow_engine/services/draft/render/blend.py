@@ -1,4 +1,4 @@
-"""Flat colour through a mask onto a yuv420p frame, in whole numbers and only where the mask is."""
+"""Blend a flat colour through a mask onto a yuv420p frame, with integers and only inside the mask's rectangle."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _BAND = 48  # rows
 
 
 def yuv(colour: Floats) -> Yuv:
-    """Return the video's code values of an OKLab colour."""
+    """Return the video code values of an OKLab colour."""
     y, u, v = (round(float(c)) for c in video(colour))
     return y, u, v
 
 
 def to_alpha(mask: Plane) -> Alpha:
-    """Return 0..255 as 0..256, so that full is full after a shift by eight bits."""
+    """Map 0..255 to 0..256, so that full opacity is exact after a shift by eight bits."""
     wide = mask.astype(np.uint16)
     return wide + (wide >> 7)
 
 
 def halve(alpha: Alpha) -> Alpha:
-    """Return the mask for the chroma planes: the mean of each 2 x 2 pixels. Both sides must be even."""
+    """Return the mask for the chroma planes: the mean of each 2 x 2 pixels. Width and height must be even."""
     total: Alpha = alpha[::2, ::2] + alpha[1::2, ::2] + alpha[::2, 1::2] + alpha[1::2, 1::2] + np.uint16(2)
     return total >> np.uint16(2)
 
 
 def mix(target: Plane, alpha: Alpha, premultiplied: Alpha) -> None:
     """Blend in place: target * (1 - alpha) + premultiplied, which is colour * alpha."""
-    # Band by band, so that what is computed stays in the processor's cache and the heap does not fragment.
+    # Band by band, so that intermediate results stay in the processor's cache and the heap does not fragment.
     for top in range(0, target.shape[0], _BAND):
         band = slice(top, top + _BAND)
         mixed = target[band] * (256 - alpha[band])
@@ -48,7 +48,7 @@ def mix(target: Plane, alpha: Alpha, premultiplied: Alpha) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stencil:
-    """A mask with its place in the frame: `left` and `top` and both sides are even."""
+    """A mask with its position in the frame. `left`, `top`, width and height are even."""
 
     left: int
     top: int
@@ -57,7 +57,7 @@ class Stencil:
 
     @classmethod
     def of(cls, left: int, top: int, mask: Plane) -> Stencil:
-        """Return the stencil of a mask at any pixel, padded to even."""
+        """Return the stencil of a mask at any pixel, padded to even position and size."""
         padded = np.pad(mask, ((top % 2, (top + mask.shape[0]) % 2), (left % 2, (left + mask.shape[1]) % 2)))
         alpha = to_alpha(padded)
         return cls(left - left % 2, top - top % 2, alpha, halve(alpha))
@@ -67,7 +67,7 @@ class Stencil:
         return self.luma, self.chroma, self.chroma
 
     def views(self, frame: VideoFrame) -> list[Plane]:
-        """Return the parts of the planes Y, U, V that lie under the stencil."""
+        """Return the parts of the planes Y, U, V that the stencil covers."""
         views = []
         for number, alpha in enumerate(self.alphas()):
             top, left = (self.top, self.left) if number == 0 else (self.top // 2, self.left // 2)

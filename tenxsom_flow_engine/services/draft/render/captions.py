@@ -1,4 +1,4 @@
-"""Captions: the beats as SubRip cues."""
+"""Write the beats as SubRip captions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenxsom_flow_engine.services.draft.render.script import Beat
 
 
 def srt(beats: Iterable[Beat]) -> str:
-    """Return the text of an .srt file, one cue a beat."""
+    """Return the text of an .srt file with one cue per beat."""
     return "\n".join(f"{n}\n{_stamp(b.start)} --> {_stamp(b.end)}\n{b.text}\n" for n, b in enumerate(beats, 1))
 
 

@@ -1,4 +1,4 @@
-"""Colour: OKLCH in, BT.709 video out, and the contrast between the two ends."""
+"""Convert colours from OKLCH to BT.709 video, and compute contrast ratios."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def lab(lightness: float, chroma: float, hue: float) -> Floats:
-    """Return OKLab of OKLCH (lightness 0..1, chroma 0..0.37, hue in degrees)."""
+    """Convert OKLCH (lightness 0..1, chroma 0..0.37, hue in degrees) to OKLab."""
     angle = math.radians(hue)
     return np.array([lightness, chroma * math.cos(angle), chroma * math.sin(angle)], np.float32)
 
 
 def linear(colours: Floats) -> Floats:
-    """Return linear sRGB, 0..1 and clipped, of OKLab colours in the last axis."""
+    """Convert OKLab colours in the last axis to linear sRGB, clipped to 0..1."""
     return np.clip((colours @ _LMS_FROM_LAB.T) ** 3 @ _RGB_FROM_LMS.T, 0.0, 1.0)
 
 
 def video(colours: Floats) -> Floats:
-    """Return BT.709 limited-range Y, Cb, Cr (floats on the 8-bit scale) of OKLab colours in the last axis."""
+    """Convert OKLab colours in the last axis to BT.709 limited-range Y, Cb, Cr (floats on the 8-bit scale)."""
     rgb = linear(colours)
-    # Players show BT.709 video with the display's gamma, so sRGB-coded values look as they were meant.
+    # Players show BT.709 video with the display's gamma, so sRGB-coded values give the intended colours.
     coded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055)
     luma = coded @ _LUMA
     blue = (coded[..., 2] - luma) / 1.8556

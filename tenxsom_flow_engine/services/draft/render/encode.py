@@ -1,4 +1,4 @@
-"""Frames and samples become an MP4: H.264 and AAC, tagged, ready to stream."""
+"""Encode frames and samples as an MP4 file for streaming: H.264 and AAC with colour tags."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tenxsom_flow_engine.services.draft.render.music import RATE, Sound
 
 FPS = 30
 _AHEAD = 3  # frames painted while the encoder works
-_BT709 = 1  # the number of BT.709 in H.273, for primaries, transfer and matrix alike
+_BT709 = 1  # the code of BT.709 in H.273, the same for primaries, transfer and matrix
 _LIMITED = 1  # AVCOL_RANGE_MPEG
-# The same frames must give the same bytes. x264's macroblock tree reads memory that it never wrote, so what else the
-# process did decided the sizes: it stays off, and a high qcomp spends the bits as evenly as the tree did. The number
-# of threads decides the bytes too, so it does not depend on the machine.
+# The same frames must give the same bytes. x264's macroblock tree reads uninitialised memory, so sizes would depend on
+# other work of the process: it is off, and a high qcomp distributes the bits as evenly. The number of threads also
+# affects the bytes, so it is constant.
 _X264 = "threads=2:sync-lookahead=0:mbtree=0:qcomp=0.8:aq-mode=3:aq-strength=0.9:chroma-qp-offset=-2:keyint=60"
 
 
@@ -30,10 +30,10 @@ def encode(
     paint: Callable[[int], VideoFrame],
     sound: Callable[[int, int], Sound],
 ) -> Iterator[int]:
-    """Write the video, yielding each frame's number once it is in.
+    """Write the video, and yield the number of each frame after it has been written.
 
-    `paint(number)` gives yuv420p frames of `size` (width, height), called in order on one other thread;
-    `sound(start, count)` gives samples.
+    `paint(number)` returns yuv420p frames of `size` (width, height) and is called in order on one other thread;
+    `sound(start, count)` returns samples.
     """
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=FPS)

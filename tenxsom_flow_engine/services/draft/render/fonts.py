@@ -1,4 +1,4 @@
-"""Which face shows which characters: the vendored families first, else the machine's own fonts."""
+"""Choose the font face for each character: the bundled fonts first, then the fonts of the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SYSTEM_FOLDERS = tuple(
     )
 )
 
-# Characters that steer shaping and need no picture of their own.
+# Characters that control shaping and need no glyph.
 _SILENT = frozenset("\u200c\u200d\ufe0e\ufe0f")
 _PACKAGES = (
     (("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"), "fonts-noto-cjk"),
@@ -47,11 +47,11 @@ class Face:
 
     @cached_property
     def coverage(self) -> frozenset[str]:
-        """The characters the file can show."""
+        """The characters that the file covers."""
         return covered(self.path)
 
     def covers(self, cluster: str) -> bool:
-        """Tell whether the face shows all of the cluster, marks included."""
+        """Return whether the face covers the whole cluster, including marks."""
         return all(c in self.coverage for c in cluster if c not in _SILENT)
 
     def at(self, size: float) -> ImageFont.FreeTypeFont:
@@ -61,7 +61,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stretch of text that one face shows."""
+    """A part of a text that is set in one face."""
 
     text: str
     face: Face
@@ -69,18 +69,18 @@ class Run:
 
 @dataclass
 class Library:
-    """Finds a face for every character; `folders` are searched only for what the vendored faces lack."""
+    """Finds a face for every character. `folders` are searched only for characters that the bundled faces lack."""
 
     folders: Sequence[Path] = SYSTEM_FOLDERS
     _chosen: dict[str, Face | None] = field(default_factory=dict)
 
     def runs(self, text: str) -> list[Run]:
-        """Split text into runs by face. Emoji and pictographs that no font covers are left out of the picture.
+        """Split text into runs by face. Emoji and pictographs that no font covers are omitted.
 
-        Raises Rejected, naming them, for any other characters or marks that no font covers.
+        Raises `Rejected` with the names of all other characters or marks that no font covers.
         """
         pieces = [(cluster, self._face(cluster)) for cluster in clusters(text)]
-        # A sign that is left out takes the space before it along.
+        # At the end, an omitted pictograph is removed together with the space before it.
         while pieces and (pieces[-1][0] == " " or (pieces[-1][1] is None and _pictograph(pieces[-1][0]))):
             pieces.pop()
         missing = {c for c, face in pieces if face is None and not _pictograph(c)}
@@ -88,7 +88,9 @@ class Library:
             raise _no_font(missing)
         if _SHAPED.search(text) and not features.check("raqm"):
             raise Rejected(
-                "draft", "the topic's script needs text shaping", next_step="apt install libfribidi0, or rewrite it"
+                "draft",
+                "the script of the topic needs text shaping",
+                next_step="apt install libfribidi0, or rewrite the topic",
             )
         runs: list[Run] = []
         for cluster, face in pieces:
@@ -115,7 +117,7 @@ _SUFFIXES = frozenset((".ttf", ".otf", ".ttc", ".otc"))
 
 @cache
 def library() -> Library:
-    """Return the process's library over the machine's fonts."""
+    """Return the shared library of the machine's fonts."""
     return Library()
 
 
@@ -134,7 +136,7 @@ def _font(path: Path, size: float) -> ImageFont.FreeTypeFont:
 
 
 def _rank(file: Path) -> tuple[int, int, str]:
-    """Order files: upright sans first, then by weight, by the words in their names."""
+    """Return the sort key of a file by the words in its name: upright sans first, then by weight."""
     name = file.stem.lower()
     odd = sum(word in name for word in ("italic", "oblique", "mono", "condensed", "serif", "light", "thin", "naskh"))
     weights = ("black", "extrabold", "bold", "semibold", "medium")
@@ -153,6 +155,6 @@ def _no_font(missing: Iterable[str]) -> Rejected:
     listed = " ".join(f"{c} (U+{ord(c[-1]):04X})" for c in shown[:8]) + (" …" if len(shown) > 8 else "")
     return Rejected(
         "draft",
-        f"no font on this machine shows: {listed}",
+        f"no font on this machine covers: {listed}",
         next_step=f"apt install {' '.join(sorted(packages))}, or rewrite the topic",
     )

@@ -1,4 +1,4 @@
-"""How type moves: where each word and the highlight are at a time."""
+"""Animate text: the positions of each word and of the highlight at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tenxsom_flow_engine.services.draft.render.script import Beat
 from tenxsom_flow_engine.services.draft.render.typesetting import Block
 
 _ENTER, _STAGGER, _EXIT, _SLIDE = 0.42, 0.055, 0.2, 0.2  # seconds
-_HEAD_START = 0.22  # the first beat is on its way in before the video begins, so no frame is empty
+_HEAD_START = 0.22  # the entrance of the first beat starts before the video, so no frame is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """A word's shift from its place in pixels, and its opacity 0..1."""
+    """The offset of a word in pixels, and its opacity 0..1."""
 
     dx: float = 0.0
     dy: float = 0.0
@@ -30,7 +30,7 @@ class Highlight:
 
 
 class Motion:
-    """The movement of one beat's block; `entrance` is rise, slide or settle."""
+    """The movement of a beat's block; `entrance` is rise, slide or settle."""
 
     def __init__(self, beat: Beat, block: Block, entrance: str, first: bool, last: bool) -> None:
         self._beat, self._block, self._entrance = beat, block, entrance
@@ -39,16 +39,16 @@ class Motion:
         self._stagger = min(_STAGGER, length * 0.25 / len(beat.words))
         self._start = beat.start - (min(_HEAD_START, self._enter / 2) if first else 0.0)
         self._exit = 0.0 if last else min(_EXIT, length * 0.2)
-        # Words of which nothing could be drawn are never highlighted.
+        # Words without any drawable character are never highlighted.
         self._shown = [i for i, word in enumerate(block.words) if word.runs]
 
     def still(self, seconds: float) -> bool:
-        """Tell whether every word rests in its place."""
+        """Return whether every word is at rest."""
         entered = self._start + self._enter + self._stagger * len(self._beat.words)
         return entered <= seconds < self._beat.end - self._exit
 
     def pose(self, index: int, seconds: float) -> Pose:
-        """Return where a word is."""
+        """Return the pose of a word at a time."""
         gone = self._leaving(seconds)
         if gone > 0:
             return Pose(0.0, -0.22 * self._block.size * gone * gone, 1 - gone)
@@ -64,7 +64,7 @@ class Motion:
                 return Pose(0.0, 0.95 * away, seen)
 
     def highlight(self, seconds: float) -> Highlight | None:
-        """Return where the highlight is: it slides along a line and grows anew on the next."""
+        """Return the highlight at a time. It slides along a line, and grows from its centre on each new line."""
         due = [i for i in self._shown if self._beat.words[i].start <= seconds]
         if not due:
             return None
@@ -90,11 +90,11 @@ class Motion:
 
 
 def shares(beats: tuple[Beat, ...]) -> list[tuple[float, float]]:
-    """Return each beat's part of the whole as (from, to), 0..1."""
+    """Return the span of each beat as (from, to), as fractions of the whole duration."""
     total = beats[-1].end
     return list(pairwise([0.0, *(b.end / total for b in beats)]))
 
 
 def _out(part: float) -> float:
-    """Ease out: fast away, long into place."""
+    """Ease out: start fast and slow down."""
     return 1 - (1 - min(1.0, max(0.0, part))) ** 4

@@ -1,4 +1,4 @@
-"""The music bed: a loop of pads, plucks and a soft pulse, made once and dealt out by the block."""
+"""Synthesise the music: a loop of pads, plucks and a soft pulse, made once and read in blocks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from tenxsom_flow_engine.services.draft.render.style import Score
 
 RATE = 48_000
-_LOUDNESS = -14.2  # LUFS before fades and the limiter, which take about 1.3 more
+_LOUDNESS = -14.2  # LUFS before fades and the limiter, which reduce it by about 1.3
 _BARS, _BEATS = 4, 4
 
 Sound = NDArray[np.float32]  # 2 x samples, -1..1
 
 
 def beat_seconds(score: Score) -> float:
-    """Return the length of a beat as it is played: a whole number of samples."""
+    """Return the length of a beat in seconds, exactly as played: a whole number of samples."""
     return _beat(score) / RATE
 
 
 class Music:
-    """Music of `duration` seconds; the pulse enters at `drop` seconds."""
+    """Music of `duration` seconds; the pulse starts at `drop` seconds."""
 
     def __init__(self, score: Score, duration: float, drop: float) -> None:
         self._duration, self._drop = duration, drop
@@ -29,7 +29,7 @@ class Music:
         self._bed, self._pulse = bed * np.float32(gain), pulse * np.float32(gain)
 
     def block(self, start: int, count: int) -> Sound:
-        """Return samples `start` to `start + count`; any start, so memory does not grow with the duration."""
+        """Return samples `start` to `start + count`. Access is random, so memory does not grow with the duration."""
         at = np.arange(start, start + count)
         seconds = at / RATE
         index = at % self._bed.shape[1]
@@ -43,7 +43,7 @@ class Music:
 
 
 def _beat(score: Score) -> int:
-    """Return the samples of a beat, a multiple of 480 so that transforms of the loop are fast."""
+    """Return the number of samples of a beat: a multiple of 480, for which Fourier transforms are fast."""
     return round(60 / score.tempo * RATE / 480) * 480
 
 
@@ -67,10 +67,10 @@ def _stems(score: Score) -> tuple[Sound, Sound]:
         for n in range(_BEATS):
             _add(pulse, start + n * beat, _kick() * (0.62 if n % 2 == 0 else 0.42), 0.5)
             _add(pulse, start + n * beat + beat // 2, _hat(rng) * 0.10, 0.42 + 0.16 * (n % 2))
-    # The bed breathes with the pulse.
-    sway = 1 - 0.35 * np.exp(-(np.arange(length) % beat) / (0.22 * beat))
-    bed = (pads * sway).astype(np.float32) + plucks
-    return _room(bed, rng), pulse
+    # Duck the pads on every beat.
+    ducking = 1 - 0.35 * np.exp(-(np.arange(length) % beat) / (0.22 * beat))
+    bed = (pads * ducking).astype(np.float32) + plucks
+    return _reverb(bed, rng), pulse
 
 
 def _pitch(score: Score, step: int) -> float:
@@ -83,7 +83,7 @@ def _hertz(note: float) -> float:
 
 
 def _pad(note: float, length: int, phase: float, bright: float = 1.7) -> Sound:
-    """Return a soft saw: harmonics that fall with the power `bright`, slow attack and release."""
+    """Return a soft saw wave: harmonics that fall with the power `bright`, slow attack and release."""
     cycle = np.arange(2048) / 2048
     table = np.sum([np.sin(2 * np.pi * k * cycle) / k**bright for k in range(1, 9)], axis=0)
     at = ((np.arange(length) * (_hertz(note) / RATE) + phase) * 2048).astype(np.int64) & 2047
@@ -113,14 +113,14 @@ def _hat(rng: np.random.Generator) -> Sound:
 
 
 def _add(loop: Sound, start: int, sound: Sound, pan: float) -> None:
-    """Mix a sound into the loop; what runs past the end comes round to the beginning."""
+    """Mix a sound into the loop; the part beyond the end wraps around to the start."""
     index = np.arange(start, start + sound.size) % loop.shape[1]
     loop[0, index] += sound * np.float32(np.cos(pan * np.pi / 2))
     loop[1, index] += sound * np.float32(np.sin(pan * np.pi / 2))
 
 
-def _room(dry: Sound, rng: np.random.Generator) -> Sound:
-    """Return the loop in a room: convolved, around the loop's seam, with a fading hiss of its own for each ear."""
+def _reverb(dry: Sound, rng: np.random.Generator) -> Sound:
+    """Return the loop with reverb: circular convolution with decaying noise, different for each channel."""
     t = np.arange(int(1.6 * RATE)) / RATE
     tail = rng.standard_normal((2, t.size)) * np.exp(-t / 0.38) * np.clip(t / 0.012, 0, 1)
     tail /= np.sqrt(np.square(tail).sum(axis=1, keepdims=True))
@@ -131,7 +131,7 @@ def _room(dry: Sound, rng: np.random.Generator) -> Sound:
 
 
 def _loudness(loop: Sound) -> float:
-    """Return about the LUFS of a loop: its mean power under the K curve (bass cut, treble raised by 4 dB)."""
+    """Return the approximate loudness in LUFS: mean power with K weighting (bass cut, treble raised by 4 dB)."""
     power = np.square(np.abs(np.fft.rfft(loop))).sum(axis=0) * 2 / loop.shape[1] ** 2
     hertz = np.fft.rfftfreq(loop.shape[1], 1 / RATE)
     curve = (hertz**4 / (hertz**4 + 38.0**4)) * (1 + 1.51 * hertz**4 / (hertz**4 + 1680.0**4))

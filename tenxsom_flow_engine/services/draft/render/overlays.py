@@ -1,4 +1,4 @@
-"""What stands on every frame: the progress line, one segment a beat, and the small draft mark."""
+"""Draw the overlays of every frame: the progress line, with a segment per beat, and the small draft mark."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tenxsom_flow_engine.services.draft.render.blend import Stencil, Yuv, halve,
 from tenxsom_flow_engine.services.draft.render.fonts import TEXT
 from tenxsom_flow_engine.services.draft.render.gradient import Plane
 
-_REST = 0.3  # opacity of the part not reached yet
-_SMOOTH = 4  # times larger when drawn, for smooth edges
+_REST = 0.3  # opacity of the remaining part
+_SMOOTH = 4  # supersampling factor, for smooth edges
 
 
 class Progress:
-    """The line along the top; `shares` are the beats' parts of the whole as (from, to)."""
+    """The line along the top; `shares` are the beats' spans as (from, to), 0..1."""
 
     def __init__(self, left: int, top: int, width: int, thickness: int, shares: list[tuple[float, float]]) -> None:
         gap = min(thickness, width / len(shares) / 4)
@@ -29,7 +29,7 @@ class Progress:
         self._start, self._width = left - self._stencil.left, width
 
     def draw(self, frame: VideoFrame, part: float, colour: Yuv) -> None:
-        """Draw the line, filled up to `part`, 0..1."""
+        """Draw the line, filled up to the fraction `part`, 0..1."""
         columns = np.arange(self._stencil.luma.shape[1], dtype=np.float32) - self._start
         reached = np.clip(part * self._width - columns, 0, 1)
         luma = (self._stencil.luma * (_REST + (1 - _REST) * reached)).astype(np.uint16)
@@ -39,7 +39,7 @@ class Progress:
 
 
 class Mark:
-    """A dot and the word DRAFT, `size` pixels to the em; `top` is the top of the capitals."""
+    """A dot and the word DRAFT at `size` pixels per em; `top` is the top of the capitals."""
 
     def __init__(self, left: int, top: int, size: float) -> None:
         font = ImageFont.truetype(TEXT, size)

@@ -1,4 +1,4 @@
-"""The palettes: fields for the ground, with the inks and accents that go with them, all in OKLCH."""
+"""The colour palettes: background, text and accent colours in OKLCH."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Lch = tuple[float, float, float]  # lightness 0..1, chroma, hue in degrees
 
 
 class Palette(NamedTuple):
-    """`field` is the ground, then the lights that drift over it; `accent_ink` is the ink on the accent."""
+    """`field` is the background, then its drifting lights; `ink` colours text, `accent_ink` text on the accent."""
 
     field: tuple[Lch, ...]
     ink: Lch

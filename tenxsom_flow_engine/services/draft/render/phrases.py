@@ -1,4 +1,4 @@
-"""The bank of lines. A draft knows nothing of its topic but the words, so it asks and never claims."""
+"""The stock lines of drafts. The renderer has no facts about a topic, so the lines ask and never claim."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 
-# Lines of one group are said in this order; groups are shuffled.
+# Lines of a group keep this order; groups are shuffled.
 _GENERAL: tuple[tuple[str, ...], ...] = (
     ("Look closer.",),
     ("What would surprise you?",),
@@ -65,7 +65,7 @@ _ASKING = re.compile(
     r"(what|which|who|whose|when|where|is|are|was|were|do|does|did|can|could|should|would|will|has|have)\b", re.I
 )
 _COUNTING = re.compile(r"((top|the|my|our)\s+)?(\d{1,3}|two|three|four|five|six|seven|eight|nine|ten)\s+\S", re.I)
-# Words that carry nothing of a topic.
+# Words that say nothing about a topic.
 _DULL = frozenset(
     re.findall(
         r"\w+",
@@ -95,7 +95,7 @@ def form(topic: str) -> str:
 
 
 def keywords(topic: str) -> list[str]:
-    """Return the words that carry the topic, as typed, in order, each once."""
+    """Return the significant words of a topic, as typed, in order, without duplicates."""
     found: dict[str, str] = {}
     for word in re.findall(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*", topic):
         if 4 <= len(word) <= 12 and word.lower() not in _DULL:
@@ -104,7 +104,7 @@ def keywords(topic: str) -> list[str]:
 
 
 def points(topic: str, rng: random.Random) -> Iterator[str]:
-    """Yield lines for the middle of the video, the most fitting first; each once."""
+    """Yield lines for the middle of the video, the most suitable first, without duplicates."""
     own = list(_BY_FORM[form(topic)])
     yield own.pop(0)
     words = keywords(topic)
@@ -120,5 +120,5 @@ def points(topic: str, rng: random.Random) -> Iterator[str]:
 
 
 def close(rng: random.Random) -> str:
-    """Return the last line: what the viewer may do next."""
+    """Return the last line: a call to action for the viewer."""
     return rng.choice(_CLOSES)

@@ -1,4 +1,4 @@
-"""Renders a draft: from a topic to `video.mp4`, `thumbnail.jpg` and `captions.srt`."""
+"""Render a draft of a topic: `video.mp4`, `thumbnail.jpg` and `captions.srt`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tenxsom_flow_engine.services.draft.render.style import look
 
 @dataclass(frozen=True, slots=True)
 class RenderSpec:
-    """What to render. Equal specs give equal bytes on one machine with one set of libraries.
+    """The input of a render. Equal specs give equal bytes on one machine with the same libraries.
 
     `duration` is in whole seconds, 1 to 60; `aspect_ratio` is "9:16", "16:9" or "1:1"; `quality` names the short
     side: "1080p", "720p" or "540p"; `prompt` is a longer description whose sentences become the points; `seed`
@@ -39,7 +39,7 @@ class RenderSpec:
 
 
 def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
-    """Return width and height in pixels, both even. Raises InvalidInput for a ratio or quality there is not."""
+    """Return width and height in pixels, both even. Raises `InvalidInput` for an unknown ratio or quality."""
     if aspect_ratio not in ASPECT_RATIOS:
         raise InvalidInput("aspect_ratio", f"{aspect_ratio!r} is not one of {', '.join(ASPECT_RATIOS)}")
     if quality not in QUALITIES:
@@ -50,22 +50,22 @@ def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
 
 
 def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fonts: Library | None = None) -> None:
-    """Write the three files into the folder, telling `progress` the part done, 0 to 1, about once a second of video.
+    """Write the three files into the folder. Calls `progress` with 0 to 1 about once per second of video.
 
-    Raises InvalidInput for a spec that makes no sense, Rejected for a topic that cannot be shown (nothing visible
-    in it, or characters that no font on the machine has), OutputError if a file cannot be written.
+    Raises `InvalidInput` for an invalid spec, `Rejected` for a topic that cannot be shown (no visible characters, or
+    characters that no font on the machine covers), and `OutputError` if a file cannot be written.
     """
     if not 1 <= spec.duration <= MAX_DURATION:
-        raise InvalidInput("duration", f"{spec.duration} is not from 1 to {MAX_DURATION} seconds")
+        raise InvalidInput("duration", f"must be 1 to {MAX_DURATION} seconds, not {spec.duration}")
     size = frame_size(spec.aspect_ratio, spec.quality)
     style = look(spec.seed)
     beats = write(spec.topic, spec.prompt, spec.duration, spec.seed, beat_seconds(style.score))
     if not beats:
-        raise Rejected(NAME, "the topic has nothing to show", next_step="give it at least one letter")
+        raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")
     progress(0.0)
     scene = Scene(beats, style, size, fonts or library())
     if not any(word.runs for word in scene.blocks[0].words):
-        raise Rejected(NAME, "no font shows any of the topic", next_step="add words, or apt install fonts-noto-core")
+        raise Rejected(NAME, "no font covers any of the topic", next_step="add words, or apt install fonts-noto-core")
     music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
     try:
         _thumbnail(scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
@@ -73,7 +73,7 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
         for number in encode(folder / "video.mp4", size, spec.duration, scene.paint, music.block):
             if number % FPS == 0:
                 progress((number + 1) / (spec.duration * FPS))
-    except MemoryError:  # which may be an FFmpegError too
+    except MemoryError:  # PyAV's class for it is an FFmpegError too
         raise
     except (OSError, FFmpegError) as error:
         raise OutputError(f"the draft could not be written: {error}", next_step=MORE_SPACE) from error
@@ -81,7 +81,7 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
 
 
 def _still(hook: Beat) -> float:
-    """Return a time at which the hook stands in full, with its longest word highlighted."""
+    """Return a time at which the whole hook is visible, with its longest word highlighted."""
     word = max(hook.words, key=lambda w: len(w.token.text))
     return max((word.start + word.end) / 2, hook.start + (hook.end - hook.start) * 0.55)
 

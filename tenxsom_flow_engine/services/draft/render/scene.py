@@ -1,4 +1,4 @@
-"""The scene: what is on the frame of a number, for one script and look."""
+"""Compose the frames of a draft from its script and style."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, s
 
 
 def safe_area(width: int, height: int, centred: bool = False) -> Area:
-    """Return where type may stand: players' buttons lie on the right 12 % and the bottom 20 % of a frame."""
+    """Return the area for text. Players' buttons cover the right 12 % and the bottom 20 % of a frame."""
     side = 0.12 if centred else 0.075
     top = round(height * 0.05 + min(width, height) * 0.085)
     return Area(round(width * side), top, round(width * 0.88), round(height * 0.80))
 
 
 class Scene:
-    """Paints the frames of a script. Type is set at once, so that what cannot be shown is known before frame one."""
+    """Paints the frames of a script. All text is set at construction, so missing characters fail before the first."""
 
     def __init__(self, beats: tuple[Beat, ...], look: Style, size: tuple[int, int], library: Library) -> None:
         width, height = size
@@ -43,7 +43,7 @@ class Scene:
         self._current: tuple[int, Lettering] | None = None
 
     def paint(self, number: int) -> VideoFrame:
-        """Return a fresh frame, the `number`-th from 0."""
+        """Return a new frame by its number, from 0."""
         seconds = number / FPS
         frame = self._gradient.paint(seconds)
         self._progress.draw(frame, (number + 1) / FPS / self._beats[-1].end, self._ink)
@@ -52,7 +52,7 @@ class Scene:
         return frame
 
     def _lettering(self, seconds: float) -> Lettering:
-        """Return the type of the beat on screen; only one is kept, so memory does not grow with the duration."""
+        """Return the text of the current beat. Only one is cached, so memory does not grow with the duration."""
         index = next(i for i, beat in enumerate(self._beats) if seconds < beat.end)
         if self._current is None or self._current[0] != index:
             beat, block = self._beats[index], self.blocks[index]

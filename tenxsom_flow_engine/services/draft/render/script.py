@@ -1,4 +1,4 @@
-"""The script: a topic becomes beats (hook, points, close) whose words have times."""
+"""Write the script of a topic: beats (hook, points, close) with a time for each word."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from itertools import accumulate, chain, pairwise
 from tenxsom_flow_engine.services.draft.render import phrases as lines
 from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain, wide
 
-_SLOWEST = 1.4  # a beat may be held this much longer than it takes to read before another line is wanted
-# After a full stop of Latin, Arabic, Indian, Chinese or Japanese writing; at a new line; at a bullet.
+_SLOWEST = 1.4  # beats are stretched up to this factor of their reading time before another line is added
+# After a full stop of the Latin, Arabic, Indian, Chinese or Japanese script; at a newline; at a bullet.
 _SENTENCES = re.compile(
     r"(?<=[.!?\u2026\u061f\u0964])[\"'\u2019\u201d)]*\s+|(?<=[\u3002\uff01\uff1f])|[\r\n]+|\s+[\u2022\u00b7*]\s+"
 )
@@ -20,7 +20,7 @@ _SENTENCES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A token and the seconds from `start` to `end` in which it is the active one."""
+    """A token and the time from `start` to `end` in seconds during which it is highlighted."""
 
     token: Token
     start: float
@@ -29,7 +29,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One screen of type, `start` to `end` in seconds; `kind` is hook, point or close."""
+    """A screen of text, from `start` to `end` in seconds; `kind` is hook, point or close."""
 
     kind: str
     words: tuple[Word, ...]
@@ -43,19 +43,19 @@ class Beat:
 
 
 def write(topic: str, prompt: str | None, duration: float, seed: str, pulse: float = 0.0) -> tuple[Beat, ...]:
-    """Return beats that fill `duration` seconds without a gap, and show every word of the topic first.
+    """Return beats that fill `duration` seconds without a gap, and begin with every word of the topic.
 
-    The prompt's sentences are the points; without one, or when they are too few, lines of the bank are. No two
-    beats after the hook say the same. Cuts fall on multiples of `pulse` seconds (the music's) where there is room.
-    A topic of nothing visible gives no beats.
+    The points are the prompt's sentences, followed by stock lines if these are too few. No two beats after the hook
+    have the same text. Cuts are on multiples of `pulse` seconds (a beat of the music) if the beats are long enough.
+    Returns no beats for a topic without visible characters.
     """
     rng = random.Random(f"script:{seed}")
     screens = [("hook", page) for page in pages(clean(topic))]
     if not screens:
         return ()
     room = duration - _reading([page for _, page in screens])
-    said = {plain(page).casefold() for _, page in screens}
-    points = list(_take(_candidates(clean(topic), prompt, rng), said, room))
+    used = {plain(page).casefold() for _, page in screens}
+    points = list(_take(_candidates(clean(topic), prompt, rng), used, room))
     if len(points) > 1:
         ending = pages(clean(lines.close(rng)))
         while len(points) > 1 and sum(map(_reading, points)) + _reading(ending) > room * 1.15:
@@ -68,26 +68,26 @@ def write(topic: str, prompt: str | None, duration: float, seed: str, pulse: flo
 
 
 def _candidates(topic: str, prompt: str | None, rng: random.Random) -> Iterator[list[list[Token]]]:
-    """Yield what may be said, each as its pages: the prompt's sentences but the topic's own, then the bank's lines."""
-    told = map(clean, _SENTENCES.split(prompt or ""))
-    new = (s for s in told if s.casefold().rstrip(".!?") != topic.casefold().rstrip(".!?"))
+    """Yield candidate points as pages: the prompt's sentences except the topic itself, then stock lines."""
+    sentences = map(clean, _SENTENCES.split(prompt or ""))
+    new = (s for s in sentences if s.casefold().rstrip(".!?") != topic.casefold().rstrip(".!?"))
     for sentence in chain(new, lines.points(topic, rng)):
         yield pages(clean(sentence))
 
 
-def _take(points: Iterable[list[list[Token]]], said: set[str], room: float) -> Iterator[list[list[Token]]]:
-    """Yield points, whole or not at all, that say nothing said, until reading them slowly fills `room` seconds."""
+def _take(points: Iterable[list[list[Token]]], used: set[str], room: float) -> Iterator[list[list[Token]]]:
+    """Yield complete points without a text in `used`, until reading them slowly fills `room` seconds."""
     for point in points:
         screens = [plain(page).casefold() for page in point]
-        new = len(set(screens)) == len(screens) and said.isdisjoint(screens)
+        new = len(set(screens)) == len(screens) and used.isdisjoint(screens)
         if point and new and room >= _reading(point) * 0.6:
-            said.update(screens)
+            used.update(screens)
             room -= _reading(point) * _SLOWEST
             yield point
 
 
 def _reading(screens: Sequence[Sequence[Token]]) -> float:
-    """Return the seconds a viewer needs for the pages."""
+    """Return the seconds that a viewer needs to read the pages."""
     return sum(max(0.9, 0.45 + sum(_weight(t) for t in page) * 0.18) for page in screens)
 
 

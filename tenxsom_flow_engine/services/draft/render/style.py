@@ -1,4 +1,4 @@
-"""The look of one video: palette, motion and music parameters, all drawn from the seed."""
+"""Derive the style of a video from its seed: palette, motion and music parameters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.services.draft.render.colour import Floats, contrast, lab
 from tenxsom_flow_engine.services.draft.render.palettes import PALETTES
 
-LEAST_CONTRAST = 4.8  # of type against any colour of the field
+LEAST_CONTRAST = 4.8  # between text and any colour of the background
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """One drifting light: colour (OKLab), radius, a path as (centre, reach, turns a second, phase) by axis."""
+    """A drifting light: colour (OKLab), radius, and a path as (centre, amplitude, turns per second, phase) per axis."""
 
     colour: Floats
     radius: float
@@ -23,10 +23,10 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the music is made from.
+    """The parameters of the music.
 
-    `tempo` in beats a minute, `root` as a MIDI note, `scale` in semitones, `chords` (one a bar) in scale steps, and in
-    `pattern` which third of the chord each pluck takes.
+    `tempo` in beats per minute, `root` as a MIDI note, `scale` in semitones, `chords` (one per bar) in scale steps,
+    and in `pattern` the third of the chord that each pluck plays.
     """
 
     tempo: float
@@ -39,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Everything about a video that is taste. Colours are OKLab; `entrance` is rise, slide or settle."""
+    """The style of a video. Colours are OKLab; `entrance` is rise, slide or settle."""
 
     ground: Floats
     lights: tuple[Light, ...]
@@ -52,7 +52,7 @@ class Style:
 
 
 def look(seed: str) -> Style:
-    """Return the look of a seed. The ink has at least LEAST_CONTRAST against ground and lights."""
+    """Return the style for a seed. The contrast of text to background and lights is at least LEAST_CONTRAST."""
     rng = random.Random(f"look:{seed}")
     palette = rng.choice(PALETTES)
     turn = rng.uniform(-9, 9)
@@ -72,7 +72,7 @@ def look(seed: str) -> Style:
 
 
 def _legible(lightness: float, chroma: float, hue: float, ink: Floats) -> Floats:
-    """Return the colour, moved away from the ink's lightness as far as contrast asks."""
+    """Return the colour, with its lightness moved away from the ink's until the contrast suffices."""
     step = -0.01 if ink[0] > lightness else 0.01
     while contrast(colour := lab(lightness, chroma, hue), ink) < LEAST_CONTRAST and 0 < lightness < 1:
         lightness += step
@@ -80,7 +80,7 @@ def _legible(lightness: float, chroma: float, hue: float, ink: Floats) -> Floats
 
 
 def _light(rng: random.Random, colour: Floats, number: int, count: int) -> Light:
-    """Return a light whose home is in its own part of the frame, so no two lie on each other for long."""
+    """Return a light that moves around a point in its own part of the frame, so that lights rarely overlap."""
     home = ((number + 0.5) / count + rng.uniform(-0.1, 0.1), (number * 0.618 + rng.random() * 0.2) % 1.0)
     paths = [(at, rng.uniform(0.18, 0.34), rng.choice((-1, 1)) * rng.uniform(0.05, 0.11), rng.random()) for at in home]
     return Light(colour, rng.uniform(0.24, 0.36), paths[0], paths[1])

@@ -1,4 +1,4 @@
-"""One beat's type on the frame: word masks drawn once, moved, and coloured by the highlight under them."""
+"""Draw a beat's text on frames: word masks, drawn once, then moved and coloured by the highlight under them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tenxsom_flow_engine.services.draft.render.motion import Highlight, Motion
 from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, Placed
 
 _RADIUS = 0.17  # em
-Ready = list[tuple[Alpha, Alpha]]  # a plane's alpha and the ink times it, for Y, U, V
+Ready = list[tuple[Alpha, Alpha]]  # alpha and premultiplied ink of the planes Y, U, V
 
 
 class Lettering:
-    """Draws a block; `ink`, `accent` and `accent_ink` are the colours of type, highlight and type on it."""
+    """Draws a block; `ink`, `accent` and `accent_ink` are the colours of text, highlight and highlighted text."""
 
     def __init__(self, block: Block, motion: Motion, ink: Yuv, accent: Yuv, accent_ink: Yuv) -> None:
         self._block, self._motion = block, motion
@@ -28,7 +28,7 @@ class Lettering:
         self._resting: tuple[Stencil, Ready] | None = None
 
     def draw(self, frame: VideoFrame, seconds: float) -> None:
-        """Draw the block as it is at a time."""
+        """Draw the block at a time."""
         stencil, ready = self._type(seconds)
         highlight = self._motion.highlight(seconds)
         pill = self._pill(highlight) if highlight else None
@@ -40,7 +40,7 @@ class Lettering:
             top, left = (pill.top, pill.left) if number == 0 else (pill.top // 2, pill.left // 2)
             window = slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1])
             mix(view[window], alpha, alpha * np.uint16(self._accent[number]))
-            # Only under the highlight does the ink change, and only for this frame.
+            # The ink changes only over the highlight and only for this frame.
             resting = premultiplied[window].copy()
             code = (self._ink[number] * (256 - alpha) + self._accent_ink[number] * alpha) >> 8
             premultiplied[window] = letters[window] * code
@@ -60,7 +60,7 @@ class Lettering:
             pose = self._motion.pose(index, seconds)
             if pose.opacity <= 0 or not mask.size:
                 continue
-            # A word comes out from behind the edges of its own line.
+            # A word is clipped to its line while it moves in.
             floor = math.ceil(word.box[3] + 0.12 * self._block.size) - self._plate.top
             seen = mask if pose.opacity >= 1 else (mask * np.float32(pose.opacity)).astype(np.uint8)
             _paste(plate, seen, left - self._plate.left + round(pose.dx), top - self._plate.top + round(pose.dy), floor)
@@ -69,7 +69,7 @@ class Lettering:
         return stencil, [(a, a * np.uint16(code)) for a, code in zip(stencil.alphas(), self._ink, strict=True)]
 
     def _pill(self, highlight: Highlight) -> Stencil:
-        """Return the highlight's stencil, placed in the plate."""
+        """Return the highlight's stencil, relative to the plate."""
         left, top, right, bottom = highlight.box
         left, right = left - self._plate.left, right - self._plate.left
         top, bottom = top - self._plate.top, bottom - self._plate.top
@@ -85,7 +85,7 @@ class Lettering:
 
 
 def _mask(word: Placed, block: Block) -> tuple[int, int, Plane]:
-    """Return the word's left, top and coverage, 0..255."""
+    """Return the left and top edge of a word, and its mask, 0..255."""
     if not word.runs:
         return 0, 0, np.zeros((0, 0), np.uint8)
     left, right = math.floor(word.box[0]), math.ceil(word.box[2])
@@ -101,7 +101,7 @@ def _mask(word: Placed, block: Block) -> tuple[int, int, Plane]:
 
 
 def _paste(plate: Plane, mask: Plane, left: int, top: int, floor: int) -> None:
-    """Lay the mask on the plate, lighter pixels winning, as far as it is on the plate and above the floor."""
+    """Merge the mask into the plate with the maximum of both, clipped to the plate and to the rows above `floor`."""
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(plate.shape[1], left + mask.shape[1]), min(plate.shape[0], top + mask.shape[0], floor)
     if x0 < x1 and y0 < y1:

@@ -1,4 +1,4 @@
-"""Text becomes tokens (the smallest things that are set, timed and highlighted) and tokens become pages."""
+"""Split text into tokens (the units that are set, timed and highlighted) and tokens into pages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ LONGEST_WORD = 16
 PAGE_CHARS = 36
 PAGE_WORDS = 9
 _PAIRS = frozenset(("ch", "ck", "gh", "ph", "qu", "sc", "sh", "st", "th", "wh"))
-_CHUNK = 4  # clusters of one token in a script written without spaces
+_CHUNK = 4  # clusters per token in a script without spaces
 _JOINERS = "\u200c\u200d"
 # Small kana, repeat and length marks.
 _NOT_AT_START = frozenset("ぁぃぅぇぉっゃゅょァィゥェォッャュョ々ゝー")
-# Of the Latin, Cyrillic and Greek alphabets.
+# Vowels of the Latin, Cyrillic and Greek alphabets.
 _VOWELS = frozenset("aeiouyáéíóúàèìòùâêîôûäëïöüåæøãõőаеёиоуыэюяіїєαεηιουωάέήίόύώ")
-# Thai and Lao vowels written before their consonant, and the joiner.
+# Thai and Lao vowels that are written before their consonant, and the joiner.
 _HOLDS_NEXT = frozenset("\u0e40\u0e41\u0e42\u0e43\u0e44\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4\u200d")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word as shown. `after` is what follows it on the same line: a space, nothing, or a break hyphen.
+    """A displayed word. `after` is its separator from the next token: a space, nothing, or a break hyphen.
 
-    "-" means: a piece of a longer word, so nothing if the next piece stands beside it and a hyphen at a line's end.
+    "-" marks a part of a longer word: a hyphen is shown at the end of a line, nothing otherwise.
     """
 
     text: str
@@ -34,9 +34,9 @@ class Token:
 
 
 def clean(text: str) -> str:
-    """Return composed text on one line: no control characters, lone surrogates or invisible marks but joiners.
+    """Return the text in Unicode NFC on one line, without control and format characters (except joiners) or surrogates.
 
-    An apostrophe between letters is curled.
+    An apostrophe between letters becomes a typographic one.
     """
     kept = [
         " " if c.isspace() else c
@@ -47,7 +47,7 @@ def clean(text: str) -> str:
 
 
 def is_mark(char: str) -> bool:
-    """Tell whether the character belongs to the one before it: combining mark, joiner or skin tone."""
+    """Return whether the character belongs to the one before it: combining mark, joiner or skin tone."""
     return (
         unicodedata.category(char)[0] == "M"
         or char in _JOINERS + "\u0e33\u0eb3"
@@ -56,7 +56,7 @@ def is_mark(char: str) -> bool:
 
 
 def clusters(text: str) -> list[str]:
-    """Split into what a reader takes for one character each; joined they are the text again."""
+    """Split into user-perceived characters, whose concatenation is the text."""
     out: list[str] = []
     for char in text:
         flags = out and len(out[-1]) == 1 and _is_flag(char) and _is_flag(out[-1])
@@ -68,9 +68,9 @@ def clusters(text: str) -> list[str]:
 
 
 def tokens(text: str) -> list[Token]:
-    """Split cleaned text. Without their spaces and hyphens the tokens are the text again, in order.
+    """Split cleaned text into tokens, in order and without loss of characters.
 
-    A lone dash, emoji or other sign stays with the word before it, so no highlight lands on it.
+    A separate dash, emoji or other symbol is kept with the word before it, so that it is not highlighted alone.
     """
     words: list[str] = []
     for word in text.split():
@@ -82,7 +82,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def pages(text: str) -> list[list[Token]]:
-    """Split into pages of a few lines each, about equally full, rather after a mark of punctuation than not."""
+    """Split into pages of a few lines each, about equally full, preferably after punctuation."""
     run = tokens(text)
     if not run:
         return []
@@ -93,12 +93,12 @@ def pages(text: str) -> list[list[Token]]:
 
 
 def plain(run: Sequence[Token]) -> str:
-    """Return the run as a line of prose."""
+    """Return the tokens as a line of plain text."""
     return "".join(t.text + ("" if t.after == "-" else t.after) for t in run).strip()
 
 
 def wide(char: str) -> bool:
-    """Tell whether the character is as wide as high: Chinese, Japanese, Korean."""
+    """Return whether the character is as wide as it is high: Chinese, Japanese, Korean."""
     return unicodedata.east_asian_width(char) in "WF"
 
 
@@ -121,7 +121,7 @@ def _split(word: str) -> list[Token]:
 
 
 def _hyphenates(char: str) -> bool:
-    """Tell whether the character may stand in a word broken by a hyphen: Latin, Greek, Cyrillic, any mark."""
+    """Return whether words with the character can be hyphenated: Latin, Greek, Cyrillic, any mark."""
     return (char.isalpha() and (char < "\u0530" or "\u1e00" <= char < "\u2000")) or is_mark(char)
 
 
@@ -144,7 +144,7 @@ def _chunks(chars: list[str]) -> list[str]:
 
 
 def _clings(char: str) -> bool:
-    """Tell whether a line must not begin with the character: closing punctuation, small kana, length marks."""
+    """Return whether a line must not start with the character: closing punctuation, small kana, length marks."""
     return char in _NOT_AT_START or unicodedata.category(char) in ("Po", "Pe", "Pf", "Pd")
 
 
@@ -159,7 +159,7 @@ def _syllables(chars: list[str]) -> list[str]:
 
 
 def _opens(chars: list[str], at: int) -> bool:
-    """Tell whether a syllable may begin here: a consonant, not the second of a pair said as one, then a vowel."""
+    """Return whether a syllable can start here: a consonant, not the second one of a digraph, before a vowel."""
     if (chars[at - 1] + chars[at]).lower() in _PAIRS:
         return False
     return chars[at].lower() not in _VOWELS and chars[min(at + 1, len(chars) - 1)].lower() in _VOWELS
@@ -186,7 +186,7 @@ def _cuts(run: Sequence[Token], sizes: Sequence[int], count: int) -> list[int]:
 
 
 def _roughness(last: Token) -> float:
-    """Return how badly a page ends with the token: well after punctuation, ill on a small word, worse inside one."""
+    """Return the penalty for a page that ends with the token: none after punctuation, highest inside a word."""
     if last.after != " ":
         return 1.5
     if unicodedata.category(last.text[-1]) in ("Po", "Pd"):

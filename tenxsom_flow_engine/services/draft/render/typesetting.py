@@ -1,4 +1,4 @@
-"""Typesetting: tokens become a block of placed words, at the largest size that fits an area."""
+"""Set tokens as a block of positioned words, at the largest size that fits an area."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tenxsom_flow_engine.services.draft.render.fonts import Library, Run
 from tenxsom_flow_engine.services.draft.render.tokens import Token
 
 MAX_LINES = 5
-_REFERENCE = 128.0  # pixels to the em when measuring; widths scale from it
+_REFERENCE = 128.0  # pixels per em when measuring; widths are scaled from it
 _GAP = 0.27  # em between words
-_PAD = 0.125  # em of the highlight beside a word
-_ABOVE, _BELOW = 0.88, 0.29  # em of the highlight over and under the baseline, or more where marks need it
-_AIR = 0.03  # em of the highlight over and under marks that reach further
-_LEADING = 1.12  # em between baselines, or more where tall marks need it
-_SMALLEST = 4.0  # pixels to the em
+_PAD = 0.125  # em of highlight on each side of a word
+_ABOVE, _BELOW = 0.88, 0.29  # em of highlight above and below the baseline, more if marks need it
+_AIR = 0.03  # em of highlight above and below such marks
+_LEADING = 1.12  # em between baselines, more if tall marks need it
+_SMALLEST = 4.0  # pixels per em
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A word in its place: runs from the pen point (x, y on the baseline), and the box of its highlight."""
+    """A positioned word: its runs, their origin (x, y on the baseline), and the box of its highlight."""
 
     runs: tuple[Run, ...]
     x: float
@@ -54,7 +54,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Words in reading order, set at `size` pixels to the em. `ink` bounds every pixel of type and highlight."""
+    """Words in reading order, at `size` pixels per em. `ink` bounds all pixels of text and highlight."""
 
     words: tuple[Placed, ...]
     size: float
@@ -63,7 +63,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A word in em: how far its highlight reaches, left and right of the pen, above and below the baseline."""
+    """A measured word: the extent of its highlight in em to the left and right of, above and below its origin."""
 
     runs: tuple[Run, ...]
     after: str
@@ -78,10 +78,9 @@ class _Measured:
 
 
 def set_block(tokens: Sequence[Token], area: Area, largest: float, library: Library, centred: bool = False) -> Block:
-    """Set the tokens inside the area, no larger than `largest` pixels to the em, in at most MAX_LINES lines.
+    """Set the tokens inside the area, at most `largest` pixels per em, in at most MAX_LINES lines.
 
-    Tokens of which nothing can be shown keep their place in the order with no runs. Raises Rejected for characters
-    that no font shows.
+    Tokens without visible characters become words without runs. Raises `Rejected` for characters that no font covers.
     """
     measured = [_measure(token, library) for token in tokens]
     hyphen = _measure(Token("-"), library).right
@@ -93,7 +92,7 @@ def set_block(tokens: Sequence[Token], area: Area, largest: float, library: Libr
         widest = max(_line_width(measured[a:b], hyphen, b == len(measured)) for a, b in pairwise(cuts))
         size = min(largest, area.width / widest, area.height / (pitch * (count - 1) + above + below))
         options.append((size, cuts))
-    # A little larger type is not worth another line.
+    # A slightly larger size does not justify another line.
     best = max(size for size, _ in options)
     size, cuts = next(option for option in options if option[0] > best * 0.91)
     size = max(_SMALLEST, math.floor(size * 2) / 2)
@@ -110,14 +109,14 @@ def _measure(token: Token, library: Library) -> _Measured:
         above, below = max(above, -y0), max(below, y1)
         pen += font.getlength(run.text)
         right = max(right, pen)
-    # Two pixels at the reference size, for hinting and rounding at others.
+    # Two pixels of margin at the reference size for hinting and rounding at other sizes.
     em = [(v + 2) / _REFERENCE for v in (left, right, above, below)]
     above, below = max(_ABOVE, em[2] + _AIR), max(_BELOW, em[3] + _AIR)
     return _Measured(tuple(runs), token.after, em[0] + _PAD, em[1] + _PAD, above, below)
 
 
 def _gap(word: _Measured) -> float:
-    """Return the em from the end of a word's highlight to the next; negative, as highlights may touch."""
+    """Return the em between the highlights of a word and the next; negative, because highlights can overlap."""
     return _GAP - 2 * _PAD if word.after == " " else -2 * _PAD
 
 
@@ -127,7 +126,7 @@ def _line_width(words: Sequence[_Measured], hyphen: float, last: bool) -> float:
 
 
 def _break(words: Sequence[_Measured], count: int, hyphen: float) -> list[int]:
-    """Return the cuts into `count` lines whose widest line is the narrowest, and then the most even."""
+    """Return the cuts into `count` lines with the narrowest widest line; of these, the most even ones."""
     best: dict[int, tuple[float, float, list[int]]] = {0: (0.0, 0.0, [0])}
     for _ in range(count):
         row: dict[int, tuple[float, float, list[int]]] = {}
@@ -161,7 +160,7 @@ def _place(
         if row[-1].after == "-" and end != len(words):
             row[-1] = _hyphenated(row[-1], library)
         width = _line_width(row, 0.0, True) * size
-        # One height for the whole line, as the highlight slides along it.
+        # One height for the whole line, because the highlight slides along it.
         top, bottom = baseline - max(w.above for w in row) * size, baseline + max(w.below for w in row) * size
         shift = (area.width - width) / 2 if centred else (area.width - width) * rtl
         pen = area.left + max(0.0, shift)
@@ -185,13 +184,13 @@ def _hyphenated(word: _Measured, library: Library) -> _Measured:
 
 
 def _direction(text: str) -> str:
-    """Return R or L by the first letter that has a direction, L if none has."""
+    """Return R or L for the first letter with a direction; L if none has one."""
     kinds = (unicodedata.bidirectional(c) for c in text)
     return next(("R" if k in ("R", "AL") else "L" for k in kinds if k in ("L", "R", "AL")), "L")
 
 
 def _visual(row: Sequence[_Measured], rtl: bool) -> list[int]:
-    """Return the words' indices from left to right: each stretch of the other direction keeps its own order."""
+    """Return the words' indices from left to right; runs of the opposite direction keep their order."""
     stretches: list[tuple[bool, list[int]]] = []
     for index, word in enumerate(row):
         text = "".join(r.text for r in word.runs)
