@@ -1,4 +1,4 @@
-"""Writes the reference of the settings, `docs/configuration.md`, from their declarations: `make docs`."""
+"""Write the settings reference, `docs/configuration.md`, from the declarations of the settings: `make docs`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from tenxsom_flow_engine.settings import declared
 HEAD = """\
 # Configuration
 
-Made from the settings by `make docs`; a test sees that it is up to date.
+Generated from the settings by `make docs`; a test checks that it is up to date.
 
-All settings are environment variables; one that is empty counts as not set. They are read when a process starts; a
-value that cannot be used ends a command with exit code 2 and the variable's name. A command's flag wins over its
-variable, the environment over the file that `TENXSOM_ENV_FILE` names. What `queue limits` and `limits set` say holds at
-once for all that run; it is kept with the records and wins over the variables.
+All settings are environment variables; an empty variable counts as not set. They are read when a process starts. An
+invalid value ends a command with exit code 2 and a message that names the variable. A command's flag overrides its
+variable, and the environment overrides the file that `TENXSOM_ENV_FILE` names. The run-time limits of `queue limits`
+and `limits set` take effect at once in all running processes; they are stored with the records and override the
+variables.
 
-*By* says who heeds a variable: `workers` are `worker.py` and `cloud_tasks_worker.py`, which is the `web worker`; `all`
-are these and `run_flow_enhanced.py`. What is **secret** is never shown, logged or recorded.
+*By* lists the processes that read a variable: `workers` are `worker.py` and `cloud_tasks_worker.py`, the `web worker`;
+`all` also includes `run_flow_enhanced.py`. A **secret** is never shown, logged or recorded.
 """
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     sys.stdout.reconfigure(encoding="utf-8")
     print(HEAD)
     for title, variables in declared().items():
-        print(f"## {title}\n\n| variable | value | default | what it is for | by |\n|---|---|---|---|---|")
+        print(f"## {title}\n\n| variable | value | default | purpose | by |\n|---|---|---|---|---|")
         for one in variables:
             print(
                 f"| `{one.variable.name}` | {_value(one)} | {_default(one)} | {one.variable.help} |"

@@ -74,7 +74,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("options", "requested", "field", "words"), REFUSED)
-def test_what_cannot_be_made_is_refused(
+def test_impossible_orders_are_refused(
     options: dict[str, Any], requested: dict[str, Any], field: str, words: str
 ) -> None:
     """Values that are not allowed, or options of the other endpoint, are refused with their field."""

@@ -106,13 +106,11 @@ def test_fitted_orders_are_accepted(model: str, duration: int, ratio: str, fps: 
     assert service().fit(fit.job).job == fit.job
 
 
-def test_what_is_sent() -> None:
-    """An order carries the job and what was requested for by name, and leaves to LTX what nobody has said."""
-    wishes = {"generate_audio": False, "camera_motion": "jib_up", "fps": 48, "model": "ltx-2-3-pro"}
-    job = (
-        service().fit(a_job(options, duration=8, aspect_ratio="16:9", quality="4k", prompt="The sea, from above.")).job
-    )
-    assert service().order(job, "ref")["body"] == {
+def test_the_body_of_a_create() -> None:
+    """An order has the job's values and the options that are set, and omits all other options."""
+    options = {"generate_audio": False, "camera_motion": "jib_up", "fps": 48, "model": "ltx-2-3-pro"}
+    job = a_job(options, duration=8, aspect_ratio="16:9", quality="4k", prompt="The sea, from above.")
+    assert service().order(service().fit(job).job, "ref")["body"] == {
         "prompt": "The sea, from above.", "model": "ltx-2-3-pro", "duration": 8, "resolution": "3840x2160", "fps": 48,
         "generate_audio": False, "camera_motion": "jib_up",
     }  # fmt: skip

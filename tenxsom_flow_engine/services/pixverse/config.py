@@ -17,7 +17,7 @@ class PixVerseConfig:
 
     token: Annotated[Secret, Variable("USEAPI_TOKEN", "API token of UseAPI; switches PixVerse on", read=check_key)]
     base_url: Annotated[
-        str, Variable("USEAPI_BASE_URL", "base URL of the UseAPI API, with its version", "workers", read=check_base_url)
+        str, Variable("USEAPI_BASE_URL", "base URL of UseAPI, with its version", "workers", read=check_base_url)
     ] = "https://api.useapi.net/v2"
     create_path: Annotated[
         str,
