@@ -45,30 +45,10 @@ MARKERS: dict[str, tuple[str, str]] = {
 #: (file, text of the line): quotations, and this list itself.
 QUOTATIONS: frozenset[tuple[str, str]] = frozenset(
     {
-        # Stored names of release 0.1, in the ledger's tables and keys.
-        ("tenxsom_flow_engine/rate_limits/schema.sql", "told     REAL NOT NULL,   -- its hint: when to ask again"),
-        (
-            "tenxsom_flow_engine/rate_limits/schema.sql",
-            "CREATE INDEX IF NOT EXISTS waiters_told ON waiters (service, told);",
+        (  # a line that drafts show to viewers
+            "tenxsom_flow_engine/services/draft/render/phrases.py",
+            '"Answer before you go on."',
         ),
-        (
-            "tenxsom_flow_engine/rate_limits/scripts/ask.lua",
-            "local first_asks, hints = P .. 'asked:' .. service, P .. 'told:' .. service",
-        ),
-        ("tenxsom_flow_engine/rate_limits/scripts/forget.lua", "redis.call('ZREM', P .. 'told:' .. ARGV[2], ARGV[3])"),
-        (
-            "tenxsom_flow_engine/rate_limits/scripts/snapshot.lua",
-            "redis.call('ZCOUNT', P .. 'told:' .. service, '(' .. text(instant - FORGET_WAITERS), '+inf'),",
-        ),
-        (
-            "tenxsom_flow_engine/rate_limits/sqlite.py",
-            '"SELECT count(*) FROM waiters WHERE service = ? AND told > ?"',
-        ),
-        (
-            "tenxsom_flow_engine/rate_limits/sqlite.py",
-            '"SELECT asked AS first_asked, told AS hint FROM waiters WHERE service = ? AND asker = ?"',
-        ),
-        ("tenxsom_flow_engine/rate_limits/sqlite.py", '"DELETE FROM waiters WHERE service = ? AND told < ?"'),
     }
 )
 _PATTERNS = {

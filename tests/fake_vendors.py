@@ -22,7 +22,7 @@ _KINDS: Mapping[str, tuple[str, JobKind]] = {
 }
 #: The fields of a job, by kind.
 KINDS: Mapping[str, dict[str, Any]] = {
-    name: {"service": service, **kind.wishes} for name, (service, kind) in _KINDS.items()
+    name: {"service": service, **kind.fields} for name, (service, kind) in _KINDS.items()
 }
 
 

@@ -116,7 +116,7 @@ class VideoService(ABC):
         """Return the state of a generation."""
 
     def sweep(self) -> None:
-        """Remove files of old orders from this machine."""
+        """Remove files of earlier orders from this machine."""
         return
 
     @abstractmethod

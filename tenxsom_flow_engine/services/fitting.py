@@ -24,39 +24,39 @@ MAX_DURATION_SHIFT, MAX_DURATION_SHIFT_SECONDS = 0.25, 2
 MAX_RATIO_FACTOR, MAX_QUALITY_FACTOR = 1.2, 1.5
 
 
-def nearest_duration(service: str, asked: int, allowed: Sequence[int]) -> int:
+def nearest_duration(service: str, requested: int, allowed: Sequence[int]) -> int:
     """Return the allowed duration (seconds) nearest to the requested one; the longer one on a tie."""
-    best = min(allowed, key=lambda seconds: (abs(seconds - asked), -seconds))
-    if abs(best - asked) > max(MAX_DURATION_SHIFT_SECONDS, asked * MAX_DURATION_SHIFT):
-        raise InvalidInput("duration", f"{service} supports {_durations(allowed)} seconds, not {asked}")
+    best = min(allowed, key=lambda seconds: (abs(seconds - requested), -seconds))
+    if abs(best - requested) > max(MAX_DURATION_SHIFT_SECONDS, requested * MAX_DURATION_SHIFT):
+        raise InvalidInput("duration", f"{service} supports {_durations(allowed)} seconds, not {requested}")
     return best
 
 
-def nearest_ratio(service: str, asked: str, allowed: Sequence[str]) -> str:
+def nearest_ratio(service: str, requested: str, allowed: Sequence[str]) -> str:
     """Return the allowed aspect ratio nearest to the requested one."""
-    best = min(allowed, key=lambda ratio: _factor(_shape(ratio), _shape(asked)))
-    if _factor(_shape(best), _shape(asked)) > MAX_RATIO_FACTOR:
-        raise InvalidInput("aspect_ratio", f"{service} supports {', '.join(allowed)}, not {asked}")
+    best = min(allowed, key=lambda ratio: _factor(_shape(ratio), _shape(requested)))
+    if _factor(_shape(best), _shape(requested)) > MAX_RATIO_FACTOR:
+        raise InvalidInput("aspect_ratio", f"{service} supports {', '.join(allowed)}, not {requested}")
     return best
 
 
-def nearest_quality(service: str, asked: str, allowed: Sequence[str]) -> str:
+def nearest_quality(service: str, requested: str, allowed: Sequence[str]) -> str:
     """Return the allowed quality (such as `720p`) nearest to the requested one; the larger one on a tie."""
-    lines = _lines(asked)
+    lines = _lines(requested)
     if lines is not None:
         best = min(allowed, key=lambda quality: (_factor(_lines(quality) or 1, lines), -(_lines(quality) or 1)))
         if _factor(_lines(best) or 1, lines) <= MAX_QUALITY_FACTOR:
             return best
-    raise InvalidInput("quality", f"{service} supports {', '.join(allowed)}, not {asked!r}")
+    raise InvalidInput("quality", f"{service} supports {', '.join(allowed)}, not {requested!r}")
 
 
 def fitted(service: str, job: VideoJob, *, duration: int, aspect_ratio: str, quality: str) -> Fit:
     """Return the job with these values, and a note for each requested value that was changed."""
     changes = {"duration": duration, "aspect_ratio": aspect_ratio, "quality": quality}
     notes = [
-        f"{field.replace('_', ' ')} {value} instead of {asked}, which {service} does not support"
+        f"{field.replace('_', ' ')} {value} instead of {requested}, which {service} does not support"
         for field, value in changes.items()
-        if (asked := getattr(job, field)) and asked != value
+        if (requested := getattr(job, field)) and requested != value
     ]
     return Fit(msgspec.structs.replace(job, **changes), tuple(notes))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tenxsom_flow_engine.jobs import VideoJob
 
-#: How each style of `jobs.STYLES` is filmed: the material, the light, the camera.
+#: Prompt sentences for each style of `jobs.STYLES`: material, light, camera.
 LOOKS: Mapping[str, str] = {
     "documentary": "Realistic documentary footage, natural light, true colours, a calm and steady camera.",
     "cinematic": "Cinematic film still come to life, dramatic light, shallow depth of field, a slow dolly forward.",

@@ -114,7 +114,7 @@ FAULTS: dict[str, tuple[Fault, type[ServiceError]]] = {
     "down": (Reply(503, b"no"), Transient),
     "a web page": (Reply(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}), Transient),
     "an error as JSON": (Reply(200, {"error": "x"}, {"Content-Type": "application/json"}), Transient),
-    "too large, and says so": (Reply(200, CONTENT + b"xx"), Rejected),
+    "too large by its Content-Length": (Reply(200, CONTENT + b"xx"), Rejected),
     "too slow": (Trickle(), Transient),
     "no end": (Hang(At.ANSWERING), Transient),
 }
@@ -213,11 +213,11 @@ class Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: dict[str, list[list[str]]] = {}
-        self.asked: list[str] = []
+        self.resolved: list[str] = []
         monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
 
     def _resolve(self, host: str, port: int, *_: object, **__: object) -> list[Any]:
-        self.asked.append(host)
+        self.resolved.append(host)
         answers = self.answers.get(host) or [[host]]
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
@@ -316,7 +316,7 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
     names.answers["cdn.example"] = [["8.8.8.8"], ["127.0.0.1"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
     assert fetched(tmp_path, url, allow_private=False) == CONTENT
-    assert (names.asked, tls[1]) == (["cdn.example"], ["8.8.8.8"])
+    assert (names.resolved, tls[1]) == (["cdn.example"], ["8.8.8.8"])
 
 
 def test_a_certificate_of_another_name_is_refused(

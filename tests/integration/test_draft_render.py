@@ -204,7 +204,7 @@ def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["thumbnail.jpg", "captions.srt"])
 def test_a_full_disk_is_an_output_error_that_says_what_to_do(tmp_path: Path, name: str) -> None:
-    """The error of a draft that does not fit on the disk says to free some space."""
+    """The next step for a draft that does not fit on the disk is to free some space."""
     (tmp_path / name).symlink_to("/dev/full")
     with pytest.raises(OutputError) as caught:
         render.render(replace(SPEC, duration=1), tmp_path, lambda part: None)

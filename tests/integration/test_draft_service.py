@@ -215,7 +215,7 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_a_next_step(make_service: 
 
 
 def test_a_full_disk_while_rendering(make_service: MakeService) -> None:
-    """A render that fills the disk says to free some space, leaves no files, and is restarted twice."""
+    """A render that fills the disk fails with the advice to free space, leaves no files, and is restarted twice."""
     full = program(
         "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nchild.main(sys.argv[1])"
     )
@@ -235,7 +235,7 @@ def test_a_full_disk_while_rendering(make_service: MakeService) -> None:
 
 
 def test_a_full_disk_at_the_order(service: DraftService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of an order on a full disk says to free some space."""
+    """The next step for an order on a full disk is to free some space."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

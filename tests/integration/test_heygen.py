@@ -245,11 +245,11 @@ def test_a_concurrent_create_with_the_same_key(heygen: FakeHeyGen, service: HeyG
     with ThreadPoolExecutor(1) as other:
         first = other.submit(order_and_create, service, SCRIPT, REFERENCE)
         assert entered.wait(30)
-        twin = refusal(lambda: order_and_create(service, SCRIPT, REFERENCE))
+        error_of_second = refusal(lambda: order_and_create(service, SCRIPT, REFERENCE))
         released.set()
         ticket = first.result()
-    assert type(twin) is Uncertain
-    assert "still processing" in twin.message
+    assert type(error_of_second) is Uncertain
+    assert "still processing" in error_of_second.message
     assert order_and_create(service, SCRIPT, REFERENCE) == ticket
     assert len(heygen.sold) == 1
 

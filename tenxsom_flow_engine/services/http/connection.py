@@ -38,7 +38,7 @@ class Exchange:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        #: Whether the first byte may have been sent.
+        #: Whether the first byte might have been sent.
         self.sent = False
         self._ends = time.monotonic() + seconds
         self._lock = threading.Lock()  # guards `_socket`

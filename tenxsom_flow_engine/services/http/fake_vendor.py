@@ -45,7 +45,7 @@ class Sale(Protocol):
 class JobKind:
     """A kind of job: the fields of its `VideoJob`, and the route of its creates at the fake."""
 
-    wishes: Mapping[str, Any]
+    fields: Mapping[str, Any]
     route: str = "create"
 
 

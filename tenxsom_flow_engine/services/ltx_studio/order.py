@@ -80,9 +80,9 @@ def options_of(job: VideoJob, config: LtxConfig) -> tuple[Options, str, Model]:
     return options, name, model or UNKNOWN
 
 
-def _nearest_rate(asked: int) -> int:
+def _nearest_rate(requested: int) -> int:
     """Return the frame rate nearest to the requested one, the higher one on a tie. Raises `InvalidInput`."""
-    best = min(RATES, key=lambda rate: (abs(rate - asked), -rate))
-    if abs(best - asked) > best / 4:
-        raise InvalidInput(f"options.{NAME}.fps", f"{NAME} supports {', '.join(map(str, RATES))}, not {asked}")
+    best = min(RATES, key=lambda rate: (abs(rate - requested), -rate))
+    if abs(best - requested) > best / 4:
+        raise InvalidInput(f"options.{NAME}.fps", f"{NAME} supports {', '.join(map(str, RATES))}, not {requested}")
     return best
