@@ -45,10 +45,9 @@ MARKERS: dict[str, tuple[str, str]] = {
 #: (file, text of the line): quotations, and this list itself.
 QUOTATIONS: frozenset[tuple[str, str]] = frozenset(
     {
-        (  # a line that drafts show to viewers
-            "tenxsom_flow_engine/services/draft/render/phrases.py",
-            '"Answer before you go on."',
-        ),
+        # Stored in the timelines of records.
+        ("tenxsom_flow_engine/jobs/model.py", '"delivered anew"'),
+        ("tenxsom_flow_engine/jobs/model.py", '"ordered anew"'),
     }
 )
 _PATTERNS = {

@@ -1,6 +1,6 @@
-"""Topics in, videos out: a job engine for paid video generation that keeps every job and pays once.
+"""A job engine for paid video generation that never loses a job and never pays twice for a video.
 
-The names in `__all__` are the Python API. Each is loaded when it is first used, so that importing the package is cheap.
+The names in `__all__` are the Python API. Each is imported on first use, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
     from tenxsom_flow_engine.python_api.queue_manager import QueueManager
     from tenxsom_flow_engine.python_api.rate_limiter import RateLimitedAPIClient, UseAPIRateLimiter
-else:  # hidden from type checkers, to which it would say that every name exists
+else:  # hidden from type checkers, which would otherwise accept every name
     _MODULES = {
         "JobRecord": "jobs",
         "QueueManager": "python_api.queue_manager",
@@ -56,7 +56,7 @@ else:  # hidden from type checkers, to which it would say that every name exists
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-        globals()[name] = value  # found without this function from now on
+        globals()[name] = value  # later accesses do not call this function
         return value
 
     def __dir__():

@@ -1,4 +1,4 @@
-"""`python -m tenxsom_flow_engine`: the command line without its script."""
+"""Entry point of `python -m tenxsom_flow_engine`: the command line without an installed script."""
 
 from tenxsom_flow_engine.cli.main import main
 

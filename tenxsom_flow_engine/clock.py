@@ -1,4 +1,4 @@
-"""Time as an argument. Instants are seconds since 1970-01-01 UTC (float); only the edges turn them into text."""
+"""Clocks that are passed in. Instants are seconds since 1970-01-01 UTC (float); only front ends format them as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 
 class Clock(Protocol):
-    """Where instants come from; tests pass one that they move by hand."""
+    """The source of instants; tests pass one that they set."""
 
     def now(self) -> float:
         """Return the present instant in seconds since 1970-01-01 UTC."""
@@ -17,14 +17,14 @@ class Clock(Protocol):
 
 @runtime_checkable
 class WatchableClock(Clock, Protocol):
-    """A clock that a test sets, and that calls back after each change."""
+    """A clock that tests set, and that calls back after each change."""
 
     def watch(self, moved: Callable[[], None]) -> None:
-        """Call `moved` after each change: for parts that wait for a time in a thread of their own."""
+        """Call `moved` after each change, for components whose own thread waits for a time."""
 
 
 class SystemClock:
-    """The machine's clock. It may step backwards; a store never does (see `store.base.JobStore.now`)."""
+    """The machine's clock. It can step backwards; a store's never does (see `store.base.JobStore.now`)."""
 
     def now(self) -> float:
         """Return the present instant in seconds since 1970-01-01 UTC."""
@@ -32,10 +32,10 @@ class SystemClock:
 
 
 class SteadyClock:
-    """A clock made never to go backwards, and never to stand still.
+    """A wrapper that makes a clock monotonic without ever stopping it.
 
-    Where the clock beneath stepped back, or others have been told a later instant (`learn`), it goes on from the latest
-    one at half speed until the clock beneath has caught up. So leases still run out, and the lead melts away.
+    After the wrapped clock stepped back, or another process stored a later instant (`learn`), it continues from the
+    latest instant at half speed until the wrapped clock has caught up. So leases still expire, and the lead shrinks.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,11 +51,11 @@ class SteadyClock:
         return self._latest
 
     def learn(self, instant: float) -> float:
-        """Take an instant that others were told as the past; return the later of it and the latest one here."""
+        """Treat an instant that another process used as past; return the later of it and this clock's latest one."""
         self._latest = max(self.now(), instant)
         return self._latest
 
 
 def iso(instant: float) -> str:
-    """Write an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""
+    """Format an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
-"""The composition root: reads the settings, chooses and opens the parts, and hands them to the engine.
+"""The composition root: chooses and opens the components that the settings select, and passes them to the engine.
 
-The only module that chooses a queue backend or a store. Services come from their registry.
+This is the only module that chooses a queue backend or a store. The registry of services makes the services.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tenxsom_flow_engine.timings import Timings
 
 #: The one queue backend that pushes.
 CLOUD_TASKS = "cloud_tasks"
-#: The queue backends, by the name that a person gives.
+#: The names of the queue backends, as used on the command line.
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 
 
@@ -44,41 +44,39 @@ class QueueChoice:
 def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> QueueChoice:
     """Choose the queue backend: a flag wins over the environment, and `auto` takes the first that is available.
 
-    A Redis server that the environment names is never skipped silently: if it is down, opening it says so. With
-    `pulled`, `auto` skips backends that push, since a pull worker asks.
+    A Redis server that is set in the environment is never skipped silently: if it is down, opening its store fails.
+    With `pulled`, the choice is for a pull worker, so `auto` skips backends that push.
     """
-    wanted, source = (flag, "asked for") if flag else (settings.queue_type, "set in the environment")
-    if wanted != AUTO:
-        if wanted not in QUEUE_TYPES:
+    requested, source = (flag, "requested") if flag else (settings.queue_type, "set in the environment")
+    if requested != AUTO:
+        if requested not in QUEUE_TYPES:
             raise ConfigurationError(
-                f"there is no queue type {wanted!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+                f"unknown queue type {requested!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
             )
-        return QueueChoice(wanted, source)
+        return QueueChoice(requested, source)
     if pulled:
-        passed = "workers do not pull from Cloud Tasks"
+        skipped = "workers do not pull from Cloud Tasks"
     else:
         from tenxsom_flow_engine.queues.cloud_tasks.access import lacking
 
         missing = lacking(settings.cloud_tasks)
         if not missing:
-            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are there")
-        passed = f"Cloud Tasks lacks {', '.join(missing)}"
+            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are configured")
+        skipped = f"Cloud Tasks lacks {', '.join(missing)}"
     if settings.redis.named:
-        return QueueChoice("redis", f"auto: {passed}, and a Redis server is named in the environment")
+        return QueueChoice("redis", f"auto: {skipped}, and a Redis server is set in the environment")
     from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 
     if is_redis_listening(settings.redis.address):
-        return QueueChoice("redis", f"auto: {passed}, and a Redis server answers")
-    return QueueChoice(
-        "local", f"auto: {passed}, no server is named and no Redis server answers, so the embedded queue is used"
-    )
+        return QueueChoice("redis", f"auto: {skipped}, and a Redis server is running")
+    return QueueChoice("local", f"auto: {skipped}, no Redis server is set or running, so the embedded queue is used")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreKind:
-    """A store and its ledger, which live in one place."""
+    """A kind of store, and of the ledger that is kept in it."""
 
-    #: Opens the store at a URL of this kind's schemes.
+    #: Opens the store at a URL.
     open: Callable[[Settings, str, Clock, Timings], JobStore]
     #: Opens the rate limiter's ledger in an open store.
     ledger: Callable[[JobStore, Timings], Ledger]
@@ -89,8 +87,10 @@ def _open_sqlite(settings: Settings, url: str, clock: Clock, timings: Timings) -
 
     path = url.removeprefix("sqlite://")
     if not path.startswith("/") or not path.strip("/"):
-        raise ConfigurationError(f"TENXSOM_STORE {url!r} names no file", next_step="write sqlite:///ABSOLUTE/PATH")
-    # Four slashes also mean an absolute path.
+        raise ConfigurationError(
+            f"TENXSOM_STORE {url!r} has no absolute path", next_step="write sqlite:///ABSOLUTE/PATH"
+        )
+    # Four slashes also denote an absolute path.
     return SQLiteStore(Path("/" + path.lstrip("/")), clock, timings)
 
 
@@ -117,7 +117,7 @@ def _redis_ledger(store: JobStore, timings: Timings) -> Ledger:
 
 
 _SQLITE, _REDIS = StoreKind(_open_sqlite, _sqlite_ledger), StoreKind(_open_redis, _redis_ledger)
-#: The kinds of stores by the scheme of their URLs.
+#: The kinds of stores by URL scheme.
 STORES: Mapping[str, StoreKind] = {"sqlite": _SQLITE, "redis": _REDIS, "rediss": _REDIS, "unix": _REDIS}
 
 
@@ -126,7 +126,10 @@ def store_url(settings: Settings, queue_type: str) -> str:
     named = str(settings.store or "")
     if queue_type == "redis":
         if named:
-            raise ConfigurationError("the redis queue keeps its records on the server", next_step="unset TENXSOM_STORE")
+            raise ConfigurationError(
+                "the redis queue keeps its records on the Redis server, so TENXSOM_STORE does not apply",
+                next_step="unset TENXSOM_STORE",
+            )
         return str(settings.redis.address)
     if not named:
         if queue_type == CLOUD_TASKS and settings.redis.named:
@@ -135,11 +138,11 @@ def store_url(settings: Settings, queue_type: str) -> str:
     scheme, separator, _ = named.partition("://")
     kind = STORES.get(scheme) if separator else None
     if kind is None or (queue_type == "local" and kind is not _SQLITE):
-        either = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
-        shown = f"{scheme}://…" if separator else named  # a server's address may hold a password
+        alternative = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
+        shown = f"{scheme}://…" if separator else named  # the URL of a server can contain a password
         raise ConfigurationError(
-            f"TENXSOM_STORE {shown!r} names no store of the {queue_type} queue",
-            next_step=f"write sqlite:///ABSOLUTE/PATH{either}",
+            f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
+            next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
         )
     return named
 
@@ -147,18 +150,18 @@ def store_url(settings: Settings, queue_type: str) -> str:
 def open_store(
     settings: Settings, queue_type: str, clock: Clock | None = None, timings: Timings = Timings()
 ) -> JobStore:
-    """Open the store that keeps a queue's records. Raises `ConfigurationError`, `StoreError`."""
+    """Open the store of a queue's records. Raises `ConfigurationError`, `StoreError`."""
     url = store_url(settings, queue_type)
     return STORES[url.partition("://")[0]].open(settings, url, clock or SystemClock(), timings)
 
 
 def open_ledger(store: JobStore, timings: Timings = Timings()) -> Ledger:
-    """Open the rate limiter's ledger, which lives in the store."""
+    """Open the rate limiter's ledger, which is kept in the store."""
     return STORES[store.scheme].ledger(store, timings)
 
 
 def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Timings = Timings()) -> JobQueue:
-    """Open a queue backend over a store."""
+    """Open a queue backend with the given store."""
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     if queue_type == CLOUD_TASKS:
         from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
@@ -168,7 +171,7 @@ def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Ti
 
 
 def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[str, VideoService]:
-    """Make the services that are configured. Raises `ConfigurationError`."""
+    """Make the configured services. Raises `ConfigurationError`."""
     context = ServiceContext(
         clock=clock,
         timings=timings,
@@ -184,7 +187,7 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a rehearsal hands in instead of the usual parts: commands take it as click's `obj`."""
+    """Replacements for defaults, for tests and load simulations; commands take it as click's `obj`."""
 
     timings: Timings = Timings()
     retry: RetryPolicy = RetryPolicy()
@@ -205,9 +208,9 @@ def open_engine(
     output: OutputFolder | None = None,
     overrides: Overrides | None = None,
 ) -> Engine:
-    """Open the parts that the settings ask for; the flag `queue_type` wins over them (see `choose_queue`).
+    """Open the components that the settings select; the flag `queue_type` wins over them (see `choose_queue`).
 
-    A part or a `choice` that is given is used instead. Raises `ConfigurationError`, `StoreError`.
+    A component or `choice` that is passed replaces the default. Raises `ConfigurationError`, `StoreError`.
     """
     overrides = overrides or Overrides()
     clock, timings = clock or SystemClock(), overrides.timings

@@ -1,4 +1,4 @@
-"""Prepare, step, cancel, retry and resolve jobs with the open parts of one process, which `composition` hands in."""
+"""Prepare, step, cancel, retry and resolve jobs with the open components of a process (see `composition`)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 class Engine:
-    """The open parts of one process, and what is done with them.
+    """The open components of one process, and the operations on jobs.
 
-    Every part is handed in. `gate` is asked before each paid create; `limiter` is what operators look at and change,
-    and is the gate too unless another one is given. `open_queue` opens the backend of a job that another queue owns.
+    All components are passed in. `gate` is asked before each paid create; it defaults to `limiter`, which operators
+    inspect and configure. `open_queue` opens the backend of a job that belongs to another queue.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Engine:
         #: Why this queue backend was chosen.
         self.queue_reason = queue_reason
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
-        #: Set by a stop that waits no longer: writes that the store refuses are given up.
+        #: Set by a forced stop: writes that fail are no longer repeated.
         self.abandon = Event()
         self._open_queue = open_queue
         #: The names of all services that exist, configured or not.
@@ -90,18 +90,18 @@ class Engine:
 
     @property
     def slots(self) -> Mapping[str, int]:
-        """How many generations each service of this process may have in flight."""
+        """The maximum number of generations in flight at each service of this process."""
         return {name: service.max_in_flight for name, service in self.services.items()}
 
     @property
     def auto_services(self) -> frozenset[str]:
-        """The services that may be chosen for a job that names none."""
+        """The services that `auto` can choose from."""
         return auto_services(self.services)
 
     def prepare(self, job: VideoJob, due: float | None = None) -> Prepared:
-        """Fit a job to the service that it names, or see that some service can make it.
+        """Fit a job to the service that it names, or check that some service can make it.
 
-        Raises `InvalidInput` saying what each service lacks.
+        Raises `InvalidInput` with the reason for each service.
         """
         if due is not None:
             bounded(due, "at")
@@ -109,7 +109,7 @@ class Engine:
         self._check_names(job)
         self.queue.check(job, due)
         best = candidates(job, self.services)[0]
-        # A job that names no service stays open: which one is best is known when its turn comes.
+        # An `auto` job is stored unfitted, because the best service is only known when the job is due.
         new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), best.fit.notes)
 
@@ -120,18 +120,18 @@ class Engine:
             raise InvalidInput("service", f"{job.service} is not configured", next_step=step)
         if unknown := sorted(job.options.keys() - self._known_services - {PLAYLIST_POSITION}):
             services = ", ".join(sorted(self._known_services))
-            raise InvalidInput("options", f"there is no service {unknown[0]!r}", next_step=f"use one of: {services}")
+            raise InvalidInput("options", f"unknown service {unknown[0]!r}", next_step=f"use one of: {services}")
 
     def step(self, record: JobRecord) -> JobRecord:
-        """Take one step of a leased job, and hand the job on as the step's outcome says.
+        """Run one step of a leased job and apply its outcome.
 
-        Raises `LeaseLost` if another worker has the job, `StoreError` if the store cannot be used.
+        Raises `LeaseLost` if another worker owns the job, `StoreError` if the store cannot be used.
         """
         outcome = self._runner.run(record)
         return self._persist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def cancel(self, job_id: str) -> JobRecord:
-        """Take a job back, and stop its generation where the service can. Raises `JobNotFound`, `ActionRefused`."""
+        """Cancel a job, and its generation if the service supports that. Raises `JobNotFound`, `ActionRefused`."""
         record = self.store.cancel(job_id)
         service, ticket = self.services.get(record.service), record.submission.ticket
         if service is None or ticket is None or not record.holds_slot or not isinstance(service, Cancels):
@@ -139,44 +139,46 @@ class Engine:
         try:
             service.cancel(ticket)
         except ServiceError as error:
-            _log.warning("the generation of job %s goes on: %s", job_id, error)
+            _log.warning("could not stop the generation of the cancelled job %s: %s", job_id, error)
             return record
         return self.store.update(job_id, lifecycle.render_stopped)
 
     def retry(self, job_id: str) -> JobRecord:
-        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
+        """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
         return self.dispatch(self.store.retry(job_id))
 
     def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
-        """Say what came of a create whose outcome is not known; a ticket means that it was bought.
+        """Apply a user's decision on a create of unknown outcome; a ticket means that it was bought.
 
-        Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for what no service gives as an id.
+        Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for a malformed ticket.
         """
         if not isinstance(decision, Ticket):
             return self.dispatch(self.store.resolve(job_id, decision))
         if not re.fullmatch(r"[!-~]{1,500}", decision.id):
-            raise InvalidInput("ticket", "must be the service's id of the generation, without blanks")
+            raise InvalidInput("ticket", "must be the service's id of the generation, without spaces")
         record = self.store.require(job_id)
         name, service = record.service, self.services.get(record.service)
         if service is None and record.submission.state is SubmissionState.UNKNOWN:
             raise ActionRefused(
-                f"a ticket of {name or 'no service'} cannot be followed here, so job {job_id} stays as it is",
-                next_step="do this where its service is configured" if name else "",
+                f"job {job_id} is unchanged: its service {name} is not configured in this process"
+                if name
+                else f"job {job_id} is unchanged: its service is unknown, so a ticket cannot be polled",
+                next_step="run this where the service is configured" if name else "",
                 actions=() if name else (Action.RESUBMIT, Action.GIVE_UP),
                 subject=job_id,
             )
-        lifetime = service.lifetime if service else 0.0  # refused, since nothing is unknown
+        lifetime = service.lifetime if service else 0.0  # unused: the store refuses, since the outcome is known
         cost = expected_cost(record.job, service) if service else None
         return self.dispatch(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost)))
 
     def dispatch(self, record: JobRecord) -> JobRecord:
-        """Announce a job's next delivery to the queue that owns it, if that queue pushes; return the record."""
+        """Dispatch a job's next delivery to the queue that owns it, if that queue pushes; return the record."""
         if not record.undispatched:
             return record
         if record.queue == self.queue.name or self._open_queue is None:
             self.queue.dispatch([record])
             return record
-        queue = self._open_queue(record.queue)  # a store may hold the jobs of several queues
+        queue = self._open_queue(record.queue)  # several queues can share a store
         try:
             queue.dispatch([record])
         finally:
@@ -185,11 +187,11 @@ class Engine:
 
     @property
     def unattended(self) -> bool:
-        """Whether jobs would wait because no worker is alive that pulls them."""
+        """Whether the queue needs a pull worker and none is alive."""
         return not self.queue.pushes and not self.queue.status().workers_alive
 
     def import_legacy(self) -> ImportResult:
-        """Move what producers of old pushed onto a plain list into the queue, where the store has such a list."""
+        """Import the entries of the legacy list as jobs, if the store supports such a list."""
         if not isinstance(self.store, LegacyImport):
             return ImportResult()
         return self.store.import_legacy(self.queue.name, lambda entry: self.prepare(read_legacy(entry)).new)
@@ -199,7 +201,7 @@ class Engine:
         self.output.check()
 
     def sweep(self) -> None:
-        """Remove what is not needed any more: old records, and leftovers of killed workers on this machine."""
+        """Remove old records, and temporary files that killed workers left on this machine."""
         self.store.trim(self.retention)
         self.output.sweep()
         for service in self.services.values():
@@ -212,6 +214,6 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Close the queue and the store. Closing twice is harmless."""
+        """Close the queue and the store. Safe to call twice."""
         self.queue.close()
         self.store.close()

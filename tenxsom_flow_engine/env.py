@@ -1,11 +1,11 @@
-"""Environment variables, each declared once: at the field of a settings class that holds its value.
+"""Environment variables, each declared once at the field of a settings class that holds its value.
 
     @dataclass(frozen=True)
     class WebSettings:
         port: Annotated[int, Variable("PORT", "where it listens", minimum=0, maximum=65535)] = 8080
 
-The field's type says how the text is read, its default what holds where the variable is not set. `read_env` reads, and
-`docs/configuration.md` is written from the same declarations.
+The field's type determines how the text is parsed, and its default applies if the variable is not set. `read_env` reads
+the variables; `docs/configuration.md` is generated from the same declarations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _N = TypeVar("_N", int, float)
 
 
 class Secret(str):
-    """Text that is a key, or an address that may hold a password: shown as stars wherever it is written for people."""
+    """A key, or a URL that can contain a password. Its `repr` is masked."""
 
     __slots__ = ()
 
@@ -33,36 +33,36 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What a variable is called and for, and which values it may have."""
+    """The declaration of a variable: its name, purpose and allowed values."""
 
     name: str
-    #: What it is for, in words that the reference prints.
+    #: Its purpose, as printed in the reference.
     help: str
-    #: Who heeds it.
+    #: Which processes read it.
     scope: str = "all"
     minimum: float = -math.inf
     maximum: float = math.inf
-    #: The default in words, where it is no fixed value.
+    #: The default in words, if it is not a fixed value.
     default: str = ""
-    #: A value as it is written, where the type does not say how.
+    #: An example of the notation, if the type does not imply it.
     example: str = ""
-    #: Makes the value of name and text, where the type does not say how. Raises `ConfigurationError` with the name.
+    #: Parses name and text to the value, if the type does not imply how. Raises `ConfigurationError` with the name.
     read: Callable[[str, str], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A variable with what its field says of it."""
+    """A variable with the name, type and default of its field."""
 
     variable: Variable
     field: str
     #: The type of its values; `Secret` if they must not be shown.
     kind: type
-    #: What holds where it is not set; `dataclasses.MISSING` if that is found out elsewhere.
+    #: The value if the variable is not set; `dataclasses.MISSING` if it is determined elsewhere.
     default: Any
 
     def value(self, text: str) -> Any:
-        """Return the value that a text stands for. Raises `ConfigurationError` naming the variable."""
+        """Parse a text to the variable's value. Raises `ConfigurationError` naming the variable."""
         value = (self.variable.read or _READERS[self.kind])(self.variable.name, text)
         if isinstance(value, int | float) and not self.variable.minimum <= value <= self.variable.maximum:
             raise ConfigurationError(f"{self.variable.name} must be {KINDS[self.kind]} {self.bounds}, not {text}")
@@ -70,13 +70,13 @@ class Field:
 
     @property
     def bounds(self) -> str:
-        """The least and the most that it may be, in words; empty if it is no number."""
+        """The allowed range in words; empty if there is none."""
         low, high = self.variable.minimum, self.variable.maximum
         return "" if math.isinf(low) and math.isinf(high) else f"from {low} to {high}"
 
 
 def fields_of(settings: type) -> tuple[Field, ...]:
-    """Return the variables that the fields of a dataclass are declared with, in their order."""
+    """Return the variables of a dataclass's fields, in declaration order."""
     found = []
     types = get_type_hints(settings, include_extras=True)
     for field in fields(settings):
@@ -91,20 +91,20 @@ def fields_of(settings: type) -> tuple[Field, ...]:
 
 
 def read_env(settings: type, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of those fields of a dataclass whose variables are set, by field; empty counts as not set.
+    """Return the values of the fields whose variables are set, by field name; an empty variable counts as not set.
 
-    Raises `ConfigurationError` naming the variable whose value is wrong.
+    Raises `ConfigurationError` naming the variable whose value is invalid.
     """
     texts = ((one, environment.get(one.variable.name, "").strip()) for one in fields_of(settings))
     return {one.field: one.value(text) for one, text in texts if text}
 
 
 def absolute(name: str, text: str) -> Path:
-    """Return a path as other processes, with other working folders, can use it."""
+    """Return the absolute path of a text. Raises `ConfigurationError` for an unknown `~user`."""
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
-        raise ConfigurationError(f"{name} is {text!r}, and there is no such user") from error
+        raise ConfigurationError(f"{name} is {text!r}, but that user does not exist") from error
 
 
 def _number(name: str, text: str, read: Callable[[str], _N], kind: str) -> _N:
@@ -120,7 +120,7 @@ def _switch(name: str, text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
 
 
-#: What values of a type are called.
+#: The words for each type in messages and the reference.
 KINDS: Mapping[type, str] = {
     str: "text",
     Secret: "text",

@@ -1,37 +1,37 @@
-"""The one error tree. Whoever catches at an edge (command line, worker, web) catches `FlowError`.
+"""The error tree. The front ends (command line, worker, web) catch `FlowError`.
 
     FlowError
-    ├── InvalidInput          a value from a person or a file cannot be used (also a ValueError)
-    ├── ConfigurationError    the environment or the machine is not set up for what was asked
-    ├── JobNotFound           no record of that id
-    ├── ActionRefused         the job's status does not allow it
+    ├── InvalidInput          a value from a user or a file is invalid (also a ValueError)
+    ├── ConfigurationError    the environment or the machine is not set up for the operation
+    ├── JobNotFound           no record has this id
+    ├── ActionRefused         the job's status does not allow the action
     ├── LeaseLost             another worker owns the job now; write nothing
-    ├── LeasedElsewhere       another worker has this very delivery in hand; let it come again
-    ├── Stopping              this worker takes no more deliveries
-    ├── SlotsBusy             the service already has as many generations in flight as it may
-    ├── QueueError            the queue backend could not do its part
-    │   ├── QueueUnavailable  unreachable or overloaded: the same call may succeed later
-    │   ├── QueueMissing      the queue, or something that the call names, does not exist there
+    ├── LeasedElsewhere       another worker is processing this delivery; it must be redelivered later
+    ├── Stopping              this worker accepts no more deliveries
+    ├── SlotsBusy             all in-flight slots of the service are in use
+    ├── QueueError            an operation of the queue backend failed
+    │   ├── QueueUnavailable  unreachable or overloaded: the same call can succeed later
+    │   ├── QueueMissing      the queue, or another resource that the call names, does not exist
     │   └── QueueForbidden    the account lacks a role
     ├── StoreError
-    │   ├── StoreUnavailable  locked, busy or unreachable: the same call may succeed later
-    │   ├── StoreFull         no space left where the store lives
+    │   ├── StoreUnavailable  locked, busy or unreachable: the same call can succeed later
+    │   ├── StoreFull         no space left on the store's disk or server
     │   └── StoreBroken       not a store, damaged, or written by a newer version
-    ├── OutputError           a video could not be written or is not whole
+    ├── OutputError           a video could not be written or is incomplete
     ├── AccessError
-    │   ├── Unauthenticated   a request proves nothing about who sent it
-    │   ├── Forbidden         it does, and they may not; or nobody may yet
-    │   └── CertificatesUnavailable  nothing can be proved now: the same request may succeed later
-    ├── WorkerBusy            this process has as many steps in hand as it may
-    └── ServiceError          a video service said no, or could not be asked
-        ├── Rejected          permanent: this job will never be made as it is
+    │   ├── Unauthenticated   the request does not prove its sender
+    │   ├── Forbidden         the sender has no permission, or permissions are not configured yet
+    │   └── CertificatesUnavailable  proofs cannot be checked now: the same request can succeed later
+    ├── WorkerBusy            this process runs its maximum number of steps
+    └── ServiceError          a video service refused a request or could not be reached
+        ├── Rejected          permanent: the service will never make this job unchanged
         ├── Misconfigured     key, plan or account: stops the service, not the job
         ├── OutOfCredit       no money: stops the service, not the job
         ├── Busy              over a quota: ask again later, costs no attempt
-        └── Transient         network or server fault before anything was bought: costs an attempt
-            └── Uncertain     a paid create whose outcome is not known: never repeat it blindly
+        └── Transient         network or server error before anything was bought: costs an attempt
+            └── Uncertain     a paid create whose outcome is unknown: never repeat it blindly
 
-Driver and library errors are turned into these where they arise, with the cause kept in `__cause__`.
+Driver and library errors are converted to these where they occur, with the original in `__cause__`.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from typing import ClassVar
 
 
 class Action(StrEnum):
-    """What a person can do with this engine about an error, a finding or a verdict.
+    """The remedies that this engine offers for an error, a finding or a verdict.
 
-    Facts for programs: each front end words them for its own users, as a command, a link or a button.
+    Each front end presents them in its own way: as a command, a link or a button.
     """
 
     RETRY = "retry"  # try the job again
     EDIT = "edit"  # add a changed copy of the job
-    RESUBMIT = "resubmit"  # say that the paid create bought nothing: submit it again
-    CONFIRM_PURCHASE = "confirm_purchase"  # say that it bought a video, and give its ticket
+    RESUBMIT = "resubmit"  # decide that the paid create bought nothing: submit it again
+    CONFIRM_PURCHASE = "confirm_purchase"  # decide that it bought a video, and enter its ticket
     GIVE_UP = "give_up"  # fail the held job
     LIST_JOBS = "list_jobs"
     LIST_FAILED = "list_failed"
     LIST_HELD = "list_held"
-    START_WORKER = "start_worker"  # one that pulls jobs
-    START_PUSH_WORKER = "start_push_worker"  # one that Cloud Tasks delivers to
+    START_WORKER = "start_worker"  # a pull worker
+    START_PUSH_WORKER = "start_push_worker"
     RESUME_QUEUE = "resume_queue"
     CREATE_QUEUE = "create_queue"
     UPDATE_QUEUE = "update_queue"
@@ -63,10 +63,10 @@ class Action(StrEnum):
 
 
 class FlowError(Exception):
-    """Something this product raises on purpose.
+    """Base class of the errors that the engine raises deliberately.
 
-    `message` is one sentence that names the thing and the reason, `reason` the same without the name. `actions` are
-    what can be done about it here, to `subject`: a job's id or a service's name. `next_step` says what else helps.
+    `message` is one sentence with the thing and the reason, `reason` the same without the thing. `actions` are remedies
+    that the engine offers for `subject`, a job's id or a service's name. `next_step` describes any other remedy.
     """
 
     code: ClassVar[str] = "error"
@@ -86,7 +86,7 @@ class FlowError(Exception):
 
 
 class InvalidInput(FlowError, ValueError):
-    """A value given by a person or found in a file cannot be used; names the field and the reason."""
+    """A value from a user or a file is invalid. The message names the field and the reason."""
 
     code = "invalid_input"
 
@@ -97,7 +97,7 @@ class InvalidInput(FlowError, ValueError):
 
 
 class ConfigurationError(FlowError):
-    """The environment or the machine is not set up for what was asked."""
+    """The environment or the machine is not set up for the operation."""
 
     code = "configuration"
 
@@ -113,7 +113,7 @@ class JobNotFound(FlowError):
 
 
 class ActionRefused(FlowError):
-    """The job's status does not allow what was asked."""
+    """The job's status does not allow the action."""
 
     code = "action_refused"
 
@@ -124,32 +124,32 @@ class LeaseLost(FlowError):
     code = "lease_lost"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"the lease on job {job_id} is gone: it ran out and was taken, or the job was changed")
+        super().__init__(f"lost the lease on job {job_id}: it expired and was taken over, or the job was changed")
         self.job_id = job_id
 
 
 class LeasedElsewhere(FlowError):
-    """Another worker has this very delivery in hand, so it shall come again later."""
+    """Another worker is processing this delivery; it must be redelivered later. `worker` is empty if unknown."""
 
     code = "leased_elsewhere"
 
-    def __init__(self, job_id: str, worker: str) -> None:
-        super().__init__(f"worker {worker} has job {job_id} in hand")
+    def __init__(self, job_id: str, worker: str = "") -> None:
+        super().__init__(f"{f'worker {worker}' if worker else 'another worker'} is processing job {job_id}")
         self.job_id = job_id
         self.worker = worker
 
 
 class Stopping(FlowError):
-    """The worker takes no more deliveries; another one will get them."""
+    """The worker accepts no more deliveries; they must be redelivered to another worker."""
 
     code = "stopping"
 
     def __init__(self) -> None:
-        super().__init__("this worker is stopping and takes no more deliveries")
+        super().__init__("this worker is stopping and accepts no more deliveries")
 
 
 class SlotsBusy(FlowError):
-    """The service already has as many generations in flight as it may."""
+    """All in-flight slots of the service are in use."""
 
     code = "slots_busy"
 
@@ -160,19 +160,19 @@ class SlotsBusy(FlowError):
 
 
 class QueueError(FlowError):
-    """The queue backend of the jobs could not do its part."""
+    """An operation of the queue backend failed."""
 
     code = "queue"
 
 
 class QueueUnavailable(QueueError):
-    """Unreachable or overloaded; the same call may succeed later."""
+    """The queue backend is unreachable or overloaded; the same call can succeed later."""
 
     code = "queue_unavailable"
 
 
 class QueueMissing(QueueError):
-    """The queue, or something else that the call names, does not exist there."""
+    """The queue, or another resource that the call names, does not exist."""
 
     code = "queue_missing"
 
@@ -184,67 +184,67 @@ class QueueForbidden(QueueError):
 
 
 class StoreError(FlowError):
-    """The job store could not do its part."""
+    """An operation of the job store failed."""
 
     code = "store"
 
 
 class StoreUnavailable(StoreError):
-    """Locked, busy or unreachable; the same call may succeed later."""
+    """The store is locked, busy or unreachable; the same call can succeed later."""
 
     code = "store_unavailable"
 
 
 class StoreFull(StoreError):
-    """No space is left where the store lives; nothing of the call was written."""
+    """No space is left on the store's disk or server; the call wrote nothing."""
 
     code = "store_full"
 
 
 class StoreBroken(StoreError):
-    """The file or server holds no usable store; a person must look at it."""
+    """The file or server contains no usable store; an operator must fix it."""
 
     code = "store_broken"
 
 
 class OutputError(FlowError):
-    """A video could not be written, or what was fetched is not a whole video."""
+    """A video could not be written, or the fetched file is not a complete video."""
 
     code = "output"
 
 
 class AccessError(FlowError):
-    """A request over the network was not let in. No message of these holds a part of a token."""
+    """A network request was refused. The messages never contain parts of a token."""
 
     code = "access"
 
 
 class Unauthenticated(AccessError):
-    """The request carries no proof of who sent it, or one that proves nothing."""
+    """The request has no proof of its sender, or an invalid one."""
 
     code = "unauthenticated"
 
 
 class Forbidden(AccessError):
-    """The sender may not do this, or nobody may until a setting is made."""
+    """The sender has no permission, or a setting is required before any sender has."""
 
     code = "forbidden"
 
 
 class CertificatesUnavailable(AccessError):
-    """The certificates that proofs are checked with cannot be had; the same request may succeed later."""
+    """The certificates for checking proofs are unavailable; the same request can succeed later."""
 
     code = "certificates_unavailable"
 
 
 class WorkerBusy(FlowError):
-    """The process has as many steps in hand as it may; the same request may succeed in a moment, or elsewhere."""
+    """The process runs its maximum number of steps; the same request can succeed soon, or at another worker."""
 
     code = "worker_busy"
 
 
 class ServiceError(FlowError):
-    """A video service said no, or could not be asked. `retry_after` is in seconds, if the service named it."""
+    """A video service refused a request or could not be reached. `retry_after`: seconds, if the service sent it."""
 
     code = "service"
 
@@ -252,18 +252,18 @@ class ServiceError(FlowError):
         super().__init__(f"{service}: {message}", next_step=next_step)
         self.service = service
         self.reason = message
-        # A server may say anything; a day is the longest that makes sense.
+        # A server can send any value; more than a day makes no sense.
         self.retry_after = None if retry_after is None or retry_after != retry_after else min(retry_after, 86400.0)
 
 
 class Rejected(ServiceError):
-    """Permanent: the service will never make this job as it is."""
+    """Permanent: the service will never make this job unchanged."""
 
     code = "rejected"
 
 
 class Misconfigured(ServiceError):
-    """Key, plan or account is wrong: every job of the service would fail, so the service is stopped."""
+    """The key, plan or account is invalid: every job of the service would fail, so the service is stopped."""
 
     code = "misconfigured"
 
@@ -275,18 +275,18 @@ class OutOfCredit(ServiceError):
 
 
 class Busy(ServiceError):
-    """The service is over a quota or overloaded; asking later is right and costs no attempt."""
+    """The service is over a quota or overloaded; the step is repeated later and costs no attempt."""
 
     code = "busy"
 
 
 class Transient(ServiceError):
-    """A network or server fault. From a create: nothing was bought."""
+    """A network or server error. If a create raises it, nothing was bought."""
 
     code = "transient"
 
 
 class Uncertain(Transient):
-    """A paid create was sent and its outcome is not known: time-out, reset, 5xx or an unreadable answer."""
+    """A paid create was sent and its outcome is unknown: timeout, reset, 5xx or an unreadable response."""
 
     code = "uncertain"

@@ -1,8 +1,8 @@
-"""What a process says of itself: one line for each event on standard error, JSON unless a person sits there.
+"""Logging: one line for each event on standard error, as JSON unless standard error is a terminal.
 
-The names are those that Google's logging agent knows (`severity`, `message`, `time`), beside them what the event is
-about: `job_id`, `step`, `service` and more. Modules write with the standard library's `logging`; what stands in `extra`
-becomes fields, and so does what is bound for a block by `about`.
+`severity`, `message` and `time` are the fields that Google's logging agent reads; `job_id`, `step`, `service` and more
+say which job the event concerns. Modules use the standard library's `logging`; `extra` and the values bound by `about`
+become fields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LogEvent = MutableMapping[str, Any]
 
 LEVELS = ("debug", "info", "warning", "error")
 
-#: What looks like a secret wherever it stands: a bearer token, a login in an address, a signature in a query.
+#: Patterns of secrets in any text: a bearer token, a login in a URL, a signature in a query.
 _SECRETS = re.compile(
     r"(?i)(?P<before>\bbearer\s+|://[^\s/@:]*:(?=[^\s/@]+@)|[?&][\w.-]*(?:sig|signature|token|key|credential)[\w.-]*=)"
     r"(?P<secret>[^\s&\"'@]+)"
@@ -34,29 +34,29 @@ STARS = "***"
 
 
 def configure(level: str, secrets: Collection[str] = ()) -> None:
-    """Send the log to standard error. Called by the process's door; `secrets` are texts that may stand nowhere."""
+    """Send the log to standard error. Each entry point calls this once; `secrets` are texts to redact."""
     logging.basicConfig(level=level.upper(), handlers=[handler(sys.stderr, secrets)], force=True)
-    # It tells whole addresses, and those of finished videos carry signatures.
+    # urllib3 logs whole URLs, and the URLs of finished videos contain signatures.
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def about(**fields: Any) -> AbstractContextManager[None]:
-    """Bind fields to every line that this thread logs within a block."""
+    """Add fields to every line that this thread logs within a block."""
     from structlog.contextvars import bound_contextvars
 
     return bound_contextvars(**fields)
 
 
 def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
-    """Return a handler that writes the log's lines to a stream, in the form that suits who reads it."""
-    # Commands that log nothing need not load them.
+    """Return a handler that writes log lines to a stream: readable text on a terminal, else JSON."""
+    # Imported here because most commands log nothing.
     import msgspec
     import structlog
 
     encoder = msgspec.json.Encoder(enc_hook=str)
     form: list[Processor] = [lambda logger, method, line: encoder.encode(line).decode()]
     if stream.isatty():
-        # No traceback with the values of variables, which may be secrets.
+        # Plain tracebacks, because structlog's default ones show the values of variables, which can be secrets.
         plain = structlog.dev.plain_traceback
         form = [
             _for_people,
@@ -68,7 +68,7 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ExtraAdder(),
             structlog.processors.format_exc_info,
-            _told,
+            _standard_fields,
             Redactor(secrets),
         ],
     )
@@ -78,37 +78,37 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Also writes a line for an event that cannot be written: what `logging` says then is no JSON and hides nothing."""
+    """Replaces the report of `logging` about an event that cannot be formatted: it is neither JSON nor redacted."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
-        """Say where the event was, and nothing of what it holds."""
+        """Log where the event came from, without its content."""
         kind = sys.exc_info()[0]
         if kind is None or issubclass(kind, OSError) or getattr(record, "unwritten", False):
-            return  # nobody reads any more, or this line is the one that fails
-        told = f"an event of {record.name}, line {record.lineno}, could not be written: {kind.__name__}"
-        line = logging.makeLogRecord({"name": record.name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": told})
+            return  # the stream is closed, or this very line failed
+        text = f"an event of {record.name}, line {record.lineno}, could not be written: {kind.__name__}"
+        line = logging.makeLogRecord({"name": record.name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": text})
         line.unwritten = True
         self.emit(line)
 
 
 class Redactor:
-    """Replaces secrets with stars: known ones, also as they are written in an address, and what looks like one.
+    """Masks secrets with stars: known ones, also percent-encoded as in a URL, and texts that look like one.
 
-    Known secrets with fewer than `shortest` characters are left alone: in a log they would be found in every word.
+    Known secrets with fewer than `shortest` characters are not masked, because they would match in ordinary words.
     """
 
     def __init__(self, secrets: Collection[str] = (), *, shortest: int = 6) -> None:
         long_enough = [secret for secret in secrets if len(secret) >= shortest]
         forms = {re.escape(form) for secret in long_enough for form in (secret, quote(secret, safe=""))}
-        # The longest first, since one may hold another.
+        # The longest first, because one can contain another.
         self._known = re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
 
     def __call__(self, logger: Any, method: str, event: LogEvent) -> LogEvent:
-        """Return a log line without secrets (a processor of structlog)."""
+        """Redact a log line (a structlog processor)."""
         return {name: value if name.startswith("_") else self.value(value) for name, value in event.items()}
 
     def value(self, value: object) -> object:
-        """Return a value without secrets, converted to what JSON can hold."""
+        """Return a value with its secrets masked, converted to JSON types."""
         match value:
             case None | bool() | int() | float():
                 return value
@@ -120,15 +120,15 @@ class Redactor:
                 return self.text(str(value))
 
     def text(self, text: str) -> str:
-        """Return a text without secrets; what UTF-8 cannot encode, as in names of files, is escaped."""
+        """Return a text with its secrets masked; characters that UTF-8 cannot encode, as in file names, are escaped."""
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         if self._known is not None:
             text = self._known.sub(STARS, text)
         return _SECRETS.sub(rf"\g<before>{STARS}", text)
 
 
-def _told(logger: Any, method: str, event: LogEvent) -> LogEvent:
-    """Name and order what every line has."""
+def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:
+    """Add the fields that every line has, in a fixed order."""
     record: logging.LogRecord = event["_record"]
     line = {"time": iso(record.created), "severity": record.levelname, "message": event.pop("event")}
     if record.levelno >= logging.WARNING:

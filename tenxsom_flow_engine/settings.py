@@ -1,6 +1,6 @@
-"""What can be set from outside: one frozen value, and the only place that reads the environment.
+"""The settings of a process as one frozen value. This is the only module that reads the environment.
 
-Each variable is declared at the field that holds its value (`env`); `docs/configuration.md` is made from that.
+Each variable is declared at the field that holds its value (see `env`); `docs/configuration.md` is generated from that.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, service_specs
 
-#: Read beneath the environment where it exists and TENXSOM_ENV_FILE names no other.
+#: Provides defaults for the environment if it exists and TENXSOM_ENV_FILE does not name another file.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
 
 ENV_FILE = Variable(
     "TENXSOM_ENV_FILE",
-    "a file of lines `VARIABLE=value`, which hold where the environment says nothing",
-    default=f"`{DEFAULT_ENV_FILE}`, if it is there",
+    "file with lines `VARIABLE=value`, used for variables that the environment does not set",
+    default=f"`{DEFAULT_ENV_FILE}`, if it exists",
 )
 
 
@@ -33,15 +33,15 @@ def _worker_url(name: str, text: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{name} must begin with https:// or http://, not {url!r}")
     if "@" in url.split("/")[2]:
-        # It is shown, and is the audience of tokens.
+        # The URL is displayed, and is the audience of tokens.
         raise ConfigurationError(
-            f"{name} holds a user or password, which Cloud Tasks does not need: it brings a token",
-            next_step="set it without what precedes the @, and let no proxy before the worker ask for a password",
+            f"{name} contains a user name or password, but Cloud Tasks authenticates with a token",
+            next_step="remove the part before the @, and require no password in a proxy in front of the worker",
         )
     return url
 
 
-#: A token of fewer characters could be guessed.
+#: Shorter tokens could be guessed.
 MIN_ADMIN_TOKEN_CHARACTERS = 16
 
 
@@ -49,18 +49,18 @@ def _admin_token(name: str, text: str) -> str:
     if len(text) < MIN_ADMIN_TOKEN_CHARACTERS:
         raise ConfigurationError(
             f"{name} must have at least {MIN_ADMIN_TOKEN_CHARACTERS} characters",
-            next_step="make one with: openssl rand -base64 24",
+            next_step="generate one with: openssl rand -base64 24",
         )
     return text
 
 
 def default_limits() -> Limits:
-    """Return the limits that hold unless others are set: the quotas of each service, and those over all of them."""
+    """Return the default limits: the quotas of each service, and the limit over all services."""
     return {**limits_of(service_specs().values()), GLOBAL: DEFAULT_GLOBAL}
 
 
 def limits_of(specs: Iterable[ServiceSpec]) -> Limits:
-    """Return the quotas of services by name. Raises `ConfigurationError` naming a service whose quotas are wrong."""
+    """Return the quotas of services by name. Raises `ConfigurationError` naming a service with invalid quotas."""
     limits: dict[str, Windows] = {}
     for spec in specs:
         if not spec.quotas:
@@ -70,7 +70,7 @@ def limits_of(specs: Iterable[ServiceSpec]) -> Limits:
         except InvalidInput as error:
             package = spec.distribution
             raise ConfigurationError(
-                f"the quotas of the service {spec.name} of the package {package} cannot be used: {error.reason}",
+                f"the package {package} declares invalid quotas for its service {spec.name}: {error.reason}",
                 next_step=f"install another version of {package}, or uninstall it: pip uninstall {package}",
             ) from error
     return limits
@@ -85,15 +85,23 @@ def _limits(name: str, text: str) -> Limits:
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """Where the Redis server is. A server that is named must be there; otherwise it is used if it answers."""
+    """The Redis server. If a URL or a host is set, the server must be reachable; otherwise a local one is optional."""
 
     url: Annotated[
         Secret | None,
-        Variable("REDIS_URL", "the server, as `redis://` or `rediss://` with password and database; wins"),
+        Variable(
+            "REDIS_URL",
+            "URL of the server, `redis://` or `rediss://`, with password and database; wins over host and port",
+        ),
     ] = None
-    host: Annotated[str, Variable("REDIS_HOST", "the server's name", default="`localhost`")] = ""
-    port: Annotated[int, Variable("REDIS_PORT", "its port; it alone names no server", minimum=1, maximum=65535)] = 6379
-    key: Annotated[str, Variable("REDIS_QUEUE_KEY", "what our keys on the server begin with")] = (
+    host: Annotated[str, Variable("REDIS_HOST", "host name of the server", default="`localhost`")] = ""
+    port: Annotated[
+        int,
+        Variable(
+            "REDIS_PORT", "port of the server; does not select a server without `REDIS_HOST`", minimum=1, maximum=65535
+        ),
+    ] = 6379
+    key: Annotated[str, Variable("REDIS_QUEUE_KEY", "prefix of the engine's keys on the server")] = (
         "tenxsom_flow_engine:job_queue"
     )
 
@@ -104,24 +112,24 @@ class RedisSettings:
 
     @property
     def named(self) -> bool:
-        """Whether somebody has named a server, so that it must be there."""
+        """Whether the environment names a server, so that it must be reachable."""
         return bool(self.url or self.host)
 
 
 @dataclass(frozen=True, slots=True)
 class CloudTasksSettings:
-    """Where the Cloud Tasks queue is, who speaks to it, and where its worker listens. Empty text: not known."""
+    """The Cloud Tasks queue, its credentials and the address of its worker. Empty text means unknown."""
 
     project: Annotated[
-        str, Variable("GOOGLE_CLOUD_PROJECT", "the project of the queue", default="that of the credentials")
+        str, Variable("GOOGLE_CLOUD_PROJECT", "project of the queue", default="the project of the credentials")
     ] = ""
-    location: Annotated[str, Variable("CLOUD_TASKS_LOCATION", "the region of the queue")] = "us-central1"
-    queue: Annotated[str, Variable("CLOUD_TASKS_QUEUE", "the queue's name")] = "tenxsom-video-generation"
+    location: Annotated[str, Variable("CLOUD_TASKS_LOCATION", "region of the queue")] = "us-central1"
+    queue: Annotated[str, Variable("CLOUD_TASKS_QUEUE", "name of the queue")] = "tenxsom-video-generation"
     worker_url: Annotated[
         str,
         Variable(
             "CLOUD_TASKS_WORKER_URL",
-            "the base address of the worker; `/process` is appended",
+            "base URL of the worker; `/process` is appended",
             example="https://flow.example.com",
             read=_worker_url,
         ),
@@ -130,54 +138,56 @@ class CloudTasksSettings:
         str,
         Variable(
             "CLOUD_TASKS_SERVICE_ACCOUNT",
-            "in whose name the worker is called: the only caller that it obeys",
+            "service account that signs delivery tokens; the worker accepts no other",
             default="the account of the key file",
         ),
     ] = ""
     audience: Annotated[
         str,
-        Variable("CLOUD_TASKS_AUDIENCE", "whom the tokens of the calls are meant for", default="the worker's address"),
+        Variable("CLOUD_TASKS_AUDIENCE", "audience (`aud`) of the delivery tokens", default="`CLOUD_TASKS_WORKER_URL`"),
     ] = ""
     emulator_host: Annotated[
         str,
         Variable(
             "CLOUD_TASKS_EMULATOR_HOST",
-            "a plain-text Cloud Tasks API, such as `emulator` serves, which needs no credentials",
+            "address of an unencrypted Cloud Tasks API without credentials, such as the `emulator` command serves",
             example="127.0.0.1:8123",
         ),
     ] = ""
     credentials_file: Annotated[
         Path | None,
-        Variable("GOOGLE_APPLICATION_CREDENTIALS", "the key file of a service account", default="what gcloud keeps"),
+        Variable(
+            "GOOGLE_APPLICATION_CREDENTIALS", "key file of a service account", default="the credentials of gcloud"
+        ),
     ] = None
-    gcloud_folder: Annotated[Path, Variable("CLOUDSDK_CONFIG", "where gcloud keeps its credentials")] = Path(
+    gcloud_folder: Annotated[Path, Variable("CLOUDSDK_CONFIG", "folder of gcloud's credentials")] = Path(
         "~/.config/gcloud"
     )
     metadata_host: Annotated[
         str,
-        Variable("GCE_METADATA_HOST", "if set, a metadata server is asked for credentials, as on Google's machines"),
+        Variable("GCE_METADATA_HOST", "if set, credentials come from the metadata server, as on Google's machines"),
     ] = ""
     cloud_run: Annotated[
-        str, Variable("K_SERVICE", "if set, as Cloud Run does, a metadata server is asked for credentials")
+        str, Variable("K_SERVICE", "set by Cloud Run; if set, credentials come from the metadata server")
     ] = ""
-    #: Where Linux says what machine this is.
+    #: The file in which Linux names the machine's product, to recognise Google's machines.
     product_name: Path = Path("/sys/class/dmi/id/product_name")
 
     @property
     def metadata_server(self) -> bool:
-        """Whether anything tells of a metadata server."""
+        """Whether the environment indicates a metadata server."""
         return bool(self.metadata_host or self.cloud_run)
 
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """How a worker that jobs are pushed to serves, and whom."""
+    """The settings of a push worker."""
 
     port: Annotated[
         int,
         Variable(
             "PORT",
-            "where it listens if no flag says otherwise; Cloud Run sets it",
+            "port to listen on unless a flag sets it; Cloud Run sets this variable",
             "web worker",
             minimum=0,
             maximum=65535,
@@ -187,7 +197,7 @@ class WebSettings:
         int,
         Variable(
             "TENXSOM_WORKER_CONCURRENCY",
-            "steps at once in each process",
+            "number of steps that each process runs concurrently",
             "web worker",
             minimum=1,
             maximum=256,
@@ -196,15 +206,15 @@ class WebSettings:
     ] = 5
     allow_unauthenticated: Annotated[
         bool,
-        Variable("TENXSOM_ALLOW_UNAUTHENTICATED", "take deliveries from anybody who reaches the worker", "web worker"),
+        Variable("TENXSOM_ALLOW_UNAUTHENTICATED", "accept deliveries without a token, from any sender", "web worker"),
     ] = False
     token_certs_url: Annotated[
         str,
         Variable(
             "TENXSOM_TOKEN_CERTS_URL",
-            "where an emulator publishes the certificates of its tokens",
+            "URL of the certificates for delivery tokens, if an emulator signs them",
             "web worker",
-            default="Google's",
+            default="Google's certificates",
         ),
     ] = ""
 
@@ -216,39 +226,57 @@ class Settings:
     home: Annotated[
         Path,
         Variable(
-            "TENXSOM_HOME", "the embedded queue, and what else is the engine's own", default="the user's data folder"
+            "TENXSOM_HOME",
+            "folder of the embedded queue and the engine's other files",
+            default="the user's data folder",
         ),
     ]
     output_dir: Annotated[
-        Path, Variable("TENXSOM_OUTPUT_DIR", "the videos, one folder for each job", default="`videos` in the home")
+        Path,
+        Variable(
+            "TENXSOM_OUTPUT_DIR",
+            "folder of the videos, with one folder for each job",
+            default="`videos` in `TENXSOM_HOME`",
+        ),
     ]
     queue_type: Annotated[
         str,
         Variable(
             "TENXSOM_QUEUE_TYPE",
-            "what carries jobs: `auto`, `cloud_tasks`, `redis` or `local`; a `--queue-type` flag wins",
+            "queue backend: `auto`, `cloud_tasks`, `redis` or `local`; `--queue-type` wins",
         ),
     ] = "auto"
     store: Annotated[
         Secret | None,
         Variable(
             "TENXSOM_STORE",
-            "where the local queue and its records are, on a local disk; for Cloud Tasks also `redis://…`",
-            default="`sqlite://`*home*`/jobs.sqlite3`; for Cloud Tasks the Redis server, where one is named",
+            "URL of the store of the local queue, a file on a local disk; for Cloud Tasks also `redis://…`",
+            default="`jobs.sqlite3` in `TENXSOM_HOME`; for Cloud Tasks the Redis server, if one is set",
         ),
     ] = None
     max_dispatches_per_second: Annotated[
         float,
-        Variable("CLOUD_TASKS_MAX_DISPATCHES", "steps in a second, over all workers", minimum=0.001, maximum=500),
+        Variable(
+            "CLOUD_TASKS_MAX_DISPATCHES",
+            "maximum number of steps started in a second, over all workers",
+            minimum=0.001,
+            maximum=500,
+        ),
     ] = 10.0
     max_concurrent_dispatches: Annotated[
-        int, Variable("CLOUD_TASKS_MAX_CONCURRENT", "steps at once, over all workers", minimum=1, maximum=5000)
+        int,
+        Variable(
+            "CLOUD_TASKS_MAX_CONCURRENT",
+            "maximum number of concurrent steps, over all workers",
+            minimum=1,
+            maximum=5000,
+        ),
     ] = 5
     limits: Annotated[
         Limits,
         Variable(
             "TENXSOM_LIMITS",
-            "paid creates in any second, minute, hour or day; the services that are named get these instead",
+            "limits of paid creates in any second, minute, hour or day; replaces the defaults of the named services",
             example="pixverse=2/s,100/15m; heygen=none",
             read=_limits,
         ),
@@ -257,7 +285,7 @@ class Settings:
         float,
         Variable(
             "TENXSOM_LEASE_SECONDS",
-            "seconds for which a job stays with a worker that gives no sign of life",
+            "lease duration in seconds: how long a job stays leased to a worker that stops renewing",
             "workers",
             minimum=0.5,
             maximum=3600,
@@ -267,7 +295,7 @@ class Settings:
         float,
         Variable(
             "TENXSOM_KEEP_DAYS",
-            "days for which records of finished jobs are kept; failed and held ones stay",
+            "days to keep the records of finished jobs; failed and held jobs are not removed",
             "workers",
             minimum=0.01,
             maximum=3650,
@@ -276,15 +304,19 @@ class Settings:
     keep_jobs: Annotated[
         int,
         Variable(
-            "TENXSOM_KEEP_JOBS", "how many records of finished jobs are kept", "workers", minimum=0, maximum=10_000_000
+            "TENXSOM_KEEP_JOBS",
+            "maximum number of records of finished jobs",
+            "workers",
+            minimum=0,
+            maximum=10_000_000,
         ),
     ] = 100_000
     admin_token: Annotated[
         Secret | None,
         Variable(
             "TENXSOM_ADMIN_TOKEN",
-            f"what opens the dashboard; at least {MIN_ADMIN_TOKEN_CHARACTERS} characters, the same for all processes",
-            default="made once, in the file `admin-token` in the home",
+            f"login token of the dashboard, at least {MIN_ADMIN_TOKEN_CHARACTERS} characters; same for all processes",
+            default="generated once, in the file `admin-token` in `TENXSOM_HOME`",
             read=_admin_token,
         ),
     ] = None
@@ -292,7 +324,7 @@ class Settings:
         bool,
         Variable(
             "TENXSOM_ALLOW_PRIVATE_DOWNLOADS",
-            "fetch videos from private addresses and over plain HTTP too; for tests",
+            "also download videos from private addresses and over plain HTTP; for tests",
             "workers",
         ),
     ] = False
@@ -304,7 +336,7 @@ class Settings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """All texts that must never be shown."""
+        """All texts that must be redacted."""
         parts = [
             self,
             *(part for own in fields(self) if is_dataclass(part := getattr(self, own.name))),
@@ -324,7 +356,7 @@ def load(
     """Read the settings from a mapping, by default the process's environment, and from a file of defaults.
 
     `default_file` is read, if it exists, unless `TENXSOM_ENV_FILE` names another; the environment wins over it. `over`
-    holds variables that win over all others. Raises `ConfigurationError` naming the variable that is wrong.
+    contains variables that win over all others. Raises `ConfigurationError` naming the invalid variable.
     """
     values = {**_with_file(os.environ if environment is None else environment, default_file), **(over or {})}
     own = read_env(Settings, values)
@@ -338,12 +370,12 @@ def load(
         services=_configs(values),
         **own,
     )
-    # One process can then take all that the queue hands out, however unevenly it reaches several of them.
+    # One process can then handle every concurrent delivery, however unevenly the queue distributes them.
     at_once = min(settings.max_concurrent_dispatches, MAX_DEFAULT_CONCURRENCY)
     return replace(settings, web=WebSettings(**{"concurrency": at_once, **read_env(WebSettings, values)}))
 
 
-#: Steps at once in a process that the queue's limit stands for at most; each takes a thread.
+#: Upper bound of the default number of concurrent steps in a process; each needs a thread.
 MAX_DEFAULT_CONCURRENCY = 64
 
 
@@ -362,7 +394,7 @@ def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
 
 
 def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the configs of the services by name. Of a service whose switch is not set nothing else is read."""
+    """Return the configs of the services by name, ignoring services whose switch is not set."""
     return {
         name: spec.config(**read_env(spec.config, values))
         for name, spec in service_specs().items()
@@ -371,19 +403,19 @@ def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def declared() -> Mapping[str, Sequence[Field]]:
-    """Return all variables, by the heading under which the reference of settings has them."""
+    """Return all variables by heading, for the reference of settings."""
     services = {f"Service {name}": spec.variables for name, spec in service_specs().items() if spec.variables}
     return {
         "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
         "Redis": fields_of(RedisSettings),
         "Google Cloud Tasks": fields_of(CloudTasksSettings),
-        "Worker that is pushed to": fields_of(WebSettings),
+        "Push worker": fields_of(WebSettings),
         **services,
     }
 
 
 def _hidden(secret: Secret) -> str:
-    """Return what must not be shown of a secret: of an address its password, else all of it."""
+    """Return the part of a secret to redact: the password of a URL, or the whole text."""
     try:
         return (urlsplit(secret).password or "") if "://" in secret else str(secret)
     except ValueError:
@@ -391,7 +423,7 @@ def _hidden(secret: Secret) -> str:
 
 
 def _facts(credentials_file: Path) -> dict[str, str]:
-    """Return what a credentials file says in plain text, nothing where it cannot be read: whoever uses it says so."""
+    """Return the text values of a credentials file; empty if it is unreadable, which is reported when it is used."""
     try:
         facts = json.loads(credentials_file.read_bytes())
     except (OSError, ValueError):
@@ -408,15 +440,15 @@ def _with_file(environment: Mapping[str, str], default_file: Path) -> Mapping[st
 
     try:
         with path.open(encoding="utf-8") as file:
-            # systemd reads the same file and expands nothing, so neither does this.
-            beneath = dotenv_values(stream=file, interpolate=False)
+            # systemd reads the same file without expanding variables, so this must not expand them either.
+            defaults = dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the environment file {path} cannot be read: {error}",
-            next_step=f"mend it, or set {ENV_FILE.name} to another",
+            next_step=f"fix it, or set {ENV_FILE.name} to another file",
         ) from error
     given = {name: value for name, value in environment.items() if value.strip()}
-    return {name: value for name, value in beneath.items() if value is not None} | given
+    return {name: value for name, value in defaults.items() if value is not None} | given
 
 
 def _user_data_folder() -> Path:

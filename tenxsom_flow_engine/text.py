@@ -1,4 +1,4 @@
-"""How counts, lengths of time, money and text from outside are written for people, in one form everywhere."""
+"""Formats counts, durations, money and external text for people, in one form everywhere."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def plural(number: int, noun: str, plural_noun: str = "") -> str:
-    """Write a number of things: `1 job`, `2,000 jobs`, `2 entries`."""
+    """Format a count with its noun: `1 job`, `2,000 jobs`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural_noun or noun + 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Write a length of time in its two largest units: `45 s`, `3 min 20 s`, `2 days 4 h`; a dash for None."""
+    """Format a duration in its two largest units: `45 s`, `3 min 20 s`, `2 days 4 h`; a dash for None."""
     if seconds is None:
         return "–"
     left = round(max(0.0, seconds))
@@ -28,38 +28,38 @@ def duration(seconds: float | None) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Write a length of time in its largest unit: `12 min`."""
+    """Format a duration in its largest unit: `12 min`."""
     unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
     return _count(int(seconds // size), unit)
 
 
 def ago(seconds: float) -> str:
-    """Write how long ago something was: `just now`, `12 min ago`."""
+    """Format a time in the past: `just now`, `12 min ago`."""
     return f"{rough_duration(seconds)} ago" if seconds >= 5 else "just now"
 
 
 def within(seconds: float) -> str:
-    """Write how soon something will be: `now`, `in 12 min`."""
+    """Format a time in the future: `now`, `in 12 min`."""
     return f"in {rough_duration(seconds)}" if seconds >= 1 else "now"
 
 
 def usd(amount: float | None) -> str:
-    """Write an amount of US dollars: `$0.14`, `$1,200.00`, `$0.0004`; a dash where it is not known."""
+    """Format an amount of US dollars: `$0.14`, `$1,200.00`, `$0.0004`; a dash for None."""
     if amount is None:
         return "–"
     return f"${amount:,.2f}" if amount == 0 or amount >= 0.005 else f"${amount:.4f}"
 
 
 def one_line(text: str, most: int) -> str:
-    """Make text from outside one printable line of at most `most` characters."""
-    # Category C: letters without a picture, which could change what a terminal shows.
+    """Convert external text to one printable line of at most `most` characters."""
+    # Category C: characters without a glyph, such as control characters, which could manipulate a terminal.
     printable = "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text)
     line = " ".join(printable.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def either(names: Sequence[str]) -> str:
-    """Write alternatives: `a`, `a or b`, `a, b or c`."""
+    """Format alternatives: `a`, `a or b`, `a, b or c`."""
     return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 

@@ -1,4 +1,4 @@
-"""How long the engine waits, as one value: production uses the defaults, a rehearsal hands in shorter times."""
+"""All waiting times of the engine as one value: production uses the defaults, tests pass shorter times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """Time limits of one HTTP call, in seconds: to connect, for each read, and for the whole call."""
+    """Timeouts of one HTTP call, in seconds: to connect, for each read, and for the whole call."""
 
     connect: float
     read: float
@@ -20,7 +20,7 @@ class Timings:
     """All waiting times of the engine, in seconds. A job's own times (its due time, its lease) are settings."""
 
     # One step of a job (`generation`).
-    #: After a create timed out, its silence proves nothing for this long: another worker may still be sending it.
+    #: How long after its timeout a create can still appear at the service: another worker might still be sending it.
     create_settle_margin: float = 60.0
     #: How long a paid job waits for a service that an operator must fix first.
     stopped_service_retry: float = 300.0
@@ -34,11 +34,11 @@ class Timings:
     # Calls to services over HTTP (`services`).
     #: A call that costs nothing and may be repeated.
     read_call: CallTimeouts = CallTimeouts(connect=5.0, read=20.0, total=30.0)
-    #: A paid create. An outcome that stays unknown may have to be held, so it gets more time.
+    #: A paid create. It gets more time, because an unknown outcome can put the job on hold.
     paid_call: CallTimeouts = CallTimeouts(connect=10.0, read=60.0, total=60.0)
     #: The download of a video.
     download_call: CallTimeouts = CallTimeouts(connect=10.0, read=30.0, total=600.0)
-    #: How long a busy service is left alone at least, whatever `Retry-After` it sends.
+    #: Minimum pause before calling a busy service again, whatever `Retry-After` it sends.
     busy_floor: float = 30.0
 
     # The rate limiter (`rate_limits`).
@@ -48,11 +48,11 @@ class Timings:
     probe_interval: float = 300.0
     #: A waiter of a stopped service asks again after this time at first, later after half of its wait so far.
     stopped_hint: float = 1.0
-    #: A waiter asks again after this time at most: limits may be raised and pauses lifted meanwhile.
+    #: A waiter asks again after this time at most, because limits can be raised and pauses lifted earlier.
     max_hint: float = 900.0
 
     # Google Cloud Tasks (`queues.cloud_tasks`).
-    #: How long the creation of a task is repeated while the service cannot be reached; 0: it is not repeated.
+    #: How long the creation of a task is retried while Cloud Tasks is unreachable; 0: no retries.
     task_create_retry: float = 20.0
 
     # Workers and the store (`workers`, `store`).
@@ -64,18 +64,18 @@ class Timings:
     overdue: float = 60.0
     #: How long a pull worker pauses while the store cannot be used.
     store_retry: float = 1.0
-    #: A write that must not be lost is repeated after this time at first, at most after `max_write_retry`.
+    #: The first delay before a write that must not be lost is repeated; later delays grow up to `max_write_retry`.
     first_write_retry: float = 0.1
     max_write_retry: float = 5.0
     #: How often a web worker tries to open a store that cannot be used.
     store_open_retry: float = 5.0
     #: A call on a SQLite store waits this long for the transaction of another process.
     sqlite_lock: float = 15.0
-    #: How long the web answers with the queue state it has read last: with Cloud Tasks, reading it is a remote call.
+    #: How long the web pages reuse the queue state: with Cloud Tasks, reading it is a remote call.
     queue_state_age: float = 10.0
     #: How long one request of the dashboard acts on many jobs before it offers to continue.
     bulk_request: float = 5.0
-    #: A connection to Redis; an answer from it; and its append-only file, before the answer is given up.
+    #: Timeouts of Redis: to connect, for a reply, and (within it) for its append-only file.
     redis_connect: float = 3.0
     redis_answer: float = 10.0
     redis_file: float = 8.0

@@ -1,1 +1,1 @@
-"""One step of a job: choose the service, buy, poll, fetch."""
+"""The steps of a job: choose the service, buy, poll, fetch."""

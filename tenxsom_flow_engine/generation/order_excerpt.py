@@ -1,4 +1,4 @@
-"""What was ordered, as a record keeps it: JSON of a bounded size, from which whatever was left out says so."""
+"""The order as stored in a record: size-limited JSON with a marker wherever text or a list was truncated."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-#: Bytes that an order may take in a record.
+#: Maximum size of an order in a record, in bytes.
 ROOM = 4096
-#: Characters of a text and entries of a list that are kept: the first pair by which all fits.
+#: Limits to try in order: characters of each text, entries of each list. The first pair that fits is used.
 _BOUNDS = ((1500, 100), (400, 30), (100, 10), (30, 3))
 
 
 def truncate_json(order: object, room: int = ROOM) -> str:
-    """Return an order, which holds what JSON knows, as JSON of at most `room` bytes. Long texts and lists are cut."""
+    """Return an order, made of JSON values, as JSON of at most `room` bytes. Long texts and lists are truncated."""
     whole = msgspec.json.encode(order)
     texts = (msgspec.json.encode(_cut(order, *bounds)) for bounds in _BOUNDS)
     fits = next((text for text in (whole, *texts) if len(text) <= room), None)

@@ -1,8 +1,7 @@
-"""Which video service makes a job: the one that it names, or for `auto` the best of those that can.
+"""Choose the video service for a job: the named one, or for `auto` the best of those that can make it.
 
-Best is whose gate opens first, then who is cheaper. Options name the services that they are for: a job that has some
-goes to one of those. `auto` is decided anew at each submit step, so a job changes its service for as long as nothing
-may have been bought for it.
+The best service is the one whose gate opens first, then the cheapest. A job with service-specific options goes to one
+of those services. `auto` is decided again at each submit step, so the service can change until a create is sent.
 """
 
 from __future__ import annotations
@@ -16,45 +15,45 @@ from tenxsom_flow_engine.jobs import AUTO, Cost, VideoJob
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.services.base import Fit, VideoService
 
-#: Seconds for which a service without a free slot counts as closed, since nobody knows when one falls free.
+#: Seconds for which a service without a free slot counts as closed, because the time of the next free slot is unknown.
 FULL_SERVICE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A service that can make a job, and the job as it would be made there."""
+    """A service that can make a job, with the job adjusted to that service."""
 
     service: VideoService
     fit: Fit
 
     @property
     def cost(self) -> Cost | None:
-        """What the job is expected to cost there, if prices are known."""
+        """The estimated cost of the job at this service; None if its prices are unknown."""
         return self.service.estimate(self.fit.job)
 
     @property
     def price(self) -> float:
-        """What it costs in USD; what is not known counts as more than any price."""
+        """The estimated cost in USD; infinity if unknown, so that it sorts last."""
         return math.inf if self.cost is None or self.cost.usd is None else self.cost.usd
 
 
 def auto_services(services: Mapping[str, VideoService]) -> frozenset[str]:
-    """Return the services that may be chosen for a job that names none; a stand-in only where there is no other."""
-    names = {name: service for name, service in services.items() if service.auto_selectable}
-    proper = [name for name, service in names.items() if not service.is_fallback]
-    return frozenset(proper or names)
+    """Return the services that `auto` can choose from; fallback services only if there is no other."""
+    selectable = {name: service for name, service in services.items() if service.auto_selectable}
+    preferred = [name for name, service in selectable.items() if not service.is_fallback]
+    return frozenset(preferred or selectable)
 
 
 def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[Candidate]:
-    """Return the services that can make a job, the cheapest first: the one that it names, or for `auto` several.
+    """Return the services that can make a job, the cheapest first: the named one, or for `auto` possibly several.
 
-    Raises `InvalidInput` if there is none, saying what each lacks.
+    Raises `InvalidInput` if there is none, with the reason for each service.
     """
     if job.service != AUTO:
         service = services.get(job.service)
         if service is None:
             names = ", ".join((AUTO, *services))
-            raise InvalidInput("service", f"there is no service {job.service!r}", next_step=f"use one of: {names}")
+            raise InvalidInput("service", f"{job.service!r} is not configured", next_step=f"use one of: {names}")
         return [Candidate(service, service.fit(job))]
     refusals: dict[str, InvalidInput] = {}
     fitting = sorted(_fitting(job, services, refusals), key=lambda candidate: candidate.price)
@@ -62,32 +61,32 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
         return fitting
     if len(refusals) == 1:
         raise next(iter(refusals.values()))
-    lacks = "; ".join(f"{name}: {refusal.message}" for name, refusal in refusals.items())
-    raise InvalidInput("service", f"none can make this job ({lacks or 'none is chosen by itself'})")
+    reasons = "; ".join(f"{name}: {refusal.message}" for name, refusal in refusals.items())
+    raise InvalidInput("service", f"no service can make this job ({reasons or 'auto has none to choose from'})")
 
 
 def _fitting(
     job: VideoJob, services: Mapping[str, VideoService], refusals: dict[str, InvalidInput]
 ) -> Iterator[Candidate]:
-    allowed, asked = auto_services(services), job.allowed_services
+    allowed, requested = auto_services(services), job.allowed_services
     for name, service in services.items():
-        # Any other would leave the options aside, such as a script that somebody wants spoken.
-        if name in allowed and (not asked or name in asked):
+        # Any other service would ignore the options, for example a script to be spoken.
+        if name in allowed and (not requested or name in requested):
             try:
                 yield Candidate(service, service.fit(job))
             except InvalidInput as refusal:
                 refusals[name] = refusal
-    for name in sorted(asked - allowed):
-        here = name in services
-        lack = f"{name} is chosen only where a job names it" if here else f"{name} is not configured"
-        mend = f"set the job's service to {name}" if here else "configure it"
-        refusals[name] = InvalidInput(f"options.{name}", lack, next_step=f"{mend}, or leave its options out")
+    for name in sorted(requested - allowed):
+        configured = name in services
+        reason = f"{name} is used only for jobs that name it" if configured else f"{name} is not configured"
+        remedy = f"set the job's service to {name}" if configured else "configure it"
+        refusals[name] = InvalidInput(f"options.{name}", reason, next_step=f"{remedy}, or omit its options")
 
 
 def first_to_open(
     choice: Sequence[Candidate], gate: QuotaGate, in_flight: Callable[[str], int], now: float
 ) -> tuple[float, Candidate]:
-    """Return the candidate whose gate opens first, of several the first, and when. Full slots count as not open."""
+    """Return when the first gate opens, and its candidate (on a tie, the earlier one). A full service is not open."""
 
     def opens_at(candidate: Candidate) -> float:
         service = candidate.service

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 class StepRunner:
     """Runs the steps of a process. Made once; threads share it.
 
-    `min_requeue_delay` returns the seconds that a pushed job must stay away at least before it comes again; None for a
-    queue that workers pull from, where a job can keep its place in line.
+    `min_requeue_delay` returns the minimum seconds before a pushed job can be delivered again; None for a queue that
+    workers pull from, where a job can keep its place in its lane.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class StepRunner:
         }
 
     def run(self, record: JobRecord) -> Outcome:
-        """Take the next step of a leased job, and return its outcome. Raises `LeaseLost`, `StoreError`."""
+        """Run the next step of a leased job and return its outcome. Raises `LeaseLost`, `StoreError`."""
         name = record.effective_service
         allowed = {record.service} if record.service else record.job.allowed_services
         if allowed and not allowed & self._services.keys():
@@ -82,12 +82,12 @@ class StepRunner:
             return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
         except (StoreError, LeaseLost):
             raise
-        except Exception as error:  # a bug of ours must not end the worker
+        except Exception as error:  # a bug in the engine must not end the worker
             _log.exception("step %s of job %s", record.step, record.job_id)
             return self._internal_error(record, error)
 
     def _submit_to_best(self, record: JobRecord) -> Outcome:
-        """Submit a job that names no service to the best one."""
+        """Submit an `auto` job to the best service."""
         choice = candidates(record.job, self._services)
         if len(choice) == 1:
             return generate_video(record, self._contexts[choice[0].service.name])
@@ -96,7 +96,7 @@ class StepRunner:
         _, best = first_to_open(choice, self._gate, self._store.in_flight, self._store.now())
         outcome = generate_video(record, self._contexts[best.service.name])
         if isinstance(outcome, Wait) and not outcome.worked:
-            # The best service refused; the job need not wait there if another gate is open now.
+            # The best service refused. If another gate is open now, the job should not wait for this one.
             now = self._store.now()
             opens_at, other = first_to_open(choice, self._gate, self._store.in_flight, now)
             if other is not best and opens_at <= now:
@@ -104,10 +104,10 @@ class StepRunner:
         return outcome
 
     def _keep_place_in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
-        """Put a pulled job that was refused before it bought anything back in its place in line.
+        """Return a pulled job that was refused before it bought anything to its place in its lane.
 
         This cannot spin: while every service of the job's lane is closed or full, this worker claims nothing from that
-        lane. Where one is open that this job does not fit, the job gives way to jobs that do.
+        lane. If a service is open that cannot make this job, the job moves back so that others can use that service.
         """
         if not isinstance(outcome, Wait) or outcome.worked or record.step is not Step.SUBMIT:
             return outcome
@@ -131,13 +131,13 @@ class StepRunner:
         message = error.message if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         failure = Failure(
             "internal_error",
-            f"the step {record.step} broke: {message}"[:500],
-            "see the worker's log; this is a defect of the engine",
+            f"the {record.step} step failed: {message}"[:500],
+            "this is a bug in the engine; see the worker's log",
         )
         delay = self._retry.delay(record.attempts + 1, draw=random.random())
         if delay is not None:
             return Retry(self._store.now() + delay, failure)
-        # The error may have come after a create was sent.
+        # The error might have occurred after a create was sent.
         state = self._store.require(record.job_id).submission.state
         if state in (SubmissionState.INTENT, SubmissionState.UNKNOWN):
             return Held(msgspec.structs.replace(failure, actions=lifecycle.ways_to_resolve(held=True)))
@@ -145,23 +145,23 @@ class StepRunner:
 
 
 def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failure:
-    """Describe a job that may have been bought by a worker whose store, and so its choice of a service, is lost."""
+    """Describe a job that might have been bought, at a service that was only known to a store that was lost."""
     return Failure(
         "submission_unknown",
-        f"a worker may have ordered it as {record.submission.id}, and its store is lost, so nobody knows where",
+        f"a worker might have ordered it as {record.submission.id}, but its store is lost, so the service is unknown",
         f"look for it at {', '.join(services)}",
         (Action.RESUBMIT, Action.GIVE_UP),
     )
 
 
 class _RetryingJournal:
-    """The store as a submission journal that repeats its writes about what was bought until they succeed."""
+    """The store as a submission journal that repeats writes about purchases until they succeed."""
 
     def __init__(self, store: JobStore, persist: RetryingWrites) -> None:
         self._store = store
         self._persist = persist
         self.now = store.now
-        # An intent fails at once where the store fails: nothing has been bought yet.
+        # An intent is not repeated: nothing has been bought yet, so the step can fail.
         self.intend = store.intend
 
     def accept(self, job_id: str, receipt: Receipt) -> JobRecord:

@@ -1,10 +1,10 @@
 """`generate_video`: one short step of a job, the same for every service and every queue backend.
 
     submit ──► poll ──► poll ──► … ──► fetch ──► done
-       └─► lookup (where a paid create was cut off or its outcome is not known)
+       └─► lookup (if a paid create was interrupted or its outcome is unknown)
 
-It sees contracts only, waits nowhere, and returns what the queue backend shall do (see `outcomes`). What keeps a job from
-being paid twice is the order of its acts: journal the intent, send the create, journal what came of it.
+It depends only on interfaces, never sleeps, and returns an `Outcome` that tells the queue backend what to do next. The
+order of its actions prevents paying twice: journal the intent, send the create, journal the result.
 """
 
 from __future__ import annotations
@@ -44,44 +44,44 @@ from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.timings import Timings
 
-#: What helps where a service refused the job as it is, or failed to make it.
+#: Remedies if a service refused a job or failed to make it.
 AFTER_REFUSAL = (Action.EDIT, Action.RETRY)
 
 
 class Journal(Protocol):
-    """The submission journal, as `store.base.JobStore` keeps it. Each call is on disk when it returns."""
+    """The submission journal, implemented by `store.base.JobStore`. Each call is durable when it returns."""
 
     def now(self) -> float:
         """Return the present instant."""
 
     def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
-        """Journal a create before it is sent, and take its in-flight slot."""
+        """Journal a create before it is sent, and occupy its in-flight slot."""
 
     def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
         """Journal the ticket of an accepted create and its purchase."""
 
     def mark_unknown(self, job_id: str, *, submission_id: str, reason: str) -> JobRecord:
-        """Journal that the create's outcome is not known."""
+        """Journal that the create's outcome is unknown."""
 
     def clear_submission(self, job_id: str, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
-        """Journal the proof that nothing was bought: by any create of the submission, or by that of one lease."""
+        """Journal the proof that nothing was bought: by the whole submission, or (with `token`) under one lease."""
 
 
 class Publisher(Protocol):
-    """Where videos are published."""
+    """Publishes videos."""
 
     def publish(
         self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
     ) -> Video:
-        """Have `fill` write the files into an empty folder, check them, and publish them all at once.
+        """Let `fill` write the files into an empty folder, check them, and publish them atomically.
 
-        `told`: the length in seconds that its service says, or else was ordered of it.
+        `reported_duration`: the length in seconds that the service reports, or else the ordered length.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """The parts that a step works with. One for each service, made once in a process."""
+    """The dependencies of a step: one context for each service, made once in a process."""
 
     service: VideoService
     gate: QuotaGate
@@ -90,17 +90,17 @@ class StepContext:
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
     draw: Callable[[], float] = random.random
-    #: Takes secrets out of values that people read.
+    #: Redacts secrets in values that people read.
     redact: Callable[[Mapping[str, object]], object] = dict
     timings: Timings = Timings()
-    #: Returns the seconds after which a job asks again for an in-flight slot.
+    #: Returns the seconds before a job asks again for an in-flight slot.
     slot_retry: Callable[[], float] = lambda: Timings().slot_retry
 
 
 def generate_video(record: JobRecord, context: StepContext) -> Outcome:
-    """Take the next step of a leased job and return its outcome.
+    """Run the next step of a leased job and return its outcome.
 
-    Raises `LeaseLost` if another worker has the job, and `StoreError` if the journal cannot be written.
+    Raises `LeaseLost` if another worker owns the job, and `StoreError` if the journal cannot be written.
     """
     try:
         match record.step:
@@ -113,7 +113,7 @@ def generate_video(record: JobRecord, context: StepContext) -> Outcome:
     except SlotsBusy as busy:
         return Wait(context.journal.now() + context.slot_retry(), busy.message, worked=False)
     except ActionRefused as changed:
-        # A late worker has brought the ticket between the claim and the intent.
+        # Another worker saved the ticket after we claimed the job and before we journaled our intent.
         return Wait(context.journal.now(), changed.message, worked=False)
     except (ServiceError, OutputError, InvalidInput) as error:
         return _fault(record, error, context)
@@ -124,14 +124,14 @@ def _submit(record: JobRecord, context: StepContext) -> Outcome:
 
 
 def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
-    """Order the generation, if the gate is open: admission, intent, create, in this order."""
+    """Order the generation if the gate is open: admission, intent, create, in this order."""
     answer = context.gate.ask(context.service.name, record.job_id)
     if isinstance(answer, Closed):
         return Wait(answer.ask_again_at, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(context.gate.give_back, answer)
         if answer.probe:
-            _see_credits(context.service)
+            _check_credits(context.service)
         service = context.service
         job = service.fit(record.job).job
         order = service.order(job, reference)
@@ -141,18 +141,20 @@ def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
     return _create(record, order, reference, expected, began, context)
 
 
-def _see_credits(service: VideoService) -> None:
-    """See that a stopped service has money again, where it can say so: that is cheaper than a create that fails."""
+def _check_credits(service: VideoService) -> None:
+    """Raise `OutOfCredit` if a stopped service reports no credits: this is cheaper than a create that fails."""
     if isinstance(service, HasCredits):
         left = service.credits()
         if left.remaining is not None and left.remaining <= 0:
-            raise OutOfCredit(service.name, f"no {left.unit} are left", next_step="add some; then it goes on by itself")
+            raise OutOfCredit(
+                service.name, f"no {left.unit} are left", next_step="add some; the service then resumes automatically"
+            )
 
 
 def _intend(
     record: JobRecord, job: VideoJob, order: Mapping[str, object], reference: str, context: StepContext
 ) -> float:
-    """Journal the create of a job that fits, and return the instant of the intent."""
+    """Journal the create of a fitted job, and return the instant of the intent."""
     service = context.service
     intent = Intent(
         submission_id=reference,
@@ -166,7 +168,7 @@ def _intend(
         intended = context.journal.intend(record.job_id, record.lease_token, intent)
     except StoreError as error:
         if record.step is Step.SUBMIT:
-            # It may be written though no answer came, and only this worker knows that nothing was sent.
+            # The intent might have been written despite the error, and only this worker knows that nothing was sent.
             context.journal.clear_submission(
                 record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
             )
@@ -182,15 +184,15 @@ def _create(
     began: float,
     context: StepContext,
 ) -> Outcome:
-    """Send the order that was journaled, and journal its outcome, at the reported price or else the expected one.
+    """Send the journaled order and journal its outcome, with the reported price or else the estimate.
 
-    The store is not asked for anything between intent, create and ticket, not even the time: it may be down by now.
+    Nothing reads the store between intent, create and ticket, not even for the time: it might be down by then.
     """
     service, journal = context.service, context.journal
     try:
         ticket = service.create(order, reference)
     except ServiceError as error:
-        # A refusal proves that nothing was bought, except by a repeat: it says nothing of the call that it repeats.
+        # A refusal proves that this create bought nothing. The refusal of a repeat proves nothing about earlier ones.
         if record.step is Step.SUBMIT and not isinstance(error, Uncertain):
             journal.clear_submission(
                 record.job_id, submission_id=reference, reason=error.message, token=record.lease_token
@@ -199,7 +201,7 @@ def _create(
             journal.mark_unknown(record.job_id, submission_id=reference, reason=error.message)
         raise
     except BaseException as error:
-        # A fault of our own after the request went out proves nothing.
+        # A bug in the engine after the request was sent proves nothing.
         reason = f"{type(error).__name__} in the create"
         journal.mark_unknown(record.job_id, submission_id=reference, reason=reason)
         raise
@@ -209,7 +211,7 @@ def _create(
 
 
 def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, context: StepContext) -> float:
-    """Journal a ticket and what it cost, and return the instant."""
+    """Journal a ticket and its cost, and return the instant."""
     service = context.service
     receipt = Receipt(
         submission_id=reference,
@@ -223,7 +225,7 @@ def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | 
 
 
 def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
-    """Return what a ticket cost: the credits that its service told, at the price that was expected for them."""
+    """Return the cost of a ticket: the credits that the service reported, at the estimated price per credit."""
     if ticket.credits is None:
         return expected
     usd = None
@@ -233,17 +235,18 @@ def _cost(ticket: Ticket, expected: Cost | None) -> Cost | None:
 
 
 def _look_up(record: JobRecord, context: StepContext) -> Outcome:
-    """Find out what came of a create, without buying twice."""
+    """Determine the outcome of a create without buying twice."""
     service, journal, submission = context.service, context.journal, record.submission
     now = journal.now()
     settled_at = submission.intended_at + service.create_timeout + context.timings.create_settle_margin
-    # A create that is idempotent by nature may run beside its twin; any other is left alone while it may be under way.
+    # A create that stays idempotent forever can run twice at the same time. Any other must not be repeated while the
+    # first one might still be in progress.
     idempotency_window = service.idempotency_window(record.job)
-    harmless = idempotency_window == math.inf
-    if submission.state is SubmissionState.INTENT and now < settled_at and not harmless:
-        return Wait(settled_at, "the worker that began the paid create may still be sending it", worked=False)
+    always_idempotent = idempotency_window == math.inf
+    if submission.state is SubmissionState.INTENT and now < settled_at and not always_idempotent:
+        return Wait(settled_at, "another worker might still be sending the paid create", worked=False)
     if now + service.create_timeout < submission.first_intended_at + idempotency_window:
-        # A repeat buys nothing new, but it is a request like any other.
+        # A repeat buys nothing new, but it counts against the limits like any other request.
         return _order(record, submission.id, context)
     if isinstance(service, FindsByReference):
         ticket = service.find(submission.id)
@@ -251,16 +254,19 @@ def _look_up(record: JobRecord, context: StepContext) -> Outcome:
             _accept(record, submission.id, ticket, expected_cost(record.job, service), context)
             return Wait(now, f"found at {service.name}")
         if now < settled_at:
-            return Wait(settled_at, f"{service.name} does not show the create yet", worked=False)
+            return Wait(settled_at, f"{service.name} does not list the create yet", worked=False)
         if service.find_is_complete:
-            reason = f"{service.name} knows nothing of it"
+            reason = f"not found at {service.name}"
             journal.clear_submission(record.job_id, submission_id=submission.id, reason=reason)
             return Wait(now, reason)
     return _held(record, service.name)
 
 
 def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
-    """Return what a job was expected to cost at the service that it went to, which its record does not say."""
+    """Estimate the cost of a job at the service it was sent to (the record does not keep the estimate).
+
+    None if it is unknown, or if the job no longer fits the service.
+    """
     try:
         return service.estimate(service.fit(job).job)
     except InvalidInput:  # the settings have changed since
@@ -285,21 +291,21 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
                 Failure(
                     "generation_timeout",
                     f"{context.service.name} did not finish within {context.service.lifetime / 60:.0f} minutes",
-                    "a retry asks for the same video again, and buys nothing",
+                    "a retry polls the same video again and buys nothing",
                     (Action.RETRY,),
                 )
             )
         case Failed(message, next_step):
             return Dead(
-                Failure("generation_failed", f"{context.service.name} gave up: {message}", next_step, AFTER_REFUSAL),
+                Failure("generation_failed", f"{context.service.name} failed: {message}", next_step, AFTER_REFUSAL),
                 generation_failed=True,
             )
         case Lost(message):
             return Dead(
                 Failure(
                     "generation_lost",
-                    f"{context.service.name} knows nothing of it any more: {message}",
-                    "it cost nothing, and a retry submits it again",
+                    f"{context.service.name} no longer knows this generation: {message}",
+                    "it cost nothing; a retry submits the job again",
                     (Action.RETRY,),
                 ),
                 generation_failed=True,
@@ -307,17 +313,17 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
         case Ready() if record.step is Step.POLL:
             return Wait(now, progress=1.0, rendered=True)
         case Ready():
-            # The fetch asked afresh first, because every service's address goes stale.
+            # The address is fresh from the check above; one stored by the poll step would have expired.
 
             def fetch(folder: Path) -> None:
                 context.service.fetch(record.job, answer, folder)
 
-            told = answer.duration or _fitted_duration(record.job, context.service)
-            return Done(context.publisher.publish(record, fetch, reported_duration=told))
+            reported = answer.duration or _fitted_duration(record.job, context.service)
+            return Done(context.publisher.publish(record, fetch, reported_duration=reported))
 
 
 def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
-    """Return the seconds that were ordered: a job that names no service still holds those that it asked for."""
+    """Return the ordered length in seconds; the job itself only holds the requested one."""
     try:
         return float(service.fit(job).job.duration)
     except InvalidInput:  # the settings have changed since
@@ -325,7 +331,7 @@ def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:
 
 
 def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, context: StepContext) -> Outcome:
-    """Turn a fault of this step into its outcome."""
+    """Convert an error of this step to its outcome."""
     now = context.journal.now()
     match error:
         case Rejected() | InvalidInput() if record.step is Step.LOOKUP:
@@ -334,12 +340,14 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
             return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
         case Misconfigured() | OutOfCredit() | Busy():
             closed = context.gate.refused(context.service.name, error)
-            # Who has not bought yet is kept by the gate; anybody else would ask a shut service again and again.
-            alone = (error.retry_after or 0.0) if isinstance(error, Busy) else context.timings.stopped_service_retry
-            until = closed.ask_again_at if record.step is Step.SUBMIT else max(closed.ask_again_at, now + alone)
+            # The gate holds back a job that has bought nothing. A paid job passes it, so it needs an additional pause
+            # or it would keep calling a stopped service.
+            pause = (error.retry_after or 0.0) if isinstance(error, Busy) else context.timings.stopped_service_retry
+            until = closed.ask_again_at if record.step is Step.SUBMIT else max(closed.ask_again_at, now + pause)
             return Wait(until, closed.why, worked=False)
     retry_after = error.retry_after if isinstance(error, Transient) else None
-    # What was bought, or may have been, is given up by its deadline: an outage of a minute uses up any count.
+    # A job that is or might be paid ends at its deadline, not after a number of attempts: a short outage could use up
+    # any number.
     endless = isinstance(error, Uncertain) or (isinstance(error, ServiceError) and now < record.submission.deadline)
     attempts = record.attempts + 1
     delay = context.retry.delay(attempts, draw=context.draw(), retry_after=retry_after, endless=endless)
@@ -354,7 +362,7 @@ def _held(record: JobRecord, service: str) -> Held:
     return Held(
         Failure(
             "submission_unknown",
-            f"whether {service} accepted the paid create {record.submission.id} is not known",
+            f"it is unknown whether {service} accepted the paid create {record.submission.id}",
             f"look for it at {service}",
             ways_to_resolve(held=True),
         )

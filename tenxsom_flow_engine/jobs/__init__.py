@@ -1,4 +1,4 @@
-"""What a job is and how it changes. The values that every other package uses can be imported from here."""
+"""Jobs and the rules by which they change. Other packages import the job model from here."""
 
 from tenxsom_flow_engine.jobs.model import (
     ASPECT_RATIOS,

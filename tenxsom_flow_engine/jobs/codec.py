@@ -1,6 +1,6 @@
-"""The one wire format of jobs, records and deliveries: JSON with a version in `v`, checked on the way in.
+"""The wire format of jobs, records and deliveries: JSON with a version in `v`, validated when it is read.
 
-Bad input is one error, `InvalidInput`, that names the field and the reason.
+Invalid input raises `InvalidInput` with the field and the reason.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _delivery_decoder = msgspec.json.Decoder(Delivery)
 
 
 def encode(value: VideoJob | JobRecord | Delivery) -> bytes:
-    """Write a job, a record or a delivery as compact UTF-8 JSON."""
+    """Encode a job, a record or a delivery as compact UTF-8 JSON."""
     return _encoder.encode(value)
 
 
 def decode_record(data: bytes | str) -> JobRecord:
-    """Read a record. Raises `InvalidInput`."""
+    """Decode a record. Raises `InvalidInput`."""
     return decode(_record_decoder, data)
 
 
 def decode_delivery(data: bytes | str) -> Delivery:
-    """Read a delivery. Raises `InvalidInput`."""
+    """Decode a delivery. Raises `InvalidInput`."""
     return decode(_delivery_decoder, data)
 
 
 def check_options(job: VideoJob) -> None:
-    """Raise `InvalidInput` if a job's options hold what cannot be written down."""
+    """Raise `InvalidInput` if a job's options cannot be encoded as JSON."""
     if job.options:
         try:
             _encoder.encode(job.options)
@@ -51,11 +51,11 @@ def to_builtins(value: VideoJob | JobRecord) -> dict[str, Any]:
 
 
 def decode(decoder: msgspec.json.Decoder[_T], data: bytes | str) -> _T:
-    """Read what holds a job. Raises `InvalidInput`."""
+    """Decode a job or a value that contains one. Raises `InvalidInput`."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        # A refusal by VideoJob itself arrives wrapped; it already names the field.
+        # msgspec wraps the `InvalidInput` that `VideoJob` raises; it already names the field.
         if isinstance(error.__cause__, InvalidInput):
             raise error.__cause__ from None
         reason, _, path = str(error).partition(" - at `$")

@@ -1,7 +1,7 @@
-"""What travels to a worker when a queue backend pushes: which delivery of which job it is, and what has been bought.
+"""The payload that a pushing queue backend delivers to a worker: the job, the delivery's number and the submission.
 
-A worker whose store has never seen the job takes it on from this alone, so it looks after what was paid instead of
-buying it again.
+A worker whose store has lost the job can restore it from the payload alone, so it polls a paid generation instead of
+buying another one.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ _SERVICE = re.compile(r"[a-z0-9_]{0,40}")
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
                tag_field="v", tag=1):  # fmt: skip
-    """One delivery of a job: the link of its chain that `nonce` and `seq` name."""
+    """One delivery of a job, identified by `nonce` (its chain) and `seq`."""
 
     job: VideoJob
-    #: Tells this chain of deliveries from an earlier one of the same job id.
+    #: Distinguishes this chain of deliveries from an earlier one of the same job id.
     nonce: str
     #: The number of this delivery in the chain.
     seq: int
-    #: The service that was chosen; empty if none was yet.
+    #: The chosen service; empty if none has been chosen yet.
     service: str = ""
     submission: Submission = Submission()
-    #: Faults in a row within the present step.
+    #: Consecutive failures of the current step.
     attempts: int = 0
     added_at: float
 
     def __post_init__(self) -> None:
-        # They become parts of names, at the queue backend and in the store.
+        # These become parts of names at the queue backend and in the store.
         if not _NONCE.fullmatch(self.nonce):
             raise InvalidInput("nonce", f"must be 1 to 64 letters, digits, _ or -, not {self.nonce[:80]!r}")
         if not 0 <= self.seq < 2**53:
-            raise InvalidInput("seq", f"is not the number of a delivery: {self.seq}")
+            raise InvalidInput("seq", f"{self.seq} is not a valid delivery number")
         if not _SERVICE.fullmatch(self.service):
-            raise InvalidInput("service", f"{self.service[:80]!r} is not a service's name")
+            raise InvalidInput("service", f"{self.service[:80]!r} is not a valid service name")
 
     @classmethod
     def of(cls, record: JobRecord) -> Delivery:
-        """Describe the delivery that a record waits for."""
+        """Return the next delivery of a record."""
         return cls(
             job=record.job,
             nonce=record.nonce,
@@ -63,14 +63,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 
 
 def submission_id(link: JobRecord | Delivery) -> str:
-    """Return the id of what is bought in a delivery: each has one of its own, and it fits an Idempotency-Key."""
+    """Return the submission id of a delivery: unique for each delivery, and valid as an Idempotency-Key."""
     return f"{link.job_id}.{link.nonce}.{link.seq}"
 
 
 def task_id(link: JobRecord | Delivery) -> str:
-    """Return the name of a delivery, or of the one that a record waits for: the same each time, so it is made once.
+    """Return the task name of a delivery, or of a record's next one. It is deterministic, so a task is created once.
 
-    It begins with a hash, since Cloud Tasks slows down under names that follow one another
+    It begins with a hash, because sequential names slow Cloud Tasks down
     (https://docs.cloud.google.com/tasks/docs/reference/rpc/google.cloud.tasks.v2#task). At most 500 of `A-Za-z0-9_-`.
     """
     chain = f"{link.job_id}-{link.nonce}-{link.seq}"

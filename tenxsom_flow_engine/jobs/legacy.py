@@ -1,6 +1,6 @@
-"""Jobs as the producers of old wrote them: JSON objects on a plain list, read here and nowhere else.
+"""Reads entries of the legacy list: JSON objects that older producers pushed to a plain Redis list.
 
-Two shapes are known: `{"topic": …, "duration": …}`, and the same fields inside `params`.
+An entry is `{"topic": …, "duration": …}`, or has the same fields inside `params`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FIELDS = ("job_id", "topic", "prompt", "duration", "aspect_ratio", "service", "
 
 
 def read_legacy(entry: str) -> VideoJob:
-    """Make a job of an entry's text; fields that no job has are passed over. Raises `InvalidInput`."""
+    """Convert a legacy entry to a job, ignoring unknown fields. Raises `InvalidInput`."""
     try:
         given = msgspec.json.decode(entry)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -31,6 +31,6 @@ def read_legacy(entry: str) -> VideoJob:
     if not isinstance(topic, str):
         raise InvalidInput("topic", "is missing")
     if isinstance(fields.get("duration"), float) and fields["duration"].is_integer():
-        fields["duration"] = int(fields["duration"])  # as JavaScript and old JSON writers put it
+        fields["duration"] = int(fields["duration"])  # some JSON writers encode whole numbers as `5.0`
     fields.setdefault("job_id", new_job_id(topic))
     return VideoJob(created_at=time.time(), **fields)

@@ -1,7 +1,7 @@
-"""How a record changes: the state machine, as pure functions from a record to the next one.
+"""The state machine of a job: pure functions from a record to its next version.
 
-Every store applies these inside one transaction or script, so the rules stand here once and are tested without a
-store. Each function checks that the change is allowed and raises `ActionRefused` or `LeaseLost` otherwise.
+Every store applies these in one transaction or script, so the rules exist once and are tested without a store. Each
+function raises `ActionRefused` or `LeaseLost` if the change is not allowed.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ from tenxsom_flow_engine.jobs.outcomes import (
 from tenxsom_flow_engine.jobs.purchases import bought
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
-#: A job whose lease runs out this often in one step kills its workers, and is dead.
+#: A job fails after this many consecutive expired leases in one step: it probably kills its workers.
 MAX_EXPIRIES = 10
-#: From nothing bought to surely bought.
+#: Submission states by how strongly they indicate a purchase, the weakest first.
 _EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
-#: Of these a timeline tells which worker did it; of looks that come to nothing new it would only cost room.
+#: Event kinds that record the worker's name; for polls that change nothing it would only take space.
 _BY_WORKERS = frozenset({EventKind.SUBMITTING, EventKind.FAULT, EventKind.PUBLISHED, EventKind.FAILED, EventKind.HELD})
-#: What a late worker has told meanwhile of a create whose outcome somebody else could not find out.
-_NEWS = {
-    SubmissionState.ACCEPTED: "a late worker has brought its ticket",
-    SubmissionState.NONE: "a late worker has told that nothing was bought",
+#: Why a job is not held after all: a late worker has since settled the create, with this state of the submission.
+_SETTLED_LATE = {
+    SubmissionState.ACCEPTED: "a late worker saved its ticket",
+    SubmissionState.NONE: "a late worker reported that nothing was bought",
 }
-#: A timeline keeps its first and its latest lines.
+#: The number of first and of last events that a timeline keeps.
 FIRST_EVENTS, LAST_EVENTS = 10, 50
 
 
 def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: Cost | None = None) -> JobRecord:
-    """Return the record of a job that is added at `now` to be worked on from `due`."""
+    """Return the record of a job that is added at `now` and due at `due`."""
     later = due > now
     return JobRecord(
         job=job,
@@ -83,14 +83,14 @@ def take(record: JobRecord, lease: Lease, now: float) -> JobRecord:
     if record.lease is not None or record.due is None:
         raise ActionRefused(f"job {record.job_id} is not waiting for a worker")
     lease = msgspec.structs.replace(lease, due=record.due, step=record.step)
-    return _change(record, now, _in_hand(record), lease=lease, due=None)
+    return _change(record, now, _leased_status(record), lease=lease, due=None)
 
 
 def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now: float) -> JobRecord:
-    """Lease a job to the worker that its delivery has come to, whether or not it is due by this clock.
+    """Lease a job to the worker that received its delivery, whether or not it is due by this clock.
 
-    A lease of the same delivery that ran out is taken over, and counts (see `expire`), so the job may come out dead.
-    Raises `LeasedElsewhere` if a worker has it in hand, `ActionRefused` if the job waits for another delivery.
+    An expired lease of the same delivery is taken over and counted (see `expire`), so the returned job can be failed.
+    Raises `LeasedElsewhere` if another worker holds the lease, `ActionRefused` if the job waits for another delivery.
     """
     if (record.queue, record.nonce) != (queue, delivery.nonce) or delivery.seq < record.seq:
         raise ActionRefused(f"job {record.job_id} waits for another delivery")
@@ -100,7 +100,7 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
         record = expire(record, now)
         if record.status in FINAL:
             return record
-        # It is still the same delivery: its queue backend has no other.
+        # `expire` counted to the next delivery, but the queue backend only has the present one.
         record = msgspec.structs.replace(record, seq=record.seq - 1)
     if delivery.seq > record.seq and record.due is not None:
         record = _catch_up(record, delivery)
@@ -108,17 +108,17 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
 
 
 def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unanswered: bool = False) -> JobRecord:
-    """Return the record of a job that is known from its delivery alone.
+    """Restore the record of a job from its delivery.
 
-    With `previous_attempt_unanswered` an earlier attempt at this delivery got no response, so it may have bought: the
-    next step looks that up instead of buying again.
+    With `previous_attempt_unanswered`, an earlier attempt at this delivery got no response and might have bought
+    something: the next step looks that up instead of buying again.
     """
     submission, service = delivery.submission, delivery.service
     if previous_attempt_unanswered and submission.state is SubmissionState.NONE:
         submission = Submission(
             state=SubmissionState.INTENT,
             id=submission_id(delivery),
-            intended_at=now,  # it may still be under way
+            intended_at=now,  # the earlier attempt might still be sending the create
             first_intended_at=min(delivery.added_at, now),
         )
         service = service or ("" if delivery.job.service == AUTO else delivery.job.service)
@@ -140,18 +140,18 @@ def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unansw
 
 
 def dispatched(record: JobRecord, seq: int) -> JobRecord:
-    """Note that the queue backend was told of a delivery; one that is past changes nothing."""
+    """Mark a delivery as dispatched to the queue backend; an outdated one changes nothing."""
     return msgspec.structs.replace(record, dispatched=True) if record.seq == seq else record
 
 
 def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
-    """Have a job delivered anew whose delivery `seq` its queue backend has lost, also if a worker has died over it."""
+    """Replace delivery `seq`, which the queue backend has lost, possibly after its worker died."""
     if record.seq != seq:
-        raise ActionRefused(f"job {record.job_id} has gone on meanwhile")
+        raise ActionRefused(f"job {record.job_id} has already moved on to another delivery")
     if record.lease is not None:
         return expire(record, now)
     if record.due is None:
-        raise ActionRefused(f"job {record.job_id} waits for no delivery")
+        raise ActionRefused(f"job {record.job_id} is not waiting for a delivery")
     return _change(
         record,
         now,
@@ -164,12 +164,12 @@ def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
 
 
 def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
-    """Give a waiting job to another queue backend; when it is due and what was bought stay as they are."""
+    """Move a waiting job to another queue backend; its due time and its purchases stay."""
     if record.queue != source or record.due is None:
-        raise ActionRefused(f"job {record.job_id} does not wait in the {source} queue")
+        raise ActionRefused(f"job {record.job_id} is not waiting in the {source} queue")
     if record.lane == TICKET_MARK:
-        # Workers that pull look for a service's jobs, and of this one nobody knows whose it is.
-        raise ActionRefused(f"whether job {record.job_id} was bought, and where, has to be found out first")
+        # Pull workers claim by service, and the service of this job is unknown.
+        raise ActionRefused(f"it is not yet known whether and where job {record.job_id} was bought")
     return _change(
         record, now, record.status, EventKind.MOVED, f"from {source} to {target}",
         queue=target, due=record.due, seq=record.seq + 1,
@@ -177,15 +177,15 @@ def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
 
 
 def renew(record: JobRecord, token: str, until: float) -> JobRecord:
-    """Prolong a lease."""
+    """Extend a lease to `until`."""
     lease = msgspec.structs.replace(_own_lease(record, token), until=until)
     return msgspec.structs.replace(record, lease=lease)
 
 
 def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRecord:
-    """Apply what a step returned, and give up the lease.
+    """Apply a step's outcome and end the lease.
 
-    The job is due at once if a late worker saved the ticket or the refusal of its create while the step ran.
+    The job is due immediately if a late worker saved the ticket or the refusal of its create while the step ran.
     """
     lease = _own_lease(record, token)
     match outcome:
@@ -217,8 +217,9 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
             return _final(
                 record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, submission=submission
             )
-        case Held() if record.submission.state in _NEWS:
-            return _give_back(record, now, due=now, what=EventKind.WAITING, detail=_NEWS[record.submission.state])
+        case Held() if record.submission.state in _SETTLED_LATE:
+            detail = _SETTLED_LATE[record.submission.state]
+            return _give_back(record, now, due=now, what=EventKind.WAITING, detail=detail)
         case Held(failure):
             submission = record.submission
             if submission.state is SubmissionState.INTENT:
@@ -238,21 +239,21 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
 
 
 def release_lease(record: JobRecord, token: str, now: float) -> JobRecord:
-    """Return a job that its worker could not work on: due at once, and not an attempt."""
+    """Return a job to its queue because its worker could not work on it: due immediately, and not an attempt."""
     _own_lease(record, token)
     return _give_back(record, now, due=now, what=EventKind.HANDED_BACK)
 
 
 def expire(record: JobRecord, now: float) -> JobRecord:
-    """Take a job back whose worker let the lease run out; dead when that has happened `MAX_EXPIRIES` times in a row."""
+    """Return a job to its queue after its lease expired; fail it after `MAX_EXPIRIES` consecutive expiries."""
     if record.lease is None or record.lease.until > now:
-        raise ActionRefused(f"the lease on job {record.job_id} has not run out")
+        raise ActionRefused(f"the lease on job {record.job_id} has not expired")
     expiries = record.expiries + 1
     if expiries >= MAX_EXPIRIES:
         failure = Failure(
             code="worker_lost",
-            message=f"{expiries} workers in a row died or stalled in its step {record.step}",
-            next_step="find out why in the worker's log",
+            message=f"{expiries} workers in a row died or stalled in the {record.step} step",
+            next_step="look for the reason in the workers' logs",
             actions=_onward(record),
         )
         return _final(record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, expiries=expiries)
@@ -261,13 +262,13 @@ def expire(record: JobRecord, now: float) -> JobRecord:
 
 
 def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobRecord:
-    """Journal that a paid create is about to be sent. The same submission may be intended again (a repeat)."""
+    """Journal that a paid create is about to be sent. Allowed again for the same submission (a repeat)."""
     _own_lease(record, token)
     known = record.submission
     if known.state is not SubmissionState.NONE and (
         known.id != intent.submission_id or known.state is SubmissionState.ACCEPTED
     ):
-        raise ActionRefused(f"job {record.job_id} has a submission already ({known.state})")
+        raise ActionRefused(f"job {record.job_id} already has a submission ({known.state})")
     submission = Submission(
         state=SubmissionState.INTENT,
         id=intent.submission_id,
@@ -277,31 +278,31 @@ def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobReco
         deadline=now + intent.lifetime,
         prompt=intent.prompt,
     )
-    news = {"service": intent.service, "submission": submission, "order": intent.order}
-    return _change(record, now, record.status, EventKind.SUBMITTING, intent.service, **news)
+    changes = {"service": intent.service, "submission": submission, "order": intent.order}
+    return _change(record, now, record.status, EventKind.SUBMITTING, intent.service, **changes)
 
 
 def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
-    """Save the ticket of a submission: by its id, in any status, whoever holds the lease."""
+    """Save the ticket of a submission, identified by its id: in any status, and without a lease."""
     submission_id, ticket, service = receipt.submission_id, receipt.ticket, receipt.service
     known = record.submission
     if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED):
         return record
     before, record = record, bought(record, Purchase(submission_id, service or record.service, now, receipt.cost))
-    news = record is not before
-    if news and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
-        # Nothing else counts as bought, so this is the job's own rather than that another is bought.
+    new = record is not before
+    if new and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
+        # No other submission is recorded, so use this one for the job instead of buying another.
         known = Submission(id=submission_id, intended_at=now, first_intended_at=now)
         record = msgspec.structs.replace(record, service=service or record.service)
     if known.id != submission_id:
-        # The job has gone on with another submission. The money is spent all the same, so it must be seen.
+        # The job continued with another submission. The money is spent all the same, so the timeline must show it.
         return _change(record, now, record.status, EventKind.LATE_TICKET, f"{ticket.id} of submission {submission_id}")
     submission = msgspec.structs.replace(
         known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime
     )
-    # A final job stays final: its ticket and cost are kept for whoever asks.
+    # A final job stays final, but its record keeps the ticket and the cost.
     status = record.status if record.status in FINAL else Status.RENDERING
-    # One that is held, or waits to find out what came of its create, goes on at once.
+    # A job that is held or waits for a lookup of its create continues immediately.
     due = now if record.status is Status.HELD or record.due is not None else None
     error = None if record.status is Status.HELD else record.error
     return _change(
@@ -319,7 +320,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
 
 
 def mark_unknown(record: JobRecord, now: float, *, submission_id: str, reason: str) -> JobRecord:
-    """Journal that a create was sent and its outcome is not known."""
+    """Journal that a create was sent and its outcome is unknown."""
     if record.submission.id != submission_id or record.submission.state is not SubmissionState.INTENT:
         return record
     submission = msgspec.structs.replace(record.submission, state=SubmissionState.UNKNOWN)
@@ -327,11 +328,11 @@ def mark_unknown(record: JobRecord, now: float, *, submission_id: str, reason: s
 
 
 def clear_submission(record: JobRecord, now: float, *, submission_id: str, reason: str, token: str = "") -> JobRecord:
-    """Journal the proof that a submission bought nothing: the choice of a service is open again.
+    """Journal the proof that a submission bought nothing, so that any service can be chosen again.
 
-    With `token` the proof is about the one create that was journaled under that lease. It says nothing of others: a
-    submission that was repeated stays, and so does one whose number somebody else has used, since the claim was lost
-    with the latest moment of a server that died.
+    With `token`, the proof only covers the create that was journaled under that lease. A submission that was repeated
+    stays, and so does one that another worker journaled under the same id, which happens if a server crash lost the
+    first worker's claim.
     """
     submission = record.submission
     if submission.id != submission_id or submission.state is SubmissionState.ACCEPTED:
@@ -339,7 +340,7 @@ def clear_submission(record: JobRecord, now: float, *, submission_id: str, reaso
     if token and (token != submission.token or submission.intended_at != submission.first_intended_at):
         return record
     status, changes = record.status, dict[str, Any]()
-    if status is Status.HELD:  # there is nothing left that a person could find out
+    if status is Status.HELD:  # the outcome is known now, so there is nothing left to decide
         status, changes = Status.QUEUED, {"due": now, "error": None, "attempts": 0, "expiries": 0}
     return _change(
         record, now, status, EventKind.NOTHING_BOUGHT, reason, submission=Submission(), service="", **changes
@@ -347,28 +348,28 @@ def clear_submission(record: JobRecord, now: float, *, submission_id: str, reaso
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
-    """Take a job back. What is being rendered goes on at the service; a ticket that comes late is still saved."""
+    """Cancel a job. A running generation continues at the service, and a late ticket is still saved."""
     if Status.CANCELLED not in TRANSITIONS[record.status]:
-        raise ActionRefused(f"job {record.job_id} is {record.status} already, so it cannot be cancelled")
+        raise ActionRefused(f"job {record.job_id} is already {record.status}, so it cannot be cancelled")
     return _final(record, now, Status.CANCELLED, EventKind.CANCELLED)
 
 
 def render_stopped(record: JobRecord, now: float) -> JobRecord:
-    """Note that a cancelled job's generation was stopped: it holds no slot, and a retry orders anew."""
+    """Record that a cancelled job's generation was stopped: it frees its slot, and a retry buys a new one."""
     submission = _over(record.submission, failed=True)
     return _change(record, now, record.status, EventKind.STOPPED, record.service, submission=submission)
 
 
 def retry(record: JobRecord, now: float) -> JobRecord:
-    """Try a failed or cancelled job again, from its ticket if it has one: bought anew only after a failed generation.
+    """Retry a failed or cancelled job, from its ticket if it has one; only a failed generation is bought again.
 
-    Where a create was cut off, the next step looks it up; it never buys. Where one's outcome is not known, a person has
-    to say it first (`resolve`).
+    If a create was interrupted, the next step looks it up and never buys. If the outcome of a create is unknown, an
+    operator has to resolve it first (`resolve`).
     """
     over = record.status in (Status.FAILED, Status.CANCELLED)
     if record.submission.state is SubmissionState.UNKNOWN and (over or record.status is Status.HELD):
         raise ActionRefused(
-            f"whether the paid create of job {record.job_id} was accepted is not known, so it cannot be retried",
+            f"job {record.job_id} cannot be retried: it is unknown whether its paid create was accepted",
             actions=ways_to_resolve(held=not over),
             subject=record.job_id,
         )
@@ -376,24 +377,27 @@ def retry(record: JobRecord, now: float) -> JobRecord:
         raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried")
     submission = Submission() if record.submission.failed else record.submission
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
-    # With nothing bought, the choice of a service is open again.
+    # If nothing was bought, any service can be chosen again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
     return _begin_again(record, now, status, EventKind.RETRIED, submission=submission, service=service)
 
 
 def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
-    """Apply what a person found out about a create whose outcome is not known, and which no worker looks up now."""
+    """Apply an operator's decision on a create of unknown outcome, unless a worker is looking it up now."""
     submission = record.submission
     if submission.state is not SubmissionState.UNKNOWN:
-        raise ActionRefused(f"job {record.job_id} is {record.status}, and of its paid create nothing is unknown")
+        raise ActionRefused(
+            f"job {record.job_id} is {record.status}; the outcome of its paid create is not in question, "
+            "so there is nothing to resolve"
+        )
     if record.lease is not None:
         raise ActionRefused(
-            f"a worker looks up right now what came of the paid create of job {record.job_id}",
-            next_step="wait for what it finds",
+            f"a worker is looking up the paid create of job {record.job_id}",
+            next_step="try again in a moment",
         )
     match resolution:
         case Resubmit():
-            detail = "nothing was bought, says a person"
+            detail = "not bought, as decided by hand"
             return _begin_again(
                 record, now, Status.QUEUED, EventKind.RESUBMITTED, detail, submission=Submission(), service=""
             )
@@ -401,24 +405,24 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
             )
-            detail = f"ticket {ticket.id}, says a person"
+            detail = f"ticket {ticket.id}, set by hand"
             record = bought(record, Purchase(submission.id, record.service, now, cost))
             return _begin_again(record, now, Status.RENDERING, EventKind.ACCEPTED, detail, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:
-                raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held one can be given up")
-            seller = record.service or "a service"
+                raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held job can be given up")
+            service = record.service or "the service"
             failure = Failure(
                 "given_up",
-                f"given up by a person; whether {seller} was paid for {submission.id} was never found out",
-                f"look at the bill of {seller}",
+                f"given up by hand; it was never determined whether {service} charged for {submission.id}",
+                f"check the bill of {service}",
                 ways_to_resolve(),
             )
             return _final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure)
 
 
 def ways_to_resolve(*, held: bool = False) -> tuple[Action, ...]:
-    """Return how a person can say what came of a paid create; a job that is held can be given up too."""
+    """Return the actions that resolve a paid create of unknown outcome; a held job can be given up too."""
     return (Action.RESUBMIT, Action.CONFIRM_PURCHASE, *([Action.GIVE_UP] if held else []))
 
 
@@ -429,7 +433,7 @@ def _onward(record: JobRecord) -> tuple[Action, ...]:
 def _begin_again(
     record: JobRecord, now: float, status: Status, what: EventKind, detail: str = "", **changes: Any
 ) -> JobRecord:
-    """Return a job to its queue by a person's hand: due at once, with all its attempts."""
+    """Return a job to its queue on a user's request: due immediately, with its attempts reset."""
     return _change(
         record,
         now,
@@ -448,7 +452,7 @@ def _begin_again(
 
 
 def _next_due(record: JobRecord, lease: Lease, wanted: float, now: float) -> float:
-    """Return when the next step is due: at once if another worker settled the create during this lease."""
+    """Return when the next step is due: immediately if another worker settled the create during this lease."""
     submission = record.submission
     sold = submission.state is SubmissionState.ACCEPTED and lease.step in (Step.SUBMIT, Step.LOOKUP)
     refused = submission.state is SubmissionState.NONE and lease.step is Step.LOOKUP
@@ -483,21 +487,21 @@ def _final(
 
 
 def _catch_up(record: JobRecord, delivery: Delivery) -> JobRecord:
-    """Bring forward a record that is older than its delivery: its store was set back to an earlier state."""
-    news: dict[str, Any] = {"seq": delivery.seq}
-    # Of two accounts of what was bought, the one that tells of more is safe to go by.
+    """Update a record that is older than its delivery, because the store was reset to an earlier state."""
+    changes: dict[str, Any] = {"seq": delivery.seq}
+    # If record and delivery disagree, the one with more evidence of a purchase is safe: it never buys twice.
     if _EVIDENCE.index(delivery.submission.state) > _EVIDENCE.index(record.submission.state):
-        news |= {"submission": delivery.submission, "service": delivery.service}
+        changes |= {"submission": delivery.submission, "service": delivery.service}
         if delivery.submission.state is SubmissionState.ACCEPTED:
-            news["status"] = Status.RENDERING
-    return msgspec.structs.replace(record, **news)
+            changes["status"] = Status.RENDERING
+    return msgspec.structs.replace(record, **changes)
 
 
 def _over(submission: Submission, *, failed: bool = False) -> Submission:
     return msgspec.structs.replace(submission, over=True, failed=failed)
 
 
-def _in_hand(record: JobRecord) -> Status:
+def _leased_status(record: JobRecord) -> Status:
     return Status.RENDERING if record.submission.state is SubmissionState.ACCEPTED else Status.RUNNING
 
 
@@ -516,7 +520,7 @@ def _change(
     events = _note(record.events, Event(at=now, what=what, detail=detail, worker=worker)) if what else record.events
     after = msgspec.structs.replace(record, status=status, updated_at=now, events=events, **changes)
     if after.due is not None and (after.due, after.seq) != (record.due, record.seq):
-        # It waits for a delivery that its queue backend does not know of yet.
+        # The new delivery still has to be dispatched to a queue backend that pushes.
         after = msgspec.structs.replace(after, dispatched=after.queue not in PUSHED)
     return after
 

@@ -1,7 +1,6 @@
-"""What a job is and what is known about it: the frozen values that every other module speaks in.
+"""The job model: frozen values for a job, its record and their parts, used by every other module.
 
-Instants are seconds since 1970-01-01 UTC (see `clock`). How a record changes is in `lifecycle`, how it is written
-down in `codec`.
+Instants are seconds since 1970-01-01 UTC (see `clock`). `lifecycle` changes records; `codec` serializes them.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ import msgspec
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost
 
 ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
-#: The looks that a prompt can be made in (see `prompts`); the first is the default.
+#: Visual styles of a prompt (see `prompts`); the first is the default.
 STYLES = ("documentary", "cinematic", "explainer", "animation", "retro")
 MAX_TOPIC = 500
 MAX_PROMPT = 10_000
 MAX_DURATION = 1800
-#: The service name that means: let the engine choose.
+#: The service name that lets the engine choose a service.
 AUTO = "auto"
-#: The one key of a job's options that is no service's: which place of which list a planned topic came from.
+#: The only key of a job's options that is not a service name: the playlist and position that a planned topic came from.
 PLAYLIST_POSITION = "schedule"
 
-#: The queue backends that bring jobs to workers by themselves, so they must be told of every new delivery.
+#: The queue backends that push jobs to workers, so every new delivery must be dispatched to them.
 PUSHED = frozenset({"cloud_tasks"})
 
-#: Characters that make a terminal or page show text in another order than it has.
+#: Characters that make a terminal or a page display text in a different order from the stored one.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
@@ -42,11 +41,11 @@ _TAG = re.compile(r"[\w.:@-]{0,64}")
 class VideoJob(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="v", tag=1
 ):
-    """One video that somebody wants. Valid by construction: a bad field raises `InvalidInput` naming it."""
+    """A request for one video. Valid by construction: an invalid field raises `InvalidInput` with its name."""
 
     job_id: str
     topic: str
-    #: What the service is told; empty means that it is built from the topic in the job's style.
+    #: The prompt sent to the service; if empty, it is built from the topic in the job's style.
     prompt: str = ""
     style: str = STYLES[0]
     #: Seconds.
@@ -56,28 +55,28 @@ class VideoJob(
     service: str = AUTO
     #: A service's quality name such as `720p`; empty means the service's default.
     quality: str = ""
-    #: A tag to find a channel's jobs by.
+    #: A tag that groups the jobs of one publishing channel.
     channel: str = ""
-    #: Settings that only one service knows, by service name.
+    #: Service-specific settings, by service name.
     options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     created_at: float
 
     def __post_init__(self) -> None:
-        # Programs make jobs too, and a field of the wrong type would be found out by whoever reads the job later.
+        # Python callers create jobs too; without this check, a wrong type would only fail when the job is decoded.
         for name in ("job_id", "topic", "prompt", "style", "aspect_ratio", "service", "quality", "channel"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
             raise InvalidInput("duration", f"must be a whole number of seconds, not {self.duration!r}")
         if type(self.created_at) not in (int, float) or not math.isfinite(self.created_at):
-            raise InvalidInput("created_at", "is not a moment")
+            raise InvalidInput("created_at", "must be a finite number of seconds since 1970")
         if not isinstance(self.options, dict) or not all(isinstance(own, dict) for own in self.options.values()):
             raise InvalidInput("options", "must be a dict of dicts, by service")
         check_job_id(self.job_id)
         _check_text("topic", self.topic, MAX_TOPIC, controls="")
-        # Z: spaces, C: what has no picture of its own, such as a zero-width space.
+        # Z: spaces; C: characters without a glyph, such as a zero-width space.
         if all(unicodedata.category(letter)[0] in "CZ" for letter in self.topic):
-            raise InvalidInput("topic", "is empty", next_step="say in a few words what the video is about")
+            raise InvalidInput("topic", "is empty", next_step="describe the video in a few words")
         _check_text("prompt", self.prompt, MAX_PROMPT, controls="\n\t")
         if self.style not in STYLES:
             raise InvalidInput("style", f"must be one of {', '.join(STYLES)}, not {self.style!r}")
@@ -86,19 +85,19 @@ class VideoJob(
         if self.aspect_ratio not in ASPECT_RATIOS:
             raise InvalidInput("aspect_ratio", f"must be one of {', '.join(ASPECT_RATIOS)}, not {self.aspect_ratio!r}")
         if not _NAME.fullmatch(self.service):
-            raise InvalidInput("service", f"{self.service!r} is not a service's name")
+            raise InvalidInput("service", f"{self.service!r} is not a valid service name")
         _check_text("quality", self.quality, 40, controls="")
         if not _TAG.fullmatch(self.channel):
-            raise InvalidInput("channel", "may hold letters, digits and . : @ _ - only, at most 64 of them")
+            raise InvalidInput("channel", "must be at most 64 letters, digits or . : @ _ -")
 
     @property
     def allowed_services(self) -> frozenset[str]:
-        """The services that may make it: the one that it names, or for `auto` those it has options for; none: any."""
+        """The named service; for `auto`, the services that the job has options for. Empty if any service is allowed."""
         return frozenset(self.options) - {PLAYLIST_POSITION} if self.service == AUTO else frozenset({self.service})
 
 
 def check_job_id(job_id: str) -> None:
-    """Raise `InvalidInput` unless `job_id` is 1 to 100 of `A-Za-z0-9_-` (so that it is a safe file and task name)."""
+    """Raise `InvalidInput` unless `job_id` is 1 to 100 of `A-Za-z0-9_-`, so that it is safe as a file or task name."""
     if not _JOB_ID.fullmatch(job_id):
         raise InvalidInput("job_id", f"must be 1 to 100 letters, digits, _ or -, not {job_id[:120]!r}")
 
@@ -106,7 +105,7 @@ def check_job_id(job_id: str) -> None:
 def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
     if len(text) > limit:
         raise InvalidInput(field, f"has {len(text)} characters, at most {limit} are allowed")
-    if text.isprintable():  # almost every text: then it holds nothing of what is looked for below
+    if text.isprintable():  # fast path for almost every text: the checks below cannot fail
         return
     for position, character in enumerate(text, start=1):
         category = unicodedata.category(character)
@@ -114,29 +113,29 @@ def _check_text(field: str, text: str, limit: int, *, controls: str) -> None:
             raise InvalidInput(field, f"has a control character (U+{ord(character):04X}) at position {position}")
         if character in _BIDI_CONTROLS:
             raise InvalidInput(
-                field, f"has a hidden change of direction (U+{ord(character):04X}) at position {position}"
+                field, f"has a hidden text direction control (U+{ord(character):04X}) at position {position}"
             )
-        if category == "Cs":  # half of a surrogate pair: what bytes that are not UTF-8 become on a command line
+        if category == "Cs":  # an unpaired surrogate: Python decodes invalid UTF-8 in arguments to these
             raise InvalidInput(field, f"is not valid Unicode at position {position}")
 
 
 class Status(StrEnum):
-    """Where a job stands, as a person sees it."""
+    """The status of a job, as users see it."""
 
-    SCHEDULED = "scheduled"  # added for a later time that has not come
+    SCHEDULED = "scheduled"  # added for a time in the future
     QUEUED = "queued"  # due, or waiting for its gate or its next attempt; no ticket yet
-    RUNNING = "running"  # a worker has it in hand; no ticket yet
+    RUNNING = "running"  # leased to a worker; no ticket yet
     RENDERING = "rendering"  # it has a ticket: the service works on it, or its result is being fetched
-    HELD = "held"  # a paid create whose outcome nobody can find out; a person decides
+    HELD = "held"  # the outcome of its paid create cannot be determined; an operator decides
     SUCCEEDED = "succeeded"  # the video is published
-    FAILED = "failed"  # dead letter: it will not be tried again by itself
-    CANCELLED = "cancelled"  # a person took it back
+    FAILED = "failed"  # dead letter: not retried automatically
+    CANCELLED = "cancelled"  # cancelled by a user
 
 
-#: The statuses that nothing but a person changes. `succeeded` is the only one that nobody changes.
+#: The final statuses. A user can retry a failed or cancelled job; a succeeded job never changes.
 FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
-#: Every change of status that is allowed; anything else is a bug and raises.
+#: The allowed status changes; any other raises `ActionRefused`.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
@@ -150,16 +149,16 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 
 
 class SubmissionState(StrEnum):
-    """How far the paid create of a job is known to have come."""
+    """How far the paid create of a job got, as far as is known."""
 
     NONE = "none"  # nothing was bought
-    INTENT = "intent"  # a create is about to be sent, or was cut off
-    ACCEPTED = "accepted"  # the service gave a ticket; only reads follow
+    INTENT = "intent"  # a create is about to be sent, or was interrupted
+    ACCEPTED = "accepted"  # the service returned a ticket; only reads follow
     UNKNOWN = "unknown"  # a create was sent and its outcome is not known
 
 
 class Step(StrEnum):
-    """What the next delivery of a job does; it follows from the record, so only leases store it."""
+    """The kind of work that a delivery does. The record determines the next step, so only leases store it."""
 
     SUBMIT = "submit"
     LOOKUP = "lookup"
@@ -168,12 +167,12 @@ class Step(StrEnum):
 
 
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a service gave for an accepted create: enough to ask for the result from any machine."""
+    """The service's id for an accepted generation: enough to request the result from any machine."""
 
     id: str
-    #: The account that holds the generation, where a service has several.
+    #: The account that holds the generation, if the service has several.
     account: str = ""
-    #: What the service said that it cost, in credits of its own.
+    #: The cost that the service reported, in its own credits.
     credits: float | None = None
 
 
@@ -182,36 +181,36 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 
     state: SubmissionState = SubmissionState.NONE
     id: str = ""
-    #: The lease under which the create was journaled last: whose worker alone knows whether it went out.
+    #: Token of the lease under which the create was last journaled; only its worker knows whether the create was sent.
     token: str = ""
-    #: When the create was journaled last, and when first: a repeat is the same submission.
+    #: When the create was last journaled, and when first; a repeated create is the same submission.
     intended_at: float = 0.0
     first_intended_at: float = 0.0
-    #: What the service was told.
+    #: The prompt that was sent.
     prompt: str = ""
     ticket: Ticket | None = None
-    #: After this instant the generation is given up, and its in-flight slot is free.
+    #: After this instant the generation counts as timed out and its in-flight slot is free.
     deadline: float = 0.0
-    #: The service said that the generation is over, for good or ill: it holds no in-flight slot any more.
+    #: The service reported the end of the generation, successful or not, so it no longer holds an in-flight slot.
     over: bool = False
-    #: The service said that it failed, so that buying anew is right.
+    #: The service reported that the generation failed, so a retry buys a new one.
     failed: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right of one worker to work on a job. `token` is the fence: it differs for each delivery."""
+    """A worker's exclusive right to a job until `until`. `token` is the fencing token, different for each delivery."""
 
     token: str
     worker: str
     until: float
-    #: When the delivery in hand was due: the job's place in the line that it was taken from.
+    #: When the leased delivery was due: the job's place in its lane.
     due: float = 0.0
-    #: The step that the worker took the job for. None: leased by a release that did not note it.
+    #: The step that the worker claimed the job for. None if leased by a release that did not record it.
     step: Step | None = None
 
 
 class Cost(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a job cost or will cost, as far as it is known."""
+    """The actual or estimated cost of a job, as far as it is known."""
 
     usd: float | None = None
     credits: float | None = None
@@ -225,14 +224,14 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
     submission: str
     service: str
     at: float
-    #: None where nothing is known of its price.
+    #: None if the price is unknown.
     cost: Cost | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a job does not go on: a code for programs, a sentence for people, and what to do.
+    """Why a job stopped: a code for programs, a message for people, and the remedies.
 
-    `actions` are what a person can do about it with this engine, `next_step` is what else helps.
+    `actions` are remedies that this engine offers; `next_step` describes any other.
     """
 
     code: str
@@ -250,7 +249,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Video(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A published video: a whole, checked file in the job's folder."""
+    """A published video: a complete, checked file in the job's folder."""
 
     path: str
     #: Seconds, as measured in the file.
@@ -263,10 +262,10 @@ class Video(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EventKind(StrEnum):
-    """What can happen to a job: the values of `Event.what`."""
+    """The kinds of timeline events: the values of `Event.what`."""
 
     ADDED = "added"
-    ADOPTED = "adopted"  # known from its delivery alone: its record was lost
+    ADOPTED = "adopted"  # restored from its delivery, because the record was lost
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"
     ACCEPTED = "accepted"
@@ -291,50 +290,50 @@ class EventKind(StrEnum):
     GIVEN_UP = "given up"
 
 
-#: How release 0.1 wrote these kinds: as the details of a wait.
+#: Release 0.1 stored these kinds as the details of a `waiting` event.
 _KINDS_OF_WAITS = {"rendering": EventKind.RENDERING, "rendered": EventKind.RENDERED}
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of a job's timeline. The same thing happening again counts up instead of adding a line."""
+    """A line of a job's timeline. A repeated event increments `times` instead of adding a line."""
 
     at: float
-    #: An `EventKind`; any text is read, so that records of other releases can be shown.
+    #: An `EventKind`; any text can be read, so that records of other releases can be shown.
     what: str
     detail: str = ""
     times: int = 1
-    #: When it happened last, if more than once.
+    #: When it last happened, if more than once.
     last_at: float = 0.0
-    #: The worker that did it, where that matters.
+    #: The worker that caused it, for the kinds that record one.
     worker: str = ""
 
     @property
     def kind(self) -> str:
-        """What happened, also in a record of release 0.1."""
+        """The event's kind, with the details of release 0.1 mapped to kinds."""
         return _KINDS_OF_WAITS.get(self.detail, self.what) if self.what == EventKind.WAITING else self.what
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):
-    """The job and all that happened to it."""
+    """A job and its history."""
 
     job: VideoJob
-    #: The queue backend that owns the job; workers of other queue backends leave it alone.
+    #: The queue backend that owns the job; workers of other queue backends ignore it.
     queue: str
-    #: Drawn when the job was added: tells this chain of deliveries from an earlier one of the same id.
+    #: Random; distinguishes this chain of deliveries from an earlier one of the same job id.
     nonce: str
-    #: The number of the delivery that the job waits for.
+    #: The number of the next delivery, or of the current one while the job is leased.
     seq: int = 0
-    #: Whether the queue backend has been told of that delivery; only those that push need telling (`PUSHED`).
+    #: Whether that delivery was dispatched to the queue backend; always true for backends that do not push (`PUSHED`).
     dispatched: bool = True
     status: Status = Status.QUEUED
-    #: Faults in a row within the present step.
+    #: Consecutive failures of the current step.
     attempts: int = 0
-    #: Leases that ran out in a row within the present step: the sign of a job that kills its worker.
+    #: Consecutive expired leases in the current step; a high count suggests that the job kills its workers.
     expiries: int = 0
     #: The service that was chosen; empty until then.
     service: str = ""
     submission: Submission = Submission()
-    #: What was ordered of a service last, as JSON (see `truncate_json`): also of one that refused it.
+    #: The last order as JSON (see `truncate_json`), also if the service refused it.
     order: str = ""
     #: When the next delivery is due; None while leased, held or final.
     due: float | None = None
@@ -342,7 +341,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: 0 to 1, as the service reports it.
     progress: float = 0.0
     result: Video | None = None
-    #: What is expected before anything is bought, then what all purchases cost together.
+    #: The estimated cost until something is bought, then the total cost of all purchases.
     cost: Cost | None = None
     purchases: tuple[Purchase, ...] = ()
     error: Failure | None = None
@@ -353,12 +352,12 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     @property
     def job_id(self) -> str:
-        """The job's id, which is the record's too."""
+        """The job's id, which also identifies the record."""
         return self.job.job_id
 
     @property
     def step(self) -> Step:
-        """What the next delivery does."""
+        """The step that the next delivery takes."""
         match self.submission.state:
             case SubmissionState.NONE:
                 return Step.SUBMIT
@@ -369,16 +368,16 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     @property
     def lease_token(self) -> str:
-        """The fence of whoever works on the job. Raises `LeaseLost` where nobody does."""
+        """The fencing token of the current lease. Raises `LeaseLost` if the job is not leased."""
         if self.lease is None:
             raise LeaseLost(self.job_id)
         return self.lease.token
 
     @property
     def lane(self) -> str:
-        """The line of the queue that the job stands in: its service's, or that service's line of tickets.
+        """The job's lane: its service's lane for new orders, or that service's lane for tickets.
 
-        A lane whose service has no free slot is not served at all, so waiting there costs nothing.
+        Workers skip a lane whose service has no free slot, so jobs wait there at no cost.
         """
         if self.submission.state is SubmissionState.NONE:
             return self.effective_service
@@ -386,12 +385,12 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     @property
     def effective_service(self) -> str:
-        """The service that the job counts for: the chosen one, else what it asks for, which may be `auto`."""
+        """The chosen service, or the requested one (possibly `auto`) if none has been chosen yet."""
         return self.service or self.job.service
 
     @property
     def undispatched(self) -> bool:
-        """Whether the job waits for a delivery of which its queue backend has yet to be told."""
+        """Whether the next delivery still has to be dispatched to the queue backend."""
         return self.due is not None and not self.dispatched
 
     @property
@@ -400,18 +399,18 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
         return self.submission.state is not SubmissionState.NONE and not self.submission.over
 
     def status_at(self, now: float) -> Status:
-        """Return the status as a person sees it at `now`: time makes a scheduled job a queued one, unwritten."""
+        """Return the status at `now`: a scheduled job counts as queued once it is due, without a write."""
         if self.status is Status.SCHEDULED and self.due is not None and self.due <= now:
             return Status.QUEUED
         return self.status
 
 
-#: Before a service's name: the lane of jobs that hold a ticket there, or may. They go first.
+#: Prefix of a lane for jobs that hold a ticket at the service, or might. These lanes have priority.
 TICKET_MARK = "#"
 
 
 def new_job_id(topic: str) -> str:
-    """Make an id that a person recognises: words of the topic and a random tail."""
+    """Make a recognisable id: words of the topic and a random suffix."""
     return f"{slug(topic)}-{secrets.token_hex(5)}"
 
 

@@ -1,4 +1,4 @@
-"""What one step of a job returns, and what a person decides where a step cannot (see `lifecycle`)."""
+"""The outcomes of a step, and an operator's decisions where a step cannot decide (see `lifecycle`)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before `until`: the service renders, or its gate is closed. Not an attempt."""
+    """There is nothing to do before `until`: the service renders, or its gate is closed. Not an attempt."""
 
     until: float
     why: str = ""
     progress: float | None = None
-    #: The service has finished: the next step fetches its result.
+    #: The service has finished: the next step fetches the result.
     rendered: bool = False
-    #: Whether the step did its work, so that earlier faults are forgiven; a closed gate forgives nothing.
+    #: Whether the step did its work, which resets the count of failures. A closed gate does not.
     worked: bool = True
-    #: What the timeline says of it.
+    #: The kind of the timeline event.
     kind: EventKind = EventKind.WAITING
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A transient fault: try the same step again at `at`. Counts an attempt."""
+    """The step failed for a transient reason: repeat it at `at`. Counts as an attempt."""
 
     at: float
     failure: Failure
@@ -39,16 +39,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will not be tried again by itself: kept with its full payload as a dead letter."""
+    """The job failed and is not retried automatically: it is kept with its payload as a dead letter."""
 
     failure: Failure
-    #: The service said that the generation failed, so that a retry buys anew.
+    #: The service reported that the generation failed, so a retry buys a new one.
     generation_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A paid create whose outcome nobody can find out: waits for a person."""
+    """The outcome of a paid create cannot be determined: the job waits for an operator's decision."""
 
     failure: Failure
 
@@ -58,23 +58,23 @@ Outcome = Done | Wait | Retry | Dead | Held
 
 @dataclass(frozen=True, slots=True)
 class Resubmit:
-    """A person's decision on a create of unknown outcome: nothing was bought, so order it anew."""
+    """A decision on a create of unknown outcome: nothing was bought, so submit the job again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedPurchase:
-    """A person's decision on a create of unknown outcome: it was bought, so go on from its ticket."""
+    """A decision on a create of unknown outcome: it was bought, so continue with its ticket."""
 
     ticket: Ticket
-    #: Seconds from now after which the generation is given up.
+    #: Seconds from now after which the generation times out.
     lifetime: float
-    #: What it cost, as far as that is known.
+    #: The cost, if known.
     cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """A person's decision on a held job: fail it, whether or not something was bought."""
+    """A decision on a held job: fail it, whether or not something was bought."""
 
 
 Resolution = Resubmit | ConfirmedPurchase | GiveUp

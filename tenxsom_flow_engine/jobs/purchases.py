@@ -1,7 +1,7 @@
-"""What was bought for a job: a list that only grows, with one entry for each generation that a service sold.
+"""The purchases of a job: an append-only list with one entry for each generation that a service sold.
 
-A store sums it up by day and service in the transaction that writes it (`store.base.JobStore.spent`). An entry is known
-by its submission, so a ticket that comes twice counts once.
+A store adds them to its totals by day and service in the same transaction (`store.base.JobStore.spent`). The submission
+id identifies a purchase, so a ticket that is saved twice counts once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase
 
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
-    """Return a record with one purchase more, and the cost of all; what it has already it gets no second time."""
+    """Return the record with a purchase appended and the total cost updated; a known purchase changes nothing."""
     if any(known.submission == purchase.submission for known in record.purchases):
         return record
     purchases = (*record.purchases, purchase)
@@ -23,12 +23,12 @@ def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
 
 
 def new_purchases(before: JobRecord, after: JobRecord) -> tuple[Purchase, ...]:
-    """Return what a change of a record has bought."""
+    """Return the purchases that a change of a record added."""
     return after.purchases[len(before.purchases) :]
 
 
 def day(instant: float) -> str:
-    """Return the day in UTC of an instant, as ISO 8601 writes it: days sort as text."""
+    """Return an instant's date in UTC as `YYYY-MM-DD`, which sorts as text."""
     return datetime.fromtimestamp(instant, UTC).date().isoformat()
 
 
@@ -36,7 +36,7 @@ def _total(purchases: tuple[Purchase, ...]) -> Cost | None:
     costs = [purchase.cost for purchase in purchases if purchase.cost is not None]
     if not costs:
         return None
-    # Each service has credits of its own.
+    # Credits of different services cannot be added.
     one_service = len({purchase.service for purchase in purchases}) == 1
     return Cost(
         usd=_sum(cost.usd for cost in costs),

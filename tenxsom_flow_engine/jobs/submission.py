@@ -1,4 +1,4 @@
-"""The calls of the submission journal as values: what is written before a paid create, and after it was accepted."""
+"""Entries of the submission journal: one is written before a paid create, one after the service accepted it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ class Intent:
 
     submission_id: str
     service: str
-    #: Seconds for which the in-flight slot is held at most if the create's outcome stays unknown.
+    #: Maximum seconds to hold the in-flight slot if the create's outcome stays unknown.
     lifetime: float
-    #: In-flight generations that the service allows; the intent is refused with `SlotsBusy` if none is free.
+    #: The service's limit of in-flight generations; if none is free, the intent is refused with `SlotsBusy`.
     max_in_flight: int = 1_000_000
-    #: What the service is told.
+    #: The prompt that is sent.
     prompt: str = ""
-    #: All that is sent, as JSON of bounded size for people to read (see `generation.order_excerpt`).
+    #: The whole request as size-limited JSON, for people to read (see `generation.order_excerpt`).
     order: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The ticket that a service gave for an accepted create."""
+    """The ticket that a service returned for an accepted create."""
 
     submission_id: str
     ticket: Ticket
-    #: Seconds after which the generation is given up.
+    #: Seconds after which the generation times out.
     lifetime: float
-    #: None where its price is not known.
+    #: None if the price is unknown.
     cost: Cost | None = None
-    #: The service that sold it; empty: the one that the record names.
+    #: The service that sold it; if empty, the record's service.
     service: str = ""

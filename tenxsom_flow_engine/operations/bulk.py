@@ -1,4 +1,4 @@
-"""Acting on many jobs: which ones are meant, what it will do to them, and doing it, going on where one is refused."""
+"""Bulk actions: select jobs, predict the effect, and act on each, continuing after a refusal."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import JobFilter
 
-#: Records read at a time.
+#: Records read per page.
 PAGE_JOBS = 500
 
 
 class Act(StrEnum):
-    """What may be done to many jobs."""
+    """A bulk action."""
 
     RETRY = "retry"
     CANCEL = "cancel"
 
     @property
     def statuses(self) -> frozenset[Status]:
-        """The statuses of jobs to which it may be done."""
+        """The statuses of jobs that allow the action."""
         if self is Act.RETRY:
             return frozenset({Status.FAILED, Status.CANCELLED})
         return frozenset(status for status, onward in TRANSITIONS.items() if Status.CANCELLED in onward)
 
     def on(self, engine: Engine) -> Callable[[str], JobRecord]:
-        """Return what does it to one job."""
+        """Return the engine's method that applies the action to one job."""
         return engine.retry if self is Act.RETRY else engine.cancel
 
     def refusal(self, record: JobRecord, now: float) -> ActionRefused | None:
-        """Return why it cannot be done to a job as it stands; None if it can."""
+        """Return why the job does not allow the action now; None if it does."""
         try:
             lifecycle.retry(record, now) if self is Act.RETRY else lifecycle.cancel(record, now)
         except ActionRefused as refusal:
@@ -48,7 +48,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A job to which it was not done, and why."""
+    """A job that refused the action, and why."""
 
     job_id: str
     error: FlowError
@@ -56,33 +56,33 @@ class Refused:
 
 @dataclass(slots=True)
 class BulkPlan:
-    """What an act would do to the jobs that were chosen."""
+    """The predicted effect of a bulk action on the selected jobs."""
 
     act: Act
-    #: Those to which it can be done, newest first.
+    #: Jobs that allow it, newest first.
     job_ids: list[str] = field(default_factory=list)
-    #: Those to which it cannot.
+    #: Jobs that do not.
     refused: list[Refused] = field(default_factory=list)
-    #: Whether these are all; else there may be more that are older.
+    #: Whether these are all matching jobs; otherwise there might be older ones.
     whole: bool = True
-    #: Of a retry: how many are ordered anew, what that costs at least in USD, and of how many no price is known.
+    #: For a retry: jobs that are ordered again, the minimum cost in USD, and the number of them without a known price.
     ordered: int = 0
     usd: float = 0.0
     unpriced: int = 0
-    #: Of a retry: how many go on from their ticket, and of how many an order that was cut off is looked up first.
+    #: For a retry: jobs that continue from their ticket, and jobs whose interrupted create is looked up first.
     followed: int = 0
     looked_up: int = 0
-    #: Of a cancel: for how many something was bought, or may be.
+    #: For a cancel: jobs for which something was or might have been bought.
     bought: int = 0
 
 
 def matching(store: JobStore, jobs: JobFilter) -> Iterator[Sequence[JobRecord]]:
-    """Give all jobs that match a filter, newest first, page by page (some are empty: see `Page`).
+    """Yield all jobs that match a filter, newest first, page by page (pages can be empty: see `Page`).
 
-    Raises `InvalidInput` for a filter that lets every job through: nobody means that.
+    Raises `InvalidInput` for a filter that matches every job, which is most likely a mistake.
     """
     if jobs == JobFilter(queue=jobs.queue):
-        raise InvalidInput("filter", "lets every job through", next_step="say which ones are meant: their status, …")
+        raise InvalidInput("filter", "matches every job", next_step="narrow it, for example by status")
     for page in store.pages(jobs, limit=PAGE_JOBS):
         yield page.records
 
@@ -96,9 +96,9 @@ def plan(
     most: int,
     seconds: float,
 ) -> BulkPlan:
-    """Say what an act would do to jobs: to so many of them at most, and looking for so long.
+    """Predict the effect of an action on at most `most` jobs, reading pages for at most `seconds`.
 
-    `services` are those that an order could go to.
+    `services` are used to estimate the cost of new orders.
     """
     found, until = BulkPlan(act), time.monotonic() + seconds
     for records in pages:
@@ -110,14 +110,14 @@ def plan(
                 found.refused.append(Refused(record.job_id, refusal))
             else:
                 found.job_ids.append(record.job_id)
-                _foresee(found, record, services, now)
+                _predict(found, record, services, now)
         if time.monotonic() > until:
-            found.whole = False  # or it was the last page, which nobody knows
+            found.whole = False  # this might have been the last page, but finding out means reading the next one
             break
     return found
 
 
-def _foresee(found: BulkPlan, record: JobRecord, services: Mapping[str, VideoService], now: float) -> None:
+def _predict(found: BulkPlan, record: JobRecord, services: Mapping[str, VideoService], now: float) -> None:
     if found.act is Act.CANCEL:
         found.bought += record.step is not Step.SUBMIT
         return
@@ -134,15 +134,15 @@ def _foresee(found: BulkPlan, record: JobRecord, services: Mapping[str, VideoSer
 
 
 def _price(record: JobRecord, services: Mapping[str, VideoService]) -> float:
-    """Return what a job costs at least if it is ordered now; infinity where that is not known."""
+    """Return the minimum cost in USD of ordering a job now; infinity if it is unknown."""
     try:
         return candidates(record.job, services)[0].price
-    except InvalidInput:  # no service here can make it: the worker will say so
+    except InvalidInput:  # no service in this process can make it; the worker will report the reason
         return math.inf
 
 
 def each(job_ids: Iterable[str], act: Callable[[str], JobRecord]) -> Iterator[JobRecord | Refused]:
-    """Act on one job after the other, going on where one is refused. Raises what has nothing to do with the job."""
+    """Act on the jobs one by one, yielding `Refused` for each refusal. Other errors end the iteration."""
     for job_id in job_ids:
         try:
             yield act(job_id)

@@ -1,7 +1,7 @@
-"""Moving waiting jobs from one queue backend to another: the answer to an outage, and the way from one to the next.
+"""Moves waiting jobs from one queue backend to another, during an outage or a migration.
 
-Both keep their records in one store, so a move is a change of a record like any other: a job is never in two queues,
-and what its old queue backend still delivers is old.
+Both backends share a store, so a move is an ordinary change of a record: a job is never in two queues, and a delivery
+that the old backend still sends is recognised as outdated.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, Invali
 from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
 from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter
 
-#: Jobs that are moved, then told to their new queue backend, in one go.
+#: Jobs that are moved and then dispatched to the new queue backend in one batch.
 CHUNK_JOBS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How many jobs were moved, and which stay where they were, with the reason."""
+    """The result of a move: the number of moved jobs, and those that could not be moved."""
 
     jobs: int
+    #: Job ids with the reason.
     left: tuple[tuple[str, str], ...]
 
 
 def move_jobs(
     engine: Engine, source: str, *, progress: Callable[[int], None] = lambda jobs: None, chunk: int = CHUNK_JOBS
 ) -> Moved:
-    """Move all waiting jobs of the queue `source` to the engine's queue; `progress` gets the number of each chunk.
+    """Move all waiting jobs of the queue `source` to the engine's queue; `progress` gets the size of each chunk.
 
-    May be interrupted at any moment and called again: then it completes what was begun. Raises `InvalidInput` for a
-    queue that there is not, `ConfigurationError` where the two queues share no store, `StoreError`, `QueueError`.
+    It can be interrupted at any point; calling it again completes the move. Raises `InvalidInput` for an unknown queue,
+    `ConfigurationError` if the two queues do not share a store, `StoreError`, `QueueError`.
     """
     target = engine.queue
     if source not in QUEUE_TYPES or source == target.name:
         others = ", ".join(name for name in QUEUE_TYPES if name != target.name)
         raise InvalidInput("from", f"must be one of {others}, not {source!r}")
-    _check_the_store(engine, source)
+    _check_same_store(engine, source)
     target.dispatch([record for record in _waiting(engine, target.name, chunk) if record.undispatched])
     moved: list[JobRecord] = []
     jobs, left = 0, []
@@ -59,19 +60,19 @@ def move_jobs(
     return Moved(jobs + len(moved), tuple(left))
 
 
-def _check_the_store(engine: Engine, source: str) -> None:
+def _check_same_store(engine: Engine, source: str) -> None:
     with closing(open_store(engine.settings, source, engine.clock)) as store:
         place = store.place
     if place != engine.store.place:
         raise ConfigurationError(
             f"the {source} queue keeps its records in {place}, and the {engine.queue.name} queue in "
-            f"{engine.store.place}: jobs move only between queues of one store",
-            next_step="let both use one: cloud_tasks can share that of redis (set REDIS_HOST) or of local",
+            f"{engine.store.place}: jobs can only move between queues that share a store",
+            next_step="let both use one store: cloud_tasks can share that of redis (set REDIS_HOST) or of local",
         )
 
 
 def _waiting(engine: Engine, queue: str, chunk: int) -> Iterator[JobRecord]:
-    """Give the jobs of a queue that are not over, newest first."""
+    """Yield the unfinished jobs of a queue, newest first."""
     jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
     for page in engine.store.pages(jobs, limit=chunk):
         yield from page.records

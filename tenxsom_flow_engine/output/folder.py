@@ -1,4 +1,4 @@
-"""Where videos are published: one folder for each job, which appears under its name only when whole and checked."""
+"""Publishes videos: one folder for each job, which appears under its name only when it is complete and checked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.output.media import inspect, write_thumbnail
 from tenxsom_flow_engine.output.metadata import metadata_of, plain_captions
 
-#: Seconds after which a folder that was never finished is taken for the leftover of a killed worker.
+#: Seconds after which an unfinished folder counts as left behind by a killed worker.
 STALE = 86400.0
-#: What a job's folder holds.
+#: The files in a job's folder.
 FILES = ("video.mp4", "thumbnail.jpg", "captions.srt", "metadata.json")
-#: Shares of the ordered length between which a video may be.
+#: The accepted range of a video's length, as factors of the ordered length.
 MIN_LENGTH_FACTOR, MAX_LENGTH_FACTOR = 0.4, 2.5
 
 
 class OutputFolder:
-    """The folder of all published videos. Several workers, also on several machines, may share it."""
+    """The folder of all published videos. Several workers, also on several machines, can share it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,11 +43,11 @@ class OutputFolder:
             probe.unlink()
 
     def sweep(self) -> None:
-        """Remove what killed workers left unfinished."""
+        """Remove unfinished folders that killed workers left behind."""
         if not self._staging.is_dir():
             return
         for leftover in self._staging.iterdir():
-            # Another worker may sweep too, so an entry may be gone by now.
+            # Another worker can sweep at the same time and remove an entry first.
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > STALE:
                     if leftover.is_dir():
@@ -58,12 +58,12 @@ class OutputFolder:
     def publish(
         self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
     ) -> Video:
-        """Have `fill` write `video.mp4` (and what else it has) into an empty folder, check it, complete and publish it.
+        """Let `fill` write `video.mp4` (and any other files) into an empty folder, then check, complete and publish it.
 
-        `reported_duration` is the length in seconds that the service reports, if it does; the file may then differ more
-        from the requested length.
-        If another worker published the same job first, its video stays and this one is thrown away. Raises
-        `OutputError` if nothing can be written or the video is not whole, and what `fill` raises; nothing is left then.
+        `reported_duration` is the length in seconds that the service reports, if any; the file can then differ more
+        from the requested length. If another worker published the same job first, its video stays and this one is
+        discarded. Raises `OutputError` if a file cannot be written or the video is incomplete, and any error of `fill`;
+        no files remain after an error.
         """
         final = self._folder(record)
         with self._mapped():
@@ -79,21 +79,21 @@ class OutputFolder:
                 shutil.rmtree(staging, ignore_errors=True)
 
     def files(self, video: Video) -> Mapping[str, Path]:
-        """Return the files of a published video that are still there, by their names.
+        """Return the existing files of a published video, by name.
 
-        None of one that lies elsewhere, also where a link leads there: a record may come from another machine, and its
-        path is not trusted with more than this folder.
+        Files outside this folder are left out, also if a link leads there: a record can come from another machine, so
+        its path is not trusted.
         """
         found = {}
         for name in FILES:
-            with contextlib.suppress(OSError, RuntimeError, ValueError):  # gone, a loop of links, no path at all
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # removed, a loop of links, or an invalid path
                 path = Path(video.path).with_name(name).resolve(strict=True)
                 if path.is_file() and path.is_relative_to(self.root.resolve()):
                     found[name] = path
         return found
 
     def _folder(self, record: JobRecord) -> Path:
-        """Return the job's folder; an earlier job that had the same id keeps its own."""
+        """Return the job's folder; an earlier job with the same id keeps its folder."""
         plain = self.root / record.job_id
         with contextlib.suppress(OSError, ValueError, KeyError):
             if _read(plain)["nonce"] != record.nonce:
@@ -134,7 +134,7 @@ class OutputFolder:
         try:
             known = _read(folder)
             if (folder / "video.mp4").stat().st_size != known["size"]:
-                raise ValueError("the video has another size than its metadata says")
+                raise ValueError("the size of the video differs from its metadata")
             return Video(
                 str(folder / "video.mp4"),
                 known["duration"],
@@ -145,7 +145,7 @@ class OutputFolder:
             )
         except (FileNotFoundError, ValueError, KeyError) as error:
             raise OutputError(
-                f"the folder {folder} is there but holds no finished video",
+                f"the folder {folder} exists but contains no finished video",
                 next_step="move it away, then retry the job",
             ) from error
 
@@ -161,14 +161,14 @@ class OutputFolder:
 
 
 def _check_length(duration: float, record: JobRecord, reported_duration: float | None) -> None:
-    """Raise `OutputError` for a length (seconds) that is far from all that was expected: then it is another video.
+    """Raise `OutputError` if a length in seconds is far from all expected ones: it must be the wrong video.
 
-    The bounds are wide, because services take the nearest length they allow, and some of them keep it loosely.
+    The bounds are wide, because services use the nearest length that they support, and some only approximate it.
     """
     ordered = record.job.duration
     expected = (ordered, *([reported_duration] if reported_duration else []))
     if not any(length * MIN_LENGTH_FACTOR <= duration <= length * MAX_LENGTH_FACTOR + 1.0 for length in expected):
-        raise OutputError(f"{record.service} delivered {duration:.1f} s of video where {ordered} s were ordered")
+        raise OutputError(f"{record.service} delivered {duration:.1f} s of video instead of the ordered {ordered} s")
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
-    """Put a file or folder on disk, so that a folder that appeared is whole after a power cut too."""
+    """Flush a file or folder to disk, so that a published folder is complete even after a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

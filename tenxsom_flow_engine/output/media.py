@@ -1,4 +1,4 @@
-"""Looking into video files: whether one is whole, what it holds, and a picture of it."""
+"""Checks video files for completeness, reads their properties and makes thumbnails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenxsom_flow_engine.errors import OutputError
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What a video file holds. `duration` in seconds, sizes in pixels."""
+    """Properties of a video file: duration in seconds, width and height in pixels."""
 
     duration: float
     width: int
@@ -18,11 +18,11 @@ class MediaFacts:
 
 
 def inspect(path: Path) -> MediaFacts:
-    """Read a video file from its start to its end. Raises `OutputError` if it is not a whole video.
+    """Read a video file from start to end. Raises `OutputError` if it is not a complete video.
 
-    The index at the front of a cut file still names its full length, so every packet is read; decoding is left out.
+    The index at the front of a truncated file still gives the full length, so every packet is read, without decoding.
     """
-    import av  # takes a while, and most commands look into no video
+    import av  # imported here because it is slow and most commands do not need it
     from av.error import FFmpegError
 
     try:
@@ -37,16 +37,16 @@ def inspect(path: Path) -> MediaFacts:
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             promised = float(video.duration * video.time_base) if video.duration and video.time_base else end
-            # A frame or two of difference is the container's rounding.
+            # Containers round the length by a frame or two.
             if end == 0.0 or end < promised - 0.25:
                 raise OutputError(f"{path.name} ends after {end:.1f} s of {promised:.1f} s")
             return MediaFacts(end, video.width, video.height)
     except FFmpegError as error:
-        raise OutputError(f"{path.name} is not a whole video: {error.strerror}") from error
+        raise OutputError(f"{path.name} is not a complete video: {error.strerror}") from error
 
 
 def write_thumbnail(video: Path, picture: Path) -> None:
-    """Write the frame at about a third of a video as a JPEG. Raises `OutputError` if nothing can be decoded."""
+    """Save the frame at about one third of a video as a JPEG. Raises `OutputError` if no frame can be decoded."""
     import av
     from av.error import FFmpegError
     from PIL import Image

@@ -1,4 +1,4 @@
-"""The words that go with a video: title, description, hashtags, and captions where the service made none."""
+"""The metadata of a video: title, description, hashtags, and captions if the service made none."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.jobs.codec import to_builtins
 
-#: The platforms' common limit.
+#: The limit that the platforms share, in characters.
 MAX_TITLE = 100
-#: A length that differs from the ordered one by more than this share of it, and more than a second, is said.
+#: A length is noted if it differs from the ordered one by more than this share and by more than a second.
 NOTABLE = 0.1
 _SMALL_WORDS = frozenset(
     re.findall(
@@ -49,14 +49,14 @@ def metadata_of(record: JobRecord, video: Video) -> dict[str, Any]:
 
 
 def duration_note(ordered: int, duration: float) -> str | None:
-    """Return what is to be said of a video's length (seconds), or None where it is about as ordered."""
+    """Return a note if a video's length (seconds) differs from the ordered one; None if it is about the same."""
     if abs(duration - ordered) <= max(1.0, ordered * NOTABLE):
         return None
-    return f"the service made {duration:.1f} s where {ordered} s were ordered ({duration / ordered:.0%})"
+    return f"the service made {duration:.1f} s instead of the ordered {ordered} s ({duration / ordered:.0%})"
 
 
 def title(topic: str) -> str:
-    """Return the topic as a title: its first letter large, cut between words at `MAX_TITLE` characters."""
+    """Return the topic as a title: with a capital first letter, truncated between words at `MAX_TITLE` characters."""
     text = " ".join(topic.split())
     text = text[:1].upper() + text[1:]
     if len(text) <= MAX_TITLE:
@@ -66,15 +66,15 @@ def title(topic: str) -> str:
 
 
 def hashtags(topic: str, most: int = 6) -> list[str]:
-    """Return hashtags from the words of a topic that carry meaning, and `#shorts`."""
-    # Apostrophes vanish rather than split a word; any script's letters and digits make a tag.
+    """Return hashtags for the significant words of a topic, and `#shorts`."""
+    # Apostrophes are removed so that they do not split a word; letters and digits of any script are allowed.
     words = re.findall(r"\w+", re.sub(r"['’]", "", topic.lower()))
-    telling = [word for word in dict.fromkeys(words) if word not in _SMALL_WORDS and len(word) > 1]
-    return [f"#{word}" for word in telling[: most - 1] if word != "shorts"] + ["#shorts"]
+    significant = [word for word in dict.fromkeys(words) if word not in _SMALL_WORDS and len(word) > 1]
+    return [f"#{word}" for word in significant[: most - 1] if word != "shorts"] + ["#shorts"]
 
 
 def plain_captions(topic: str, duration: float) -> str:
-    """Return an SRT file that shows the title throughout."""
+    """Return the content of an SRT file that shows the title during the whole video."""
     milliseconds = round(duration * 1000)
     minutes, rest = divmod(milliseconds, 60_000)
     end = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"

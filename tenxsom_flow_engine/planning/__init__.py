@@ -1,1 +1,1 @@
-"""Topics in: reading them from files, choosing them from a built-in list, and planning when each is made."""
+"""Planning: reads topics from files, chooses topics from a built-in list, and sets the time of each job."""

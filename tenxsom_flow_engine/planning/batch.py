@@ -1,4 +1,4 @@
-"""A list of entries becomes a list of jobs, each line checked before any is added."""
+"""Converts a list of entries to jobs, checking every line before any job is added."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Video
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When the jobs of a batch start: the first at `start` (None: at once), each next one `stagger` seconds later."""
+    """Start times of a batch: the first job at `start` (None: now), each later one `stagger` seconds after."""
 
     now: float
     start: float | None = None
     stagger: float = 0.0
 
     def due(self, place: int) -> float | None:
-        """Return when the job at a place (counted from 0) starts; None is at once. Raises `InvalidInput`."""
+        """Return when the job at position `place` (from 0) starts; None means now. Raises `InvalidInput`."""
         if self.start is None and not self.stagger:
             return None
         due = (self.now if self.start is None else self.start) + place * self.stagger
@@ -46,11 +46,11 @@ def plan_batch(
     salt: str = "",
     known: Callable[[str], bool] = lambda job_id: False,
 ) -> tuple[list[_T], list[BadLine]]:
-    """Make a job of each good entry, and say what is wrong with the others.
+    """Make a job of each valid entry; return the jobs and the invalid lines with their reasons.
 
-    `prepare` gets each job with the instant of its start; it may refuse with `InvalidInput`. A job's id follows from
-    its content and from how often that content stood before it, so that the same list gives the same ids; another
-    `salt` gives others. Jobs whose ids are `known` take no place in the stagger.
+    `prepare` gets each job with its start; it can refuse with `InvalidInput`. A job's id is derived from its content
+    and the number of earlier entries with the same content, so the same list gives the same ids; a different `salt`
+    gives different ones. Jobs whose ids are `known` take no place in the stagger.
     """
     good: list[_T] = []
     bad: list[BadLine] = []
@@ -82,18 +82,18 @@ def plan_batch(
 
 
 def content_job_id(topic: str, content: str) -> str:
-    """Return an id that a person recognises and that follows from the content."""
+    """Return a recognisable id that is derived from the content."""
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{slug(topic)}-{digest[:16]}"
 
 
 def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that say something: text without blanks around it, and nothing that is a job's default."""
+    """Return the fields with text stripped and default values removed."""
     stripped = {name: value.strip() if isinstance(value, str) else value for name, value in fields.items()}
     return {name: value for name, value in stripped.items() if value != _DEFAULTS.get(name)}
 
 
 def _content(fields: Mapping[str, Any], at: float | None, salt: str) -> str:
-    """Return what makes a job this one and no other. Never change it: ids of lists added before follow from it."""
+    """Return the text that identifies a job's content. Never change it: ids of existing jobs are derived from it."""
     rest = {"at": at, "again": salt}
     return json.dumps({**fields, **{name: value for name, value in rest.items() if value}}, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a channel's slots have already: read from the store, whose job ids name channel and slot."""
+"""Finds the slots of a channel that already have a job: job ids in the store name channel and slot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenxsom_flow_engine.planning.slots import slot_instant, slot_prefix
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import JobFilter
 
-#: Records read at once.
+#: Records read per page.
 PAGE_JOBS = 1000
 
 
@@ -19,14 +19,14 @@ PAGE_JOBS = 1000
 class KnownSlot:
     """A slot that has a job."""
 
-    #: A person took the job back. It is no video of the channel any more, but its id is used up.
+    #: The job was cancelled. It does not count as a video of the channel, but its id cannot be reused.
     cancelled: bool
-    #: Which place of a person's list its topic came from, if from one.
+    #: The playlist position that its topic came from, if any.
     use: Use | None
 
 
 def known_slots(store: JobStore, channel: str) -> Mapping[int, KnownSlot]:
-    """Return all of a channel's slots that have a job, by their instants."""
+    """Return the slots of a channel that have a job, by instant."""
     return dict(_known(store, channel))
 
 

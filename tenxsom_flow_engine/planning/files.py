@@ -1,6 +1,6 @@
-"""Reading topics from files: one a line, or CSV or JSON lines with a job's fields. All is bounded: any file may come.
+"""Reads topics from files: one topic per line, or CSV or JSON lines with a job's fields. Sizes are limited everywhere.
 
-Nothing here raises for a bad line: it is kept with its number, so that all bad lines can be told at once.
+An invalid line does not raise: it is returned with its number, so that all invalid lines can be reported together.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 from tenxsom_flow_engine.text import plural
 
-#: Characters in a line: far more than a job's fields can hold.
+#: Maximum number of characters in a line: far more than a job's fields can hold.
 MAX_LINE = 64 * 1024
-#: The fields that a line may have.
+#: The fields that a line can have.
 FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
-#: What a line of JSON may have beside them: the settings that only one service knows, by service.
+#: The additional field of a JSON line: service-specific settings, by service.
 OPTIONS = "options"
 _OPTIONS = '{"pixverse": {"seed": 7}}'
 
@@ -37,7 +37,7 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job's fields as a line gives them. `at` is an instant in seconds since 1970."""
+    """The job fields in a line. `at` is an instant in seconds since 1970."""
 
     line: int
     fields: dict[str, Any]
@@ -46,23 +46,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that cannot be used, and why."""
+    """An invalid line with the reason."""
 
     line: int
     reason: str
-    #: The field that is at fault, where the line left it to the list's default, and what is wrong with it.
+    #: If the list's default for a field is invalid: the field, and the reason.
     default: str = ""
     default_reason: str = ""
 
 
 def read_topics(stream: io.BufferedReader, name: str, zone: tzinfo | None = None) -> Generator[Entry | BadLine]:
-    """Read a file's jobs in order. The ending of `name` tells the format: `.csv`, `.jsonl`, else the content does.
+    """Read a file's jobs in order. The suffix of `name` determines the format (`.csv`, `.jsonl`), or else the content.
 
-    Moments without a zone are in `zone` (default: this machine's). Close what this returns if it is not read to its
-    end. Raises `InvalidInput` if the file is no text at all, or its columns are not a job's.
+    Times without a zone are in `zone` (default: this machine's). Close the generator if it is not read to its end.
+    Raises `InvalidInput` if the file is not text, or if its columns are not fields of a job.
     """
     with closing(_lines(stream, name)) as lines:
-        first = next((line for line in lines if not _says_nothing(line[1])), None)
+        first = next((line for line in lines if not _is_blank_or_comment(line[1])), None)
         if first is None:
             return
         ending = Path(name).suffix.lower()
@@ -76,12 +76,12 @@ def read_topics(stream: io.BufferedReader, name: str, zone: tzinfo | None = None
 
 
 def as_line(topic: str) -> str:
-    """Return the line that `read_topics` reads as this topic, also where it looks like a comment or like JSON."""
+    """Return a line that `read_topics` reads as this topic, even if the topic looks like a comment or JSON."""
     plain = topic.strip() == topic and not topic.startswith(("#", "{", "\ufeff")) and not _is_header(topic)
     return topic if plain else json.dumps({"topic": topic}, ensure_ascii=False)
 
 
-def _says_nothing(text: str | None) -> bool:
+def _is_blank_or_comment(text: str | None) -> bool:
     """Return whether a line is blank or a comment."""
     return text is not None and (not text.strip() or text.lstrip().startswith("#"))
 
@@ -90,7 +90,7 @@ def _plain(lines: Iterable[tuple[int, str | None]]) -> Iterator[Entry | BadLine]
     for number, text in lines:
         if text is None:
             yield _too_long(number)
-        elif not _says_nothing(text):
+        elif not _is_blank_or_comment(text):
             yield Entry(number, {"topic": text.strip()})
 
 
@@ -99,7 +99,7 @@ def _json_lines(lines: Iterable[tuple[int, str | None]], zone: tzinfo | None) ->
         if text is None:
             yield _too_long(number)
             continue
-        if _says_nothing(text):
+        if _is_blank_or_comment(text):
             continue
         try:
             fields = _object("line", text, '{"topic": "How tides work"}')
@@ -111,7 +111,7 @@ def _json_lines(lines: Iterable[tuple[int, str | None]], zone: tzinfo | None) ->
 
 
 def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None) -> Iterator[Entry | BadLine]:
-    numbers: list[int] = []  # of the lines that the present row is made of
+    numbers: list[int] = []  # of the lines of the current row
     too_long = False
 
     def feed() -> Iterator[str]:
@@ -119,7 +119,7 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None
         for number, text in lines:
             numbers.append(number)
             too_long = too_long or text is None
-            # The reader's own bound then refuses the line.
+            # The csv module's size limit then rejects the line.
             yield (text if text is not None else '"' + "x" * (MAX_LINE + 1)) + "\n"
 
     csv.field_size_limit(MAX_LINE)
@@ -134,7 +134,7 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None
             return
         except csv.Error as error:
             yield _too_long(numbers[-1]) if too_long else BadLine(numbers[0], f"is not CSV: {error}")
-            reader = csv.reader(feed(), strict=True)  # goes on with the next line
+            reader = csv.reader(feed(), strict=True)  # continues with the next line
             continue
         begins = numbers[0]
         if not row or row == [""] or row[0].lstrip().startswith("#"):
@@ -144,10 +144,10 @@ def _csv(lines: Iterator[tuple[int, str | None]], name: str, zone: tzinfo | None
             if "topic" not in head or set(head) - set(FIELDS) or len(set(head)) < len(head):
                 raise InvalidInput(
                     f"{name} line {begins}",
-                    f"a CSV file begins with the names of its columns: topic, and any of {', '.join(FIELDS[1:])}",
+                    f"a CSV file must begin with a header row: topic, and any of {', '.join(FIELDS[1:])}",
                 )
         elif len(row) != len(head):
-            yield BadLine(begins, f"has {plural(len(row), 'cell')} under {plural(len(head), 'column')}")
+            yield BadLine(begins, f"has {plural(len(row), 'cell')}, but the header has {plural(len(head), 'column')}")
         else:
             yield _entry(begins, {name: cell for name, cell in zip(head, row, strict=True) if cell.strip()}, zone)
 
@@ -177,18 +177,18 @@ def _entry(
 
 
 def read_options(text: str) -> dict[str, dict[str, Any]]:
-    """Read the settings that only one service knows, by service, as JSON; none from no text. Raises `InvalidInput`."""
+    """Parse service-specific settings from JSON; blank text gives none. Raises `InvalidInput`."""
     return _by_service(_object(OPTIONS, text, _OPTIONS)) if text.strip() else {}
 
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
-    """Read an object of JSON. Raises `InvalidInput`, with an example of what would be one."""
+    """Parse a JSON object. Raises `InvalidInput` with an example."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidInput(field, f"is not JSON: {error.msg} at position {error.pos + 1}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(field, f"is not JSON that can be read: {str(error).partition(';')[0]}") from error
+        raise InvalidInput(field, f"is not readable JSON: {str(error).partition(';')[0]}") from error
     if not isinstance(value, dict):
         raise InvalidInput(field, f"is not a JSON object such as {example}")
     return value
@@ -201,7 +201,7 @@ def _by_service(options: Any) -> dict[str, dict[str, Any]]:
 
 
 def read_whole(name: str, value: Any) -> int:
-    """Return a whole number that a person wrote as such or as text. Raises `InvalidInput`."""
+    """Return a whole number that is given as a number or as text. Raises `InvalidInput`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value.strip()) < 10:
@@ -224,12 +224,12 @@ def _chain(first: tuple[int, str | None], rest: Iterator[tuple[int, str | None]]
 
 
 def _lines(stream: io.BufferedReader, name: str) -> Generator[tuple[int, str | None]]:
-    """Give the numbered lines without their ends; None stands for one that is too long to be kept."""
+    """Yield the numbered lines without line ends; None stands for a line that is too long."""
     head = stream.peek(8192)[:8192]
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
     if encoding is None and b"\0" in head:
         raise InvalidInput(name, "is not a text file", next_step="save it as UTF-8 text")
-    # What is not UTF-8 becomes half surrogates, which a job refuses with their position.
+    # Invalid UTF-8 becomes unpaired surrogates, which `VideoJob` rejects with their position.
     text = io.TextIOWrapper(stream, encoding=encoding or "utf-8", errors="surrogateescape")
     try:
         number = 0
@@ -245,4 +245,4 @@ def _lines(stream: io.BufferedReader, name: str) -> Generator[tuple[int, str | N
     except UnicodeError as error:
         raise InvalidInput(name, f"is not valid {encoding or 'UTF-8'} after line {number}: {error}") from error
     finally:
-        text.detach()  # the stream is the caller's to close
+        text.detach()  # the caller closes the stream

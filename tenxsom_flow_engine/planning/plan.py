@@ -1,4 +1,4 @@
-"""Plans: what adding topics would do, with new jobs, start times and prices.
+"""Plans: the new jobs, start times and prices that adding a list of topics would result in.
 
 The command line and the dashboard show a plan before they add its jobs.
 """
@@ -27,26 +27,26 @@ from tenxsom_flow_engine.text import usd
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job of a plan, for people: as it would be added, or as it is if it was added before (`known`)."""
+    """A job of a plan, for display: as it would be added, or its present state if it already exists (`known`)."""
 
     job_id: str
     topic: str
     known: bool
-    #: None: at once; of a known job: it waits for nothing.
+    #: None means now; for a known job, that it is not waiting.
     start: float | None
     service: str
     #: Seconds.
     duration: int
-    #: The expected cost; None if it is not known.
+    #: The estimated cost; None if unknown.
     usd: float | None
-    #: The text that the service gets.
+    #: The prompt that is sent to the service.
     prompt: str
-    #: What was changed to fit the service.
+    #: Adjustments made to fit the service.
     notes: tuple[str, ...] = ()
 
     @classmethod
     def planned(cls, prepared: Prepared, *, known: bool = False) -> Row:
-        """Tell of a job as it was prepared."""
+        """Make a row from a prepared job."""
         job, cost = prepared.new.job, prepared.new.cost
         usd = cost.usd if cost else None
         return cls(
@@ -56,7 +56,7 @@ class Row:
 
     @classmethod
     def added_before(cls, record: JobRecord, start: float | None = None) -> Row:
-        """Tell of a job that the store has, and of its place in the plan if that is at a fixed time."""
+        """Make a row from an existing job, with `start` if its slot in the plan has a fixed time."""
         job, usd = record.job, record.cost.usd if record.cost else None
         start, service = record.due if start is None else start, record.effective_service
         prompt = record.submission.prompt or job.prompt
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The expected cost of a number of jobs in USD; of `unknown` jobs the price is not known."""
+    """The estimated cost of several jobs in USD; `unknown` is the number of jobs without a known price."""
 
     jobs: int
     usd: float
@@ -73,7 +73,7 @@ class Price:
 
     @classmethod
     def of(cls, prices: Iterable[float | None]) -> Price:
-        """Add up prices; None is a price that is not known."""
+        """Add up prices; None is an unknown price."""
         every = list(prices)
         known = [usd for usd in every if usd is not None]
         return cls(len(every), sum(known), len(every) - len(known))
@@ -91,7 +91,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many jobs of a plan are new, what these cost, and how many are known already."""
+    """The numbers of new and of existing jobs in a plan, and the price of the new ones."""
 
     new: int
     known: int
@@ -99,35 +99,35 @@ class Totals:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Totals:
-        """Add the rows of a plan up."""
+        """Add up the rows of a plan."""
         new = [row.usd for row in rows if not row.known]
         return cls(len(new), len(rows) - len(new), Price.of(new))
 
 
 @dataclass(frozen=True, slots=True)
 class AddPlan:
-    """What a list comes to: its jobs in their order, ready to be added, and the lines that cannot be used."""
+    """The result of planning a list: its jobs in order, ready to be added, and the invalid lines."""
 
     jobs: Sequence[Prepared]
     bad: Sequence[BadLine] = ()
 
     @property
     def new(self) -> Sequence[NewJob]:
-        """The jobs as a queue takes them; one that is known adds nothing."""
+        """The jobs in the form that a queue accepts; enqueuing an existing one adds nothing."""
         return [prepared.new for prepared in self.jobs]
 
     @property
     def notes(self) -> Sequence[tuple[str, int]]:
-        """What was changed to fit the services, each change with the number of its jobs, the most frequent first."""
+        """The adjustments made to fit the services, each with its number of jobs, the most frequent first."""
         return Counter(note for prepared in self.jobs for note in prepared.notes).most_common()
 
     @property
     def digest(self) -> str:
-        """What tells this plan from one with another job, start, price, prompt, note or bad line."""
+        """A hash that changes with any job, start, price, prompt, note or invalid line of the plan."""
         return hashlib.sha256(msgspec.json.encode((self.jobs, self.bad))).hexdigest()
 
     def rows(self, store: JobStore) -> Sequence[Row]:
-        """Return what there is to say of each job, as the store knows them now."""
+        """Return a row for each job, with the state of existing jobs from the store."""
         records = store.get_each([prepared.new.job.job_id for prepared in self.jobs])
         known = {record.job_id: record for record in records}
         return [
@@ -147,15 +147,15 @@ def read_plan(
     salt: str = "",
     zone: tzinfo | None = None,
 ) -> AddPlan:
-    """Plan a list of topics (see `planning.files`), with `defaults` for the fields that a line does not give.
+    """Plan a list of topics (see `planning.files`), with `defaults` for fields that a line omits.
 
-    Planned twice with the same `timing`, it is the same plan, also if a part of it was added in between. With a `salt`
-    the jobs differ from those that were added before. `zone` is that of moments without one (default: this machine's).
-    Raises `InvalidInput` for what is no list at all.
+    Planning again with the same `timing` gives the same plan, even if some jobs were added in between. A `salt` gives
+    jobs that differ from existing ones. `zone` applies to times without a zone (default: this machine's). Raises
+    `InvalidInput` if the file is not a list.
     """
 
     def known(job_id: str) -> bool:
-        # Asked only where the answer matters: a look for each of many jobs takes a while.
+        # Read the store only if the result matters: one query per job is slow for a long list.
         if not timing.stagger or salt:
             return False
         record = store.get(job_id)

@@ -1,4 +1,4 @@
-"""A job that was checked and can be added."""
+"""A checked job that is ready to be added."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tenxsom_flow_engine.store.values import NewJob
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job that can be added, the cheapest service that can make it, and the adjustments made to fit it there."""
+    """A checked job, the cheapest service that can make it, and the adjustments made to fit that service."""
 
     new: NewJob
     service: str
-    #: What that service would be told.
+    #: The prompt that would be sent to that service.
     prompt: str
     notes: tuple[str, ...]

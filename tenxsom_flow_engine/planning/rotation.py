@@ -1,4 +1,4 @@
-"""Which topic a slot gets: from the built-in list by the slot's own number, or from a person's list in its order."""
+"""Chooses the topic of a slot: from the built-in list by the slot's number, or from a user's list in order."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tenxsom_flow_engine.planning.slots import Slot
 
 @cache
 def builtin_topics() -> tuple[str, ...]:
-    """Return the built-in evergreen topics: more than 200 of them.
+    """Return the more than 200 built-in evergreen topics.
 
-    Their number is prime, so no rate makes a day's slots a multiple of it, and the same hour of the next day has
-    another topic.
+    Their number is prime, so no rate makes a day's slots a multiple of it, and the same hour of the next day gets a
+    different topic.
     """
     return tuple(resources.files(__package__).joinpath("topics.txt").read_text("utf-8").split("\n")[:-1])
 
 
 def builtin_topic(slot: Slot, channel: str = "") -> str:
-    """Return a slot's built-in topic: a function of slot and channel alone, so every run and machine agrees.
+    """Return a slot's built-in topic. It only depends on slot and channel, so all runs and machines agree.
 
-    Slots of a channel that follow each other have different topics until the whole list is used up. Each channel
-    begins at a place of its own, so that channels differ in the same slot.
+    Consecutive slots of a channel have different topics until the whole list is used. Each channel starts at its own
+    position, so that channels differ in the same slot.
     """
     topics = builtin_topics()
     offset = int.from_bytes(hashlib.sha256(channel.encode()).digest()[:8]) if channel else 0
@@ -38,7 +38,7 @@ def builtin_topic(slot: Slot, channel: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A place of a person's list that a slot has used, with the topic that stood there."""
+    """A playlist position that a slot has used, with the topic that was there."""
 
     digest: str
     place: int
@@ -46,7 +46,7 @@ class Use:
 
 
 def use_of(job: VideoJob) -> Use | None:
-    """Return which place of a list a job's topic came from; None if it came from none."""
+    """Return the playlist position that a job's topic came from; None if it did not come from a playlist."""
     options = job.options.get(PLAYLIST_POSITION, {})
     digest, place = options.get("list"), options.get("place")
     if isinstance(digest, str) and isinstance(place, int) and place >= 0:
@@ -55,19 +55,19 @@ def use_of(job: VideoJob) -> Use | None:
 
 
 class Playlist:
-    """A person's list, of which each slot uses the entry behind the one that the slot before it has used."""
+    """A user-supplied list of topics; each slot takes the entry after the one that the previous slot took."""
 
     def __init__(self, entries: Sequence[VideoJob]) -> None:
         self._entries = entries
         self._topics = [entry.topic for entry in entries]
-        #: Tells a list that was changed. Other fields than the topic do not matter: the order is the same.
+        #: Identifies the list, to detect changes. It only covers the topics, because other fields do not matter here.
         self.digest = hashlib.sha256(json.dumps(self._topics).encode()).hexdigest()[:16]
 
     def assign(self, instants: Iterable[int], used: Mapping[int, Use]) -> Iterator[tuple[int, VideoJob]]:
-        """Give each slot, in order of time, its entry, which carries its place.
+        """Yield the entry of each slot in order of time, with its position in the options.
 
-        `used` are the slots that have used a list before. If none has used this one, the list was changed (or is the
-        first): then it begins behind the topic that was used last, if that stands in it once, else at its start.
+        `used` are the slots that already took an entry of a list. If none of them used this list, it is new or was
+        changed: then it starts after the last used topic, if the list contains that exactly once, or else at its start.
         """
         new = set(instants) - used.keys()
         place, seen = 0, False

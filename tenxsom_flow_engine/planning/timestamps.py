@@ -1,4 +1,4 @@
-"""Moments as people write them, and the years that the engine plans in."""
+"""Parses dates and times from users, and limits them to the years that the engine supports."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datetime import UTC, datetime, tzinfo
 
 from tenxsom_flow_engine.errors import InvalidInput
 
-#: Instants are within the years 1970 to 9998, so that every zone and every text form can hold them.
+#: Instants must be in the years 1970 to 9998, so that they can be converted to every zone and text format.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 #: The last whole second of these years.
 MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
 
 
 def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> float:
-    """Return the instant that ISO 8601 text names; without a zone it is in `zone` (default: this machine's).
+    """Parse a date and time in ISO 8601; without a zone it is in `zone` (default: this machine's).
 
     Raises `InvalidInput`.
     """
@@ -24,12 +24,12 @@ def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> fl
         instant = moment.timestamp()
     except (ValueError, OverflowError, OSError):
         example = "2026-12-24T18:00 or 2026-12-24T18:00+01:00"
-        raise InvalidInput(field, f"{text[:60]!r} is not a moment such as {example}") from None
+        raise InvalidInput(field, f"{text[:60]!r} is not a date and time such as {example}") from None
     return bounded(instant, field)
 
 
 def bounded(instant: float, field: str) -> float:
-    """Return the instant. Raises `InvalidInput` if it lies outside the years that the engine plans in."""
+    """Return the instant. Raises `InvalidInput` if it is outside the supported years."""
     if not 0 <= instant <= MAX_INSTANT:
-        raise InvalidInput(field, f"the moment lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
+        raise InvalidInput(field, f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
     return instant

@@ -1,6 +1,6 @@
-"""`QueueManager`: the async front of the queues, the same for every queue backend.
+"""`QueueManager`: the async API of the queues, the same for every queue backend.
 
-The stores block, so each call runs in a thread; the event loop is never held up.
+The stores block, so each call runs in a thread and the event loop stays free.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenxsom_flow_engine.store.values import Added, JobFilter, NewJob, Page
 
 _T = TypeVar("_T")
 
-#: What the `config` dict may hold, and the variable that each key stands for.
+#: The keys of the `config` dict, each with the variable that it overrides.
 CONFIG_KEYS: Mapping[str, Mapping[str, str]] = {
     "cloud_tasks": {
         "project_id": "GOOGLE_CLOUD_PROJECT",
@@ -36,15 +36,15 @@ CONFIG_KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 class QueueManager:
-    """Adds jobs, looks at them and steers their queue.
+    """Adds jobs, reads them and controls their queue.
 
     ```python
     async with QueueManager() as manager:
         await manager.enqueue(VideoJob(job_id="tides-1", topic="How tides work", created_at=time.time()))
     ```
 
-    `queue_type` is a queue backend's name or `auto`; `config` wins over the environment. Raises `ConfigurationError` and
-    `StoreError` when it is opened (`initialize`, or on entering `async with`), not when it is made.
+    `queue_type` is a queue backend's name or `auto`; `config` wins over the environment. The constructor opens nothing;
+    opening (`initialize` or entering `async with`) raises `ConfigurationError` and `StoreError`.
     """
 
     def __init__(self, queue_type: str | None = None, config: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -52,18 +52,18 @@ class QueueManager:
         self._config = config or {}
         self._opened: Engine | None = None
         self._opening = asyncio.Lock()
-        #: Threads of its own, so that closing can wait for them: a caller that is cancelled leaves its call running.
+        #: A separate pool, so that closing can wait for it: a call keeps running if its caller is cancelled.
         self._threads: ThreadPoolExecutor | None = None
 
     async def initialize(self) -> None:
-        """Choose the queue and open it. Calling twice is harmless."""
+        """Choose the queue and open it. Safe to call twice."""
         async with self._opening:
             if self._opened is None:
                 self._opened = await asyncio.to_thread(self._open)
                 self._threads = ThreadPoolExecutor(thread_name_prefix="queue-manager")
 
     async def close(self) -> None:
-        """Wait for the calls in hand, then let go of files and connections. Calling twice is harmless."""
+        """Wait for running calls, then close files and connections. Safe to call twice."""
         async with self._opening:
             opened, self._opened = self._opened, None
             if opened is not None and self._threads is not None:
@@ -81,20 +81,20 @@ class QueueManager:
 
     @property
     def engine(self) -> Engine:
-        """The open parts behind this front. Raises `RuntimeError` before `initialize`."""
+        """The underlying engine. Raises `RuntimeError` before `initialize`."""
         if self._opened is None:
             raise RuntimeError("the QueueManager is not open: await initialize() first, or use async with")
         return self._opened
 
     async def enqueue(self, job: VideoJob, *, due: float | None = None) -> Added:
-        """Add a job that may be worked on from the instant `due` (default: at once). A known id adds nothing.
+        """Add a job that is due at the instant `due` (default: now). A known id adds nothing.
 
         Raises `InvalidInput` if no configured service can make it.
         """
         return await self.enqueue_many([(job, due)])
 
     async def enqueue_many(self, jobs: Iterable[tuple[VideoJob, float | None]]) -> Added:
-        """Add many jobs with their instants; all are checked before the first is added."""
+        """Add several jobs with their due instants; all are checked before the first is added."""
 
         def add(engine: Engine) -> Added:
             prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
@@ -111,36 +111,36 @@ class QueueManager:
         return await self._call(lambda engine: engine.store.page(jobs or JobFilter(), limit=limit, cursor=cursor))
 
     async def cancel(self, job_id: str) -> JobRecord:
-        """Take a job back. Raises `JobNotFound`, `ActionRefused`."""
+        """Cancel a job. Raises `JobNotFound`, `ActionRefused`."""
         return await self._call(lambda engine: engine.cancel(job_id))
 
     async def retry(self, job_id: str) -> JobRecord:
-        """Try a failed or cancelled job again. Raises `JobNotFound`, `ActionRefused`."""
+        """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`."""
         return await self._call(lambda engine: engine.retry(job_id))
 
     async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
-        """Say what came of a paid create whose outcome is not known; a ticket means that it was bought.
+        """Apply a decision on a paid create of unknown outcome; a ticket means that it was bought.
 
         Raises `JobNotFound`, `ActionRefused`.
         """
         return await self._call(lambda engine: engine.resolve(job_id, decision))
 
     async def pause(self) -> None:
-        """Hand out no more jobs, in all workers, until `resume`."""
+        """Stop dispatching jobs to any worker until `resume`."""
         await self._call(lambda engine: engine.queue.pause())
 
     async def resume(self) -> None:
-        """Hand out jobs again."""
+        """Dispatch jobs again."""
         await self._call(lambda engine: engine.queue.resume())
 
     async def purge(self) -> int:
-        """Cancel all waiting jobs that certainly bought nothing; return how many."""
+        """Cancel all waiting jobs that certainly bought nothing; return their number."""
         return await self._call(lambda engine: engine.queue.purge())
 
     async def update_rate_limits(
         self, *, max_dispatches_per_second: float | None = None, max_concurrent_dispatches: int | None = None
     ) -> dict[str, Any]:
-        """Change the queue's limits over all workers, kept until they are changed again; return them.
+        """Set the queue's limits for all workers until they are changed again; return them.
 
         Raises `InvalidInput`.
         """
@@ -149,7 +149,7 @@ class QueueManager:
         return limits
 
     async def status(self) -> dict[str, Any]:
-        """Return the state of the queue as plain values, ready for JSON."""
+        """Return the state of the queue as JSON values."""
         return await self._call(describe_queue)
 
     async def _call(self, act: Callable[[Engine], _T]) -> _T:
@@ -160,7 +160,7 @@ class QueueManager:
 
 
 def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return a `config` dict as the variables that it stands for, so that both are checked in one place."""
+    """Convert a `config` dict to environment variables, so that both are validated in one place."""
     values: dict[str, str] = {}
     if not isinstance(config, Mapping) or not all(isinstance(entries, Mapping) for entries in config.values()):
         raise InvalidInput("config", 'must be a dict of dicts such as {"redis": {"host": "localhost"}}')
@@ -173,5 +173,5 @@ def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
                 raise InvalidInput(f"config.{section}", f"has no key {key!r}, only {', '.join(known)}")
             values[known[key]] = str(value)
     if "REDIS_HOST" in values:
-        values["REDIS_URL"] = ""  # which would win over the host
+        values["REDIS_URL"] = ""  # a URL in the environment would win over the host
     return values

@@ -1,4 +1,4 @@
-"""The rate limiter as programs open it: with the limits and the store that the settings name."""
+"""The rate limiter for other programs, with the limits and the store from the settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["RateLimitedAPIClient", "UseAPIRateLimiter"]
 
 
 class UseAPIRateLimiter(RateLimiter):
-    """The rate limiter over the store of the chosen queue, shared with its workers. Close it when done.
+    """The rate limiter in the store of the chosen queue, shared with its workers. Close it after use.
 
-    Without arguments all comes from the environment. Raises `ConfigurationError`, `StoreError`.
+    Without arguments, everything is read from the environment. Raises `ConfigurationError`, `StoreError`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class UseAPIRateLimiter(RateLimiter):
         super().__init__(open_ledger(self._store), settings.limits if limits is None else limits)
 
     def close(self) -> None:
-        """Close the store. Closing twice is harmless."""
+        """Close the store. Safe to call twice."""
         self._store.close()
 
     def __enter__(self) -> UseAPIRateLimiter:

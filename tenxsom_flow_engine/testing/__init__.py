@@ -1,1 +1,1 @@
-"""For tests of this product and of code built on it: a manual clock, scripted services, conformance suites."""
+"""Support for tests of the engine and of code built on it: a manual clock, scripted services, conformance suites."""

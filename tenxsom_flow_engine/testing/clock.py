@@ -1,4 +1,4 @@
-"""A clock that tests move by hand."""
+"""A clock that tests set."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Callable
 
 
 class ManualClock:
-    """Stands still until it is moved. Starts at a fixed instant, so that runs repeat."""
+    """A clock that only changes when a test sets it. It starts at a fixed instant, so that runs are reproducible."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now
         self._watchers: list[Callable[[], None]] = []
 
     def now(self) -> float:
-        """Return the instant that it was moved to."""
+        """Return the instant that was set."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move by so many seconds, which may be negative: real clocks step backwards too."""
+        """Advance by `seconds`, which can be negative: real clocks step backwards too."""
         self.set(self._now + seconds)
 
     def set(self, now: float) -> None:
-        """Move to an instant."""
+        """Set the instant."""
         self._now = now
         for moved in self._watchers:
             moved()
 
     def watch(self, moved: Callable[[], None]) -> None:
-        """Call a function after each move: for parts that wait for a time in a thread of their own."""
+        """Call a function after each change, for components whose own thread waits for a time."""
         self._watchers.append(moved)

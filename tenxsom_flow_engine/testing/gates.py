@@ -10,10 +10,10 @@ from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 
 
 class OpenGate:
-    """Always open. Each job that is refused asks again by itself.
+    """A gate that is always open. A refusal only delays the refused job.
 
-    The pauses, in seconds, are for refusals that name no time: by a service that is busy, and by one that a person
-    must mend first.
+    The pauses, in seconds, apply to refusals without a time: of a busy service, and of a stopped one, which an operator
+    must fix.
     """
 
     BUSY_PAUSE = 30.0
@@ -23,26 +23,26 @@ class OpenGate:
         self._clock = clock
 
     def ask(self, service: str, waiter_id: str) -> Admission | Closed:
-        """Admit."""
+        """Admit the create."""
         return Admission(service, self._clock.now())
 
     def give_back(self, admission: Admission) -> None:
-        """Admissions are not counted here, so there is nothing to return."""
+        """Do nothing, because admissions are not counted."""
 
     def answered(self, service: str, seconds: float) -> None:
-        """Nothing is kept here."""
+        """Do nothing, because response times are not recorded."""
 
     def refused(self, service: str, error: ServiceError) -> Closed:
-        """Return the pause that the error asks for."""
+        """Return a closed gate for the pause that the error requires."""
         now = self._clock.now()
         pause = self.BUSY_PAUSE if isinstance(error, Busy) else self.STOPPED_RETRY_SECONDS
         until = now + (pause if error.retry_after is None else error.retry_after)
         return Closed(until, str(error), opens_at=until, at=now)
 
     def closed(self) -> Mapping[str, float]:
-        """None is known to be shut."""
+        """Return no services: none is ever closed."""
         return {}
 
     def opens_at(self, service: str) -> float:
-        """Now."""
+        """Return an instant in the past: the gate is always open."""
         return 0.0

@@ -1,4 +1,4 @@
-"""The jobs, answers and requests that tests are written with, so that each test names only what matters to it."""
+"""Sample jobs, results and requests for tests, so that a test only specifies the fields that it is about."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenxsom_flow_engine.jobs import Failure, Ticket, Video, VideoJob
 from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
 
 QUEUE = "local"
-#: Two services that tests speak of.
+#: Names of two services.
 ALPHA, BETA = "alpha", "beta"
 #: Limits that are never reached.
 WIDE = DispatchLimits(max_dispatches_per_second=1e6, max_concurrent_dispatches=100_000)
@@ -28,12 +28,12 @@ def a_job(job_id: str = "job-1", **changes: Any) -> VideoJob:
 
 
 def new(*job_ids: str, due: float | None = None, **changes: Any) -> list[NewJob]:
-    """Return new jobs of these ids."""
+    """Return new jobs with these ids."""
     return [NewJob(a_job(job_id, **changes), due) for job_id in job_ids]
 
 
 def a_claim(**changes: Any) -> ClaimRequest:
-    """Return the request of a worker that takes whatever there is."""
+    """Return the claim request of a worker that takes any number of jobs."""
     fields: dict[str, Any] = {
         "queue": QUEUE, "worker": "w-1", "count": 1000, "lease": 30.0, "limits": WIDE, "slots": ROOMY
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A video service whose answers a test writes down beforehand, and which knows what it sold."""
+"""A video service with scripted responses, which records every generation that it sold."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Pro
 
 @dataclass(frozen=True, slots=True)
 class Sold:
-    """A create that is accepted. With `then`, its answer is lost: that is raised after the sale."""
+    """An accepted create. With `then`, the response is lost: that error is raised after the sale."""
 
     then: BaseException | None = None
     credits: float | None = None
 
 
-#: What a create does: sell, or raise and sell nothing.
+#: The effect of a create: it sells, or it raises and sells nothing.
 CreateAnswer = Sold | BaseException
 CheckAnswer = Progress | Ready | Failed | BaseException
 FindAnswer = Ticket | BaseException | None
 
 
 class ScriptedService(VideoService):
-    """Answers as its scripts say, call by call; after a script's end it sells, is ready, and delivers.
+    """Follows its scripts call by call; when a script is empty, creates sell, checks are ready and fetches deliver.
 
-    `on_call`, if set, is called with the name of each method before it does anything, and with `created` after a
-    create has taken effect and before its answer goes out: the place to let the world move on.
+    `on_call`, if set, is called with the name of each method before it does anything, and with `created` between the
+    effect of a create and its response: there a test can change the state of the store or the clock.
     """
 
     def __init__(self, clock: Clock, *, name: str = "alpha", max_in_flight: int = 100, create_timeout: float = 30.0,
@@ -46,26 +46,26 @@ class ScriptedService(VideoService):
         #: Seconds for which the same reference buys nothing new.
         self.key_lasts = idempotency_window
         self.auto_selectable = auto_selectable
-        #: What each job is expected to cost.
+        #: The estimated cost of each job.
         self.price = price
         self.creates: deque[CreateAnswer] = deque()
         self.checks: deque[CheckAnswer] = deque()
-        #: What a fetch raises; None lets it deliver.
+        #: Errors of the fetches; None lets one deliver.
         self.fetches: deque[BaseException | None] = deque()
-        #: What `fit` raises for every job, if anything.
+        #: The error that `fit` raises for every job, if any.
         self.unfit: InvalidInput | None = None
         self.on_call: Callable[[str], None] = lambda call: None
-        #: What a fetch writes as `video.mp4`.
+        #: The content of `video.mp4` in a fetch.
         self.video = b"a scripted video"
-        #: What each create was given to send.
+        #: The orders that were passed to creates.
         self.orders: list[Mapping[str, Any]] = []
-        #: Creates that were sent, by reference.
+        #: The number of creates that were sent, by reference.
         self.sent: Counter[str] = Counter()
-        #: Generations that were sold, in order: each is one bill.
+        #: The generations that were sold, in order; each is charged once.
         self.sold: list[Ticket] = []
-        #: The tickets of generations that the service said had failed; they stay so.
+        #: Tickets of the generations that were reported as failed; they stay failed.
         self.failed: set[str] = set()
-        #: The tickets of those that it said were ready.
+        #: Tickets of the generations that were reported as ready.
         self.ready: set[str] = set()
         self._keys: dict[str, tuple[float, Ticket]] = {}
 
@@ -123,7 +123,7 @@ class ScriptedService(VideoService):
     def _sell(self, reference: str, credits: float | None) -> Ticket:
         if self.key_lasts:
             known = self._keys.get(reference)
-            # The key is honoured for so long from its first use; then the same call is a new order.
+            # The key is valid for `key_lasts` seconds from its first use; then the same call is a new order.
             if known is not None and self._clock.now() < known[0] + self.key_lasts:
                 return known[1]
         ticket = Ticket(f"{len(self.sold) + 1}/{reference}", credits=credits)
@@ -133,7 +133,7 @@ class ScriptedService(VideoService):
 
 
 class FindingService(ScriptedService, FindsByReference):
-    """Finds generations by reference: by its script, and after that by what it sold. Takes the same options."""
+    """A scripted service that finds generations by reference: by its script first, then among those it sold."""
 
     def __init__(self, clock: Clock, *, complete: bool, **options: Any) -> None:
         super().__init__(clock, **options)

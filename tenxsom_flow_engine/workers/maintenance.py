@@ -1,7 +1,7 @@
-"""What keeps a worker's jobs its own: leases renewed in time, a sign of life, and the sweeps.
+"""Background maintenance of one worker process: lease renewal, heartbeats and periodic sweeps.
 
-They have threads of their own, so that no step delays them; these start at the first use in a process, never before a
-fork.
+It runs in separate threads, so that a slow step cannot delay it. They start at the first use in a process, never before
+a fork.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from tenxsom_flow_engine.store.values import WorkerInfo
 
 _log = logging.getLogger(__name__)
 
-#: Seconds by which the store's time may differ from this machine's without a word.
+#: Clock skew between store and host that is tolerated without a warning, in seconds.
 CLOCK_TOLERANCE = 60.0
-#: Seconds to wait for the thread's end.
+#: Seconds to wait for the maintenance thread to end.
 JOIN_SECONDS = 1.0
 
 
 class WorkerMaintenance:
-    """Keeps the jobs that one worker process has in hand.
+    """Keeps the leases of one worker process alive, sends its heartbeats and sweeps.
 
-    A worker that is not `counted` serves one job only: it gives no sign of life, for others may not count on it, and
-    sweeps nothing.
+    A worker that is not `counted` handles a single job: it sends no heartbeat, because other processes must not rely on
+    it, and does no sweeps.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int, counted: bool = True) -> None:
@@ -46,10 +46,10 @@ class WorkerMaintenance:
         self._started_at = 0.0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        #: By the lease's token: a job whose lease was lost may be in hand twice.
-        self._in_hand: dict[str, JobRecord] = {}
+        #: By the lease's token, because a job whose lease was lost can be active twice in one process.
+        self._active: dict[str, JobRecord] = {}
         self._lock = threading.Lock()
-        self._taken = 0
+        self._finished_steps = 0
 
     @property
     def id(self) -> str:
@@ -61,17 +61,17 @@ class WorkerMaintenance:
 
     @property
     def active_steps(self) -> list[JobRecord]:
-        """The leased jobs whose steps are being taken."""
+        """The leased jobs whose steps are running."""
         with self._lock:
-            return list(self._in_hand.values())
+            return list(self._active.values())
 
     def start(self) -> None:
-        """Give a sign of life and go on doing so. Starting twice is harmless."""
+        """Send a heartbeat now and start the threads. Does nothing if they are already running."""
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._ended.clear()
-            self._thread = threading.Thread(target=self._keep, name="maintenance", daemon=True)
+            self._thread = threading.Thread(target=self._run_upkeep, name="maintenance", daemon=True)
             self._thread.start()
             if self._counted:
                 threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
@@ -80,7 +80,7 @@ class WorkerMaintenance:
 
     @contextlib.contextmanager
     def tracking(self, record: JobRecord) -> Iterator[None]:
-        """Renew a job's lease for as long as a block runs."""
+        """Renew a job's lease while a block runs."""
         self.track(record)
         try:
             yield
@@ -88,20 +88,20 @@ class WorkerMaintenance:
             self.untrack(record)
 
     def track(self, record: JobRecord) -> None:
-        """Renew a job's lease from now on."""
+        """Start to renew a job's lease."""
         with self._lock:
-            self._in_hand[record.lease_token] = record
+            self._active[record.lease_token] = record
 
     def untrack(self, record: JobRecord) -> None:
-        """Renew a job's lease no more: its step has ended."""
+        """Stop renewing a job's lease, because its step has ended."""
         with self._lock:
-            if self._in_hand.pop(record.lease_token, None) is not None:
-                self._taken += 1
+            if self._active.pop(record.lease_token, None) is not None:
+                self._finished_steps += 1
 
     def end(self) -> None:
-        """Hand back what is still in hand, and take the worker off the list."""
+        """Release the leases of running steps, stop the threads and remove the worker from the store."""
         for record in self.active_steps:
-            _log.warning("job %s is handed back in its step %s", record.job_id, record.step)
+            _log.warning("releasing job %s during its %s step", record.job_id, record.step)
             with contextlib.suppress(StoreError, QueueError):
                 self._engine.queue.release_lease(record)
         self._ended.set()
@@ -110,50 +110,50 @@ class WorkerMaintenance:
             with contextlib.suppress(StoreError):
                 self._engine.store.forget_worker(self.id)
 
-    def _keep(self) -> None:
+    def _run_upkeep(self) -> None:
         while not self._ended.wait(self._engine.queue.lease / 3):
             self._guarded(self.renew)
             self._guarded(self._heartbeat)
 
     def _run_chores(self) -> None:
-        """Sweep now and then: it may take long, so it is no business of the thread that renews leases."""
-        swept_at = looked_at = float("-inf")
+        """Sweep periodically, in a separate thread: a sweep can take long, and leases must be renewed in time."""
+        swept_at = recovered_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
             if time.monotonic() - swept_at > self._engine.timings.sweep_interval:
                 swept_at = time.monotonic()
                 self._guarded(self._engine.sweep)
-                self._guarded(self._warn_of_the_clock)
-            if time.monotonic() - looked_at > self._engine.timings.lost_delivery_interval:
-                looked_at = time.monotonic()
+                self._guarded(self._check_clock)
+            if time.monotonic() - recovered_at > self._engine.timings.lost_delivery_interval:
+                recovered_at = time.monotonic()
                 self._guarded(self._recover_lost)
 
     def _guarded(self, act: Callable[[], object]) -> None:
-        """Act, and log what fails: the thread must go on."""
+        """Call `act` and log any error: the thread must not end."""
         try:
             act()
         except FlowError as error:
-            _log.warning("%s waits: %s", act.__name__.strip("_"), error)
+            _log.warning("%s failed and will be repeated: %s", act.__name__.strip("_"), error)
         except Exception:
-            if not self._ended.is_set():  # whatever was used may be closed by now
+            if not self._ended.is_set():  # after the end, its resources can be closed
                 _log.exception("%s", act.__name__.strip("_"))
 
     def renew(self) -> None:
-        """Prolong the leases in hand."""
+        """Renew the leases of all running steps."""
         with self._lock:
-            # Of two leases on one job the later is the one that holds.
-            leases = {record.job_id: token for token, record in self._in_hand.items()}
+            # Of two leases on one job, only the later one is valid.
+            leases = {record.job_id: token for token, record in self._active.items()}
         if leases:
             for job_id in self._engine.queue.renew(leases):
-                _log.warning("the lease on job %s is lost", job_id)
+                _log.warning("lost the lease on job %s", job_id)
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)
 
-    def _warn_of_the_clock(self) -> None:
+    def _check_clock(self) -> None:
         ahead = self._engine.store.now() - self._engine.clock.now()
         if abs(ahead) > CLOCK_TOLERANCE:
             _log.warning(
-                "the store's time, which counts, is %.0f s %s this machine's clock: see whose is wrong",
+                "the store's clock, which the engine uses, is %.0f s %s this machine's clock: check both",
                 abs(ahead),
                 "ahead of" if ahead > 0 else "behind",
             )
@@ -170,20 +170,19 @@ class WorkerMaintenance:
                 os.getpid(),
                 self._concurrency,
                 self._started_at,
-                steps=self._taken,
+                steps=self._finished_steps,
             )
         )
 
 
 def step_log_context(record: JobRecord) -> contextlib.AbstractContextManager[None]:
-    """Let every line that is logged within a block say which step of which job it is about."""
+    """Add the job, the step and the service to every line that is logged within a block."""
     return about(job_id=record.job_id, step=record.step.value, service=record.effective_service)
 
 
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
-    """Write the one line that the log has about a finished step."""
+    """Log a finished step as one line."""
     event, submission = after.events[-1], after.submission
-    # What is not known is left out.
     fields = {
         "job_id": before.job_id,
         "step": before.step.value,
@@ -202,5 +201,5 @@ def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
         "error": after.error.code if after.error else None,
     }
     detail = f"{event.what}: {event.detail}" if event.detail else event.what
-    told = {name: value for name, value in fields.items() if value is not None}
-    _log.info("%s of %s: %s", before.step, before.job_id, detail, extra=told)
+    known = {name: value for name, value in fields.items() if value is not None}
+    _log.info("%s of %s: %s", before.step, before.job_id, detail, extra=known)

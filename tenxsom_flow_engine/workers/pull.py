@@ -1,4 +1,4 @@
-"""The worker that pulls: claims due jobs, takes one short step of each, and rests without cost when nothing is due."""
+"""The pull worker: claims due jobs, runs one short step of each, and waits in the store when nothing is due."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
+from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
 
 _log = logging.getLogger(__name__)
 
-#: Seconds of rest at most, so that a lease that ran out is noticed soon also on an idle queue.
+#: Maximum seconds of one wait, so that expired leases are noticed soon even on an idle queue.
 MAX_REST_SECONDS = 1.0
 
 
 class PullWorker:
-    """One worker process's loop, with `concurrency` threads that take steps.
+    """The main loop of a worker process, with `concurrency` threads that run steps.
 
-    With `burst` it ends when every job that was due is final or held, with `only` when that job is.
+    With `burst` it ends when no job is queued, running or rendering any more; with `only`, when that job is final or
+    held.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int, burst: bool = False, only: str | None = None) -> None:
@@ -35,21 +37,21 @@ class PullWorker:
         self._only = only
         if not isinstance(engine.queue, PullsJobs):
             raise ConfigurationError(
-                f"the {engine.queue.name} queue brings its jobs to workers by itself",
-                next_step="choose another queue type, or use its own worker",
+                f"the {engine.queue.name} queue pushes its jobs to workers, so this worker cannot pull from it",
+                next_step="choose another queue type, or start a push worker",
                 actions=(Action.START_PUSH_WORKER,),
             )
         self._queue = engine.queue
         self._maintenance = WorkerMaintenance(engine, concurrency=concurrency, counted=only is None)
         self._stopping = threading.Event()
-        #: Interrupts the loop's rest: a step ended, or a stop was asked for.
+        #: Interrupts the loop's wait when a step ends or a stop is requested.
         self._wake = WakeupEvent()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
-        self._takes_in_at = float("-inf")
+        self._next_import = float("-inf")
 
     def run(self) -> None:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
-        # Daemons, so that a firm stop need not wait for a step that hangs.
+        # Daemon threads, so that a forced stop does not wait for a step that hangs.
         for number in range(self._concurrency):
             threading.Thread(target=self._work, name=f"step-{number}", daemon=True).start()
         self._maintenance.start()
@@ -58,7 +60,7 @@ class PullWorker:
                 if self._iterate():
                     break
             if self._maintenance.active_steps:
-                _log.info("stopping when %d steps in hand have ended", len(self._maintenance.active_steps))
+                _log.info("stopping after %s", plural(len(self._maintenance.active_steps), "running step"))
             while self._maintenance.active_steps and not self._engine.abandon.is_set():
                 self._wake.wait(MAX_REST_SECONDS)
                 self._wake.clear()
@@ -66,7 +68,7 @@ class PullWorker:
             self._maintenance.end()
 
     def stop(self) -> None:
-        """Claim nothing more and end when the steps in hand have ended; called again, hand them back and end now.
+        """Claim no more jobs and end when the running steps have ended; if called again, release them and end now.
 
         Safe to call from a signal handler or another thread.
         """
@@ -82,11 +84,11 @@ class PullWorker:
 
     @property
     def firm(self) -> bool:
-        """Whether the worker was told to end without waiting."""
+        """Whether `stop` was called twice, so the worker ends without waiting for running steps."""
         return self._engine.abandon.is_set()
 
     def _iterate(self) -> bool:
-        """Claim what is due, or rest; return whether the work is done."""
+        """Claim due jobs, or wait; return whether the work is done."""
         self._wake.clear()
         free = self._concurrency - len(self._maintenance.active_steps)
         if free <= 0:
@@ -116,16 +118,14 @@ class PullWorker:
         return False
 
     def _import_legacy(self) -> None:
-        """Look for entries of old producers, now and then: they wake nobody."""
-        if self._only is not None or time.monotonic() < self._takes_in_at:
+        """Import entries of the legacy list periodically: pushing one does not wake workers."""
+        if self._only is not None or time.monotonic() < self._next_import:
             return
-        taken = self._engine.import_legacy()
-        if taken.moved or taken.rejected:
-            _log.info(
-                "%d entries of the plain list became jobs, %d are bad and kept aside", taken.moved, taken.rejected
-            )
+        imported = self._engine.import_legacy()
+        if imported.moved or imported.rejected:
+            _log.info("imported %d entries of the legacy list, rejected %d", imported.moved, imported.rejected)
         else:
-            self._takes_in_at = time.monotonic() + MAX_REST_SECONDS
+            self._next_import = time.monotonic() + MAX_REST_SECONDS
 
     def _rest(self, claim: Claim) -> float:
         if claim.again_at is None:
@@ -141,7 +141,7 @@ class PullWorker:
         if not self._burst:
             return False
         if self._engine.queue.status().paused:
-            _log.info("the queue is paused, so a burst has nothing to do")
+            _log.info("the queue is paused, so a worker with --burst has nothing to do")
             return True
         counts = self._engine.store.status_counts(self._engine.queue.name).by_status
         return not any(counts[status] for status in IN_PROGRESS)
@@ -158,13 +158,13 @@ class PullWorker:
             after = self._engine.step(record)
             log_step(record, after, time.monotonic() - began)
         except LeaseLost as error:
-            _log.warning("%s; its outcome is left to the new owner", error)
+            _log.warning("%s; the outcome of this step is discarded", error)
         except StoreError as error:
-            # This worker could not do its part; the job goes back as it was.
-            _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
+            # This worker cannot save the step's outcome; the job returns to its queue unchanged.
+            _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
             with suppress(StoreError):
                 self._engine.queue.release_lease(record)
-        except Exception:  # a defect must not end the thread; the job's lease runs out and counts
+        except Exception:  # a bug must not end the thread; the lease expires and is counted
             _log.exception("step %s of job %s", record.step, record.job_id)
         finally:
             self._maintenance.untrack(record)

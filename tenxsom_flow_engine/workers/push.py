@@ -1,7 +1,7 @@
-"""The worker that is pushed to: takes one short step of the job that a delivery brings, and hands the job on.
+"""The push worker: runs one short step of a delivered job and dispatches the job's next delivery.
 
-It knows nothing of HTTP. What it returns, and each error that it raises, the web turns into an answer; an error means
-only that this worker could not do its part, so the delivery shall come again.
+It is independent of HTTP: the web layer converts its results and errors to responses. An error always means that this
+worker could not handle the delivery, so the queue backend must deliver it again.
 """
 
 from __future__ import annotations
@@ -32,29 +32,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of a delivery, for the log and the answer."""
+    """The result of a delivery, for the log and the response."""
 
     job_id: str
-    #: Whether a step was taken; otherwise there was nothing to do any more.
+    #: Whether a step was run; otherwise the delivery was outdated.
     worked: bool
-    #: How the job stands now; None if its record is gone.
+    #: The job's current status; None if its record was removed.
     status: Status | None
-    #: What happened last, in a few words.
+    #: The last event in a few words.
     detail: str
 
 
 class PushWorker:
-    """Takes the steps of pushed jobs in one process: `deliver` is called from as many threads as there are steps.
+    """Runs the steps of pushed jobs in one process. `deliver` is thread-safe and runs one step in the calling thread.
 
-    Its own thread starts with `start` or the first delivery, so it may be made before a fork. `concurrency` is told to
-    people who look at the workers; the caller keeps to it. Raises `ConfigurationError` for a queue that workers pull
-    from.
+    Maintenance starts with `start` or the first delivery, so a worker can be made before a fork. `concurrency` is only
+    displayed; the caller must enforce it. Raises `ConfigurationError` for a queue that workers pull from.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int | None = None) -> None:
         if not isinstance(engine.queue, PushesJobs):
             raise ConfigurationError(
-                f"workers pull from the {engine.queue.name} queue, so nothing is delivered to this one",
+                f"workers pull from the {engine.queue.name} queue, so it delivers nothing to a push worker",
                 actions=(Action.START_WORKER,),
             )
         self._engine = engine
@@ -71,19 +70,20 @@ class PushWorker:
 
     @property
     def active_steps(self) -> int:
-        """How many steps are being taken now."""
+        """The number of running steps."""
         return len(self._maintenance.active_steps)
 
     def start(self) -> None:
-        """Begin to look after the queue, so that lost deliveries are noticed while none come. Twice is harmless."""
+        """Start maintenance, so that lost deliveries are noticed even while none arrive. Safe to call twice."""
         self._maintenance.start()
 
     def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
-        """Take the step that a task's body asks for, and see to it that the job's next delivery will come.
+        """Run the step of the delivery in a task's body, and dispatch the job's next delivery.
 
-        `previous_attempt_unanswered`: an earlier try of it ended without an answer that tells how far it came.
-        Raises `InvalidInput` for a body that is no delivery, `LeasedElsewhere` while another worker has it, `Stopping`
-        after `stop`, and `StoreError` or `QueueError` where store or queue backend cannot be used: then it shall come again.
+        `previous_attempt_unanswered`: an earlier attempt at this delivery got no response, so its progress is unknown.
+        Raises `InvalidInput` if the body is not a delivery, `LeasedElsewhere` while another worker holds the lease,
+        `Stopping` after `stop`, and `StoreError` or `QueueError` if the store or the queue backend cannot be used.
+        After all but `InvalidInput`, the delivery must be sent again.
         """
         delivery = decode_delivery(body)
         if self._stopping.is_set():
@@ -94,22 +94,22 @@ class PushWorker:
         )
         if record is None:
             known = self._engine.store.get(delivery.job_id)
-            told = {"job_id": delivery.job_id, "seq": delivery.seq}
-            _log.info("delivery %d of %s: nothing to do any more", delivery.seq, delivery.job_id, extra=told)
-            return Delivered(delivery.job_id, False, known.status if known else None, "nothing to do any more")
+            fields = {"job_id": delivery.job_id, "seq": delivery.seq}
+            _log.info("delivery %d of %s: nothing to do", delivery.seq, delivery.job_id, extra=fields)
+            return Delivered(delivery.job_id, False, known.status if known else None, "nothing to do")
         if record.lease is None:
-            return _told(record, worked=False)
+            return _delivered(record, worked=False)
         with self._maintenance.tracking(record), step_log_context(record):
-            return _told(self._step(record), worked=True)
+            return _delivered(self._step(record), worked=True)
 
     def stop(self) -> None:
-        """Take no more deliveries; the steps in hand go on. Called again, give up writes that the store refuses."""
+        """Refuse new deliveries and let running steps finish. If called again, stop repeating writes to the store."""
         if self._stopping.is_set():
             self._engine.abandon.set()
         self._stopping.set()
 
     def close(self) -> None:
-        """Hand back what is still in hand and end the worker's thread. The engine stays open."""
+        """Release the leases of running steps and stop maintenance. The engine stays open."""
         self._stopping.set()
         self._maintenance.end()
 
@@ -118,10 +118,10 @@ class PushWorker:
         try:
             after = self._engine.step(record)
         except LeaseLost as error:
-            # Whoever owns the job now may fail: then this delivery, come again, finds out how it stands.
-            raise LeasedElsewhere(record.job_id, "that took it over") from error
+            # The new owner might fail, so this delivery must be sent again to check the job then.
+            raise LeasedElsewhere(record.job_id) from error
         except StoreError as error:
-            _log.error("step %s of job %s could not be written: %s", record.step, record.job_id, error)
+            _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
             with suppress(StoreError, QueueError):
                 self._engine.queue.release_lease(record)
             raise
@@ -129,7 +129,7 @@ class PushWorker:
         return after
 
 
-def _told(record: JobRecord, *, worked: bool) -> Delivered:
+def _delivered(record: JobRecord, *, worked: bool) -> Delivered:
     event = record.events[-1]
     detail = f"{event.what}: {event.detail}" if event.detail else event.what
     return Delivered(record.job_id, worked, record.status, detail)
