@@ -1,7 +1,7 @@
-"""Child processes that are cheap to start and to kill, forked by `multiprocessing`'s fork server.
+"""Child processes that start and end quickly, forked by `multiprocessing`'s fork server.
 
-The server has imported what workers import, so a child starts within milliseconds. It is a process of its own without
-threads, so forking is safe whatever runs in the process that asks for a child, and it ignores Ctrl-C.
+The server has already imported the modules that workers import, so a child starts within milliseconds. It is a separate
+process without threads, so forking is safe even if the requesting process has threads, and it ignores Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from tenxsom_flow_engine.services.registry import built_in
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What workers import when they first need it.
+#: Modules that workers import when they first need them.
 PRELOADED = (
     "av", "av.error", "av.subtitles.stream", "dotenv", "email.utils", "encodings.idna", "numpy", "structlog",
     "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
@@ -33,7 +33,7 @@ _REAPING = threading.Lock()
 
 
 def preload(*modules: str) -> None:
-    """Have the server import more modules. Call this before the first child is started."""
+    """Let the server import more modules. Call this before the first child is started."""
     _CONTEXT.set_forkserver_preload([*PRELOADED, *modules])
 
 
@@ -41,7 +41,7 @@ preload()
 
 
 class Child:
-    """A process of the fork server, with a process group of its own."""
+    """A process of the fork server, in a separate process group."""
 
     def __init__(self, process: multiprocessing.context.ForkServerProcess) -> None:
         self._process = process
@@ -51,26 +51,26 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process is still running."""
         return self._code is None and not wait([self._process.sentinel], 0)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it and to what it has started."""
+        """Send a signal to the process and its children."""
         if not self.alive:
             return
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            # It has ended, or it is so young that it has no group yet and has started nothing.
+            # It has ended, or it is so new that it has no group and no children yet.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it, as `kill -9` does."""
+        """Kill the process with `kill -9`."""
         self.signal(signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end and return its exit code; negative for the signal that killed it. Raises `TimeoutError`."""
+        """Wait for the end and return the exit code; negative for the signal that killed it. Raises `TimeoutError`."""
         if not wait([self._process.sentinel], timeout):
             raise TimeoutError(f"process {self.pid} is still running")
         with _REAPING:
@@ -81,7 +81,7 @@ class Child:
 
 
 def start(function: Callable[..., object], *arguments: object, log: Path) -> Child:
-    """Run a function of a module, with arguments that can be pickled; the child's standard error is added to a file."""
+    """Run a function of a module with picklable arguments; the child's standard error is appended to a file."""
     process = _CONTEXT.Process(target=_run, args=(log, function, arguments), daemon=True)
     with _REAPING, _one_thread_for_numpy():
         process.start()
@@ -89,7 +89,7 @@ def start(function: Callable[..., object], *arguments: object, log: Path) -> Chi
 
 
 def _run(log: Path, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    """Be the child."""
+    """Run as the child."""
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -99,7 +99,7 @@ def _run(log: Path, function: Callable[..., object], arguments: tuple[object, ..
 
 
 def _end_with_parent() -> None:
-    """Kill this process and what it has started when the process that asked for it is gone."""
+    """Kill this process and its children when the process that requested it ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -108,7 +108,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _one_thread_for_numpy() -> Iterator[None]:
-    """Keep the numpy that the server imports from starting threads, which a fork would lose."""
+    """Prevent the numpy that the server imports from starting threads, which a fork would lose."""
     before = os.environ.get("OPENBLAS_NUM_THREADS")
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:

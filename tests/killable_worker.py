@@ -1,4 +1,4 @@
-"""Workers that take jobs one after the other until they are killed, at a point of a plan, or nothing is left to do."""
+"""Workers that process jobs until they are killed at a planned point, or until nothing is left to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests import fork_server
 
 
 class SharedClock:
-    """A clock that stands still until a process moves it, for all that open the same file. It outlives them."""
+    """A clock that only changes when a process sets it, shared by all processes that open the same file."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -42,29 +42,29 @@ class SharedClock:
             self._memory = mmap.mmap(file.fileno(), 8)
 
     def now(self) -> float:
-        """Return the instant that it was moved to."""
+        """Return the instant that was set."""
         instant: float = struct.unpack("d", self._memory[:])[0]
         return instant
 
     def set(self, now: float) -> None:
-        """Move forwards to an instant."""
+        """Advance to an instant."""
         self._memory[:] = struct.pack("d", max(now, self.now()))
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is to do."""
+    """The configuration of a worker process."""
 
     queue: str
     environment: dict[str, str]
     clock: str
-    #: At which point the worker that has a job in hand dies, once for each job.
+    #: The point at which a job's worker dies, once for each job.
     deaths: str
-    #: Where it notes that it died, since it cannot die twice for one job.
+    #: The file in which it records its death, because it must not die twice for one job.
     died: str
-    #: How many steps it takes at most; 0: until nothing is left to do.
+    #: Maximum number of steps; 0: until nothing is left to do.
     steps: int = 0
-    #: Share of the steps whose delivery comes a second time.
+    #: Share of the steps whose delivery is repeated.
     doubles: float = 0.1
 
 
@@ -73,23 +73,23 @@ class Lives:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        #: The worker at work, once its number is known.
+        #: The running worker, once its process id is known.
         self._worker: Future[fork_server.Child] = Future()
 
     def run(self, order: Order) -> int:
-        """Let one worker live, and return its exit code; negative for the signal that killed it."""
+        """Run one worker, and return its exit code; negative for the signal that killed it."""
         self._worker = Future()
         worker = fork_server.start(live, order, log=self.log)
         self._worker.set_result(worker)
         return worker.wait()
 
     def kill(self) -> None:
-        """Kill the worker at work, as `kill -9` does."""
+        """Kill the running worker with `kill -9`."""
         self._worker.result().kill()
 
 
 def live(order: Order) -> None:
-    """Take jobs until the plan says to die, or nothing is left to do."""
+    """Run jobs until the planned death, or until nothing is left to do."""
     configure("debug")
     clock = SharedClock(Path(order.clock))
     settings = load(order.environment)
@@ -120,7 +120,7 @@ def live(order: Order) -> None:
 def _open_store(
     settings: Settings, queue: str, clock: SharedClock, deaths: Deaths
 ) -> tuple[JobStore, RateLimiter | None]:
-    """Open the store, and the gate where the usual one would ask a clock that cannot be moved."""
+    """Open the store, and another gate if the default one would use a clock that cannot be set."""
     if queue == "local":
         return DyingSQLiteStore(deaths, settings.home / "jobs.sqlite3", clock), None
     store = DyingRedisStore(deaths, settings.redis.address, settings.redis.key, clock)
@@ -138,7 +138,7 @@ class Deaths:
 
     @contextmanager
     def around(self, job_id: str, act: str) -> Iterator[None]:
-        """Surround an act by two points: `before` and `after` it."""
+        """Add a point before and after a function: `before` and `after` it."""
         self._point(job_id, f"before {act}")
         yield
         self._point(job_id, f"after {act}")
@@ -151,7 +151,7 @@ class Deaths:
 
 
 class _DyingJournal(JobStore):
-    """A store whose worker may die before and after each write of the journal."""
+    """A store whose worker can die before and after each write of the journal."""
 
     deaths: Deaths
 
@@ -189,7 +189,7 @@ class DyingRedisStore(_DyingJournal, RedisStore):
 
 
 class DyingOutput(OutputFolder):
-    """An output folder whose worker may die before and after it publishes."""
+    """An output folder whose worker can die before and after it publishes."""
 
     def __init__(self, deaths: Deaths, root: Path) -> None:
         super().__init__(root)
@@ -203,7 +203,7 @@ class DyingOutput(OutputFolder):
 
 
 class DyingQueue(PullQueue):
-    """A queue whose worker may die before and after it writes the outcome of a step."""
+    """A queue whose worker can die before and after it writes the outcome of a step."""
 
     def __init__(self, deaths: Deaths, name: str, store: JobStore, limits: DispatchLimits, lease: float) -> None:
         super().__init__(name, store, limits, lease)

@@ -1,6 +1,6 @@
-"""A whole system on Cloud Tasks in one process: a real server that delivers over HTTP, workers that may die, a clock.
+"""A system on Cloud Tasks in one process: a real server that delivers over HTTP, workers that can die, a clock.
 
-A worker's death is as sudden as `kill -9`: from that act on it changes nothing any more.
+A worker dies as suddenly as with `kill -9`: it changes nothing after that action.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 @dataclass
 class Death:
-    """When a worker dies: before or after the act with this number."""
+    """When a worker dies: before or after the action with this number."""
 
     act_number: int
     after: bool
@@ -45,8 +45,8 @@ class Death:
 
     @contextmanager
     def act(self) -> Iterator[None]:
-        """Surround an act of the worker."""
-        number = next(self.acts)  # two steps may be running
+        """Make a function an action of the worker."""
+        number = next(self.acts)  # two steps can run at once
         self._die(number == self.act_number and not self.after)
         yield
         self._die(number == self.act_number and self.after)
@@ -58,7 +58,7 @@ class Death:
 
 
 class DyingStore(SQLiteStore):
-    """A store whose writes about a job are acts of the worker."""
+    """A store whose writes about a job are actions of the worker."""
 
     def __init__(self, death: Death, path: Path, clock: ManualClock) -> None:
         super().__init__(path, clock)
@@ -85,7 +85,7 @@ class DyingStore(SQLiteStore):
 
 
 class DyingApi(Api):
-    """Calls to Cloud Tasks of which the creation of a task is an act of the worker."""
+    """Calls to Cloud Tasks; creating a task is an action of the worker."""
 
     def __init__(self, death: Death, settings: CloudTasksSettings) -> None:
         super().__init__(settings)
@@ -97,7 +97,7 @@ class DyingApi(Api):
 
 
 def dying_service(service: VideoService, death: Death) -> VideoService:
-    """Return another handle on a service, with the same state, whose create is an act of the worker."""
+    """Return a handle on a service with shared state, whose create is an action of the worker."""
 
     def create(self: VideoService, *arguments: Any) -> Any:
         with death.act():
@@ -110,7 +110,7 @@ def dying_service(service: VideoService, death: Death) -> VideoService:
 
 
 class Chain:
-    """The system. `death` comes to the first worker; another one starts at once."""
+    """The system. `death` applies to the first worker; another one starts immediately."""
 
     def __init__(
         self, home: Path, clock: ManualClock, server: CloudTasksServer, *services: VideoService,
@@ -119,7 +119,7 @@ class Chain:
         self.clock = clock
         self.timings = timings
         self.server = server
-        #: The first is what most tests are about.
+        #: Most tests are about the first one.
         self.services = services
         self.service = services[0]
         self.target = HttpTarget(self._handle)
@@ -127,13 +127,13 @@ class Chain:
             "TENXSOM_HOME": str(home), "CLOUD_TASKS_EMULATOR_HOST": server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
             "CLOUD_TASKS_WORKER_URL": self.target.address, "CLOUD_TASKS_QUEUE": queue, "CLOUDSDK_CONFIG": str(home),
         })  # fmt: skip
-        #: What became of each delivery: what the worker returned or raised.
+        #: The result of each delivery: the worker's return value or error.
         self.outcomes: list[Delivered | BaseException] = []
         #: Called before each delivery.
         self.before: Callable[[], object] = lambda: None
         self._open: list[Engine] = []
         self._workers: list[PushWorker] = []
-        #: The process that adds jobs and steers the queue.
+        #: The process that adds jobs and controls the queue.
         self.producer = self.start()
         self.queue.create()
         self.worker = self.join(death)
@@ -172,11 +172,11 @@ class Chain:
         return self.worker
 
     def record(self, job_id: str = "job-1") -> JobRecord:
-        """Return what is known about a job."""
+        """Return the record of a job."""
         return self.worker._engine.store.require(job_id)
 
     def play(self, *, seconds: float = 86400.0) -> None:
-        """Let time jump from event to event until nothing is left to do, or so much time has passed."""
+        """Advance the time from event to event until nothing is left to do, or until the given time has passed."""
         ends = self.clock.now() + seconds
         self.server.wait_idle()
         while (at := self.server.next_at()) is not None and at <= ends:
@@ -184,7 +184,7 @@ class Chain:
             self.server.wait_idle()
 
     def close(self) -> None:
-        """Let everything go."""
+        """Close everything."""
         self.target.close()
         for worker in self._workers:
             worker.close()

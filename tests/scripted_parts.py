@@ -1,4 +1,4 @@
-"""The embedded queue and its store with calls that a test answers: parts of an engine for faults and slow answers."""
+"""The embedded queue and its store with calls that a test answers, for faults and slow responses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tenxsom_flow_engine.store.values import Added, DispatchLimits, JobFilter, L
 
 
 class Script:
-    """What happens instead of some calls, by their names; a replacement gets the real call and its arguments."""
+    """Replacements of calls, by name; a replacement gets the real call and its arguments."""
 
     def __init__(self) -> None:
         self.instead: dict[str, Callable[..., Any]] = {}
 
     def call(self, real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Make a call, or what the test says instead."""
+        """Make a call, or its replacement."""
         replacement = self.instead.get(real.__name__)
         return replacement(real, *arguments, **options) if replacement else real(*arguments, **options)
 

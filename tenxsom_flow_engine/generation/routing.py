@@ -53,7 +53,7 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
         service = services.get(job.service)
         if service is None:
             names = ", ".join((AUTO, *services))
-            raise InvalidInput("service", f"{job.service!r} is not configured", next_step=f"use one of: {names}")
+            raise InvalidInput("service", f"unknown service {job.service!r}", next_step=f"use one of: {names}")
         return [Candidate(service, service.fit(job))]
     refusals: dict[str, InvalidInput] = {}
     fitting = sorted(_fitting(job, services, refusals), key=lambda candidate: candidate.price)

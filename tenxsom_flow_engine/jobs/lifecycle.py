@@ -387,7 +387,7 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
     submission = record.submission
     if submission.state is not SubmissionState.UNKNOWN:
         raise ActionRefused(
-            f"job {record.job_id} is {record.status}; the outcome of its paid create is not in question, "
+            f"job {record.job_id} is {record.status} and its paid create is not marked as unknown, "
             "so there is nothing to resolve"
         )
     if record.lease is not None:

@@ -141,7 +141,7 @@ class PullWorker:
         if not self._burst:
             return False
         if self._engine.queue.status().paused:
-            _log.info("the queue is paused, so a worker with --burst has nothing to do")
+            _log.info("the queue is paused, so a burst run has nothing to do")
             return True
         counts = self._engine.store.status_counts(self._engine.queue.name).by_status
         return not any(counts[status] for status in IN_PROGRESS)

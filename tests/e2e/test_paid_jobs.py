@@ -66,7 +66,7 @@ def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
     assert "unknown, reference s-lost" in flow.run("show", "lost").stdout
     assert flow.run("jobs", "resolve", "lost", "--give-up").returncode == 0
     error = flow.json("show", "lost", "--json")["error"]
-    assert "whether simulated was paid for s-lost was never found out" in error["message"]
+    assert "it was never determined whether simulated charged for s-lost" in error["message"]
     assert "jobs resolve lost --ticket ID" in error["next_step"]
     store.close()
 
@@ -78,9 +78,9 @@ def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
         (["held", "--resubmit", "--give-up"], "say what came of it with one of"),
         (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
         (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without blanks"),
-        (["queued", "--resubmit"], "job queued is queued, and of its paid create nothing is unknown"),
-        (["queued", "--ticket", TICKET], "job queued is queued, and of its paid create nothing is unknown"),
-        (["in-hand", "--resubmit"], "job in-hand is running, and of its paid create nothing is unknown"),
+        (["queued", "--resubmit"], "job queued is queued and its paid create is not marked as unknown"),
+        (["queued", "--ticket", TICKET], "job queued is queued and its paid create is not marked as unknown"),
+        (["in-hand", "--resubmit"], "job in-hand is running and its paid create is not marked as unknown"),
     ],
 )
 def test_what_cannot_be_resolved(flow: Flow, arguments: list[str], reason: str) -> None:

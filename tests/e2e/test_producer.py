@@ -45,7 +45,7 @@ def test_a_bad_line_stops_the_batch(flow: Flow) -> None:
     done = flow.run("batch", "--topics-file", topics)
     assert (done.returncode, done.stdout) == (2, "")
     lines = done.stderr.splitlines()
-    assert lines[0].endswith("topics.jsonl line 2: topic: is empty (say in a few words what the video is about)")
+    assert lines[0].endswith("topics.jsonl line 2: topic: is empty (describe the video in a few words)")
     assert lines[1].endswith("topics.jsonl line 3: duration: drafts are 1 to 60 seconds long, not 99")
     assert lines[2].startswith("error: nothing was added, because of 2 bad lines")
     assert flow.json("status")["approximate_task_count"] == 0

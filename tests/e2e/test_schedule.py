@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused(flow: Flow) -> None:
     done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: daily-count: 97 videos do not fit: 4 an hour are 96 in 1 day; ask for 96 videos or 5 an hour\n"
+        "error: daily-count: 97 videos do not fit: 4 per hour gives 96 in 1 day; use 96 videos, or 5 per hour\n"
     )
 
 
@@ -96,7 +96,7 @@ def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
     assert past.returncode == 0
     assert past.stderr.splitlines()[0] == "left out 96 slots in the past"
     gap = flow.run("schedule", "--date", "2099-03-29", "--start", "02:30", "--daily-count", "1", *berlin)
-    assert "the clocks are put forward over 02:30 on 2099-03-29, so it begins at 03:30" in gap.stderr
+    assert "the clocks skip 02:30 on 2099-03-29, so the period begins at 03:30" in gap.stderr
     assert "2099-03-29 01:30" in gap.stdout
 
 
@@ -155,7 +155,7 @@ def test_every_line_of_a_list_is_checked_before_anything_is_planned(flow: Flow) 
     assert (done.returncode, done.stdout) == (2, "")
     assert [line.partition("topics.jsonl ")[2] for line in done.stderr.splitlines()[:2]] == [
         "line 2: duration: drafts are 1 to 60 seconds long, not 99",
-        "line 3: topic: is empty (say in a few words what the video is about)",
+        "line 3: topic: is empty (describe the video in a few words)",
     ]
     assert done.stderr.endswith("error: nothing was added, because of 2 bad lines; correct the file\n")
     assert flow.json("status")["approximate_task_count"] == 0

@@ -114,7 +114,7 @@ def test_a_killed_workers_job_is_taken_up_after_its_lease(either: Flow) -> None:
             lambda: "lease ran out" in [event.what for event in store.require("job-0").events], "the take-over"
         )
         # Whether the first create went out is not known for another while, so the job waits rather than buys.
-        unsure = "the worker that began the paid create may still be sending it"
+        unsure = "another worker might still be sending the paid create"
         either.until(lambda: store.require("job-0").events[-1].detail == unsure, "the look")
         record = store.require("job-0")
         assert (record.status, record.lease) == (Status.QUEUED, None)

@@ -1,4 +1,4 @@
-"""`auto` on an open engine: where jobs that name no service go, and what becomes of them there."""
+"""`auto` on an open engine: the service that is chosen, and later changes of the choice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clock() -> ManualClock:
 def two_services(
     tmp_path: Path, clock: ManualClock, others: Mapping[str, VideoService] | None = None
 ) -> Iterator[Engine]:
-    """Open an engine with two scripted services, of which beta is dearer, and a job that may go to either."""
+    """Open an engine with two scripted services, of which beta is more expensive, and an `auto` job."""
     settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
     known = priced_services(clock, alpha=0.1, beta=0.9) | dict(others or {})
     with open_engine(settings, "local", clock=clock, services=known, gate=ScriptedGates(clock)) as engine:
@@ -44,13 +44,13 @@ def two_services(
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    """An engine with two scripted services, of which beta is dearer."""
+    """An engine with two scripted services, of which beta is more expensive."""
     with two_services(tmp_path, clock) as engine:
         yield engine
 
 
 def step(engine: Engine, clock: ManualClock, job_id: str = "job-1") -> JobRecord:
-    """Take the job's next step when it is due."""
+    """Run the job's next step when it is due."""
     record = engine.store.require(job_id)
     assert record.due is not None
     clock.set(max(clock.now(), record.due))
@@ -65,7 +65,7 @@ def script(engine: Engine, name: str, answer: CreateAnswer) -> None:
 
 
 def test_a_job_goes_elsewhere_while_nothing_is_bought(engine: Engine, clock: ManualClock) -> None:
-    """A service that refuses shuts its gate, and the next try, at once, is at the other one."""
+    """A refusal closes a service's gate, and the next attempt, immediately, uses the other service."""
     script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=600.0))
     refused = step(engine, clock)
     assert (refused.service, refused.due, refused.attempts) == ("", clock.now(), 0)
@@ -75,7 +75,7 @@ def test_a_job_goes_elsewhere_while_nothing_is_bought(engine: Engine, clock: Man
 
 
 def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: ManualClock) -> None:
-    """After a create of unknown outcome no other service is asked, though its gate is open."""
+    """After a create of unknown outcome, no other service is used, although its gate is open."""
     script(engine, ALPHA, Uncertain(ALPHA, "the connection broke"))
     record = step(engine, clock)
     assert (record.service, record.submission.state) == (ALPHA, "unknown")
@@ -88,7 +88,7 @@ def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: Manual
 
 @pytest.mark.parametrize("who", ["the service's own list", "a person"])
 def test_what_is_found_later_costs_what_its_seller_asks(tmp_path: Path, clock: ManualClock, who: str) -> None:
-    """A purchase whose answer was lost is counted at its service's price, not at the price of a cheaper one."""
+    """A purchase whose response was lost is counted at its service's price, not at that of a cheaper one."""
     beta = FindingService(clock, complete=False, name=BETA, price=Cost(usd=0.9))
     with two_services(tmp_path, clock, {BETA: beta}) as engine:
         check_the_price_of_what_is_found(engine, clock, beta, who)
@@ -115,7 +115,7 @@ def sold(engine: Engine) -> list[ScriptedService]:
 
 
 def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: ManualClock) -> None:
-    """When every gate is shut, the job waits until the first of them opens, without an attempt or a request."""
+    """If every gate is closed, the job waits for the first to open, without an attempt or a request."""
     script(engine, ALPHA, Busy(ALPHA, "too many", retry_after=600.0))
     script(engine, BETA, Busy(BETA, "too many", retry_after=60.0))
     step(engine, clock)
@@ -125,14 +125,14 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
 
 
 def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClock) -> None:
-    """While one service's quota is used up and the other is full, jobs that may go to either wait without a step."""
+    """While one service's quota is used up and the other is full, `auto` jobs wait without a step."""
     settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "alpha=1/h"})
     known = priced_services(clock, alpha=0.1, beta=0.9)
     known[BETA].max_in_flight = 1
     with open_engine(settings, "local", clock=clock, services=known) as engine:
         engine.queue.enqueue([engine.prepare(a_job(f"job-{number}", service=AUTO)).new for number in range(20)])
         for service in sold(engine):
-            service.checks.extend([Progress(None, 3000.0)] * 2)  # so long each render holds its slot
+            service.checks.extend([Progress(None, 3000.0)] * 2)  # each render holds its slot this long
         assert isinstance(engine.queue, PullsJobs)
         in_vain = 0
         end = clock.now() + 3000
@@ -144,11 +144,11 @@ def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClo
             if not claim.records:
                 clock.set(max(clock.now() + 0.001, claim.again_at or end))
         assert [len(service.sold) for service in sold(engine)] == [1, 1]
-        assert in_vain <= 8  # those that are claimed before anything is known
+        assert in_vain <= 8  # claimed before the worker knows the state of the services
 
 
 def test_options_hold_where_the_cheaper_gate_is_open(engine: Engine, clock: ManualClock) -> None:
-    """A job with a script for one service is bought there, and waits there, though another one is free and cheaper."""
+    """A job with a script for one service is bought there, and waits for it, although another is free and cheaper."""
     engine.store.cancel("job-1")
     engine.queue.enqueue([engine.prepare(a_job("spoken", service=AUTO, options={BETA: {"script": "Hi."}})).new])
     script(engine, BETA, Busy(BETA, "too many", retry_after=60.0))
@@ -159,7 +159,7 @@ def test_options_hold_where_the_cheaper_gate_is_open(engine: Engine, clock: Manu
 
 
 def test_a_worker_without_the_service_of_a_script_leaves_the_job(engine: Engine, clock: ManualClock) -> None:
-    """A worker on which no service is set up that a job has options for hands it on, and buys it nowhere."""
+    """A worker without any service that the job has options for passes the job on and buys nothing."""
     engine.store.cancel("job-1")
     engine.queue.enqueue([engine.prepare(a_job("spoken", service=AUTO, options={BETA: {"script": "Hi."}})).new])
     alone = {ALPHA: engine.services[ALPHA]}
@@ -172,13 +172,13 @@ def test_a_worker_without_the_service_of_a_script_leaves_the_job(engine: Engine,
 
 @pytest.mark.parametrize("service", [AUTO, ALPHA])
 def test_options_for_a_service_that_nobody_knows(engine: Engine, service: str) -> None:
-    """A misspelled name among a job's options is refused when it is added, not passed over in silence."""
-    with pytest.raises(InvalidInput, match="there is no service 'heygn'"):
+    """A misspelled service among a job's options is refused when the job is added, not ignored."""
+    with pytest.raises(InvalidInput, match="unknown service 'heygn'"):
         engine.prepare(a_job("misspelled", service=service, options={"heygn": {"script": "Hi."}}))
 
 
 def test_a_service_that_is_not_configured(engine: Engine) -> None:
-    """Who names a service that is not set up is told so, and where to read how: not that there is none."""
+    """Naming a service that is not configured gives an error with a link to its page, not that it is unknown."""
     with pytest.raises(InvalidInput, match="heygen is not configured") as refusal:
         engine.prepare(a_job("named", service="heygen"))
     assert refusal.value.next_step == "see docs/services/heygen.md"

@@ -166,7 +166,7 @@ def test_a_failure_tells_its_next_step_and_the_button(
     service.checks.append(Failed("too dark"))
     step(engine, 2)
     page = visitor.client.get("/jobs/a").text
-    for words in ("alpha gave up: too dark", "generation_failed", '<a href="/jobs/a#retry">Retry</a>',
+    for words in ("alpha failed: too dark", "generation_failed", '<a href="/jobs/a#retry">Retry</a>',
                   '<a href="/add?from=a">Add a changed copy</a>'):  # fmt: skip
         assert words in page
     assert ".py" not in page
@@ -376,7 +376,7 @@ def hold(engine: Engine, service: ScriptedService) -> None:
     ("act", "fields", "words"),
     [
         ("retry", {}, "job a is queued; only failed and cancelled jobs can be retried"),
-        ("give-up", {}, "nothing is unknown"),
+        ("give-up", {}, "is not marked as unknown"),
         ("ticket", {"ticket": "two words"}, "without blanks"),
     ],
 )

@@ -208,7 +208,7 @@ def test_many_are_retried_after_the_price_was_shown(
     assert "3 are bought again , for about $0.75 or more" in told
     assert "1 goes on from its ticket" in told
     assert "1 of them cannot be retried" in told
-    assert "accepted is not known" in told
+    assert "it is unknown whether its paid create was accepted" in told
     assert set(statuses(engine).values()) == {"failed"}
     caplog.set_level(logging.INFO)
     answer = visitor.post("/bulk", page=asked, sure="yes", act="retry", channel="fun", jobs=field(asked, "jobs"))

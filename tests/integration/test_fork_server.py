@@ -1,4 +1,4 @@
-"""Children of the fork server: cheap to start, killed with all that they have started, never left behind."""
+"""Children of the fork server: they start quickly, are killed with their own children, and are never left behind."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests import fork_server
 
 
 def exit_with_missing_modules() -> None:
-    """End with the names of the preloaded modules that this process would have to import."""
+    """Exit with the names of the preloaded modules that this process would have to import."""
     sys.exit(" ".join(name for name in fork_server.PRELOADED if name not in sys.modules) or 0)
 
 
 def start_a_program_and_sleep() -> None:
-    """Start a program, write its number, and wait with it."""
+    """Start a program, write its process id, and wait with it."""
     program = subprocess.Popen(["sleep", "1000"])
     sys.stderr.write(f"{program.pid}\n")
     sys.stderr.flush()
@@ -28,7 +28,7 @@ def start_a_program_and_sleep() -> None:
 
 
 def start_a_sleeper_and_die(log: str) -> None:
-    """Start a child of its own, and die without ending it."""
+    """Start a child, and die without ending it."""
     child = fork_server.start(time.sleep, 1000, log=Path(log))
     sys.stderr.write(f"{child.pid}\n")
     sys.stderr.flush()
@@ -36,21 +36,21 @@ def start_a_sleeper_and_die(log: str) -> None:
 
 
 def wait_for(log: Path) -> int:
-    """Return the process number that a child has written."""
+    """Return the process id that a child has written."""
     while not (log.exists() and log.read_text().endswith("\n")):
         time.sleep(0.005)
     return int(log.read_text().splitlines()[-1])
 
 
 def wait_for_end_of(pid: int) -> None:
-    """Wait until a process is gone, or is a zombie that nobody has waited for yet."""
+    """Wait until a process has ended, or is a zombie that no process has waited for yet."""
     stat = Path(f"/proc/{pid}/stat")
     while stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z":
         time.sleep(0.005)
 
 
 def test_a_child_has_everything_loaded(tmp_path: Path) -> None:
-    """A child need not import what workers use."""
+    """A child does not need to import the modules that workers use."""
     child = fork_server.start(exit_with_missing_modules, log=tmp_path / "log")
     assert child.wait(60) == 0, (tmp_path / "log").read_text()
 
@@ -63,7 +63,7 @@ def test_the_exit_code(tmp_path: Path, code: object, expected: int) -> None:
 
 
 def test_an_exception_is_logged(tmp_path: Path) -> None:
-    """A child that breaks ends with 1, and its traceback is in the log."""
+    """A child that raises ends with 1, and its traceback is in the log."""
     assert fork_server.start(divmod, 1, 0, log=tmp_path / "log").wait(60) == 1
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
 

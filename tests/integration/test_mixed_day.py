@@ -1,4 +1,4 @@
-"""A day of a channel over three services at once, in time that is moved by hand."""
+"""A day of a channel with three services, in simulated time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 
 JOBS = 200
 HOUR = 3600.0
-#: From when to when PixVerse has no credits, in hours of the day.
+#: The hours of the day in which PixVerse has no credits.
 BROKE = (6.0, 12.0)
-#: What every tenth job asks for; `None` asks for nothing in particular.
+#: The request of every tenth job; `None` makes no special request.
 WISHES: list[dict[str, Any] | None] = [
     None, None, None, {"service": "pixverse"}, None, {"service": "ltx_studio", "duration": 6}, None,
     {"service": "heygen", "duration": 4}, None,
@@ -39,7 +39,7 @@ WISHES: list[dict[str, Any] | None] = [
 
 @dataclass
 class Day:
-    """Three vendors, one engine, and all that happens to them from midnight on."""
+    """Three vendors, one engine, and everything that happens from midnight on."""
 
     engine: Engine
     clock: ManualClock
@@ -47,7 +47,7 @@ class Day:
     ltx: ltx.FakeLtx
     heygen: heygen.FakeHeyGen
     draw: random.Random = field(default_factory=lambda: random.Random(5))
-    #: Creates that PixVerse refused for want of credits.
+    #: Creates that PixVerse refused for lack of credits.
     refused: int = 0
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class Day:
         return (self.clock.now() - self.midnight) / HOUR
 
     def add(self) -> None:
-        """Plan a job each seven minutes; some of them will go wrong."""
+        """Plan a job every seven minutes; some of them will fail."""
         for number in range(JOBS):
             wishes = WISHES[number % len(WISHES)] or {}
             topic = f"Topic {number}" + (f", {ltx.FORBIDDEN}" if number == 15 else "")
@@ -69,7 +69,7 @@ class Day:
             self.engine.queue.enqueue([self.engine.prepare(job, self.midnight + number * 24 * HOUR / JOBS).new])
 
     def play(self) -> None:
-        """Let time jump from one thing to do to the next until nothing is left."""
+        """Advance the time from event to event until nothing is left to do."""
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
         while True:
@@ -93,12 +93,12 @@ class Day:
         if at is not At.READ or not route.startswith("create"):
             return
         number = int(_job(request.json()).removeprefix("job-"))
-        # Renders take one to three looks; an agent asks, and a render fails, once.
-        looks = self.draw.randrange(3)
-        self.useapi.life = (*["GENERATING"] * looks, "MODERATED" if number == 3 else "COMPLETED")
-        self.ltx.life = (*["processing"] * looks, "failed:api_error" if number == 25 else "completed")
+        # Renders need one to three polls; once an agent asks a question, and once a render fails.
+        polls = self.draw.randrange(3)
+        self.useapi.life = (*["GENERATING"] * polls, "MODERATED" if number == 3 else "COMPLETED")
+        self.ltx.life = (*["processing"] * polls, "failed:api_error" if number == 25 else "completed")
         self.heygen.agent_life = ("thinking", "waiting_for_input" if number == 7 else "completed")
-        self.heygen.life = (*["processing"] * looks, "completed")
+        self.heygen.life = (*["processing"] * polls, "completed")
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def day(tmp_path: Path) -> Iterator[Day]:
 
 
 def test_a_mixed_day(day: Day) -> None:
-    """200 jobs, three services, one without credits for six hours: each is made, or says why and what to do."""
-    day.ltx.faults["create"].extend([Reply(529), Cut(At.DONE)])  # the second one is held: LTX cannot tell
+    """200 jobs, three services, one without credits for six hours: each is made, or has a reason and a next step."""
+    day.ltx.faults["create"].extend([Reply(529), Cut(At.DONE)])  # the second one is held: LTX cannot look it up
     day.useapi.faults["create"].extend([Cut(At.DONE), Reply(429, {"error": "busy"}, {"Retry-After": "60"})])
     day.heygen.faults["create"].append(Cut(At.DONE))
     day.add()
@@ -145,7 +145,7 @@ def test_a_mixed_day(day: Day) -> None:
     assert "does not allow the prompt" in reasons["job-15"]
     assert "question" in reasons["job-7"]
 
-    # Who names no service has not waited for the one without credits; who names it has, and it cost next to nothing.
+    # `auto` jobs did not wait for the service without credits; jobs that name it did, at almost no cost.
     auto = [record for record in records if record.job.service == "auto"]
     broke = [record for record in auto if BROKE[0] + 0.1 < _hour(day, record) < BROKE[1]]
     assert len(broke) > 20
@@ -156,30 +156,30 @@ def test_a_mixed_day(day: Day) -> None:
     assert {record.status for record in named if record.job_id != "job-3"} == {Status.SUCCEEDED}
     assert 0 < day.refused < 6 * 12 + 2
     assert max(_hour(day, record) for record in records if record.service == "pixverse") > BROKE[1]
-    # What LTX does not tell is summed up here.
+    # LTX does not report costs, so they are added up here.
     spent = sum(line.usd for line in day.engine.store.spent("1970-01-01") if line.service == "ltx_studio")
     held = {record.job_id for record in records if record.status is Status.HELD}
     assert spent == pytest.approx(sum(sale.usd for sale in day.ltx.sold if _job(sale.order) not in held))
 
 
 def _job(order: dict[str, Any]) -> str:
-    """Return the job that something was ordered for."""
+    """Return the job of an order."""
     found = re.search(r"Topic (\d+)", str(order))
     assert found
     return f"job-{found[1]}"
 
 
 def _due(record: JobRecord) -> float:
-    """Return for which hour a job was planned."""
+    """Return the hour for which a job was planned."""
     return int(record.job_id.removeprefix("job-")) * 24 / JOBS
 
 
 def _hour(day: Day, record: JobRecord) -> float:
-    """Return at which hour a job was ordered."""
+    """Return the hour in which a job was ordered."""
     return (record.submission.intended_at - day.midnight) / HOUR
 
 
 def _waited(record: JobRecord) -> float:
-    """Return how many seconds passed from its first step to its order."""
+    """Return the seconds between a job's first step and its order."""
     first = next((event.at for event in record.events if event.what != "added"), record.submission.intended_at)
     return record.submission.intended_at - first

@@ -1,4 +1,4 @@
-"""The order of a create is built once: what is journaled is what is sent."""
+"""The order of a create is built once: the journaled order is the one that is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 
 
 class Drawing(ScriptedService):
-    """A service whose orders hold a random seed, so that no two are alike. It keeps each as bytes, as it was sent."""
+    """A service whose orders contain a random seed, so that each one differs. It records each as sent bytes."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock, idempotency_window=86400.0)
@@ -33,7 +33,7 @@ class Drawing(ScriptedService):
 
 
 def test_the_journal_has_the_order_that_was_sent(tmp_path: Path, clock: ManualClock) -> None:
-    """Byte for byte, also of a repeat under the same reference, which is a new order."""
+    """The journal is identical to the request, also for a repeat under the same reference, which is a new order."""
     service = Drawing(clock)
     service.creates.append(Uncertain(ALPHA, "the connection broke"))
     journaled: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Publishing: whole videos under their final name, or nothing."""
+"""Publishing: complete videos under their final name, or nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def output(tmp_path: Path) -> OutputFolder:
 
 
 def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
-    """The folder holds video, thumbnail, captions and metadata, and the facts are the file's own."""
+    """The folder contains video, thumbnail, captions and metadata, and the properties are those of the file."""
     content = tiny_video("9:16", 3)
     video = output.publish(RECORD, fill(content))
     folder = output.root / "tides"
@@ -64,7 +64,7 @@ def test_a_video_is_published_with_all_its_files(output: OutputFolder) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.95])
 def test_a_cut_file_is_not_published(output: OutputFolder, tmp_path: Path, share: float) -> None:
-    """A file that ends early, also one with its index at the front, is refused, and nothing is left."""
+    """A truncated file, also one with its index at the front, is refused, and no files remain."""
     whole = _front_loaded(tiny_video("1:1", 20), tmp_path / "front.mp4")
     assert whole.find(b"moov") < whole.find(b"mdat")
     with pytest.raises(OutputError):
@@ -75,42 +75,42 @@ def test_a_cut_file_is_not_published(output: OutputFolder, tmp_path: Path, share
 
 @pytest.mark.parametrize(("seconds", "fits"), [(1, False), (2, True), (5, True), (13, True), (20, False)])
 def test_a_video_of_quite_another_length_is_not_published(output: OutputFolder, seconds: int, fits: bool) -> None:
-    """A whole video that is far shorter or longer than ordered is somebody else's, and is refused with both lengths."""
+    """A complete video with a very different length is another video, and is refused with both lengths."""
     if fits:
         assert output.publish(RECORD, fill(tiny_video("1:1", seconds))).duration == seconds
         return
-    with pytest.raises(OutputError, match=rf"delivered {seconds}\.0 s .* where 5 s were ordered"):
+    with pytest.raises(OutputError, match=rf"delivered {seconds}\.0 s .* instead of the ordered 5 s"):
         output.publish(RECORD, fill(tiny_video("1:1", seconds)))
     assert not (output.root / "tides").exists()
 
 
 def test_a_length_that_the_service_announced_is_published(output: OutputFolder) -> None:
-    """A service that says the length itself may make a video of any, and the metadata says how it differs."""
+    """If the service reports the length itself, any length is accepted, and the metadata has the difference."""
     assert output.publish(RECORD, fill(tiny_video("1:1", 20)), reported_duration=20.4).duration == 20.0
     note = json.loads((output.root / "tides" / "metadata.json").read_text("utf-8"))["duration_note"]
-    assert note == "the service made 20.0 s where 5 s were ordered (400%)"
+    assert note == "the service made 20.0 s instead of the ordered 5 s (400%)"
     other = msgspec.structs.replace(RECORD, nonce="bbbb")
-    with pytest.raises(OutputError, match="where 5 s were ordered"):
+    with pytest.raises(OutputError, match="instead of the ordered 5 s"):
         output.publish(other, fill(tiny_video("1:1", 50)), reported_duration=8.0)
 
 
-@pytest.mark.parametrize(("ordered", "made", "said"), [(5, 6.0, False), (60, 65.0, False), (60, 47.4, True),
+@pytest.mark.parametrize(("ordered", "made", "noted"), [(5, 6.0, False), (60, 65.0, False), (60, 47.4, True),
                                                        (60, 104.4, True)])  # fmt: skip
-def test_a_length_that_differs_is_said(ordered: int, made: float, said: bool) -> None:
-    """A length that a viewer would notice to be another than was ordered is said, with both and their ratio."""
-    assert bool(duration_note(ordered, made)) is said
+def test_a_length_that_differs_is_said(ordered: int, made: float, noted: bool) -> None:
+    """A noticeable difference from the ordered length is noted, with both lengths and their ratio."""
+    assert bool(duration_note(ordered, made)) is noted
 
 
 def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:
-    """A web page, or nothing at all, in the place of a video is an `OutputError` that says so."""
-    with pytest.raises(OutputError, match="not a whole video"):
+    """A web page or an empty file instead of a video is an `OutputError` with the reason."""
+    with pytest.raises(OutputError, match="not a complete video"):
         output.publish(RECORD, fill(b"<html>expired</html>"))
     with pytest.raises(OutputError, match="delivered no video file"):
         output.publish(RECORD, lambda folder: None)
 
 
 def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
-    """If another worker publishes while this one fetches, the first video stays and both report it."""
+    """If another worker publishes during the fetch, the first video stays and both workers report it."""
     first, second = tiny_video("1:1", 2), tiny_video("1:1", 4)
 
     def slow(folder: Path) -> None:
@@ -123,13 +123,13 @@ def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
 
 
 def test_a_published_job_is_not_fetched_again(output: OutputFolder) -> None:
-    """A delivery that comes again after the publication finds the video and downloads nothing."""
+    """A delivery that is repeated after the publication finds the video and downloads nothing."""
     video = output.publish(RECORD, fill(tiny_video("1:1", 2)))
     assert output.publish(RECORD, must_not_fill) == video
 
 
 def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> None:
-    """A job whose id was used before, long ago, gets a folder beside the old one."""
+    """A job with the id of an earlier job gets a separate folder."""
     old = output.publish(RECORD, fill(tiny_video("1:1", 2)))
     again = msgspec.structs.replace(RECORD, nonce="bbbb")
     new = output.publish(again, fill(tiny_video("1:1", 3)))
@@ -139,22 +139,22 @@ def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> 
 
 
 def test_a_folder_without_a_video_in_the_way_is_said(output: OutputFolder) -> None:
-    """A folder of the job's name that holds something else is never overwritten."""
+    """A folder with the job's name and other content is never overwritten."""
     (output.root / "tides").mkdir(parents=True)
     (output.root / "tides" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="holds no finished video"):
+    with pytest.raises(OutputError, match="contains no finished video"):
         output.publish(RECORD, fill(tiny_video("1:1", 2)))
     assert (output.root / "tides" / "notes.txt").read_text() == "mine"
 
 
 def test_a_video_that_was_changed_is_not_passed_off(output: OutputFolder) -> None:
-    """A folder whose video is gone or cut does not count as published."""
+    """A folder whose video is missing or truncated does not count as published."""
     video = Path(output.publish(RECORD, fill(tiny_video("1:1", 2))).path)
     video.write_bytes(video.read_bytes()[:-1])
-    with pytest.raises(OutputError, match="holds no finished video"):
+    with pytest.raises(OutputError, match="contains no finished video"):
         output.publish(RECORD, must_not_fill)
     video.unlink()
-    with pytest.raises(OutputError, match="holds no finished video"):
+    with pytest.raises(OutputError, match="contains no finished video"):
         output.publish(RECORD, must_not_fill)
 
 
@@ -167,7 +167,7 @@ def test_an_output_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None
 
 
 def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
-    """Leftovers of killed workers go after a day; what may be in the making stays."""
+    """Files of killed workers are removed after a day; newer ones stay, because they can be in use."""
     output.check()
     fresh, old = output.root / ".staging" / "fresh.1", output.root / ".staging" / "old.1"
     for folder in (fresh, old):
@@ -182,7 +182,7 @@ def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
 
 
 def _front_loaded(video: bytes, path: Path) -> bytes:
-    """Move the index to the front, as downloads have it."""
+    """Move the index to the front, as in downloaded files."""
     with (
         av.open(io.BytesIO(video), "r") as source,
         av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as target,

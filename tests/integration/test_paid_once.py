@@ -1,4 +1,4 @@
-"""The proof: workers are killed -9 at every point of a paid job's life, and each video is bought once."""
+"""Proof of paying once: workers are killed with `kill -9` at every point of a job, and each video is bought once."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ from tests.redis_server import RedisServer
 
 #: Ten for each point at which a worker dies.
 JOBS = 180
-#: Where the worker's own code dies.
+#: Points in the worker's own code.
 INSIDE = [
     f"{when} {what}"
     for what in ("intend", "accept", "publish", "settle submit", "settle poll", "settle fetch")
     for when in ("before", "after")
 ]
-#: Where it dies while the service has its request: the route and the moment.
+#: Points while the service has the worker's request: the route and the moment.
 OUTSIDE: list[tuple[str, At]] = [
     ("create", At.READ), ("create", At.DONE), ("create", At.ANSWERING), ("video", At.READ), ("video", At.DONE),
     ("file", At.ANSWERING),
 ]  # fmt: skip
 Point = str | tuple[str, At]
-#: What becomes of some creates beside all that.
+#: Faults of some creates, in addition.
 FAULTS: list[Fault] = [
     Cut(At.READ), Cut(At.DONE), Cut(At.ANSWERING), Reply(503), Reply(503, done=True), Reply(200, b"{", done=True),
     Reply(429, {"error": "busy"}),
@@ -86,10 +86,10 @@ class Proof:
             deaths=str(folder / "deaths.json"), died=str(folder / "died"),
         )  # fmt: skip
         self.overtaker = replace(self.order, deaths=str(folder / "none.json"), steps=2)
-        #: By job, at which point its worker dies.
+        #: The point at which the worker dies, by job.
         self.plan: dict[str, Point] = {}
         self._killed: set[str] = set()
-        #: How often another worker came while the first was stalled in its create.
+        #: How often another worker took the job while the first one was stalled in its create.
         self.overtaken = 0
         self._overtaking = threading.Lock()
         useapi.on_moment = self._moment
@@ -100,7 +100,7 @@ class Proof:
         return open_engine(load(self.environment), "local", clock=self.clock).store
 
     def add(self) -> None:
-        """Put the jobs in, and draw how the worker of each will die."""
+        """Add the jobs, and draw the point at which each worker dies."""
         points: list[Point] = [*INSIDE, *OUTSIDE]
         self.draw.shuffle(points)
         jobs = []
@@ -124,7 +124,7 @@ class Proof:
         return self._killed | set(Path(self.order.died).read_text().split())
 
     def run(self) -> int:
-        """Let workers live and die until one has nothing left to do; return how many died."""
+        """Run workers until one has nothing left to do; return how many died."""
         deaths = 0
         while status := self.lives.run(self.order):
             assert status == -9
@@ -145,7 +145,7 @@ class Proof:
                 self._killed.add(job_id)
                 self.lives.kill()
             elif route == "create" and at is not At.ANSWERING and self.draw.random() < 0.05:
-                # The worker stalls in its create: its lease runs out, and another one takes its job, and goes on.
+                # The worker stalls in its create: its lease expires, and another worker takes its job and continues.
                 self.overtaken += 1
                 self.clock.set(self.clock.now() + 31)
                 assert self.others.run(self.overtaker) == 0
@@ -164,11 +164,11 @@ class Proof:
 def test_each_video_is_bought_once(
     kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
-    """180 jobs, a kill -9 in the life of each, deliveries twice and at once: one bill each, or one at most and held."""
+    """180 jobs with a kill each and repeated deliveries: exactly one purchase each, or at most one and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
     with FakeUseApi(most=100_000) as useapi:
         useapi.balance = 1e9
-        # Once finished videos keep their reference, once they do not: the documents do not tell.
+        # Finished videos keep their reference in one run and lose it in the other: the documentation does not say.
         useapi.list_tells_reference = kind == "local"
         proof = Proof(tmp_path, useapi, lives, server)
         proof.add()
@@ -185,7 +185,7 @@ def test_each_video_is_bought_once(
         else:
             assert (record.status, bills[record.job_id]) == (Status.SUCCEEDED, 1)
             assert whole(record)
-    # Nearly every death was died, and some at each point; a job that is held does not come to its own.
+    # Almost every planned death happened, and some at each point; a job that was held before does not reach its point.
     assert deaths > JOBS * 0.8
     died = Counter(proof.plan[job_id] for job_id in proof.gone)
     assert died.keys() == {*INSIDE, *OUTSIDE}
@@ -194,28 +194,28 @@ def test_each_video_is_bought_once(
     secrets_are_nowhere(tmp_path, lives[0].log, *([server.folder] if server else []))
 
 
-# In one process, at every point and with every answer.
+# In one process, at every point and with every response.
 
 
 class Crash(BaseException):
-    """The worker's process is gone."""
+    """The worker's process has died."""
 
 
 class Points:
-    """Counts the moments at which a worker may die, and has it die at some of them."""
+    """Counts the points at which a worker can die, and kills it at some of them."""
 
     def __init__(self, deadly: set[int]) -> None:
         self._deadly = deadly
         self._passed = 0
 
     def __call__(self) -> None:
-        """Pass a moment."""
+        """Pass a point."""
         self._passed += 1
         if self._passed in self._deadly:
             raise Crash
 
     def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the act with a moment before it and one after."""
+        """Return the function with a point before it and one after."""
 
         def between(*arguments: Any, **options: Any) -> Any:
             self()
@@ -232,7 +232,7 @@ def shared_useapi() -> Iterator[FakeUseApi]:
         yield useapi
 
 
-#: What becomes of a create, and whether it ends the job.
+#: Faults of a create, and whether each one ends the job.
 ANSWERS: dict[str, tuple[Fault | None, bool]] = {
     "sold": (None, False),
     "values": (Reply(400, {"error": "no"}), True),
@@ -255,7 +255,7 @@ ANSWERS: dict[str, tuple[Fault | None, bool]] = {
     "time-out": (Reply(408), False),
     "gone": (Reply(410), False),
 }
-#: What becomes of other calls.
+#: Faults of other calls.
 ROUTES = ["scheduler", "video", "list", "file"]
 LOOKS: list[Fault] = [Reply(503), Reply(404), Reply(429), Reply(401), Cut(At.READ), Cut(At.ANSWERING), Reply(200, [])]
 
@@ -278,7 +278,7 @@ def test_every_point_and_every_answer(
     life: tuple[str, ...],
     stall: float,
 ) -> None:
-    """Wherever workers die and whatever UseAPI answers: one bill at most, and exactly one for a published video."""
+    """For any deaths and any responses of UseAPI: at most one purchase, and exactly one for a published video."""
     useapi = shared_useapi
     fault, ends = ANSWERS[answer]
     useapi.faults.clear()
@@ -313,7 +313,7 @@ def test_every_point_and_every_answer(
             (record,) = store.claim(a_claim(slots={"pixverse": 5})).records
             with suppress(Crash, LeaseLost):
                 outcome = generate_video(record, means)
-                clock.advance(stall)  # the lease may run out before the outcome is written
+                clock.advance(stall)  # the lease can expire before the outcome is written
                 point.around(store.settle)(record.job_id, record.lease_token, outcome)
             record = store.require("job-1")
             again_at = record.lease.until if record.lease else record.due
@@ -338,7 +338,7 @@ def whole(record: JobRecord) -> bool:
 
 
 def secrets_are_nowhere(*places: Path) -> None:
-    """Neither the token nor a signed address is in a log, a record or a file."""
+    """Logs, records and files contain neither the token nor a signed URL."""
     files = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place]) if path.is_file()]
     assert len(files) > 4
     for path in files:

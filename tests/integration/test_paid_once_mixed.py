@@ -1,4 +1,4 @@
-"""The proof over all paid services at once, on every queue backend: whoever dies and whenever, each video is bought once."""
+"""Proof of paying once over all paid services and queue backends: whenever workers die, each video is bought once."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from tests.killable_worker import Lives, Order, SharedClock
 from tests.push_chain import Chain, Death
 from tests.redis_server import RedisServer
 
-#: Where the worker's own code dies.
+#: Points in the worker's own code.
 INSIDE = [
     f"{when} {what}"
     for what in ("intend", "accept", "publish", "settle submit", "settle fetch")
     for when in ("before", "after")
 ]
-#: Where it dies while the service has its request.
+#: Points while the service has the worker's request.
 OUTSIDE: list[tuple[str, At]] = [
     ("create", At.READ), ("create", At.DONE), ("create", At.ANSWERING), ("video", At.DONE), ("file", At.ANSWERING)
 ]  # fmt: skip
 Point = str | tuple[str, At]
-#: What becomes of some creates beside all that.
+#: Faults of some creates, in addition.
 FAULTS: list[Fault] = [
     Cut(At.READ), Cut(At.DONE), Cut(At.ANSWERING), Reply(503), Reply(503, done=True), Reply(200, b"{", done=True),
     Reply(429, b"{}"),
@@ -47,7 +47,7 @@ FAULTS: list[Fault] = [
 
 
 def jobs(count: int, now: float) -> list[NewJob]:
-    """Return so many jobs, of each kind as many."""
+    """Return a number of jobs, divided equally among the kinds."""
     kinds = itertools.cycle(KINDS.items())
     return [
         NewJob(VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", channel=kind, created_at=now, **wishes))
@@ -56,10 +56,10 @@ def jobs(count: int, now: float) -> list[NewJob]:
 
 
 def paid_once(record: JobRecord, bills: int) -> None:
-    """Check that a job was made and bought once; or at most once, and waits for a person because nobody can know."""
+    """Check that a job was made and bought once, or is held with at most one purchase."""
     if record.status is Status.HELD:
         assert bills <= 1
-        # What is bought under a key never needs a person.
+        # A purchase with an idempotency key never needs an operator.
         assert record.job.channel != "script", record.events
         return
     assert (record.status, bills) == (Status.SUCCEEDED, 1), (record.error, record.events)
@@ -71,7 +71,7 @@ def paid_once(record: JobRecord, bills: int) -> None:
 
 
 class Proof:
-    """One installation whose workers are forked, killed and overtaken; a plan says at which point each job's dies."""
+    """One installation whose workers are forked, killed and overtaken; a plan gives the point at which each dies."""
 
     def __init__(self, folder: Path, clock: SharedClock, vendors: Vendors, lives: tuple[Lives, Lives],
                  redis: RedisServer | None) -> None:  # fmt: skip
@@ -107,7 +107,7 @@ class Proof:
         return open_engine(load(self.environment), "local", clock=self.clock).store
 
     def run(self, count: int) -> list[JobRecord]:
-        """Let workers live and die until one has nothing left to do; return what became of the jobs."""
+        """Run workers until one has nothing left to do; return the records of the jobs."""
         store = self.open_store()
         new = jobs(count, self.clock.now())
         store.add(self.order.queue, new)
@@ -143,7 +143,7 @@ class Proof:
                 self._killed.add(job_id)
                 self.lives.kill()
             elif name == "create" and at is not At.ANSWERING and self.draw.random() < 0.1:
-                # The worker stalls in its create: its lease runs out, and another one takes its job, and goes on.
+                # The worker stalls in its create: its lease expires, and another worker takes its job and continues.
                 self.overtaken += 1
                 self.clock.set(self.clock.now() + 31)
                 assert self.others.run(self.overtaker) == 0
@@ -155,7 +155,7 @@ class Proof:
 def test_each_video_is_bought_once_whoever_sells_it(
     kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
-    """Jobs of three services and four ways, a kill -9 in the life of each: one bill each, or one at most and held."""
+    """Jobs of three services and four kinds with a kill each: exactly one purchase each, or at most one and held."""
     server: RedisServer | None = request.getfixturevalue("redis_server") if kind == "redis" else None
     clock = SharedClock(tmp_path / "clock")
     vendors = Vendors(clock.now)
@@ -181,7 +181,7 @@ def test_each_video_is_bought_once_whoever_sells_it(
 
 @pytest.mark.parametrize("act", range(1, 80, 5))
 def test_each_video_is_bought_once_on_cloud_tasks(tmp_path: Path, act: int) -> None:
-    """Killed before or after any of its acts, with creates that go wrong as well: nothing is lost or bought twice."""
+    """Workers die before or after any action and creates fail too: nothing is lost or bought twice."""
     clock = ManualClock()
     vendors = Vendors(clock.now)
     draw = random.Random(act)

@@ -1,4 +1,4 @@
-"""Plans: what adding would do, said before it is done, and the same when it is asked again."""
+"""Plans: a preview of adding jobs, which stays the same when it is computed again."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def plan(engine: Engine, text: str, timing: Timing | None = None, *, salt: str =
 
 
 def test_a_plan_tells_new_from_known_and_sums_what_is_new(engine: Engine) -> None:
-    """A job that was added before is told as it is in the store, costs nothing once more, and is not added again."""
+    """An existing job is shown with its state in the store, costs nothing again, and is not added again."""
     engine.queue.enqueue(plan(engine, "Tides\n").new)
-    asked = plan(engine, "Tides\nDreams\n\nSalt\n")
-    rows = asked.rows(engine.store)
+    planned = plan(engine, "Tides\nDreams\n\nSalt\n")
+    rows = planned.rows(engine.store)
     assert [(row.topic, row.known, row.service) for row in rows] == [
         ("Tides", True, "auto"), ("Dreams", False, "pixverse"), ("Salt", False, "pixverse")
     ]  # fmt: skip
@@ -45,13 +45,13 @@ def test_a_plan_tells_new_from_known_and_sums_what_is_new(engine: Engine) -> Non
     totals = Totals.of(rows)
     assert (totals.new, totals.known) == (2, 1)
     assert str(totals.price) == f"about ${2 * rows[1].usd:.2f}"
-    assert len(engine.queue.enqueue(asked.new).new) == 2
-    assert Totals.of(asked.rows(engine.store)) == Totals(0, 3, Price(0, 0, 0))
+    assert len(engine.queue.enqueue(planned.new).new) == 2
+    assert Totals.of(planned.rows(engine.store)) == Totals(0, 3, Price(0, 0, 0))
 
 
 @pytest.mark.parametrize("salt", ["", "again"])
 def test_a_plan_is_the_same_also_after_a_part_of_it_was_added(engine: Engine, salt: str) -> None:
-    """What a cut-off left out is added for the times that were shown, not crowded to the front."""
+    """Jobs that an interruption left out are added at the displayed times, not all at the start."""
     assert isinstance(engine.clock, ManualClock)
     engine.queue.enqueue(plan(engine, "Tides\n").new)
     engine.clock.advance(5.0)
@@ -68,7 +68,7 @@ def test_a_plan_is_the_same_also_after_a_part_of_it_was_added(engine: Engine, sa
 
 
 def test_another_plan_has_another_digest(engine: Engine) -> None:
-    """No line, setting, time, bend or price can change without being noticed."""
+    """Any change of a line, setting, time, adjustment or price changes the digest."""
 
     def changed(text: str = "Tides\nDreams\n", **ways: Any) -> str:
         return plan(engine, text, ways.pop("timing", Timing(1000.0)), **ways).digest
@@ -84,7 +84,7 @@ def test_another_plan_has_another_digest(engine: Engine) -> None:
 
 
 def test_another_price_is_another_plan(tmp_path: Path) -> None:
-    """What was shown at one price is not added at another."""
+    """A plan that was shown at one price is not added at another."""
     digests = set()
     for prices in ("540p=5", "540p=6"):
         environment = {"TENXSOM_HOME": str(tmp_path), "USEAPI_PIXVERSE_PRICES": prices} | PIXVERSE
@@ -94,7 +94,7 @@ def test_another_price_is_another_plan(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_names_the_default_that_spoils_it(engine: Engine) -> None:
-    """Whoever filled in a form is told which of its fields is wrong, and whoever wrote a line is told the line."""
+    """An error in a form names its field, and an error in a line names the line."""
     lines = '{"topic": "a"}\n{"topic": "b", "duration": 99}\n{"topic": "c", "duration": 5}\n{"topic": ""}\n'
     bad = plan(engine, lines, service="pixverse", duration=98).bad
     assert [(line.line, line.default) for line in bad] == [(1, "duration"), (2, ""), (4, "")]
@@ -104,7 +104,7 @@ def test_a_bad_line_names_the_default_that_spoils_it(engine: Engine) -> None:
 
 
 def test_moments_without_a_zone_are_in_the_given_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the reader is not at this machine, its zone means nothing."""
+    """Times without a zone use the given zone, not this machine's."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     import time
 
@@ -118,7 +118,7 @@ def test_moments_without_a_zone_are_in_the_given_one(engine: Engine, monkeypatch
 
 
 def test_changes_are_counted_over_the_whole_plan(engine: Engine) -> None:
-    """A hundred lines that are bent alike are one note."""
+    """A hundred lines with the same adjustment are one note."""
     lines = "".join(f"topic {n}\n" for n in range(100))
     ((note, times),) = plan(engine, lines, service="pixverse", duration=17).notes
     assert (note, times) == ("duration 15 instead of 17, which pixverse does not support", 100)

@@ -1,4 +1,4 @@
-"""The pull worker in one process: what its threads and its keeper do with leases."""
+"""The pull worker in one process: how its threads and its maintenance treat leases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STUCK = 60.0
 
 
 class Stoppable(ScriptedService, Cancels):
-    """A service that can stop a generation, and remembers which it stopped."""
+    """A service that can stop a generation, and records which it stopped."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
@@ -65,7 +65,7 @@ def until(condition: threading.Event) -> None:
 
 
 def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> None:
-    """A service that can stop is told to; the job holds no slot any more, and a retry orders anew."""
+    """Cancelling a job stops its generation if the service can; then the job holds no slot, and a retry buys again."""
     engine.store.add(QUEUE, [NewJob(a_job())])
     (claimed,) = claim(engine, engine.slots).records
     assert engine.step(claimed).submission.state is SubmissionState.ACCEPTED
@@ -79,7 +79,7 @@ def test_cancelling_stops_the_generation_and_frees_its_slot(engine: Engine) -> N
 
 
 def test_a_shut_gate_costs_nothing(tmp_path: Path, clock: ManualClock) -> None:
-    """Of 200 jobs under a limit of one an hour two are claimed: one is bought, one finds the gate shut."""
+    """Of 200 jobs under a limit of one per hour, two are claimed: one is bought, one finds the gate closed."""
     service = ScriptedService(clock)
     with opened(tmp_path, clock, service, limits="alpha=1/h") as engine:
         check_a_shut_gate(engine, clock, service)
@@ -99,18 +99,18 @@ def check_a_shut_gate(engine: Engine, clock: ManualClock, service: ScriptedServi
     assert len(service.sold) == 1
 
 
-@pytest.mark.parametrize("asked", [ALPHA, AUTO])
-def test_a_refused_job_keeps_its_place(tmp_path: Path, clock: ManualClock, asked: str) -> None:
-    """Jobs are bought in the order in which they were due, also where many are refused, many times, at their turn."""
+@pytest.mark.parametrize("service_name", [ALPHA, AUTO])
+def test_a_refused_job_keeps_its_place(tmp_path: Path, clock: ManualClock, service_name: str) -> None:
+    """Jobs are bought in the order of their due times, even if many are refused many times."""
     services = [ScriptedService(clock), ScriptedService(clock, name=BETA)]
-    limits = "alpha=1/m" if asked == ALPHA else "alpha=1/m; beta=2/m"
+    limits = "alpha=1/m" if service_name == ALPHA else "alpha=1/m; beta=2/m"
     with opened(tmp_path, clock, *services, limits=limits) as engine:
-        check_the_places(engine, clock, asked)
+        check_the_places(engine, clock, service_name)
 
 
-def check_the_places(engine: Engine, clock: ManualClock, asked: str) -> None:
+def check_the_places(engine: Engine, clock: ManualClock, service_name: str) -> None:
     names = [f"job-{number}" for number in range(12)]
-    engine.store.add(QUEUE, [NewJob(a_job(name, service=asked)) for name in names])
+    engine.store.add(QUEUE, [NewJob(a_job(name, service=service_name)) for name in names])
     assert isinstance(engine.queue, PullsJobs)
     bought: list[str] = []
     refused = 0
@@ -126,31 +126,31 @@ def check_the_places(engine: Engine, clock: ManualClock, asked: str) -> None:
         if not orders:
             clock.advance(1)
     assert bought == names
-    assert 0 < refused < 3 * len(names)  # the three beside the one that is let in
+    assert 0 < refused < 3 * len(names)  # the three others, next to the one that is admitted
 
 
 class Stalling(ScriptedService):
-    """A service whose steps wait, before they have bought anything, until they are let on."""
+    """A service whose steps wait, before they have bought anything, until a test releases them."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
-        self.begun, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.begun, self.resume = threading.Semaphore(0), threading.Semaphore(0)
 
     def fit(self, job: VideoJob) -> Fit:
         self.begun.release()
-        assert self.go_on.acquire(timeout=STUCK)
+        assert self.resume.acquire(timeout=STUCK)
         return super().fit(job)
 
 
 def test_a_later_lease_is_kept_when_an_earlier_step_ends(tmp_path: Path, clock: ManualClock) -> None:
-    """The end of a step whose lease was lost does not stop the renewal of the same worker's later lease on the job."""
+    """A step that ends after its lease was lost does not stop the renewal of the worker's later lease on the job."""
     service = Stalling(clock)
     with opened(tmp_path, clock, service) as engine:
-        check_the_later_lease(engine, clock, service.begun, service.go_on)
+        check_the_later_lease(engine, clock, service.begun, service.resume)
 
 
 def check_the_later_lease(
-    engine: Engine, clock: ManualClock, begun: threading.Semaphore, go_on: threading.Semaphore
+    engine: Engine, clock: ManualClock, begun: threading.Semaphore, resume: threading.Semaphore
 ) -> None:
     engine.store.add(QUEUE, [NewJob(a_job())])
     worker = PullWorker(engine, concurrency=2)
@@ -161,7 +161,7 @@ def check_the_later_lease(
     assert begun.acquire(timeout=STUCK)
     later = engine.store.require("job-1").lease
     assert later is not None
-    go_on.release()  # the first step ends; its lease is lost
+    resume.release()  # the first step ends; its lease was lost
     while len(worker._maintenance.active_steps) > 1:
         threading.Event().wait(0.01)
     clock.advance(10)
@@ -169,14 +169,14 @@ def check_the_later_lease(
     renewed = engine.store.require("job-1").lease
     assert renewed is not None
     assert (renewed.token, renewed.until) == (later.token, clock.now() + engine.queue.lease)
-    go_on.release()
+    resume.release()
     worker.stop()
     thread.join(STUCK)
     assert not thread.is_alive()
 
 
 def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(tmp_path: Path, clock: ManualClock) -> None:
-    """A job that named no service, and that none of those configured now can make, is dead and says why."""
+    """An `auto` job that no configured service can make any more fails with the reason."""
     job = VideoJob(job_id="open", topic="x", created_at=1.0)
     with opened(tmp_path, clock, ScriptedService(clock, auto_selectable=False)) as engine:
         engine.store.add(QUEUE, [NewJob(job)])

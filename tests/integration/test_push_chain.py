@@ -1,4 +1,4 @@
-"""Jobs on Cloud Tasks, end to end but for the web: what becomes of a chain of deliveries when its parts fail."""
+"""Jobs on Cloud Tasks without the web layer: a chain of deliveries under failures of its parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tenxsom_flow_engine.workers.push import Delivered
 from tests.push_chain import Chain, Death, Killed
 
 MakeChain = Callable[..., Chain]
-#: The creation of a task is not repeated by its caller.
+#: The caller does not repeat the creation of a task.
 NO_REPEATS = Timings(task_create_retry=0)
 
 
@@ -76,7 +76,7 @@ def made_once(chain: Chain, job_id: str = "job-1") -> None:
 
 
 def test_a_job_is_made(chain: Chain) -> None:
-    """A job's steps come one after the other, each in a delivery of its own, until its video is published."""
+    """A job's steps run one after the other, each in a separate delivery, until its video is published."""
     chain.queue.enqueue(new("job-1"))
     chain.play()
     made_once(chain)
@@ -85,7 +85,7 @@ def test_a_job_is_made(chain: Chain) -> None:
 
 
 def test_a_worker_may_die_at_any_moment(make_chain: MakeChain) -> None:
-    """Killed before or after any of its acts, a worker loses no job and buys none twice: the next one goes on."""
+    """A worker that is killed before or after any of its actions loses no job and buys none twice."""
     for after in (False, True):
         for number in itertools.count(1):
             death = Death(number, after)
@@ -95,13 +95,13 @@ def test_a_worker_may_die_at_any_moment(make_chain: MakeChain) -> None:
             made_once(chain)
             if not death.dead:
                 break
-            # A follow-up may come before its maker has ended, so two steps may die at once.
+            # The next delivery can arrive before the previous step has ended, so two steps can die at once.
             assert any(isinstance(outcome, Killed) for outcome in chain.outcomes)
         assert number > 10
 
 
 def test_a_job_that_kills_every_worker_is_dead(chain: Chain) -> None:
-    """Deliveries whose workers die over and over end in a dead letter, and the queue goes on."""
+    """Repeated deaths of a delivery's workers lead to a dead letter, and the queue continues."""
     service = service_of(chain)
 
     def kill(call: str) -> None:
@@ -122,7 +122,7 @@ def test_a_job_that_kills_every_worker_is_dead(chain: Chain) -> None:
 
 
 def test_duplicates_and_disorder(chain: Chain) -> None:
-    """Deliveries that come twice, at the same moment, in disorder, or again after their answer was lost do no harm."""
+    """Deliveries that are duplicated, simultaneous, out of order or repeated after a lost response do no harm."""
     faults = chain.server.faults
     faults.shuffle = Random(7)
     faults.deliver_twice(20)
@@ -139,9 +139,9 @@ def test_duplicates_and_disorder(chain: Chain) -> None:
 
 @pytest.mark.parametrize("fault", ["refuse", "lose_answer"])
 def test_a_follow_up_that_fails(make_chain: MakeChain, fault: str) -> None:
-    """A follow-up whose making fails, or whose answer is lost, is made by the old delivery's return; nothing stops."""
+    """A next delivery that could not be created is created when the previous one is sent again; no chain ends."""
     chain = make_chain(timings=NO_REPEATS)
-    chain.queue.pause()  # else the first follow-up might be made before the fault is set
+    chain.queue.pause()  # otherwise the first next delivery could be created before the fault is set
     chain.queue.enqueue(new("job-1"))
     getattr(chain.server.faults, fault)("CreateTask", times=2)
     chain.queue.resume()
@@ -154,7 +154,7 @@ def test_a_follow_up_that_fails(make_chain: MakeChain, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["refuse", "lose_answer"])
 def test_a_create_is_repeated_under_its_name(chain: Chain, fault: str) -> None:
-    """A task whose making fails for a moment is made by a repeat, and one that was made after all is made once."""
+    """A task whose creation fails briefly is created by a repeated call, and not twice if it was created after all."""
     getattr(chain.server.faults, fault)("CreateTask", grpc.StatusCode.UNAVAILABLE, times=2)
     chain.queue.enqueue(new("job-1"))
     chain.play()
@@ -163,7 +163,7 @@ def test_a_create_is_repeated_under_its_name(chain: Chain, fault: str) -> None:
 
 
 def test_an_enqueue_that_broke_off(make_chain: MakeChain) -> None:
-    """Adding the same jobs again after a failure makes the tasks that are missing, and none twice."""
+    """Adding the same jobs again after a failure creates the missing tasks, and none twice."""
     chain = make_chain(timings=NO_REPEATS)
     jobs = new(*(f"j{number}" for number in range(40)))
     chain.queue.pause()
@@ -184,7 +184,7 @@ def test_an_enqueue_that_broke_off(make_chain: MakeChain) -> None:
 
 
 def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> None:
-    """Tasks that vanish are made anew within minutes, once, by whichever worker sweeps; jobs on their way go on."""
+    """Any worker's sweep replaces lost tasks within minutes, once; other jobs continue."""
     service_of(chain).checks.append(Progress(0.5, poll_after=300))
     chain.queue.enqueue(new("paid"))
     chain.play(seconds=10)
@@ -196,7 +196,7 @@ def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> 
     chain.queue.resume()
     clock.advance(100)
     assert chain.queue.recover_lost("one") == 2
-    assert chain.queue.recover_lost("two") == 0  # swept a moment ago
+    assert chain.queue.recover_lost("two") == 0  # the last sweep is a moment ago
     chain.play()
     for name in ("paid", "waits"):
         made_once(chain, name)
@@ -205,11 +205,11 @@ def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> 
 
 
 def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: ManualClock) -> None:
-    """A backlog is not lost: jobs whose tasks are there get no second one, however long they are overdue."""
+    """Jobs whose tasks exist get no second one, however long they are overdue."""
     chain.queue.enqueue(new("job-1"))
     chain.play(seconds=0)
     chain.queue.enqueue(new("job-2"))
-    chain.target.close()  # nobody answers, so the tasks wait at the queue
+    chain.target.close()  # the worker does not respond, so the tasks wait in the queue
     clock.advance(3600)
     seqs = [record.seq for record in chain.producer.store.overdue("cloud_tasks", clock.now(), 10)]
     assert chain.queue.recover_lost("one") == 0
@@ -217,7 +217,7 @@ def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: Manu
 
 
 def test_a_worker_that_died_while_its_task_vanished(make_chain: MakeChain, clock: ManualClock) -> None:
-    """A job whose worker died, and whose task is gone as well, is delivered anew by the sweep."""
+    """A sweep replaces the delivery of a job whose worker died and whose task is lost."""
     chain = make_chain(death=Death(4, after=True))
     chain.queue.enqueue(new("job-1"))
     chain.server.wait_idle()
@@ -231,7 +231,7 @@ def test_a_worker_that_died_while_its_task_vanished(make_chain: MakeChain, clock
 
 
 def test_a_purge_of_ours_is_not_healed(chain: Chain, clock: ManualClock) -> None:
-    """What a person purged stays cancelled: no sweep brings it back."""
+    """A sweep does not restore a purged job."""
     chain.queue.pause()
     chain.queue.enqueue(new("a", "b"))
     assert chain.queue.purge() == 2
@@ -244,7 +244,7 @@ def test_a_purge_of_ours_is_not_healed(chain: Chain, clock: ManualClock) -> None
 
 
 def test_without_the_right_to_look_at_tasks(chain: Chain, clock: ManualClock) -> None:
-    """An account that may only add tasks takes one for lost later, when no backlog can explain the delay."""
+    """An account that can only add tasks treats a task as lost later, when no backlog can explain the delay."""
     chain.queue.enqueue(new("job-1", due=clock.now() + 5))
     chain.queue._api.purge()
     clock.advance(120)
@@ -258,7 +258,7 @@ def test_without_the_right_to_look_at_tasks(chain: Chain, clock: ManualClock) ->
 
 
 def test_a_worker_with_an_empty_store_adopts(chain: Chain, tmp_path: Path) -> None:
-    """A worker that has never seen a job takes it on from its task: it polls what was bought, and buys nothing."""
+    """A worker whose store has no record of a job restores it from its task, polls the generation and buys nothing."""
     service_of(chain).checks.append(Progress(0.5, poll_after=60))
     chain.queue.enqueue(new("job-1"))
     chain.play(seconds=10)
@@ -272,7 +272,7 @@ def test_a_worker_with_an_empty_store_adopts(chain: Chain, tmp_path: Path) -> No
 
 
 def test_workers_that_share_nothing(chain: Chain, tmp_path: Path) -> None:
-    """Where each step finds an empty store, the tasks alone carry what was bought, and nothing is bought again."""
+    """If each step starts with an empty store, the tasks alone preserve the submission, and nothing is bought again."""
     service_of(chain).key_lasts = 0.0
     service_of(chain).checks.append(Progress(0.5, poll_after=60))
     homes = itertools.count()
@@ -284,9 +284,9 @@ def test_workers_that_share_nothing(chain: Chain, tmp_path: Path) -> None:
 
 
 def test_an_old_delivery_that_meets_an_empty_store_buys_nothing(chain: Chain, tmp_path: Path) -> None:
-    """The answer to a paid step is lost, and then the store: the step's delivery comes again and is let pass."""
+    """If the response to a paid step and then the store are lost, the repeated delivery does nothing."""
     service = service_of(chain)
-    service.key_lasts = 0.0  # a second create would be a second bill
+    service.key_lasts = 0.0  # a second create would buy a second video
     service.checks.append(Progress(0.5, poll_after=60))
     chain.server.faults.miss_answers()
     chain.queue.enqueue(new("job-1"))
@@ -299,7 +299,7 @@ def test_an_old_delivery_that_meets_an_empty_store_buys_nothing(chain: Chain, tm
 
 
 def die_with_the_store(chain: Chain, elsewhere: Path) -> None:
-    """Have the first worker die right after its create, and with it the store: nothing tells of what it bought."""
+    """Let the first worker die right after its create, and lose the store: no record of the purchase remains."""
     service = service_of(chain)
     homes = itertools.chain([chain.settings.home], itertools.repeat(elsewhere))
 
@@ -313,7 +313,7 @@ def die_with_the_store(chain: Chain, elsewhere: Path) -> None:
 
 
 def test_a_create_that_died_with_its_store_is_looked_up(chain: Chain, tmp_path: Path) -> None:
-    """What is tried again by a worker with an empty store goes out under the same key, and so is bought once."""
+    """A worker with an empty store repeats the create under the same key, so it buys nothing new."""
     die_with_the_store(chain, tmp_path / "elsewhere")
     chain.queue.enqueue(new("job-1"))
     chain.play()
@@ -322,7 +322,7 @@ def test_a_create_that_died_with_its_store_is_looked_up(chain: Chain, tmp_path: 
 
 
 def test_a_create_that_died_with_its_store_is_not_repeated(chain: Chain, tmp_path: Path) -> None:
-    """Where a service knows no key, a job whose first try ended with its store waits for a person, not bought."""
+    """Without an idempotency key, a job whose first attempt died with its store is held, not bought again."""
     service = service_of(chain)
     service.key_lasts = 0.0
     die_with_the_store(chain, tmp_path / "elsewhere")
@@ -335,7 +335,7 @@ def test_a_create_that_died_with_its_store_is_not_repeated(chain: Chain, tmp_pat
 
 
 def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) -> None:
-    """A job for any service that may have been bought at one of several is held, with their names, until resolved."""
+    """An `auto` job that might have been bought at one of several services is held with their names."""
     service = service_of(chain)
     other = ScriptedService(chain.clock, name="beta")
     other.video = service.video
@@ -357,7 +357,7 @@ def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) ->
 
 
 def test_a_worker_that_was_away_buys_as_usual(chain: Chain, tmp_path: Path) -> None:
-    """That deliveries failed before raises no doubt where the store has the job, or where each was answered."""
+    """Failed earlier deliveries raise no doubt if the store has the job, or if each one got a response."""
     service_of(chain).key_lasts = 0.0
     chain.worker.stop()
     chain.queue.enqueue(new("job-1"))
@@ -369,7 +369,7 @@ def test_a_worker_that_was_away_buys_as_usual(chain: Chain, tmp_path: Path) -> N
 
 
 def test_a_finished_job_is_not_made_again(chain: Chain, clock: ManualClock) -> None:
-    """A delivery of a job that is over, or whose record is gone, is answered and does nothing."""
+    """A delivery of a finished or removed job is acknowledged and does nothing."""
     chain.queue.enqueue(new("job-1"))
     added = chain.producer.store.require("job-1")
     chain.play()
@@ -379,13 +379,13 @@ def test_a_finished_job_is_not_made_again(chain: Chain, clock: ManualClock) -> N
         assert (again.worked, again.status) == (False, Status.SUCCEEDED)
     clock.advance(chain.producer.retention.age + 1)
     assert chain.producer.store.trim(chain.producer.retention) == 1
-    assert chain.worker.deliver(last) == Delivered("job-1", False, None, "nothing to do any more")
+    assert chain.worker.deliver(last) == Delivered("job-1", False, None, "nothing to do")
     chain.play()
     assert len(service_of(chain).sold) == 1
 
 
 def test_forty_five_minutes_through_ten_minute_deadlines(chain: Chain, clock: ManualClock) -> None:
-    """A generation of 45 minutes is followed by short steps: none comes near its deadline."""
+    """A generation of 45 minutes is polled in short steps: none comes near its deadline."""
     service = service_of(chain)
     service.checks.extend([Progress(number / 45, poll_after=60) for number in range(45)])
     chain.queue.enqueue(new("job-1"))
@@ -398,7 +398,7 @@ def test_forty_five_minutes_through_ten_minute_deadlines(chain: Chain, clock: Ma
 
 
 def test_jobs_behind_a_full_service_leave_room(chain: Chain) -> None:
-    """Jobs that wait for a slot come back seldom enough to leave most dispatches to those in flight."""
+    """Jobs that wait for a slot are delivered rarely enough to leave most dispatches to those in flight."""
     service = service_of(chain)
     service.max_in_flight = 1
     service.checks.extend([Progress(0.5, poll_after=10)] * 20)
@@ -408,13 +408,13 @@ def test_jobs_behind_a_full_service_leave_room(chain: Chain) -> None:
     chain.play(seconds=100)
     assert len(service.sold) == 1
     events = [event for name in names for event in chain.record(name).events]
-    asked = sum(event.times for event in events if "in flight" in event.detail)
-    assert asked <= 8 + 100 / 4  # once each at first, then a quarter of one a second
+    steps = sum(event.times for event in events if "in flight" in event.detail)
+    assert steps <= 8 + 100 / 4  # once each at first, then a quarter of one per second
     assert sum(event.times for event in events if event.what == EventKind.RENDERING) >= 8
 
 
 def test_cancel_and_retry(chain: Chain) -> None:
-    """A cancelled job's delivery does nothing; retried, the job goes on from its ticket with a new delivery."""
+    """A cancelled job's delivery does nothing; after a retry, the job continues from its ticket with a new delivery."""
     service_of(chain).checks.append(Progress(0.5, poll_after=60))
     chain.queue.enqueue(new("job-1"))
     chain.play(seconds=10)
@@ -428,7 +428,7 @@ def test_cancel_and_retry(chain: Chain) -> None:
 
 
 def test_a_stopping_worker_takes_nothing_more(chain: Chain) -> None:
-    """After `stop` deliveries are refused, so that they come to another worker; what was begun is ended."""
+    """After `stop`, deliveries are refused so that another worker gets them, and running steps finish."""
     chain.worker.stop()
     chain.queue.enqueue(new("job-1"))
     chain.play(seconds=5)
@@ -440,7 +440,7 @@ def test_a_stopping_worker_takes_nothing_more(chain: Chain) -> None:
 
 
 def test_a_step_in_hand_is_handed_back_at_the_end(chain: Chain) -> None:
-    """A worker that is closed over a step gives the job back, for the next worker to have at once."""
+    """A worker that is closed during a step releases the job, so that the next worker can take it immediately."""
     service = service_of(chain)
 
     def end(call: str) -> None:
@@ -459,13 +459,13 @@ def test_a_step_in_hand_is_handed_back_at_the_end(chain: Chain) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"v": 1}', b"\xff", b'{"v":1,"job":{}}'])
 def test_a_body_that_is_no_delivery(chain: Chain, body: bytes) -> None:
-    """What is no delivery is refused by name, and changes nothing."""
+    """A body that is not a delivery is refused with the field's name and changes nothing."""
     with pytest.raises(InvalidInput):
         chain.worker.deliver(body)
 
 
 def test_workers_are_seen(chain: Chain) -> None:
-    """A worker shows itself in the store from its first delivery until it is closed."""
+    """A worker is listed in the store from its first delivery until it is closed."""
     chain.queue.enqueue(new("job-1"))
     chain.play()
     store = chain.producer.store

@@ -1,4 +1,4 @@
-"""The Python API: which names the package promises, and what importing it costs."""
+"""The Python API: the public names, and the cost of importing the package."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_each_public_name_exists(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A name that is not public is refused as any module refuses it."""
+    """A name that is not public raises the usual error."""
     with pytest.raises(AttributeError, match="module 'tenxsom_flow_engine' has no attribute 'Worker'"):
         tenxsom_flow_engine.__getattr__("Worker")
 
 
 def test_importing_the_package_loads_no_module_of_it() -> None:
-    """`import tenxsom_flow_engine` loads the standard library only, and a name loads what it needs."""
+    """`import tenxsom_flow_engine` only loads the standard library, and a name loads what it needs."""
     code = (
         "import json, sys; before = set(sys.modules); import tenxsom_flow_engine as api; "
         "bare = sorted(set(sys.modules) - before); api.VideoJob; "
@@ -68,7 +68,7 @@ def test_importing_the_package_loads_no_module_of_it() -> None:
 
 
 def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
-    """For a strict type checker a public name has its type, and any other name is an error."""
+    """For a strict type checker, a public name has its type, and any other name is an error."""
     program = tmp_path / "program.py"
     program.write_text(
         "from tenxsom_flow_engine import QueueManager, Status, VideoJob\n"
@@ -90,7 +90,7 @@ def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
 
 
 def test_the_changelog_has_a_section_for_this_version() -> None:
-    """The newest release in the changelog is the version of the package, and the project takes its version from it."""
+    """The newest release in the changelog is the version of the package, and the project metadata uses it."""
     version = tenxsom_flow_engine.__version__
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     releases = [line.split()[1] for line in text.splitlines() if line.startswith("## ")]

@@ -1,4 +1,4 @@
-"""`QueueManager` as programs use it."""
+"""`QueueManager` as other programs use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_job(job_id: str = "tides", **fields: Any) -> VideoJob:
 
 
 def test_the_names_of_the_guide() -> None:
-    """The manager opens with a config, adds a job once, changes limits while it runs, and tells its status."""
+    """The manager opens with a config, adds a job once, changes limits while it runs, and returns its status."""
 
     async def act(manager: QueueManager) -> None:
         assert (await manager.enqueue(a_job())).new == ("tides",)
@@ -53,7 +53,7 @@ def test_the_names_of_the_guide() -> None:
 
 
 def test_jobs_are_seen_and_acted_upon() -> None:
-    """Get, list, cancel, retry, pause, resume and purge work on the same records."""
+    """Get, list, cancel, retry, pause, resume and purge use the same records."""
 
     async def act(manager: QueueManager) -> None:
         await manager.enqueue_many([(a_job("a"), None), (a_job("b"), 4e9)])
@@ -81,7 +81,7 @@ def test_jobs_are_seen_and_acted_upon() -> None:
     ],
 )
 def test_a_wrong_config_is_said(config: Any) -> None:
-    """An unknown section, key or value is an error of ours that names it."""
+    """An unknown section, key or value is an `InvalidInput` that names it."""
     with pytest.raises((InvalidInput, ConfigurationError)):
         asyncio.run(QueueManager("local", config=config).initialize())
 
@@ -89,7 +89,7 @@ def test_a_wrong_config_is_said(config: Any) -> None:
 @pytest.mark.parametrize("limits", [{"max_concurrent_dispatches": 2.5}, {"max_dispatches_per_second": "3"},
                                     {"max_dispatches_per_second": 0}, {"max_concurrent_dispatches": True}])  # fmt: skip
 def test_wrong_limits_are_refused(limits: dict[str, Any]) -> None:
-    """What is no limit changes nothing."""
+    """An invalid limit changes nothing."""
 
     async def act(manager: QueueManager) -> None:
         with pytest.raises(InvalidInput):
@@ -101,17 +101,17 @@ def test_wrong_limits_are_refused(limits: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("due", [float("inf"), float("nan"), -1.0, 1e15])
 def test_an_impossible_start_is_refused(due: float) -> None:
-    """A job cannot start at a moment that no calendar has."""
+    """A job cannot start at a time outside the supported years."""
 
     async def act(manager: QueueManager) -> None:
-        with pytest.raises(InvalidInput, match="at: the moment lies outside"):
+        with pytest.raises(InvalidInput, match="at: must be in the years"):
             await manager.enqueue(a_job(), due=due)
 
     run(act)
 
 
 def test_options_that_cannot_be_written_are_refused() -> None:
-    """A job whose options are no JSON is refused before it is added."""
+    """A job whose options cannot be encoded as JSON is refused before it is added."""
 
     async def act(manager: QueueManager) -> None:
         with pytest.raises(InvalidInput, match="options: cannot be written"):
@@ -121,13 +121,13 @@ def test_options_that_cannot_be_written_are_refused() -> None:
 
 
 def test_a_missing_redis_server_is_said() -> None:
-    """A queue that was asked for and is away is an error, not another queue."""
+    """An unreachable queue that was requested is an error, not a different queue."""
     with pytest.raises(StoreUnavailable, match="Redis server"):
         asyncio.run(QueueManager("redis").initialize())
 
 
 def test_use_before_opening_and_after_closing_is_said() -> None:
-    """A manager that is not open says how to open it; closing twice is harmless."""
+    """A manager that is not open explains how to open it; closing twice is harmless."""
 
     async def act() -> None:
         manager = QueueManager("local")
@@ -147,7 +147,7 @@ def test_use_before_opening_and_after_closing_is_said() -> None:
 
 
 def test_a_cancelled_call_ends_before_the_store_is_closed() -> None:
-    """Cancelling a long call and leaving waits for its thread; nothing of a chunk is half written."""
+    """Cancelling a long call and leaving waits for its thread; no chunk is partly written."""
     gate, begun = threading.Event(), threading.Event()
 
     async def act() -> None:
@@ -172,7 +172,7 @@ def test_a_cancelled_call_ends_before_the_store_is_closed() -> None:
 
     asyncio.run(act())
 
-    async def look(manager: QueueManager) -> None:
+    async def check(manager: QueueManager) -> None:
         assert (await manager.status())["approximate_task_count"] == 50
 
-    run(look)
+    run(check)

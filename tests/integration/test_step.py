@@ -1,4 +1,4 @@
-"""`generate_video`: every step with every answer, and the pay-once protocol under crashes, doubles and late workers."""
+"""`generate_video`: every step with every response, and the pay-once protocol under crashes, races and late workers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 
 
 class Gate(OpenGate):
-    """An open gate that counts; `shut` closes it, and `closing` is what a refusal leads to."""
+    """An open gate that counts admissions; `shut` closes it, and `closing` is the result of a refusal."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -103,7 +103,7 @@ class Gate(OpenGate):
 
 
 class FaultyJournal:
-    """A store's journal with an `intend` of a test's, and a clock that cannot be read while it is `away`."""
+    """A store's journal with a replaceable `intend`, and a clock that raises while the store is `away`."""
 
     def __init__(self, store: JobStore, intend: Callable[[str, str, Intent], JobRecord]) -> None:
         self._store = store
@@ -120,7 +120,7 @@ class FaultyJournal:
 
 
 class Shelf:
-    """Publishes into a folder that is thrown away; counts what was published."""
+    """Publishes into a temporary folder and counts the publications."""
 
     def __init__(self) -> None:
         self.published: list[str] = []
@@ -140,7 +140,7 @@ class Shelf:
 
 @dataclass
 class Bench:
-    """One job on a real store, and all that its steps work with."""
+    """One job in a real store, with everything that its steps need."""
 
     clock: ManualClock
     store: JobStore
@@ -161,7 +161,7 @@ class Bench:
         return record
 
     def step(self, means: StepContext | None = None) -> Outcome:
-        """Take the job's next step and settle it."""
+        """Run the job's next step and settle it."""
         record = self.deliver()
         outcome = generate_video(record, means or self.means)
         self.store.settle(record.job_id, record.lease_token, outcome)
@@ -172,7 +172,7 @@ class Bench:
         return self.store.require("job-1")
 
     def at(self, step: Step) -> None:
-        """Bring the job to a step."""
+        """Advance the job to a step."""
         self.store.add(QUEUE, new("job-1"))
         if step in (Step.POLL, Step.FETCH):
             self.step()
@@ -199,7 +199,7 @@ def bench(clock: ManualClock, store: JobStore) -> Bench:
 
 
 def summary(outcome: Outcome, now: float) -> tuple[Any, ...]:
-    """Return what matters of an outcome: its kind, when it is due, and its code."""
+    """Return an outcome's kind, due time and error code."""
     match outcome:
         case Wait(until, _, _, rendered, worked):
             return ("wait", pytest.approx(until - now), worked, rendered)
@@ -229,7 +229,7 @@ SUBMIT_ANSWERS: list[tuple[CreateAnswer, tuple[Any, ...], SubmissionState]] = [
 
 @pytest.mark.parametrize(("answer", "expected", "state"), SUBMIT_ANSWERS)
 def test_submit(bench: Bench, answer: CreateAnswer, expected: tuple[Any, ...], state: SubmissionState) -> None:
-    """Each answer to a create leads to its outcome, and the journal tells what is known of the purchase."""
+    """Each response to a create leads to its outcome, and the journal records what is known of the purchase."""
     bench.at(Step.SUBMIT)
     bench.service.creates.append(answer)
     assert summary(bench.step(), bench.clock.now()) == expected
@@ -238,7 +238,7 @@ def test_submit(bench: Bench, answer: CreateAnswer, expected: tuple[Any, ...], s
 
 
 def test_submit_journals_the_intent_before_the_create(bench: Bench) -> None:
-    """While the create is under way its intent is on disk, with the reference that the service sees."""
+    """While the create is in progress, its intent is durable, with the reference that was sent to the service."""
     bench.at(Step.SUBMIT)
     seen: list[Submission] = []
     bench.service.on_call = lambda call: seen.append(bench.record.submission) if call == "create" else None
@@ -250,7 +250,7 @@ def test_submit_journals_the_intent_before_the_create(bench: Bench) -> None:
 
 
 def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
-    """The ticket and the credits that the service named are in the record, with the generation's deadline."""
+    """The ticket and the reported credits are in the record, with the generation's deadline."""
     bench.at(Step.SUBMIT)
     bench.service.creates.append(Sold(credits=3.0))
     bench.step()
@@ -260,7 +260,7 @@ def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
 
 
 def test_the_price_of_what_was_bought(bench: Bench) -> None:
-    """Credits that the service names are priced as was expected; without them the expectation is what is kept."""
+    """Reported credits are priced at the estimated rate; without them the estimate is kept."""
     bench.service.price = Cost(usd=0.20, credits=40.0)
     bench.service.creates += [Sold(credits=50.0), Sold()]
     for name, cost in (("a", Cost(usd=0.25, credits=50.0, estimated=False)), ("b", Cost(usd=0.20, credits=40.0))):
@@ -272,13 +272,13 @@ def test_the_price_of_what_was_bought(bench: Bench) -> None:
 
 
 def test_submit_keeps_the_prompt_that_was_sent(bench: Bench) -> None:
-    """What the service was told stays with the job, also where it was made from the topic."""
+    """The prompt that was sent is kept with the job, also if it was made from the topic."""
     bench.at(Step.POLL)
     assert bench.record.submission.prompt == prompt_for(bench.record.job)
 
 
 def test_submit_keeps_the_order_that_was_sent(bench: Bench) -> None:
-    """Before a create goes out, what it sends is in the record, without secrets; a refusal leaves it there to read."""
+    """Before a create is sent, the record holds the order without secrets; after a refusal it is still there."""
     bench.at(Step.SUBMIT)
     seen: list[str] = []
     bench.service.on_call = lambda call: seen.append(bench.record.order)
@@ -292,7 +292,7 @@ def test_submit_keeps_the_order_that_was_sent(bench: Bench) -> None:
 
 
 def test_a_job_that_waits_for_its_gate_takes_no_more_room(bench: Bench) -> None:
-    """A record holds no order and names no worker before something is submitted."""
+    """A record has no order and no worker's name before a create."""
     bench.at(Step.SUBMIT)
     bench.gate.shut = Closed(bench.clock.now() + 120, "full", opens_at=bench.clock.now() + 60, at=bench.clock.now())
     bench.step()
@@ -300,7 +300,7 @@ def test_a_job_that_waits_for_its_gate_takes_no_more_room(bench: Bench) -> None:
 
 
 def test_submit_at_a_closed_gate(bench: Bench) -> None:
-    """A closed gate costs nothing: no request, no attempt, no journal entry."""
+    """A closed gate causes no request, no attempt and no journal entry."""
     bench.at(Step.SUBMIT)
     now = bench.clock.now()
     bench.gate.shut = Closed(now + 120, "100 of 100 creates in this hour", opens_at=now + 60, at=now)
@@ -311,7 +311,7 @@ def test_submit_at_a_closed_gate(bench: Bench) -> None:
 
 
 def test_the_gate_learns_how_long_an_answer_took(bench: Bench) -> None:
-    """The gate is told how many seconds each create that the service took was under way."""
+    """The gate gets the duration of each accepted create in seconds."""
     bench.at(Step.SUBMIT)
     bench.service.on_call = lambda call: bench.clock.advance(1.5 if call == "created" else 0.0)
     bench.step()
@@ -319,7 +319,7 @@ def test_the_gate_learns_how_long_an_answer_took(bench: Bench) -> None:
 
 
 class Account(ScriptedService, HasCredits):
-    """A service that says what is left to spend."""
+    """A service that reports its remaining credits."""
 
     left: float | None = 0.0
 
@@ -329,7 +329,7 @@ class Account(ScriptedService, HasCredits):
 
 @pytest.mark.parametrize("left", [0.0, 5.0, None])
 def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) -> None:
-    """Where a stopped service can say that it has no money still, no create is sent, and no attempt is counted."""
+    """If a stopped service still reports no credits, no create is sent and no attempt is counted."""
     bench.service = service = Account(bench.clock)
     service.left = left
     bench.gate.probing = True
@@ -343,7 +343,7 @@ def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) ->
 
 @pytest.mark.parametrize(("step", "pause"), [(Step.SUBMIT, 1.0), (Step.POLL, TIMINGS.stopped_service_retry)])
 def test_a_stopped_service_is_not_polled_again_and_again(bench: Bench, step: Step, pause: float) -> None:
-    """A job that is not bought asks the gate again soon, which costs nothing; one that is leaves the service alone."""
+    """A job that has bought nothing asks the gate again soon; a paid one pauses before it calls the service again."""
     bench.at(step)
     (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Misconfigured(ALPHA, "bad key"))
     now = bench.clock.now()
@@ -352,7 +352,7 @@ def test_a_stopped_service_is_not_polled_again_and_again(bench: Bench, step: Ste
 
 
 def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(bench: Bench) -> None:
-    """A hint to ask the gate again sooner is for those that have not bought; who polls keeps to what was asked for."""
+    """An earlier hint of the gate only applies to jobs that have bought nothing; a poll waits as the service requires."""
     bench.at(Step.POLL)
     bench.service.checks.append(Busy(ALPHA, "429", retry_after=7200.0))
     now = bench.clock.now()
@@ -361,7 +361,7 @@ def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(bench: Bench
 
 
 def test_submit_without_a_free_slot(bench: Bench) -> None:
-    """A job that finds no slot waits a little, and its admission is returned."""
+    """A job that finds no slot waits briefly, and its admission is returned."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
     bench.service.max_in_flight = 0
@@ -371,7 +371,7 @@ def test_submit_without_a_free_slot(bench: Bench) -> None:
 
 
 def test_submit_of_a_job_that_does_not_fit(bench: Bench) -> None:
-    """A job that the service cannot make is dead before anything is sent."""
+    """A job that the service cannot make fails before anything is sent."""
     bench.at(Step.SUBMIT)
     bench.service.unfit = InvalidInput("duration", "must be 5 or 8")
     assert summary(bench.step(), bench.clock.now()) == ("dead", "invalid_input", False)
@@ -379,7 +379,7 @@ def test_submit_of_a_job_that_does_not_fit(bench: Bench) -> None:
 
 
 def test_submit_by_a_worker_that_lost_its_lease(bench: Bench) -> None:
-    """Who lost the lease sends nothing, and its admission is returned."""
+    """A worker that lost the lease sends nothing, and its admission is returned."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
     bench.store.cancel("job-1")
@@ -389,7 +389,7 @@ def test_submit_by_a_worker_that_lost_its_lease(bench: Bench) -> None:
 
 
 def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(bench: Bench) -> None:
-    """Where the answer to a written intent is lost nothing was sent, so the job orders anew, and is not held for it."""
+    """If the response to a written intent is lost, nothing was sent, so the job orders again and is not held."""
     bench.at(Step.SUBMIT)
 
     def lose_the_answer(job_id: str, token: str, intent: Intent) -> JobRecord:
@@ -407,12 +407,12 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(bench: Bench) 
 
 
 def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench) -> None:
-    """A server dies with the latest claim: the next worker buys under the same number, and the first undoes nothing."""
+    """After a server lost the latest claim, the next worker buys under the same id; the first one undoes nothing."""
     bench.at(Step.SUBMIT)
     first = bench.deliver()
 
     def die(job_id: str, token: str, intent: Intent) -> JobRecord:
-        # What the server had not on disk: the claim.
+        # The server had not yet written the claim to disk.
         bench.store.update("job-1", lambda record, now: msgspec.structs.replace(record, lease=None, due=now))
         bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
         bench.step()
@@ -425,7 +425,7 @@ def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench) -> No
 
 
 def test_submit_with_a_store_that_is_away(bench: Bench) -> None:
-    """Where the intent cannot be journaled nothing is sent, and the admission is returned."""
+    """If the intent cannot be journaled, nothing is sent and the admission is returned."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
 
@@ -439,7 +439,7 @@ def test_submit_with_a_store_that_is_away(bench: Bench) -> None:
 
 
 def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(bench: Bench) -> None:
-    """A store that is away during a create, and cannot even tell the time, costs neither the create nor its ticket."""
+    """A store that is unreachable during a create, even for the time, costs neither the create nor its ticket."""
     bench.at(Step.SUBMIT)
     record = bench.deliver()
 
@@ -455,7 +455,7 @@ def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(bench: Be
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), MemoryError()])
 def test_an_unforeseen_end_of_a_create_is_in_doubt(bench: Bench, error: BaseException) -> None:
-    """A create that ends in a way nobody foresaw may have bought something: its outcome is unknown."""
+    """A create that ends with an unexpected error might have bought something: its outcome is unknown."""
     bench.at(Step.SUBMIT)
     bench.service.creates.append(Sold(then=error))
     record = bench.deliver()
@@ -475,7 +475,7 @@ FAULTS: list[tuple[ServiceError, tuple[Any, ...]]] = [
 @pytest.mark.parametrize(("fault", "expected"), FAULTS)
 @pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
 def test_poll_faults(bench: Bench, step: Step, fault: ServiceError, expected: tuple[Any, ...]) -> None:
-    """A fault of a poll keeps the ticket; a stopped or busy service is asked later at no attempt."""
+    """A failed poll keeps the ticket; a stopped or busy service is polled later without an attempt."""
     bench.at(step)
     bench.service.checks.append(fault)
     assert summary(bench.step(), bench.clock.now()) == expected
@@ -502,7 +502,7 @@ POLL_ANSWERS: list[tuple[Step, float, CheckAnswer, tuple[Any, ...]]] = [
 
 @pytest.mark.parametrize(("step", "later", "answer", "expected"), POLL_ANSWERS)
 def test_poll_and_fetch(bench: Bench, step: Step, later: float, answer: CheckAnswer, expected: tuple[Any, ...]) -> None:
-    """Each answer to a check leads to its outcome; only progress is judged by the deadline, and nothing is sent."""
+    """Each response to a check leads to its outcome; the deadline only ends an unfinished generation."""
     bench.at(step)
     bench.clock.advance(later)
     bench.service.checks.append(answer)
@@ -515,7 +515,7 @@ def test_poll_and_fetch(bench: Bench, step: Step, later: float, answer: CheckAns
     [*FAULTS, (Rejected(ALPHA, "404"), ("dead", "rejected", False)), (OutputError("cut"), ("retry", 2.0, "output"))],
 )
 def test_fetch_faults(bench: Bench, fault: FlowError, expected: tuple[Any, ...]) -> None:
-    """A fault of a fetch keeps the ticket, so that the fetch can be tried again."""
+    """A failed fetch keeps the ticket, so that the fetch can be repeated."""
     bench.at(Step.FETCH)
     bench.service.fetches.append(fault)
     assert summary(bench.step(), bench.clock.now()) == expected
@@ -523,7 +523,7 @@ def test_fetch_faults(bench: Bench, fault: FlowError, expected: tuple[Any, ...])
 
 
 def test_fetch_with_a_full_disk(bench: Bench) -> None:
-    """A video that cannot be written is tried again, and published once that is mended."""
+    """A video that cannot be written is fetched again later, and published once the folder is writable."""
     bench.at(Step.FETCH)
     bench.shelf.fault = OutputError("no space")
     assert summary(bench.step(), bench.clock.now()) == ("retry", 2.0, "output")
@@ -534,7 +534,7 @@ def test_fetch_with_a_full_disk(bench: Bench) -> None:
 
 
 def test_attempts_are_used_up(bench: Bench) -> None:
-    """A create that cannot be sent is tried later and later, and then dead with the reason."""
+    """A create that cannot be sent is retried with growing delays, then the job fails with the reason."""
     bench.at(Step.SUBMIT)
     bench.service.creates.extend([Transient(ALPHA, "refused")] * 12)
     delays = []
@@ -549,7 +549,7 @@ def test_attempts_are_used_up(bench: Bench) -> None:
 
 
 def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
-    """A service that is away for a quarter of an hour costs no job that waits to be bought, whatever the dice say."""
+    """A service outage of a quarter of an hour fails no unpaid job, for any random delays."""
     bench.at(Step.SUBMIT)
     means = replace(bench.means, retry=RetryPolicy(), draw=lambda: 0.0)
     outage_ends = bench.clock.now() + 900
@@ -564,7 +564,7 @@ def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
 
 @pytest.mark.parametrize("step", [Step.SUBMIT, Step.POLL, Step.FETCH])
 def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
-    """A job that ends by a refusal can be changed, or retried as it is."""
+    """A job that failed because of a refusal can be edited, or retried unchanged."""
     bench.at(step)
     (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Rejected(ALPHA, "not this one"))
     outcome = bench.step()
@@ -574,7 +574,7 @@ def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
 
 @pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
 def test_what_is_bought_outlives_an_outage(bench: Bench, step: Step) -> None:
-    """A service that is away for half an hour costs no paid job: it is asked later and later, and the job is made."""
+    """A service outage of half an hour fails no paid job: it is retried with growing delays, and the video is made."""
     bench.at(step)
     outage_ends = bench.clock.now() + 1800
     while bench.clock.now() < outage_ends:
@@ -589,7 +589,7 @@ def test_what_is_bought_outlives_an_outage(bench: Bench, step: Step) -> None:
 
 
 def test_what_is_bought_is_given_up_by_its_deadline(bench: Bench) -> None:
-    """An outage without end is dead at the generation's deadline, with its ticket, and can be retried from it."""
+    """During an endless outage, a paid job fails at its deadline, keeps its ticket, and can be retried from it."""
     bench.at(Step.POLL)
     bench.service.checks.extend([Transient(ALPHA, "503")] * 100)
     deadline = bench.record.submission.deadline
@@ -606,18 +606,18 @@ def test_what_is_bought_is_given_up_by_its_deadline(bench: Bench) -> None:
     assert bench.record.status is Status.SUCCEEDED
 
 
-# Looking up what came of a create.
+# Lookup of a create's outcome.
 
 
 def finding(bench: Bench, *, complete: bool, **changes: Any) -> FindingService:
-    """Put a service on the bench that finds by reference."""
+    """Replace the service by one that finds by reference."""
     service = FindingService(bench.clock, complete=complete, **changes)
     bench.service = service
     return service
 
 
 def test_lookup_where_nothing_can_tell(bench: Bench) -> None:
-    """Where the service can neither find nor repeat, an unknown create is held for a person, and never repeated."""
+    """If the service can neither find nor repeat, an unknown create is held for an operator and never repeated."""
     bench.at(Step.LOOKUP)
     assert summary(bench.step(), bench.clock.now()) == ("held", "submission_unknown")
     assert bench.record.status is Status.HELD
@@ -625,7 +625,7 @@ def test_lookup_where_nothing_can_tell(bench: Bench) -> None:
 
 
 def test_lookup_finds_the_ticket(bench: Bench) -> None:
-    """A create that the service knows after all gives its ticket; nothing is bought again."""
+    """A create that the service finds gives its ticket; nothing is bought again."""
     service = finding(bench, complete=False)
     bench.store.add(QUEUE, new("job-1"))
     service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
@@ -639,7 +639,7 @@ def test_lookup_finds_the_ticket(bench: Bench) -> None:
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_lookup_finds_nothing(bench: Bench, complete: bool) -> None:
-    """That a create is not found proves nothing until it has settled, and then only where the list is complete."""
+    """A create that is not found counts as not bought only after it has settled, and only if the list is complete."""
     service = finding(bench, complete=complete)
     bench.at(Step.LOOKUP)
     settled = bench.record.submission.intended_at + service.create_timeout + TIMINGS.create_settle_margin
@@ -655,7 +655,7 @@ def test_lookup_finds_nothing(bench: Bench, complete: bool) -> None:
 
 @pytest.mark.parametrize("finds", [True, False])
 def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> None:
-    """An intent whose worker fell silent is not touched before its create's time-out and a margin have passed."""
+    """An intent of a silent worker is left alone until the create's timeout and a margin have passed."""
     if finds:
         finding(bench, complete=True)
     bench.store.add(QUEUE, new("job-1"))
@@ -672,7 +672,7 @@ def test_a_foreign_intent_is_left_alone_at_first(bench: Bench, finds: bool) -> N
 
 
 def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
-    """Also with an idempotency key, a create that another worker may still be sending is not sent beside it."""
+    """Even with an idempotency key, a create that another worker might still be sending is not sent again."""
     bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
@@ -685,7 +685,7 @@ def test_a_foreign_intent_is_not_repeated_at_first(bench: Bench) -> None:
 
 
 def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench) -> None:
-    """A reference that is honoured for ever makes a twin harmless, so a cut-off create costs no wait."""
+    """If a reference is idempotent forever, an interrupted create is repeated without a wait."""
     bench.service.key_lasts = math.inf
     bench.store.add(QUEUE, new("job-1"))
     late = bench.deliver()
@@ -699,7 +699,7 @@ def test_a_create_that_is_idempotent_by_nature_is_repeated_at_once(bench: Bench)
 
 
 def test_lookup_repeats_with_the_key(bench: Bench) -> None:
-    """While the service honours the key, the create is repeated under the same reference and buys nothing new."""
+    """Within the idempotency window, the create is repeated under the same reference and buys nothing new."""
     bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
@@ -723,7 +723,7 @@ def test_lookup_repeats_with_the_key(bench: Bench) -> None:
     ids=lambda error: error.code,
 )
 def test_a_refused_repeat_proves_nothing(bench: Bench, refusal: ServiceError) -> None:
-    """That a repeat was refused does not prove that the first create bought nothing: the submission stays known."""
+    """The refusal of a repeat does not prove that the first create bought nothing: the submission is kept."""
     bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset")), refusal])
@@ -736,7 +736,7 @@ def test_a_refused_repeat_proves_nothing(bench: Bench, refusal: ServiceError) ->
 
 
 def test_the_key_counts_from_its_first_use(bench: Bench) -> None:
-    """Repeating a create does not prolong the time for which the service honours its key."""
+    """A repeated create does not extend the idempotency window."""
     bench.service.key_lasts = 600.0
     bench.store.add(QUEUE, new("job-1"))
     bench.service.creates.extend([Sold(then=Uncertain(ALPHA, "reset"))] * 3)
@@ -750,14 +750,14 @@ def test_the_key_counts_from_its_first_use(bench: Bench) -> None:
 
 LOOKUP_FAULTS: list[tuple[ServiceError, tuple[Any, ...]]] = [
     *FAULTS[:3],
-    (Transient(ALPHA, "503"), ("retry", 4.0, "transient")),  # the create was the first fault in a row
+    (Transient(ALPHA, "503"), ("retry", 4.0, "transient")),  # the create was the first consecutive failure
     (Rejected(ALPHA, "unknown reference"), ("held", "submission_unknown")),
 ]
 
 
 @pytest.mark.parametrize(("fault", "expected"), LOOKUP_FAULTS)
 def test_lookup_faults(bench: Bench, fault: ServiceError, expected: tuple[Any, ...]) -> None:
-    """A fault of a lookup leaves the submission in doubt; it never ends in a dead letter."""
+    """A failed lookup leaves the submission unknown and never fails the job."""
     service = finding(bench, complete=True)
     bench.at(Step.LOOKUP)
     service.finds.append(fault)
@@ -766,7 +766,7 @@ def test_lookup_faults(bench: Bench, fault: ServiceError, expected: tuple[Any, .
 
 
 def test_a_lookup_that_never_works_is_held(bench: Bench) -> None:
-    """A lookup that finds nobody to ask until the submission's deadline is held, because something may be bought."""
+    """If no lookup succeeds until the submission's deadline, the job is held, because something might be bought."""
     service = finding(bench, complete=True)
     bench.at(Step.LOOKUP)
     service.finds.extend([Transient(ALPHA, "503")] * 100)
@@ -777,7 +777,7 @@ def test_a_lookup_that_never_works_is_held(bench: Bench) -> None:
 
 
 def test_an_uncertain_create_is_looked_up_however_many_faults_came_before(bench: Bench) -> None:
-    """The last attempt of a create may have bought something: it is looked for before it is held."""
+    """The last attempt of a create might have bought something: it is looked up before the job is held."""
     service = finding(bench, complete=False)
     bench.store.add(QUEUE, new("job-1"))
     service.creates.extend([Transient(ALPHA, "refused")] * 11 + [Sold(then=Uncertain(ALPHA, "reset"))])
@@ -790,7 +790,7 @@ def test_an_uncertain_create_is_looked_up_however_many_faults_came_before(bench:
 
 
 def test_a_repeat_that_does_not_fit_any_more_is_held(bench: Bench) -> None:
-    """A job that the service would not take now may have been bought before, so it is held, not dead."""
+    """A job that the service would refuse now might have been bought before, so it is held, not failed."""
     bench.service.key_lasts = 600.0
     bench.at(Step.LOOKUP)
     bench.service.unfit = InvalidInput("duration", "must be 5 or 8")
@@ -798,7 +798,7 @@ def test_a_repeat_that_does_not_fit_any_more_is_held(bench: Bench) -> None:
 
 
 def test_a_held_outcome_gives_way_to_a_ticket(bench: Bench) -> None:
-    """When the ticket arrives while another worker gives the lookup up, the job goes on with its ticket."""
+    """If the ticket is saved while another worker gives up the lookup, the job continues with its ticket."""
     bench.at(Step.LOOKUP)
     submission = bench.record.submission
     record = bench.deliver()
@@ -815,11 +815,11 @@ def test_a_held_outcome_gives_way_to_a_ticket(bench: Bench) -> None:
 
 
 class Crash(BaseException):
-    """The worker's process is gone."""
+    """The worker's process has died."""
 
 
 class Tape:
-    """What chance decides: loud for `length` draws, each with a probability of its own; then all is quiet."""
+    """Random events: faults with their own probabilities for `length` draws, then none."""
 
     def __init__(self, seed: int, length: int, loudness: float) -> None:
         self._random = random.Random(seed)
@@ -827,7 +827,7 @@ class Tape:
         self._loudness = loudness
 
     def draw(self, number: int) -> int:
-        """Return 0 to number - 1; 0 is the quiet case."""
+        """Return 0 to number - 1; 0 means no fault."""
         self._left -= 1
         if self._left < 0 or self._random.random() > self._loudness:
             return 0
@@ -835,7 +835,7 @@ class Tape:
 
 
 class World:
-    """A job, a service, a store, and workers that crash, stall and meet, as a tape says."""
+    """A job, a service, a store, and workers that crash, stall and overlap, as a random tape determines."""
 
     def __init__(self, folder: Path, tape: Tape, make: Callable[[ManualClock], ScriptedService]) -> None:
         self.tape = tape
@@ -845,13 +845,13 @@ class World:
         self.service.on_call = self._service_call
         self.shelf = Shelf()
         self.depth = 0
-        #: The present worker's create must answer by then: its time-out is part of the service's contract.
+        #: The current worker's create must end by then: its timeout is part of the service's contract.
         self.create_ends: list[float] = []
-        #: One entry for each worker at work, innermost last: whether it is still alive.
+        #: One entry for each active worker, innermost last: whether it is still alive.
         self.alive: list[bool] = []
 
-    def meanwhile(self) -> None:
-        """Let time pass and other workers work while the present one stalls."""
+    def run_others(self) -> None:
+        """Advance the time and run other workers while the current one stalls."""
         if self.depth >= 3:
             return
         seconds = (0.0, 0.0, 1.0, LEASE + 1, 95.0)[self.tape.draw(5)]
@@ -889,11 +889,11 @@ class World:
             assert isinstance(self.service, FindingService)
             self.service.finds.append(Transient(ALPHA, "503"))
         self._crash_point()
-        self.meanwhile()
+        self.run_others()
         self._crash_point()
 
     def deliver(self) -> bool:
-        """Let one worker claim the job and take its step; return whether there was a job to claim."""
+        """Let one worker claim the job and run its step; return whether there was a job to claim."""
         records = self.store.claim(a_claim(lease=LEASE, worker=f"w-{self.depth}")).records
         if not records:
             return False
@@ -904,15 +904,15 @@ class World:
         gate = OpenGate(self.clock)
         means = StepContext(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5, dict)
         try:
-            self.meanwhile()
+            self.run_others()
             outcome = self._step(record, means)
             del self.create_ends[creating:]
-            self.meanwhile()
+            self.run_others()
             self._crash_point()
             self.store.settle(record.job_id, record.lease_token, outcome)
             self._crash_point()
         except (Crash, LeaseLost, StoreUnavailable, ActionRefused):
-            pass  # the lease runs out
+            pass  # the lease expires
         finally:
             del self.create_ends[creating:]
             self.alive.pop()
@@ -922,13 +922,13 @@ class World:
     def _step(self, record: JobRecord, means: StepContext) -> Outcome:
         try:
             return generate_video(record, means)
-        except RuntimeError as error:  # what the engine does with a fault of our own
+        except RuntimeError as error:  # the engine's reaction to its own bugs
             delay = means.retry.delay(record.attempts + 1, draw=0.5)
             failure = Failure("internal_error", str(error))
             return Dead(failure) if delay is None else Retry(self.clock.now() + delay, failure)
 
     def run(self) -> JobRecord:
-        """Deliver until nothing is left to do; a person retries, cancels and resolves now and then."""
+        """Deliver until nothing is left to do, with occasional retries, cancellations and resolutions by hand."""
         self.store.add(QUEUE, new("job-1"))
         for _ in range(400):
             self.deliver()
@@ -948,7 +948,7 @@ class World:
         raise AssertionError(f"the job did not come to an end: {record}")
 
     def _resolve(self, record: JobRecord) -> None:
-        """Have a person look at the service and say what is there."""
+        """Resolve the job by hand according to what the service sold."""
         ticket = self.service.bought(record.submission.id)
         self.store.resolve("job-1", ConfirmedPurchase(ticket, self.service.lifetime) if ticket else Resubmit())
 
@@ -962,7 +962,7 @@ class World:
 
 
 class CrashingJournal:
-    """The store as the journal of a worker that may crash before or after each call, and stall before it."""
+    """The store as the journal of a worker that can crash before or after each call, and stall before it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -971,7 +971,7 @@ class CrashingJournal:
         return self._world.store.now()
 
     def intend(self, *arguments: Any, **options: Any) -> JobRecord:
-        self._world.meanwhile()
+        self._world.run_others()
         fate = self._world.tape.draw(10)
         if fate == 9:
             raise StoreUnavailable("the store is away")
@@ -981,9 +981,9 @@ class CrashingJournal:
         return record
 
     def accept(self, *arguments: Any, **options: Any) -> JobRecord:
-        # The create is over: from here on the worker may stall for as long as it likes.
+        # The create has ended: from here on the worker can stall for any time.
         self._world.create_ends.clear()
-        self._world.meanwhile()
+        self._world.run_others()
         return self._around(lambda: self._world.store.accept(*arguments, **options))
 
     def mark_unknown(self, *arguments: Any, **options: Any) -> JobRecord:
@@ -1014,7 +1014,7 @@ MAKERS: dict[str, Callable[[ManualClock], ScriptedService]] = {
 @given(seed=st.integers(0, 2**32), length=st.integers(0, 80), loudness=st.sampled_from([0.4, 0.7, 1.0]))
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_pay_once(kind: str, seed: int, length: int, loudness: float) -> None:
-    """Whatever crashes, stalls or comes late, one generation at most is bought that did not fail, and the job ends."""
+    """For any crashes, stalls and late workers, at most one generation is bought without failing, and the job ends."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), Tape(seed, length, loudness), MAKERS[kind])
         try:
@@ -1022,13 +1022,13 @@ def test_pay_once(kind: str, seed: int, length: int, loudness: float) -> None:
             assert record.status in FINAL | {Status.HELD}
             if record.status is Status.SUCCEEDED:
                 assert len(world.service.sold) - len(world.service.failed) == 1
-            # No bill is counted twice, whoever brings its ticket.
+            # Each purchase is counted once, whichever worker saves its ticket.
             assert sum(sum_.videos for sum_ in world.store.spent("")) <= len(world.service.sold)
         finally:
             world.store.close()
 
 
 def test_means_are_contracts(bench: Bench) -> None:
-    """The real store and the scripted service are what a step asks for."""
+    """The real store and the scripted service satisfy the interfaces of a step."""
     assert isinstance(bench.means.service, VideoService)
     assert isinstance(bench.store, JobStore)

@@ -1,4 +1,4 @@
-"""The wire format: what is written is read back, and bad input is one error that names the field."""
+"""The wire format: values survive a round trip, and invalid input is one error that names the field."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _job_decoder = msgspec.json.Decoder(VideoJob)
 
 
 def decode_job(data: bytes | str) -> VideoJob:
-    """Read a job, as part of what holds it is read."""
+    """Decode a job in the same way as one inside another value."""
     return decode(_job_decoder, data)
 
 
@@ -109,20 +109,20 @@ _records = st.builds(
 
 @given(_jobs)
 def test_jobs_come_back_as_they_were(job: VideoJob) -> None:
-    """Every job is read back as it was written, from bytes and from text."""
+    """Every job survives a round trip, from bytes and from text."""
     assert decode_job(encode(job)) == job
     assert decode_job(encode(job).decode()) == job
 
 
 @given(_records)
 def test_records_come_back_as_they_were(record: JobRecord) -> None:
-    """Every record is read back as it was written, and the dict for printing is the same format."""
+    """Every record survives a round trip, and `to_builtins` has the same format."""
     assert decode_record(encode(record)) == record
     assert decode_record(json.dumps(to_builtins(record))) == record
 
 
 def answer(read: Callable[[bytes | str], object], data: bytes | str) -> object:
-    """Return the value that is read, or the refusal; any other error comes out."""
+    """Return the decoded value or the refusal; any other error is raised."""
     try:
         return read(data)
     except InvalidInput as refusal:
@@ -140,7 +140,7 @@ def check(answer: object) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_value_or_bad_input(data: bytes) -> None:
-    """Whatever arrives is a value or `InvalidInput`, never another error."""
+    """Any input gives a value or `InvalidInput`, never another error."""
     check(answer(decode_job, data))
     check(answer(decode_record, data))
 
@@ -150,32 +150,32 @@ WIRE = encode(lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0))
 
 @given(st.integers(0, len(WIRE) - 1), st.binary(max_size=3), st.integers(0, 5))
 def test_spoiled_wire_format_gives_a_value_or_bad_input(at: int, garbage: bytes, cut: int) -> None:
-    """A record that was spoiled on its way is a value or `InvalidInput`."""
+    """A corrupted record gives a value or `InvalidInput`."""
     check(answer(decode_record, WIRE[:at] + garbage + WIRE[at + cut :]))
 
 
 @given(_json)
 def test_any_json_gives_a_value_or_bad_input(value: Any) -> None:
-    """JSON of any shape is a value or `InvalidInput`."""
+    """JSON of any shape gives a value or `InvalidInput`."""
     check(answer(decode_job, json.dumps(value)))
     check(answer(decode_job, wire(options=value)))
 
 
 def test_endless_nesting_is_bad_input() -> None:
-    """JSON that is nested without end is bad input, not a crash."""
+    """Deeply nested JSON is invalid input, not a crash."""
     deep = "[" * 100_000 + "]" * 100_000
     with pytest.raises(InvalidInput):
         decode_job('{"v":1,"job_id":"a","topic":"t","created_at":0,"options":{"a":{"x":' + deep + "}}}")
 
 
 def wire(**changes: Any) -> str:
-    """Return the wire format of a job with some fields changed; a field that is `...` is left out."""
+    """Return the wire format of a job with some fields changed; a field set to `...` is left out."""
     fields = {"v": 1, "job_id": "a", "topic": "t", "created_at": 1.0} | changes
     return json.dumps({name: value for name, value in fields.items() if value is not ...})
 
 
 def test_defaults_are_filled_in() -> None:
-    """Fields that are not there have their defaults."""
+    """Missing fields have their defaults."""
     assert decode_job(wire()) == VideoJob(job_id="a", topic="t", created_at=1.0)
 
 
@@ -191,7 +191,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value"), BAD)
 def test_every_bad_field_is_named(field: str, value: Any) -> None:
-    """Bad input is refused with the field's name, whether its type, its value or its absence is wrong."""
+    """A wrong type, a wrong value or a missing field is refused with the field's name."""
     with pytest.raises(InvalidInput) as refusal:
         decode_job(wire(**{field: value}))
     assert field in str(refusal.value)
@@ -200,14 +200,14 @@ def test_every_bad_field_is_named(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [pair for pair in BAD if pair[1] is not ... and pair[0] != "colour"])
 def test_the_field_is_a_fact_of_the_error(field: str, value: Any) -> None:
-    """A program finds the field's name in the error without reading its sentence."""
+    """The error has the field's name as an attribute."""
     with pytest.raises(InvalidInput) as refusal:
         decode_job(wire(**{field: value}))
     assert refusal.value.field.partition("[")[0] == field
 
 
 def test_a_bad_field_deep_in_a_record_is_named() -> None:
-    """The error names where in a record the bad value is."""
+    """The error contains the path of the invalid value in a record."""
     plain = to_builtins(lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0))
     for path, value in (
         ("job.topic", 5),
@@ -229,7 +229,7 @@ def test_a_bad_field_deep_in_a_record_is_named() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_an_unknown_version(version: Any) -> None:
-    """A format of another version is refused, and the error says that the version is the matter."""
+    """An unknown version is refused with an error about the version."""
     record = to_builtins(lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0)) | {"v": version}
     for read, text in ((decode_job, wire(v=version)), (decode_record, json.dumps(record))):
         with pytest.raises(InvalidInput) as refusal:
@@ -239,14 +239,14 @@ def test_an_unknown_version(version: Any) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[1,2", "nonsense", '{"v":1,}', "\ufeff{}", '"text"', "null", "[]"])
 def test_what_is_no_object(text: str) -> None:
-    """Text that is no JSON object is refused."""
+    """Text that is not a JSON object is refused."""
     for read in (decode_job, decode_record):
         with pytest.raises(InvalidInput):
             read(text)
 
 
 def test_the_format_of_version_one() -> None:
-    """What version 1 wrote is read by every later program: this text must never need a change."""
+    """Every later release can decode the output of version 1: this text must never need a change."""
     text = (
         '{"v":1,"job":{"v":1,"job_id":"a-1","topic":"The sea","service":"alpha","created_at":1800000000.0},'
         '"queue":"local","nonce":"0123456789abcdef","seq":3,"status":"rendering","service":"alpha",'
@@ -261,14 +261,14 @@ def test_the_format_of_version_one() -> None:
 
 
 def test_what_cannot_be_written_is_no_job() -> None:
-    """A job that could not be read back is refused when it is made."""
+    """A job that could not be decoded again is refused when it is made."""
     for created_at in (float("nan"), float("inf")):
         with pytest.raises(InvalidInput):
             a_job(created_at=created_at)
 
 
 def test_a_record_with_everything() -> None:
-    """A record in which every field is set comes back as it was."""
+    """A record with every field set survives a round trip."""
     record = msgspec.structs.replace(
         lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0),
         lease=Lease("t", "w", 5.0), result=VIDEO, cost=Cost(usd=1.0), error=Failure("c", "m", "n"),

@@ -1,4 +1,4 @@
-"""Deliveries that a queue backend pushes: which of them a job waits for, and what the others may do."""
+"""Pushed deliveries: which one a job accepts, and how the others are refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def other(record: JobRecord, **changes: Any) -> Delivery:
 @pytest.mark.parametrize("change", list(CHANGES))
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> None:
-    """Whatever makes a job wait for another delivery says that its queue backend has yet to be told; nothing else does."""
+    """Every change that leads to a new delivery marks it as not dispatched; no other change does."""
     before = PUSHED[situation]
     try:
         after = CHANGES[change](before)
@@ -53,14 +53,14 @@ def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> No
 
 
 def test_a_job_of_a_pushed_queue_begins_untold() -> None:
-    """A job that is added is not dispatched where its queue backend must be told, and needs no telling elsewhere."""
-    for queue, told in (("cloud_tasks", False), ("local", True), ("redis", True)):
-        assert lifecycle.add(a_job(), queue=queue, nonce="n", now=NOW, due=NOW).dispatched is told
+    """A new job is marked as not dispatched only for a queue backend that pushes."""
+    for queue, dispatched in (("cloud_tasks", False), ("local", True), ("redis", True)):
+        assert lifecycle.add(a_job(), queue=queue, nonce="n", now=NOW, due=NOW).dispatched is dispatched
 
 
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
-    """The right delivery leases the job, a little early too, and the queue backend evidently knew of it."""
+    """The expected delivery leases the job, even slightly early, and marks itself as dispatched."""
     record = msgspec.structs.replace(WAITING[situation], due=NOW + 2, dispatched=False)
     after = receive(record)
     assert (after.due, after.seq, after.dispatched) == (None, 7, True)
@@ -70,7 +70,7 @@ def test_the_delivery_that_a_job_waits_for_takes_it(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_other_deliveries_do_nothing(situation: str) -> None:
-    """An older delivery, one of another chain, and one of another queue backend leave a job alone, however it stands."""
+    """An older delivery, and one of another chain or queue backend, is refused in every situation."""
     record = PUSHED[situation]
     for delivery in (other(record, seq=6), other(record, nonce="m"), other(record, nonce="m", seq=9)):
         with pytest.raises(ActionRefused):
@@ -81,7 +81,7 @@ def test_other_deliveries_do_nothing(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(OVER))
 def test_a_job_that_waits_for_nobody_is_not_taken(situation: str) -> None:
-    """A final or held job is not worked on, also by the very delivery whose number it has."""
+    """A final or held job is not leased, not even by the delivery with its current number."""
     for seq in (7, 8):
         with pytest.raises(ActionRefused):
             receive(OVER[situation], other(OVER[situation], seq=seq))
@@ -89,7 +89,7 @@ def test_a_job_that_waits_for_nobody_is_not_taken(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(IN_HAND))
 def test_a_delivery_in_hand_stands_back(situation: str) -> None:
-    """While a worker has the job in hand, the same delivery is refused and told to come again."""
+    """While another worker holds the lease, the same delivery is refused."""
     for seq in (7, 8):
         with pytest.raises(LeasedElsewhere) as refusal:
             receive(IN_HAND[situation], other(IN_HAND[situation], seq=seq))
@@ -98,7 +98,7 @@ def test_a_delivery_in_hand_stands_back(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(IN_HAND))
 def test_a_delivery_whose_worker_died_is_taken_over(situation: str) -> None:
-    """A lease that ran out is taken over by the same delivery, which counts, and what was bought is kept."""
+    """The same delivery takes over an expired lease, counts the expiry and keeps the submission."""
     before = IN_HAND[situation]
     after = receive(before, now=LEASE.until)
     assert (after.lease_token, after.seq, after.expiries) == (MINE.token, 7, 1)
@@ -106,7 +106,7 @@ def test_a_delivery_whose_worker_died_is_taken_over(situation: str) -> None:
 
 
 def test_a_job_that_kills_its_workers_is_dead() -> None:
-    """The tenth worker in a row that dies over one step makes a dead letter instead of an eleventh try."""
+    """The tenth consecutive worker that dies during a step makes the job a dead letter."""
     record = msgspec.structs.replace(PUSHED["polling"], expiries=MAX_EXPIRIES - 1)
     after = receive(record, now=LEASE.until)
     assert (after.status, after.lease, after.due, after.submission.ticket) == (Status.FAILED, None, None, TICKET)
@@ -114,7 +114,7 @@ def test_a_job_that_kills_its_workers_is_dead() -> None:
 
 @pytest.mark.parametrize("situation", ["queued", "rendering", "running"])
 def test_a_store_set_back_to_an_earlier_state_catches_up(situation: str) -> None:
-    """A delivery ahead of its record brings the ticket that the record has lost, so nothing is bought again."""
+    """A delivery that is ahead of its record restores the lost ticket, so nothing is bought again."""
     paid = other(PUSHED["rendering"], seq=12)
     after = receive(PUSHED[situation], paid, now=LEASE.until)
     assert (after.seq, after.submission.ticket, after.service) == (12, TICKET, ALPHA)
@@ -126,7 +126,7 @@ def test_a_store_set_back_to_an_earlier_state_catches_up(situation: str) -> None
 
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_adoption(situation: str) -> None:
-    """A job that is known from its delivery alone goes on from what was bought, under the same chain."""
+    """A job that is restored from its delivery keeps its submission and its chain."""
     known = msgspec.structs.replace(WAITING[situation], attempts=3)
     delivery = decode_delivery(encode(Delivery.of(known)))
     record = lifecycle.adopt(delivery, "cloud_tasks", NOW + 5)
@@ -138,14 +138,14 @@ def test_adoption(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
-    """A job adopted from a delivery that was tried before counts as bought perhaps; what is known of more stays."""
+    """A job restored after an unanswered attempt counts as possibly bought; a known submission is kept."""
     known = WAITING[situation]
     record = lifecycle.adopt(Delivery.of(known), "cloud_tasks", NOW + 5, previous_attempt_unanswered=True)
     assert record.step is not Step.SUBMIT
     if known.submission.state is not SubmissionState.NONE:
         assert (record.submission, record.service) == (known.submission, known.service)
         return
-    # What the lost try bought went out under this id.
+    # The lost attempt used this id for its create.
     assert (record.submission.state, record.submission.id) == (SubmissionState.INTENT, submission_id(known))
     assert (record.submission.intended_at, record.submission.first_intended_at) == (NOW + 5, known.added_at)
     assert record.service in (known.service, known.job.service)
@@ -155,7 +155,7 @@ def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
 
 
 def test_a_mark_that_comes_late_changes_nothing() -> None:
-    """That a delivery was dispatched is noted for that delivery only."""
+    """Marking a delivery as dispatched has no effect on other deliveries."""
     record = msgspec.structs.replace(PUSHED["queued"], dispatched=False)
     assert lifecycle.dispatched(record, 6) == record
     assert lifecycle.dispatched(record, 7) == msgspec.structs.replace(record, dispatched=True)
@@ -163,7 +163,7 @@ def test_a_mark_that_comes_late_changes_nothing() -> None:
 
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_delivered_anew(situation: str) -> None:
-    """A job whose delivery was lost gets the next one; one that waits for none, or has gone on, is left alone."""
+    """A lost delivery is replaced by the next one; a job that is not waiting or has a newer delivery is refused."""
     record = PUSHED[situation]
     with pytest.raises(ActionRefused):
         lifecycle.redispatch(record, 6, LEASE.until)
@@ -180,7 +180,7 @@ def test_delivered_anew(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", list(PUSHED))
 def test_moving(situation: str) -> None:
-    """A waiting job changes its queue backend and keeps all else; others are refused. What its old queue backend brings is old."""
+    """A waiting job can move to another queue backend; then deliveries of the old backend are refused."""
     record = PUSHED[situation]
     if record.due is None:
         with pytest.raises(ActionRefused):
@@ -208,14 +208,14 @@ def test_moving(situation: str) -> None:
     seq=st.integers(0, 2**53 - 1),
 )
 def test_a_tasks_name(job_id: str, nonce: str, seq: int) -> None:
-    """A delivery's name is one that Cloud Tasks takes, the same each time, and another for each delivery."""
+    """Task names are valid at Cloud Tasks, deterministic, and different for each delivery."""
     record = msgspec.structs.replace(PUSHED["queued"], job=a_job(job_id), nonce=nonce, seq=seq)
     name = task_id(record)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,500}", name)
     assert name == task_id(msgspec.structs.replace(record, status=Status.RENDERING))
     following = task_id(msgspec.structs.replace(record, seq=seq + 1))
     assert following != name
-    assert following[:8] != name[:8]  # names that follow one another are slow
+    assert following[:8] != name[:8]  # sequential names are slow
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_tasks_name(job_id: str, nonce: str, seq: int) -> None:
      ("surprise", 1), ("v", 2), ("job", {"v": 1, "job_id": "../x", "topic": "x", "created_at": 1})],
 )  # fmt: skip
 def test_a_bad_delivery_is_refused_by_name(field: str, value: Any) -> None:
-    """What is posted is read strictly: a field that is wrong, unknown or of another version is an error."""
+    """A posted delivery is validated strictly: a wrong or unknown field, or another version, is an error."""
     good = json.loads(encode(Delivery.of(PUSHED["queued"])))
     assert decode_delivery(json.dumps(good)) == Delivery.of(PUSHED["queued"])
     with pytest.raises(InvalidInput):
@@ -232,6 +232,6 @@ def test_a_bad_delivery_is_refused_by_name(field: str, value: Any) -> None:
 
 
 def test_every_situation_is_seen() -> None:
-    """The tables above hold jobs that wait, that are in hand, and that are over, with every kind of submission."""
+    """The tables above contain waiting, leased and finished jobs with every kind of submission."""
     assert WAITING.keys() | IN_HAND.keys() | OVER.keys() == PUSHED.keys()
     assert {record.submission.state for record in PUSHED.values()} == set(SubmissionState)

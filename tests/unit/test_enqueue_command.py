@@ -1,4 +1,4 @@
-"""What commands say and end with while they add many jobs, where faults are needed to see it."""
+"""Messages and exit codes of commands that add many jobs, tested with faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def jobs(number: int) -> list[NewJob]:
 
 
 def engine(fault: Callable[[int], None]) -> Engine:
-    """Return an engine whose queue meets a fault, which is told how many jobs it has taken."""
+    """Return an engine whose queue fails at a fault, which is called with the number of jobs added so far."""
     taken: list[str] = []
 
     def enqueue(chunk: Iterable[NewJob]) -> Added:
@@ -39,7 +39,7 @@ def engine(fault: Callable[[int], None]) -> Engine:
 
 @pytest.mark.parametrize("again", [1, 2])
 def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str], again: int) -> None:
-    """What was added is printed and counted, with the way to add the rest; a second Ctrl-C ends it at once."""
+    """After an interruption, the added jobs are printed and counted, with the way to add the rest."""
 
     def interrupt(taken: int) -> None:
         if taken == CHUNK_JOBS:
@@ -57,7 +57,7 @@ def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str],
 
 
 def test_a_store_that_fails_in_the_middle_leaves_a_part(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said how far it came and that the same command adds the rest: partly done."""
+    """After a failure, the message says how many jobs were added and that the same command adds the rest."""
 
     def fail(taken: int) -> None:
         if taken == 3 * CHUNK_JOBS:
@@ -73,7 +73,7 @@ def test_a_store_that_fails_in_the_middle_leaves_a_part(capsys: pytest.CaptureFi
 
 
 def test_a_store_that_is_not_there_is_its_own_error() -> None:
-    """Where nothing was added there is no part to speak of."""
+    """If nothing was added, the message does not mention a part."""
 
     def fail(taken: int) -> None:
         raise StoreUnavailable("the server is away")
@@ -91,29 +91,38 @@ def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("usd", "told"),
+    ("usd", "expected"),
     [([], ""), ([0.0], ""), ([0.5, 0.25], ", about $0.75"), ([0.5, None], ", about $0.50 and 1 of unknown price"),
      ([None], ", of unknown price"), ([None, None], ", of unknown price")],
 )  # fmt: skip
-def test_what_jobs_are_expected_to_cost(usd: list[float | None], told: str) -> None:
-    """A price that nobody knows is never told as no money."""
+def test_what_jobs_are_expected_to_cost(usd: list[float | None], expected: str) -> None:
+    """An unknown price is never shown as zero."""
     new = [NewJob(job.job, cost=Cost(usd=amount)) for job, amount in zip(jobs(len(usd)), usd, strict=True)]
-    assert price(new) == told
+    assert price(new) == expected
 
 
 def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
-    """Jobs that were added before cost nothing once more, and prices that nobody knows are counted apart."""
+    """Existing jobs cost nothing again, and unknown prices are counted separately."""
     print_plan(
         [
             Row("j", "t", known, start=None, service="x", duration=5, usd=usd, prompt="")
             for known, usd in ((False, 0.5), (True, 0.5), (False, None))
         ]
     )
-    told = capsys.readouterr()
-    assert told.err == "2 new jobs, about $0.50 and 1 of unknown price; 1 other known already\n"
-    assert told.out.splitlines()[0].split() == ["START", "(UTC)", "JOB", "STATE", "SERVICE", "LENGTH", "COST", "TOPIC"]
+    output = capsys.readouterr()
+    assert output.err == "2 new jobs, about $0.50 and 1 of unknown price; 1 other known already\n"
+    assert output.out.splitlines()[0].split() == [
+        "START",
+        "(UTC)",
+        "JOB",
+        "STATE",
+        "SERVICE",
+        "LENGTH",
+        "COST",
+        "TOPIC",
+    ]
 
 
 def test_nobody_sits_at_a_stream_that_is_not_there() -> None:
-    """A process may have been started without its standard streams."""
+    """A process can run without its standard streams."""
     assert not on_terminal(None)

@@ -1,4 +1,4 @@
-"""Jobs are valid by construction; statuses, steps and lanes follow from what is known."""
+"""Jobs are valid by construction; statuses, steps and lanes follow from the record."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("field", "value"), GOOD)
 def test_good_values(field: str, value: Any) -> None:
-    """Every value within its bounds is kept as it is."""
+    """Valid values are kept unchanged."""
     assert getattr(a_job(**{field: value}), field) == value
 
 
 @pytest.mark.parametrize(("field", "value"), BAD)
 def test_bad_values(field: str, value: Any) -> None:
-    """A value out of its bounds is refused, and the error names the field."""
+    """An invalid value is refused with an error that names the field."""
     with pytest.raises(InvalidInput) as refusal:
         a_job(**{field: value})
     assert refusal.value.field == field
@@ -92,28 +92,28 @@ def test_bad_values(field: str, value: Any) -> None:
 
 
 def test_a_refusal_does_not_repeat_endless_input() -> None:
-    """The error stays short, however long the bad value is."""
+    """The error message stays short for a long invalid value."""
     with pytest.raises(InvalidInput) as refusal:
         check_job_id("/" * 100_000)
     assert len(str(refusal.value)) < 300
 
 
 def test_a_job_cannot_be_changed() -> None:
-    """A job is a value: what was checked stays as it was checked."""
+    """A job is immutable."""
     with pytest.raises(AttributeError):
         a_job().topic = ""  # type: ignore[misc]
 
 
 @given(st.text(max_size=600))
 def test_ids_of_any_topic(topic: str) -> None:
-    """An id made from any topic is a valid one, and a good file name."""
+    """An id made from any topic is valid, also as a file name."""
     job_id = new_job_id(topic)
     check_job_id(job_id)
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", job_id)
 
 
 def test_ids_are_recognisable_and_differ() -> None:
-    """An id tells what the job is about, and two jobs of one topic have two."""
+    """An id contains words of the topic, and two jobs with the same topic have different ids."""
     first, second = new_job_id("Why the Sea is Salt?"), new_job_id("Why the Sea is Salt?")
     assert first.startswith("why-the-sea-is-salt-")
     assert first != second
@@ -121,13 +121,13 @@ def test_ids_are_recognisable_and_differ() -> None:
 
 
 def test_every_status_has_its_transitions() -> None:
-    """The table of transitions names every status, and none of them leads to itself."""
+    """The table of transitions covers every status, and no status leads to itself."""
     assert set(TRANSITIONS) == set(Status)
     assert all(status not in after for status, after in TRANSITIONS.items())
 
 
 def test_final_statuses() -> None:
-    """From a final status only a retry by hand leads on, and from success nothing."""
+    """Only a retry by hand leaves a final status, and nothing leaves `succeeded`."""
     assert {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED} == FINAL
     assert TRANSITIONS[Status.SUCCEEDED] == frozenset()
     for status in (Status.FAILED, Status.CANCELLED):
@@ -135,7 +135,7 @@ def test_final_statuses() -> None:
 
 
 def test_every_status_can_end() -> None:
-    """From every status that is not final a final one can be reached."""
+    """Every status that is not final can reach a final one."""
     ending = set(FINAL)
     for _ in Status:
         ending |= {status for status, after in TRANSITIONS.items() if after & ending}
@@ -154,21 +154,21 @@ STATES = [
 
 @pytest.mark.parametrize(("submission", "step", "holds"), STATES)
 def test_what_follows_from_the_submission(submission: Submission, step: Step, holds: bool) -> None:
-    """The next step, the lane and the slot follow from how far the purchase is known to have come."""
+    """The next step, the lane and the slot follow from the state of the submission."""
     record = msgspec.structs.replace(RECORD, submission=submission, service=ALPHA)
     assert (record.step, record.holds_slot) == (step, holds)
     assert (record.lane == ALPHA) is (step is Step.SUBMIT)
 
 
 def test_the_lane_of_an_open_job() -> None:
-    """A job that names no service stands in the open lane until one is chosen."""
+    """An `auto` job is in the `auto` lane until a service is chosen."""
     record = lifecycle.add(a_job(service=AUTO), queue="q", nonce="n", now=100.0, due=100.0)
     assert record.lane == AUTO
     assert msgspec.structs.replace(record, service=ALPHA).lane == ALPHA
 
 
 def test_time_makes_a_scheduled_job_a_queued_one() -> None:
-    """From its due time on a scheduled job shows as queued."""
+    """A scheduled job is shown as queued from its due time on."""
     record = lifecycle.add(a_job(), queue="q", nonce="n", now=100.0, due=200.0)
     assert [record.status_at(now) for now in (100.0, 199.9, 200.0)] == [
         Status.SCHEDULED, Status.SCHEDULED, Status.QUEUED,
@@ -176,7 +176,7 @@ def test_time_makes_a_scheduled_job_a_queued_one() -> None:
 
 
 def test_the_token_of_a_job_in_nobodys_hand() -> None:
-    """Asking for the fence of a job that nobody works on raises."""
+    """The lease token of a job that is not leased raises `LeaseLost`."""
     with pytest.raises(LeaseLost):
         _ = RECORD.lease_token
     assert msgspec.structs.replace(RECORD, lease=Lease("t", "w", 1.0)).lease_token == "t"

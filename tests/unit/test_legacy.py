@@ -1,4 +1,4 @@
-"""Entries of old producers: read where they can be, refused with a reason where not."""
+"""Entries of the legacy list are imported, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenxsom_flow_engine.jobs.legacy import read_legacy
 
 
 def test_both_shapes_are_read() -> None:
-    """Fields at the top and inside `params` make the same job; what no job has is passed over."""
+    """Fields at the top level and inside `params` give the same job; unknown fields are ignored."""
     plain = read_legacy('{"job_id": "a", "topic": "Tides", "duration": 8, "priority": 3}')
     inner = read_legacy('{"job_id": "a", "task": "video", "params": {"topic": "Tides", "duration": 8.0}}')
     assert (
@@ -23,7 +23,7 @@ def test_both_shapes_are_read() -> None:
 
 
 def test_an_entry_without_an_id_gets_one() -> None:
-    """Two entries that say the same are two jobs."""
+    """Two identical entries are two jobs."""
     assert read_legacy('{"topic": "Tides"}').job_id != read_legacy('{"topic": "Tides"}').job_id
 
 
@@ -32,13 +32,13 @@ def test_an_entry_without_an_id_gets_one() -> None:
               '{"topic": "x", "duration": 8.5}', '{"topic": "x", "job_id": "../x"}', "[" * 100_000],
 )  # fmt: skip
 def test_bad_entries_are_refused(entry: str) -> None:
-    """Each is one error of ours."""
+    """Each invalid entry raises `InvalidInput`."""
     with pytest.raises(InvalidInput):
         read_legacy(entry)
 
 
 @given(st.text())
 def test_any_text_is_a_job_or_refused(entry: str) -> None:
-    """Nothing else comes out."""
+    """Any text gives a job or `InvalidInput`."""
     with contextlib.suppress(InvalidInput):
         assert isinstance(read_legacy(entry), VideoJob)

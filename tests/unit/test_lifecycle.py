@@ -1,4 +1,4 @@
-"""The state machine: what each change makes of a job in each situation, as a table."""
+"""The state machine: the effect of each change in each situation, as a table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUEUED = lifecycle.add(a_job(), queue="q", nonce="n", now=NOW, due=NOW)
 
 
 def a_record(status: Status, state: SubmissionState = NONE, *, leased: bool = False, over: bool = False) -> JobRecord:
-    """Return a record in a situation, as the changes that lead there leave it."""
+    """Return a record in a situation, made by the changes that lead to it."""
     submission = Submission() if state is NONE else Submission(
         state=state, id="s-1", intended_at=NOW - 10, deadline=NOW + 100, over=over,
         ticket=TICKET if state is ACCEPTED else None,
@@ -91,7 +91,7 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "give-up": lambda r: lifecycle.resolve(r, NOW, GiveUp()),
 }
 
-# What becomes of the status. `lost`: LeaseLost. `no`: ActionRefused. `=`: it stays.
+# The resulting status. `lost`: LeaseLost. `no`: ActionRefused. `=`: unchanged.
 TABLE = """
                  take      renew done      wait      retry     dead   hold      back      expire    intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit bought    give-up
 scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
@@ -123,7 +123,7 @@ PAIRS = [
 
 
 def test_the_table_is_whole() -> None:
-    """Every situation meets every change, and every status is among the situations."""
+    """Every change is tested in every situation, and the situations cover every status."""
     assert list(CHANGES) == _HEAD
     assert [row[0] for row in _ROWS] == list(SITUATIONS)
     assert {record.status for record in SITUATIONS.values()} == set(Status)
@@ -131,7 +131,7 @@ def test_the_table_is_whole() -> None:
 
 @pytest.mark.parametrize(("situation", "change", "expected"), PAIRS)
 def test_every_change_in_every_situation(situation: str, change: str, expected: str) -> None:
-    """Each change leads where the table says, or is refused."""
+    """Each change leads to the status in the table, or is refused."""
     record = SITUATIONS[situation]
     if expected in ("lost", "no"):
         with pytest.raises(LeaseLost if expected == "lost" else ActionRefused):
@@ -139,7 +139,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
         return
     after = CHANGES[change](record)
     assert after.status is (record.status if expected == "=" else Status(expected))
-    # Whatever happens, the record stays whole.
+    # The record stays consistent in every case.
     assert (after.due is not None, after.lease is not None).count(True) == (
         0 if after.status in FINAL | {Status.HELD} else 1
     )
@@ -147,7 +147,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
     assert (after.job, after.nonce, after.queue, after.added_at) == (record.job, "n", "q", record.added_at)
     if record.submission.ticket is not None:
         assert after.submission.ticket == record.submission.ticket
-    # A new delivery has a new number, so that an older one is recognised.
+    # A new delivery has a new number, so that outdated deliveries are recognised.
     handed_on = (record.lease is not None and after.lease is None) or change in (
         "cancel", "retry-by-hand", "resubmit", "bought", "give-up"
     )  # fmt: skip
@@ -155,10 +155,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
 
 
 def test_only_the_drawn_transitions_happen() -> None:
-    """The changes of the table make exactly the transitions that the data names.
-
-    But for one that time alone makes.
-    """
+    """The changes of the table make exactly the transitions in `TRANSITIONS`, except for the one that only time makes."""
     made = {
         (SITUATIONS[situation].status, Status(expected))
         for situation, _, expected in PAIRS
@@ -171,20 +168,20 @@ def test_only_the_drawn_transitions_happen() -> None:
 
 @pytest.mark.parametrize("change", ["renew", "done", "wait", "retry", "dead", "hold", "back", "intend"])
 def test_another_owners_job(change: str) -> None:
-    """What a worker may do with its own job it may not do with another's."""
+    """A worker cannot change a job that is leased to another worker."""
     record = msgspec.structs.replace(SITUATIONS["polling"], lease=Lease("theirs", "w-2", NOW + 30))
     with pytest.raises(LeaseLost):
         CHANGES[change](record)
 
 
 def test_a_lease_that_has_not_run_out() -> None:
-    """A job is not taken from its worker before its lease has run out."""
+    """A lease cannot be expired before its time."""
     with pytest.raises(ActionRefused):
         lifecycle.expire(SITUATIONS["running"], NOW + 29.9)
 
 
 def test_expiry_is_counted_to_its_end() -> None:
-    """The tenth lease in a row that runs out makes a dead letter that says what to do."""
+    """The tenth consecutive expired lease fails the job with a next step."""
     record = msgspec.structs.replace(SITUATIONS["polling"], expiries=MAX_EXPIRIES - 2)
     record = lifecycle.expire(record, NOW + 30)
     assert (record.status, record.expiries) == (Status.RENDERING, MAX_EXPIRIES - 1)
@@ -196,7 +193,7 @@ def test_expiry_is_counted_to_its_end() -> None:
 
 
 def test_what_a_step_that_worked_forgives() -> None:
-    """Work done resets faults and expiries; a wait without work resets nothing."""
+    """A step that did its work resets failures and expiries; a wait without work resets nothing."""
     record = msgspec.structs.replace(SITUATIONS["polling"], attempts=3, expiries=2, error=FAILURE)
     worked = lifecycle.settle(record, "mine", Wait(NOW + 5, "rendering", progress=0.3), NOW)
     assert (worked.attempts, worked.expiries, worked.error, worked.progress) == (0, 0, None, 0.3)
@@ -205,28 +202,28 @@ def test_what_a_step_that_worked_forgives() -> None:
 
 
 def test_a_fault_counts() -> None:
-    """A fault adds one attempt and keeps the reason; a hand-back adds none."""
+    """A failure adds an attempt and keeps the reason; releasing a lease adds none."""
     after = lifecycle.settle(SITUATIONS["running"], "mine", Retry(NOW + 9, FAILURE), NOW)
     assert (after.attempts, after.error, after.due) == (1, FAILURE, NOW + 9)
     assert lifecycle.release_lease(SITUATIONS["running"], "mine", NOW).attempts == 0
 
 
 def test_rendered_means_over() -> None:
-    """Once the service is done the generation holds no slot, and the next step fetches."""
+    """When the service has finished, the generation holds no slot and the next step is a fetch."""
     after = lifecycle.settle(SITUATIONS["polling"], "mine", Wait(NOW, "rendered", rendered=True), NOW)
     assert (after.submission.over, after.submission.failed, after.holds_slot) == (True, False, False)
 
 
 @pytest.mark.parametrize("state", [INTENT, UNKNOWN])
 def test_another_submission_is_refused(state: SubmissionState) -> None:
-    """While one submission may have bought something, no second one begins."""
+    """While a submission might have bought something, no second one can begin."""
     record = a_record(Status.RUNNING, state, leased=True)
     with pytest.raises(ActionRefused):
         lifecycle.intend(record, "mine", NOW, Intent(submission_id="s-2", service=ALPHA, lifetime=1))
 
 
 def test_a_repeated_intent() -> None:
-    """The same submission intended again is an intent again, with a new deadline."""
+    """Journaling the same submission again renews its intent and deadline."""
     record = lifecycle.intend(SITUATIONS["looking-up"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA,
                               lifetime=500))  # fmt: skip
     assert (record.submission.state, record.submission.id, record.submission.deadline) == (INTENT, "s-1", NOW + 500)
@@ -234,7 +231,7 @@ def test_a_repeated_intent() -> None:
 
 @pytest.mark.parametrize("situation", ["submitting", "held", "failed-doubt", "cancelled-doubt", "in-doubt"])
 def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
-    """A ticket, its deadline and its cost are saved whatever became of the job."""
+    """A ticket, its deadline and its cost are saved in every status of the job."""
     cost = Cost(usd=0.5, estimated=False)
     after = lifecycle.accept(
         SITUATIONS[situation], NOW, Receipt(submission_id="s-1", ticket=TICKET, lifetime=200, cost=cost)
@@ -245,7 +242,7 @@ def test_a_ticket_is_saved_in_any_status(situation: str) -> None:
 
 
 def test_a_ticket_of_another_submission_is_noted() -> None:
-    """The ticket of a submission that the job has left shows in its timeline and changes nothing else."""
+    """A ticket of a submission that the job has left appears in the timeline and changes nothing else."""
     record = SITUATIONS["polling"]
     after = lifecycle.accept(record, NOW, Receipt(submission_id="s-0", ticket=Ticket("t-0"), lifetime=9))
     assert after.submission == record.submission
@@ -254,13 +251,13 @@ def test_a_ticket_of_another_submission_is_noted() -> None:
 
 
 def test_a_second_ticket_of_one_submission_does_not_replace_the_first() -> None:
-    """The first ticket of a submission stays."""
+    """The first ticket of a submission is kept."""
     record = SITUATIONS["polling"]
     assert lifecycle.accept(record, NOW, Receipt(submission_id="s-1", ticket=Ticket("other"), lifetime=1)) == record
 
 
 def test_retry_by_hand() -> None:
-    """A retry begins with all attempts; it buys anew only after a failed generation."""
+    """A retry resets the attempts; it only buys again after a failed generation."""
     failed = lifecycle.settle(SITUATIONS["polling"], "mine", Dead(FAILURE, generation_failed=True), NOW)
     after = lifecycle.retry(msgspec.structs.replace(failed, attempts=5, expiries=9), NOW + 1)
     assert (after.status, after.submission, after.service) == (Status.QUEUED, Submission(), "")
@@ -271,7 +268,7 @@ def test_retry_by_hand() -> None:
 
 @pytest.mark.parametrize("situation", ["held", "failed-doubt", "cancelled-unknown"])
 def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None:
-    """Retrying a job that may be paid is refused with the actions that settle it, each of which works then."""
+    """Retrying a job that might be paid is refused with the actions that resolve it, and each of these works."""
     record = SITUATIONS[situation]
     with pytest.raises(ActionRefused) as refusal:
         lifecycle.retry(record, NOW)
@@ -285,7 +282,7 @@ def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None
 
 
 def test_what_a_person_found_out() -> None:
-    """Not bought: ordered anew, with the choice of a service open. Bought: only reads follow. Either with new tries."""
+    """Resubmitting reopens the choice of a service; confirming leads to reads only. Both reset the attempts."""
     held = msgspec.structs.replace(SITUATIONS["held"], attempts=5, expiries=9, progress=0.5)
     anew = lifecycle.resolve(held, NOW + 1, Resubmit())
     assert (anew.submission, anew.service, anew.step) == (Submission(), "", Step.SUBMIT)
@@ -297,7 +294,7 @@ def test_what_a_person_found_out() -> None:
 
 
 LATER = NOW + 90
-#: Of a step, what a late worker reports while it runs, and when the job is due if the step asked for a later time.
+#: Step, report of a late worker during it, and when the job is due although the step asked for a later time.
 REPORTED: list[tuple[str, str, str, float]] = [
     ("in-doubt", "nothing", "wait", LATER),
     ("in-doubt", "accept", "wait", NOW),
@@ -317,7 +314,7 @@ REPORTED: list[tuple[str, str, str, float]] = [
 def test_a_create_whose_outcome_becomes_known_during_a_step(
     situation: str, reported: str, outcome: str, due: float
 ) -> None:
-    """A ticket or a refusal that arrives while a worker looks it up makes the job due as soon as that step ends."""
+    """A ticket or a refusal that is saved during another worker's lookup makes the job due when that step ends."""
     record = lifecycle.take(SITUATIONS[situation], LEASE, NOW)
     if reported != "nothing":
         record = CHANGES[reported](record)
@@ -327,14 +324,14 @@ def test_a_create_whose_outcome_becomes_known_during_a_step(
 
 @pytest.mark.parametrize("due", [NOW - 1, LATER])
 def test_a_workers_own_ticket_leaves_the_due_time_to_its_step(due: float) -> None:
-    """A step that bought the video itself says when the next one is due."""
+    """A step that bought the video itself determines when the next step is due."""
     record = CHANGES["accept"](CHANGES["intend"](lifecycle.take(QUEUED, LEASE, NOW)))
     assert lifecycle.settle(record, "mine", Wait(due, "submitted"), NOW).due == due
 
 
 @pytest.mark.parametrize("first", ["the look-up", "the refusal"])
 def test_a_late_refusal_lets_a_held_job_go_on(first: str) -> None:
-    """A worker that was held up in its create, and then refused, leaves no job held that nobody could resolve."""
+    """If a slow worker's create is refused after another worker gave up its lookup, the job is not held."""
     if first == "the refusal":
         record = CHANGES["hold"](CHANGES["clear_submission"](SITUATIONS["looking-up"]))
     else:
@@ -346,27 +343,27 @@ def test_a_late_refusal_lets_a_held_job_go_on(first: str) -> None:
 
 
 def test_giving_up_says_the_money_question() -> None:
-    """Who gives a held job up reads in it, ever after, that it may have been paid, and how to mend that."""
+    """A job that was given up keeps the information that it might have been paid, and the ways to resolve it."""
     record = lifecycle.resolve(SITUATIONS["held"], NOW, GiveUp())
     assert record.error is not None
-    assert "whether alpha was paid for s-1 was never found out" in record.error.message
+    assert "it was never determined whether alpha charged for s-1" in record.error.message
     assert record.error.actions == (Action.RESUBMIT, Action.CONFIRM_PURCHASE)
     assert lifecycle.resolve(record, NOW + 1, ConfirmedPurchase(TICKET, 9.0)).status is Status.RENDERING
 
 
 def test_a_job_is_not_resolved_under_its_worker() -> None:
-    """While a worker looks up what came of a create, a person's answer is not taken."""
-    with pytest.raises(ActionRefused, match="a worker looks up right now"):
+    """While a worker looks up a paid create, it cannot be resolved by hand."""
+    with pytest.raises(ActionRefused, match="a worker is looking up"):
         lifecycle.resolve(SITUATIONS["looking-up"], NOW, Resubmit())
 
 
 def test_with_nothing_bought_the_choice_of_a_service_is_open() -> None:
-    """The proof that nothing was bought lets another service make the job."""
+    """After the proof that nothing was bought, another service can make the job."""
     assert CHANGES["clear_submission"](SITUATIONS["submitting"]).service == ""
 
 
 def test_the_same_line_counts_up() -> None:
-    """What happens again and again is one line of the timeline that counts."""
+    """A repeated event is one line of the timeline with a count."""
     record = SITUATIONS["polling"]
     lines = len(record.events)
     for number in range(5):
@@ -377,7 +374,7 @@ def test_the_same_line_counts_up() -> None:
 
 
 def test_a_timeline_names_workers() -> None:
-    """Who sends a paid create, meets a fault or publishes a video stands in the timeline; who polls does not."""
+    """Creates, failures and publications record the worker; polls do not."""
     record = lifecycle.intend(
         SITUATIONS["running"], "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=1)
     )
@@ -391,7 +388,7 @@ def test_a_timeline_names_workers() -> None:
 
 
 def test_a_timeline_is_bounded() -> None:
-    """A long life keeps its first and its latest lines."""
+    """A long timeline keeps its first and its latest lines."""
     record = SITUATIONS["running"]
     for number in range(500):
         record = lifecycle.settle(record, "mine", Retry(NOW, Failure("c", f"fault {number}")), NOW + number)

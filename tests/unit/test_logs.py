@@ -1,4 +1,4 @@
-"""The log: its form for machines and for people, what each line is about, and what never stands in one."""
+"""The log: JSON and terminal output, context fields, and redaction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 
 class Log:
-    """What is written of the package's log while a test runs."""
+    """The output of the package's log while a test runs."""
 
     def __init__(self, stream: io.StringIO, *secrets: str) -> None:
         self.stream = stream
@@ -49,7 +49,7 @@ class Log:
 
 
 def test_a_line_is_json_that_googles_agent_reads() -> None:
-    """Where no person sits, each event is one line of JSON with severity, message and time, exceptions with them."""
+    """Without a terminal, each event is one line of JSON with severity and message, including exceptions."""
     logger = logging.getLogger("tenxsom_flow_engine.x")
     with Log(io.StringIO()) as log:
         logger.info("%d jobs\nin two lines", 3, extra={"queue": "local"})
@@ -67,7 +67,7 @@ def test_a_line_is_json_that_googles_agent_reads() -> None:
 
 
 def test_a_person_gets_lines_to_read() -> None:
-    """On a terminal a line is text."""
+    """On a terminal, a line is readable text."""
     with Log(Terminal()) as log:
         logging.getLogger("tenxsom_flow_engine.x").warning("the store is away", extra={"queue": "local"})
     text = log.stream.getvalue()
@@ -77,7 +77,7 @@ def test_a_person_gets_lines_to_read() -> None:
 
 
 def test_all_lines_of_a_step_say_which() -> None:
-    """Whatever is logged within a step, by whichever module, carries its job, step and service; afterwards nothing."""
+    """Every line that any module logs during a step has its job, step and service, but no line after it."""
     record = lifecycle.add(a_job(), queue="local", nonce="n", now=1.0, due=1.0)
     logger = logging.getLogger("tenxsom_flow_engine.services")
     with Log(io.StringIO()) as log:
@@ -90,7 +90,7 @@ def test_all_lines_of_a_step_say_which() -> None:
 
 
 def test_a_finished_step_is_one_rich_line() -> None:
-    """The line of a step tells what was done, with what outcome, how long it took and when it goes on."""
+    """The line of a step has its outcome, its duration and when the next step is due."""
     record = lifecycle.add(a_job(channel="fun"), queue="local", nonce="n", now=1.0, due=1.0)
     leased = lifecycle.take(record, Lease("t", "w", 60.0), 2.0)
     intended = lifecycle.intend(leased, "t", 3.0, Intent(submission_id="s", service=ALPHA, lifetime=99.0))
@@ -100,8 +100,10 @@ def test_a_finished_step_is_one_rich_line() -> None:
         log_step(leased, after, 0.25)
     (line,) = log.lines()
     assert line["message"] == "submit of job-1: submitted: alpha"
-    told = {name: line[name] for name in ("job_id", "step", "service", "status", "took_ms", "ticket", "channel", "due")}
-    assert told == {
+    fields = {
+        name: line[name] for name in ("job_id", "step", "service", "status", "took_ms", "ticket", "channel", "due")
+    }
+    assert fields == {
         "job_id": "job-1", "step": "submit", "service": ALPHA, "status": "rendering", "took_ms": 250, "ticket": "t-1",
         "channel": "fun", "due": "1970-01-01T00:00:10.000Z",
     }  # fmt: skip
@@ -121,7 +123,7 @@ def test_a_finished_step_is_one_rich_line() -> None:
     ],
 )
 def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str) -> None:
-    """A known key, and what looks like a token, password or signature, is stars: in words, fields and exceptions."""
+    """Known keys, and texts that look like a token, password or signature, are masked in messages and exceptions."""
     logger = logging.getLogger("tenxsom_flow_engine.x")
     with Log(stream(), KEY) as log, about(bound=text):
         logger.warning("%s", text, extra={"field": text})
@@ -136,10 +138,10 @@ def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_secrets_reach_no_line_within_a_value(stream: type[io.StringIO]) -> None:
-    """A secret is stars also within a list, a mapping, an error or a path that an event carries."""
+    """A secret is masked in lists, mappings, errors and paths too."""
     values = {"many": [KEY], "deep": {"x": ({"y": KEY},)}, "error": ValueError(KEY), "path": Path("/tmp") / KEY}
     with Log(stream(), KEY) as log:
-        logging.getLogger("tenxsom_flow_engine.x").warning("told", extra=values)
+        logging.getLogger("tenxsom_flow_engine.x").warning("a message", extra=values)
     assert KEY not in log.stream.getvalue()
     assert log.stream.getvalue().count("***") == len(values)
 
@@ -148,8 +150,8 @@ def test_secrets_reach_no_line_within_a_value(stream: type[io.StringIO]) -> None
 def test_each_event_is_a_line_whatever_it_holds(
     form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file's name that is no UTF-8 stays readable; an event that cannot be put in words is a line that says where."""
-    # pytest has a handler of its own above it, which raises.
+    """A file name that is not UTF-8 stays readable; an event that cannot be formatted is replaced by its location."""
+    # pytest installs a handler of its own on the root logger, which raises.
     monkeypatch.setattr(logging.getLogger("tenxsom_flow_engine"), "propagate", False)
     with Log(io.StringIO(), KEY) as log:
         logging.getLogger("tenxsom_flow_engine.x").warning(form, f"{KEY} caf\udce9")
@@ -164,14 +166,14 @@ def test_each_event_is_a_line_whatever_it_holds(
 
 
 def test_a_short_secret_is_not_searched_for() -> None:
-    """A key that is shorter than six characters would be found in words, so the log stays readable."""
+    """A key shorter than six characters is not masked, because it would match in ordinary words."""
     with Log(io.StringIO(), "queue") as log:
         logging.getLogger("tenxsom_flow_engine.x").warning("the queue is paused")
     assert log.lines()[0]["message"] == "the queue is paused"
 
 
 def test_addresses_without_secrets_stay_whole() -> None:
-    """What is no secret is not hidden."""
+    """Text that is not secret stays unchanged."""
     text = "GET https://api.test:8080/v2/videos?limit=40&offset=0 as mail user@host.test"
     with Log(io.StringIO(), KEY) as log:
         logging.getLogger("tenxsom_flow_engine.x").warning(text)
@@ -179,7 +181,7 @@ def test_addresses_without_secrets_stay_whole() -> None:
 
 
 def test_the_settings_know_their_secrets() -> None:
-    """Every key and password that is configured is known to the log."""
+    """Every configured key and password is passed to the log."""
     settings = load(
         {
             "REDIS_URL": "redis://:p4ss%2Fword@h/0",

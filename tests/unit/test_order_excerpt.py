@@ -1,4 +1,4 @@
-"""Orders as records keep them: whole where they are small, never larger than their room."""
+"""Orders in records: complete if small, truncated to the size limit otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _orders = _many | st.dictionaries(_text, _values)
 
 @given(_orders)
 def test_an_order_fits_its_room_and_stays_json(order: Any) -> None:
-    """Whatever was ordered, what is kept of it is JSON of at most 4 KiB, and the whole of it where that is as small."""
+    """For any order, the stored JSON has at most 4 KiB, and is complete if the order is that small."""
     kept = truncate_json(order)
     assert len(kept.encode()) <= ROOM
     if len(json.dumps(order, ensure_ascii=False, separators=(",", ":")).encode()) <= ROOM:
@@ -30,7 +30,7 @@ def test_an_order_fits_its_room_and_stays_json(order: Any) -> None:
 
 
 def test_what_is_left_out_says_so() -> None:
-    """A long prompt is cut and tells its length; everything beside it stays."""
+    """A long prompt is truncated with its length; all other fields stay."""
     body = {"prompt": "p" * 9000, "tags": list(range(900)), "fps": 24}
     kept = json.loads(truncate_json({"path": "/videos", "body": body}))
     assert kept["path"] == "/videos"

@@ -1,4 +1,4 @@
-"""When a faulted step is tried again, as a table."""
+"""When a failed step is retried, as a table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _draws = st.floats(0, 1, exclude_max=True)
     [(1, 2.0), (2, 4.0), (3, 8.0), (9, 512.0), (10, 600.0), (11, 600.0), (12, None), (13, None)],
 )
 def test_the_default_policy(attempts: int, delay: float | None) -> None:
-    """By default eleven tries follow, each after twice the time up to ten minutes; then never again."""
+    """By default there are eleven retries, with delays that double up to ten minutes."""
     assert RetryPolicy(jitter=0.0).delay(attempts, draw=0.0) == delay
 
 
 def test_the_delay_is_capped() -> None:
-    """However many attempts are allowed, the delay has a limit."""
+    """The delay has an upper bound for any number of attempts."""
     policy = RetryPolicy(max_attempts=10_000, jitter=0.0, cap=100.0)
     assert [policy.delay(attempts, draw=0.0) for attempts in (6, 7, 5000, 9999)] == [64.0, 100.0, 100.0, 100.0]
     assert policy.delay(10_000, draw=0.0) is None
@@ -29,7 +29,7 @@ def test_the_delay_is_capped() -> None:
 
 @given(attempts=st.integers(1, 5), draw=_draws, jitter=st.floats(0, 1))
 def test_jitter(attempts: int, draw: float, jitter: float) -> None:
-    """Jitter takes at most its share off the delay and adds nothing."""
+    """Jitter reduces the delay by at most its share and never increases it."""
     full = 2.0**attempts
     delay = RetryPolicy(jitter=jitter).delay(attempts, draw=draw)
     assert delay is not None
@@ -37,7 +37,7 @@ def test_jitter(attempts: int, draw: float, jitter: float) -> None:
 
 
 def test_jitter_spreads() -> None:
-    """Jobs that failed together do not come back together."""
+    """Jobs that failed together are not retried together."""
     delays = {RetryPolicy().delay(3, draw=number / 100) for number in range(100)}
     assert len(delays) == 100
     assert min(filter(None, delays)) == 4.0
@@ -47,7 +47,7 @@ def test_jitter_spreads() -> None:
     ("retry_after", "delay"), [(None, 2.0), (0.0, 2.0), (1.0, 2.0), (30.0, 30.0), (7200.0, 7200.0)]
 )
 def test_what_the_service_asked_for_is_a_floor(retry_after: float | None, delay: float) -> None:
-    """The service's own time is kept where it is later, and is no extra attempt."""
+    """A later time requested by the service is respected and adds no attempt."""
     policy = RetryPolicy(jitter=0.0)
     assert policy.delay(1, draw=0.0, retry_after=retry_after) == delay
     assert policy.delay(12, draw=0.0, retry_after=retry_after) is None
@@ -61,7 +61,7 @@ def test_attempts_are_bounded(attempts: int, draw: float, allowed: int) -> None:
 
 @given(attempts=st.integers(1, 10_000), draw=_draws)
 def test_without_an_end_the_delay_is_bounded_all_the_same(attempts: int, draw: float) -> None:
-    """Where a deadline bounds the attempts, each is made, at most the cap apart."""
+    """If a deadline limits the attempts, retries continue with at most the maximum delay."""
     policy = RetryPolicy()
     delay = policy.delay(attempts, draw=draw, endless=True)
     assert delay is not None

@@ -27,7 +27,7 @@ def clock() -> ManualClock:
 
 
 def fallback_service(clock: ManualClock) -> ScriptedService:
-    """Return a free service that only stands in."""
+    """Return a free fallback service."""
     service = ScriptedService(clock, name="draft", price=Cost(usd=0.0))
     service.is_fallback = True
     return service
@@ -38,21 +38,21 @@ def names(job: VideoJob, known: dict[str, VideoService]) -> list[str]:
 
 
 def test_the_cheaper_is_first_and_an_unknown_price_last(clock: ManualClock) -> None:
-    """Where several can make a job, the plan is for the cheapest."""
+    """If several services can make a job, the cheapest is planned."""
     assert names(JOB, priced_services(clock, dear=0.9, unknown=None, cheap=0.1)) == ["cheap", "dear", "unknown"]
 
 
 def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
-    """Who names a service gets it, also one that is never chosen by itself; one that is not there is refused."""
+    """A named service is used, even one that `auto` never chooses; an unknown one is refused."""
     known = priced_services(clock, alpha=0.9, beta=0.1)
     known[ALPHA].auto_selectable = False
     assert names(a_job(service=ALPHA), known) == [ALPHA]
-    with pytest.raises(InvalidInput, match="there is no service 'gamma'"):
+    with pytest.raises(InvalidInput, match="unknown service 'gamma'"):
         candidates(a_job(service="gamma"), known)
 
 
 def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
-    """Drafts are chosen only where no paid service is configured, or when asked for; never instead of a refusal."""
+    """Drafts are chosen only if no paid service is configured or the job names them, never after a refusal."""
     known: dict[str, VideoService] = {"draft": fallback_service(clock)}
     assert auto_services(known) == {"draft"}
     paid = ScriptedService(clock, name=ALPHA, price=Cost(usd=0.5))
@@ -66,16 +66,16 @@ def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None
 
 
 def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
-    """A service that is not automatic takes no job that names none, whatever else there is."""
+    """A service that is not selectable by `auto` gets no `auto` job, even if it is the only one."""
     known = priced_services(clock, simulated=0.0)
     known["simulated"].auto_selectable = False
     assert auto_services(known) == frozenset()
-    with pytest.raises(InvalidInput, match="none is chosen by itself"):
+    with pytest.raises(InvalidInput, match="auto has none to choose from"):
         candidates(JOB, known)
 
 
 def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> None:
-    """The refusal names every service that was asked, and its reason."""
+    """The refusal contains every service with its reason."""
     known = priced_services(clock, alpha=0.9, beta=0.1)
     for name, reason in ((ALPHA, "at most 10 seconds"), (BETA, "no portrait")):
         service = known[name]
@@ -87,7 +87,7 @@ def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> No
 
 
 def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> None:
-    """`auto` chooses among the services that a job has options for, however cheap or open another one is."""
+    """`auto` chooses among the services that a job has options for, even if another is cheaper or open."""
     known = priced_services(clock, dear=0.9, cheap=0.1, cheaper=0.05)
     known["draft"] = fallback_service(clock)
     script = {"script": "Tides rise."}
@@ -95,7 +95,7 @@ def test_options_go_to_no_service_that_would_ignore_them(clock: ManualClock) -> 
     assert names(a_job(service=AUTO, options={"dear": script, "cheap": {}}), known) == ["cheap", "dear"]
     assert names(a_job(service=AUTO, options={PLAYLIST_POSITION: {"place": 3}}), known) == ["cheaper", "cheap", "dear"]
     assert names(a_job(service="cheap", options={"dear": script}), known) == ["cheap"]
-    for name, lack in (("heygen", "heygen is not configured"), ("draft", "draft is chosen only where a job names it")):
+    for name, lack in (("heygen", "heygen is not configured"), ("draft", "draft is used only for jobs that name it")):
         with pytest.raises(InvalidInput, match=lack) as refusal:
             candidates(a_job(service=AUTO, options={name: script}), known)
         assert refusal.value.field == f"options.{name}"
@@ -107,7 +107,7 @@ def choose(known: dict[str, VideoService], gates: ScriptedGates, flying: dict[st
 
 
 def test_the_first_open_gate_wins_then_the_price(clock: ManualClock) -> None:
-    """An open gate beats a price; of two open ones the cheaper is taken, however long ago the other one opened."""
+    """An open gate beats a lower price; of two open services the cheaper is chosen, whenever it opened."""
     known, gates = priced_services(clock, dear=0.9, cheap=0.1), ScriptedGates(clock)
     assert choose(known, gates, {}) == "cheap"
     gates.opening = {"dear": NOW - 100, "cheap": NOW - 1}
@@ -119,7 +119,7 @@ def test_the_first_open_gate_wins_then_the_price(clock: ManualClock) -> None:
 
 
 def test_full_slots_count_as_a_closed_gate(clock: ManualClock) -> None:
-    """A service with as many generations in flight as it may have is passed over, but not for one that is stopped."""
+    """A full service is skipped, unless the alternative is stopped."""
     known, gates = priced_services(clock, dear=0.9, cheap=0.1), ScriptedGates(clock)
     assert choose(known, gates, {"cheap": 100}) == "dear"
     assert choose(known, gates, {"cheap": 99}) == "cheap"
@@ -133,7 +133,7 @@ _worlds = st.lists(st.tuples(st.floats(0, 9), st.integers(-50, 50), st.booleans(
 
 @given(_worlds)
 def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]]) -> None:
-    """Whatever the prices, gates and slots: no other candidate opens earlier, nor as early for less."""
+    """For any prices, gates and slots, no other candidate opens earlier, or as early at a lower price."""
     clock = ManualClock(NOW)
     known = priced_services(clock, **{f"s{n}": price for n, (price, _, _) in enumerate(world)})
     gates = ScriptedGates(clock)

@@ -1,4 +1,4 @@
-"""Settings: each variable's default, good and bad values, the file beneath the environment, and who may read it."""
+"""Settings: defaults, valid and invalid values, the environment file, and which module reads the environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
 
-#: No test reads the file of the machine that it runs on.
+#: Tests must not read the environment file of this machine.
 load = partial(settings.load, default_file=Path("/nonexistent.env"))
 
 DEFAULTS: dict[str, Any] = {
@@ -53,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def test_defaults() -> None:
-    """With nothing set every setting has its documented default, and all paths are in the user's data folder."""
+    """Without variables, every setting has its documented default, and all paths are in the user's data folder."""
     found = load({})
     assert {name: getattr(found, name) for name in DEFAULTS} == DEFAULTS
     assert found.home.is_absolute()
@@ -62,7 +62,7 @@ def test_defaults() -> None:
 
 
 def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
-    """The output folder follows the home unless it is set."""
+    """The output folder is in `TENXSOM_HOME` unless it is set."""
     found = load({"TENXSOM_HOME": str(tmp_path)})
     assert found.output_dir == tmp_path / "videos"
 
@@ -85,7 +85,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
 
 @pytest.mark.parametrize(("variable", "text", "name", "value"), GOOD)
 def test_good_values(variable: str, text: str, name: str, value: Any) -> None:
-    """A good value is read, and so is the default where the variable is empty."""
+    """A valid value is read; an empty variable gives the default."""
     assert getattr(load({variable: text}), name) == value
     assert getattr(load({variable: "  "}), name) == getattr(load({}), name)
 
@@ -99,10 +99,10 @@ REDIS: list[tuple[dict[str, str], str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "address", "named"), REDIS)
-def test_the_redis_server(said: dict[str, str], address: str, named: bool) -> None:
-    """A server is named by its URL, which wins, or by its host; a port alone names none."""
-    found = load(said).redis
+@pytest.mark.parametrize(("variables", "address", "named"), REDIS)
+def test_the_redis_server(variables: dict[str, str], address: str, named: bool) -> None:
+    """A Redis server is set by its URL, which wins, or by its host; a port alone sets none."""
+    found = load(variables).redis
     assert (found.address, found.named) == (address, named)
     assert load({"REDIS_QUEUE_KEY": "mine"}).redis.key == "mine"
 
@@ -115,7 +115,7 @@ CLOUD = {
 
 
 def test_cloud_tasks(tmp_path: Path) -> None:
-    """The queue, its worker and its account are read; the audience is the worker's address unless it is set."""
+    """The queue, its worker and its account are read; the audience defaults to the worker's address."""
     found = load({"CLOUDSDK_CONFIG": str(tmp_path), **CLOUD}).cloud_tasks
     assert (found.project, found.location, found.queue) == ("p-1", "us-central1", "tenxsom-video-generation")
     assert (found.worker_url, found.audience) == ("https://worker.example", "https://worker.example")
@@ -127,7 +127,7 @@ def test_cloud_tasks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [False, True], ids=["named", "kept by gcloud"])
 def test_a_key_file_tells_project_and_account(tmp_path: Path, kept: bool) -> None:
-    """What the credentials' file says need not be said again, and what is said wins."""
+    """Values in the credentials file are defaults; variables win."""
     file = tmp_path / "application_default_credentials.json"
     file.write_text(json.dumps({"project_id": "p-2", "client_email": "key@p-2.iam.gserviceaccount.com"}))
     where = {"CLOUDSDK_CONFIG": str(tmp_path)} if kept else {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
@@ -139,7 +139,7 @@ def test_a_key_file_tells_project_and_account(tmp_path: Path, kept: bool) -> Non
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"project_id": 7}'])
 def test_a_bad_key_file_is_left_to_who_needs_it(tmp_path: Path, text: str) -> None:
-    """Settings are read although a key file is bad: a command that does not need it goes on."""
+    """An invalid key file does not prevent reading the settings, because most commands do not need it."""
     file = tmp_path / "key.json"
     file.write_text(text)
     assert load({"GOOGLE_APPLICATION_CREDENTIALS": str(file)}).cloud_tasks.project == ""
@@ -158,13 +158,13 @@ WEB: list[tuple[str, str, str, Any]] = [
 
 @pytest.mark.parametrize(("variable", "text", "name", "value"), WEB)
 def test_good_values_of_the_web_worker(variable: str, text: str, name: str, value: Any) -> None:
-    """A worker that jobs are pushed to takes as many steps at once as the queue hands out, unless told otherwise."""
+    """A push worker's concurrency defaults to the queue's limit of concurrent steps."""
     assert getattr(load({variable: text}).web, name) == value
     assert load({variable: "  "}).web == load({}).web
 
 
 def test_limits_over_the_built_in_ones() -> None:
-    """A service that is named gets the limits that are given, also none; the others keep theirs."""
+    """A named service gets the given limits, possibly none; other services keep theirs."""
     found = load({"TENXSOM_LIMITS": "pixverse=2/s, 100/15m; simulated=50/s; heygen=none"}).limits
     assert found["pixverse"] == parse_windows("2/s 100/15m")
     assert found["simulated"] == parse_windows("50/s")
@@ -209,7 +209,7 @@ BAD = [
     ("variable", "text"), [(variable, text) for variable, texts in BAD for text in texts], ids=lambda text: text[:40]
 )
 def test_bad_values(variable: str, text: str) -> None:
-    """A bad value is a configuration error that names the variable, or the file that it names."""
+    """An invalid value is a configuration error that names the variable or the file."""
     with pytest.raises(ConfigurationError) as refusal:
         load({variable: text})
     assert variable in str(refusal.value)
@@ -228,8 +228,10 @@ PIXVERSE = [
 
 @pytest.mark.parametrize(("variable", "text", "name", "value"), PIXVERSE)
 def test_pixverse(variable: str, text: str, name: str, value: Any) -> None:
-    """A token switches PixVerse on, as UseAPI has it unless another variable says otherwise."""
-    usual, changed = (load({"USEAPI_TOKEN": "user:1-abc", variable: said}).services["pixverse"] for said in ("", text))
+    """A token enables PixVerse, with the quotas of UseAPI unless another variable changes them."""
+    usual, changed = (
+        load({"USEAPI_TOKEN": "user:1-abc", variable: value}).services["pixverse"] for value in ("", text)
+    )
     assert usual == PixVerseConfig(Secret("user:1-abc"))
     assert getattr(changed, name) == value
 
@@ -244,8 +246,8 @@ LTX = [
 
 @pytest.mark.parametrize(("variable", "text", "name", "value"), LTX)
 def test_ltx(variable: str, text: str, name: str, value: Any) -> None:
-    """A key switches LTX on, as the vendor has it unless another variable says otherwise."""
-    usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: said}).services["ltx_studio"] for said in ("", text))
+    """A key enables LTX, with the vendor's defaults unless another variable changes them."""
+    usual, changed = (load({"LTX_API_KEY": "ltx-abc", variable: value}).services["ltx_studio"] for value in ("", text))
     assert usual == LtxConfig(Secret("ltx-abc"))
     assert getattr(changed, name) == value
 
@@ -261,14 +263,14 @@ HEYGEN = [
 
 @pytest.mark.parametrize(("variable", "text", "name", "value"), HEYGEN)
 def test_heygen(variable: str, text: str, name: str, value: Any) -> None:
-    """A key switches HeyGen on, as the vendor has it unless another variable says otherwise."""
-    usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: said}).services["heygen"] for said in ("", text))
+    """A key enables HeyGen, with the vendor's defaults unless another variable changes them."""
+    usual, changed = (load({"HEYGEN_API_KEY": "hg-abc", variable: value}).services["heygen"] for value in ("", text))
     assert usual == HeyGenConfig(Secret("hg-abc"))
     assert getattr(changed, name) == value
 
 
 def test_the_simulated_service() -> None:
-    """The simulated service is always configured, and behaves as its variable says."""
+    """The simulated service is always configured and behaves as its variable specifies."""
     found = load({"TENXSOM_SIMULATED": "latency=60 busy=0.02"}).services
     assert found == {"simulated": SimulatedConfig(SimulationPlan(latency=60.0, busy=0.02))}
 
@@ -295,7 +297,7 @@ def test_the_simulated_service() -> None:
     ],
 )
 def test_bad_values_of_services(variable: str, text: str) -> None:
-    """A bad value is told by its variable, and a key is not shown."""
+    """An error about an invalid value names its variable and does not contain a key."""
     keys = {"USEAPI_TOKEN": "user:1-abc", "LTX_API_KEY": "ltx-abc", "HEYGEN_API_KEY": "hg-abc"}
     with pytest.raises(ConfigurationError, match=variable) as refusal:
         load(keys | {variable: text})
@@ -303,7 +305,7 @@ def test_bad_values_of_services(variable: str, text: str) -> None:
 
 
 def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A relative path counts from the working folder of now, and `~` is the user's home."""
+    """A relative path is resolved against the present working folder, and `~` is the user's home."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
     found = load({"TENXSOM_HOME": "flow", "TENXSOM_OUTPUT_DIR": "~/videos"})
@@ -311,19 +313,19 @@ def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_settings_are_frozen() -> None:
-    """Nobody changes a setting after the start."""
+    """Settings are immutable."""
     with pytest.raises(AttributeError):
         load({}).lease = 1.0  # type: ignore[misc]
 
 
 def test_the_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mapping the process's environment counts."""
+    """By default, the process's environment is read."""
     monkeypatch.setenv("TENXSOM_LEASE_SECONDS", "77")
     assert load().lease == 77.0
 
 
 class EnvFile(NamedTuple):
-    """An environment file, and how settings are read with it."""
+    """An environment file and a function that reads settings with it."""
 
     path: Path
     load: Callable[[], Settings]
@@ -331,7 +333,7 @@ class EnvFile(NamedTuple):
 
 @pytest.fixture(params=["named", "default"])
 def env_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvFile:
-    """The environment file, once named by its variable and once at its usual place."""
+    """The environment file, once named by its variable and once at its default path."""
     path = tmp_path / "flow.env"
     if request.param == "named":
         monkeypatch.setenv("TENXSOM_ENV_FILE", str(path))
@@ -340,7 +342,7 @@ def env_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_file_lies_beneath_the_environment(env_file: EnvFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the file says holds where the environment says nothing."""
+    """The file provides values for variables that the environment does not set."""
     env_file.path.write_text(
         "# a comment\nTENXSOM_LEASE_SECONDS=44\nexport TENXSOM_KEEP_JOBS=7\n\nTENXSOM_KEEP_DAYS='3'\n"
         'TENXSOM_HOME="/srv/with space"\nREDIS_QUEUE_KEY=${HOME}\n',
@@ -353,14 +355,14 @@ def test_the_file_lies_beneath_the_environment(env_file: EnvFile, monkeypatch: p
 
 
 def test_a_bad_value_in_the_file_names_the_variable(env_file: EnvFile) -> None:
-    """A bad value in the file is told like one in the environment."""
+    """An invalid value in the file is reported like one in the environment."""
     env_file.path.write_text("TENXSOM_LEASE_SECONDS=soon\n", "utf-8")
     with pytest.raises(ConfigurationError, match="TENXSOM_LEASE_SECONDS"):
         env_file.load()
 
 
 def test_a_file_that_is_no_text(env_file: EnvFile) -> None:
-    """A file that cannot be read as text is told by name, with the next step."""
+    """An unreadable file is an error with its name and the next step."""
     env_file.path.write_bytes(b"TENXSOM_HOME=\xff\xfe\n")
     with pytest.raises(ConfigurationError) as refusal:
         env_file.load()
@@ -369,7 +371,7 @@ def test_a_file_that_is_no_text(env_file: EnvFile) -> None:
 
 
 def test_the_file_does_not_change_the_environment(env_file: EnvFile) -> None:
-    """Reading settings leaves the process's environment as it is."""
+    """Reading the settings does not change the process's environment."""
     env_file.path.write_text("TENXSOM_LEASE_SECONDS=44\n", "utf-8")
     before = dict(os.environ)
     env_file.load()
@@ -377,13 +379,13 @@ def test_the_file_does_not_change_the_environment(env_file: EnvFile) -> None:
 
 
 def _reads_environment(tree: ast.AST) -> list[int]:
-    """Return the lines in which a module touches the process's environment, by whatever name it imported it."""
+    """Return the lines in which a module accesses the process's environment, under any imported name."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
     lines = []
     for node in ast.walk(tree):
         touched: set[str] = set()
         if isinstance(node, ast.Attribute):
-            # What a request came with bears the same name.
+            # A WSGI request has an attribute of the same name.
             touched = {node.attr} if ast.unparse(node.value) != "request" else set()
         elif isinstance(node, ast.Name):
             touched = {node.id}
@@ -395,7 +397,7 @@ def _reads_environment(tree: ast.AST) -> list[int]:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    """No other module of the package, and no door, looks at the environment."""
+    """No other module of the package, and no entry point, reads the environment."""
     root = PACKAGE.parent
     files = [
         *PACKAGE.rglob("*.py"),
@@ -411,12 +413,12 @@ def test_only_settings_reads_the_environment() -> None:
 
 @pytest.mark.parametrize("line", ["os.environ['A']", "from os import environ as e", "os.getenv('A')", "x = environ"])
 def test_the_walk_sees_every_way(line: str) -> None:
-    """The check above would notice each way to reach the environment."""
+    """The check above detects each way to access the environment."""
     assert _reads_environment(ast.parse(line)) == [1]
 
 
 def test_secrets_are_not_shown() -> None:
-    """A password in an address is not in what a settings value prints of itself."""
+    """The `repr` of the settings does not contain the password of a URL."""
     given = {"REDIS_URL": "redis://:geheim@cache:6379/0", "TENXSOM_STORE": "rediss://u:geheim-2@b/0"}
     found = load(given | {"USEAPI_TOKEN": "geheim-3"})
     assert "geheim" not in repr(found)
@@ -424,7 +426,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_a_password_in_the_workers_address_is_refused() -> None:
-    """The worker's address, which is shown and told to Google, may hold no login; the refusal does not repeat it."""
+    """The worker's URL, which is displayed and sent to Google, cannot contain a login; the refusal does not show it."""
     with pytest.raises(ConfigurationError, match="CLOUD_TASKS_WORKER_URL") as refused:
         load({"CLOUD_TASKS_WORKER_URL": "https://flow:geheim@worker.example"})
     assert "geheim" not in str(refused.value)

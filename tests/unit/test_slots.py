@@ -1,4 +1,4 @@
-"""A day's slots: evenly spaced, none twice, none outside, the same in every run and on every machine."""
+"""The slots of a day: evenly spaced, unique, within the day, the same in every run and on every machine."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ rates = st.one_of(
 )
 zones = st.sampled_from(sorted(available_timezones())).map(ZoneInfo)
 days = st.dates(date(1975, 1, 1), date(2090, 1, 1))
-#: Channels as a job allows them.
+#: Valid channels of a job.
 channels = st.text(st.characters(whitelist_categories=("Lu", "Ll", "Nd"), whitelist_characters=".:@_-"), max_size=64)
 
 
 @given(instants, rates)
 def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> None:
-    """The slots lie in the window, in order, each a step of the grid after the other, and none is left out."""
+    """The slots are in the period, in order, one step of the grid apart, without gaps."""
     span = Period(start, start + DAY)
     slots = grid(span, rate)
     assert len(slots) == capacity(span, rate) in (math.floor(24 * rate), math.ceil(24 * rate))
@@ -54,16 +54,16 @@ def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> Non
 
 @given(instants, rates)
 def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -> None:
-    """How the grid lies in a day does not decide: a count is refused by the day's length alone, saying what fits."""
+    """A count is refused because of the day's length alone, not the grid's position, with the number that fits."""
     span = Period(start, start + DAY)
     most = math.ceil(24 * rate)
     check_count(span, most, rate)
-    with pytest.raises(InvalidInput, match=f"ask for {plural(most, 'video')}"):
+    with pytest.raises(InvalidInput, match=f"use {plural(most, 'video')}"):
         check_count(span, most + 1, rate)
 
 
 def test_eight_a_day_at_three_in_ten_hours() -> None:
-    """The grid has 7 slots on some days and 8 on others; both days are planned."""
+    """If the grid has 7 slots on some days and 8 on others, both can be planned."""
     rate = parse_rate("0.3")
     days = [Period(n * DAY, (n + 1) * DAY) for n in range(20_000, 20_010)]
     assert {capacity(day, rate) for day in days} == {7, 8}
@@ -73,7 +73,7 @@ def test_eight_a_day_at_three_in_ten_hours() -> None:
 
 @given(instants, st.floats(0, DAY), rates)
 def test_plans_that_overlap_share_their_slots(start: float, later: float, rate: Fraction) -> None:
-    """Planning again later gives the slots of before where the windows overlap, and no other between them."""
+    """Planning again later gives the same slots where the periods overlap."""
     first, second = Period(start, start + DAY), Period(start + later, start + later + DAY)
     both = [{slot for slot in grid(span, rate) if second.start <= slot.instant < first.end} for span in (first, second)]
     assert both[0] == both[1]
@@ -81,12 +81,12 @@ def test_plans_that_overlap_share_their_slots(start: float, later: float, rate: 
 
 @given(days, zones, rates)
 def test_a_civil_day_is_planned_whole(day: date, zone: ZoneInfo, rate: Fraction) -> None:
-    """Slots of a calendar day have that date in its zone, and the days join without gap or overlap."""
+    """Slots of a calendar day have that date in its zone, and consecutive days join without gap or overlap."""
     try:
         span = civil_day(day, zone)
         assert span.end == civil_day(date.fromordinal(day.toordinal() + 1), zone).start
     except InvalidInput:
-        return  # the zone's calendar passed over a day
+        return  # the zone's calendar skipped a day
     assert span.lost == DAY - (span.end - span.start)
     for slot in grid(span, rate):
         assert datetime.fromtimestamp(slot.instant, zone).date() == day
@@ -94,39 +94,39 @@ def test_a_civil_day_is_planned_whole(day: date, zone: ZoneInfo, rate: Fraction)
 
 def test_a_day_that_the_calendar_passed_over_is_refused() -> None:
     """Samoa had no 30 December 2011."""
-    with pytest.raises(InvalidInput, match="there was no 2011-12-30 in Pacific/Apia"):
+    with pytest.raises(InvalidInput, match="2011-12-30 does not exist in Pacific/Apia"):
         civil_day(date(2011, 12, 30), ZoneInfo("Pacific/Apia"))
 
 
 def test_a_day_of_23_hours_takes_what_fits() -> None:
-    """In spring a usual day's count is planned as far as it goes; a count that no day takes is refused."""
+    """In spring, a usual day's count is planned as far as possible; a count that fits on no day is refused."""
     spring = civil_day(date(2027, 3, 28), ZoneInfo("Europe/Berlin"))
     assert spring.seconds == 23 * 3600
     check_count(spring, 96, Fraction(4))
     assert len(first_slots(grid(spring, Fraction(4)), 96, ())) == 92
-    with pytest.raises(InvalidInput, match="4 an hour are 96 in 1 day"):
+    with pytest.raises(InvalidInput, match="4 per hour gives 96 in 1 day"):
         check_count(spring, 97, Fraction(4))
 
 
 def test_a_day_of_25_hours_takes_more() -> None:
-    """In autumn there is room for another hour."""
+    """In autumn, one more hour is available."""
     autumn = civil_day(date(2027, 10, 31), ZoneInfo("Europe/Berlin"))
     assert autumn.seconds == 25 * 3600
     assert len(first_slots(grid(autumn, Fraction(4)), 100, ())) == 100
-    with pytest.raises(InvalidInput, match="101 videos do not fit: 4 an hour are 100 in 1 day 1 h"):
+    with pytest.raises(InvalidInput, match="101 videos do not fit: 4 per hour gives 100 in 1 day 1 h"):
         check_count(autumn, 101, Fraction(4))
 
 
 def test_ninety_seven_at_four_an_hour_do_not_fit() -> None:
-    """The refusal says what would fit, both ways."""
+    """The refusal names a count and a rate that fit."""
     with pytest.raises(InvalidInput) as caught:
         check_count(Period(0, DAY), 97, Fraction(4))
-    assert caught.value.next_step == "ask for 96 videos or 5 an hour"
+    assert caught.value.next_step == "use 96 videos, or 5 per hour"
 
 
 def test_a_refusal_suggests_at_least_one_video() -> None:
-    """A period that is shorter than the pace's interval has room for one video."""
-    with pytest.raises(InvalidInput, match=r"at most 1 in 10 min \(ask for 1 video or"):
+    """A period shorter than the interval of the rate has room for one video."""
+    with pytest.raises(InvalidInput, match=r"at most 1 in 10 min \(use 1 video, or"):
         check_count(Period(0, 600), 2, Fraction(4))
 
 
@@ -137,7 +137,7 @@ hourly = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 def test_no_24_hours_hold_more_than_the_daily_count(
     start: float, count: int, rate: Fraction, pauses: list[int], others: set[int]
 ) -> None:
-    """However often the next 24 hours are planned, the count is kept in any 24 hours; again at once adds nothing."""
+    """Planning the next 24 hours repeatedly keeps the count in any 24 hours; an immediate repeat adds nothing."""
     taken = {int(start) + other for other in others} if len(others) <= count else set()
     now = start
     for pause in pauses:
@@ -150,7 +150,7 @@ def test_no_24_hours_hold_more_than_the_daily_count(
 
 
 def test_hourly_runs_keep_a_days_rhythm() -> None:
-    """24 a day at 4 an hour, planned every hour of three days, are the same six hours on each day."""
+    """24 a day at 4 per hour, planned every hour of three days, use the same six hours on each day."""
     taken: set[int] = set()
     for hour in range(49):
         slots = grid(Period(hour * 3600, hour * 3600 + DAY), Fraction(4))
@@ -159,14 +159,14 @@ def test_hourly_runs_keep_a_days_rhythm() -> None:
 
 
 def test_videos_off_the_grid_count_on_a_day() -> None:
-    """What was planned at another pace takes its part of the day's count."""
+    """Videos planned at another rate count towards the day's count."""
     slots = grid(Period(0, DAY), Fraction(1))
     assert [slot.instant for slot in first_slots(slots, 5, {0, 900, 1800})] == [0, 3600, 7200]
 
 
 @given(channels, channels, instants, rates)
 def test_ids_are_stable_safe_and_apart(one: str, other: str, start: float, rate: Fraction) -> None:
-    """An id follows from channel and slot alone, is valid, names its instant, and differs where either differs."""
+    """An id depends on channel and slot only, is valid, contains the instant, and is unique."""
     slots = grid(Period(start, start + 4 * DAY), rate)[:50]
     ids = [slot_job_id(one, slot.instant) for slot in slots]
     assert len(set(ids)) == len(ids)
@@ -179,7 +179,7 @@ def test_ids_are_stable_safe_and_apart(one: str, other: str, start: float, rate:
 
 
 def test_an_id_names_channel_and_slot() -> None:
-    """A person can read an id; it is the same for ever, since other machines rely on it."""
+    """An id is readable, and it must never change, because other machines compute the same id."""
     at = 1_800_000_000
     assert slot_job_id("fun", at) == "fun-20270115T080000Z"
     assert slot_job_id("", at) == "slot-20270115T080000Z"
@@ -187,7 +187,7 @@ def test_an_id_names_channel_and_slot() -> None:
 
 
 def test_a_channel_may_be_called_slot() -> None:
-    """It shares no id with jobs of no channel."""
+    """A channel named `slot` shares no id with jobs without a channel."""
     job_id = slot_job_id("slot", 1_800_000_000)
     assert job_id == "slot-65588383-20270115T080000Z"
     assert slot_instant("", job_id) is None
@@ -199,10 +199,10 @@ NOW = datetime(2026, 12, 23, 22, 30, tzinfo=UTC).timestamp()
 
 
 def test_windows_as_people_name_them() -> None:
-    """`today` and `tomorrow` are the zone's, a start is a time of that day, and nothing means 24 hours from now."""
+    """`today` and `tomorrow` depend on the zone, a start is a time of that day, and no day means 24 hours from now."""
     assert window(NOW) == Period(NOW, NOW + DAY)
     assert window(NOW, day="today").start == datetime(2026, 12, 23, tzinfo=UTC).timestamp()
-    # In Tokyo it is the 24th already.
+    # In Tokyo it is already the 24th.
     tokyo = ZoneInfo("Asia/Tokyo")
     assert window(NOW, day="today", zone="Asia/Tokyo").start == datetime(2026, 12, 24, tzinfo=tokyo).timestamp()
     assert window(NOW, day="tomorrow", zone="Asia/Tokyo").start == datetime(2026, 12, 25, tzinfo=tokyo).timestamp()
@@ -218,50 +218,50 @@ def test_windows_as_people_name_them() -> None:
     [
         ({"day": "someday"}, "date: 'someday' is not a date"),
         ({"day": "2026-02-30"}, "date: '2026-02-30' is not a date"),
-        ({"day": "today", "zone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is not known"),
-        ({"day": "today", "zone": "../../etc/passwd"}, "timezone: '../../etc/passwd' is not known"),
-        ({"day": "today", "start": "noon"}, "start: 'noon' is not a moment"),
-        ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not within the day"),
-        ({"start": "noon"}, "start: 'noon' is not a moment"),
-        ({"day": "today", "start": "08:00+02:00"}, "has a zone of its own (give the time zone by itself)"),
+        ({"day": "today", "zone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is unknown"),
+        ({"day": "today", "zone": "../../etc/passwd"}, "timezone: '../../etc/passwd' is unknown"),
+        ({"day": "today", "start": "noon"}, "start: 'noon' is not a date and time"),
+        ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not on 2026-11-23, the day to plan"),
+        ({"start": "noon"}, "start: 'noon' is not a date and time"),
+        ({"day": "today", "start": "08:00+02:00"}, "contains a time zone (pass the time zone separately)"),
         ({"day": "9999-12-31"}, "date: 9999-12-31 is outside the years 1971 to 9998"),
-        ({"start": "9998-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),
-        ({"start": "9999-12-31T23:00Z"}, "start: the moment lies outside the years 1970 to 9998"),
-        ({"day": "2011-12-30", "zone": "Pacific/Apia"}, "date: there was no 2011-12-30 in Pacific/Apia"),
+        ({"start": "9998-12-31T23:00Z"}, "start: must be in the years 1970 to 9998"),
+        ({"start": "9999-12-31T23:00Z"}, "start: must be in the years 1970 to 9998"),
+        ({"day": "2011-12-30", "zone": "Pacific/Apia"}, "date: 2011-12-30 does not exist in Pacific/Apia"),
     ],
 )
 def test_windows_that_make_no_sense(words: dict[str, str], reason: str) -> None:
-    """Each error names the option and what is wrong with it."""
+    """Each error names the option and the reason."""
     with pytest.raises(InvalidInput) as caught:
         window(NOW, **words)
     assert reason in str(caught.value)
 
 
 def test_a_start_that_no_clock_shows_is_said() -> None:
-    """Where the clocks are put forward over the start, the plan begins when they go on."""
+    """If the clocks skip the start, the plan begins at the next time that exists."""
     span = window(NOW, day="2027-03-28", zone="Europe/Berlin", start="02:30")
-    assert span.note == "the clocks are put forward over 02:30 on 2027-03-28, so it begins at 03:30"
+    assert span.note == "the clocks skip 02:30 on 2027-03-28, so the period begins at 03:30"
     assert span.start == datetime(2027, 3, 28, 1, 30, tzinfo=UTC).timestamp()
     assert span.lost == 0
 
 
 def test_an_hour_lost_before_the_start_is_not_granted() -> None:
-    """A day that begins after the clocks change has the hours that are left of it."""
+    """A day that starts after the clock change has its remaining hours."""
     morning = window(NOW, day="2027-03-28", zone="Europe/Berlin", start="08:00")
     assert (morning.seconds, morning.lost, morning.note) == (16 * 3600, 0, "")
-    with pytest.raises(InvalidInput, match="4 an hour are 64 in 16 h"):
+    with pytest.raises(InvalidInput, match="4 per hour gives 64 in 16 h"):
         check_count(morning, 65, Fraction(4))
     assert window(NOW, day="2027-03-28", zone="Europe/Berlin", start="01:00").lost == 3600
 
 
 def test_the_densest_grid_is_a_slot_a_second() -> None:
-    """At 3,600 an hour every second of the day is a slot."""
+    """At 3,600 per hour, every second of the day is a slot."""
     slots = grid(Period(0.5, 0.5 + DAY), Fraction(3600))
     assert [slot.instant for slot in slots] == list(range(1, DAY + 1))
 
 
 def test_rates() -> None:
-    """A rate is a number or a fraction; what no grid can hold is refused."""
+    """A rate is a number or a fraction; values that no grid can represent are refused."""
     assert (parse_rate("4"), parse_rate(".5"), parse_rate("1/3")) == (Fraction(4), Fraction(1, 2), Fraction(1, 3))
     for bad in ("-1", "many", "", "1/0", "nan", "inf", "1e-9", "1e999999999", "9" * 5000):
         with pytest.raises(InvalidInput, match="is not a number such as 4"):
@@ -269,5 +269,5 @@ def test_rates() -> None:
     for bad in ("0", "3601"):
         with pytest.raises(InvalidInput, match=f"must be more than 0 and at most 3600, not {bad}"):
             parse_rate(bad)
-    with pytest.raises(InvalidInput, match="1/20000 is too fine"):
+    with pytest.raises(InvalidInput, match="1/20000 is too precise"):
         parse_rate("1/20000")

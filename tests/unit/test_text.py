@@ -1,4 +1,4 @@
-"""Counts, lengths of time, money and text from outside, as people read them."""
+"""Formatting of counts, durations, money and external text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tenxsom_flow_engine.text import ago, duration, either, one_line, plural, ro
     ("number", "text"), [(0, "0 jobs"), (1, "1 job"), (2, "2 jobs"), (30_000, "30,000 jobs")]
 )  # fmt: skip
 def test_plural(number: int, text: str) -> None:
-    """Only one of a thing is singular."""
+    """Only a count of one is singular."""
     assert plural(number, "job") == text
 
 
 def test_an_irregular_plural() -> None:
-    """A noun may have a plural of its own."""
+    """A noun can have an irregular plural."""
     assert (plural(1, "entry", "entries"), plural(2, "entry", "entries")) == ("1 entry", "2 entries")
 
 
@@ -27,12 +27,12 @@ def test_an_irregular_plural() -> None:
      (187_200, "2 days 4 h", "2 days")],
 )  # fmt: skip
 def test_lengths_of_time(seconds: float, text: str, rough: str) -> None:
-    """A length of time has its two largest units, or roughly the largest one."""
+    """A duration has its two largest units, or only the largest if rough."""
     assert (duration(seconds), rough_duration(seconds)) == (text, rough)
 
 
 def test_times_relative_to_now() -> None:
-    """A few seconds ago is just now, and what is due is now."""
+    """A few seconds ago is `just now`, and an overdue time is `now`."""
     assert [ago(1), ago(720)] == ["just now", "12 min ago"]
     assert [within(0.2), within(720)] == ["now", "in 12 min"]
 
@@ -41,7 +41,7 @@ def test_times_relative_to_now() -> None:
     ("amount", "text"), [(None, "–"), (0.0, "$0.00"), (0.14, "$0.14"), (0.0004, "$0.0004"), (1200.0, "$1,200.00")]
 )
 def test_usd(amount: float | None, text: str) -> None:
-    """Money has two decimals, a small amount four; an unknown amount is a dash and never zero."""
+    """Money has two decimals, a small amount four; an unknown amount is a dash, never zero."""
     assert usd(amount) == text
 
 
@@ -51,6 +51,6 @@ def test_alternatives() -> None:
 
 
 def test_text_from_outside_is_one_line() -> None:
-    """Line breaks and control characters become spaces, and a long text is cut."""
+    """Line breaks and control characters become spaces, and a long text is truncated."""
     assert one_line("a\r\n\x1b[2Jb\u202e  c", 20) == "a [2Jb c"
     assert one_line("abcdef", 4) == "abc…"

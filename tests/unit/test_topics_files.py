@@ -1,4 +1,4 @@
-"""Files of topics, well made and from hell."""
+"""Files of topics, valid and malformed."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ PLAIN = [(1, "How tides work"), (4, "Größe")]
     ids=["utf-8", "utf-8 with mark", "utf-16", "utf-16 big-endian", "crlf", "cr", "no last line end"],
 )
 def test_one_topic_a_line(encode: Callable[[str], bytes]) -> None:
-    """Blank lines and comments are skipped, numbers are the file's, and every usual encoding is read."""
+    """Blank lines and comments are skipped, line numbers are those of the file, and every usual encoding is read."""
     assert topics(encode("How tides work\n\n  # not this\n  Größe \n")) == PLAIN
 
 
 def test_csv() -> None:
-    """A CSV file has named columns, quoted cells may hold commas and line ends, and empty cells say nothing."""
+    """A CSV file has named columns; quoted cells can contain commas and line ends; empty cells are ignored."""
     content = 'topic,duration,channel,at\n"Tides, and why",8,,\n"Two\nlines",5,fun,2026-12-24T18:00Z\n'
     entries = read(content, "plan.csv")
     assert entries == [
@@ -65,7 +65,7 @@ def test_csv() -> None:
 
 
 def test_csv_is_known_by_its_head() -> None:
-    """On standard input, which has no ending, the first line tells; a topic with a comma is no head."""
+    """Standard input has no name, so its first line determines the format; a topic with a comma is not a header."""
     assert topics("topic,channel\nTides,fun\n", "-") == [(2, "Tides")]
     assert topics("Tides, and why\n", "-") == [(1, "Tides, and why")]
 
@@ -81,7 +81,7 @@ def test_json_lines() -> None:
 
 
 def test_options_of_services() -> None:
-    """A line of JSON may hold what only one service knows, which makes another job of it; CSV has no place for that."""
+    """A JSON line can contain service-specific options, which change the job's id; CSV cannot."""
     lines = '{"topic": "Tides", "options": {"heygen": {"script": "Hi."}}}\n{"topic": "Tides", "options": {}}\n'
     jobs, bad = plan_batch(read(lines, "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
     assert bad == []
@@ -89,7 +89,7 @@ def test_options_of_services() -> None:
     assert len({job.job_id for job in jobs}) == 2
     plain, _ = plan_batch(read("Tides\n", "a.txt"), {}, Timing(0.0), lambda job, due: job)
     assert plain[0].job_id == jobs[1].job_id
-    with pytest.raises(InvalidInput, match="begins with the names of its columns"):
+    with pytest.raises(InvalidInput, match="must begin with a header row"):
         read("topic,options\nTides,{}\n", "a.csv")
 
 
@@ -103,17 +103,17 @@ def test_options_of_services() -> None:
         ('{"topic": "x", "duration": true}', "duration: must be a whole number"),
         ('{"topic": 5}', "topic: must be text"),
         ('{"topic": "x", "at": 5}', "at: must be text"),
-        ('{"topic": "x", "at": "soon"}', "at: 'soon' is not a moment"),
+        ('{"topic": "x", "at": "soon"}', "at: 'soon' is not a date and time"),
         ('{"topic": "x"', "is not JSON"),
         ('{"topic": "x", "options": 5}', "options: must be objects by service"),
         ('{"topic": "x", "options": {"heygen": "script"}}', "options: must be objects by service"),
         ('["x"]', "is not a JSON object"),
         ("[" * 60_000, "is not JSON"),
-        ("9" * 5000, "is not JSON that can be read: Exceeds the limit"),
+        ("9" * 5000, "is not readable JSON: Exceeds the limit"),
     ],
 )
 def test_bad_json_lines_are_told_by_number(line: str, reason: str) -> None:
-    """A bad line has its number and reason, and the lines after it are read."""
+    """An invalid line has its number and reason, and the lines after it are read."""
     bad, good = read(f'{line}\n{{"topic": "fine"}}\n', "plan.jsonl")
     assert isinstance(bad, BadLine)
     assert bad.line == 1
@@ -122,12 +122,12 @@ def test_bad_json_lines_are_told_by_number(line: str, reason: str) -> None:
 
 
 def test_bad_csv_lines_are_told_by_number() -> None:
-    """Too many cells, too few, and a quote that is never closed: each is one bad line."""
+    """Too many cells, too few, and an unclosed quote are one invalid line each."""
     content = 'topic,channel\na,b,c\nonly\nfine,fun\n"never closed,x\n' + "y\n" * MAX_LINE
     entries = read(content, "plan.csv")
     assert entries[:3] == [
-        BadLine(2, "has 3 cells under 2 columns"),
-        BadLine(3, "has 1 cell under 2 columns"),
+        BadLine(2, "has 3 cells, but the header has 2 columns"),
+        BadLine(3, "has 1 cell, but the header has 2 columns"),
         Entry(4, {"topic": "fine", "channel": "fun"}),
     ]
     assert isinstance(entries[3], BadLine)
@@ -135,22 +135,22 @@ def test_bad_csv_lines_are_told_by_number() -> None:
 
 
 def test_a_csv_head_must_name_known_columns() -> None:
-    """A head without `topic`, or with a column that no job has, is one error that lists the names."""
+    """A header without `topic`, or with an unknown column, is one error that lists the allowed names."""
     for head in ("title,channel", "topic,length", "topic,topic"):
         with pytest.raises(InvalidInput, match="topic, and any of prompt, style, duration"):
             read(f"{head}\na,b\n", "plan.csv")
 
 
 def test_a_csv_head_names_its_file_and_line(capfd: pytest.CaptureFixture[str]) -> None:
-    """It is one error and nothing else, though the file is not read to its end."""
-    with pytest.raises(InvalidInput, match=r"^plan\.csv line 3: a CSV file begins"):
+    """The error is the same if the file is not read to its end."""
+    with pytest.raises(InvalidInput, match=r"^plan\.csv line 3: a CSV file must begin"):
         read(b"# list\n\ntitle,channel\na,b\n", "plan.csv")
     gc.collect()
     assert capfd.readouterr().err == ""
 
 
 def test_comments_before_the_first_entry_do_not_hide_the_format() -> None:
-    """The first line that says something tells the format, and lines keep their numbers."""
+    """The first line that is not blank or a comment determines the format, and lines keep their numbers."""
     for comments in ("# a comment\n\n", "\n  # another\n"):
         assert topics(f"{comments}topic,channel\nTides,fun\n", "-") == [(4, "Tides")]
         assert topics(f'{comments}{{"topic": "Tides"}}\n', "-") == [(3, "Tides")]
@@ -159,38 +159,38 @@ def test_comments_before_the_first_entry_do_not_hide_the_format() -> None:
 
 
 def test_a_head_of_one_column_is_a_head() -> None:
-    """A list with the line `topic` on top, as spreadsheets write it, has no video about topics."""
+    """A list with the header `topic`, as spreadsheets export it, has no video about `topic`."""
     assert topics('"Topic"\nTides\n"Why, oh why"\n', "-") == [(2, "Tides"), (3, "Why, oh why")]
 
 
 def test_half_a_letter_in_json_is_said_rightly() -> None:
-    """Half of a surrogate pair is valid JSON and no text: its field and position are named."""
+    """An unpaired surrogate is valid JSON but invalid text: its field and position are reported."""
     good, bad = plan_batch(read('{"topic": "ab\\ud800"}\n', "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
     assert (good, bad) == ([], [BadLine(1, "topic: is not valid Unicode at position 3")])
 
 
 @pytest.mark.parametrize("content", [b"\x7fELF\0\0\0\1", b"PK\3\4\0\0", b"topic\0\n"])
 def test_binary_files_are_refused_at_once(content: bytes) -> None:
-    """A file that is no text is one error, not a thousand bad lines."""
+    """A binary file is one error, not a thousand invalid lines."""
     with pytest.raises(InvalidInput, match=r"topics\.txt: is not a text file"):
         read(content)
 
 
 def test_text_that_is_not_utf8_is_a_bad_line() -> None:
-    """Latin-1 text shows as a bad line with the position of the letter."""
+    """Latin-1 text is an invalid line with the position of the letter."""
     good, bad = plan_batch(read("fine\nGr\xf6\xdfe\n".encode("latin-1")), {}, Timing(0.0), lambda job, due: job)
     assert [job.topic for job in good] == ["fine"]
     assert bad == [BadLine(2, "topic: is not valid Unicode at position 3")]
 
 
 def test_a_cut_utf16_file_is_refused() -> None:
-    """Half a letter at the end is an error of the file."""
+    """An incomplete character at the end is an error of the file."""
     with pytest.raises(InvalidInput, match="is not valid utf-16"):
         read("Tides\n".encode("utf-16")[:-1])
 
 
 class Endless(io.RawIOBase):
-    """A line of a gigabyte, made as it is read."""
+    """A line of a gigabyte, generated while it is read."""
 
     def __init__(self, size: int, tail: bytes) -> None:
         self._left = size
@@ -214,7 +214,7 @@ class Endless(io.RawIOBase):
 
 
 def test_a_line_of_a_gigabyte_is_one_bad_line() -> None:
-    """It is passed over in small pieces, and the next line is read."""
+    """The long line is skipped in small pieces, and the next line is read."""
     stream = Endless(10**9, b"\nfine\n")
     entries = list(read_topics(io.BufferedReader(stream), "topics.txt"))
     assert entries == [BadLine(1, "has more than 65,536 characters"), Entry(2, {"topic": "fine"})]
@@ -222,13 +222,13 @@ def test_a_line_of_a_gigabyte_is_one_bad_line() -> None:
 
 
 def test_a_csv_line_that_is_too_long_is_told_like_any_other() -> None:
-    """It is told by its length, not as a fault of the quotes that nobody wrote."""
+    """It is reported by its length, not as an error about quotes."""
     content = f"topic\n{'x' * (MAX_LINE + 1)}\nfine\n"
     assert read(content, "a.csv") == [BadLine(2, "has more than 65,536 characters"), Entry(3, {"topic": "fine"})]
 
 
 def test_lines_at_the_bound() -> None:
-    """The longest line that is allowed is read; one letter more is not."""
+    """A line of the maximum length is read; a longer one is not."""
     for name in ("topics.txt", "-"):
         assert len(topics("x" * MAX_LINE, name)[0][1]) == MAX_LINE
         assert read("x" * (MAX_LINE + 1), name) == [BadLine(1, "has more than 65,536 characters")]
@@ -236,7 +236,7 @@ def test_lines_at_the_bound() -> None:
 
 @given(st.binary(max_size=400), st.sampled_from(["a.txt", "a.csv", "a.jsonl", "-"]))
 def test_any_bytes_give_entries_bad_lines_or_one_error(content: bytes, name: str) -> None:
-    """Nothing else comes out, and line numbers grow."""
+    """Any input gives entries and invalid lines with increasing line numbers, or `InvalidInput`."""
     try:
         entries = read(content, name)
     except InvalidInput:
@@ -247,7 +247,7 @@ def test_any_bytes_give_entries_bad_lines_or_one_error(content: bytes, name: str
 
 @given(st.lists(st.fixed_dictionaries({"topic": st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)})))
 def test_json_lines_round_trip(rows: list[dict[str, str]]) -> None:
-    """What is written as JSON lines is read as it was."""
+    """Entries written as JSON lines survive a round trip."""
     content = "".join(json.dumps(row) + "\n" for row in rows)
     assert [entry.fields for entry in read(content, "a.jsonl") if isinstance(entry, Entry)] == rows
 
@@ -258,7 +258,7 @@ def test_json_lines_round_trip(rows: list[dict[str, str]]) -> None:
 @example("Topic,at")
 @example('{"topic": 5}')
 def test_any_topic_can_be_written_as_a_line(topic: str) -> None:
-    """A topic that looks like a comment, a head or JSON is read as it was."""
+    """A topic that looks like a comment, a header or JSON survives a round trip."""
     assert read(as_line(topic)) == [Entry(1, {"topic": topic})]
 
 
@@ -269,11 +269,11 @@ def plan(content: str, *, salt: str = "", **defaults: Any) -> list[tuple[VideoJo
 
 
 def test_ids_follow_from_content_and_occurrence() -> None:
-    """The same list has the same ids, equal lines have different ones, and a longer list keeps those it had."""
+    """The same list gives the same ids, equal lines have different ids, and a longer list keeps the existing ones."""
     first = [job.job_id for job, _ in plan("Tides\nDreams\nTides\n")]
     assert len(set(first)) == 3
     assert [job.job_id for job, _ in plan("Tides\nDreams\nTides\n")] == first
-    # Order, neighbours, comments and blank lines do not matter.
+    # Order, other lines, comments and blank lines do not matter.
     assert set(first) < {job.job_id for job, _ in plan("# list\nDreams\n\nTides\nTides\nNew\n")}
     assert not set(first) & {job.job_id for job, _ in plan("Tides\nDreams\nTides\n", duration=8)}
     assert not set(first) & {job.job_id for job, _ in plan("Tides\nDreams\nTides\n", salt="again")}
@@ -291,7 +291,7 @@ def test_ids_follow_from_content_and_occurrence() -> None:
     ],
 )
 def test_an_id_follows_from_what_is_said_not_how(line: str) -> None:
-    """Blanks around text and values that are defaults make no other job."""
+    """Spaces around text and values that are defaults do not change the id."""
     ((job, _),) = plan(line)
     ((plain, _),) = plan(
         "d", duration=5, service="auto", aspect_ratio="9:16", quality="", channel="", style="documentary"
@@ -301,7 +301,7 @@ def test_an_id_follows_from_what_is_said_not_how(line: str) -> None:
 
 
 def test_stagger_and_delay_set_the_starts() -> None:
-    """Each job starts a stagger after the one before; a line's own time wins and does not shift the others."""
+    """Each job starts one stagger after the previous one; a line's own time wins and does not shift the others."""
     content = '{"topic": "a"}\n{"topic": "b", "at": "2026-12-24T18:00Z"}\n{"topic": "c"}\n'
     good, _ = plan_batch(read(content, "a.jsonl"), {}, Timing(1000.0, start=2000.0, stagger=60.0), lambda job, due: due)
     assert good == [2000.0, 1798135200.0, 2120.0]
@@ -310,7 +310,7 @@ def test_stagger_and_delay_set_the_starts() -> None:
 
 
 def test_jobs_that_are_known_take_no_place_in_the_stagger() -> None:
-    """A list that has grown starts its new jobs now, not behind all that were added before."""
+    """The new jobs of an extended list start now, not after all jobs that were added before."""
     old = {job.job_id for job, _ in plan("a\nb\n")}
     good, _ = plan_batch(
         read("a\nb\nc\nd\n"),
@@ -323,14 +323,14 @@ def test_jobs_that_are_known_take_no_place_in_the_stagger() -> None:
 
 
 def test_a_start_beyond_all_years_is_a_bad_line() -> None:
-    """Far too long a stagger is told, not a fault."""
+    """A stagger that leads beyond the supported years is reported as an invalid line."""
     good, bad = plan_batch(read("a\nb\n"), {}, Timing(1000.0, stagger=3e11), lambda job, due: due)
     assert good == [1000.0]
-    assert bad == [BadLine(2, "stagger: the moment lies outside the years 1970 to 9998")]
+    assert bad == [BadLine(2, "stagger: must be in the years 1970 to 9998")]
 
 
 def test_a_refused_job_is_a_bad_line() -> None:
-    """What the service cannot make is told like a line that cannot be read."""
+    """A job that the service refuses is reported like an invalid line."""
 
     def prepare(job: VideoJob, due: float | None) -> VideoJob:
         if job.duration > 5:
@@ -347,7 +347,7 @@ def test_a_refused_job_is_a_bad_line() -> None:
 
 
 def test_builtin_topics_are_many_and_good() -> None:
-    """More than 200, each different and a valid topic; their number is prime, so the days differ."""
+    """There are more than 200 valid, distinct topics, and their number is prime, so days differ."""
     listed = builtin_topics()
     assert len(listed) > 200
     assert len({topic.casefold() for topic in listed}) == len(listed)
@@ -358,7 +358,7 @@ def test_builtin_topics_are_many_and_good() -> None:
 
 @given(st.integers(0, 10**7), st.sampled_from(["", "fun", "work"]))
 def test_builtin_topics_rotate(number: int, channel: str) -> None:
-    """No topic comes twice within 200 slots that follow each other, and the next day begins with another."""
+    """No topic repeats within 200 consecutive slots, and the next day begins with a different one."""
     chosen = [builtin_topic(Slot(n, 0), channel) for n in range(number, number + 200)]
     assert len(set(chosen)) == 200
     for per_day in (24, 48, 96, 240):
@@ -366,7 +366,7 @@ def test_builtin_topics_rotate(number: int, channel: str) -> None:
 
 
 def test_channels_have_different_topics_in_the_same_slot() -> None:
-    """Channels that are made on one machine do not publish the same video at the same time."""
+    """Channels that are planned on one machine do not publish the same topic at the same time."""
     assert len({builtin_topic(Slot(1000, 0), channel) for channel in ("", "fun", "work", "science")}) == 4
 
 
@@ -375,7 +375,7 @@ def playlist(letters: str) -> Playlist:
 
 
 def assigned(entries: str, instants: Iterable[int], used: dict[int, Use]) -> dict[int, Use]:
-    """Return what the slots at these instants use, as a later run finds it."""
+    """Return the uses of the slots at these instants, as a later run reads them."""
     found = {at: use_of(job) for at, job in playlist(entries).assign(instants, used)}
     return {at: use for at, use in found.items() if use}
 
@@ -385,7 +385,7 @@ def topics_of(used: dict[int, Use]) -> str:
 
 
 def test_a_list_with_duplicates_keeps_its_place() -> None:
-    """Planned slot by slot, `A B A C D` goes on behind the A that was used, not behind the first."""
+    """Planned slot by slot, `A B A C D` continues after the used A, not after the first one."""
     used: dict[int, Use] = {}
     for at in range(8):
         used |= assigned("ABACD", [at], used)
@@ -393,7 +393,7 @@ def test_a_list_with_duplicates_keeps_its_place() -> None:
 
 
 def test_a_missed_day_and_another_pace_lose_nothing() -> None:
-    """The list goes on behind the latest slot before, however far back and on whatever grid that lies."""
+    """The list continues after the latest earlier slot, at any distance and on any grid."""
     used = assigned("ABCDE", range(0, 3600, 900), {})
     used |= assigned("ABCDE", range(864_000, 864_003), used)
     assert topics_of(used) == "ABCDEAB"
@@ -402,16 +402,16 @@ def test_a_missed_day_and_another_pace_lose_nothing() -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [("xBy", "yx"), ("xy", "xy"), ("BxBy", "Bx"), ("Bx", "xB")],
-    ids=["behind the topic used last", "that is gone", "that is there twice", "with another end"],
+    ids=["after the last used topic", "that is gone", "that occurs twice", "with another end"],
 )
 def test_a_changed_list_goes_on_behind_the_last_topic(changed: str, expected: str) -> None:
-    """It does where that topic stands in the list once; else the list begins at its start."""
+    """A changed list continues after the last used topic if it contains that once, or else from its start."""
     used = assigned("ABC", [0, 1], {})
     assert topics_of(assigned(changed, [2, 3], used)) == expected
 
 
 def test_two_lists_of_a_channel_do_not_disturb_each_other() -> None:
-    """A list goes on where it stopped though another was used in between."""
+    """A list continues at its position even if another list was used in between."""
     used = assigned("ABC", [0, 1], {})
     used |= assigned("xyz", [2, 3], used)
     used |= assigned("ABC", [4, 5], used)
@@ -421,16 +421,16 @@ def test_two_lists_of_a_channel_do_not_disturb_each_other() -> None:
 
 @given(st.text("ABC", min_size=1, max_size=6), st.integers(1, 30), st.sets(st.integers(1, 29)))
 def test_any_split_of_a_plan_uses_the_list_as_one_run(letters: str, count: int, cuts: set[int]) -> None:
-    """How often the command runs does not show in what is made."""
+    """The number of runs does not affect the result."""
     whole = assigned(letters, range(count), {})
     parts: dict[int, Use] = {}
     edges = [0, *sorted(cut for cut in cuts if cut < count), count]
     for begin, end in itertools.pairwise(edges):
-        # Overlapping what is there already, as a rerun does.
+        # Overlaps existing slots, as a rerun does.
         parts |= assigned(letters, range(max(0, begin - 2), end), parts)
     assert parts == whole
 
 
 def test_every_field_of_a_file_is_a_jobs() -> None:
-    """The fields that a file may have are a job's own, and the time."""
+    """The fields of a file are fields of a job, and the time."""
     assert set(FIELDS) - {"at"} <= set(VideoJob.__struct_fields__)
