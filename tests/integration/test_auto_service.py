@@ -87,7 +87,7 @@ def test_a_job_stays_where_something_may_be_bought(engine: Engine, clock: Manual
 
 
 @pytest.mark.parametrize("who", ["the service's own list", "a person"])
-def test_what_is_found_later_costs_what_its_seller_asks(tmp_path: Path, clock: ManualClock, who: str) -> None:
+def test_a_purchase_found_later_costs_its_services_price(tmp_path: Path, clock: ManualClock, who: str) -> None:
     """A purchase whose response was lost is counted at its service's price, not at that of a cheaper one."""
     beta = FindingService(clock, complete=False, name=BETA, price=Cost(usd=0.9))
     with two_services(tmp_path, clock, {BETA: beta}) as engine:
@@ -124,7 +124,7 @@ def test_where_all_refuse_the_job_waits_for_the_first(engine: Engine, clock: Man
     assert step(engine, clock).service == BETA
 
 
-def test_nobody_is_looked_at_who_can_go_nowhere(tmp_path: Path, clock: ManualClock) -> None:
+def test_jobs_without_an_open_service_take_no_steps(tmp_path: Path, clock: ManualClock) -> None:
     """While one service's quota is used up and the other is full, `auto` jobs wait without a step."""
     settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "alpha=1/h"})
     known = priced_services(clock, alpha=0.1, beta=0.9)
@@ -171,7 +171,7 @@ def test_a_worker_without_the_service_of_a_script_leaves_the_job(engine: Engine,
 
 
 @pytest.mark.parametrize("service", [AUTO, ALPHA])
-def test_options_for_a_service_that_nobody_knows(engine: Engine, service: str) -> None:
+def test_options_for_an_unknown_service(engine: Engine, service: str) -> None:
     """A misspelled service among a job's options is refused when the job is added, not ignored."""
     with pytest.raises(InvalidInput, match="unknown service 'heygn'"):
         engine.prepare(a_job("misspelled", service=service, options={"heygn": {"script": "Hi."}}))

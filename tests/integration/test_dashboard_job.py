@@ -377,7 +377,7 @@ def hold(engine: Engine, service: ScriptedService) -> None:
     [
         ("retry", {}, "job a is queued; only failed and cancelled jobs can be retried"),
         ("give-up", {}, "is not marked as unknown"),
-        ("ticket", {"ticket": "two words"}, "without blanks"),
+        ("ticket", {"ticket": "two words"}, "without spaces"),
     ],
 )
 def test_a_refusal_is_a_sentence_on_the_page(visitor: Visitor, act: str, fields: dict[str, str], words: str) -> None:

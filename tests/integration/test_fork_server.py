@@ -68,7 +68,7 @@ def test_an_exception_is_logged(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
 
 
-def test_a_killed_child_takes_with_it_what_it_has_started(tmp_path: Path) -> None:
+def test_a_kill_ends_the_programs_of_the_child(tmp_path: Path) -> None:
     """A kill ends the programs of the child too, and the exit code names the signal."""
     child = fork_server.start(start_a_program_and_sleep, log=tmp_path / "log")
     program = wait_for(tmp_path / "log")
@@ -86,7 +86,7 @@ def test_a_child_that_was_just_started_can_be_killed(tmp_path: Path) -> None:
     assert {child.wait(60) for child in children} == {-signal.SIGKILL}
 
 
-def test_no_child_outlives_the_process_that_asked_for_it(tmp_path: Path) -> None:
+def test_no_child_outlives_the_process_that_requested_it(tmp_path: Path) -> None:
     """When a test process is killed, its children end as well."""
     program = "import sys; from tests.integration import test_fork_server as t; t.start_a_sleeper_and_die(sys.argv[1])"
     log = tmp_path / "log"

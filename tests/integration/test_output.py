@@ -96,12 +96,12 @@ def test_a_length_that_the_service_announced_is_published(output: OutputFolder) 
 
 @pytest.mark.parametrize(("ordered", "made", "noted"), [(5, 6.0, False), (60, 65.0, False), (60, 47.4, True),
                                                        (60, 104.4, True)])  # fmt: skip
-def test_a_length_that_differs_is_said(ordered: int, made: float, noted: bool) -> None:
+def test_a_different_length_is_noted(ordered: int, made: float, noted: bool) -> None:
     """A noticeable difference from the ordered length is noted, with both lengths and their ratio."""
     assert bool(duration_note(ordered, made)) is noted
 
 
-def test_what_is_no_video_is_not_published(output: OutputFolder) -> None:
+def test_a_file_that_is_not_a_video_is_not_published(output: OutputFolder) -> None:
     """A web page or an empty file instead of a video is an `OutputError` with the reason."""
     with pytest.raises(OutputError, match="not a complete video"):
         output.publish(RECORD, fill(b"<html>expired</html>"))
@@ -138,7 +138,7 @@ def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> 
     assert output.publish(again, must_not_fill) == new
 
 
-def test_a_folder_without_a_video_in_the_way_is_said(output: OutputFolder) -> None:
+def test_an_existing_folder_without_a_video_is_an_error(output: OutputFolder) -> None:
     """A folder with the job's name and other content is never overwritten."""
     (output.root / "tides").mkdir(parents=True)
     (output.root / "tides" / "notes.txt").write_text("mine")
@@ -158,7 +158,7 @@ def test_a_video_that_was_changed_is_not_passed_off(output: OutputFolder) -> Non
         output.publish(RECORD, must_not_fill)
 
 
-def test_an_output_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_output_folder_is_an_error(tmp_path: Path) -> None:
     """The error names the folder, the reason and the setting."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot be written to .*file/videos: Not a directory") as caught:
@@ -166,7 +166,7 @@ def test_an_output_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None
     assert "TENXSOM_OUTPUT_DIR" in caught.value.next_step
 
 
-def test_sweep_removes_only_what_is_old(output: OutputFolder) -> None:
+def test_a_sweep_only_removes_old_folders(output: OutputFolder) -> None:
     """Files of killed workers are removed after a day; newer ones stay, because they can be in use."""
     output.check()
     fresh, old = output.root / ".staging" / "fresh.1", output.root / ".staging" / "old.1"

@@ -152,7 +152,7 @@ class Proof:
 
 
 @pytest.mark.parametrize("kind", ["local", "redis"])
-def test_each_video_is_bought_once_whoever_sells_it(
+def test_each_video_is_bought_once_at_every_service(
     kind: str, tmp_path: Path, lives: tuple[Lives, Lives], request: pytest.FixtureRequest
 ) -> None:
     """Jobs of three services and four kinds with a kill each: exactly one purchase each, or at most one and held."""

@@ -32,7 +32,7 @@ def plan(engine: Engine, text: str, timing: Timing | None = None, *, salt: str =
     return read_plan(engine.prepare, engine.store, stream, "topics", defaults, timing, salt=salt, zone=UTC)
 
 
-def test_a_plan_tells_new_from_known_and_sums_what_is_new(engine: Engine) -> None:
+def test_a_plan_separates_new_and_known_jobs_and_adds_up_the_new_ones(engine: Engine) -> None:
     """An existing job is shown with its state in the store, costs nothing again, and is not added again."""
     engine.queue.enqueue(plan(engine, "Tides\n").new)
     planned = plan(engine, "Tides\nDreams\n\nSalt\n")

@@ -204,7 +204,7 @@ def test_a_purge_behind_our_back_is_healed(chain: Chain, clock: ManualClock) -> 
     assert chain.queue.recover_lost("two") == 0
 
 
-def test_a_sweep_leaves_alone_what_the_queue_still_has(chain: Chain, clock: ManualClock) -> None:
+def test_a_sweep_ignores_jobs_whose_tasks_exist(chain: Chain, clock: ManualClock) -> None:
     """Jobs whose tasks exist get no second one, however long they are overdue."""
     chain.queue.enqueue(new("job-1"))
     chain.play(seconds=0)
@@ -334,7 +334,7 @@ def test_a_create_that_died_with_its_store_is_not_repeated(chain: Chain, tmp_pat
     assert record.submission.id in record.error.message
 
 
-def test_a_create_of_nobody_knows_which_service(chain: Chain, tmp_path: Path) -> None:
+def test_a_create_at_an_unknown_service(chain: Chain, tmp_path: Path) -> None:
     """An `auto` job that might have been bought at one of several services is held with their names."""
     service = service_of(chain)
     other = ScriptedService(chain.clock, name="beta")
@@ -439,7 +439,7 @@ def test_a_stopping_worker_takes_nothing_more(chain: Chain) -> None:
     made_once(chain)
 
 
-def test_a_step_in_hand_is_handed_back_at_the_end(chain: Chain) -> None:
+def test_a_running_step_is_released_at_the_end(chain: Chain) -> None:
     """A worker that is closed during a step releases the job, so that the next worker can take it immediately."""
     service = service_of(chain)
 
@@ -458,7 +458,7 @@ def test_a_step_in_hand_is_handed_back_at_the_end(chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"v": 1}', b"\xff", b'{"v":1,"job":{}}'])
-def test_a_body_that_is_no_delivery(chain: Chain, body: bytes) -> None:
+def test_a_body_that_is_not_a_delivery(chain: Chain, body: bytes) -> None:
     """A body that is not a delivery is refused with the field's name and changes nothing."""
     with pytest.raises(InvalidInput):
         chain.worker.deliver(body)

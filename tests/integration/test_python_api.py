@@ -53,7 +53,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         tenxsom_flow_engine.__getattr__("Worker")
 
 
-def test_importing_the_package_loads_no_module_of_it() -> None:
+def test_importing_the_package_loads_none_of_its_modules() -> None:
     """`import tenxsom_flow_engine` only loads the standard library, and a name loads what it needs."""
     code = (
         "import json, sys; before = set(sys.modules); import tenxsom_flow_engine as api; "

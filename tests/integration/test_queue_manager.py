@@ -80,7 +80,7 @@ def test_jobs_are_seen_and_acted_upon() -> None:
         {"redis": {"port": 0}},
     ],
 )
-def test_a_wrong_config_is_said(config: Any) -> None:
+def test_an_invalid_config_is_an_error(config: Any) -> None:
     """An unknown section, key or value is an `InvalidInput` that names it."""
     with pytest.raises((InvalidInput, ConfigurationError)):
         asyncio.run(QueueManager("local", config=config).initialize())
@@ -120,13 +120,13 @@ def test_options_that_cannot_be_written_are_refused() -> None:
     run(act)
 
 
-def test_a_missing_redis_server_is_said() -> None:
+def test_an_unreachable_redis_server_is_an_error() -> None:
     """An unreachable queue that was requested is an error, not a different queue."""
     with pytest.raises(StoreUnavailable, match="Redis server"):
         asyncio.run(QueueManager("redis").initialize())
 
 
-def test_use_before_opening_and_after_closing_is_said() -> None:
+def test_use_before_opening_and_after_closing_is_an_error() -> None:
     """A manager that is not open explains how to open it; closing twice is harmless."""
 
     async def act() -> None:

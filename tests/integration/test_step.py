@@ -259,7 +259,7 @@ def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
     assert bench.record.cost == Cost(credits=3.0, estimated=False)
 
 
-def test_the_price_of_what_was_bought(bench: Bench) -> None:
+def test_the_price_of_a_purchase(bench: Bench) -> None:
     """Reported credits are priced at the estimated rate; without them the estimate is kept."""
     bench.service.price = Cost(usd=0.20, credits=40.0)
     bench.service.creates += [Sold(credits=50.0), Sold()]
@@ -291,7 +291,7 @@ def test_submit_keeps_the_order_that_was_sent(bench: Bench) -> None:
     assert json.loads(bench.record.order) == {"prompt": "***", "reference": reference}
 
 
-def test_a_job_that_waits_for_its_gate_takes_no_more_room(bench: Bench) -> None:
+def test_a_job_that_waits_for_its_gate_does_not_grow(bench: Bench) -> None:
     """A record has no order and no worker's name before a create."""
     bench.at(Step.SUBMIT)
     bench.gate.shut = Closed(bench.clock.now() + 120, "full", opens_at=bench.clock.now() + 60, at=bench.clock.now())
@@ -328,7 +328,7 @@ class Account(ScriptedService, HasCredits):
 
 
 @pytest.mark.parametrize("left", [0.0, 5.0, None])
-def test_a_probe_looks_at_the_credits_first(bench: Bench, left: float | None) -> None:
+def test_a_probe_checks_the_credits_first(bench: Bench, left: float | None) -> None:
     """If a stopped service still reports no credits, no create is sent and no attempt is counted."""
     bench.service = service = Account(bench.clock)
     service.left = left
@@ -352,7 +352,7 @@ def test_a_stopped_service_is_not_polled_again_and_again(bench: Bench, step: Ste
 
 
 def test_a_busy_service_is_left_alone_with_polls_as_long_as_it_asks(bench: Bench) -> None:
-    """An earlier hint of the gate only applies to jobs that have bought nothing; a poll waits as the service requires."""
+    """An earlier hint of the gate only applies to jobs that have bought nothing; polls wait as the service requires."""
     bench.at(Step.POLL)
     bench.service.checks.append(Busy(ALPHA, "429", retry_after=7200.0))
     now = bench.clock.now()
@@ -406,7 +406,7 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(bench: Bench) 
     assert bench.gate.admitted == 1
 
 
-def test_who_has_not_sent_its_create_says_nothing_of_another(bench: Bench) -> None:
+def test_a_create_that_was_not_sent_proves_nothing_about_another(bench: Bench) -> None:
     """After a server lost the latest claim, the next worker buys under the same id; the first one undoes nothing."""
     bench.at(Step.SUBMIT)
     first = bench.deliver()
@@ -548,7 +548,7 @@ def test_attempts_are_used_up(bench: Bench) -> None:
     assert bench.record.submission.state is NONE
 
 
-def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
+def test_an_unpaid_job_outlives_an_outage(bench: Bench) -> None:
     """A service outage of a quarter of an hour fails no unpaid job, for any random delays."""
     bench.at(Step.SUBMIT)
     means = replace(bench.means, retry=RetryPolicy(), draw=lambda: 0.0)
@@ -563,7 +563,7 @@ def test_what_is_not_bought_outlives_an_outage(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("step", [Step.SUBMIT, Step.POLL, Step.FETCH])
-def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
+def test_a_refusal_has_remedies(bench: Bench, step: Step) -> None:
     """A job that failed because of a refusal can be edited, or retried unchanged."""
     bench.at(step)
     (bench.service.creates if step is Step.SUBMIT else bench.service.checks).append(Rejected(ALPHA, "not this one"))
@@ -573,7 +573,7 @@ def test_a_refusal_says_what_to_do(bench: Bench, step: Step) -> None:
 
 
 @pytest.mark.parametrize("step", [Step.POLL, Step.FETCH])
-def test_what_is_bought_outlives_an_outage(bench: Bench, step: Step) -> None:
+def test_a_paid_job_outlives_an_outage(bench: Bench, step: Step) -> None:
     """A service outage of half an hour fails no paid job: it is retried with growing delays, and the video is made."""
     bench.at(step)
     outage_ends = bench.clock.now() + 1800
@@ -588,7 +588,7 @@ def test_what_is_bought_outlives_an_outage(bench: Bench, step: Step) -> None:
     assert bench.record.status is Status.SUCCEEDED
 
 
-def test_what_is_bought_is_given_up_by_its_deadline(bench: Bench) -> None:
+def test_a_paid_job_fails_at_its_deadline(bench: Bench) -> None:
     """During an endless outage, a paid job fails at its deadline, keeps its ticket, and can be retried from it."""
     bench.at(Step.POLL)
     bench.service.checks.extend([Transient(ALPHA, "503")] * 100)
@@ -616,7 +616,7 @@ def finding(bench: Bench, *, complete: bool, **changes: Any) -> FindingService:
     return service
 
 
-def test_lookup_where_nothing_can_tell(bench: Bench) -> None:
+def test_a_lookup_that_cannot_find_or_repeat(bench: Bench) -> None:
     """If the service can neither find nor repeat, an unknown create is held for an operator and never repeated."""
     bench.at(Step.LOOKUP)
     assert summary(bench.step(), bench.clock.now()) == ("held", "submission_unknown")

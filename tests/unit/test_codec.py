@@ -238,7 +238,7 @@ def test_an_unknown_version(version: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,2", "nonsense", '{"v":1,}', "\ufeff{}", '"text"', "null", "[]"])
-def test_what_is_no_object(text: str) -> None:
+def test_text_that_is_not_an_object(text: str) -> None:
     """Text that is not a JSON object is refused."""
     for read in (decode_job, decode_record):
         with pytest.raises(InvalidInput):
@@ -260,7 +260,7 @@ def test_the_format_of_version_one() -> None:
     assert encode(record).decode() == text
 
 
-def test_what_cannot_be_written_is_no_job() -> None:
+def test_a_job_that_cannot_be_encoded_is_refused() -> None:
     """A job that could not be decoded again is refused when it is made."""
     for created_at in (float("nan"), float("inf")):
         with pytest.raises(InvalidInput):

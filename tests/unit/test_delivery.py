@@ -52,7 +52,7 @@ def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> No
     assert not pulled.undispatched
 
 
-def test_a_job_of_a_pushed_queue_begins_untold() -> None:
+def test_a_job_of_a_pushed_queue_begins_undispatched() -> None:
     """A new job is marked as not dispatched only for a queue backend that pushes."""
     for queue, dispatched in (("cloud_tasks", False), ("local", True), ("redis", True)):
         assert lifecycle.add(a_job(), queue=queue, nonce="n", now=NOW, due=NOW).dispatched is dispatched
@@ -80,7 +80,7 @@ def test_other_deliveries_do_nothing(situation: str) -> None:
 
 
 @pytest.mark.parametrize("situation", list(OVER))
-def test_a_job_that_waits_for_nobody_is_not_taken(situation: str) -> None:
+def test_a_job_that_is_not_waiting_is_not_leased(situation: str) -> None:
     """A final or held job is not leased, not even by the delivery with its current number."""
     for seq in (7, 8):
         with pytest.raises(ActionRefused):
@@ -88,7 +88,7 @@ def test_a_job_that_waits_for_nobody_is_not_taken(situation: str) -> None:
 
 
 @pytest.mark.parametrize("situation", list(IN_HAND))
-def test_a_delivery_in_hand_stands_back(situation: str) -> None:
+def test_a_leased_delivery_is_refused(situation: str) -> None:
     """While another worker holds the lease, the same delivery is refused."""
     for seq in (7, 8):
         with pytest.raises(LeasedElsewhere) as refusal:
@@ -137,7 +137,7 @@ def test_adoption(situation: str) -> None:
 
 
 @pytest.mark.parametrize("situation", list(WAITING))
-def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
+def test_adoption_after_an_unanswered_attempt(situation: str) -> None:
     """A job restored after an unanswered attempt counts as possibly bought; a known submission is kept."""
     known = WAITING[situation]
     record = lifecycle.adopt(Delivery.of(known), "cloud_tasks", NOW + 5, previous_attempt_unanswered=True)
@@ -150,7 +150,7 @@ def test_adoption_after_a_try_that_ended_unheard(situation: str) -> None:
     assert (record.submission.intended_at, record.submission.first_intended_at) == (NOW + 5, known.added_at)
     assert record.service in (known.service, known.job.service)
     record = msgspec.structs.replace(record, service="")
-    with pytest.raises(ActionRefused, match="found out"):
+    with pytest.raises(ActionRefused, match="not yet known whether and where"):
         lifecycle.move(record, "cloud_tasks", "redis", NOW + 5)
 
 
@@ -162,7 +162,7 @@ def test_a_mark_that_comes_late_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("situation", list(PUSHED))
-def test_delivered_anew(situation: str) -> None:
+def test_delivered_again(situation: str) -> None:
     """A lost delivery is replaced by the next one; a job that is not waiting or has a newer delivery is refused."""
     record = PUSHED[situation]
     with pytest.raises(ActionRefused):

@@ -38,7 +38,7 @@ def engine(fault: Callable[[int], None]) -> Engine:
 
 
 @pytest.mark.parametrize("again", [1, 2])
-def test_ctrl_c_ends_after_the_chunk_in_hand(capsys: pytest.CaptureFixture[str], again: int) -> None:
+def test_ctrl_c_ends_after_the_current_chunk(capsys: pytest.CaptureFixture[str], again: int) -> None:
     """After an interruption, the added jobs are printed and counted, with the way to add the rest."""
 
     def interrupt(taken: int) -> None:
@@ -82,7 +82,7 @@ def test_a_store_that_is_not_there_is_its_own_error() -> None:
         add_and_report(engine(fail), jobs(5), facts=None)
 
 
-def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_adjustments_are_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand jobs with the same note are one line."""
     (new,) = jobs(1)
     noted = (("7 s become 8 s",),) * 3 + (("no sound",), ())
@@ -95,13 +95,13 @@ def test_changes_that_make_a_job_fit_are_told_once(capsys: pytest.CaptureFixture
     [([], ""), ([0.0], ""), ([0.5, 0.25], ", about $0.75"), ([0.5, None], ", about $0.50 and 1 of unknown price"),
      ([None], ", of unknown price"), ([None, None], ", of unknown price")],
 )  # fmt: skip
-def test_what_jobs_are_expected_to_cost(usd: list[float | None], expected: str) -> None:
+def test_the_estimated_cost_of_jobs(usd: list[float | None], expected: str) -> None:
     """An unknown price is never shown as zero."""
     new = [NewJob(job.job, cost=Cost(usd=amount)) for job, amount in zip(jobs(len(usd)), usd, strict=True)]
     assert price(new) == expected
 
 
-def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_adds_up_new_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     """Existing jobs cost nothing again, and unknown prices are counted separately."""
     print_plan(
         [
@@ -123,6 +123,6 @@ def test_a_plan_sums_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_nobody_sits_at_a_stream_that_is_not_there() -> None:
+def test_a_missing_stream_is_not_a_terminal() -> None:
     """A process can run without its standard streams."""
     assert not on_terminal(None)

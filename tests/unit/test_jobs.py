@@ -153,7 +153,7 @@ STATES = [
 
 
 @pytest.mark.parametrize(("submission", "step", "holds"), STATES)
-def test_what_follows_from_the_submission(submission: Submission, step: Step, holds: bool) -> None:
+def test_step_lane_and_slot_follow_from_the_submission(submission: Submission, step: Step, holds: bool) -> None:
     """The next step, the lane and the slot follow from the state of the submission."""
     record = msgspec.structs.replace(RECORD, submission=submission, service=ALPHA)
     assert (record.step, record.holds_slot) == (step, holds)
@@ -175,7 +175,7 @@ def test_time_makes_a_scheduled_job_a_queued_one() -> None:
     ]  # fmt: skip
 
 
-def test_the_token_of_a_job_in_nobodys_hand() -> None:
+def test_the_token_of_a_job_without_a_lease() -> None:
     """The lease token of a job that is not leased raises `LeaseLost`."""
     with pytest.raises(LeaseLost):
         _ = RECORD.lease_token

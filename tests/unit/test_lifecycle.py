@@ -155,7 +155,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
 
 
 def test_only_the_drawn_transitions_happen() -> None:
-    """The changes of the table make exactly the transitions in `TRANSITIONS`, except for the one that only time makes."""
+    """The changes of the table make exactly the transitions in `TRANSITIONS`, except for the one made by time."""
     made = {
         (SITUATIONS[situation].status, Status(expected))
         for situation, _, expected in PAIRS
@@ -192,7 +192,7 @@ def test_expiry_is_counted_to_its_end() -> None:
     assert "log" in record.error.next_step
 
 
-def test_what_a_step_that_worked_forgives() -> None:
+def test_a_step_that_worked_resets_failures() -> None:
     """A step that did its work resets failures and expiries; a wait without work resets nothing."""
     record = msgspec.structs.replace(SITUATIONS["polling"], attempts=3, expiries=2, error=FAILURE)
     worked = lifecycle.settle(record, "mine", Wait(NOW + 5, "rendering", progress=0.3), NOW)
@@ -281,7 +281,7 @@ def test_a_job_of_unknown_outcome_is_not_retried_blindly(situation: str) -> None
             assert (action, record.status in FINAL) == (Action.GIVE_UP, True)
 
 
-def test_what_a_person_found_out() -> None:
+def test_resolving_by_hand() -> None:
     """Resubmitting reopens the choice of a service; confirming leads to reads only. Both reset the attempts."""
     held = msgspec.structs.replace(SITUATIONS["held"], attempts=5, expiries=9, progress=0.5)
     anew = lifecycle.resolve(held, NOW + 1, Resubmit())
@@ -342,7 +342,7 @@ def test_a_late_refusal_lets_a_held_job_go_on(first: str) -> None:
     assert record.error is None
 
 
-def test_giving_up_says_the_money_question() -> None:
+def test_giving_up_keeps_the_question_of_payment() -> None:
     """A job that was given up keeps the information that it might have been paid, and the ways to resolve it."""
     record = lifecycle.resolve(SITUATIONS["held"], NOW, GiveUp())
     assert record.error is not None

@@ -122,7 +122,7 @@ def test_a_finished_step_is_one_rich_line() -> None:
         (f"GET https://files.test/{quote(KEY, safe='')}/v.mp4", quote(KEY, safe="")),
     ],
 )
-def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str) -> None:
+def test_secrets_are_masked(stream: type[io.StringIO], text: str, secret: str) -> None:
     """Known keys, and texts that look like a token, password or signature, are masked in messages and exceptions."""
     logger = logging.getLogger("tenxsom_flow_engine.x")
     with Log(stream(), KEY) as log, about(bound=text):
@@ -137,7 +137,7 @@ def test_secrets_reach_no_line(stream: type[io.StringIO], text: str, secret: str
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
-def test_secrets_reach_no_line_within_a_value(stream: type[io.StringIO]) -> None:
+def test_secrets_within_values_are_masked(stream: type[io.StringIO]) -> None:
     """A secret is masked in lists, mappings, errors and paths too."""
     values = {"many": [KEY], "deep": {"x": ({"y": KEY},)}, "error": ValueError(KEY), "path": Path("/tmp") / KEY}
     with Log(stream(), KEY) as log:
@@ -151,7 +151,7 @@ def test_each_event_is_a_line_whatever_it_holds(
     form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file name that is not UTF-8 stays readable; an event that cannot be formatted is replaced by its location."""
-    # pytest installs a handler of its own on the root logger, which raises.
+    # pytest adds a handler to the root logger, which raises.
     monkeypatch.setattr(logging.getLogger("tenxsom_flow_engine"), "propagate", False)
     with Log(io.StringIO(), KEY) as log:
         logging.getLogger("tenxsom_flow_engine.x").warning(form, f"{KEY} caf\udce9")

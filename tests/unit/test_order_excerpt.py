@@ -29,7 +29,7 @@ def test_an_order_fits_its_room_and_stays_json(order: Any) -> None:
         json.loads(kept)
 
 
-def test_what_is_left_out_says_so() -> None:
+def test_truncation_is_marked() -> None:
     """A long prompt is truncated with its length; all other fields stay."""
     body = {"prompt": "p" * 9000, "tags": list(range(900)), "fps": 24}
     kept = json.loads(truncate_json({"path": "/videos", "body": body}))

@@ -46,7 +46,7 @@ def test_jitter_spreads() -> None:
 @pytest.mark.parametrize(
     ("retry_after", "delay"), [(None, 2.0), (0.0, 2.0), (1.0, 2.0), (30.0, 30.0), (7200.0, 7200.0)]
 )
-def test_what_the_service_asked_for_is_a_floor(retry_after: float | None, delay: float) -> None:
+def test_retry_after_is_a_lower_bound(retry_after: float | None, delay: float) -> None:
     """A later time requested by the service is respected and adds no attempt."""
     policy = RetryPolicy(jitter=0.0)
     assert policy.delay(1, draw=0.0, retry_after=retry_after) == delay

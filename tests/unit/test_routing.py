@@ -51,7 +51,7 @@ def test_a_named_service_is_the_only_one(clock: ManualClock) -> None:
         candidates(a_job(service="gamma"), known)
 
 
-def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None:
+def test_a_fallback_is_used_if_there_is_no_other_service(clock: ManualClock) -> None:
     """Drafts are chosen only if no paid service is configured or the job names them, never after a refusal."""
     known: dict[str, VideoService] = {"draft": fallback_service(clock)}
     assert auto_services(known) == {"draft"}
@@ -65,7 +65,7 @@ def test_a_stand_in_makes_what_no_other_is_there_for(clock: ManualClock) -> None
         candidates(JOB, known)
 
 
-def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
+def test_a_service_that_is_not_selectable_is_never_chosen(clock: ManualClock) -> None:
     """A service that is not selectable by `auto` gets no `auto` job, even if it is the only one."""
     known = priced_services(clock, simulated=0.0)
     known["simulated"].auto_selectable = False
@@ -74,7 +74,7 @@ def test_a_rehearsal_is_never_chosen_by_itself(clock: ManualClock) -> None:
         candidates(JOB, known)
 
 
-def test_a_job_that_none_can_make_says_what_each_lacks(clock: ManualClock) -> None:
+def test_a_job_that_no_service_can_make_has_all_reasons(clock: ManualClock) -> None:
     """The refusal contains every service with its reason."""
     known = priced_services(clock, alpha=0.9, beta=0.1)
     for name, reason in ((ALPHA, "at most 10 seconds"), (BETA, "no portrait")):
@@ -132,7 +132,7 @@ _worlds = st.lists(st.tuples(st.floats(0, 9), st.integers(-50, 50), st.booleans(
 
 
 @given(_worlds)
-def test_nobody_is_passed_over_who_is_better(world: list[tuple[float, int, bool]]) -> None:
+def test_no_better_candidate_is_skipped(world: list[tuple[float, int, bool]]) -> None:
     """For any prices, gates and slots, no other candidate opens earlier, or as early at a lower price."""
     clock = ManualClock(NOW)
     known = priced_services(clock, **{f"s{n}": price for n, (price, _, _) in enumerate(world)})

@@ -126,7 +126,7 @@ def test_cloud_tasks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["named", "kept by gcloud"])
-def test_a_key_file_tells_project_and_account(tmp_path: Path, kept: bool) -> None:
+def test_a_key_file_provides_project_and_account(tmp_path: Path, kept: bool) -> None:
     """Values in the credentials file are defaults; variables win."""
     file = tmp_path / "application_default_credentials.json"
     file.write_text(json.dumps({"project_id": "p-2", "client_email": "key@p-2.iam.gserviceaccount.com"}))
@@ -138,7 +138,7 @@ def test_a_key_file_tells_project_and_account(tmp_path: Path, kept: bool) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"project_id": 7}'])
-def test_a_bad_key_file_is_left_to_who_needs_it(tmp_path: Path, text: str) -> None:
+def test_a_bad_key_file_does_not_prevent_loading(tmp_path: Path, text: str) -> None:
     """An invalid key file does not prevent reading the settings, because most commands do not need it."""
     file = tmp_path / "key.json"
     file.write_text(text)
@@ -307,9 +307,9 @@ def test_bad_values_of_services(variable: str, text: str) -> None:
 def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A relative path is resolved against the present working folder, and `~` is the user's home."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/home/user")
     found = load({"TENXSOM_HOME": "flow", "TENXSOM_OUTPUT_DIR": "~/videos"})
-    assert (found.home, found.output_dir) == (tmp_path / "flow", Path("/home/somebody/videos"))
+    assert (found.home, found.output_dir) == (tmp_path / "flow", Path("/home/user/videos"))
 
 
 def test_settings_are_frozen() -> None:
@@ -361,7 +361,7 @@ def test_a_bad_value_in_the_file_names_the_variable(env_file: EnvFile) -> None:
         env_file.load()
 
 
-def test_a_file_that_is_no_text(env_file: EnvFile) -> None:
+def test_a_binary_file(env_file: EnvFile) -> None:
     """An unreadable file is an error with its name and the next step."""
     env_file.path.write_bytes(b"TENXSOM_HOME=\xff\xfe\n")
     with pytest.raises(ConfigurationError) as refusal:

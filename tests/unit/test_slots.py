@@ -53,7 +53,7 @@ def test_slots_are_evenly_spaced_and_inside(start: float, rate: Fraction) -> Non
 
 
 @given(instants, rates)
-def test_what_fits_on_one_day_is_refused_on_none(start: float, rate: Fraction) -> None:
+def test_a_count_that_fits_on_one_day_fits_on_every_day(start: float, rate: Fraction) -> None:
     """A count is refused because of the day's length alone, not the grid's position, with the number that fits."""
     span = Period(start, start + DAY)
     most = math.ceil(24 * rate)
@@ -92,13 +92,13 @@ def test_a_civil_day_is_planned_whole(day: date, zone: ZoneInfo, rate: Fraction)
         assert datetime.fromtimestamp(slot.instant, zone).date() == day
 
 
-def test_a_day_that_the_calendar_passed_over_is_refused() -> None:
+def test_a_day_that_the_calendar_skipped_is_refused() -> None:
     """Samoa had no 30 December 2011."""
     with pytest.raises(InvalidInput, match="2011-12-30 does not exist in Pacific/Apia"):
         civil_day(date(2011, 12, 30), ZoneInfo("Pacific/Apia"))
 
 
-def test_a_day_of_23_hours_takes_what_fits() -> None:
+def test_a_day_of_23_hours_takes_a_usual_count_as_far_as_possible() -> None:
     """In spring, a usual day's count is planned as far as possible; a count that fits on no day is refused."""
     spring = civil_day(date(2027, 3, 28), ZoneInfo("Europe/Berlin"))
     assert spring.seconds == 23 * 3600
@@ -221,7 +221,7 @@ def test_windows_as_people_name_them() -> None:
         ({"day": "today", "zone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is unknown"),
         ({"day": "today", "zone": "../../etc/passwd"}, "timezone: '../../etc/passwd' is unknown"),
         ({"day": "today", "start": "noon"}, "start: 'noon' is not a date and time"),
-        ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not on 2026-11-23, the day to plan"),
+        ({"day": "today", "start": "2030-01-01T00:00Z"}, "is not on 2026-12-23, the day to plan"),
         ({"start": "noon"}, "start: 'noon' is not a date and time"),
         ({"day": "today", "start": "08:00+02:00"}, "contains a time zone (pass the time zone separately)"),
         ({"day": "9999-12-31"}, "date: 9999-12-31 is outside the years 1971 to 9998"),
@@ -230,14 +230,14 @@ def test_windows_as_people_name_them() -> None:
         ({"day": "2011-12-30", "zone": "Pacific/Apia"}, "date: 2011-12-30 does not exist in Pacific/Apia"),
     ],
 )
-def test_windows_that_make_no_sense(words: dict[str, str], reason: str) -> None:
+def test_invalid_periods(words: dict[str, str], reason: str) -> None:
     """Each error names the option and the reason."""
     with pytest.raises(InvalidInput) as caught:
         window(NOW, **words)
     assert reason in str(caught.value)
 
 
-def test_a_start_that_no_clock_shows_is_said() -> None:
+def test_a_start_that_the_clocks_skip_is_noted() -> None:
     """If the clocks skip the start, the plan begins at the next time that exists."""
     span = window(NOW, day="2027-03-28", zone="Europe/Berlin", start="02:30")
     assert span.note == "the clocks skip 02:30 on 2027-03-28, so the period begins at 03:30"

@@ -108,11 +108,11 @@ def test_options_of_services() -> None:
         ('{"topic": "x", "options": 5}', "options: must be objects by service"),
         ('{"topic": "x", "options": {"heygen": "script"}}', "options: must be objects by service"),
         ('["x"]', "is not a JSON object"),
-        ("[" * 60_000, "is not JSON"),
+        ("[" * 60_000, "is not readable JSON"),
         ("9" * 5000, "is not readable JSON: Exceeds the limit"),
     ],
 )
-def test_bad_json_lines_are_told_by_number(line: str, reason: str) -> None:
+def test_bad_json_lines_are_reported_by_number(line: str, reason: str) -> None:
     """An invalid line has its number and reason, and the lines after it are read."""
     bad, good = read(f'{line}\n{{"topic": "fine"}}\n', "plan.jsonl")
     assert isinstance(bad, BadLine)
@@ -121,7 +121,7 @@ def test_bad_json_lines_are_told_by_number(line: str, reason: str) -> None:
     assert good == Entry(2, {"topic": "fine"})
 
 
-def test_bad_csv_lines_are_told_by_number() -> None:
+def test_bad_csv_lines_are_reported_by_number() -> None:
     """Too many cells, too few, and an unclosed quote are one invalid line each."""
     content = 'topic,channel\na,b,c\nonly\nfine,fun\n"never closed,x\n' + "y\n" * MAX_LINE
     entries = read(content, "plan.csv")
@@ -163,7 +163,7 @@ def test_a_head_of_one_column_is_a_head() -> None:
     assert topics('"Topic"\nTides\n"Why, oh why"\n', "-") == [(2, "Tides"), (3, "Why, oh why")]
 
 
-def test_half_a_letter_in_json_is_said_rightly() -> None:
+def test_an_unpaired_surrogate_in_json() -> None:
     """An unpaired surrogate is valid JSON but invalid text: its field and position are reported."""
     good, bad = plan_batch(read('{"topic": "ab\\ud800"}\n', "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
     assert (good, bad) == ([], [BadLine(1, "topic: is not valid Unicode at position 3")])
@@ -221,7 +221,7 @@ def test_a_line_of_a_gigabyte_is_one_bad_line() -> None:
     assert stream.largest < 2**20
 
 
-def test_a_csv_line_that_is_too_long_is_told_like_any_other() -> None:
+def test_a_csv_line_that_is_too_long() -> None:
     """It is reported by its length, not as an error about quotes."""
     content = f"topic\n{'x' * (MAX_LINE + 1)}\nfine\n"
     assert read(content, "a.csv") == [BadLine(2, "has more than 65,536 characters"), Entry(3, {"topic": "fine"})]
@@ -290,7 +290,7 @@ def test_ids_follow_from_content_and_occurrence() -> None:
         '{"channel": "", "topic": "d"}',
     ],
 )
-def test_an_id_follows_from_what_is_said_not_how(line: str) -> None:
+def test_an_id_depends_on_content_not_notation(line: str) -> None:
     """Spaces around text and values that are defaults do not change the id."""
     ((job, _),) = plan(line)
     ((plain, _),) = plan(
@@ -404,7 +404,7 @@ def test_a_missed_day_and_another_pace_lose_nothing() -> None:
     [("xBy", "yx"), ("xy", "xy"), ("BxBy", "Bx"), ("Bx", "xB")],
     ids=["after the last used topic", "that is gone", "that occurs twice", "with another end"],
 )
-def test_a_changed_list_goes_on_behind_the_last_topic(changed: str, expected: str) -> None:
+def test_a_changed_list_continues_after_the_last_topic(changed: str, expected: str) -> None:
     """A changed list continues after the last used topic if it contains that once, or else from its start."""
     used = assigned("ABC", [0, 1], {})
     assert topics_of(assigned(changed, [2, 3], used)) == expected
