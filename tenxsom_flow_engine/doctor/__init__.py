@@ -1,1 +1,1 @@
-"""Looking at an installation from outside: what is well, what is not, and what to type to mend it."""
+"""Check an installation from outside, and say how to fix each problem."""

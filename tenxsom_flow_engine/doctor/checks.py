@@ -1,4 +1,4 @@
-"""What a look at one thing found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from tenxsom_flow_engine.errors import Action, FlowError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. Holds no secret."""
+    """The result of one check. Contains no secret."""
 
-    #: What was looked at, e.g. `store`.
+    #: The part that was checked, e.g. `store`.
     about: str
-    #: `problem`: something does not work until it is fixed; `warning`: it works, with a risk.
+    #: `problem`: it does not work until someone fixes it; `warning`: it works, with a risk.
     state: Literal["ok", "warning", "problem"]
     text: str
-    #: What to do, apart from `actions`; empty where all is well.
+    #: How to fix it, in addition to `actions`; empty if nothing is wrong.
     fix: str = ""
-    #: What is wrong, for programs: an error's or a verdict's code, or one of the check's own; `ok` where nothing is.
+    #: Machine-readable cause: the code of an error or a verdict, or one that the check defines; `ok` if all is well.
     code: str = "ok"
-    #: What can be done with the engine, to the job or service that `subject` names.
+    #: Possible actions on the job or service that `subject` names.
     actions: tuple[Action, ...] = ()
     subject: str = ""
 
 
 def ok(about: str, text: str) -> Finding:
-    """Return that nothing is wrong."""
+    """Return a finding without a problem."""
     return Finding(about, "ok", text)
 
 
 def warning(
     about: str, code: str, text: str, fix: str = "", actions: tuple[Action, ...] = (), subject: str = ""
 ) -> Finding:
-    """Return that a thing works, with a risk."""
+    """Return a finding about something that works, with a risk."""
     return Finding(about, "warning", text, fix, code, actions, subject)
 
 
 def problem(
     about: str, code: str, text: str, fix: str = "", actions: tuple[Action, ...] = (), subject: str = ""
 ) -> Finding:
-    """Return that a thing does not work."""
+    """Return a finding about something that does not work."""
     return Finding(about, "problem", text, fix, code, actions, subject)
 
 
 def failed(about: str, error: FlowError, fix: str = "") -> Finding:
-    """Return that looking at a thing failed; `fix` is for an error that names no next step."""
+    """Return a check's error as a finding; `fix` is used if the error names no next step."""
     return problem(about, error.code, error.message, error.next_step or fix, error.actions, error.subject)
 
 
-def looked_at(about: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Give what a look finds; an error that it meets is a finding too, so that one does not hide the others."""
+def looked_at(about: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Run a check and give its findings. An error becomes a finding too, so that the other checks still run."""
     try:
-        yield from look()
+        yield from check()
     except FlowError as error:
         yield failed(about, error)
-    except Exception as error:  # the looks at the other things are wanted all the same
-        yield problem(about, "defect", f"looking at it broke: {type(error).__name__}", "this is a defect of the doctor")
+    except Exception as error:  # a defect of one check must not stop the others
+        yield problem(about, "defect", f"the check crashed: {type(error).__name__}", "this is a bug in the doctor")

@@ -1,4 +1,4 @@
-"""Looks at the parts that an engine opens: store, time, queue, workers, services."""
+"""Checks of an open engine: store, clock, queue, workers, services."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 
 def parts(engine: Engine) -> Iterator[Finding]:
-    """Look at everything that is open."""
-    looks = {"store": store, "clock": clock, "queue": queue, "workers": workers, "services": services}
-    for about, look in looks.items():
-        yield from looked_at(about, lambda look=look: look(engine))  # type: ignore[misc]
+    """Run all checks of an open engine."""
+    checks = {"store": store, "clock": clock, "queue": queue, "workers": workers, "services": services}
+    for about, check in checks.items():
+        yield from looked_at(about, lambda check=check: check(engine))  # type: ignore[misc]
 
 
 def store(engine: Engine) -> Iterator[Finding]:
-    """See that records can be read, and how safe they are."""
+    """Check that records can be read, and report a risk to their durability."""
     engine.store.status_counts()
     yield ok("store", engine.store.place)
     if advice := engine.store.advice:
@@ -34,28 +34,28 @@ def store(engine: Engine) -> Iterator[Finding]:
 
 
 def clock(engine: Engine) -> Iterator[Finding]:
-    """Compare the store's time, which schedules and leases go by, with this machine's."""
+    """Compare the store's clock, which schedules and leases use, with this machine's."""
     ahead = engine.store.now() - time.time()
     if abs(ahead) > CLOCK_TOLERANCE:
         side = "ahead of" if ahead > 0 else "behind"
-        text = f"the store's time is {duration(abs(ahead))} {side} this machine's clock"
+        text = f"the store's clock is {duration(abs(ahead))} {side} this machine's clock"
         yield problem("clock", "clock-skew", text, "set the clocks of all machines: timedatectl set-ntp true")
     else:
-        yield ok("clock", "the store's time is this machine's")
+        yield ok("clock", "the clocks of the store and this machine agree")
 
 
 def queue(engine: Engine) -> Iterator[Finding]:
-    """See that the queue backend can be asked, and hands out jobs."""
+    """Check that the queue backend answers and delivers jobs."""
     if engine.queue.name == CLOUD_TASKS:
         from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 
         if not engine.settings.cloud_tasks.emulator_host:
             _, project = credentials_and_project(engine.settings.cloud_tasks)
-            yield ok("credentials", f"Google's, for the project {project}")
+            yield ok("credentials", f"Google credentials for the project {project}")
     status = engine.queue.status()
     if status.unknown:
         yield problem(
-            "queue", "queue-unknown", f"the {engine.queue.name} queue does not tell its state",
+            "queue", "queue-unknown", f"the state of the {engine.queue.name} queue is unknown",
             str(status.unknown), status.unknown.actions,
         )  # fmt: skip
     elif status.paused:
@@ -66,7 +66,7 @@ def queue(engine: Engine) -> Iterator[Finding]:
 
 
 def workers(engine: Engine) -> Iterator[Finding]:
-    """See who would take jobs."""
+    """Check that a worker is running."""
     found = take_report(engine)
     if found.workers.alive:
         yield ok("workers", f"{found.workers.alive} alive")
@@ -77,18 +77,18 @@ def workers(engine: Engine) -> Iterator[Finding]:
 
 
 def services(engine: Engine) -> Iterator[Finding]:
-    """See that the services that cost take the keys that are configured, and have something left."""
-    asked = {name: service for name, service in engine.services.items() if isinstance(service, HasCredits)}
+    """Check that paid services accept the configured keys and have credit left."""
+    with_credits = {name: service for name, service in engine.services.items() if isinstance(service, HasCredits)}
     paid = [name for name, service in engine.services.items() if service.auto_selectable and not service.is_fallback]
-    for name, service in asked.items():
+    for name, service in with_credits.items():
         yield _credits(name, service)
     if not paid:
         keys = [f"{spec.switch} ({spec.docs or name})" for name, spec in service_specs().items() if spec.switch]
-        step = f"to buy videos set one of {', '.join(keys)}"
+        step = f"to buy videos, set one of {', '.join(keys)}"
         yield warning("services", "no-paid-service", "no paid service is configured, so only drafts are made", step)
     for name in paid:
-        if name not in asked:
-            yield ok(name, "configured; it cannot tell what is left")
+        if name not in with_credits:
+            yield ok(name, "configured; it does not report its remaining credit")
     for verdict in take_report(engine).verdicts:
         if verdict.code in ("service-stopped", "failing") and verdict.level == PROBLEM:
             text = f"{verdict.text}: {verdict.detail}"
@@ -103,10 +103,10 @@ def _credits(name: str, service: HasCredits) -> Finding:
         step = error.next_step or "try again later, and see the service's status page"
         return warning(name, error.code, error.message, step)
     except ServiceError as error:
-        return failed(name, error, "see the key and the account")
+        return failed(name, error, "check the key and the account")
     note = f" ({left.note})" if left.note else ""
     if left.remaining is None:
-        return ok(name, f"configured; it does not say what is left{note}")
+        return ok(name, f"configured; it does not report its remaining credit{note}")
     if left.remaining <= 0:
-        return problem(name, OutOfCredit.code, f"nothing is left to spend{note}", f"buy {left.unit} at the service")
+        return problem(name, OutOfCredit.code, f"no credit left{note}", f"buy {left.unit} at the service")
     return ok(name, f"{left.remaining:,.10g} {left.unit} left{note}")

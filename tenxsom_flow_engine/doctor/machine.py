@@ -1,4 +1,4 @@
-"""Looks at this machine: Python, libraries, disk, fonts."""
+"""Checks of this machine: Python, libraries, disk, fonts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tenxsom_flow_engine.errors import Rejected
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.settings import Settings
 
-#: The oldest Python that is tested.
+#: The oldest supported version of Python.
 OLDEST = (3, 11)
-#: What `requirements.txt` names.
+#: The packages in `requirements.txt`.
 LIBRARIES = (
     "av", "click", "cryptography", "flask", "fonttools", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
     "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "python-dotenv", "redis", "requests",
     "structlog", "tzdata",
 )  # fmt: skip
-#: Bytes that are free at least, before nothing works and before it is time to think of it.
+#: Bytes of free space below which the check reports a problem, and a warning.
 LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9
-#: Writing that drafts are made in, by the people who would miss it.
+#: A sample text of each script that drafts should be able to show.
 SCRIPTS = {"Chinese and Japanese": "世界", "Arabic": "سلام", "Hindi": "नमस्ते"}
 
 
@@ -40,7 +40,7 @@ def python(oldest: tuple[int, int] = OLDEST) -> Iterator[Finding]:
 
 
 def libraries() -> Iterator[Finding]:
-    """See that every library is there."""
+    """Check that every library is installed."""
     missing = []
     for name in LIBRARIES:
         try:
@@ -55,42 +55,42 @@ def libraries() -> Iterator[Finding]:
 
 
 def output(settings: Settings) -> Iterator[Finding]:
-    """See that videos can be written, and for how long."""
+    """Check that videos can be written to the output folder."""
     OutputFolder(settings.output_dir).check()
     yield ok("output", f"videos go to {settings.output_dir}")
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """See how much space is left for videos and records."""
+    """Check the free space for videos and records."""
     for name, folder in {"videos": settings.output_dir, "records": settings.home}.items():
-        there = _existing(folder)
-        free = shutil.disk_usage(there).free
-        text = f"{free / 1e9:.1f} GB free for {name} ({there})"
+        existing = _existing(folder)
+        free = shutil.disk_usage(existing).free
+        text = f"{free / 1e9:.1f} GB free for {name} ({existing})"
         if free < LEAST_SPACE:
-            yield problem("disk", "disk-full", text, f"free some space, or move them: see {_VARIABLE[name]}")
+            yield problem("disk", "disk-full", text, f"free some space, or move the {name}: set {_VARIABLE[name]}")
         elif free < LITTLE_SPACE:
-            yield warning("disk", "disk-low", text, f"think of more space, or move them: see {_VARIABLE[name]}")
+            yield warning("disk", "disk-low", text, f"add space soon, or move the {name}: set {_VARIABLE[name]}")
         else:
             yield ok("disk", text)
 
 
 class Fonts(Protocol):
-    """Knows which characters can be shown: what this needs of `services.draft.render.fonts.Library`."""
+    """The part of `services.draft.render.fonts.Library` that the check uses."""
 
     def runs(self, text: str) -> object:
-        """Split a text by the fonts that show it. Raises `Rejected` for characters that none shows."""
+        """Split a text into runs of one font. Raises `Rejected` for characters that no font contains."""
 
 
 def fonts(installed: Fonts | None = None) -> Iterator[Finding]:
-    """Check in which scripts drafts can be made with the installed fonts, by default those of this machine."""
+    """Check that the installed fonts (by default this machine's) cover the scripts of `SCRIPTS`."""
     from tenxsom_flow_engine.services.draft.render.fonts import library
 
     installed = installed or library()
-    for people, sample in SCRIPTS.items():
+    for script, sample in SCRIPTS.items():
         try:
             installed.runs(sample)
         except Rejected as error:
-            text = f"no drafts with {people} letters: {error.message}"
+            text = f"drafts cannot show {script} text: {error.message}"
             yield warning("fonts", "fonts-missing", text, error.next_step)
             return
     yield ok("fonts", f"drafts can show {', '.join(SCRIPTS)}")

@@ -1,4 +1,4 @@
-"""The whole examination, in the order in which things depend on each other."""
+"""Run all checks, in the order in which the checked parts depend on each other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tenxsom_flow_engine.settings import Settings, load
 
 
 def examine(environment: Mapping[str, str] | None = None, queue_type: str | None = None) -> Iterator[Finding]:
-    """Give what is found, one thing after the other. Buys nothing, and changes no job."""
+    """Run all checks and give each finding as soon as it is known. Buys nothing and changes no job."""
     yield from looked_at("python", machine.python)
     yield from looked_at("libraries", machine.libraries)
     try:
         settings = load(environment)
         choice = choose_queue(settings, queue_type)
     except FlowError as error:
-        # Without them there is nothing else to look at.
+        # The other checks need the settings.
         yield failed("settings", error, "correct it in the environment")
         return
-    yield ok("settings", "every variable can be read")
+    yield ok("settings", "all environment variables are valid")
     yield from looked_at("disk", lambda: machine.disk(settings))
     yield from looked_at("output", lambda: machine.output(settings))
     yield from looked_at("fonts", machine.fonts)

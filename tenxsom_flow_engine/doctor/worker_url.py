@@ -1,4 +1,4 @@
-"""Looks at the worker's address as Cloud Tasks would: it must answer, and send strangers away."""
+"""Probe the worker URL the way Cloud Tasks would: it must answer and reject unauthenticated requests."""
 
 from __future__ import annotations
 
@@ -10,63 +10,64 @@ from tenxsom_flow_engine.doctor.checks import Finding, ok, problem
 from tenxsom_flow_engine.errors import Action, Forbidden
 from tenxsom_flow_engine.settings import Settings
 
-#: Seconds for a connection, and for an answer.
+#: Timeouts in seconds: to connect, and to read the response.
 PROBE_TIMEOUTS = (5.0, 15.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def door(settings: Settings) -> Iterator[Finding]:
-    """Knock at the address that Cloud Tasks is told."""
+    """Check the worker URL: set, encrypted, reachable, and closed to requests without a token."""
     url = settings.cloud_tasks.worker_url
     if not url:
         yield problem(
-            "worker address", "no-worker-url", "Cloud Tasks is not told where the worker is",
+            "worker address", "no-worker-url", "the worker's address for Cloud Tasks is not set",
             "set CLOUD_TASKS_WORKER_URL to its https address",
         )  # fmt: skip
         return
     if url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
         yield problem(
-            "worker address", "not-encrypted", f"{url} is not encrypted, so anybody on the way can read the tokens",
-            "put TLS before the worker, as deploy/Caddyfile does, and set CLOUD_TASKS_WORKER_URL to https://…",
+            "worker address", "not-encrypted", f"{url} is not encrypted, so tokens can be read in transit",
+            "put a TLS proxy in front of the worker, as deploy/Caddyfile does, and set CLOUD_TASKS_WORKER_URL to "
+            "https://…",
         )  # fmt: skip
-    yield from _knock(url)
+    yield from _probe(url)
 
 
-def _knock(url: str) -> Iterator[Finding]:
+def _probe(url: str) -> Iterator[Finding]:
     import requests
 
     try:
-        # What follows a redirect would not be what Cloud Tasks reaches. A body is read only where it matters, since
-        # that of something else than the worker may have no end.
+        # Redirects are not followed: Cloud Tasks does not follow them either. A body is read only where it matters,
+        # because a server other than the worker might send an endless one.
         with requests.get(f"{url}/health", timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True) as health:
             pass
         with requests.post(
             f"{url}/process", json={}, timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True
-        ) as stranger:
-            guarded = stranger.status_code in (401, 403)
-            told = _error(stranger) if guarded else {}
+        ) as unauthenticated:
+            guarded = unauthenticated.status_code in (401, 403)
+            refusal = _error(unauthenticated) if guarded else {}
     except requests.RequestException as error:
         yield problem(
             "worker address", "no-answer", f"{url} does not answer: {type(error).__name__}",
-            "see whether the worker runs, then DNS, firewall and certificate", (Action.START_PUSH_WORKER,),
+            "check that the worker runs, then DNS, firewall and certificate", (Action.START_PUSH_WORKER,),
         )  # fmt: skip
         return
     if health.status_code != 200 and not (guarded and health.status_code in (401, 403)):
-        text = f"{url}/health answers {health.status_code}, so something else than the worker listens there"
+        text = f"{url}/health returns {health.status_code}, so the server at this address is not the worker"
         yield problem(
-            "worker address", "not-the-worker", text, "see CLOUD_TASKS_WORKER_URL, and what the proxy passes on"
+            "worker address", "not-the-worker", text, "check CLOUD_TASKS_WORKER_URL and the routes of the proxy"
         )
         return
     if not guarded:
-        text = f"{url}/process answers a stranger with {stranger.status_code} instead of 401"
-        step = "unset TENXSOM_ALLOW_UNAUTHENTICATED where the worker runs, and see that no proxy answers for it"
+        text = f"{url}/process returns {unauthenticated.status_code} without a token, instead of 401"
+        step = "unset TENXSOM_ALLOW_UNAUTHENTICATED for the worker, and check that no proxy answers in its place"
         yield problem("worker address", "open-to-anybody", text, step)
         return
-    # A worker that takes deliveries tells a request without a token that it lacks one; this one takes none.
-    if told.get("code") == Forbidden.code:
-        yield problem("worker address", Forbidden.code, told.get("message", ""), told.get("next_step", ""))
+    # A worker that accepts deliveries answers that the token is missing. `Forbidden` means that it accepts none.
+    if refusal.get("code") == Forbidden.code:
+        yield problem("worker address", Forbidden.code, refusal.get("message", ""), refusal.get("next_step", ""))
         return
-    yield ok("worker address", f"{url} answers, and sends strangers away")
+    yield ok("worker address", f"{url} answers, and rejects requests without a token")
 
 
 def _error(response: Any) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What operators ask: one report from a few questions to the store, from which every number that is shown comes."""
+"""The report for operators: one set of figures, read from the store, behind every number that the engine shows."""

@@ -1,4 +1,4 @@
-"""The report's values. Durations in seconds; instants since 1970 (UTC); a day or an hour is one of UTC."""
+"""The report's values. Durations are in seconds, instants in seconds since 1970; days and hours are in UTC."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from tenxsom_flow_engine.store.values import DispatchLimits, StoreAdvice
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How many jobs came to an end in some time."""
+    """Number of jobs that ended in a period."""
 
     succeeded: int = 0
     failed: int = 0
 
     @property
     def success_rate(self) -> float | None:
-        """The share of them that succeeded, from 0 to 1; None where none ended."""
+        """The share of ended jobs that succeeded, from 0 to 1; None if none ended."""
         both = self.succeeded + self.failed
         return self.succeeded / both if both else None
 
 
 class PurchaseTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What was bought in some time. `credits` are the services' own, so they add up within one service only."""
+    """Purchases in a period. Each service has its own unit of `credits`, so add them up only within one service."""
 
     videos: int = 0
     usd: float = 0.0
     credits: float = 0.0
-    #: Of the videos, those whose price in USD is not known.
+    #: Number of these videos whose price in USD is unknown.
     unpriced: int = 0
 
 
 class Making(msgspec.Struct, frozen=True, kw_only=True):
-    """How long videos took from the create to their publication: of so many, by size (see `histogram`)."""
+    """Durations from create to publication, as a histogram (see `store.histogram`) of `videos` videos."""
 
     videos: int = 0
+    #: Sum of the durations.
     seconds: float = 0.0
-    #: How many fell into each bucket.
+    #: Number of videos in each bucket.
     sizes: Mapping[int, float] = {}
     p50: float | None = None
     p95: float | None = None
@@ -49,7 +50,7 @@ class Making(msgspec.Struct, frozen=True, kw_only=True):
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One hour of the last 24."""
 
-    #: When it began.
+    #: Start of the hour.
     at: float
     ended: Ended
 
@@ -59,16 +60,16 @@ class JobFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     by_status: Mapping[Status, int]
     unfinished: int
-    #: How long the job that has been due longest has waited; None where none is due.
+    #: Waiting time of the job that has been due longest; None if no job is due.
     oldest_due: float | None
     #: Since midnight, and in the last 24 hours.
     today: Ended
     day: Ended
-    #: Jobs that ended since midnight, are in progress, or are scheduled for before the next midnight.
+    #: Jobs that ended since midnight, are in progress, or are scheduled before the next midnight.
     planned_today: int
-    #: Oldest first; the last is the hour that is running.
+    #: Oldest first; the last is the current hour.
     hours: tuple[Bar, ...]
-    #: Videos in the last 60 minutes, the hour before the running one counted in proportion.
+    #: Estimated number of videos in the last 60 minutes: those of the current hour, and a share of the previous hour.
     throughput: float
     bought_today: PurchaseTotals
 
@@ -79,12 +80,12 @@ class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
     queue_type: str
     #: `RUNNING`, `PAUSED` or `UNKNOWN`.
     state: str
-    #: What is in force, and the names of those that were set at run time; None where the queue backend cannot be asked.
+    #: Limits in force, and the names of those that were set at run time; None if the queue backend cannot be reached.
     limits: DispatchLimits | None = None
     set_at_run_time: tuple[str, ...] = ()
-    #: The names of those that are the queue backend's own: neither the environment's nor set through us.
+    #: Names of the limits that were changed at the queue backend, outside the environment and this engine's commands.
     set_at_backend: tuple[str, ...] = ()
-    #: Why its state is not known, if it is not.
+    #: Why the state is unknown; None if it is known.
     unknown: Failure | None = None
 
 
@@ -92,23 +93,23 @@ class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The workers of all queues that share the store."""
 
     alive: int
-    #: Steps that they take at once, and have taken, all together.
+    #: Steps that all workers together can run concurrently, and the number of steps that they have run.
     concurrency: int
     steps: int
-    #: Since when the oldest of them works; None without any.
+    #: Time since the oldest of the live workers started; None if none is alive.
     uptime: float | None
-    #: How long ago any worker gave a sign of life; None: not in a day.
+    #: Time since the last heartbeat of any worker; None if there was none in the last 24 hours.
     seen: float | None
 
 
 class WindowFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of a service, or of all together, and how much of it is used."""
+    """Use of one window of a service, or of all services together."""
 
-    #: The limit and its span, as `10/m`.
+    #: The limit and its span, for example `10/m`.
     name: str
     used: int
     limit: int
-    #: What is left of the limit at the service's present pace.
+    #: The limit at the service's present pace.
     limit_at_pace: int
     frees_in: float
 
@@ -117,37 +118,38 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One video service."""
 
     name: str
-    #: `open`, `full`, `closed` (it asked for silence), `stopped` (key, plan or money), or `paused` (by hand).
+    #: `open`, `full`, `closed` (the service is rate-limiting us), `stopped` (key, plan or credit), or `paused` (by an
+    #: operator).
     state: str = "open"
-    #: In words: the service's own, or those of whoever paused it.
+    #: Reason for the state: the service's message, or the text that the operator gave when pausing it.
     why: str = ""
-    #: None: not before a person acts.
+    #: Time until the gate opens; None if it stays shut until an operator acts.
     opens_in: float | None = 0.0
     pace: float = 1.0
     windows: tuple[WindowFigures, ...] = ()
     in_flight: int = 0
-    #: How many may be in flight; None where the service is not configured here.
+    #: Limit of generations in flight; None if the service is not configured in this process.
     slots: int | None = None
     #: Jobs that ended, and how long they took, in the last 24 hours.
     day: Ended = Ended()
     making: Making = Making()
     bought_today: PurchaseTotals = PurchaseTotals()
     last_error: LastError | None = None
-    #: Ever.
+    #: Since the store was created.
     ended: Mapping[str, int] = {}
     made: Making = Making()
     bought: PurchaseTotals = PurchaseTotals()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person should know, in words: `docs/operations.md` has a section of the code's name that says what to do.
+    """A finding of the report. The section of `docs/operations.md` named after `code` says what to do about it.
 
-    `text` holds numbers and states only, so that everybody may read it; `detail` is for those who run the engine.
-    `actions` are what they can do with it, to the service named in `subject` if there is one.
+    `text` holds only numbers and states, so it can be public; `detail` is for operators. `actions` are possible
+    responses, applied to the service named in `subject` if there is one.
     """
 
     code: str
-    #: `ok`, `notice` (goes on by itself) or `problem` (a person must act).
+    #: `ok`, `notice` (resolves without help) or `problem` (an operator must act).
     level: str
     text: str
     detail: str = ""
@@ -156,23 +158,23 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def see(self) -> str:
-        """Where it says what to do."""
+        """The section of the documentation that says what to do."""
         return f"docs/operations.md#{self.code}"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything at one moment."""
+    """All figures at one moment."""
 
     at: float
     jobs: JobFigures
     queue: QueueFigures
     workers: WorkerFigures
     services: tuple[ServiceFigures, ...]
-    #: Jobs that left the choice of the service to us and ended before one was chosen.
+    #: Jobs with the service `auto` that ended before a service was chosen.
     unchosen: ServiceFigures = ServiceFigures(name=AUTO)
     #: The limits over all services together.
     overall: tuple[WindowFigures, ...]
-    #: What should be known of how safe the records are; and entries of a plain list that could not be read.
+    #: Warning about the durability of the records; and the number of rejected entries of the legacy list.
     advice: StoreAdvice | None = None
     rejected_count: int = 0
     verdicts: tuple[Verdict, ...] = ()

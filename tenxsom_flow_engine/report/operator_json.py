@@ -1,4 +1,4 @@
-"""What `status` and `limits` say of an engine, as plain values ready for JSON."""
+"""The output of `status` and `limits` as plain values ready for JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
 from tenxsom_flow_engine.store.values import JobFilter
 
-#: Held jobs that the status names.
+#: Maximum number of held jobs that the status lists.
 MOST_HELD = 10
 
 
 def describe_limits(engine: Engine) -> dict[str, Any]:
-    """Return the quotas as plain values (see `RateLimiter.get_rate_limit_stats`), with what is in flight."""
+    """Return the quotas as plain values (see `RateLimiter.get_rate_limit_stats`), with the generations in flight."""
     found = engine.limiter.get_rate_limit_stats()
     slots = engine.slots
     for name, service in found["services"].items():
@@ -27,14 +27,14 @@ def describe_limits(engine: Engine) -> dict[str, Any]:
     return found
 
 
-#: Makes one line of what to do from a sentence, the possible actions, and the job or service that they are about.
+#: Makes one line of advice from a sentence, the possible actions, and the job or service that they apply to.
 Advise = Callable[[str, tuple[Action, ...], str], str]
 
 
 def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subject: text) -> dict[str, Any]:
     """Return the state of an engine's queue as plain values, ready for JSON.
 
-    `advise` adds the front end's words for what can be done.
+    `advise` adds the front end's wording of the possible actions.
     """
     status = engine.queue.status()
     figures = queue_figures_of(status)
@@ -68,6 +68,6 @@ def _because(unknown: Failure, advise: Advise) -> str:
 
 
 def _held(engine: Engine) -> Sequence[JobRecord]:
-    """Return the latest jobs that wait for a person."""
+    """Return the newest held jobs."""
     held = JobFilter(statuses=(Status.HELD,), queue=engine.queue.name)
     return engine.store.page(held, limit=MOST_HELD).records

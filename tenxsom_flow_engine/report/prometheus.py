@@ -1,7 +1,7 @@
-"""The report as Prometheus reads it (https://prometheus.io/docs/practices/naming/).
+"""The report in Prometheus's text format (https://prometheus.io/docs/practices/naming/).
 
-No label holds a job's id or topic: there are as many series as services, statuses and limits. Sums are those of the
-store, so each process tells the same, and a scrape of any of them will do.
+No label holds a job id or a topic, so the number of series depends only on the services, statuses and limits. Totals
+come from the store: every process reports the same ones, and scraping one process is enough.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tenxsom_flow_engine.report.model import Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 
-#: The buckets of the store that end a bucket here: from 1 s to 2 h 20 min, each twice the one before.
+#: Upper bounds of the exported buckets, as buckets of the store: from 1 s to 2 h 20 min, doubling each time.
 ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)
 
 
@@ -48,18 +48,18 @@ def _state(report: Report) -> Iterator[Metric]:
     yield jobs
     yield GaugeMetricFamily(
         "tenxsom_oldest_due_seconds",
-        "How long the job that has been due longest has waited.",
+        "Seconds that the oldest due job has waited.",
         value=report.jobs.oldest_due or 0.0,
     )
     yield GaugeMetricFamily(
-        "tenxsom_workers", "Workers that gave a sign of life within a lease.", value=report.workers.alive
+        "tenxsom_workers", "Workers whose last heartbeat is younger than a lease.", value=report.workers.alive
     )
-    queue = GaugeMetricFamily("tenxsom_queue_state", "1 for the state that the queue is in.", labels=["state"])
+    queue = GaugeMetricFamily("tenxsom_queue_state", "1 for the current state of the queue.", labels=["state"])
     for state in ("RUNNING", "PAUSED", "UNKNOWN"):
         queue.add_metric([state], report.queue.state == state)
     yield queue
     verdict = GaugeMetricFamily(
-        "tenxsom_verdict", "1 for each verdict that holds; see docs/operations.md.", labels=["code", "level"]
+        "tenxsom_verdict", "1 for each active verdict; see docs/operations.md.", labels=["code", "level"]
     )
     for code, level in {verdict.code: verdict.level for verdict in report.verdicts if verdict.level != OK}.items():
         verdict.add_metric([code, level], 1)
@@ -67,33 +67,37 @@ def _state(report: Report) -> Iterator[Metric]:
 
 
 def _gates(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
-    state = GaugeMetricFamily("tenxsom_service_state", "1 for the state of the gate.", labels=["service", "state"])
+    state = GaugeMetricFamily(
+        "tenxsom_service_state", "1 for the current state of the gate.", labels=["service", "state"]
+    )
     pace = GaugeMetricFamily("tenxsom_service_pace_ratio", "Share of its limits in use.", labels=["service"])
-    flying = GaugeMetricFamily("tenxsom_service_in_flight", "Generations that are under way.", labels=["service"])
-    slots = GaugeMetricFamily("tenxsom_service_slots", "Generations that may be under way.", labels=["service"])
-    used = GaugeMetricFamily("tenxsom_service_window_used", "Creates counted by a limit.", labels=["service", "window"])
-    limit = GaugeMetricFamily("tenxsom_service_window_limit", "Creates that it allows.", labels=["service", "window"])
+    in_flight = GaugeMetricFamily("tenxsom_service_in_flight", "Generations in flight.", labels=["service"])
+    slots = GaugeMetricFamily("tenxsom_service_slots", "Limit of generations in flight.", labels=["service"])
+    used = GaugeMetricFamily("tenxsom_service_window_used", "Creates in the window.", labels=["service", "window"])
+    limit = GaugeMetricFamily("tenxsom_service_window_limit", "Limit of the window.", labels=["service", "window"])
     for service in services:
         state.add_metric([service.name, service.state], 1)
         pace.add_metric([service.name], service.pace)
-        flying.add_metric([service.name], service.in_flight)
+        in_flight.add_metric([service.name], service.in_flight)
         if service.slots is not None:
             slots.add_metric([service.name], service.slots)
         for window in service.windows:
             used.add_metric([service.name, window.name], window.used)
             limit.add_metric([service.name, window.name], window.limit)
-    yield from (state, pace, flying, slots, used, limit)
+    yield from (state, pace, in_flight, slots, used, limit)
 
 
 def _totals(report: Report) -> Iterator[Metric]:
     ended = CounterMetricFamily("tenxsom_jobs_ended", "Jobs that ended.", labels=["service", "status"])
-    made = HistogramMetricFamily("tenxsom_video_seconds", "From the create to the published video.", labels=["service"])
+    made = HistogramMetricFamily(
+        "tenxsom_video_seconds", "Seconds from the create to the publication.", labels=["service"]
+    )
     videos = CounterMetricFamily("tenxsom_purchases", "Generations that were bought.", labels=["service"])
     unpriced = CounterMetricFamily(
-        "tenxsom_purchases_unpriced", "Those among them whose price is not known.", labels=["service"]
+        "tenxsom_purchases_unpriced", "Purchased generations whose price is unknown.", labels=["service"]
     )
-    usd = CounterMetricFamily("tenxsom_spent_usd", "What they cost.", labels=["service"])
-    credits = CounterMetricFamily("tenxsom_spent_credits", "What they cost, as the service counts.", labels=["service"])
+    usd = CounterMetricFamily("tenxsom_spent_usd", "US dollars spent.", labels=["service"])
+    credits = CounterMetricFamily("tenxsom_spent_credits", "Credits of the service spent.", labels=["service"])
     for service in (*report.services, report.unchosen):
         for status, number in service.ended.items():
             ended.add_metric([service.name, status], number)

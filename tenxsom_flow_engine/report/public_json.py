@@ -1,4 +1,4 @@
-"""The report as JSON for everybody: numbers and states only, no word of a service, a person or this machine."""
+"""The report as public JSON: only numbers and states, no text from a service, a person or this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenxsom_flow_engine.report.model import (
     WindowFigures,
 )
 
-#: Raised when a name of this form goes or changes its meaning; names that come raise nothing.
+#: Version of this format: incremented when a key is removed or changes its meaning, not when one is added.
 SCHEMA = 1
 
 
@@ -48,7 +48,7 @@ def stats(report: Report) -> dict[str, Any]:
 
 
 def verdict(one: Verdict) -> dict[str, Any]:
-    """Return what everybody may read of a verdict."""
+    """Return the public part of a verdict."""
     return {
         "code": one.code,
         "level": one.level,
@@ -59,13 +59,13 @@ def verdict(one: Verdict) -> dict[str, Any]:
 
 
 def queue(figures: QueueFigures) -> dict[str, Any]:
-    """Return what everybody may know of the queue backend."""
-    told: dict[str, Any] = {"queue_type": figures.queue_type, "state": figures.state}
-    return told | ({"rate_limits": rate_limits(figures)} if figures.limits else {})
+    """Return the public part of the queue backend's figures."""
+    public: dict[str, Any] = {"queue_type": figures.queue_type, "state": figures.state}
+    return public | ({"rate_limits": rate_limits(figures)} if figures.limits else {})
 
 
 def rate_limits(figures: QueueFigures) -> dict[str, Any]:
-    """Return the limits of a queue backend that could be asked."""
+    """Return the limits of the queue backend; they must be known."""
     assert figures.limits is not None
     return {
         "max_dispatches_per_second": figures.limits.max_dispatches_per_second,

@@ -1,4 +1,4 @@
-"""Taking the report: a few questions to the store, each answered from counts, sums or an index, whatever it holds."""
+"""Query the report: a few store calls, each answered from counters, totals or an index, however many records exist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PR
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0
-#: The hours that are shown, the running one with them.
+#: Number of hours shown, including the current one.
 HOURS = 24
 
 #: Amounts by name.
@@ -41,14 +41,11 @@ _Amounts = Mapping[str, float]
 
 
 def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
-    """Take the report. `queue`: what the queue backend said a moment ago, where asking it each time is too much.
-
-    Raises `StoreError`.
-    """
+    """Query the report. `queue`: recent figures of the queue backend, to spare a remote call. Raises `StoreError`."""
     store = engine.store
     now = store.now()
-    # What only the queue backend knows is asked before anything is counted, since it may take its time.
-    asked = queue or queue_figures(engine)
+    # The queue backend can be slow, so its state is read before anything is counted.
+    backend = queue or queue_figures(engine)
     start = now // AN_HOUR * AN_HOUR - (HOURS - 1) * AN_HOUR
     by_hour = _grouped(store.totals(HOUR, hour(start)))
     quotas = engine.limiter.get_rate_limit_stats()
@@ -56,7 +53,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
     report = Report(
         at=now,
         jobs=_jobs(store, by_hour, now),
-        queue=asked,
+        queue=backend,
         workers=_workers(engine, now),
         services=tuple(services),
         unchosen=unchosen,
@@ -68,7 +65,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
 
 
 def queue_figures(engine: Engine) -> QueueFigures:
-    """Ask the queue backend how it is; one that cannot be asked is of unknown state. Raises `StoreError`."""
+    """Return the state of the queue backend, `UNKNOWN` if it cannot be reached. Raises `StoreError`."""
     try:
         return queue_figures_of(engine.queue.status())
     except (QueueError, ConfigurationError) as error:
@@ -76,7 +73,7 @@ def queue_figures(engine: Engine) -> QueueFigures:
 
 
 def queue_figures_of(status: QueueStatus) -> QueueFigures:
-    """Return what a queue backend says of itself as figures."""
+    """Convert a queue's status to figures."""
     return QueueFigures(
         queue_type=status.queue_type,
         state="UNKNOWN" if status.unknown else "PAUSED" if status.paused else "RUNNING",
@@ -88,7 +85,7 @@ def queue_figures_of(status: QueueStatus) -> QueueFigures:
 
 
 def _grouped(sums: Iterable[Total]) -> Mapping[tuple[str, str], dict[str, float]]:
-    """Return amounts by period and service."""
+    """Group totals by period and service."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for one in sums:
         found[one.period, one.service][one.name] = one.amount
@@ -142,7 +139,7 @@ def _workers(engine: Engine, now: float) -> WorkerFigures:
 def _services(
     engine: Engine, quotas: Mapping[str, Mapping[str, Any]], by_hour: Mapping[tuple[str, str], _Amounts], now: float
 ) -> list[ServiceFigures]:
-    """Return the figures of each service, and last those of jobs for which none was chosen."""
+    """Return the figures of each service; the last entry covers jobs for which no service was chosen."""
     ever = _grouped(engine.store.totals(EVER))
     errors = engine.store.last_errors()
     slots = engine.slots

@@ -1,7 +1,7 @@
-"""What the queue itself costs: Cloud Tasks, paid by the operation, beside a managed Redis, paid by the month.
+"""Compare the cost of Cloud Tasks (charged per operation) with a managed Redis (charged per month).
 
-Prices are those of cloud.google.com/tasks/pricing (2026): an operation is an API call or an attempt to push a task,
-each counted for every 32 KB; the first million in a month are free, then a million costs USD 0.40.
+Prices from cloud.google.com/tasks/pricing (2026): an operation is an API call or an attempt to push a task, counted
+once per 32 KB; the first million operations in a month are free, each further million costs $0.40.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ FREE_OPERATIONS = 1_000_000
 USD_PER_OPERATION = 0.40 / 1_000_000
 #: Bytes that count as one operation.
 UNIT = 32 * 1024
-#: Bytes of a task beside its job: address, headers, token, names.
+#: Bytes of a task in addition to its job: address, headers, token, names.
 ENVELOPE = 2048
 DAYS_IN_MONTH = 365.25 / 12
-#: USD a month of the smallest managed Redis of Google (Memorystore, basic tier, 1 GB in us-central1 at about USD 0.049
-#: an hour), as a default to compare with.
+#: Default for the comparison: USD per month of Google's smallest managed Redis (Memorystore, basic tier, 1 GB in
+#: us-central1 at about $0.049 an hour).
 REDIS_USD = 36.0
-#: Seconds that a render takes and between two polls, where no video has been made yet to measure the steps by.
+#: Seconds of a render, and between two polls: an estimate for a store without finished videos.
 TYPICAL_RENDER, TYPICAL_POLL = 180.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a video asks of its queue, and how that is known."""
+    """Load that one video puts on its queue."""
 
     #: Deliveries.
     steps: float
-    #: Operations that one task counts for, by its size.
+    #: Operations that one task counts as, by its size.
     units: float
-    #: The videos that this was measured on; 0: it is estimated.
+    #: Number of videos that were measured; 0 for an estimate.
     measured: int
 
     @property
     def operations(self) -> float:
-        """Cloud Tasks operations of a video: each step is a task that is created, and one that is pushed."""
+        """Cloud Tasks operations per video: each step creates a task and pushes it."""
         return self.steps * 2 * self.units
 
 
@@ -49,10 +49,10 @@ TYPICAL = Load(steps=2 + TYPICAL_RENDER / TYPICAL_POLL, units=1.0, measured=0)
 
 
 def measure(records: Sequence[JobRecord]) -> Load:
-    """Return the load of videos that were made; `TYPICAL` if there are none."""
+    """Return the average load of finished videos; `TYPICAL` if there are none."""
     if not records:
         return TYPICAL
-    # A record counts its deliveries.
+    # `seq` numbers the deliveries of a job.
     steps = sum(record.seq for record in records) / len(records)
     units = sum(math.ceil((len(encode(record.job)) + ENVELOPE) / UNIT) for record in records) / len(records)
     return Load(steps, units, len(records))
@@ -60,18 +60,18 @@ def measure(records: Sequence[JobRecord]) -> Load:
 
 @dataclass(frozen=True, slots=True)
 class QueueCost:
-    """What carrying so many videos a day costs in a month."""
+    """Monthly cost of the queue at a number of videos per day."""
 
     videos_per_day: float
     operations: float
     cloud_tasks_usd: float
     redis_usd: float
-    #: The number of videos a day from which on Redis is the cheaper one.
+    #: Number of videos per day above which Redis is cheaper.
     break_even: float
 
 
 def queue_cost(load: Load, videos_per_day: float, redis_usd: float) -> QueueCost:
-    """Return the month's cost of a load."""
+    """Return the monthly cost of a load."""
     operations = load.operations * videos_per_day * DAYS_IN_MONTH
     affordable = FREE_OPERATIONS + redis_usd / USD_PER_OPERATION
     return QueueCost(

@@ -1,4 +1,4 @@
-"""What a person should know, in words with the reason: rules over the report's figures, the gravest first."""
+"""Derive the verdicts from the report's figures, the most serious first."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, Wi
 from tenxsom_flow_engine.text import duration, plural, rough_duration
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
-#: Every code that a verdict may have, and so every section that `docs/operations.md` must have.
+#: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
     "service-paused", "service-closed", "service-full", "service-slow", "store-at-risk", "entries-set-aside",
     "all-is-well",
 )  # fmt: skip
 
-#: Seconds that a due job may wait for want of a worker before that is a problem, and where workers are alive.
+#: Seconds after which a waiting due job is a problem: without a live worker, and with one.
 NO_WORKER_SECONDS, LATE_SECONDS = 60.0, 600.0
-#: A gate that opens sooner than after so many seconds is no news.
+#: A full service whose gate opens within this many seconds is not reported.
 SOON = 5.0
-#: So many failed jobs in 24 hours, of which at least such a share, are no accident.
+#: A service is failing if at least this many of its jobs, and this share of them, failed in 24 hours.
 FEW_FAILED, SHARE_FAILED = 3, 0.5
-#: A service at less of its pace than this is slow.
+#: A service whose pace is below this is reported as slow.
 SLOW_PACE = 0.5
 
 _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0: "this day"}
 
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:
-    """Return what there is to know; where there is nothing else, that all is well."""
-    found = [*_stuck(report), *_people(report), *_services(report), *_failing(report), *_store(report)]
+    """Return all verdicts that apply; if there is none, the verdict `all-is-well`."""
+    found = [*_stuck(report), *_decisions(report), *_services(report), *_failing(report), *_store(report)]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
     return tuple(found) or (_all_is_well(report),)
 
 
 def _stuck(report: Report) -> Iterator[Verdict]:
-    """Why jobs that are due do not go on."""
+    """Give the reasons why due jobs do not proceed."""
     jobs, workers, queue = report.jobs, report.workers, report.queue
     waiting = jobs.oldest_due or 0.0
     if queue.unknown:
         yield Verdict(
             code="queue-unknown",
             level=NOTICE,
-            text="the queue's state cannot be told",
+            text="the state of the queue backend is unknown",
             detail=str(queue.unknown),
             actions=queue.unknown.actions,
         )
@@ -55,11 +55,11 @@ def _stuck(report: Report) -> Iterator[Verdict]:
         yield Verdict(code="queue-paused", level=NOTICE, text=text, actions=(Action.RESUME_QUEUE,))
     elif jobs.oldest_due is not None and not workers.alive:
         since = "in the last 24 hours" if workers.seen is None else f"for {rough_duration(workers.seen)}"
-        lonely = waiting > NO_WORKER_SECONDS
-        due = f"has been due for {rough_duration(waiting)}" if lonely else "is due"
+        late = waiting > NO_WORKER_SECONDS
+        due = f"has been due for {rough_duration(waiting)}" if late else "is due"
         yield Verdict(
             code="no-worker",
-            level=PROBLEM if lonely else NOTICE,
+            level=PROBLEM if late else NOTICE,
             text=f"no worker alive {since}, and a job {due}",
             actions=(Action.START_PUSH_WORKER if queue.queue_type in PUSHED else Action.START_WORKER,),
         )
@@ -70,18 +70,23 @@ def _stuck(report: Report) -> Iterator[Verdict]:
         yield Verdict(code="falling-behind", level=PROBLEM, text=text)
 
 
-def _people(report: Report) -> Iterator[Verdict]:
-    """What waits for a person."""
+def _decisions(report: Report) -> Iterator[Verdict]:
+    """Give the verdicts that require a person's decision."""
     if held := report.jobs.by_status.get(Status.HELD, 0):
-        doubt = "is held: whether it was" if held == 1 else "are held: whether they were"
+        need = (
+            "needs a decision: it is unknown whether it was"
+            if held == 1
+            else ("need a decision: it is unknown whether they were")
+        )
         yield Verdict(
             code="held",
             level=PROBLEM,
-            text=f"{plural(held, 'job')} {doubt} bought is not known",
+            text=f"{plural(held, 'job')} {need} charged",
             actions=(Action.LIST_HELD, *ways_to_resolve(held=True)),
         )
     if report.rejected_count:
-        text = f"{plural(report.rejected_count, 'entry', 'entries')} of the plain list could not be read"
+        were = "was" if report.rejected_count == 1 else "were"
+        text = f"{plural(report.rejected_count, 'entry', 'entries')} of the legacy list {were} rejected"
         yield Verdict(code="entries-set-aside", level=PROBLEM, text=text)
 
 
@@ -95,7 +100,7 @@ def _services(report: Report) -> Iterator[Verdict]:
                 yield Verdict(
                     code="service-paused",
                     level=NOTICE,
-                    text=f"{name} is paused by hand",
+                    text=f"{name} was paused by an operator",
                     detail=service.why,
                     actions=(Action.RESUME_SERVICE,),
                     subject=name,
@@ -105,7 +110,7 @@ def _services(report: Report) -> Iterator[Verdict]:
                 yield Verdict(
                     code="service-stopped",
                     level=PROBLEM,
-                    text=f"{name} is stopped because of its key, plan or money{again}",
+                    text=f"{name} is stopped because of its key, plan or credit{again}",
                     detail=service.why,
                     actions=(Action.RESUME_SERVICE,),
                     subject=name,
@@ -118,10 +123,10 @@ def _services(report: Report) -> Iterator[Verdict]:
                     code="service-full", level=NOTICE, text=f"{_fullest(service, report)}{opens}", detail=service.why
                 )
             case _ if service.slots is not None and service.in_flight >= service.slots and _waiting(report):
-                text = f"{name} {service.in_flight} of {service.slots} in flight"
+                text = f"{name} is full: {service.in_flight} of {service.slots} slots in use"
                 yield Verdict(code="service-full", level=NOTICE, text=text)
         if service.pace < SLOW_PACE:
-            text = f"{name} runs at {service.pace:.0%} of its limits, since it said busy or answered slowly"
+            text = f"{name} runs at {service.pace:.0%} of its limits, because it reported busy or answered slowly"
             yield Verdict(code="service-slow", level=NOTICE, text=text)
 
 
@@ -152,12 +157,12 @@ def _all_is_well(report: Report) -> Verdict:
 
 
 def _fullest(service: ServiceFigures, report: Report) -> str:
-    """Say which limit it is that opens last."""
+    """Describe the window that opens last."""
     limits: list[tuple[str, WindowFigures]] = [(service.name, window) for window in service.windows]
     limits += [("all services together", window) for window in report.overall]
-    who, window = max(limits, key=lambda pair: pair[1].frees_in)
+    owner, window = max(limits, key=lambda pair: pair[1].frees_in)
     seconds = parse_windows(window.name)[0].span
-    return f"{who} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {rough_duration(seconds)}')}"
+    return f"{owner} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {rough_duration(seconds)}')}"
 
 
 def _blocked(service: ServiceFigures) -> bool:

@@ -1,1 +1,1 @@
-"""The way in for queue backends that push, and what a worker says of itself over HTTP."""
+"""The HTTP side of a worker: push deliveries, health and statistics, and the dashboard."""

@@ -1,4 +1,4 @@
-"""The Flask applications: routes over what the process has open. Each group of routes is a blueprint of its own."""
+"""The Flask applications of a worker and of a dashboard process. Each group of routes is a separate blueprint."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tenxsom_flow_engine.web.health import health
 from tenxsom_flow_engine.web.report_cache import ReportCache
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
-#: Bytes of a request's body. Cloud Tasks stores tasks of less than 1 MiB, all counted.
+#: Maximum bytes of a request's body. Cloud Tasks limits a task, with its headers, to 1 MiB.
 MAX_BODY = 1024 * 1024 + 64 * 1024
 
 
-def worker_app(parts: WorkerRuntime, access: Access, *, concurrency: int, admin: str) -> Flask:
-    """Return the application of a worker that takes `concurrency` steps at once; opens nothing.
+def worker_app(runtime: WorkerRuntime, access: Access, *, concurrency: int, admin: str) -> Flask:
+    """Return the application of a worker that runs up to `concurrency` steps concurrently; opens nothing.
 
-    `admin` is the token that opens the dashboard.
+    `admin` is the dashboard's admin token.
     """
-    desk = ReportCache(parts)
-    return _app(admin, deliveries(parts, access, concurrency), health(desk, CLOUD_TASKS), dashboard(desk))
+    reports = ReportCache(runtime)
+    return _app(admin, deliveries(runtime, access, concurrency), health(reports, CLOUD_TASKS), dashboard(reports))
 
 
-def dashboard_app(parts: WorkerRuntime, *, queue_type: str, admin: str) -> Flask:
-    """Return the application of a process that only shows: all that a worker serves, but no deliveries."""
-    desk = ReportCache(parts)
-    return _app(admin, health(desk, queue_type), dashboard(desk))
+def dashboard_app(runtime: WorkerRuntime, *, queue_type: str, admin: str) -> Flask:
+    """Return the application of a dashboard process: the routes of a worker, without deliveries."""
+    reports = ReportCache(runtime)
+    return _app(admin, health(reports, queue_type), dashboard(reports))
 
 
 def _app(admin: str, *blueprints: Blueprint) -> Flask:

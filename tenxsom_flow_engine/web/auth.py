@@ -1,6 +1,6 @@
-"""Who may deliver: whoever shows a token that Google has signed for our audience and our service account.
+"""Authentication of deliveries: an ID token that Google signed for our audience and our service account.
 
-A rule about the caller's address would be none: behind a proxy everybody is local.
+The caller's address proves nothing: behind a proxy every caller is local.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from tenxsom_flow_engine.errors import ConfigurationError, Forbidden, Unauthenti
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.web.certificates import GOOGLE_CERTS_URL, Certificates, fetch
 
-#: Who signs the ID tokens of Google accounts (google-auth's `id_token` takes the same two).
+#: Issuers of Google's ID tokens (google-auth's `id_token` accepts the same two).
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
-#: Seconds by which this machine's clock may differ from the signer's.
+#: Tolerated difference in seconds between this machine's clock and the signer's.
 CLOCK_SKEW = 10
 
 
 class Access(Protocol):
-    """Decides who may deliver."""
+    """Decides whether a request may deliver."""
 
     def __call__(self, authorization: str | None) -> None:
         """Return if a request with this `Authorization` header may deliver.
@@ -29,7 +29,7 @@ class Access(Protocol):
 
 
 class TokensOf:
-    """Lets in the tokens of one service account for one audience."""
+    """Accepts the tokens of one service account for one audience."""
 
     def __init__(self, account: str, audience: str, certificates: Certificates) -> None:
         self._account = account
@@ -47,28 +47,29 @@ class TokensOf:
             raise Unauthenticated("the token was not issued by Google")
         if claims.get("aud") != self._audience:
             raise Unauthenticated(
-                f"the token is meant for another audience than {self._audience}",
-                next_step="set CLOUD_TASKS_AUDIENCE alike where tasks are created and here",
+                f"the audience of the token is not {self._audience}",
+                next_step="set CLOUD_TASKS_AUDIENCE to the same value for this worker and where tasks are created",
             )
-        # Anybody's service account is given a token for any audience, so this is what proves who sent it.
+        # Google issues tokens for any audience to any service account, so only the account identifies the sender.
         if claims.get("email") != self._account or claims.get("email_verified") is not True:
             raise Forbidden(
-                f"the token is not one of {self._account}",
-                next_step="set CLOUD_TASKS_SERVICE_ACCOUNT alike where tasks are created and here",
+                f"the token does not belong to {self._account}",
+                next_step="set CLOUD_TASKS_SERVICE_ACCOUNT to the same value for this worker and where tasks are "
+                "created",
             )
 
     def _verified(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token whose signature and times are right."""
+        """Return the claims of a token after checking its signature and times. Raises `Unauthenticated`."""
         from google.auth import exceptions, jwt
 
-        # What google-auth raises names parts of the token, so it is neither told nor kept as the cause.
+        # Exceptions of google-auth quote parts of the token, so they appear neither in the message nor as the cause.
         try:
             key_id = jwt.decode_header(token).get("kid")  # type: ignore[no-untyped-call]
         except (ValueError, RecursionError):
             raise Unauthenticated("the token cannot be read") from None
         certificate = self._certificates.find(key_id) if isinstance(key_id, str) else None
         if certificate is None:
-            raise Unauthenticated("the token is not signed with a key of Google's")
+            raise Unauthenticated("the token is not signed with one of Google's keys")
         try:
             claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
                 token, certs=certificate, clock_skew_in_seconds=CLOCK_SKEW
@@ -79,12 +80,12 @@ class TokensOf:
 
 
 def open_access(settings: Settings) -> Access:
-    """Return the rule that the settings ask for. Raises `ConfigurationError`."""
+    """Return the access rule for these settings. Raises `ConfigurationError`."""
     google, web = settings.cloud_tasks, settings.web
     if web.token_certs_url and not google.emulator_host:
         raise ConfigurationError(
-            "TENXSOM_TOKEN_CERTS_URL is for emulators only: it says whose tokens open the worker",
-            next_step="unset it, or set CLOUD_TASKS_EMULATOR_HOST too",
+            "TENXSOM_TOKEN_CERTS_URL is for emulators only, because it changes which tokens the worker accepts",
+            next_step="unset it, or also set CLOUD_TASKS_EMULATOR_HOST",
         )
     if web.allow_unauthenticated:
         return anybody
@@ -95,11 +96,11 @@ def open_access(settings: Settings) -> Access:
 
 
 def advice(settings: Settings) -> str:
-    """Return what a person should know about who may deliver; empty if all is well."""
+    """Return a warning about the access rule; empty if there is none."""
     if settings.web.allow_unauthenticated:
-        return "deliveries are taken from anybody who reaches this worker"
+        return "this worker accepts deliveries without authentication"
     missing = _missing(settings)
-    return f"no delivery is taken until {missing} is set" if missing else ""
+    return f"this worker rejects all deliveries until {missing} is set" if missing else ""
 
 
 def _missing(settings: Settings) -> str:
@@ -111,16 +112,17 @@ def _missing(settings: Settings) -> str:
 
 
 def closed(missing: str) -> Access:
-    """Let nobody in: it is not known yet who may deliver. `missing` names what has to be set."""
+    """Return a rule that rejects every delivery, because the variables named by `missing` are not set."""
 
     def refuse(authorization: str | None) -> None:
         raise Forbidden(
-            f"nobody may deliver here yet: {missing} is not set",
-            next_step=f"set {missing}, or TENXSOM_ALLOW_UNAUTHENTICATED=true where nobody else can reach this worker",
+            f"this worker accepts no deliveries: {missing} is not set",
+            next_step=f"set {missing}, or TENXSOM_ALLOW_UNAUTHENTICATED=true if only trusted processes can reach this "
+            "worker",
         )
 
     return refuse
 
 
 def anybody(authorization: str | None) -> None:
-    """Let everybody in."""
+    """Accept every delivery."""

@@ -1,6 +1,6 @@
-"""The certificates that bearer tokens are checked with: fetched once, kept as long as their server says.
+"""Cache of the certificates for checking bearer tokens, kept as long as their server allows.
 
-google-auth fetches them anew for each token that it verifies; a worker checks ten tokens a second.
+google-auth fetches them again for each token, and a worker checks ten tokens a second.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass
 
 from tenxsom_flow_engine.errors import CertificatesUnavailable
 
-#: Where Google publishes the certificates of its ID tokens, as `{key id: PEM}` (google-auth's `id_token` reads it too).
+#: Google's certificates for ID tokens, as `{key id: PEM}` (google-auth's `id_token` uses the same address).
 GOOGLE_CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
-#: Seconds for which certificates are kept where their server names no time, and bounds for the time that it names.
+#: Seconds to keep certificates if their server names no time, and the bounds for the time that it names.
 USUAL_AGE, LEAST_AGE, LONGEST_AGE = 3600.0, 60.0, 86400.0
-#: Seconds between two fetches, so that made-up key ids and an outage cause no storm of them.
+#: Minimum seconds between two fetches, so that made-up key ids or an outage cannot cause a burst of requests.
 PAUSE = 10.0
-#: Seconds to wait for a connection, and for each part of an answer.
+#: Timeouts in seconds: to connect, and to read each part of the response.
 TIMEOUTS = (3.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Certificates by key id, and for how many seconds they may be kept."""
+    """Certificates by key id, and the number of seconds to keep them."""
 
     by_key: Mapping[str, str]
     age: float
 
 
 class Certificates:
-    """A source of certificates. Safe to use from several threads; fetches nothing before the first question."""
+    """A cache of certificates. Thread-safe; fetches nothing before the first call."""
 
     def __init__(self, fetch: Callable[[], Fetched], now: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
@@ -46,13 +46,13 @@ class Certificates:
     def find(self, key_id: str) -> str | None:
         """Return the certificate of a key, or None if there is no such key.
 
-        A key that is not known may be new, so it causes a fetch, at most one in `PAUSE` seconds. Raises
-        `CertificatesUnavailable` while it cannot be told.
+        An unknown key might be new, so it causes a fetch, at most one in `PAUSE` seconds. Raises
+        `CertificatesUnavailable` if the certificates cannot be fetched.
         """
         found = self._fresh().get(key_id)
         if found is None:
             with self._lock:
-                if key_id not in self._fresh():  # else another thread has fetched meanwhile
+                if key_id not in self._fresh():  # else another thread has fetched it
                     self._refresh()
                 found = self._fresh().get(key_id)
         return found
@@ -73,7 +73,7 @@ class Certificates:
                 self._fresh_until = self._now() + fetched.age
         if self._failure:
             raise CertificatesUnavailable(
-                self._failure, next_step="see that this machine reaches the address; deliveries are tried again"
+                self._failure, next_step="check that this machine can reach the address; deliveries are retried"
             )
 
 
@@ -84,17 +84,17 @@ def fetch(url: str) -> Fetched:
     try:
         answer = requests.get(url, timeout=TIMEOUTS, allow_redirects=False)
         if answer.status_code != 200:
-            raise CertificatesUnavailable(f"the certificates' server answered {answer.status_code}: {url}")
+            raise CertificatesUnavailable(f"the server of the certificates returned {answer.status_code}: {url}")
         by_key = answer.json()
     except (requests.RequestException, ValueError) as error:
-        raise CertificatesUnavailable(f"the certificates cannot be had from {url}: {type(error).__name__}") from error
+        raise CertificatesUnavailable(f"cannot fetch the certificates from {url}: {type(error).__name__}") from error
     if not isinstance(by_key, dict) or not all(isinstance(text, str) for text in by_key.values()):
-        raise CertificatesUnavailable(f"what {url} holds are no certificates by key id")
+        raise CertificatesUnavailable(f"{url} does not contain certificates by key id")
     return Fetched(by_key, _age(answer.headers))
 
 
 def _age(headers: Mapping[str, str]) -> float:
-    """Return for how many seconds an answer may be kept (RFC 9111: `max-age`, less the `Age` it came with)."""
+    """Return the number of seconds to keep a response (RFC 9111: its `max-age` minus its `Age`)."""
     from werkzeug.datastructures import ResponseCacheControl
     from werkzeug.http import parse_age, parse_cache_control_header
 

@@ -1,7 +1,7 @@
-"""`POST /process`: one delivery of one job, which is one short step.
+"""`POST /process`: one delivery of a job, which runs one short step.
 
-Any answer but 2xx means that this worker could not do its part, so that the task comes again. What became of the job
-is the engine's affair; a job's own failure is a 200.
+A status other than 2xx makes Cloud Tasks deliver the task again, so it is only for failures of this worker. A step that
+fails for the job's own reasons is recorded in the store and answered with 200.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _log = logging.getLogger(__name__)
 
 
 def previous_attempt_got_no_response(headers: Mapping[str, str] | Headers) -> bool:
-    """Tell whether an earlier try of a delivery ended in a 5xx or without an answer.
+    """Return whether an earlier attempt of this delivery ended with a 5xx or without a response.
 
-    Cloud Tasks counts all tries in one header, and in the other those that were answered with something else. Anybody
-    can send these; who was let in is Cloud Tasks.
+    Cloud Tasks counts all retries in one header, and in the other the attempts that got a response other than 5xx. The
+    headers can be trusted only after the request is authenticated.
     """
-    tries, answered = (headers.get(f"X-CloudTasks-Task{name}Count", "0") for name in ("Retry", "Execution"))
-    return tries.isdecimal() and answered.isdecimal() and int(tries[:9]) > int(answered[:9])
+    retries, answered = (headers.get(f"X-CloudTasks-Task{name}Count", "0") for name in ("Retry", "Execution"))
+    return retries.isdecimal() and answered.isdecimal() and int(retries[:9]) > int(answered[:9])
 
 
-def deliveries(parts: WorkerRuntime, access: Access, concurrency: int) -> Blueprint:
-    """Return the route that takes deliveries, with at most `concurrency` steps at once in this process.
+def deliveries(runtime: WorkerRuntime, access: Access, concurrency: int) -> Blueprint:
+    """Return the route for deliveries, which runs up to `concurrency` steps concurrently in this process.
 
-    What comes over that is put off at once rather than kept waiting in a thread: the other routes need threads too.
+    Further deliveries get 429 immediately instead of waiting in a thread, so that the other routes keep their threads.
     """
     blueprint = Blueprint("deliveries", __name__)
     free = threading.BoundedSemaphore(concurrency)
 
     @blueprint.before_request
-    def let_in() -> None:
+    def authenticate() -> None:
         access(request.headers.get("Authorization"))
 
     @blueprint.post("/process")
@@ -51,11 +51,11 @@ def deliveries(parts: WorkerRuntime, access: Access, concurrency: int) -> Bluepr
         body = request.get_data(cache=False)
         if not free.acquire(blocking=False):
             raise WorkerBusy(
-                f"this worker has {concurrency} steps in hand",
+                f"this worker is already running {concurrency} steps",
                 next_step="start more workers, or raise TENXSOM_WORKER_CONCURRENCY",
             )
         try:
-            done = parts.get().worker.deliver(
+            done = runtime.get().worker.deliver(
                 body, previous_attempt_unanswered=previous_attempt_got_no_response(request.headers)
             )
         finally:
@@ -63,11 +63,11 @@ def deliveries(parts: WorkerRuntime, access: Access, concurrency: int) -> Bluepr
         return jsonify(job=done.job_id, worked=done.worked, status=done.status, detail=done.detail)
 
     @blueprint.errorhandler(FlowError)
-    def put_off(error: FlowError) -> Response:
+    def refuse(error: FlowError) -> Response:
         answer = refusal(error)
-        # Before access is granted, what a request says of itself is anybody's text.
+        # The headers of a request that is not authenticated can hold any text, so they are not logged.
         task = "" if isinstance(error, AccessError) else request.headers.get("X-CloudTasks-TaskName", "")[:200]
-        _log.warning("delivery %s answered %d: %s", task or "-", answer.status_code, error)
+        _log.warning("delivery %s: response %d: %s", task or "-", answer.status_code, error)
         return answer
 
     return blueprint

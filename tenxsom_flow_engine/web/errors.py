@@ -1,7 +1,7 @@
-"""Answers: small JSON that says plainly what happened. The status is for the queue, the words for people.
+"""Error responses: a small JSON object for people, and a status for the queue.
 
-To Cloud Tasks every status but 2xx means: deliver again later. 429 and 503 also slow down the whole queue, so they
-stand only where every delivery would meet the same fate.
+Cloud Tasks delivers a task again after any status other than 2xx. 429 and 503 also slow down the whole queue, so they
+are used only for conditions that affect every delivery.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _STATUSES: tuple[tuple[type[FlowError], int], ...] = (
     (StoreError, 503),
     (FlowError, 500),
 )
-#: Seconds after which a request that was put off is worth another try.
+#: Value of the `Retry-After` header in seconds, by status.
 RETRY_AFTER = {429: 1, 503: 10}
 
 
 def status_of(error: FlowError) -> int:
-    """Return the HTTP status that an error is answered with."""
+    """Return the HTTP status of an error."""
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
 
 
 def refusal(error: FlowError, message: str | None = None) -> Response:
-    """Return the answer that tells an error; with `message`, instead of what the error says of this machine."""
+    """Return the response for an error. A `message` replaces the error's text, which can contain internal details."""
     status = status_of(error)
     if message is None:
         answer = _problem(status, error.code, error.message, error.next_step, error.actions)
@@ -63,20 +63,20 @@ def refusal(error: FlowError, message: str | None = None) -> Response:
 
 
 def tell_errors(app: Flask) -> None:
-    """Let an application answer every error in this form, and never with a trace of where it arose."""
+    """Make an application answer every error as JSON, without a traceback."""
 
     def flow_error(error: FlowError) -> Response:
         return refusal(error)
 
     def http_error(error: HTTPException) -> Response:
         answer = _problem(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
-        # Its headers say more, such as which methods are allowed.
+        # Keep its headers, such as `Allow`.
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return answer
 
     def defect(error: Exception) -> Response:
-        _log.exception("a request broke")
-        return _problem(500, "internal_error", "the request broke", "see the worker's log; this is a defect")
+        _log.exception("unexpected error in a request")
+        return _problem(500, "internal_error", "unexpected error", "this is a bug; see the worker's log")
 
     app.register_error_handler(FlowError, flow_error)
     app.register_error_handler(HTTPException, http_error)
@@ -84,11 +84,11 @@ def tell_errors(app: Flask) -> None:
 
 
 def _problem(status: int, code: str, message: str, next_step: str = "", actions: tuple[Action, ...] = ()) -> Response:
-    told: dict[str, object] = {"code": code, "message": message}
+    body: dict[str, object] = {"code": code, "message": message}
     if next_step:
-        told["next_step"] = next_step
+        body["next_step"] = next_step
     if actions:
-        told["actions"] = [str(action) for action in actions]
-    answer = jsonify(error=told)
+        body["actions"] = [str(action) for action in actions]
+    answer = jsonify(error=body)
     answer.status_code = status
     return answer

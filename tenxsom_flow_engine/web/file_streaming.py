@@ -1,8 +1,8 @@
-"""Large files on their way to browsers, which take their time, and pause: in pieces, few at once, never for ever.
+"""Serve large files to slow or paused browsers: bounded range responses, few at a time, with a write timeout.
 
-A worker's threads are counted (`server.options`), and a file holds one for as long as it goes out. A player asks for a
-range that is open at its end and reads no more than it shows; answered with a piece of bounded size, as RFC 9110
-(section 15.3.7) allows, it asks for the next one when it needs it, and no thread waits for it in between.
+The number of threads is limited (`server.options`), and a response holds one until it is sent. A video player requests
+an open-ended range and reads only as much as it plays. With a response of bounded size, which RFC 9110 (section 15.3.7)
+allows, it requests the next piece when it needs it, and no thread waits in between.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from werkzeug.wsgi import FileWrapper
 
 _log = logging.getLogger(__name__)
 
-#: Files that may be on their way at once in each process, where they are counted.
+#: Maximum number of video streams in each process.
 STREAMS = 4
-#: Bytes of the longest answer to a range.
+#: Maximum bytes of a response to a range request.
 PIECE = 2 << 20
-#: Bytes that are handed to the socket at once.
+#: Bytes per write to the socket.
 BLOCK = 64 << 10
-#: Seconds for which a file waits for whoever reads it.
+#: Seconds that a write waits for the client to read.
 READ_TIMEOUT = 20.0
-#: Seconds after which whoever found no stream free may ask again.
+#: Value of the `Retry-After` header, in seconds, if no stream is free.
 RETRY_AFTER = 5
 
 
@@ -47,10 +47,10 @@ def send(
     streams: threading.Semaphore | None = None,
     read_timeout: float = READ_TIMEOUT,
 ) -> Response:
-    """Return the answer to a GET or HEAD of a file: whole, a range of it (206, 416), or that it is as before (304).
+    """Return the response to a GET or HEAD of a file: the whole file, a range (206, 416) or `Not Modified` (304).
 
-    With `streams` it counts as one of those for as long as it goes out, and is 503 while none is free. `max_age` is for
-    how many seconds the browser may show it unasked. Raises `OSError`.
+    With `streams`, the response occupies one of them until it is sent, and is a 503 if none is free. `max_age` is the
+    number of seconds that the browser can reuse the file without a request. Raises `OSError`.
     """
     file = _Outgoing(path.open("rb"), request.environ.get("gunicorn.socket"), read_timeout)
     answer = Response(file, mimetype=mimetype, direct_passthrough=True)
@@ -60,23 +60,23 @@ def send(
     answer.set_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
     answer.cache_control.private = True
     answer.cache_control.max_age = max_age
-    asked = {**request.environ, **_piece(request.range, stat.st_size)}
+    environ = {**request.environ, **_piece(request.range, stat.st_size)}
     try:
-        answer.make_conditional(asked, accept_ranges=True, complete_length=stat.st_size)
+        answer.make_conditional(environ, accept_ranges=True, complete_length=stat.st_size)
     except RequestedRangeNotSatisfiable as refusal:
         answer.close()
         return Response(status=416, headers={"Content-Range": f"bytes */{refusal.length}"})
     if streams is not None and request.method == "GET" and answer.status_code in (200, 206):
         if not streams.acquire(blocking=False):
             answer.close()
-            said = f"{STREAMS} videos are being read from this process already; try again in a moment"
-            return Response(f"{said}\n", 503, {"Retry-After": str(RETRY_AFTER)}, "text/plain")
+            text = f"this process is already sending {STREAMS} videos; try again in a moment"
+            return Response(f"{text}\n", 503, {"Retry-After": str(RETRY_AFTER)}, "text/plain")
         file.then(streams.release)
     return answer
 
 
 def _piece(wanted: Range | None, size: int) -> dict[str, str]:
-    """Return the header that asks for the first piece only of a range that is longer."""
+    """Return the header that shortens a requested range to its first piece; empty if the range is short enough."""
     span = wanted.range_for_length(size) if wanted else None
     if span is None or span[0] is None or span[1] - span[0] <= PIECE:
         return {}
@@ -84,9 +84,9 @@ def _piece(wanted: Range | None, size: int) -> dict[str, str]:
 
 
 class _Outgoing(FileWrapper):
-    """A file in blocks, each of which waits only so long for room in the socket.
+    """A file in blocks, each written with a timeout.
 
-    Not gunicorn's own wrapper: that would wait for ever for a reader that has stopped reading.
+    gunicorn's own wrapper has no timeout: it would wait forever for a client that stopped reading.
     """
 
     def __init__(self, file: IO[bytes], sock: socket.socket | None, read_timeout: float) -> None:
@@ -95,19 +95,19 @@ class _Outgoing(FileWrapper):
         self._read_timeout = read_timeout
         self._end: Callable[[], object] = _nothing
         if sock is not None:
-            # Room for a part of a block is room too; the rest of it must not wait for ever either. gunicorn sets the
-            # socket anew for each request.
+            # `_has_room` is also true if only a part of a block fits, so the write needs a timeout as well. gunicorn
+            # resets the timeout for each request.
             sock.settimeout(read_timeout)
 
     def then(self, act: Callable[[], object]) -> None:
-        """Do something when the file is closed or forgotten: an answer that is never sent is not closed by anybody."""
+        """Call `act` when the file is closed or garbage-collected: a response that is never sent is never closed."""
         self._end = weakref.finalize(self, act)
 
     def __next__(self) -> bytes:
         if self._socket is not None and not _has_room(self._socket, self._read_timeout):
-            _log.info("a file is not sent on: for %.0f s nobody has read it", self._read_timeout)
-            # The connection must not be used again, since what it was promised has not come.
-            raise ConnectionResetError(errno.ECONNRESET, "the reader has stopped reading")
+            _log.info("stopped sending a file: the client has not read for %.0f s", self._read_timeout)
+            # The response is incomplete, so the connection must be closed.
+            raise ConnectionResetError(errno.ECONNRESET, "the client stopped reading")
         return super().__next__()
 
     def close(self) -> None:

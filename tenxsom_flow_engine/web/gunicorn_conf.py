@@ -1,4 +1,4 @@
-"""gunicorn's settings, read from the environment at import, as gunicorn wants them.
+"""gunicorn's settings, read from the environment at import, because gunicorn expects module globals.
 
 `gunicorn -c python:tenxsom_flow_engine.web.gunicorn_conf tenxsom_flow_engine.web.wsgi:app`
 """

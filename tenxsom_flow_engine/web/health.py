@@ -1,6 +1,6 @@
-"""`/health`, `/ready`, `/stats` and `/metrics`: open to everybody, so they hold numbers and states only.
+"""`/health`, `/ready`, `/stats` and `/metrics`: public, so they contain only numbers and states.
 
-The numbers come from the store and the queue, never from this process, so that all processes tell the same.
+The numbers come from the store and the queue, not from this process, so every process reports the same ones.
 """
 
 from __future__ import annotations
@@ -23,53 +23,53 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 _log = logging.getLogger(__name__)
 
 
-def health(desk: ReportCache, queue_type: str) -> Blueprint:
-    """Return the routes that tell how this process and its queue are."""
+def health(reports: ReportCache, queue_type: str) -> Blueprint:
+    """Return the routes for the state of this process and its queue."""
     blueprint = Blueprint("health", __name__)
-    began = time.monotonic()
+    started_at = time.monotonic()
 
     def check_output() -> None:
-        desk.engine.check_output()
+        reports.engine.check_output()
 
     @blueprint.get("/health")
     def alive() -> Response:
-        # Touches nothing: a restart mends no store.
+        # No I/O: this is the liveness probe, and a restart does not help against a store that is unavailable.
         return jsonify(
             status="ok",
             version=__version__,
             queue_type=queue_type,
-            uptime_seconds=round(time.monotonic() - began, 1),
+            uptime_seconds=round(time.monotonic() - started_at, 1),
         )
 
     @blueprint.get("/ready")
     def ready() -> tuple[Response, int]:
         taken: list[Report] = []
         checks = {
-            "store": _check(lambda: taken.append(desk.report())),
+            "store": _check(lambda: taken.append(reports.report())),
             "output_folder": _check(check_output),
-            "accepting": {"ok": not desk.stopping} | ({"code": "stopping"} if desk.stopping else {}),
+            "accepting": {"ok": not reports.stopping} | ({"code": "stopping"} if reports.stopping else {}),
         }
         if not all(check["ok"] for check in checks.values()):
             return jsonify(status="unavailable", checks=checks), 503
-        # What shuts a gate, or stands still until a person acts, is mended by no other worker either.
-        wanting = [verdict(one) for one in taken[0].verdicts if one.level != OK]
-        return jsonify(status="degraded" if wanting else "ready", checks=checks, verdicts=wanting), 200
+        # Another worker would have the same verdicts, so they do not make this one unavailable.
+        active = [verdict(one) for one in taken[0].verdicts if one.level != OK]
+        return jsonify(status="degraded" if active else "ready", checks=checks, verdicts=active), 200
 
     @blueprint.get("/stats")
     def numbers() -> Response:
-        return jsonify(stats(desk.report()))
+        return jsonify(stats(reports.report()))
 
     @blueprint.get("/metrics")
     def scraped() -> Response:
         from tenxsom_flow_engine.report.prometheus import metrics
 
-        return Response(metrics(desk.report()), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics(reports.report()), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @blueprint.errorhandler(FlowError)
     def unknown(error: FlowError) -> Response:
-        # Whoever asks here learns that the store is away, not where it is.
-        _log.warning("a question was answered without numbers: %s", error)
-        return refusal(error, "the numbers cannot be had now")
+        # The route is public: the response must not contain the address of the store.
+        _log.warning("statistics unavailable: %s", error)
+        return refusal(error, "statistics are temporarily unavailable")
 
     return blueprint
 

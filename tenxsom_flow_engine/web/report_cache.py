@@ -1,4 +1,4 @@
-"""What the routes show: the open engine and its report, which spares the queue backend's service repeated questions."""
+"""The engine and the report for the routes, with the state of the queue backend cached to limit remote calls."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ _log = logging.getLogger(__name__)
 
 
 class ReportCache:
-    """Safe to use from several threads; opens nothing before the first question."""
+    """The report of one process. Thread-safe; opens nothing before the first call."""
 
-    def __init__(self, parts: WorkerRuntime) -> None:
-        self._parts = parts
+    def __init__(self, runtime: WorkerRuntime) -> None:
+        self._runtime = runtime
         self._lock = threading.Lock()
-        self._told: QueueFigures | None = None
+        self._cached: QueueFigures | None = None
         self._until = float("-inf")
-        self._asked_under: QueueState | None = None
+        #: The stored queue state at the time of the cached figures.
+        self._cached_under: QueueState | None = None
 
     @property
     def engine(self) -> Engine:
-        """The open engine. Raises what opening it raises."""
-        return self._parts.get().engine
+        """The engine, opened at the first use. Raises `ConfigurationError`, `StoreError` or `OutputError`."""
+        return self._runtime.get().engine
 
     @property
     def stopping(self) -> bool:
-        """Whether this process is about to end."""
-        return self._parts.stopping
+        """Whether this process is shutting down."""
+        return self._runtime.stopping
 
     def report(self) -> Report:
-        """Take the report. Raises `StoreError`."""
+        """Query the report. Raises `StoreError`."""
         engine = self.engine
         return take_report(engine, self._queue(engine))
 
     def _queue(self, engine: Engine) -> QueueFigures:
-        # One asks; the others need not wait for a queue backend that is slow or away where something was told before.
-        if not self._lock.acquire(blocking=self._told is None):
-            assert self._told is not None
-            return self._told
+        # One thread refreshes the figures. The others use the cached ones rather than wait for a slow queue backend.
+        if not self._lock.acquire(blocking=self._cached is None):
+            assert self._cached is not None
+            return self._cached
         try:
-            # What was set through any process shows in all of them at once.
+            # A change made through any process invalidates the cache of every process.
             state = engine.store.queue_state(engine.queue.name)
-            if self._told is None or time.monotonic() >= self._until or state != self._asked_under:
-                self._told = queue_figures(engine)
-                if self._told.unknown:
-                    _log.warning("the queue's state cannot be told: %s", self._told.unknown)
+            if self._cached is None or time.monotonic() >= self._until or state != self._cached_under:
+                self._cached = queue_figures(engine)
+                if self._cached.unknown:
+                    _log.warning("the state of the queue is unknown: %s", self._cached.unknown)
                 self._until = time.monotonic() + engine.timings.queue_state_age
-                self._asked_under = state
-            return self._told
+                self._cached_under = state
+            return self._cached
         finally:
             self._lock.release()

@@ -1,4 +1,4 @@
-"""What a worker process has open: opened in the process that uses it, at first use, so that forks share nothing."""
+"""The engine and worker of one process, opened at first use, so that forked processes share nothing."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _log = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
-    """Takes deliveries: what the web needs of `push_worker.PushWorker`, where its manual is."""
+    """Takes deliveries. The web layer's interface to `workers.push.PushWorker`, which documents the methods."""
 
     @property
     def active_steps(self) -> int:
-        """How many steps are being taken now."""
+        """Number of steps that are running."""
 
     def start(self) -> None:
-        """Begin to look after the queue."""
+        """Start the maintenance of the queue."""
 
     def deliver(self, body: bytes, *, previous_attempt_unanswered: bool = False) -> Delivered:
-        """Take the step that a task's body asks for."""
+        """Run the step of one delivery; `body` is the body of its task."""
 
     def stop(self) -> None:
-        """Take no more deliveries; called again, give up writes that the store refuses."""
+        """Refuse further deliveries; a second call also abandons writes that the store refuses."""
 
     def close(self) -> None:
-        """Hand back what is still in hand."""
+        """Release the leases of steps that are still running."""
 
 
 class NullWorker:
-    """Takes no deliveries: the worker of a process that only shows."""
+    """The worker of a dashboard process: refuses all deliveries."""
 
     active_steps = 0
 
@@ -58,37 +58,40 @@ class NullWorker:
 
 @dataclass(frozen=True, slots=True)
 class OpenRuntime:
-    """The open engine, and the worker that takes its steps."""
+    """An open engine and the worker that runs its steps."""
 
     engine: Engine
     worker: Worker
 
 
 class WorkerRuntime:
-    """The parts of one process, opened once. Safe to use from several threads."""
+    """The engine and worker of one process, opened once. Thread-safe."""
 
     def __init__(self, open_runtime: Callable[[], OpenRuntime], *, retry_seconds: float = 5.0) -> None:
-        self._open_parts = open_runtime
+        self._open_runtime = open_runtime
         self._opened: OpenRuntime | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        #: Seconds between two attempts to open a store that cannot be used.
+        #: Seconds between two attempts to open an unavailable store.
         self._retry_seconds = retry_seconds
 
     def get(self) -> OpenRuntime:
-        """Return the open parts. Raises what opening raises; the next call tries again."""
+        """Return the engine and worker. Raises the errors of opening them; the next call tries again."""
         with self._lock:
             if self._opened is None:
-                self._opened = self._open_parts()
+                self._opened = self._open_runtime()
             return self._opened
 
     @property
     def stopping(self) -> bool:
-        """Whether no more deliveries are taken."""
+        """Whether deliveries are refused because the process is shutting down."""
         return self._closed.is_set()
 
     def start(self) -> None:
-        """Open the parts and begin to work; if the store is away, once it is back. Raises what else is wrong."""
+        """Open the engine and start the worker. If the store is unavailable, keep trying in the background.
+
+        Raises the other errors of opening the engine.
+        """
         try:
             self.get().worker.start()
         except (StoreUnavailable, StoreFull) as error:
@@ -96,13 +99,13 @@ class WorkerRuntime:
             threading.Thread(target=self._keep_trying, name="opener", daemon=True).start()
 
     def stop(self) -> None:
-        """Take no more deliveries; called again, give up what is in hand. Safe to call from a signal handler."""
+        """Refuse further deliveries; a second call also abandons running steps. Safe to call from a signal handler."""
         self._closed.set()
         if self._opened is not None:
             self._opened.worker.stop()
 
     def close(self) -> bool:
-        """Hand back the steps that have not ended, and let go of everything; return whether all had ended.
+        """Release the leases of running steps and close everything; return whether no step was running.
 
         Closing twice is harmless.
         """
@@ -111,11 +114,11 @@ class WorkerRuntime:
             opened, self._opened = self._opened, None
         if opened is None:
             return True
-        ended = opened.worker.active_steps == 0
+        idle = opened.worker.active_steps == 0
         opened.worker.close()
-        if ended:  # else their threads may still use the store
+        if idle:  # else the threads of running steps might still use the store
             opened.engine.close()
-        return ended
+        return idle
 
     def _keep_trying(self) -> None:
         while not self._closed.wait(self._retry_seconds):
@@ -124,12 +127,12 @@ class WorkerRuntime:
             except FlowError as error:
                 _log.warning("waiting for the store: %s", error)
                 continue
-            _log.info("the store is back")
+            _log.info("the store is available again")
             return
 
 
 def open_runtime(settings: Settings, overrides: Overrides | None = None) -> OpenRuntime:
-    """Open the parts of a worker for Cloud Tasks. Raises `ConfigurationError`, `StoreError`, `OutputError`."""
+    """Open the runtime of a worker for Cloud Tasks. Raises `ConfigurationError`, `StoreError`, `OutputError`."""
     engine = open_engine(settings, "cloud_tasks", overrides=overrides)
     try:
         engine.check_output()
@@ -140,5 +143,5 @@ def open_runtime(settings: Settings, overrides: Overrides | None = None) -> Open
 
 
 def open_view(settings: Settings, queue_type: str) -> OpenRuntime:
-    """Open the parts of a process that only shows a queue. Raises `ConfigurationError`, `StoreError`."""
+    """Open the runtime of a dashboard process. Raises `ConfigurationError`, `StoreError`."""
     return OpenRuntime(open_engine(settings, queue_type), NullWorker())

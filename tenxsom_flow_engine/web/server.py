@@ -1,7 +1,7 @@
-"""gunicorn around the worker: its options, the same for `gunicorn -c gunicorn.conf.py` and the command line.
+"""gunicorn's options for the worker, shared by `gunicorn -c gunicorn.conf.py` and the command line.
 
-Steps run in threads of one or more processes, which share nothing but the store. SIGTERM lets the steps in hand end; so
-does Ctrl-C, and a second one hands them back.
+Steps run in threads of one or more processes, which share only the store. SIGTERM or Ctrl-C lets running steps finish;
+a second Ctrl-C releases their leases.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
-#: Threads beside those for steps and for videos, so that `/health` and pages answer while all of these are taken: six
-#: for a browser, which opens no more connections to one place at once and may hold each for five seconds before it asks
-#: (gunicorn's `DEFAULT_WORKER_DATA_TIMEOUT`), and two for those who look after the worker.
+#: Threads in addition to those for steps and videos, so that `/health` and pages answer while all of those are busy:
+#: six for a browser, which opens at most six connections to a host and can hold each for five seconds before its
+#: request (gunicorn's `DEFAULT_WORKER_DATA_TIMEOUT`), and two for probes.
 SPARE_THREADS = 8
-#: Seconds for which a thread waits for the rest of a request that has begun. gunicorn itself waits for ever, so that a
-#: few connections that fall silent would hold all threads.
+#: Seconds that a thread waits for the rest of a request. gunicorn has no such timeout, so a few idle connections could
+#: block all threads.
 SILENCE = 10
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """Return gunicorn's settings. Those that name no worker processes or address are gunicorn's own to choose."""
+    """Return gunicorn's settings, except the address and the number of processes."""
     return {
         "worker_class": "gthread",
-        # Each of the three has threads of its own, and none can take those of another: steps and videos that are too
-        # many are refused at once, so what waits for a thread waits for one of the spare ones.
+        # The three groups cannot take each other's threads: excess steps and videos are refused immediately, so a
+        # request that waits for a thread waits for a spare one.
         "threads": settings.web.concurrency + STREAMS + SPARE_THREADS,
-        # Seconds without a sign of life from a process's main thread, which takes no steps: those may last longer.
+        # Seconds without a heartbeat of a process's main thread. Steps run in other threads and can last longer.
         "timeout": 120,
-        # Seconds that the steps in hand are given to end; the longest are downloads and uploads.
+        # Seconds for running steps to finish; the longest are downloads and uploads.
         "graceful_timeout": 150,
-        # Longer than the 600 s for which Google's load balancers keep an idle connection: they must close it first.
+        # Google's load balancers keep an idle connection for 600 s and must close it first.
         "keepalive": 620,
-        # One line for each delivery is in the worker's own log, and holds no header.
+        # The worker's own log has one line per delivery, without headers.
         "accesslog": None,
         "logger_class": "tenxsom_flow_engine.web.server_log.ServerLog",
         "control_socket_disable": True,
@@ -53,7 +53,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def configuration() -> dict[str, Any]:
-    """Return gunicorn's settings from the environment, for a configuration file; end the process if it is wrong."""
+    """Return gunicorn's settings from the environment, for a configuration file; exit if the environment is invalid."""
     try:
         settings = load()
     except FlowError as error:
@@ -62,21 +62,21 @@ def configuration() -> dict[str, Any]:
 
 
 def on_starting(server: Any) -> None:
-    """Let the first Ctrl-C be as gentle as SIGTERM. Of a second one gunicorn makes a quick shutdown."""
+    """Make the first Ctrl-C a graceful shutdown, like SIGTERM. gunicorn treats a second one as a quick shutdown."""
     server.handle_int = server.handle_term
 
 
 def when_ready(server: Any, *, silence: int = SILENCE) -> None:
-    """Let no connection hold a thread in silence."""
+    """Set a receive timeout, so that an idle connection does not occupy a thread forever."""
     for listener in server.LISTENERS:
-        # The system's own time-out: it passes on to accepted connections, whatever gunicorn sets there.
+        # Accepted connections inherit this option of the listening socket; gunicorn does not override it.
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", silence, 0))
 
 
 def post_worker_init(worker: Any) -> None:
-    """Open the worker in its own process."""
-    # A Ctrl-C goes to the whole group of processes; the master passes it on as what it means.
-    # A handler, since an ignored signal would stay ignored in programs that a step starts.
+    """Start the worker in its process."""
+    # A Ctrl-C reaches the whole process group; the master forwards it as the right signal, so it does nothing here.
+    # This must be a handler: an ignored signal would stay ignored in programs that a step starts.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
         worker.wsgi.start()
@@ -87,22 +87,22 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_int(worker: Any) -> None:
-    """Give up the steps in hand: the quick shutdown."""
-    # The first call takes no more of them, the second waits for none.
+    """Abandon the running steps (quick shutdown)."""
+    # The first call refuses further deliveries, the second stops waiting for running steps.
     worker.wsgi.stop()
     worker.wsgi.stop()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Close the worker in its own process."""
-    # It may have failed before the application was loaded.
+    """Close the worker in its process."""
+    # `wsgi` is None if the process failed before it loaded the application.
     if worker.wsgi is not None and not worker.wsgi.close():
-        # Python would wait for the threads of steps that hang; they are handed back.
+        # A normal exit would wait for the threads of hanging steps, whose leases are already released.
         os._exit(1)
 
 
 def serve(application: Application, settings: Settings, *, host: str, processes: int, log_level: str) -> NoReturn:
-    """Serve an application until stopped, and end the process."""
+    """Serve an application until it is stopped, then end the process."""
     from gunicorn.app.base import BaseApplication
 
     given = options(settings) | {"bind": f"{host}:{settings.web.port}", "workers": processes, "loglevel": log_level}

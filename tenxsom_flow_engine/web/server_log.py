@@ -1,4 +1,4 @@
-"""gunicorn's own log, as lines of ours: one form for everything that a worker says."""
+"""Route gunicorn's log through this engine's logging, so that a worker writes one format."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tenxsom_flow_engine.settings import load
 
 
 class ServerLog(Logger):  # type: ignore[misc]
-    """Made by gunicorn in its master, before the worker processes are forked."""
+    """gunicorn's logger. gunicorn creates it in the master, before it forks the worker processes."""
 
     def setup(self, cfg: Any) -> None:
-        """Send gunicorn's lines where all others go, which is set here too."""
+        """Configure logging, and let gunicorn's lines propagate to it."""
         super().setup(cfg)
-        for own in list(self.error_log.handlers):
-            self.error_log.removeHandler(own)
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
         self.error_log.propagate = True
         try:
             secrets = load().secrets
-        except ConfigurationError:  # which is said where the application is opened
+        except ConfigurationError:  # opening the application reports it
             secrets = frozenset()
         logs.configure(cfg.loglevel if cfg.loglevel in logs.LEVELS else "info", secrets)
 
     def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Say in a word that somebody fell silent in the middle of a request (see `server.SILENCE`)."""
+        """Log a request that timed out half-way (see `server.SILENCE`) in one line, without a traceback."""
         if isinstance(sys.exc_info()[1], BlockingIOError):
-            self.info("a connection is closed: the rest of its request did not come")
+            self.info("closed a connection: its request was incomplete")
         else:
             super().exception(msg, *args, **kwargs)

@@ -1,6 +1,6 @@
 """The worker as a WSGI application, for any server: `cloud_tasks_worker:app`.
 
-Nothing is opened when it is imported, so a server may import it before it forks (gunicorn's `preload_app`).
+Importing it opens nothing, so a server can import it before it forks (gunicorn's `preload_app`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class Application:
-    """The worker of these settings, by default the environment's, made at the first request or by `start`.
+    """A WSGI application, built by `start` or at the first request; the settings default to the environment's.
 
-    With `showing`, the type of a queue, it is no worker of that queue but only its dashboard.
+    `showing`: a queue type; the application then serves only the dashboard of that queue, and takes no deliveries.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Application:
         return self._make()[0](request, start_response)
 
     def start(self) -> None:
-        """Open everything and begin to work, so that what is wrong is said at the start. Raises `FlowError`."""
+        """Open the engine and start the worker, so that errors appear at startup. Raises `FlowError`."""
         self._make()[1].start()
 
     def stop(self) -> None:
-        """Take no more deliveries; called again, give up the steps in hand."""
+        """Refuse further deliveries; a second call also abandons running steps."""
         if self._made is not None:
             self._made[1].stop()
 
     def close(self) -> bool:
-        """Hand back the steps that have not ended, and let go of everything; return whether all had ended."""
+        """Release the leases of running steps and close everything; return whether no step was running."""
         return self._made is None or self._made[1].close()
 
     def _make(self) -> tuple[Flask, WorkerRuntime]:
@@ -74,7 +74,7 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
     from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_runtime
 
-    parts = WorkerRuntime(
+    runtime = WorkerRuntime(
         lambda: open_runtime(settings, overrides), retry_seconds=(overrides or Overrides()).timings.store_open_retry
     )
     access = open_access(settings)
@@ -83,10 +83,10 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
     try:
         admin = admin_token(settings)
     except ConfigurationError as error:
-        # Jobs are made all the same.
-        _log.warning("nobody can open the dashboard: %s", error)
+        # Deliveries do not need the dashboard.
+        _log.warning("the dashboard cannot be opened: %s", error)
         admin = secrets.token_urlsafe(32)
-    return worker_app(parts, access, concurrency=settings.web.concurrency, admin=admin), parts
+    return worker_app(runtime, access, concurrency=settings.web.concurrency, admin=admin), runtime
 
 
 def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, WorkerRuntime]:
@@ -94,8 +94,8 @@ def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, WorkerRuntim
     from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_view
 
-    parts = WorkerRuntime(lambda: open_view(settings, queue_type))
-    return dashboard_app(parts, queue_type=queue_type, admin=admin_token(settings)), parts
+    runtime = WorkerRuntime(lambda: open_view(settings, queue_type))
+    return dashboard_app(runtime, queue_type=queue_type, admin=admin_token(settings)), runtime
 
 
 app = Application()

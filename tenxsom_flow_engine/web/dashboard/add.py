@@ -45,14 +45,14 @@ LATEST_JOBS = 200
 LATE_SECONDS = 600.0
 
 
-def add(desk: ReportCache) -> Blueprint:
+def add(reports: ReportCache) -> Blueprint:
     """Return the page."""
     blueprint = Blueprint("add", __name__)
 
     @blueprint.get("/add")
     def page() -> str:
         wanted = request.args.get("from")
-        record = desk.engine.store.get(wanted) if wanted else None
+        record = reports.engine.store.get(wanted) if wanted else None
         if wanted and record is None:
             return form_page(BLANK, trouble=f"There is no job {wanted} any more, so the form is empty.")
         given = {"topics": request.args.get("topic", ""), **request.args, "salt": ""}
@@ -68,7 +68,7 @@ def add(desk: ReportCache) -> Blueprint:
                 case "add":
                     return carry_out(typed, _instant(request.form), request.form.get("digest", ""))
                 case _:
-                    return plan_page(typed, desk.engine.store.now())
+                    return plan_page(typed, reports.engine.store.now())
         except WrongFields as error:
             return form_page(typed, wrong=error), 400
         except FlowError as error:
@@ -80,7 +80,7 @@ def add(desk: ReportCache) -> Blueprint:
         return form_page(BLANK, wrong=wrong), 413
 
     def form_page(typed: Typed, *, wrong: WrongFields | None = None, trouble: str = "") -> str:
-        engine = desk.engine
+        engine = reports.engine
         return render_template(
             "add.html",
             typed={**typed, "salt": typed["salt"] or secrets.token_hex(8)},
@@ -95,12 +95,12 @@ def add(desk: ReportCache) -> Blueprint:
 
     def plan_page(typed: Typed, at: float, *, trouble: str = "") -> str:
         typed = {**typed, "salt": typed["salt"] or secrets.token_hex(8)}
-        view = PlanView.of(desk.engine, desk.report(), plan_form(desk.engine, typed, at), typed, at)
+        view = PlanView.of(reports.engine, reports.report(), plan_form(reports.engine, typed, at), typed, at)
         return render_template("plan.html", typed=typed, plan=view, trouble=trouble)
 
     def carry_out(typed: Typed, at: float, digest: str) -> str | Response | tuple[str, int]:
         """Add the plan that was shown, or show how it has changed."""
-        engine = desk.engine
+        engine = reports.engine
         plan = plan_form(engine, typed, at)
         changed = plan.digest != digest
         if changed or _gone_by(engine, plan, at):

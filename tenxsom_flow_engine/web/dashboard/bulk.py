@@ -31,20 +31,20 @@ TOLD = 5
 _DONE = {Act.RETRY: "put in again", Act.CANCEL: "cancelled"}
 
 
-def bulk(desk: ReportCache) -> Blueprint:
+def bulk(reports: ReportCache) -> Blueprint:
     """Return the question, and what is done on its answer."""
     blueprint = Blueprint("bulk", __name__)
 
     @blueprint.get("/bulk")
     def ask() -> Response | str:
-        return _ask(desk.engine, request.args)
+        return _ask(reports.engine, request.args)
 
     @blueprint.post("/bulk")
     def do() -> Response | str:
         # Fifty ids are too long for an address, so those that are chosen one by one come in a form, too.
         if "sure" not in request.form:
-            return _ask(desk.engine, request.form)
-        return _do(desk.engine, request.form)
+            return _ask(reports.engine, request.form)
+        return _do(reports.engine, request.form)
 
     return blueprint
 

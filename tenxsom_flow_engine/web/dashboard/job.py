@@ -29,14 +29,14 @@ _DONE = {
 }
 
 
-def job(desk: ReportCache) -> Blueprint:
+def job(reports: ReportCache) -> Blueprint:
     """Return the page, the job's files, and what is done with it."""
     blueprint = Blueprint("job", __name__)
-    add_media(blueprint, desk)
+    add_media(blueprint, reports)
 
     @blueprint.get("/jobs/<job_id>")
     def page(job_id: str) -> str:
-        engine = desk.engine
+        engine = reports.engine
         record, now = engine.store.require(job_id), engine.store.now()
         service = engine.services.get(record.service)
         files = engine.output.files(record.result) if record.result else {}
@@ -58,7 +58,7 @@ def job(desk: ReportCache) -> Blueprint:
 
     @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up'):act>")
     def ask(job_id: str, act: str) -> Response | str:
-        engine = desk.engine
+        engine = reports.engine
         record = engine.store.require(job_id)
         choice = choices(record, engine.services).get(act)
         if choice is None:  # it has gone on since the page was loaded
@@ -67,7 +67,7 @@ def job(desk: ReportCache) -> Blueprint:
 
     @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', ticket):act>")
     def do(job_id: str, act: str) -> Response:
-        engine = desk.engine
+        engine = reports.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
         # Only what the person agreed to is done: the job, or a price, could have changed since the page was loaded.
         if choice is not None and choice.asks and request.form.get("sure") != choice.terms.token:
@@ -83,8 +83,8 @@ def job(desk: ReportCache) -> Blueprint:
 
     @blueprint.errorhandler(JobNotFound)
     def unknown(error: JobNotFound) -> tuple[str, int]:
-        remembered = desk.engine.store.knows_id(error.job_id)
-        days = desk.engine.settings.keep_days
+        remembered = reports.engine.store.knows_id(error.job_id)
+        days = reports.engine.settings.keep_days
         return render_template("unknown_job.html", job_id=error.job_id, remembered=remembered, days=days), 404
 
     return blueprint

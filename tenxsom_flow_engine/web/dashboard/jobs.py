@@ -15,13 +15,13 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 PAGE_JOBS = 50
 
 
-def jobs(desk: ReportCache) -> Blueprint:
+def jobs(reports: ReportCache) -> Blueprint:
     """Return the page."""
     blueprint = Blueprint("jobs", __name__)
 
     @blueprint.get("/jobs")
     def page() -> str:
-        search, store = Search.read(request.args), desk.engine.store
+        search, store = Search.read(request.args), reports.engine.store
         after = request.args.get("after")
         found = store.page(search.jobs, limit=PAGE_JOBS, cursor=after)
         counts = store.status_counts().by_status
@@ -36,7 +36,7 @@ def jobs(desk: ReportCache) -> Blueprint:
             after=after,
             # It ended early: so many jobs are looked at for one page at most.
             cut=found.cursor is not None and len(found.records) < PAGE_JOBS,
-            services=sorted({AUTO, *desk.engine.services, *_used(store), search.service} - {""}),
+            services=sorted({AUTO, *reports.engine.services, *_used(store), search.service} - {""}),
             took=_took,
             acts=[act for act in Act if not search.statuses or act.statuses & set(search.statuses)],
             Status=Status,

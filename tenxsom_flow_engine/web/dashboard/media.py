@@ -46,13 +46,13 @@ _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 _SRT_TIME = re.compile(r"(\d\d:\d\d:\d\d),(\d\d\d)")
 
 
-def add_media(blueprint: Blueprint, desk: ReportCache) -> None:
+def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
     """Add the routes, each under the name of its kind."""
     streams = threading.BoundedSemaphore(STREAMS)
 
     def file(kind: str, job_id: str) -> AnyResponse:
-        record, told = desk.engine.store.require(job_id), KINDS[kind]
-        path = _find(desk, record, told.file)
+        record, told = reports.engine.store.require(job_id), KINDS[kind]
+        path = _find(reports, record, told.file)
         try:
             answer = send(request, path, told.mimetype, max_age=told.max_age,
                           streams=streams if kind == "video" else None)  # fmt: skip
@@ -69,8 +69,8 @@ def add_media(blueprint: Blueprint, desk: ReportCache) -> None:
     @blueprint.get("/jobs/<job_id>/captions.vtt")
     def track(job_id: str) -> Response:
         """Give the captions in the one form that browsers know, WebVTT: it differs in its head and its commas."""
-        record, name = desk.engine.store.require(job_id), KINDS["captions"].file
-        path = _find(desk, record, name)
+        record, name = reports.engine.store.require(job_id), KINDS["captions"].file
+        path = _find(reports, record, name)
         try:
             srt = path.read_text("utf-8", "replace")
         except OSError as error:
@@ -82,12 +82,12 @@ def _unreadable(record: JobRecord, name: str, error: OSError) -> NotFound:
     return NotFound(f"{name} of job {record.job_id} cannot be read: {error.strerror}")
 
 
-def _find(desk: ReportCache, record: JobRecord, name: str) -> Path:
+def _find(reports: ReportCache, record: JobRecord, name: str) -> Path:
     """Return where a file of a job is. Raises `NotFound` saying why it is nowhere."""
     if record.result is None:
-        raise NotFound(f"Job {record.job_id} has no video: it is {record.status_at(desk.engine.store.now())}.")
-    path = desk.engine.output.files(record.result).get(name)
+        raise NotFound(f"Job {record.job_id} has no video: it is {record.status_at(reports.engine.store.now())}.")
+    path = reports.engine.output.files(record.result).get(name)
     if path is None:
         where = f"{name} of job {record.job_id} is not there any more"
-        raise NotFound(f"{where}: it was moved or deleted, or lies outside of {desk.engine.output.root}.")
+        raise NotFound(f"{where}: it was moved or deleted, or lies outside of {reports.engine.output.root}.")
     return path

@@ -25,15 +25,15 @@ SOUGHT = 100
 BY_HAND = "paused on the dashboard"
 
 
-def overview(desk: ReportCache) -> Blueprint:
+def overview(reports: ReportCache) -> Blueprint:
     """Return the page and its switches."""
     blueprint = Blueprint("overview", __name__)
     balances = Balances()
 
     @blueprint.get("/")
     def page() -> str:
-        report = desk.report()
-        engine = desk.engine
+        report = reports.report()
+        engine = reports.engine
         return render_template(
             "overview.html",
             report=report,
@@ -48,7 +48,7 @@ def overview(desk: ReportCache) -> Blueprint:
 
     @blueprint.post("/queue/<any(pause, resume):act>")
     def switch_queue(act: str) -> Response:
-        queue = desk.engine.queue
+        queue = reports.engine.queue
         try:
             queue.pause() if act == "pause" else queue.resume()
         except QueueError as error:
@@ -64,7 +64,7 @@ def overview(desk: ReportCache) -> Blueprint:
 
     @blueprint.post("/services/<name>/<any(pause, resume):act>")
     def switch_service(name: str, act: str) -> Response:
-        limiter = desk.engine.limiter
+        limiter = reports.engine.limiter
         limiter.pause(name, BY_HAND) if act == "pause" else limiter.resume(name)
         audit(f"service {act}d", service=name)
         if act == "pause":

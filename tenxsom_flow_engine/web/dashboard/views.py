@@ -42,12 +42,12 @@ LOGIN_BODY = 16 * 1024
 _STATIC = "dashboard.static"
 
 
-def dashboard(desk: ReportCache) -> Blueprint:
-    """Return all pages. They show what a desk has, and open nothing before they are asked for."""
+def dashboard(reports: ReportCache) -> Blueprint:
+    """Return all pages. They show what a reports has, and open nothing before they are asked for."""
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
     blueprint.record_once(_prepare)
-    for view in (login(), overview(desk), jobs(desk), bulk(desk), job(desk), add(desk)):
+    for view in (login(), overview(reports), jobs(reports), bulk(reports), job(reports), add(reports)):
         blueprint.register_blueprint(view)
 
     @blueprint.before_request
