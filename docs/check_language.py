@@ -45,9 +45,17 @@ MARKERS: dict[str, tuple[str, str]] = {
 #: (file, text of the line): quotations, and this list itself.
 QUOTATIONS: frozenset[tuple[str, str]] = frozenset(
     {
-        # Stored in the timelines of records.
-        ("tenxsom_flow_engine/jobs/model.py", '"delivered anew"'),
-        ("tenxsom_flow_engine/jobs/model.py", '"ordered anew"'),
+        # A code in the JSON of `doctor`, and a record as release 0.1 wrote it.
+        ("tenxsom_flow_engine/doctor/worker_url.py", '"open-to-anybody"'),
+        (
+            "tests/integration/test_earlier_records.py",
+            """b'"next_step":"when that is mended: run_flow_enhanced.py retry tides"},"events":"""
+            """[{"at":1000.0,"what":"added"},'""",
+        ),
+        ("tests/integration/test_earlier_records.py", '"when that is mended: run_flow_enhanced.py retry tides"'),
+        ("tests/integration/test_earlier_records.py", '"when that is mended"'),
+        # A heading of docs/operations.md.
+        ("tests/integration/test_report.py", r'"\n## What the verdicts mean\n"'),
     }
 )
 _PATTERNS = {

@@ -1,4 +1,4 @@
-"""Somebody at the dashboard, without a browser: logs in, and sends forms as its pages do."""
+"""A client of the dashboard without a browser: it logs in and submits the forms of pages."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ TOKEN = "an-admin-token-of-tests"
 
 
 class Visitor:
-    """A client of the application that carries a session."""
+    """A test client with a session."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
 
     @classmethod
     def let_in(cls, client: FlaskClient, token: str = TOKEN) -> Visitor:
-        """Return a visitor who has logged in."""
+        """Return a visitor that is logged in."""
         visitor = cls(client)
         assert visitor.log_in(token).status_code == 303
         return visitor
 
     def log_in(self, token: str, *, at: str = "/login", onward: str | None = None) -> TestResponse:
-        """Send the login form of an address, or with another aim than it has."""
+        """Submit the login form of an address; `onward` replaces its target page."""
         page = self.client.get(at).text
-        aim = re.search(r'name="next" value="([^"]*)"', page)
-        assert aim
-        return self.post("/login", page=page, token=token, next=aim[1] if onward is None else onward)
+        target = re.search(r'name="next" value="([^"]*)"', page)
+        assert target
+        return self.post("/login", page=page, token=token, next=target[1] if onward is None else onward)
 
     def post(self, path: str, *, page: str | None = None, **fields: Any) -> TestResponse:
-        """Send a form, with the secret of a page of the session."""
+        """Submit a form with the CSRF token of a page of the session."""
         found = re.search(r'name="csrf" value="([^"]*)"', self.client.get("/").text if page is None else page)
         assert found
         return self.client.post(path, data={"csrf": found[1], **fields})

@@ -1,8 +1,8 @@
-"""A channel's day: what an installation that makes some hundred videos a day holds in the afternoon.
+"""A sample day: the records of an installation that makes about a hundred videos a day, in the afternoon.
 
-It is lived through rather than written down: jobs are added as the commands add them, and every step is taken by the
-engine, with the real services, against vendors on sockets of this machine, in time that is moved by hand. So whoever
-looks at its records (pages, pictures, measurements) sees what an operator would see, the vendors' refusals with it.
+The records are simulated rather than written directly: jobs are added as the commands add them, and the engine runs
+every step with the real services against fake vendors on local sockets, with a manual clock. So pages, screenshots and
+measurements show what an operator would see, including the vendors' errors.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.timings import Timings
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-#: Who takes the steps.
+#: The worker that runs the steps.
 WORKER = "studio-1-4127-9f2c1e"
-#: The hours before its end in which PixVerse has no credits, and since when HeyGen is paused by hand.
+#: Hours before the end: PixVerse has no credits from the first to the second, and HeyGen is paused since `PAUSED`.
 BROKE = (10.0, 8.5)
-PAUSED, WHY_PAUSED = 0.6, "the bill is being looked at"
+PAUSED, WHY_PAUSED = 0.6, "checking the last bill"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel: how many minutes lie between two of its videos, and what its jobs wish."""
+    """A channel: the minutes between two of its videos, and the settings of its jobs in turn."""
 
     name: str
     every: float
-    wishes: Sequence[Mapping[str, Any]]
+    settings: Sequence[Mapping[str, Any]]
 
 
 CHANNELS = (
@@ -69,13 +69,13 @@ CHANNELS = (
     Channel("trials", 240, [{"service": "draft", "duration": 5}]),
 )  # fmt: skip
 
-#: Jobs that somebody adds by hand, by the hours before the day's end; each of them goes wrong in a way of its own.
+#: Jobs added by hand, by the hours before the day's end; most of them fail, each in a different way.
 BY_HAND: Mapping[float, Mapping[str, Any]] = {
-    19.4: {"topic": "What the forbidden city's walls were built for", "service": "ltx_studio", "duration": 6},
+    19.4: {"topic": "Who built the walls of the forbidden city", "service": "ltx_studio", "duration": 6},
     15.2: {"topic": "Meet our new presenter", "service": "heygen", "duration": 5, "channel": "founders-daily",
            "options": {"heygen": {"script": "Good morning, and welcome!", "avatar_id": "look_of_last_year"}}},
     11.3: {"topic": "Ten wars in ten seconds", "service": "pixverse", "channel": "curious-minds"},
-    6.7: {"topic": "The longest night of the Baltic fleet, as told by those who were there and by those who waited",
+    6.7: {"topic": "The longest night of the Baltic fleet, as seen by those who were there and by those who waited",
           "service": "ltx_studio", "duration": 10},
     3.1: {"topic": "Which of our products should we show?", "service": "heygen", "duration": 4,
           "channel": "founders-daily"},
@@ -88,7 +88,7 @@ _MODERATED, _BROKEN, _ASKED = "Ten wars", "The longest night", "Which of our pro
 
 
 class Films(Files):
-    """What a vendor hands out where there is a film for an order's topic, instead of the tiny video of its fake."""
+    """The files of a fake vendor, with a film for an order's topic, if there is one, instead of a tiny video."""
 
     def __init__(self, url: Callable[[], str], film_of: Callable[[str], bytes | None]) -> None:
         super().__init__(url)
@@ -100,22 +100,22 @@ class Films(Files):
 
 @dataclass
 class Vendors:
-    """The three paid services, and what goes wrong with them."""
+    """The three fake paid services, and their errors."""
 
     clock: ManualClock
-    #: What is delivered for a topic at an instant instead of a tiny video, if anything.
+    #: Returns the film for a topic at an instant, or None for a tiny video.
     film: Callable[[str, float], bytes | None] = lambda topic, at: None
     draw: random.Random = field(default_factory=lambda: random.Random(7))
-    #: How many looks at a video find it unfinished, at least.
+    #: Minimum number of polls that find a video unfinished.
     slowness: int = 2
-    #: The topics that were ordered.
+    #: The topics of all jobs.
     topics: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.useapi = useapi.FakeUseApi(most=5)
         self.useapi.balance = 6_000.0
         self.ltx = ltx.FakeLtx(self.clock.now)
-        # Room for those that are held here: the fake takes them for unfinished until somebody looks at them.
+        # Room for held jobs: the fake counts a generation as unfinished until it is polled.
         self.ltx.most = 4
         self.heygen = heygen.FakeHeyGen(self.clock.now)
         self.all: tuple[FakeServer, ...] = (self.useapi, self.ltx, self.heygen)
@@ -125,7 +125,7 @@ class Vendors:
             server.on_moment = partial(self._moment, server)
 
     def settings(self) -> dict[str, str]:
-        """Return the environment of an engine that buys here."""
+        """Return the environment of an engine that uses these vendors."""
         return {
             "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true",
             "USEAPI_TOKEN": useapi.TOKEN, "USEAPI_BASE_URL": self.useapi.url, "USEAPI_PIXVERSE_SLOTS": "5",
@@ -134,7 +134,7 @@ class Vendors:
         }  # fmt: skip
 
     def _film_of(self, server: useapi.FakeUseApi | ltx.FakeLtx | heygen.FakeHeyGen, name: str) -> bytes | None:
-        """Return the film of what a vendor sold under a name that holds the number of the sale."""
+        """Return the film for a file of a vendor, whose name contains the number of the sale."""
         number = re.search(r"\d+", name)
         assert number
         order = str(server.sold[int(number[0]) - 1].order)
@@ -142,20 +142,20 @@ class Vendors:
         return self.film(topic, self.clock.now()) if topic else None
 
     def _moment(self, server: FakeServer, route: str, at: At, request: Request) -> None:
-        """Decide, before a create is answered, how what it orders will go."""
+        """Decide the course of a generation before its create is answered."""
         if at is not At.READ or not route.startswith("create"):
             return
-        order, looks = str(request.json()), self.slowness + self.draw.randrange(4)
-        self.useapi.life = (*["GENERATING"] * looks, "MODERATED" if _MODERATED in order else "COMPLETED")
-        self.ltx.life = (*["processing"] * looks, "failed:api_error" if _BROKEN in order else "completed")
+        order, polls = str(request.json()), self.slowness + self.draw.randrange(4)
+        self.useapi.life = (*["GENERATING"] * polls, "MODERATED" if _MODERATED in order else "COMPLETED")
+        self.ltx.life = (*["processing"] * polls, "failed:api_error" if _BROKEN in order else "completed")
         asks = _ASKED in order
         self.heygen.agent_life = ("thinking", "waiting_for_input") if asks else ("thinking", "completed")
-        self.heygen.life = (*["processing"] * looks, "completed")
+        self.heygen.life = (*["processing"] * polls, "completed")
 
 
 @dataclass
 class ChannelDay:
-    """The day of an engine, from `hours` before the instant `ends` to it."""
+    """The simulated day of an engine: the `hours` before the instant `ends`."""
 
     engine: Engine
     clock: ManualClock
@@ -164,39 +164,38 @@ class ChannelDay:
     hours: float = 24.0
 
     def live(self) -> None:
-        """Let it all happen."""
+        """Simulate the day."""
         began = self.clock.now()
         topics = cycle(builtin_topics())
         self._mishaps = self._planned_mishaps()
         chunk = 6 * HOUR
         while (now := self.clock.now()) < self.ends:
             until = min(now + chunk, self.ends)
-            # The last plan reaches to where the next one would begin.
+            # The last plan covers one chunk after the end as well.
             self._plan(now, now + chunk if until < self.ends else self.ends + chunk, topics)
-            self._go_on(until)
+            self._run_until(until)
         assert self.clock.now() - began <= self.hours * HOUR + 1
         self._finish()
 
     def _plan(self, start: float, end: float, topics: Iterator[str]) -> None:
-        """Add the videos of all channels that are due within some time, as a scheduler does."""
+        """Add the videos of all channels that are due in a period, as a scheduler does."""
         for channel in CHANNELS:
             step = channel.every * MINUTE
-            wishes = cycle(channel.wishes)
+            settings = cycle(channel.settings)
             for number in range(int(-(-start // step)), int(-(-end // step))):
-                wish = dict(next(wishes))
-                self._add(number * step, next(topics), channel=channel.name, **wish)
+                self._add(number * step, next(topics), channel=channel.name, **next(settings))
 
-    def _add(self, due: float | None, topic: str, **wish: Any) -> str:
+    def _add(self, due: float | None, topic: str, **settings: Any) -> str:
         self.vendors.topics.append(topic)
         job_id = f"{slug(topic)}-{self.vendors.draw.randbytes(5).hex()}"
-        job = VideoJob(job_id=job_id, topic=topic, created_at=self.clock.now(), **wish)
+        job = VideoJob(job_id=job_id, topic=topic, created_at=self.clock.now(), **settings)
         self.engine.queue.enqueue([self.engine.prepare(job, due).new])
         return job_id
 
     def _planned_mishaps(self) -> list[tuple[float, Callable[[], object]]]:
-        """Return what happens beside the plan, and when, the earliest last."""
+        """Return the unscheduled events with their times, the earliest last."""
         by_hand: list[tuple[float, Callable[[], object]]] = [
-            (hours, partial(self._add, None, **wish)) for hours, wish in BY_HAND.items()
+            (hours, partial(self._add, None, **settings)) for hours, settings in BY_HAND.items()
         ]
         others: list[tuple[float, Callable[[], object]]] = [
             (21.0, partial(self.vendors.ltx.faults["video"].extend, [Reply(503)] * 3)),
@@ -216,8 +215,8 @@ class ChannelDay:
         for record in self.engine.store.page(JobFilter(statuses=[status]), limit=2).records:
             self.engine.cancel(record.job_id)
 
-    def _go_on(self, until: float) -> None:
-        """Let time jump from one thing to do to the next."""
+    def _run_until(self, until: float) -> None:
+        """Run all steps and events up to an instant; the clock jumps from one to the next."""
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
         while True:
@@ -237,16 +236,16 @@ class ChannelDay:
             self.clock.set(max(self.clock.now() + 0.001, at))
 
     def _finish(self) -> None:
-        """Leave a step in hand, and tell the store that the queue backend knows of what waits, as it would by now."""
-        in_hand = self._add(None, "How a compass finds north", service="pixverse", channel="curious-minds")
+        """Leave one job leased, and mark all waiting jobs as dispatched to the queue backend."""
+        leased = self._add(None, "How a compass finds north", service="pixverse", channel="curious-minds")
         queue = self.engine.queue
         assert isinstance(queue, PullsJobs)
-        queue.claim(WORKER, 1, self.engine.slots, only=in_hand)
+        queue.claim(WORKER, 1, self.engine.slots, only=leased)
         waiting = [record for record in self.records() if record.undispatched]
         self.engine.store.mark_dispatched({record.job_id: record.seq for record in waiting})
 
     def records(self) -> Iterator[JobRecord]:
-        """Return all records, the newest first."""
+        """Give all records, newest first."""
         cursor = None
         while True:
             page = self.engine.store.page(JobFilter(), limit=500, cursor=cursor)
@@ -264,11 +263,11 @@ def channel_day(
     queue: str = CLOUD_TASKS,
     film: Callable[[str, float], bytes | None] = lambda topic, at: None,
 ) -> Iterator[tuple[ChannelDay, dict[str, str]]]:
-    """Live through a day that ends at an instant; the vendors stay open for as long as the context does.
+    """Simulate a day that ends at an instant; the vendors run until the context ends.
 
-    `environment` names the home and the store (`REDIS_URL`: on that server). `film` may return what the vendors deliver
-    for a topic at an instant; otherwise it is a video of some kilobytes. Returns the day with its closed engine, and
-    the environment that goes on with it.
+    `environment` names the home and the store (`REDIS_URL`: on that server). `film` can return the video for a topic at
+    an instant; by default it is a video of some kilobytes. Gives the day, with its engine closed, and the environment
+    for opening the same installation.
     """
     clock = ManualClock(ends - hours * HOUR)
     with ExitStack() as parts:
@@ -285,7 +284,7 @@ def channel_day(
 
 
 def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
-    """Open an engine on the store of the settings whose steps are claimed here, whatever queue backend brings them later."""
+    """Open an engine on the store of the settings, with a pull queue in place of the queue backend named `queue`."""
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     kind = "redis" if settings.redis.named else "local"
     store: JobStore
@@ -299,7 +298,7 @@ def _engine(settings: Settings, clock: ManualClock, queue: str) -> Engine:
 
 
 def _draft(clock: ManualClock) -> ScriptedService:
-    """Return what stands for the built-in renderer, which would take real seconds."""
+    """Return a replacement for the built-in renderer, which would take real seconds."""
     service = ScriptedService(clock, name="draft", max_in_flight=2, auto_selectable=False, price=Cost(usd=0.0))
     service.video = tiny_video("9:16", 5)
 

@@ -51,7 +51,7 @@ def failed(about: str, error: FlowError, fix: str = "") -> Finding:
     return problem(about, error.code, error.message, error.next_step or fix, error.actions, error.subject)
 
 
-def looked_at(about: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def run_check(about: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """Run a check and give its findings. An error becomes a finding too, so that the other checks still run."""
     try:
         yield from check()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from tenxsom_flow_engine.composition import CLOUD_TASKS
-from tenxsom_flow_engine.doctor.checks import Finding, failed, looked_at, ok, problem, warning
+from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, problem, run_check, warning
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, Busy, OutOfCredit, ServiceError, Transient
 from tenxsom_flow_engine.report.query import take_report
@@ -22,7 +22,7 @@ def parts(engine: Engine) -> Iterator[Finding]:
     """Run all checks of an open engine."""
     checks = {"store": store, "clock": clock, "queue": queue, "workers": workers, "services": services}
     for about, check in checks.items():
-        yield from looked_at(about, lambda check=check: check(engine))  # type: ignore[misc]
+        yield from run_check(about, lambda check=check: check(engine))  # type: ignore[misc]
 
 
 def store(engine: Engine) -> Iterator[Finding]:

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
 from tenxsom_flow_engine.doctor import machine
-from tenxsom_flow_engine.doctor.checks import Finding, failed, looked_at, ok
+from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, run_check
 from tenxsom_flow_engine.doctor.engine_checks import parts
-from tenxsom_flow_engine.doctor.worker_url import door
+from tenxsom_flow_engine.doctor.worker_url import check_worker_url
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
 
 
 def examine(environment: Mapping[str, str] | None = None, queue_type: str | None = None) -> Iterator[Finding]:
     """Run all checks and give each finding as soon as it is known. Buys nothing and changes no job."""
-    yield from looked_at("python", machine.python)
-    yield from looked_at("libraries", machine.libraries)
+    yield from run_check("python", machine.python)
+    yield from run_check("libraries", machine.libraries)
     try:
         settings = load(environment)
         choice = choose_queue(settings, queue_type)
@@ -25,12 +25,12 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
         yield failed("settings", error, "correct it in the environment")
         return
     yield ok("settings", "all environment variables are valid")
-    yield from looked_at("disk", lambda: machine.disk(settings))
-    yield from looked_at("output", lambda: machine.output(settings))
-    yield from looked_at("fonts", machine.fonts)
-    yield from looked_at("store", lambda: _opened(settings, choice))
+    yield from run_check("disk", lambda: machine.disk(settings))
+    yield from run_check("output", lambda: machine.output(settings))
+    yield from run_check("fonts", machine.fonts)
+    yield from run_check("store", lambda: _opened(settings, choice))
     if choice.queue_type == CLOUD_TASKS:
-        yield from looked_at("worker address", lambda: door(settings))
+        yield from run_check("worker address", lambda: check_worker_url(settings))
 
 
 def _opened(settings: Settings, choice: QueueChoice) -> Iterator[Finding]:

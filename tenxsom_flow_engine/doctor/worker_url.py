@@ -15,7 +15,7 @@ PROBE_TIMEOUTS = (5.0, 15.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def door(settings: Settings) -> Iterator[Finding]:
+def check_worker_url(settings: Settings) -> Iterator[Finding]:
     """Check the worker URL: set, encrypted, reachable, and closed to requests without a token."""
     url = settings.cloud_tasks.worker_url
     if not url:

@@ -143,7 +143,7 @@ def _failing(report: Report) -> Iterator[Verdict]:
 
 def _store(report: Report) -> Iterator[Verdict]:
     if report.advice:
-        text = "recently added jobs may be lost if the store's machine crashes"
+        text = "recently added jobs could be lost if the store's machine crashes"
         yield Verdict(code="store-at-risk", level=NOTICE, text=text, detail=str(report.advice))
 
 

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Sees to it that Debian's Chromium, and a font for its pages, are on this machine; installs them where it may.
+# Make sure that Debian's Chromium and a font are installed; install them if permitted.
 set -eu
 packages='chromium fonts-dejavu-core'
 ! command -v chromium >/dev/null || exit 0
 say() { echo "error: $1" >&2; exit 1; }
-command -v apt-get >/dev/null || say 'the browser tests need Chromium on PATH, and this machine has no apt-get to install it'
+command -v apt-get >/dev/null || say 'the browser tests need Chromium on PATH, and apt-get is not available to install it'
 if [ "$(id -u)" = 0 ]; then as=''; else as='sudo -n'; fi
-[ -z "$as" ] || sudo -n true 2>/dev/null || say "the browser tests need Chromium; type: sudo apt-get install $packages"
+[ -z "$as" ] || sudo -n true 2>/dev/null || say "the browser tests need Chromium; install it with: sudo apt-get install $packages"
 echo "Installing $packages …" >&2
 export DEBIAN_FRONTEND=noninteractive
 install() { $as apt-get install -y -q --no-install-recommends $packages >&2; }
-# The lists may be missing, or older than what they name.
+# The package lists might be missing or outdated.
 install || { $as apt-get update -q >&2 && install; } || say "Chromium could not be installed; try: apt-get install $packages"

@@ -1,4 +1,4 @@
-"""One browser for all tests, and one installation for those that only look; those that change it get their own."""
+"""One browser for all tests, one installation for tests that only read, and a separate one for each changing module."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.browser.page import Visitor
 from tests.browser.seeded_app import WAIT_SECONDS, Installation
 from tests.sample_day import DAY, HOUR, ChannelDay, channel_day
 
-#: The time of day in UTC, in hours, at which the lived-through days end.
+#: The time of day in UTC, in hours, at which the sample days end.
 O_CLOCK = 14.55
-# Seconds on a machine at rest are many on a busy one; nothing waits so long when all is well.
+# A generous time-out for busy machines; tests that pass do not wait for it.
 expect.set_options(timeout=WAIT_SECONDS * 1000)
-#: What Chromium needs to run as root, and what keeps it from talking to anybody but us.
+#: Options to run Chromium as root, and without requests to other hosts.
 _OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -33,7 +33,7 @@ _OPTIONS = (
 def a_browser() -> Iterator[Browser]:
     """Start Chromium."""
     program = shutil.which("chromium")
-    assert program, "there is no Chromium on PATH; make test-browser installs it"
+    assert program, "Chromium is not on PATH; make test-browser installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_OPTIONS)
         yield browser
@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def a_folder() -> Iterator[Path]:
-    """Make a folder in memory if there is one: what is published is put on disk, and nobody needs that here."""
+    """Create a folder, in memory if possible: these tests need no durable files."""
     memory = Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="tenxsom-", dir=memory if os.access(memory, os.W_OK) else None)
     yield Path(folder)
@@ -56,13 +56,13 @@ def a_folder() -> Iterator[Path]:
 
 
 def afternoon() -> float:
-    """Return the instant at which days end: always ahead of the machine's clock, so that no cookie is out of date."""
+    """Return the instant at which days end: ahead of the machine's clock, so that no cookie has expired."""
     return (time.time() // DAY + 1) * DAY + O_CLOCK * HOUR
 
 
 @dataclass(frozen=True)
-class Lived:
-    """A day that was lived through, in a folder, and the environment that goes on with it."""
+class SampleDay:
+    """A sample day in a folder, and the environment for opening its installation."""
 
     folder: Path
     day: ChannelDay
@@ -70,16 +70,16 @@ class Lived:
 
 
 @pytest.fixture(scope="session")
-def lived() -> Iterator[Lived]:
+def sample_day() -> Iterator[SampleDay]:
     with a_folder() as folder:
         given = {"TENXSOM_HOME": str(folder), "REDIS_PORT": "1", "TENXSOM_STORE": f"sqlite://{folder}/jobs.sqlite3"}
         with channel_day(given, afternoon()) as (day, environment):
-            yield Lived(folder, day, environment)
+            yield SampleDay(folder, day, environment)
 
 
 @pytest.fixture(scope="session")
-def open_installation(lived: Lived) -> Iterator[Callable[[], Installation]]:
-    """Returns an installation on a copy of the day's records; the videos are the same files."""
+def open_installation(sample_day: SampleDay) -> Iterator[Callable[[], Installation]]:
+    """A function that opens an installation on a copy of the day's records; all of them share the video files."""
     with a_folder() as homes:
         opened: list[Installation] = []
 
@@ -87,12 +87,12 @@ def open_installation(lived: Lived) -> Iterator[Callable[[], Installation]]:
             home = homes / str(len(opened))
             home.mkdir()
             store = home / "jobs.sqlite3"
-            shutil.copyfile(lived.folder / store.name, store)
+            shutil.copyfile(sample_day.folder / store.name, store)
             environment = {
-                **lived.environment, "TENXSOM_HOME": str(home), "TENXSOM_STORE": f"sqlite://{store}",
-                "TENXSOM_OUTPUT_DIR": str(lived.folder / "videos"),
+                **sample_day.environment, "TENXSOM_HOME": str(home), "TENXSOM_STORE": f"sqlite://{store}",
+                "TENXSOM_OUTPUT_DIR": str(sample_day.folder / "videos"),
             }  # fmt: skip
-            opened.append(Installation(home, environment, lived.day.ends - time.time()))
+            opened.append(Installation(home, environment, sample_day.day.ends - time.time()))
             return opened[-1]
 
         yield open_one
@@ -102,13 +102,13 @@ def open_installation(lived: Lived) -> Iterator[Callable[[], Installation]]:
 
 @pytest.fixture(scope="session")
 def untouched(open_installation: Callable[[], Installation]) -> Installation:
-    """The installation of all tests that change nothing."""
+    """The installation for all tests that change nothing."""
     return open_installation()
 
 
 @pytest.fixture
 def visitor(chromium: Browser, untouched: Installation) -> Iterator[Visitor]:
-    """Somebody who looks at the installation that nobody changes."""
+    """A visitor of the installation that no test changes."""
     visitor = Visitor(chromium, untouched)
     yield visitor
     visitor.leave()
@@ -116,7 +116,7 @@ def visitor(chromium: Browser, untouched: Installation) -> Iterator[Visitor]:
 
 @pytest.fixture(scope="module")
 def own(open_installation: Callable[[], Installation]) -> Iterator[Installation]:
-    """An installation that the tests of one module may change."""
+    """An installation that the tests of one module can change."""
     installation = open_installation()
     yield installation
     installation.close()
@@ -124,7 +124,7 @@ def own(open_installation: Callable[[], Installation]) -> Iterator[Installation]
 
 @pytest.fixture
 def operator(chromium: Browser, own: Installation) -> Iterator[Visitor]:
-    """Somebody who works with the module's own installation."""
+    """A visitor of the module's own installation."""
     visitor = Visitor(chromium, own)
     yield visitor
     visitor.leave()

@@ -1,4 +1,4 @@
-"""A person at a browser: pages of a certain size and colour scheme, with an eye on everything that goes wrong."""
+"""A visitor with a browser: opens pages of a given size and colour scheme, and records every error in them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
 from tests.browser.seeded_app import WAIT_SECONDS, Installation
 
 Scheme = Literal["light", "dark"]
-#: CSS pixels: a small telephone, and a desk.
+#: CSS pixels: a small phone, and a desktop.
 NARROW, WIDE = (360, 740), (1440, 900)
 
-#: Lets a page believe that it is later.
+#: Sets the clock of a page ahead.
 _AHEAD = """{ const Right = Date, ahead = %d;
   globalThis.Date = class extends Right {
     constructor(...given) { given.length ? super(...given) : super(Right.now() + ahead); }
@@ -27,27 +27,27 @@ _AHEAD = """{ const Right = Date, ahead = %d;
 
 @dataclass
 class Watched:
-    """What went wrong in a page, in words; `expected` are the statuses of answers that a test has asked for."""
+    """The errors of a page; `expected` are the error statuses that a test provokes."""
 
     complaints: list[str] = field(default_factory=list)
     expected: set[int] = field(default_factory=set)
-    #: Whether a worker that is away is part of the test.
+    #: Whether the worker is stopped on purpose.
     outage: bool = False
 
     def watch(self, page: Page) -> None:
-        """Listen from now on."""
+        """Record the errors of a page from now on."""
         page.on("console", lambda message: self._console(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("requestfailed", self._failed)
         page.on("response", self._answered)
 
     def _console(self, kind: str, text: str) -> None:
-        # A refused request is told again here, without its address.
+        # The browser also logs each failed request here, without its address.
         if kind in ("error", "warning") and not text.startswith("Failed to load resource"):
             self.complaints.append(f"console: {text}")
 
     def _failed(self, request: Request) -> None:
-        # A player leaves off when it has enough, and a page when it is left.
+        # A player aborts its request when it has enough data, and a page when it is closed.
         if request.failure != "net::ERR_ABORTED" and not self.outage:
             self.complaints.append(f"failed: {request.method} {request.url}: {request.failure}")
 
@@ -57,7 +57,7 @@ class Watched:
 
 
 class Visitor:
-    """Opens pages of an installation, logged in unless told otherwise."""
+    """Opens pages of an installation, logged in by default."""
 
     def __init__(self, browser: Browser, installation: Installation) -> None:
         self.browser = browser
@@ -75,7 +75,7 @@ class Visitor:
         logged_in: bool = True,
         java_script: bool = True,
     ) -> Page:
-        """Open a page in a browser of its own."""
+        """Open a page in a new browser context."""
         if logged_in and self._cookies is None:
             self._cookies = self._log_in()
         context = self.browser.new_context(
@@ -94,13 +94,13 @@ class Visitor:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Let requests fail."""
+        """Ignore failed requests."""
         self.watched.outage = True
         yield
         self.watched.outage = False
 
     def leave(self) -> None:
-        """Close all pages, and see that nothing went wrong in any of them."""
+        """Close all pages, and check that none of them had an error."""
         for context in self._contexts:
             context.close()
         self._contexts.clear()
@@ -116,14 +116,14 @@ class Visitor:
 
 
 def log_in(page: Page, token: str) -> None:
-    """Fill in the form of `/login` and send it."""
+    """Fill in and submit the form of `/login`."""
     page.get_by_label("Admin token").fill(token)
     with page.expect_navigation():
         page.get_by_role("button", name="Log in").click()
 
 
 def overflow(page: Page) -> list[str]:
-    """Return what sticks out of a page sideways; empty if it need not be scrolled that way."""
+    """Return the elements that are wider than the page; empty if it does not scroll sideways."""
     found: list[str] = page.evaluate(
         """() => {
           const width = document.documentElement.clientWidth;
@@ -137,9 +137,9 @@ def overflow(page: Page) -> list[str]:
 
 
 def barriers(page: Page, *rules: str) -> list[str]:
-    """Return what axe-core finds in a page that is serious or critical for people with disabilities.
+    """Return the serious and critical violations of accessibility rules that axe-core finds in a page.
 
-    `rules`: look at these only.
+    `rules`: check only these.
     """
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
@@ -154,11 +154,11 @@ def barriers(page: Page, *rules: str) -> list[str]:
 
 
 def assert_fits(page: Page) -> None:
-    """See that a page scrolls sideways at no width, and that axe-core finds nothing serious in either scheme."""
+    """Check that a page does not scroll sideways, and that axe-core finds no serious problem in either scheme."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         for width, height in (NARROW, WIDE):
             page.set_viewport_size({"width": width, "height": height})
             assert not overflow(page), f"{width} pixels"
-        # All that differs is colours.
+        # The schemes differ only in colours.
         assert not barriers(page, *(["color-contrast"] if scheme == "dark" else [])), scheme

@@ -1,6 +1,6 @@
-"""Takes the dashboard's pictures for the documents: `python -m tests.browser.screenshots FOLDER`.
+"""Take the screenshots of the dashboard for the documents: `python -m tests.browser.screenshots FOLDER`.
 
-They show the same lived-through day as the tests look at, with drafts for its latest videos.
+They show the sample day of the tests, with drafts as its latest videos.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from tests.browser.page import NARROW, Visitor
 from tests.browser.seeded_app import Installation
 from tests.sample_day import HOUR, channel_day
 
-#: The hours before the day's end whose videos are worth looking at.
-WORTH_SEEING = 3.2
-#: What is pasted into the form.
+#: Videos of the last hours of the day are rendered; the others are tiny placeholders.
+RENDERED_HOURS = 3.2
+#: The text pasted into the form.
 TOPICS = "How tides turn a turbine\nWhy rivers bend\nThe islands that move\nHow salt is made from the sea"
 
 
 def take(visitor: Visitor, installation: Installation) -> Iterator[tuple[str, bytes]]:
-    """Return pictures by name."""
+    """Give screenshots with their names."""
     for scheme in ("light", "dark"):
         page = visitor.open("/", scheme=scheme)
-        # What a service has left is asked in the background.
+        # Balances are fetched in the background.
         page.get_by_text("Credits").first.wait_for()
         yield f"overview-{scheme}", page.screenshot(full_page=True, clip=_top(1440, 1210))
     page = visitor.open("/", size=NARROW, scheme="dark")
@@ -42,7 +42,7 @@ def take(visitor: Visitor, installation: Installation) -> Iterator[tuple[str, by
     page = visitor.open("/jobs")
     yield "jobs", page.screenshot()
     page = visitor.open(f"/jobs/{installation.newest(Status.SUCCEEDED, 'pixverse').job_id}")
-    # A player that has begun shows no sign of waiting any more.
+    # After playing, the player shows no loading indicator.
     page.locator("video").evaluate("async film => { film.muted = true; await film.play(); film.pause(); }")
     yield "job", page.screenshot()
     page = visitor.open(f"/jobs/{installation.newest(Status.HELD).job_id}", scheme="dark")
@@ -50,9 +50,9 @@ def take(visitor: Visitor, installation: Installation) -> Iterator[tuple[str, by
     page = visitor.open("/add")
     page.get_by_label("Topics").fill(TOPICS)
     page.get_by_label("Channel").fill("deep-sea")
-    page.get_by_label("Videos an hour").fill("2")
-    page.get_by_role("button", name="Show the plan").click()
-    page.get_by_role("heading", name="The plan").wait_for()
+    page.get_by_label("Videos per hour").fill("2")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("heading", name="Preview").wait_for()
     yield "plan", page.screenshot()
 
 
@@ -61,7 +61,7 @@ def _top(width: int, height: int) -> FloatRect:
 
 
 def smaller(picture: bytes) -> bytes:
-    """Return a picture in 256 colours: enough for pages, and a third of the size."""
+    """Reduce a screenshot to 256 colours, which are enough, and to a third of the size."""
     file = io.BytesIO()
     Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         file, "PNG", optimize=True
@@ -71,16 +71,16 @@ def smaller(picture: bytes) -> bytes:
 
 @contextmanager
 def an_installation() -> Iterator[Installation]:
-    """Return an installation with drafts for its latest videos."""
+    """Open an installation with drafts as its latest videos."""
     ends = afternoon()
-    # The folder's name is seen in the pictures.
+    # The folder's name is visible in the screenshots.
     home = Path(tempfile.gettempdir()) / "flow"
     home.mkdir()
     drafts = home / "drafts"
     drafts.mkdir()
 
     def film(topic: str, at: float) -> bytes | None:
-        if at < ends - WORTH_SEEING * HOUR:
+        if at < ends - RENDERED_HOURS * HOUR:
             return None
         render(RenderSpec(topic, None, 6, "9:16", "720p", topic), drafts, lambda part: None)
         return (drafts / "video.mp4").read_bytes()
@@ -98,7 +98,7 @@ def an_installation() -> Iterator[Installation]:
 
 
 def main(folder: Path) -> None:
-    """Write all pictures."""
+    """Write all screenshots."""
     with an_installation() as installation, a_browser() as browser:
         visitor = Visitor(browser, installation)
         for name, picture in take(visitor, installation):

@@ -1,4 +1,4 @@
-"""An installation to look at: a lived-through day, the real worker under gunicorn, and Cloud Tasks served here."""
+"""An installation for the browser tests: a sample day, the real worker under gunicorn, and a Cloud Tasks emulator."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Processes that gunicorn serves with.
+#: Number of gunicorn's worker processes.
 PROCESSES = 2
-#: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
+#: Time-out in seconds for a condition; tests that pass do not wait for it.
 WAIT_SECONDS = 30.0
-#: Runs gunicorn with a clock that is ahead by so many seconds.
+#: Runs gunicorn with its clock set ahead by a number of seconds.
 _AHEAD = """
 import sys, time
 ahead, right = float(sys.argv.pop(1)), time.time
@@ -40,7 +40,7 @@ run()
 
 
 class ClockAhead(SystemClock):
-    """The machine's clock, set ahead by so many seconds."""
+    """The machine's clock, set ahead by `ahead` seconds."""
 
     def __init__(self, ahead: float) -> None:
         self.ahead = ahead
@@ -50,7 +50,7 @@ class ClockAhead(SystemClock):
 
 
 class Installation:
-    """A home with its worker, at `url`; `ahead` is by how many seconds its clocks are set ahead of the machine's."""
+    """A home and its worker, at `url`, with their clocks set ahead of the machine's by `ahead` seconds."""
 
     def __init__(self, home: Path, environment: Mapping[str, str], ahead: float = 0.0) -> None:
         self.home = home
@@ -70,12 +70,12 @@ class Installation:
             "GOOGLE_CLOUD_PROJECT": "project",
             "CLOUD_TASKS_EMULATOR_HOST": cloud.target,
             "CLOUD_TASKS_WORKER_URL": self.url,
-            # The server's tokens follow the machine's clock.
+            # The emulator's tokens use the machine's clock, which the worker would reject.
             "TENXSOM_ALLOW_UNAUTHENTICATED": "true",
-            # The worker's chores begin after a third of it: they would move on what is to be looked at.
+            # The worker's maintenance starts after a third of the lease and would change the sample records.
             "TENXSOM_LEASE_SECONDS": "600",
         }
-        #: What a producer has open, in this process.
+        #: The engine of a producer, in this process.
         self.engine: Engine = self._open.enter_context(open_engine(load(self.environment), CLOUD_TASKS, clock=clock))
         self.engine.queue.create()  # type: ignore[attr-defined]
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,13 +90,13 @@ class Installation:
                 [sys.executable, *program, "cloud_tasks_worker:app"],
                 cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
             )  # fmt: skip
-        # Both processes shall be there, so that both are met.
+        # Wait for both processes, so that the tests use both.
         self.until(
             lambda: self._answers() and self.log().count("Booting worker") % PROCESSES == 0, "the worker's answer"
         )
 
     def kill(self) -> None:
-        """End gunicorn and its processes as a power cut would."""
+        """Kill gunicorn and its processes without a shutdown, like a power failure."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ class Installation:
         return record
 
     def finish_one(self) -> JobRecord:
-        """Let one of the videos that are rendered get done."""
+        """Finish one of the rendering jobs."""
         store, record = self.engine.store, self.newest(Status.RENDERING)
         made = self.newest(Status.SUCCEEDED, record.service).result
         assert made is not None
@@ -123,19 +123,19 @@ class Installation:
         return store.settle(leased.job_id, leased.lease_token, Done(made))
 
     def close(self) -> None:
-        """End everything."""
+        """Stop gunicorn and close everything."""
         self.kill()
         self._open.close()
 
     def log(self) -> str:
-        """Return what gunicorn has logged."""
+        """Return gunicorn's log."""
         return self._log.read_text("utf-8")
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds."""
         ends = time.monotonic() + WAIT_SECONDS
         while not condition():
-            assert time.monotonic() < ends, f"{what} did not come true; the worker says:\n{self.log()[-5000:]}"
+            assert time.monotonic() < ends, f"timed out waiting for {what}; the worker's log:\n{self.log()[-5000:]}"
             time.sleep(0.02)
 
     @property

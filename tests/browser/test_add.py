@@ -1,4 +1,4 @@
-"""Adding work in the browser: form, plan, button, and what goes wrong on the way."""
+"""Adding jobs in the browser: form, preview, button, and errors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.browser.seeded_app import Installation
 
 
 def ask(page: Page, topics: str, **fields: str) -> None:
-    """Fill in the form of an open page, and ask for the plan."""
-    # A list is pasted, not typed.
+    """Fill in the form of an open page, and open the preview."""
+    # Set the text like a paste; typing a long list is slow.
     page.get_by_label("Topics").evaluate("(field, text) => { field.value = text; }", topics)
     for label, text in fields.items():
         page.get_by_label(label.replace("_", " "), exact=True).fill(text)
-    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Preview").click()
 
 
 def topics(installation: Installation, channel: str) -> list[str]:
@@ -26,16 +26,16 @@ def topics(installation: Installation, channel: str) -> list[str]:
     return sorted(record.job.topic for record in page.records)
 
 
-def test_faults_and_plans_fit_and_have_no_barriers(visitor: Visitor) -> None:
-    """A form that comes back with faults, and a plan with bad lines, fit every width and are for everybody."""
+def test_errors_and_previews_fit_and_are_accessible(visitor: Visitor) -> None:
+    """A form with errors and a preview with invalid lines fit every width and are accessible."""
     visitor.watched.expected = {400}
     page = visitor.open("/add")
-    ask(page, "Tides", Duration="99", Channel="a b", Videos_an_hour="many")
+    ask(page, "Tides", Duration="99", Channel="a b", Videos_per_hour="many")
     expect(page.locator("#channel")).to_have_attribute("aria-invalid", "true")
     assert page.get_by_role("alert").get_by_role("link").all_inner_texts() == ["channel", "per hour"]
     assert_fits(page)
     page.get_by_label("Service", exact=True).select_option("pixverse")
-    ask(page, f"{'tides' * 30}\nHow tides work\n{'x' * 501}", Duration="17", Channel="fits", Videos_an_hour="4")
+    ask(page, f"{'tides' * 30}\nHow tides work\n{'x' * 501}", Duration="17", Channel="fits", Videos_per_hour="4")
     expect(page.get_by_role("button", name="Add 2 jobs")).to_be_visible()
     expect(page.get_by_text("Line 3")).to_be_visible()
     page.locator("summary").first.click()
@@ -44,12 +44,12 @@ def test_faults_and_plans_fit_and_have_no_barriers(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("java_script", [True, False])
 def test_one_topic_becomes_one_job(operator: Visitor, own: Installation, java_script: bool) -> None:
-    """A topic typed, a plan looked at, one button: the job's page, with and without JavaScript."""
+    """A topic, its preview and one button lead to the job's page, with and without JavaScript."""
     channel = f"one-{java_script}"
     page = operator.open("/add", java_script=java_script)
     page.get_by_label("Topics").fill("Why cats purr at night")
     page.get_by_label("Channel").fill(channel)
-    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Preview").click()
     expect(page.locator(".headline")).to_contain_text("1 new job")
     assert topics(own, channel) == []
     page.get_by_role("button", name="Add 1 job").click()
@@ -59,32 +59,32 @@ def test_one_topic_becomes_one_job(operator: Visitor, own: Installation, java_sc
 
 
 def test_two_presses_add_once(operator: Visitor, own: Installation) -> None:
-    """A double click on the button does what one click does, and says so."""
+    """A double click on the button adds the jobs once."""
     page = operator.open("/add")
-    page.get_by_label("Make again what was made before").check()
+    page.get_by_label("Allow duplicates").check()
     ask(page, "Tides\nDreams\nSalt", Channel="twice")
     page.get_by_role("button", name="Add 3 jobs").dblclick()
     expect(page.get_by_text("3 jobs added.")).to_be_visible()
     assert topics(own, "twice") == ["Dreams", "Salt", "Tides"]
 
 
-def test_going_back_keeps_what_was_typed(operator: Visitor) -> None:
-    """The page's own way back and the browser's both lead to the form as it was filled in."""
+def test_going_back_keeps_the_fields(operator: Visitor) -> None:
+    """The button of the preview and the browser's back button both return to the filled-in form."""
     page = operator.open("/add")
     ask(page, "Tides\nDreams", Channel="kept")
-    page.get_by_role("button", name="Back to change").click()
+    page.get_by_role("button", name="Edit").click()
     expect(page.get_by_label("Topics")).to_have_value("Tides\nDreams")
     expect(page.get_by_label("Channel")).to_have_value("kept")
     page.goto("/add")
     page.get_by_label("Topics").fill("Salt")
-    page.get_by_role("button", name="Show the plan").click()
-    expect(page.get_by_role("heading", name="The plan")).to_be_visible()
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="Preview")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Topics")).to_have_value("Salt")
 
 
 def test_a_plan_outlives_the_worker(operator: Visitor, own: Installation) -> None:
-    """A plan that was shown before a restart is added after it; while nobody answers, nothing is sent and lost."""
+    """A plan previewed before a restart can be added after it; while the worker is down, the form is not submitted."""
     page = operator.open("/add")
     ask(page, "Tides\nDreams", Channel="outlives", Videos_an_hour="4")
     button = page.get_by_role("button", name="Add 2 jobs")
@@ -99,22 +99,22 @@ def test_a_plan_outlives_the_worker(operator: Visitor, own: Installation) -> Non
     assert topics(own, "outlives") == ["Dreams", "Tides"]
 
 
-def test_too_much_at_once_is_said(operator: Visitor) -> None:
-    """More than a request may hold is refused by the worker in words, which name the command that takes any number."""
+def test_an_oversized_form_is_refused_with_a_reason(operator: Visitor) -> None:
+    """The worker refuses an oversized form with a hint to use the command `batch`."""
     operator.watched.expected = {413}
     page = operator.open("/add")
     ask(page, "How tides work\n" * 100_000)
     expect(page.locator("#topics-wrong")).to_contain_text("put them into a file")
 
 
-def test_a_job_is_made_once_more_from_its_page(operator: Visitor, own: Installation) -> None:
-    """Duplicate fills in the form with all that the job was asked for; the copy is a job of its own."""
+def test_a_job_is_duplicated_from_its_page(operator: Visitor, own: Installation) -> None:
+    """Duplicate fills in the form with the settings of the job, and adds a separate job."""
     (record,) = own.engine.store.page(JobFilter(statuses=[Status.FAILED]), limit=1).records
     page = operator.open(f"/jobs/{record.job_id}")
     page.get_by_role("link", name="Duplicate").click()
     expect(page.get_by_label("Topics")).to_have_value(record.job.topic)
     page.get_by_label("Channel").fill("copied")
-    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Preview").click()
     page.get_by_role("button", name="Add 1 job").click()
     expect(page.get_by_text("1 job added.")).to_be_visible()
     (copy,) = own.engine.store.page(JobFilter(channel="copied"), limit=9).records

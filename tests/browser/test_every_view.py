@@ -1,4 +1,4 @@
-"""What holds of every view: it fits, and everybody can use it."""
+"""Every view fits all widths and is accessible."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VIEWS = {
 } | {
     f"{status} job": status for status in (Status.SUCCEEDED, Status.FAILED, Status.HELD, Status.RENDERING)
 }  # fmt: skip
-#: Everything that can be used, in the order of the page; asked for anew each time, since live parts are renewed.
+#: All focusable elements, in the order of the page. Queried again each time, because live elements are replaced.
 _USABLE = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, video")]
   .filter(one => one.checkVisibility() && !one.disabled && one.type !== "hidden")"""
-#: The parts of a video's controls, and of a field for a date and a time, are stops too: so many of them at most.
+#: Maximum number of additional tab stops inside video controls and date fields.
 _PARTS = 16
-#: Which of it has the focus, whether it is within sight and nothing covers it, and whether it is marked.
+#: Index of the focused element, whether it is visible and uncovered, and whether it has a focus outline.
 _HERE = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   const above = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
@@ -41,15 +41,15 @@ def view(request: pytest.FixtureRequest, visitor: Visitor, untouched: Installati
     return visitor.open(path, logged_in=request.param != "login")
 
 
-def test_a_view_fits_and_has_no_barriers(view: Page) -> None:
-    """No view scrolls sideways from 360 pixels on, and axe-core finds nothing serious in either colour scheme."""
+def test_a_view_fits_and_is_accessible(view: Page) -> None:
+    """No view scrolls sideways from 360 pixels on, and axe-core finds no serious problem in either colour scheme."""
     assert_fits(view)
 
 
-def test_a_view_can_be_walked_through_with_the_keyboard(view: Page) -> None:
-    """The tab key reaches everything that can be used, in the order in which it stands there, and shows where it is."""
+def test_a_view_can_be_used_with_the_keyboard(view: Page) -> None:
+    """The tab key reaches all focusable elements in the order of the page, each visible and with an outline."""
     view.evaluate(f"globalThis.usable = {_USABLE}")
-    # A field that wants the focus gets it when it is painted.
+    # A field with `autofocus` gets the focus at the first paint.
     view.evaluate("document.body.tabIndex = -1; requestAnimationFrame(() => document.body.focus())")
     expect(view.locator("body")).to_be_focused()
     count = view.evaluate("usable().length")

@@ -1,4 +1,4 @@
-"""What the other tests rely on to notice."""
+"""The error detection that the other browser tests rely on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from tests.browser.seeded_app import Installation
         ("fetch('http://127.0.0.1:1/').catch(() => {})", "failed: GET http://127.0.0.1:1/"),
     ],
 )
-def test_what_goes_wrong_in_a_page_fails_its_test(
-    visitor: Visitor, untouched: Installation, act: str, complaint: str
-) -> None:
-    """An error in the console, an exception, a refused request and one that fails are each noticed."""
+def test_an_error_in_a_page_fails_the_test(visitor: Visitor, untouched: Installation, act: str, complaint: str) -> None:
+    """A console error, an exception, an error response and a failed request each fail the test."""
     page = visitor.open("/health", logged_in=False)
     page.evaluate(f"() => {{ {act}; }}")
     untouched.until(lambda: page.title() == "" and len(visitor.watched.complaints) > 0, "a complaint")
@@ -28,8 +26,8 @@ def test_what_goes_wrong_in_a_page_fails_its_test(
         visitor.leave()
 
 
-def test_what_sticks_out_or_cannot_be_read_is_found(visitor: Visitor) -> None:
-    """Something too wide, text without contrast and a field without a label are each found."""
+def test_overflow_and_accessibility_problems_are_found(visitor: Visitor) -> None:
+    """An element that is too wide, text without contrast and a field without a label are each found."""
     page = visitor.open("/health", logged_in=False)
     assert not overflow(page)
     page.evaluate(

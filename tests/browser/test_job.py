@@ -1,4 +1,4 @@
-"""A job's page in the browser: its video, what may be done with it, and how it keeps up."""
+"""A job's page in the browser: its video, its actions and its live updates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.browser.seeded_app import Installation
 
 @pytest.fixture(scope="module")
 def long(own: Installation) -> Iterator[JobRecord]:
-    """A job whose video is too large to come in one piece."""
+    """A job whose video is larger than one piece."""
     record = own.newest(Status.SUCCEEDED, "pixverse")
     assert record.result is not None
     folder = Path(record.result.path).parent
-    # Videos are shared with other installations.
+    # Other installations share the video files.
     shutil.move(folder, folder.with_suffix(".kept"))
     shutil.copytree(folder.with_suffix(".kept"), folder)
     noise = np.random.default_rng(5)
@@ -42,8 +42,8 @@ def long(own: Installation) -> Iterator[JobRecord]:
     shutil.move(folder.with_suffix(".kept"), folder)
 
 
-def test_a_video_plays_and_can_be_sought_in(operator: Visitor, own: Installation, long: JobRecord) -> None:
-    """The space bar plays the video; a place far ahead is asked for by itself, as a part, and shown."""
+def test_a_video_plays_and_seeks(operator: Visitor, own: Installation, long: JobRecord) -> None:
+    """The space bar plays the video, and seeking far ahead requests only that part of it."""
     page = operator.open(f"/jobs/{long.job_id}")
     film = page.locator("video")
     film.evaluate("film => { film.muted = true; film.focus(); }")
@@ -56,21 +56,21 @@ def test_a_video_plays_and_can_be_sought_in(operator: Visitor, own: Installation
 
 
 def _start(headers: dict[str, str]) -> int:
-    """Return where the part that an answer holds begins."""
+    """Return the first byte of a partial response."""
     return int(headers.get("content-range", "bytes 0-").split()[1].partition("-")[0])
 
 
-def test_the_order_is_there_without_keys(visitor: Visitor, untouched: Installation) -> None:
-    """What a service was told can be read, and no key of any service stands in the page."""
+def test_the_order_is_shown_without_keys(visitor: Visitor, untouched: Installation) -> None:
+    """The page shows the order, and contains no key of any service."""
     for service in ("pixverse", "ltx_studio", "heygen"):
         page = visitor.open(f"/jobs/{untouched.newest(Status.SUCCEEDED, service).job_id}")
-        page.get_by_text("The order as it was sent last").click()
+        page.get_by_text("Last order sent").click()
         expect(page.get_by_label("The order")).to_be_visible()
         assert not [key for key in (useapi.TOKEN, ltx.KEY, heygen.KEY, untouched.token) if key in page.content()]
 
 
-def test_a_job_that_gets_done_shows_its_video(operator: Visitor, own: Installation) -> None:
-    """Whoever watches a job being rendered sees its video when it is there, without doing anything."""
+def test_a_finished_job_shows_its_video_without_a_reload(operator: Visitor, own: Installation) -> None:
+    """The open page of a rendering job shows the video when the job has finished."""
     page = operator.open(f"/jobs/{own.newest(Status.RENDERING).job_id}")
     expect(page.locator("video")).to_have_count(0)
     own.finish_one()
@@ -78,22 +78,22 @@ def test_a_job_that_gets_done_shows_its_video(operator: Visitor, own: Installati
     expect(page.locator(".jobhead .chip")).to_have_text("succeeded")
 
 
-def test_a_retry_that_costs_is_asked_once_more(operator: Visitor, own: Installation) -> None:
-    """Retry names the price, and can be left; sent, the job begins anew, and its timeline says so."""
+def test_a_paid_retry_needs_confirmation(operator: Visitor, own: Installation) -> None:
+    """Retry shows the price first; going back changes nothing, and confirming queues the job again."""
     record = own.newest(Status.FAILED, "pixverse")
     page = operator.open(f"/jobs/{record.job_id}")
     page.get_by_role("link", name="Retry…").click()
     expect(page.get_by_text("$")).to_be_visible()
-    page.get_by_role("link", name="No, go back").click()
+    page.get_by_role("link", name="Back", exact=True).click()
     assert own.engine.store.require(record.job_id).status is Status.FAILED
     page.get_by_role("link", name="Retry…").click()
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator("main > [role=status]")).to_contain_text("The job goes on.")
+    expect(page.locator("main > [role=status]")).to_contain_text("The job is queued again.")
     expect(page.locator("#timeline")).to_contain_text("Retried")
 
 
 def test_a_scheduled_job_is_cancelled(operator: Visitor, own: Installation) -> None:
-    """One press takes a job back that has cost nothing."""
+    """One click cancels a job that has cost nothing."""
     record = own.newest(Status.SCHEDULED)
     page = operator.open(f"/jobs/{record.job_id}")
     page.get_by_role("button", name="Cancel").click()
@@ -101,13 +101,13 @@ def test_a_scheduled_job_is_cancelled(operator: Visitor, own: Installation) -> N
     assert own.engine.store.require(record.job_id).status is Status.CANCELLED
 
 
-def test_held_jobs_are_decided(operator: Visitor, own: Installation) -> None:
-    """A held job goes on from the ticket that somebody found, and another one is given up."""
+def test_held_jobs_are_resolved(operator: Visitor, own: Installation) -> None:
+    """A held job continues with a ticket that a person enters, and another one is given up."""
     first = own.newest(Status.HELD)
     page = operator.open(f"/jobs/{first.job_id}")
-    page.get_by_label("The service's id of it").fill("vid_0001")
-    page.get_by_role("button", name="Go on from this ticket").click()
-    expect(page.get_by_text("The job goes on from its ticket.")).to_be_visible()
+    page.get_by_label("Ticket (the service's id").fill("vid_0001")
+    page.get_by_role("button", name="Continue with this ticket").click()
+    expect(page.get_by_text("The job continues with this ticket.")).to_be_visible()
     assert own.engine.store.require(first.job_id).submission.ticket is not None
 
     second = own.newest(Status.HELD)

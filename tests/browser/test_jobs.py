@@ -1,4 +1,4 @@
-"""The list of jobs in the browser: finding some among many, and acting on many at once."""
+"""The list of jobs in the browser: searching, paging and bulk actions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ PAGE = 50
 
 
 def topics(page: Page) -> list[str]:
-    """Return the topics that are listed, as they stand there."""
+    """Return the topics of the listed jobs, in order."""
     return [topic.strip() for topic in page.locator("#rows th a").all_inner_texts()]
 
 
 def found(installation: Installation, limit: int = PAGE, **wanted: Any) -> list[str]:
-    """Return the topics that the store has for a filter, newest first."""
+    """Return the stored topics that match a filter, newest first."""
     page = installation.engine.store.page(JobFilter(**wanted), limit=limit)
     return [record.job.topic for record in page.records]
 
 
 def test_a_tile_leads_to_its_jobs(visitor: Visitor, untouched: Installation) -> None:
-    """A number on the overview is a link to the very jobs that it counts."""
+    """A number on the overview links to the jobs that it counts."""
     page = visitor.open()
     page.locator("#tile-failed").click()
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
@@ -48,7 +48,7 @@ def test_a_tile_leads_to_its_jobs(visitor: Visitor, untouched: Installation) -> 
     ],
 )
 def test_filters(visitor: Visitor, untouched: Installation, label: str, value: str, wanted: dict[str, str]) -> None:
-    """Each field of the search narrows the list to what the store has of it, in an address that can be shared."""
+    """Each field of the search filters the list, and the address contains the search."""
     bounds: dict[str, Any] = dict(wanted)
     if value == "yesterday":
         midnight = untouched.engine.store.now() // 86400 * 86400
@@ -67,7 +67,7 @@ def test_filters(visitor: Visitor, untouched: Installation, label: str, value: s
 
 
 def test_paging_shows_every_job_once(visitor: Visitor, untouched: Installation) -> None:
-    """Older and older leads through all jobs, each of them once, and back to the newest."""
+    """The links to older pages show every job once, and a link returns to the newest page."""
     page = visitor.open("/jobs")
     seen = topics(page)
     while page.locator("#older").count():
@@ -81,7 +81,7 @@ def test_paging_shows_every_job_once(visitor: Visitor, untouched: Installation) 
 
 
 def test_a_list_that_finds_nothing_says_so(visitor: Visitor) -> None:
-    """Where nothing matches there is a sentence and a way back, not an empty table."""
+    """A search without matches shows a message and a link to all jobs instead of an empty table."""
     page = visitor.open("/jobs?text=no-such-thing-anywhere")
     expect(page.locator("#none")).to_contain_text("No jobs match")
     page.get_by_role("link", name="See all jobs").click()
@@ -89,7 +89,7 @@ def test_a_list_that_finds_nothing_says_so(visitor: Visitor) -> None:
 
 
 def test_a_status_changes_in_the_open_list(operator: Visitor, own: Installation) -> None:
-    """A video that gets done shows so in its row, while boxes that were ticked stay ticked."""
+    """A job that changes its status leaves the open list, while checked boxes stay."""
     page = operator.open("/jobs?status=rendering")
     record = own.newest(Status.RENDERING)
     page.locator(f"#pick-{found_id(own)}").check()
@@ -99,12 +99,12 @@ def test_a_status_changes_in_the_open_list(operator: Visitor, own: Installation)
 
 
 def found_id(installation: Installation) -> str:
-    """Return the id of the rendered job that has been there longest."""
+    """Return the id of the oldest rendering job."""
     return installation.engine.store.page(JobFilter(statuses=[Status.RENDERING]), limit=9).records[-1].job_id
 
 
-def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Visitor, own: Installation) -> None:
-    """Cancel all says how many it is about, does nothing when left, and cancels those and no others."""
+def test_matching_jobs_are_cancelled_after_confirmation(operator: Visitor, own: Installation) -> None:
+    """Cancel all shows the number of jobs; going back changes nothing, and confirming cancels exactly those jobs."""
     wanted: dict[str, Any] = {"statuses": [Status.SCHEDULED], "channel": "deep-sea"}
     planned = len(found(own, 1000, **wanted))
     others = own.engine.store.status_counts().by_status[Status.SCHEDULED] - planned
@@ -112,7 +112,7 @@ def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Vis
     page = operator.open("/jobs?status=scheduled&channel=deep-sea")
     page.locator("#cancel-all").click()
     expect(page.get_by_role("heading", name=f"Cancel {planned} jobs?")).to_be_visible()
-    page.get_by_role("link", name="No, go back").click()
+    page.get_by_role("link", name="Back", exact=True).click()
     assert len(found(own, 1000, **wanted)) == planned
     page.locator("#cancel-all").click()
     page.get_by_role("button", name=f"Cancel {planned} jobs").click()
@@ -121,30 +121,30 @@ def test_all_that_match_are_cancelled_after_their_number_was_shown(operator: Vis
     assert own.engine.store.status_counts().by_status[Status.SCHEDULED] == others
 
 
-def test_chosen_jobs_are_retried(operator: Visitor, own: Installation) -> None:
-    """Two ticked jobs are retried after the page has said what that buys; the third one stays as it is."""
+def test_selected_jobs_are_retried(operator: Visitor, own: Installation) -> None:
+    """Two selected jobs are retried after a page with the cost; a third one is not changed."""
     failed = own.engine.store.page(JobFilter(statuses=[Status.FAILED]), limit=9).records
     page = operator.open("/jobs?status=failed")
     for record in failed[:2]:
         page.locator(f"#pick-{record.job_id}").check()
     page.get_by_role("button", name="Retry…").click()
     expect(page.get_by_role("heading", name="Retry 2 jobs?")).to_be_visible()
-    expect(page.get_by_text("bought again")).to_be_visible()
+    expect(page.get_by_text("ordered again")).to_be_visible()
     page.get_by_role("button", name="Retry 2 jobs").click()
-    expect(page.get_by_text("2 jobs were put in again.")).to_be_visible()
+    expect(page.get_by_text("2 jobs were queued again.")).to_be_visible()
     for record in failed[:2]:
         assert any("retried" in event.what for event in own.engine.store.require(record.job_id).events)
     assert own.engine.store.require(failed[2].job_id) == failed[2]
 
 
-def test_an_empty_filter_is_no_order(operator: Visitor, own: Installation) -> None:
-    """Nothing acts on all jobs there are: no button offers it, and the address itself is refused."""
+def test_a_bulk_action_needs_a_selection_or_a_filter(operator: Visitor, own: Installation) -> None:
+    """No button acts on all jobs, and the address for it is refused."""
     before = own.engine.store.status_counts().by_status
     page = operator.open("/jobs")
     expect(page.locator("#cancel-all")).to_have_count(0)
     page.get_by_role("button", name="Cancel…").click()
-    expect(page.get_by_text("No job was chosen.")).to_be_visible()
+    expect(page.get_by_text("No job selected.")).to_be_visible()
     page.goto("/bulk?act=cancel&all=1")
     expect(page).to_have_url(re.compile("/jobs$"))
-    expect(page.get_by_text("Every job would be meant")).to_be_visible()
+    expect(page.get_by_text("This would affect every job")).to_be_visible()
     assert own.engine.store.status_counts().by_status == before

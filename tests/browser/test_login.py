@@ -1,4 +1,4 @@
-"""Only whoever knows the admin token gets in, and every process of the worker agrees."""
+"""The login needs the admin token and is valid in every process of the worker."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.browser.page import Visitor, log_in
 from tests.browser.seeded_app import Installation
 
 
-def test_a_wrong_token_is_refused_and_the_right_one_leads_to_where_one_wanted_to_go(
+def test_the_login_refuses_a_wrong_token_and_opens_the_requested_page(
     visitor: Visitor, untouched: Installation
 ) -> None:
-    """A page that needs a login asks for the token, says when it is wrong, and is there once it is right."""
+    """A page asks for the token, reports a wrong one, and opens with the right one."""
     page = visitor.open("/?from=a-bookmark", logged_in=False)
     expect(page).to_have_title("Log in · Tenxsom Flow Engine")
     visitor.watched.expected = {403}
@@ -29,7 +29,7 @@ def test_a_wrong_token_is_refused_and_the_right_one_leads_to_where_one_wanted_to
 
 
 def test_after_the_logout_nothing_is_shown(visitor: Visitor, untouched: Installation) -> None:
-    """Whoever logs out sees the login form, also when going back."""
+    """After a logout, the login form appears, also with the browser's back button."""
     page = visitor.open("/login", logged_in=False)
     log_in(page, untouched.token)
     page.get_by_role("button", name="Log out").click()
@@ -39,7 +39,7 @@ def test_after_the_logout_nothing_is_shown(visitor: Visitor, untouched: Installa
 
 
 def test_a_login_holds_in_every_process(visitor: Visitor, untouched: Installation) -> None:
-    """The cookie of a login is good for each of gunicorn's processes, and no script can read it."""
+    """The cookie of a login is valid in each of gunicorn's processes, and scripts cannot read it."""
     page = visitor.open()
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")

@@ -1,4 +1,4 @@
-"""The same dashboard over the other store."""
+"""The dashboard on the Redis store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sample_day import channel_day
 
 @pytest.fixture
 def on_redis(redis_server: RedisServer) -> Iterator[Installation]:
-    """An installation that keeps its records of some hours on a Redis server, which owns the time."""
+    """An installation with the records of some hours on a Redis server, whose clock is not set ahead."""
     with a_folder() as home:
         given = {"TENXSOM_HOME": str(home), "REDIS_URL": redis_server.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
         with channel_day(given, time.time(), hours=2.0) as (_, environment):
@@ -28,13 +28,13 @@ def on_redis(redis_server: RedisServer) -> Iterator[Installation]:
             installation.close()
 
 
-def test_the_views_show_what_is_on_redis(chromium: Browser, on_redis: Installation) -> None:
-    """Overview, jobs, a job, its video, and work that is added: all are there where the records are on Redis."""
+def test_the_views_work_on_redis(chromium: Browser, on_redis: Installation) -> None:
+    """Overview, list of jobs, a job with its video, and adding a job all work with records on Redis."""
     visitor = Visitor(chromium, on_redis)
     page = visitor.open()
     made = on_redis.engine.store.status_counts().by_status[Status.SUCCEEDED]
     assert made
-    expect(page.locator("#verdict .headline")).to_contain_text("2 jobs are held")
+    expect(page.locator("#verdict .headline")).to_contain_text("2 jobs need a decision")
     expect(page.locator("#day")).to_contain_text(f"{made} done")
     page.get_by_role("link", name="Jobs", exact=True).click()
     record = on_redis.newest(Status.SUCCEEDED)
@@ -42,7 +42,7 @@ def test_the_views_show_what_is_on_redis(chromium: Browser, on_redis: Installati
     expect(page.locator("video")).to_be_visible()
     page.get_by_role("link", name="Add", exact=True).click()
     page.get_by_label("Topics").fill("Why the sea is blue")
-    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("button", name="Preview").click()
     page.get_by_role("button", name="Add 1 job").click()
     expect(page.get_by_text("1 job added.")).to_be_visible()
     visitor.leave()

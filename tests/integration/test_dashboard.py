@@ -1,4 +1,4 @@
-"""The dashboard's frame: who gets in, what a change needs, what no page holds; and the overview."""
+"""The dashboard's login, CSRF protection and security headers; and the overview."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.scripted_parts import Script, open_scripted
 
 @pytest.fixture
 def script() -> Script:
-    """What happens instead of some calls of the engine's queue and store."""
+    """Scripted replacements for calls of the engine's queue and store."""
     return Script()
 
 
@@ -44,21 +44,21 @@ def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engin
         yield engine
 
 
-def stranger(engine: Engine, token: str = TOKEN) -> FlaskClient:
+def anonymous_client(engine: Engine, token: str = TOKEN) -> FlaskClient:
     parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return dashboard_app(parts, queue_type="local", admin=token).test_client()
 
 
 @pytest.fixture
 def visitor(engine: Engine) -> Visitor:
-    return Visitor.let_in(stranger(engine))
+    return Visitor.let_in(anonymous_client(engine))
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/a", "/add"])
-def test_nobody_sees_a_page_without_the_token(engine: Engine, path: str) -> None:
-    """Every page sends a stranger to the login, which leads on to the page that was asked for."""
+def test_a_page_needs_the_token(engine: Engine, path: str) -> None:
+    """Without a login every page redirects to the login, which then redirects to the requested page."""
     engine.store.add("local", new("a"))
-    client = stranger(engine)
+    client = anonymous_client(engine)
     answer = client.get(path)
     assert answer.status_code == 303
     assert "Why the sea is salt" not in answer.text
@@ -70,8 +70,8 @@ def test_nobody_sees_a_page_without_the_token(engine: Engine, path: str) -> None
 def test_a_wrong_token_opens_nothing(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong token is refused on the same page, and the attempt is logged without it."""
     caplog.set_level("INFO")
-    client = stranger(engine)
-    answer = Visitor(client).log_in("a-wrong-token-of-somebody")
+    client = anonymous_client(engine)
+    answer = Visitor(client).log_in("a-wrong-token")
     assert answer.status_code == 403
     assert "not the admin token" in answer.text
     assert client.get("/").status_code == 303
@@ -80,8 +80,8 @@ def test_a_wrong_token_opens_nothing(engine: Engine, caplog: pytest.LogCaptureFi
 
 
 def test_strangers_cannot_keep_a_thread_busy_with_a_form(engine: Engine) -> None:
-    """Of somebody who has not logged in no long form is read; whoever has may send a long list of topics."""
-    client = stranger(engine)
+    """A long form is rejected without a login and accepted with one."""
+    client = anonymous_client(engine)
     long = "n&" * 50_000
     answer = client.post("/login", data=long, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 413
@@ -90,16 +90,16 @@ def test_strangers_cannot_keep_a_thread_busy_with_a_form(engine: Engine) -> None
 
 @pytest.mark.parametrize("onward", ["//evil.example", "https://evil.example", "/\\evil.example", "\n/jobs", "jobs"])
 def test_a_login_never_leads_to_another_site(engine: Engine, onward: str) -> None:
-    """Whatever stands in the address, a login leads to a page of ours."""
-    client = stranger(engine)
+    """A login redirects only to pages of this site."""
+    client = anonymous_client(engine)
     client.get("/login", query_string={"next": onward})
     entered = Visitor(client).log_in(TOKEN, onward=onward)
     assert entered.headers["Location"] == "/"
 
 
-def test_processes_of_one_token_agree_and_others_do_not(engine: Engine) -> None:
-    """A session counts for every process that was given the same token, and for none of another."""
-    first, same, other = (stranger(engine, token) for token in (TOKEN, TOKEN, "another-admin-token"))
+def test_processes_with_the_same_token_share_sessions(engine: Engine) -> None:
+    """Every process with the same token accepts a session; a process with another token does not."""
+    first, same, other = (anonymous_client(engine, token) for token in (TOKEN, TOKEN, "another-admin-token"))
     name, _, rest = Visitor(first).log_in(TOKEN).headers["Set-Cookie"].partition("=")
     for client in (same, other):
         client.set_cookie(name, rest.partition(";")[0])
@@ -108,19 +108,19 @@ def test_processes_of_one_token_agree_and_others_do_not(engine: Engine) -> None:
 
 
 def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> None:
-    """The session's cookie is HttpOnly and SameSite=Strict, and Secure wherever the browser speaks TLS."""
-    client = stranger(engine)
+    """The session's cookie is HttpOnly and SameSite=Strict, and Secure if the browser uses TLS."""
+    client = anonymous_client(engine)
     plain = client.get("/login").headers["Set-Cookie"]
     assert "HttpOnly" in plain
     assert "SameSite=Strict" in plain
     assert "Secure" not in plain
     for proxies in ("https", "https, http"):
-        behind_tls = stranger(engine).get("/login", headers={"X-Forwarded-Proto": proxies})
+        behind_tls = anonymous_client(engine).get("/login", headers={"X-Forwarded-Proto": proxies})
         assert "Secure" in behind_tls.headers["Set-Cookie"]
 
 
 def test_a_session_ends_after_a_week(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that is left open does not stay logged in for ever."""
+    """A session is valid for seven days, even if pages are requested all the time."""
     began = time.time()
     for days, status in ((6.9, 200), (7.1, 303)):
         monkeypatch.setattr(time, "time", lambda now=began + days * 86400: now)
@@ -130,15 +130,15 @@ def test_a_session_ends_after_a_week(visitor: Visitor, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("path", ["/queue/pause", "/services/draft/pause", "/logout"])
 @pytest.mark.parametrize("token", ["", "made-up"])
 def test_a_change_needs_a_form_of_ours(visitor: Visitor, engine: Engine, path: str, token: str) -> None:
-    """A change without the session's own secret is refused, and nothing is done."""
+    """A change without the session's CSRF token is refused and has no effect."""
     assert visitor.client.post(path, data={"csrf": token}).status_code == 400
     assert not engine.queue.status().paused
     assert visitor.client.get("/").status_code == 200
 
 
-def test_pages_that_are_loaded_at_once_carry_one_secret(engine: Engine) -> None:
-    """Whichever of two pages that were loaded together after the login answers last, the forms of both work."""
-    client = stranger(engine)
+def test_pages_loaded_in_parallel_share_the_csrf_token(engine: Engine) -> None:
+    """The forms of two pages that were loaded in parallel after the login both work."""
+    client = anonymous_client(engine)
     name, _, rest = Visitor(client).log_in(TOKEN).headers["Set-Cookie"].partition("=")
     pages = []
     for _ in range(2):
@@ -148,17 +148,17 @@ def test_pages_that_are_loaded_at_once_carry_one_secret(engine: Engine) -> None:
         assert Visitor(client).post("/queue/resume", page=page).status_code == 303
 
 
-def test_another_tab_takes_no_message_away(visitor: Visitor) -> None:
-    """What came of a change is told on the page that follows it, though another one looks for news in between."""
+def test_a_refresh_in_another_tab_does_not_consume_a_message(visitor: Visitor) -> None:
+    """The message about a change appears on the next page, even if a script refreshes another page first."""
     visitor.post("/queue/pause")
-    assert "The queue is paused: jobs wait" not in visitor.client.get("/", headers={"X-Live": "yes"}).text
-    assert "The queue is paused: jobs wait" in visitor.client.get("/").text
+    assert "The queue is paused: waiting jobs" not in visitor.client.get("/", headers={"X-Live": "yes"}).text
+    assert "The queue is paused: waiting jobs" in visitor.client.get("/").text
 
 
-def test_the_log_says_who_connected_and_not_who_they_say_they_are(
+def test_the_audit_log_separates_the_address_from_the_forwarded_header(
     visitor: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line about a change holds the address of the connection, and apart from it what a proxy or anybody claims."""
+    """A line about a change has the address of the connection, and in another field the `X-Forwarded-For` header."""
     caplog.set_level("INFO")
     visitor.client.environ_base["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
     visitor.post("/queue/pause")
@@ -167,13 +167,13 @@ def test_the_log_says_who_connected_and_not_who_they_say_they_are(
 
 
 def test_logging_out_ends_the_session(visitor: Visitor) -> None:
-    """After the log-out no page opens until the next login."""
+    """After a logout, pages need a new login."""
     assert visitor.post("/logout").headers["Location"] == "/login"
     assert visitor.client.get("/").status_code == 303
 
 
-def test_a_page_is_made_of_our_own_files_alone(visitor: Visitor, engine: Engine) -> None:
-    """No page has a script or style of its own or from elsewhere, and the policy forbids them."""
+def test_pages_load_only_our_files(visitor: Visitor, engine: Engine) -> None:
+    """No page contains an inline script or style or loads one from another site, and the policy forbids both."""
     engine.store.add("local", new("a"))
     for path in ("/", "/jobs", "/jobs/a", "/add", "/jobs/none"):
         answer = visitor.client.get(path)
@@ -190,8 +190,8 @@ def test_a_page_is_made_of_our_own_files_alone(visitor: Visitor, engine: Engine)
                 assert (file.status_code, "max-age=31536000" in file.headers["Cache-Control"]) == (200, True)
 
 
-def test_the_menu_says_where_one_is(visitor: Visitor, engine: Engine) -> None:
-    """The view that is shown is marked in the menu for everybody, and so is the list above a job's own page."""
+def test_the_menu_marks_the_current_view(visitor: Visitor, engine: Engine) -> None:
+    """The menu marks the current view; on a job's page it marks the list of jobs."""
     engine.store.add("local", new("a"))
     for path, marked in {
         "/": 'page">Overview',
@@ -202,22 +202,22 @@ def test_the_menu_says_where_one_is(visitor: Visitor, engine: Engine) -> None:
         assert re.findall(r'aria-current="(.*?)<', visitor.client.get(path).text)[0] == marked
 
 
-def test_text_of_others_is_text(visitor: Visitor, engine: Engine) -> None:
-    """What a topic or an error says is shown as it is, never run."""
+def test_topics_are_escaped(visitor: Visitor, engine: Engine) -> None:
+    """HTML in a topic is shown as text and not executed."""
     engine.store.add("local", new("a", topic="<script>alert(1)</script>", service="draft", due=9e9))
     assert "&lt;script&gt;alert(1)" in visitor.client.get("/").text
     assert "<script>alert" not in visitor.client.get("/").text + visitor.client.get("/jobs").text
 
 
-def test_the_overview_without_jobs_says_what_to_type(visitor: Visitor) -> None:
-    """Who has no jobs yet is told how to add the first."""
+def test_the_overview_without_jobs_says_how_to_add_one(visitor: Visitor) -> None:
+    """Without jobs, the overview explains how to add the first one."""
     page = visitor.client.get("/").text
     assert "No jobs yet" in page
     assert "docs/cli.md" in page
 
 
-def test_the_overview_answers_what_is_asked(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
-    """Verdict, counts, what was planned for today, the last error and what comes next stand on the first page."""
+def test_the_overview_shows_the_state(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
+    """The overview shows the verdict, the counts, the jobs planned for today, the last error and the next jobs."""
     now = clock.now()
     engine.store.add("local", new("broken", service="draft"))
     lease = engine.store.claim(a_claim(slots={"draft": 9})).records[0].lease_token
@@ -234,7 +234,7 @@ def test_the_overview_answers_what_is_asked(visitor: Visitor, engine: Engine, cl
 
 
 def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
-    """The youngest videos that are still there stand on the first page, each with its thumbnail."""
+    """The overview shows the newest videos whose files still exist, each with its thumbnail."""
     for name in ("shown", "gone"):
         folder = engine.settings.output_dir / name
         folder.mkdir(parents=True)
@@ -256,8 +256,8 @@ def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
         assert thumbnail.data == b"a picture"
 
 
-def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """The switch pauses the queue for all workers, shows as the other switch at once, and leaves a line in the log."""
+def test_the_queue_is_paused_and_resumed(visitor: Visitor, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """The button pauses the queue for all workers, then offers to resume it; each change is logged."""
     caplog.set_level("INFO")
     visitor.client.get("/")
     assert visitor.post("/queue/pause").status_code == 303
@@ -273,27 +273,27 @@ def test_the_queue_is_paused_and_goes_on(visitor: Visitor, engine: Engine, caplo
 
 
 def test_a_queue_that_cannot_be_paused(visitor: Visitor, script: Script) -> None:
-    """Where the queue cannot be paused, the page says why and what to do."""
+    """If the queue cannot be paused, the page shows the reason and the next step."""
 
-    def away(real: Callable[[], None]) -> None:
+    def unavailable(real: Callable[[], None]) -> None:
         raise QueueUnavailable("pausing the queue failed", next_step="try again")
 
-    script.instead["pause"] = away
+    script.instead["pause"] = unavailable
     visitor.post("/queue/pause")
     assert "pausing the queue failed (try again)" in visitor.client.get("/").text
 
 
-def test_a_service_is_paused_and_goes_on(visitor: Visitor, engine: Engine) -> None:
-    """A service's own switch stops buying there; an unknown service is refused."""
+def test_a_service_is_paused_and_resumed(visitor: Visitor, engine: Engine) -> None:
+    """A service's button pauses and resumes it; an unknown service is refused."""
     visitor.post("/services/draft/pause")
-    assert "draft is paused by hand" in visitor.client.get("/").text
+    assert "draft was paused by an operator" in visitor.client.get("/").text
     visitor.post("/services/draft/resume")
-    assert "draft is paused by hand" not in visitor.client.get("/").text
-    assert visitor.post("/services/nobody/pause").status_code == 400
+    assert "draft was paused by an operator" not in visitor.client.get("/").text
+    assert visitor.post("/services/unknown/pause").status_code == 400
 
 
-def test_a_token_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
-    """Without a token in the settings, processes that start together make one, which only its owner can read."""
+def test_a_token_is_generated_once_and_private(tmp_path: Path) -> None:
+    """Processes that start together without a token share a generated one, which only its owner can read."""
     settings = load({"TENXSOM_HOME": str(tmp_path / "home")})
     with ThreadPoolExecutor(8) as pool:
         tokens = set(pool.map(lambda _: admin_token(settings), range(32)))
@@ -304,7 +304,7 @@ def test_a_token_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
 
 
 def test_a_set_token_wins_and_is_never_shown(tmp_path: Path) -> None:
-    """A token of the environment is used as it is, makes no file, and is a secret of the log's."""
+    """A token from the environment is used unchanged, creates no file, and is masked in the log."""
     settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_ADMIN_TOKEN": "x" * 16})
     assert admin_token(settings) == "x" * 16
     assert list(tmp_path.iterdir()) == []
@@ -313,28 +313,28 @@ def test_a_set_token_wins_and_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
-    """A short token, an empty file of one, and a home that cannot be written are errors that say what to do."""
+    """A short token, an empty token file and an unwritable home are errors with a next step."""
     with pytest.raises(ConfigurationError, match="at least 16 characters"):
         load({"TENXSOM_ADMIN_TOKEN": "secret"})
     (tmp_path / "admin-token").touch(mode=0o600)
-    with pytest.raises(ConfigurationError, match="holds no token"):
+    with pytest.raises(ConfigurationError, match="contains no token"):
         admin_token(load({"TENXSOM_HOME": str(tmp_path)}))
-    with pytest.raises(ConfigurationError, match="cannot be kept"):
+    with pytest.raises(ConfigurationError, match="cannot be stored"):
         admin_token(load({"TENXSOM_HOME": str(tmp_path / "admin-token")}))
 
 
 def test_a_worker_without_a_token_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where no token can be kept, the worker serves all the same; the dashboard stays shut, and the log says why."""
+    """If no token can be stored, the worker still runs; the dashboard stays closed, and the log has the reason."""
     (tmp_path / "admin-token").touch(mode=0o600)
     worker = Client(Application(load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "cloud_tasks"})))
     assert worker.get("/health").status_code == 200
     assert worker.get("/").status_code == 303
-    assert "nobody can open the dashboard" in caplog.text
+    assert "the dashboard cannot be opened" in caplog.text
 
 
-def test_what_only_shows_takes_no_deliveries(engine: Engine) -> None:
-    """The dashboard's own process has the open routes of a worker, but none to deliver to."""
-    client = stranger(engine)
+def test_a_dashboard_process_takes_no_deliveries(engine: Engine) -> None:
+    """A dashboard process has the public routes of a worker, but no route for deliveries."""
+    client = anonymous_client(engine)
     assert client.get("/health").get_json()["queue_type"] == "local"
     assert client.get("/ready").get_json()["status"] == "ready"
     assert client.get("/stats").status_code == client.get("/metrics").status_code == 200
@@ -347,12 +347,12 @@ def test_what_only_shows_takes_no_deliveries(engine: Engine) -> None:
      (86400, "1 day"), (2 * 86400 + 4 * 3600 + 59, "2 days 4 h")],
 )  # fmt: skip
 def test_lengths_of_time(seconds: float | None, words: str) -> None:
-    """A length of time is told in its two largest units."""
+    """A duration is written in its two largest units."""
     assert duration(seconds) == words
 
 
 def test_words() -> None:
-    """Distances in time and money read as people write them."""
+    """Relative times, amounts and sentences are written in one form."""
     assert [ago(at) for at in (2, 61, 7300, 200000)] == ["just now", "1 min ago", "2 h ago", "2 days ago"]
     assert [within(at) for at in (0, 30, 86400)] == ["now", "in 30 s", "in 1 day"]
     assert [usd(at) for at in (None, 0, 0.001, 1234.5)] == ["–", "$0.00", "$0.0010", "$1,234.50"]

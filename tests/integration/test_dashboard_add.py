@@ -1,4 +1,4 @@
-"""Adding work on the dashboard: a form, the plan it comes to, and that plan added once."""
+"""Adding jobs on the dashboard: the form, the preview of its plan, and adding that plan once."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ NOON = 1798113600.0
 
 
 class Adder(Visitor):
-    """A visitor who fills in the form."""
+    """A visitor that fills in the form."""
 
     def fields(self, page: str) -> dict[str, str]:
-        """Return the hidden fields of a page's own form."""
+        """Return the hidden fields of the form of a page."""
         form = page[page.index('enctype="multipart/form-data"') :]
         found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
         return {name: html.unescape(value) for name, value in found}
 
     def post(self, path: str, *, page: str | None = None, **fields: Any) -> TestResponse:
-        # Not the overview's secret: that page asks services what is left.
+        # The token of `/add`: loading the overview would fetch the balances of the services.
         return super().post(path, page=page or self.client.get("/add").text, **fields)
 
     def plan(self, topics: str, **fields: str) -> TestResponse:
         return self.post("/add", act="plan", topics=topics, **fields)
 
     def add(self, planned: TestResponse, **changed: str) -> TestResponse:
-        """Press the button of a plan's page, after some of its fields were changed."""
+        """Submit the form of a preview, with some of its fields changed."""
         return self.client.post("/add", data=self.fields(planned.text) | {"act": "add"} | changed)
 
-    def told(self, answer: TestResponse) -> str:
-        """Return the messages of the page that an answer leads to."""
+    def messages(self, answer: TestResponse) -> str:
+        """Return the messages of the page that a response redirects to."""
         page = self.client.get(answer.headers["Location"]).text
         return " ".join(re.findall(r'<p class="notice[^>]*>(.*?)</p>', page, re.DOTALL))
 
@@ -66,7 +66,7 @@ def opened(home: Path, clock: ManualClock, script: Script | None = None, **envir
 
 @pytest.fixture
 def script() -> Script:
-    """What happens instead of some calls of the engine's queue and store."""
+    """Scripted replacements for calls of the engine's queue and store."""
     return Script()
 
 
@@ -94,35 +94,35 @@ def jobs(engine: Engine) -> list[JobRecord]:
 
 
 def words(page: str) -> str:
-    """Return the text of a page as a person reads it."""
+    """Return the visible text of a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 def test_one_topic_becomes_one_job(adder: Adder, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """The plan says service, start, price and prompt and adds nothing; the button adds it and leads to the job."""
+    """The preview shows service, start, price and prompt and adds nothing; its button adds the job and opens it."""
     caplog.set_level("INFO")
     planned = adder.plan("How tides work", duration="8", channel="sea", quality="720p")
     assert planned.status_code == 200
-    told = words(planned.text)
-    assert "1 new job, about $0.22" in told
-    assert "at once, pixverse, 8 s, $0.22" in told
-    assert "How tides work. Realistic documentary footage" in told
+    text = words(planned.text)
+    assert "1 new job, about $0.22" in text
+    assert "now, pixverse, 8 s, $0.22" in text
+    assert "How tides work. Realistic documentary footage" in text
     assert jobs(engine) == []
     added = adder.add(planned)
     (record,) = jobs(engine)
     assert (added.status_code, added.headers["Location"]) == (303, f"/jobs/{record.job_id}")
     assert (record.job.topic, record.job.duration, record.job.channel) == ("How tides work", 8, "sea")
-    assert "1 job added." in adder.told(added)
+    assert "1 job added." in adder.messages(added)
     (line,) = [record for record in caplog.records if getattr(record, "audit", "") == "jobs added"]
     assert (line.__dict__["jobs"], line.__dict__["first"]) == (1, record.job_id)
 
 
-def test_many_lines_become_as_many_jobs_at_their_times(adder: Adder, engine: Engine) -> None:
-    """A batch starts where it was asked to, one video after the other, as the plan has shown."""
+def test_each_line_becomes_a_job_with_its_start(adder: Adder, engine: Engine) -> None:
+    """A batch begins at the requested start, and its jobs follow at the requested rate, as the preview shows."""
     planned = adder.plan("Tides\n\n# no topic\nDreams\nSalt\n", start="2026-12-24T18:00", per_hour="4")
-    told = words(planned.text)
-    assert "3 new jobs" in told
-    assert re.findall(r"2026-12-24 18:\d\d UTC", told) == [
+    text = words(planned.text)
+    assert "3 new jobs" in text
+    assert re.findall(r"2026-12-24 18:\d\d UTC", text) == [
         f"2026-12-24 18:{minute} UTC" for minute in ("30", "00", "15", "30")
     ]
     added = adder.add(planned)
@@ -130,11 +130,11 @@ def test_many_lines_become_as_many_jobs_at_their_times(adder: Adder, engine: Eng
     assert [(record.job.topic, record.due) for record in jobs(engine)] == [
         (topic, NOON + 6 * 3600 + place * 900) for place, topic in enumerate(("Tides", "Dreams", "Salt"))
     ]
-    assert "3 jobs added." in adder.told(added)
+    assert "3 jobs added." in adder.messages(added)
 
 
 def test_a_plan_is_added_once(adder: Adder, engine: Engine, tmp_path: Path, clock: ManualClock) -> None:
-    """A double click, a reload, and the same page sent to another process later add nothing twice."""
+    """A double click, a reload, and a later submit of the same page to another process add no job twice."""
     planned = adder.plan("Tides\nDreams\nSalt", again="on", per_hour="60")
     assert adder.add(planned).status_code == 303
     first = jobs(engine)
@@ -145,28 +145,28 @@ def test_a_plan_is_added_once(adder: Adder, engine: Engine, tmp_path: Path, cloc
         secret = elsewhere.fields(elsewhere.client.get("/add").text)["csrf"]
         clock.advance(86400.0)
         added = elsewhere.add(planned, csrf=secret)
-        assert "0 jobs added, 3 known already." in elsewhere.told(added)
+        assert "0 jobs added; 3 already existed." in elsewhere.messages(added)
     assert jobs(engine) == first
 
 
-def test_now_to_the_minute_is_at_once(adder: Adder, engine: Engine, clock: ManualClock) -> None:
-    """Whoever picks the present minute means now; blanks around what was typed mean nothing."""
+def test_the_current_minute_means_now(adder: Adder, engine: Engine, clock: ManualClock) -> None:
+    """A start in the current minute means now; surrounding spaces in fields are ignored."""
     clock.advance(59.0)
     planned = adder.plan("Tides", start="2026-12-24T12:00", channel=" sea ", duration=" 8 ")
-    assert "at once, pixverse, 8 s" in words(planned.text)
+    assert "now, pixverse, 8 s" in words(planned.text)
     assert adder.add(planned).status_code == 303
     assert [record.job.channel for record in jobs(engine)] == ["sea"]
 
 
-def test_what_is_known_is_told_and_not_paid_for_again(adder: Adder, engine: Engine) -> None:
-    """A list that has grown adds what is new; what is known is made again only where that is asked for."""
+def test_topics_added_before_are_skipped(adder: Adder, engine: Engine) -> None:
+    """A longer list adds only its new topics, unless duplicates are allowed."""
     adder.add(adder.plan("Tides\nDreams"))
     planned = adder.plan("Tides\nDreams\nSalt")
-    assert "1 new job, about $0.14; 2 known already" in words(planned.text)
+    assert "1 new job, about $0.14; 2 already added" in words(planned.text)
     assert f'href="/jobs/{jobs(engine)[0].job_id}"' in planned.text
-    assert "1 job added, 2 known already." in adder.told(adder.add(planned))
+    assert "1 job added; 2 already existed." in adder.messages(adder.add(planned))
     again = adder.plan("Tides\nDreams\nSalt")
-    assert "Nothing is new; 3 known already" in words(again.text)
+    assert "No new jobs; 3 already added" in words(again.text)
     assert 'value="add"' not in again.text
     once_more = adder.plan("Tides\nDreams\nSalt", again="on")
     assert "3 new jobs" in words(once_more.text)
@@ -174,14 +174,14 @@ def test_what_is_known_is_told_and_not_paid_for_again(adder: Adder, engine: Engi
     assert len(jobs(engine)) == 6
 
 
-def test_bad_lines_are_told_and_the_good_are_added(adder: Adder, engine: Engine) -> None:
-    """Each bad line is shown with its number, reason and text; going back keeps all that was typed."""
+def test_invalid_lines_are_listed_and_the_others_are_added(adder: Adder, engine: Engine) -> None:
+    """Each invalid line is listed with its number, reason and text; going back keeps the typed fields."""
     text = '{"topic": "Tides"}\n{"topic": "Dreams", "duration": "long"}\n{"topic": "Salt"\n'
     planned = adder.plan(text, channel="sea", options='{"pixverse": {"seed": 7}}')
-    told = words(planned.text)
-    assert "2 lines cannot be used" in told
-    assert "Line 2 duration: must be a whole number, not 'long'" in told
-    assert "Line 3 is not JSON" in told
+    shown = words(planned.text)
+    assert "2 invalid lines:" in shown
+    assert "Line 2 duration: must be a whole number, not 'long'" in shown
+    assert "Line 3 is not JSON" in shown
     assert 'q class="hint">{&#34;topic&#34;: &#34;Salt&#34;<' in planned.text
     back = adder.client.post("/add", data=adder.fields(planned.text) | {"act": "change"}).text
     assert html.escape(text.rstrip(), quote=True).replace("&quot;", "&#34;") in back
@@ -198,7 +198,7 @@ def test_bad_lines_are_told_and_the_good_are_added(adder: Adder, engine: Engine)
         ("duration", "0", "must be 1 to 1800 seconds"),
         ("duration", "99", "15 seconds, not 99"),
         ("service", "heygen", "heygen is not configured (see docs/services/heygen.md)"),
-        ("service", "nobody", "unknown service"),
+        ("service", "unknown", "there is no service"),
         ("aspect_ratio", "2:1", "must be one of 9:16"),
         ("style", "baroque", "must be one of documentary"),
         ("quality", "x" * 41, "at most 40 are allowed"),
@@ -207,27 +207,27 @@ def test_bad_lines_are_told_and_the_good_are_added(adder: Adder, engine: Engine)
         ("options", "{", "is not JSON"),
         ("options", '{"pixverse": 7}', "must be objects by service"),
         ("options", '{"pixverse": {"seed": "x"}}', "the options are"),
-        ("options", '{"nobody": {}}', "unknown service"),
-        ("start", "soon", "is not a date and time"),
-        ("start", "2026-12-24T11:58", "is past: it is 2026-12-24 12:00 in UTC"),
+        ("options", '{"unknown": {}}', "there is no service"),
+        ("start", "soon", "is not a moment"),
+        ("start", "2026-12-24T11:58", "is in the past: it is 2026-12-24 12:00 UTC now"),
         ("per_hour", "many", "is not a number such as 4"),
-        ("topics", "", "are empty; write one a line"),
+        ("topics", "", "are empty; write one per line"),
         ("topics", "# nothing", "are empty"),
-        ("topics", "x" * 501, "no line can be used"),
+        ("topics", "x" * 501, "have no valid line"),
         ("topics", "a\0b", "is not a text file"),
-        ("topics", "x\n" * (MOST_LINES + 1), "5,001 lines, and at most 5,000"),
+        ("topics", "x\n" * (MOST_LINES + 1), "5,001 lines; the maximum is 5,000 per request"),
         ("topics", "x" * 1_000_001, "more than 1,000,000 characters; put them into a file"),
     ],
 )
-def test_what_is_wrong_is_said_next_to_its_field(
+def test_an_invalid_field_is_marked_with_the_reason(
     adder: Adder, engine: Engine, field: str, value: str, why: str
 ) -> None:
-    """A field that cannot be used is sent back marked, with the reason beside it and all that was typed."""
+    """The form comes back with its values; an invalid field is marked, and the reason is next to it."""
     answer = adder.plan(**({"topics": "Tides", "channel": "sea", "service": "pixverse"} | {field: value}))
     assert answer.status_code == 400
-    beside = re.search(rf'<p class="wrong" id="{field}-wrong">(.*?)</p>', answer.text, re.DOTALL)
-    assert beside
-    assert why in words(beside[1])
+    reason = re.search(rf'<p class="wrong" id="{field}-wrong">(.*?)</p>', answer.text, re.DOTALL)
+    assert reason
+    assert why in words(reason[1])
     control = re.search(rf'<(?:input|select|textarea) id="{field}"[^>]*>', answer.text)
     assert control
     assert 'aria-invalid="true"' in control[0]
@@ -236,15 +236,15 @@ def test_what_is_wrong_is_said_next_to_its_field(
     assert jobs(engine) == []
 
 
-def test_all_that_is_wrong_is_said_at_once(adder: Adder) -> None:
-    """Nobody mends a form one field at a time."""
+def test_all_invalid_fields_are_reported_together(adder: Adder) -> None:
+    """One response reports every invalid field."""
     page = adder.plan("Tides", duration="x", style="y", start="z").text
     assert re.findall(r'class="wrong" id="(\w+)-wrong"', page) == ["duration", "style", "start"]
 
 
 def test_a_prompt_is_for_one_video(adder: Adder) -> None:
-    """The same video is not bought twelve times under twelve names; a line's own prompt is its own."""
-    assert "would be made with it" in adder.plan("Tides\nDreams", prompt="A wave.").text
+    """A prompt for several topics is rejected, unless each line has its own prompt."""
+    assert "would use it" in adder.plan("Tides\nDreams", prompt="A wave.").text
     assert "A wave." in words(adder.plan("Tides", prompt="A wave.\r\nAnd foam.").text)
     own = '{"topic": "Tides"}\n{"topic": "Dreams", "prompt": "A bed."}'
     assert adder.plan(own, prompt="A wave.").status_code == 200
@@ -255,46 +255,46 @@ def test_a_prompt_is_for_one_video(adder: Adder) -> None:
     [("topics", "Tides\nDreams\nMore"), ("service", "draft"), ("salt", "x"), ("planned_at", "1"), ("digest", "x"),
      ("planned_at", "inf"), ("planned_at", "x"), ("duration", "6"), ("again", "on")],
 )  # fmt: skip
-def test_only_what_was_shown_is_added(adder: Adder, engine: Engine, field: str, value: str) -> None:
-    """A plan of which anything was changed is not added but shown anew, and can be added then."""
+def test_only_the_previewed_plan_is_added(adder: Adder, engine: Engine, field: str, value: str) -> None:
+    """If a field of a preview has changed, nothing is added; the new plan is shown and can then be added."""
     planned = adder.plan("Tides\nDreams", again="on" if field == "salt" else "")
     answer = adder.add(planned, **{field: value})
     assert answer.status_code == 409
-    assert "this is not the plan that was shown before" in answer.text
+    assert "the plan has changed since it was shown" in answer.text
     assert jobs(engine) == []
     assert adder.add(answer).status_code == 303
 
 
 def test_another_price_is_shown_before_anything_is_added(adder: Adder, tmp_path: Path, clock: ManualClock) -> None:
-    """After a restart with other prices the plan that was shown is not added at them."""
+    """A plan is not added after a restart with other prices; the new price is shown first."""
     planned = adder.plan("Tides", quality="720p")
-    with opened(tmp_path, clock, USEAPI_PIXVERSE_PRICES="720p=70") as dearer:
-        now = at(dearer)
+    with opened(tmp_path, clock, USEAPI_PIXVERSE_PRICES="720p=70") as restarted:
+        now = at(restarted)
         answer = now.add(planned, csrf=now.fields(now.client.get("/add").text)["csrf"])
         assert answer.status_code == 409
         assert "about $1.40" in words(answer.text)
-        assert jobs(dearer) == []
+        assert jobs(restarted) == []
 
 
-def test_starts_that_have_gone_by_are_planned_anew(adder: Adder, engine: Engine, clock: ManualClock) -> None:
-    """Videos an hour are not begun all together since somebody looked at the plan for long."""
+def test_passed_starts_are_planned_again(adder: Adder, engine: Engine, clock: ManualClock) -> None:
+    """If starts pass while the preview is open, the jobs are planned again instead of all starting together."""
     planned = adder.plan("Tides\nDreams\nSalt", per_hour="4")
     clock.advance(1800.0)
     answer = adder.add(planned)
     assert answer.status_code == 409
-    assert "some of its starts have gone by" in answer.text
+    assert "some of its start times have passed" in answer.text
     adder.add(answer)
     assert [record.due for record in jobs(engine)] == [clock.now(), clock.now() + 900, clock.now() + 1800]
 
 
 def add_one_and_fail(real: Callable[[list[NewJob]], Added], new: list[NewJob]) -> Added:
-    """Add the first job, then meet a store that has gone away."""
+    """Add the first job, then fail because the store is unavailable."""
     real(new[:1])
     raise StoreUnavailable("the store is locked", next_step="try again")
 
 
-def test_adding_goes_on_after_a_store_that_fails_in_the_middle(adder: Adder, engine: Engine, script: Script) -> None:
-    """What was added stays, the plan is shown again with the reason, and the same button adds the rest."""
+def test_adding_continues_after_a_failure_of_the_store(adder: Adder, engine: Engine, script: Script) -> None:
+    """Jobs added before a failure stay; the preview shows the reason, and its button adds the rest."""
     planned = adder.plan("Tides\nDreams\nSalt", per_hour="4")
     script.instead["enqueue"] = add_one_and_fail
     answer = adder.add(planned)
@@ -302,33 +302,33 @@ def test_adding_goes_on_after_a_store_that_fails_in_the_middle(adder: Adder, eng
     assert "the store is locked (try again)" in answer.text
     assert "2 new jobs" in words(answer.text)
     del script.instead["enqueue"]
-    assert "2 jobs added, 1 known already." in adder.told(adder.add(answer))
+    assert "2 jobs added; 1 already existed." in adder.messages(adder.add(answer))
     assert [record.due for record in jobs(engine)] == [NOON, NOON + 900, NOON + 1800]
 
 
-def test_what_is_made_again_is_made_once_by_a_form(adder: Adder, engine: Engine, script: Script) -> None:
-    """Whoever goes back and plans again after a failure pays for nothing twice; a new form makes it once more."""
+def test_one_form_adds_its_duplicates_once(adder: Adder, engine: Engine, script: Script) -> None:
+    """Submitting an edited form again after a failure adds no duplicate twice; a new form adds them once more."""
     planned = adder.plan("Tides\nDreams", again="on")
     script.instead["enqueue"] = add_one_and_fail
     answer = adder.add(planned)
     del script.instead["enqueue"]
     back = adder.client.post("/add", data=adder.fields(answer.text) | {"act": "change"})
-    anew = adder.plan("Dreams\nTides", again="on", salt=adder.fields(back.text)["salt"])
-    assert "1 new job" in words(anew.text)
-    adder.add(anew)
+    edited = adder.plan("Dreams\nTides", again="on", salt=adder.fields(back.text)["salt"])
+    assert "1 new job" in words(edited.text)
+    adder.add(edited)
     assert len(jobs(engine)) == 2
     adder.add(adder.plan("Dreams\nTides", again="on"))
     assert len(jobs(engine)) == 4
 
 
-def test_a_store_that_is_away_loses_nothing_that_was_typed(adder: Adder, script: Script) -> None:
-    """The form comes back as it was, with the reason."""
+def test_the_form_survives_an_unavailable_store(adder: Adder, script: Script) -> None:
+    """If the store is unavailable, the form comes back with its values and the reason."""
 
-    def away(*_: object, **__: object) -> None:
+    def unavailable(*_: object, **__: object) -> None:
         raise StoreUnavailable("the store is locked", next_step="try again")
 
     secret = adder.fields(adder.client.get("/add").text)["csrf"]
-    script.instead |= dict.fromkeys(("page", "get_each", "queue_state"), away)
+    script.instead |= dict.fromkeys(("page", "get_each", "queue_state"), unavailable)
     answer = adder.client.post("/add", data={"csrf": secret, "act": "plan", "topics": "Tides", "channel": "sea"})
     assert answer.status_code == 503
     assert "the store is locked (try again)" in answer.text
@@ -337,29 +337,29 @@ def test_a_store_that_is_away_loses_nothing_that_was_typed(adder: Adder, script:
 
 
 def test_five_thousand_lines(adder: Adder, engine: Engine) -> None:
-    """The longest list is planned, shown in part, counted whole and added."""
+    """A list of maximum length is previewed in part, counted completely, and added."""
     topics = "".join(
         f"Why does tide number {n} rise and fall twice a day at the coasts of the sea\r\n" for n in range(5000)
     )
     planned = adder.plan(topics, service="draft")
-    told = words(planned.text)
-    assert "5,000 new jobs, about $0.00" in told
-    assert "and 4,800 jobs more" in told
+    text = words(planned.text)
+    assert "5,000 new jobs, about $0.00" in text
+    assert "and 4,800 jobs more" in text
     assert len(planned.data) < 1_000_000
-    assert "5,000 jobs added." in adder.told(adder.add(planned))
+    assert "5,000 jobs added." in adder.messages(adder.add(planned))
     assert engine.store.status_counts().unfinished == 5000
 
 
-def test_a_form_of_megabytes_is_refused_in_words(adder: Adder) -> None:
-    """What no request may hold is answered with the form, and says where any number can be added."""
+def test_an_oversized_form_is_refused_with_a_reason(adder: Adder) -> None:
+    """A request that is too large returns the form with a hint to use the command `batch`."""
     answer = adder.plan("x" * 1_200_000)
     assert answer.status_code == 413
-    assert "too many to be sent at once" in answer.text
-    assert "put them into a file and add that as a batch" in answer.text
+    assert "too many for one request" in answer.text
+    assert "put them into a file and add it with the command batch" in answer.text
 
 
-def test_a_job_is_made_once_more_with_all_its_fields(adder: Adder, engine: Engine) -> None:
-    """Duplicating fills in the form with all that the job was asked for, and adds another job."""
+def test_a_job_is_duplicated_with_all_its_fields(adder: Adder, engine: Engine) -> None:
+    """Duplicating fills in the form with all settings of the job, and adds another job."""
     job = VideoJob(
         job_id="old", topic="# 1 of the sea", prompt="A <wave>.\nFoam.", style="retro", duration=8, aspect_ratio="16:9",
         service="pixverse", quality="720p", channel="sea", options={"pixverse": {"seed": 7}, "schedule": {"place": 1}},
@@ -389,18 +389,18 @@ def test_a_job_is_made_once_more_with_all_its_fields(adder: Adder, engine: Engin
 
 
 def test_the_form_can_be_filled_in_by_its_address(adder: Adder) -> None:
-    """A link may bring any field; a job that is not there any more is said."""
+    """An address can set any field; a job that no longer exists is reported."""
     page = adder.client.get("/add?topic=How+tides+work&service=draft&channel=sea").text
     assert ">\nHow tides work</textarea>" in page
     assert '<option value="draft" selected>' in page
     assert 'value="sea"' in page
     gone = adder.client.get("/add?from=gone%3Cb%3E")
     assert gone.status_code == 200
-    assert "There is no job gone&lt;b&gt; any more" in gone.text
+    assert "Job gone&lt;b&gt; no longer exists" in gone.text
 
 
-def test_the_form_tells_what_there_is(adder: Adder, engine: Engine) -> None:
-    """Services that are not configured are shown as such, and the channels of late are offered."""
+def test_the_form_lists_services_and_channels(adder: Adder, engine: Engine) -> None:
+    """The form marks services that are not configured, and suggests recent channels."""
     adder.add(adder.plan("Tides", channel="sea"))
     page = adder.client.get("/add").text
     assert '<option value="pixverse">pixverse</option>' in page
@@ -409,26 +409,26 @@ def test_the_form_tells_what_there_is(adder: Adder, engine: Engine) -> None:
     assert '<option value="auto" selected>' in page
 
 
-def test_the_plan_says_what_was_bent_and_what_limits_do(adder: Adder) -> None:
-    """What a service cannot make as asked is said for each job and in sum, and so is how long limits hold jobs up."""
-    told = words(adder.plan("\n".join("abcdefghijkl"), service="pixverse", duration="17").text)
-    assert told.count("duration 15 instead of 17, which pixverse does not support") == 13
-    assert "which pixverse does not support (12 jobs)" in told
+def test_the_preview_shows_adjustments_and_delays(adder: Adder) -> None:
+    """The preview shows adjustments for each job and in total, and the delay that limits cause."""
+    text = words(adder.plan("\n".join("abcdefghijkl"), service="pixverse", duration="17").text)
+    assert text.count("duration 15 instead of 17, which pixverse does not make") == 13
+    assert "which pixverse does not make (12 jobs)" in text
     assert (
-        "pixverse may be asked for 1 in a second, 10 in a minute and 100 in an hour, so the last of 12 jobs begins "
-        "1 min 1 s after its start at the earliest." in told
+        "pixverse: the limit is 1 in a second, 10 in a minute and 100 in an hour, so the last of 12 jobs begins at "
+        "least 1 min 1 s after its start time." in text
     )
-    assert "may be asked for" not in words(adder.plan("a\nb", service="pixverse", per_hour="4").text)
+    assert "the limit is" not in words(adder.plan("a\nb", service="pixverse", per_hour="4").text)
 
 
-def test_jobs_without_a_worker_are_said_to_wait(adder: Adder, engine: Engine) -> None:
-    """Where no worker runs that would take them, the message says so."""
-    assert "No worker is running" in adder.told(adder.add(adder.plan("Tides")))
+def test_a_message_warns_if_no_worker_runs(adder: Adder, engine: Engine) -> None:
+    """If no worker is running, the message after adding jobs says so."""
+    assert "No worker is running" in adder.messages(adder.add(adder.plan("Tides")))
     engine.store.heartbeat(WorkerInfo("w", "local", "here", 1, 1, NOON, NOON))
-    assert "No worker is running" not in adder.told(adder.add(adder.plan("Dreams")))
+    assert "No worker is running" not in adder.messages(adder.add(adder.plan("Dreams")))
 
 
-def test_the_same_list_is_known_to_the_command_line_and_here(adder: Adder, engine: Engine) -> None:
-    """What was added with the command `batch` is known here, under the same id."""
+def test_the_form_and_the_command_line_compute_the_same_ids(adder: Adder, engine: Engine) -> None:
+    """A line gets the same job id from the form as from the command `batch`."""
     adder.add(adder.plan('{"topic": "d", "duration": 8}'))
     assert [record.job_id for record in jobs(engine)] == ["d-47a013f17b472251"]

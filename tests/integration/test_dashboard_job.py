@@ -1,4 +1,4 @@
-"""A job's page: what it says, what may be done there, and its files."""
+"""A job's page: its content, its actions and its files."""
 
 from __future__ import annotations
 
@@ -71,18 +71,18 @@ def visitor(engine: Engine) -> Visitor:
 
 
 def step(engine: Engine, times: int = 1) -> None:
-    """Take the next steps of the job."""
+    """Run the next steps of the job."""
     assert isinstance(engine.queue, PullsJobs)
     assert isinstance(engine.clock, ManualClock)
     for _ in range(times):
-        engine.clock.advance(1.0)  # so that no limit of the queue is reached
+        engine.clock.advance(1.0)  # stay below the limits of the queue
         (record,) = engine.queue.claim("w-7", 1, engine.slots, auto_services=engine.auto_services).records
         engine.step(record)
 
 
 @pytest.fixture
 def video(engine: Engine) -> Path:
-    """The published video of the job, made larger than a piece."""
+    """The published video of the job, enlarged beyond one piece."""
     step(engine, 3)
     path = engine.store.require("a").result
     assert path
@@ -92,20 +92,20 @@ def video(engine: Engine) -> Path:
 
 
 def fetch(visitor: Visitor, path: str = VIDEO, *, method: str = "GET", **headers: str) -> TestResponse:
-    """Ask for a file, and read and close it."""
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return visitor.client.open(path, method=method, headers=told, buffered=True)
+    """Request a file, and read and close the response."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return visitor.client.open(path, method=method, headers=sent, buffered=True)
 
 
 def status(engine: Engine) -> Status:
     return engine.store.require("a").status
 
 
-# What the page says.
+# The content of the page.
 
 
-def test_a_finished_job_shows_all_that_is_known(visitor: Visitor, video: Path) -> None:
-    """Its video plays in the page, its files can be taken away, and facts, timeline, order and price are there."""
+def test_a_finished_job_shows_all_details(visitor: Visitor, video: Path) -> None:
+    """The page of a finished job has its video, downloads, facts, timeline, order and price."""
     page = visitor.client.get("/jobs/a").text
     for address in (*re.findall(r'(?:src|poster)="(/jobs/[^"]+)"', page), *re.findall(r'href="(/jobs/a/[^"]+)"', page)):
         assert fetch(visitor, address).status_code == 200, address
@@ -122,47 +122,47 @@ def test_a_finished_job_shows_all_that_is_known(visitor: Visitor, video: Path) -
 def test_an_unfinished_job_is_live(
     visitor: Visitor, engine: Engine, service: ScriptedService, clock: ManualClock
 ) -> None:
-    """It says how far it is and what comes next, and loads anew with its video once the status has changed."""
+    """The page shows progress and the next poll; when the status changes, new live elements make it reload."""
     service.checks.append(Progress(0.25, 30.0))
     step(engine, 2)
     clock.advance(10)
     page = visitor.client.get("/jobs/a").text
     assert "25%" in page
-    assert "alpha is asked again in 20 s" in page
+    assert "Next poll of alpha in 20 s" in page
     before = live(page)
     assert {"head-rendering", "facts", "timeline", "choices"} <= before
     clock.advance(20)
     step(engine, 2)
-    # What is live there and not here makes the page load anew.
+    # The script reloads the page if a live element is new.
     assert live(visitor.client.get("/jobs/a").text) - before == {"head-succeeded"}
 
 
 def test_a_job_says_what_it_waits_for(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
-    """Who waits for a worker, for a paused queue, for its time or for a person reads so at the top of the page."""
+    """The top of the page says whether a job waits for a worker, a paused queue, its start or a person."""
 
     def head(job_id: str) -> str:
         return visitor.client.get(f"/jobs/{job_id}").text.partition("</header>\n")[2].partition("</header>")[0]
 
     clock.advance(90)
-    assert "due for 1 min 30 s, and waits for a worker" in head("a")
+    assert "Due for 1 min 30 s; waiting for a worker" in head("a")
     engine.queue.pause()
     assert "its queue is paused" in head("a")
     engine.queue.resume()
     engine.store.add("local", new("later", due=clock.now() + 3600))
-    assert "It starts in 1 h" in head("later")
+    assert "Starts in 1 h" in head("later")
     (record,) = engine.store.claim(a_claim(count=1)).records
     assert f"Worker {record.lease.worker if record.lease else ''} is working on it" in head("a")
 
 
 def live(page: str) -> set[str]:
-    """Return the ids of what a page keeps up to date."""
+    """Return the ids of a page's live elements."""
     return set(re.findall(r'id="([\w-]+)" data-live', page))
 
 
-def test_a_failure_tells_its_next_step_and_the_button(
+def test_a_failure_shows_its_next_step_and_the_button(
     visitor: Visitor, engine: Engine, service: ScriptedService
 ) -> None:
-    """A failed job shows code and sentence, and links to the buttons and the form that help, and names no command."""
+    """A failed job shows code and message, and links to buttons and a form instead of naming commands."""
     service.checks.append(Failed("too dark"))
     step(engine, 2)
     page = visitor.client.get("/jobs/a").text
@@ -173,32 +173,32 @@ def test_a_failure_tells_its_next_step_and_the_button(
     assert 'id="retry"' in page
 
 
-def test_a_video_that_is_gone_is_said(visitor: Visitor, video: Path) -> None:
-    """Where the file was deleted, page and address say so instead of showing a player that cannot play."""
+def test_a_deleted_video_is_reported(visitor: Visitor, video: Path) -> None:
+    """If the video was deleted, the page and the address of the file say so, and the page has no player."""
     video.unlink()
     page = visitor.client.get("/jobs/a").text
     assert "<video" not in page
     assert "moved or deleted" in page
     answer = fetch(visitor, VIDEO)
     assert answer.status_code == 404
-    assert "is not there any more" in answer.text
+    assert "no longer exists" in answer.text
 
 
 def test_an_unknown_job(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
-    """An address of no job is a page that helps on, and tells those that were forgotten from those that never were."""
-    answer = visitor.client.get("/jobs/nobody")
+    """The page of an unknown job links to a search, and distinguishes removed records from ids that never existed."""
+    answer = visitor.client.get("/jobs/unknown")
     assert answer.status_code == 404
-    assert "has never known it" in answer.text
-    assert 'href="/jobs?text=nobody"' in answer.text
+    assert "was ever added to this store" in answer.text
+    assert 'href="/jobs?text=unknown"' in answer.text
     engine.cancel("a")
     clock.advance(60)
     engine.store.trim(Retention(age=1.0))
-    assert "There was one" in visitor.client.get("/jobs/a").text
-    assert visitor.post("/jobs/nobody/retry").status_code == 404
+    assert "its record was removed" in visitor.client.get("/jobs/a").text
+    assert visitor.post("/jobs/unknown/retry").status_code == 404
 
 
-def test_a_timeline_has_durations_and_says_what_it_left_out() -> None:
-    """Each line tells how long after the one before it came, counted from when that happened last."""
+def test_a_timeline_has_durations_and_marks_omitted_events() -> None:
+    """Each line has the time since the last occurrence of the previous one, and a gap is marked."""
     record = lifecycle.add(a_job(), queue="q", nonce="n", now=10.0, due=10.0)
     polled = Event(at=20.0, what="waiting", detail="rendering", times=3, last_at=50.0)
     lines = timeline(msgspec.structs.replace(record, events=(*record.events, polled, Event(at=57.0, what="published"))))
@@ -211,35 +211,41 @@ def test_a_timeline_has_durations_and_says_what_it_left_out() -> None:
     assert gaps.count(True) == 1
 
 
-# What may be done.
+# Actions.
 
 NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
-#: Status, submission, more of the submission; the choices, and what the first of them says.
+#: Status, submission state, other fields of the submission; the actions, and a part of the first one's description.
 SITUATIONS: list[tuple[Status, SubmissionState, dict[str, Any], list[str], str]] = [
-    (Status.QUEUED, NONE, {}, ["cancel"], "Nothing was bought."),
-    (Status.RUNNING, INTENT, {}, ["cancel"], "it is paid all the same"),
-    (Status.RENDERING, ACCEPTED, {}, ["cancel"], "It was bought at alpha for $0.20; that stays spent."),
-    (Status.RENDERING, ACCEPTED, {"over": True}, ["cancel"], "is made already"),
-    (Status.HELD, UNKNOWN, {}, ["ticket", "resubmit", "give-up", "cancel"], "It buys nothing."),
-    (Status.FAILED, UNKNOWN, {}, ["ticket", "resubmit"], "It buys nothing."),
-    (Status.FAILED, NONE, {}, ["retry"], "It is ordered at alpha for about $0.14."),
-    (Status.FAILED, INTENT, {}, ["retry"], "First it is found out"),
-    (Status.FAILED, ACCEPTED, {}, ["retry"], "goes on from its ticket at alpha, and buys nothing"),
-    (Status.CANCELLED, ACCEPTED, {"over": True, "failed": True}, ["retry"], "about $0.14. What it has cost so far"),
+    (Status.QUEUED, NONE, {}, ["cancel"], "Nothing has been charged."),
+    (Status.RUNNING, INTENT, {}, ["cancel"], "it is charged despite the cancellation"),
+    (Status.RENDERING, ACCEPTED, {}, ["cancel"], "It was bought at alpha for $0.20; cancelling does not refund that."),
+    (Status.RENDERING, ACCEPTED, {"over": True}, ["cancel"], "is finished but will not be downloaded"),
+    (Status.HELD, UNKNOWN, {}, ["ticket", "resubmit", "give-up", "cancel"], "Nothing new is bought."),
+    (Status.FAILED, UNKNOWN, {}, ["ticket", "resubmit"], "Nothing new is bought."),
+    (Status.FAILED, NONE, {}, ["retry"], "Retrying costs about $0.14 at alpha."),
+    (Status.FAILED, INTENT, {}, ["retry"], "first checks whether the interrupted order bought anything"),
+    (Status.FAILED, ACCEPTED, {}, ["retry"], "continues from its ticket at alpha. Nothing new is bought."),
+    (
+        Status.CANCELLED,
+        ACCEPTED,
+        {"over": True, "failed": True},
+        ["retry"],
+        "costs about $0.14 more at alpha ($0.20 already spent)",
+    ),
     (Status.SUCCEEDED, ACCEPTED, {"over": True}, [], ""),
 ]
 
 
-@pytest.mark.parametrize(("now", "state", "more", "names", "says"), SITUATIONS)
-def test_choices_say_what_they_do(
-    engine: Engine, now: Status, state: SubmissionState, more: dict[str, Any], names: list[str], says: str
+@pytest.mark.parametrize(("now", "state", "more", "names", "effect"), SITUATIONS)
+def test_actions_describe_their_effect(
+    engine: Engine, now: Status, state: SubmissionState, more: dict[str, Any], names: list[str], effect: str
 ) -> None:
-    """Each situation offers what can be done in it and nothing else, and says what it buys or leaves spent."""
+    """Each situation offers exactly the possible actions, with their effect and cost."""
     record = situated(engine, now, state, more)
     possible = choices(record, engine.services)
     assert list(possible) == names
-    assert says in (possible[names[0]].says if names else "")
-    # What is offered is not refused.
+    assert effect in (possible[names[0]].effect if names else "")
+    # No offered action is refused.
     for name in names:
         apply(record, name)
 
@@ -258,7 +264,7 @@ def situated(engine: Engine, now: Status, state: SubmissionState, more: dict[str
 
 
 def apply(record: JobRecord, name: str) -> JobRecord:
-    """Do what a choice does."""
+    """Carry out an action."""
     match name:
         case "cancel":
             return lifecycle.cancel(record, 5.0)
@@ -269,27 +275,28 @@ def apply(record: JobRecord, name: str) -> JobRecord:
     return lifecycle.resolve(record, 5.0, decisions[name])
 
 
-def test_what_ordering_costs_is_said_as_far_as_it_is_known(engine: Engine, clock: ManualClock) -> None:
-    """An unknown price, several services and none that can make it are said; only what is free is not asked."""
+def test_the_effect_of_ordering_includes_its_cost(engine: Engine, clock: ManualClock) -> None:
+    """The effect covers unknown prices, several services and no able service; only free orders need no confirmation."""
     failed = situated(engine, Status.FAILED, NONE, {})
-    anyone = msgspec.structs.replace(failed, job=msgspec.structs.replace(failed.job, service="auto"))
+    automatic = msgspec.structs.replace(failed, job=msgspec.structs.replace(failed.job, service="auto"))
     alpha, beta = (ScriptedService(clock, name=name) for name in (ALPHA, BETA))
 
     def retry(record: JobRecord, *services: ScriptedService) -> tuple[str, bool]:
         choice = choices(record, {service.name: service for service in services})["retry"]
-        return choice.says, choice.asks
+        return choice.effect, choice.confirm
 
-    assert retry(failed, alpha) == ("It is ordered at alpha at a price that is not known.", True)
+    assert retry(failed, alpha) == ("Retrying costs an unknown amount at alpha.", True)
     alpha.price, beta.price = Cost(usd=0.0), Cost(usd=0.3)
-    assert retry(failed, alpha) == ("It is ordered at alpha for nothing.", False)
-    first = "It is ordered at the service that is free first for about $0.00 or more."
-    assert retry(anyone, alpha, beta) == (first, True)
+    assert retry(failed, alpha) == ("Retrying costs nothing at alpha.", False)
+    first = "Retrying costs at least $0.00 at the first available service."
+    assert retry(automatic, alpha, beta) == (first, True)
     alpha.unfit = InvalidInput("duration", "alpha makes 5 seconds")
-    assert retry(failed, alpha) == ("It is ordered, but not by this process: duration: alpha makes 5 seconds.", True)
+    effect = "Retrying puts the job into the queue, but this process cannot make it: duration: alpha makes 5 seconds."
+    assert retry(failed, alpha) == (effect, True)
 
 
-def test_what_costs_money_is_asked_once_more(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
-    """A retry that buys anew leads to a page that names the price; only its button retries."""
+def test_a_paid_action_needs_confirmation(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """A retry that buys again opens a page with the price; only the button there retries."""
     service.checks.append(Failed("too dark"))
     step(engine, 2)
     asked = visitor.post("/jobs/a/retry")
@@ -297,33 +304,33 @@ def test_what_costs_money_is_asked_once_more(visitor: Visitor, engine: Engine, s
     assert status(engine) is Status.FAILED
     page = visitor.client.get("/jobs/a/retry").text
     assert "about $0.14" in page
-    assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a"
+    assert visitor.post("/jobs/a/retry", page=page, sure=terms(page)).headers["Location"] == "/jobs/a"
     assert status(engine) is Status.QUEUED
 
 
-def said(page: str) -> str:
-    """Return what a page that asks once more has said, as its form sends it back."""
+def terms(page: str) -> str:
+    """Return the terms in the form of a confirmation page."""
     (sure,) = re.findall(r'name="sure" value="([^"]*)"', page)
     return html.unescape(sure)
 
 
-def test_what_was_not_said_is_not_done(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
-    """Who says yes to a price, or to what a cancel means, is asked anew if that has changed since."""
+def test_changed_terms_need_a_new_confirmation(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """If the price has changed since the page was loaded, the action needs another confirmation."""
     service.checks.append(Failed("too dark"))
     step(engine, 2)
     page = visitor.client.get("/jobs/a/retry").text
-    for price in (9.0, 0.1401):  # the second reads like the first price
+    for price in (9.0, 0.1401):  # the second is displayed like the first price
         service.price = Cost(usd=price)
-        assert visitor.post("/jobs/a/retry", page=page, sure=said(page)).headers["Location"] == "/jobs/a/retry"
+        assert visitor.post("/jobs/a/retry", page=page, sure=terms(page)).headers["Location"] == "/jobs/a/retry"
         assert status(engine) is Status.FAILED
     service.price = Cost(usd=9.0)
     assert "about $9.00" in visitor.client.get("/jobs/a/retry").text
 
 
-def test_what_costs_nothing_is_done_at_once(
+def test_a_free_action_needs_no_confirmation(
     visitor: Visitor, engine: Engine, service: ScriptedService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A job that waits is cancelled by one click, and one that has a ticket retried; the log says who did it."""
+    """One click cancels a waiting job or retries a job with a ticket, and each change is logged."""
     caplog.set_level("INFO")
     assert "cancelled" in visitor.client.get(visitor.post("/jobs/a/cancel").headers["Location"]).text
     assert status(engine) is Status.CANCELLED
@@ -336,8 +343,8 @@ def test_what_costs_nothing_is_done_at_once(
     assert audited[-2:] == [("job cancel", "a"), ("job retry", "a")]
 
 
-def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
-    """The page says what to look for and where; a ticket, an order anew and giving up are each taken."""
+def test_a_held_job_is_resolved(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """The page says what to search for and where; a ticket, a new order and giving up are all accepted."""
     service.lookup_hint = "in the drawer"
     for act, fields, after in (
         ("ticket", {"ticket": " t-9 ", "account": "me"}, Status.RENDERING),
@@ -350,7 +357,7 @@ def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: Script
         assert "in the drawer" in page
         assert 'href="/jobs/a#ticket"' in page
         if act == "resubmit":
-            fields["sure"] = said(visitor.client.get("/jobs/a/resubmit").text)
+            fields["sure"] = terms(visitor.client.get("/jobs/a/resubmit").text)
         visitor.post(f"/jobs/a/{act}", page=page, **fields)
         assert status(engine) is after
         if act == "ticket":
@@ -361,7 +368,7 @@ def test_a_held_job_is_decided(visitor: Visitor, engine: Engine, service: Script
 
 
 def hold(engine: Engine, service: ScriptedService) -> None:
-    """Let the job's create go out and nobody hear what came of it."""
+    """Let the job's create end with an unknown outcome."""
     service.creates.append(Uncertain(ALPHA, "the connection broke"))
     step(engine)
     while status(engine) is not Status.HELD:
@@ -380,19 +387,19 @@ def hold(engine: Engine, service: ScriptedService) -> None:
         ("ticket", {"ticket": "two words"}, "without spaces"),
     ],
 )
-def test_a_refusal_is_a_sentence_on_the_page(visitor: Visitor, act: str, fields: dict[str, str], words: str) -> None:
-    """What cannot be done any more, and a ticket that is none, come back as a plain sentence."""
+def test_a_refusal_is_shown_on_the_page(visitor: Visitor, act: str, fields: dict[str, str], words: str) -> None:
+    """An action that is no longer possible and an invalid ticket are refused with the reason on the page."""
     answer = visitor.post(f"/jobs/a/{act}", **fields)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs/a")
     assert words in visitor.client.get("/jobs/a").text
     assert visitor.client.get("/jobs/a/retry").headers["Location"] == "/jobs/a"
 
 
-# Its files.
+# Files.
 
 SIZE = 3 * PIECE
 RANGES: list[tuple[str, int, int, int]] = [
-    # What is asked for, the status, and the bytes from … to, excluded.
+    # The requested range, the status, and the first and last byte (exclusive) of the response.
     ("bytes=0-99", 206, 0, 100),
     ("bytes=100-", 206, 100, 100 + PIECE),
     ("bytes=0-", 206, 0, PIECE),
@@ -409,23 +416,23 @@ RANGES: list[tuple[str, int, int, int]] = [
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_ranges(visitor: Visitor, video: Path, method: str) -> None:
-    """A player gets the range that it asks for, of a long one the first piece, and 416 where there is none."""
+    """A client gets the requested range, the first piece of a long one, and 416 for an invalid one."""
     content = video.read_bytes() if method == "GET" else b""
     for wanted, code, start, stop in RANGES:
         answer = fetch(visitor, method=method, Range=wanted)
-        told = f"bytes {start}-{stop - 1}/{SIZE}" if code == 206 else f"bytes */{SIZE}"
-        assert (wanted, answer.status_code, answer.headers["Content-Range"]) == (wanted, code, told)
+        expected = f"bytes {start}-{stop - 1}/{SIZE}" if code == 206 else f"bytes */{SIZE}"
+        assert (wanted, answer.status_code, answer.headers["Content-Range"]) == (wanted, code, expected)
         assert answer.data == content[start:stop]
         if code == 206:
             assert int(answer.headers["Content-Length"]) == stop - start
 
 
 def test_conditions(visitor: Visitor, video: Path) -> None:
-    """Whoever has the video is told so without it, and a range of another version than it has becomes the whole."""
+    """An unchanged video is a 304; a range of an outdated version returns the whole file."""
     whole = fetch(visitor)
     assert (whole.status_code, whole.data) == (200, video.read_bytes())
-    told = {name: whole.headers[name] for name in ("Content-Type", "Accept-Ranges", "X-Content-Type-Options")}
-    assert told == {"Content-Type": "video/mp4", "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
+    headers = {name: whole.headers[name] for name in ("Content-Type", "Accept-Ranges", "X-Content-Type-Options")}
+    assert headers == {"Content-Type": "video/mp4", "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
     assert whole.headers["Cache-Control"] == "private, max-age=300"
     tag, part = whole.headers["ETag"], {"Range": "bytes=0-9"}
     assert fetch(visitor, If_None_Match=tag).status_code == 304
@@ -436,7 +443,7 @@ def test_conditions(visitor: Visitor, video: Path) -> None:
 
 
 def test_four_streams_at_once(visitor: Visitor, video: Path) -> None:
-    """The fifth reader of a video is told to come back, at once; what holds no thread is not counted."""
+    """The fifth stream gets a 503 with `Retry-After`; responses that occupy no thread do not count."""
     client = visitor.client
     readers = [client.get(VIDEO, buffered=False) for _ in range(STREAMS)]
     fifth = fetch(visitor, Range="bytes=0-")
@@ -454,8 +461,8 @@ def test_four_streams_at_once(visitor: Visitor, video: Path) -> None:
         assert fetch(visitor).status_code == 200
 
 
-def test_a_reader_that_stops_reading_is_left(video: Path) -> None:
-    """Who reads nothing for too long loses the connection, and the stream is another's; so is one never begun."""
+def test_a_client_that_stops_reading_is_disconnected(video: Path) -> None:
+    """A stalled client loses the connection and frees its stream; so does a response that is never started."""
     streams = threading.BoundedSemaphore(1)
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -478,10 +485,10 @@ def test_a_reader_that_stops_reading_is_left(video: Path) -> None:
             assert answer.status_code == 200
 
 
-def test_captions_that_go_at_this_moment_are_no_defect(
+def test_captions_deleted_during_a_request_are_not_found(
     visitor: Visitor, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is deleted just when it is read is said to be gone, like one that was deleted before."""
+    """A file that is deleted while it is read is a 404, like a file that was deleted earlier."""
     assert fetch(visitor, "/jobs/a/captions.vtt").text.startswith("WEBVTT")
 
     def gone(self: Path, *_: object) -> str:
@@ -496,7 +503,7 @@ def test_captions_that_go_at_this_moment_are_no_defect(
 def test_no_file_from_elsewhere_is_served(
     visitor: Visitor, engine: Engine, video: Path, tmp_path: Path, elsewhere: str
 ) -> None:
-    """Whatever path a record names, nothing outside of the folder of videos is shown."""
+    """Only files inside the output folder are served, whatever path a record contains."""
     secret = tmp_path / "video.mp4"
     secret.write_text("a secret")
     path = {"a path": secret, "nonsense": Path("a\0b"), "a folder": video}.get(elsewhere, video)
@@ -518,8 +525,8 @@ def test_no_file_from_elsewhere_is_served(
     assert fetch(visitor, "/jobs/a").status_code == 200
 
 
-def test_files_are_taken_away_under_a_good_name(visitor: Visitor, video: Path, engine: Engine) -> None:
-    """A download is named after its topic, without what file systems do not take; captions suit browsers too."""
+def test_downloads_have_safe_names(visitor: Visitor, video: Path, engine: Engine) -> None:
+    """A download is named after its topic, without reserved characters; captions are also served as WebVTT."""
     answer = fetch(visitor, f"{VIDEO}?download=1")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="Why the sea is salt b a list b.mp4"'
     assert "Content-Disposition" not in fetch(visitor).headers
@@ -530,7 +537,7 @@ def test_files_are_taken_away_under_a_good_name(visitor: Visitor, video: Path, e
 
 
 def test_a_job_without_a_video_has_no_files(visitor: Visitor) -> None:
-    """Before there is a video its addresses say how the job stands."""
+    """Without a video, the addresses of the files return a 404 with the job's status."""
     answer = fetch(visitor, "/jobs/a/thumbnail")
     assert answer.status_code == 404
     assert "it is queued" in answer.text

@@ -1,4 +1,4 @@
-"""The dashboard's list of jobs, and acting on many of them, asked as a browser does."""
+"""The dashboard's list of jobs, and bulk actions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def script() -> Script:
-    """What happens instead of some calls of the engine's queue and store."""
+    """Scripted replacements for calls of the engine's queue and store."""
     return Script()
 
 
@@ -68,7 +68,7 @@ def at(engine: Engine) -> Visitor:
 
 
 def failed(engine: Engine, *names: str, bought: str = "", channel: str = "fun") -> None:
-    """Add jobs and let them fail: with nothing bought, with a ticket, or with an order of which nobody knows."""
+    """Add jobs and let them fail: with nothing bought, with a ticket, or with an order of unknown outcome."""
     store = engine.store
     store.add("local", new(*names, channel=channel))
     for name in names:
@@ -84,7 +84,7 @@ def failed(engine: Engine, *names: str, bought: str = "", channel: str = "fun") 
 
 
 def text_of(page: str) -> str:
-    """Return the words of a page, without its marks and superfluous blanks."""
+    """Return the text of a page, without tags and extra spaces."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
@@ -94,19 +94,19 @@ def rows(page: str) -> list[str]:
 
 
 def field(page: str, name: str) -> str:
-    """Return what a hidden field of a page holds."""
+    """Return the value of a hidden field."""
     found = re.search(rf'name="{name}" value="([^"]*)"', page)
     assert found
     return html.unescape(found[1])
 
 
 def statuses(engine: Engine) -> dict[str, str]:
-    """Return where each job stands."""
+    """Return the status of each job."""
     return {record.job_id: str(record.status) for record in engine.store.page(JobFilter(), limit=100).records}
 
 
 def test_each_condition_of_the_address_narrows_the_list(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
-    """Status, service, channel, day (UTC) and text in the address say together which jobs are listed, newest first."""
+    """Status, service, channel, day (UTC) and text in the address filter the list, which is newest first."""
     failed(engine, "a1", "a2")
     clock.advance(86400)
     failed(engine, "a3", channel="sea")
@@ -125,8 +125,8 @@ def test_each_condition_of_the_address_narrows_the_list(visitor: Visitor, engine
     assert listed("day=2027-01-16&text=a") == ["a3"]
 
 
-def test_the_form_holds_what_the_address_says(visitor: Visitor, engine: Engine) -> None:
-    """An address that was shared shows the same conditions in the form, and links of statuses keep the others."""
+def test_the_form_shows_the_filters_of_the_address(visitor: Visitor, engine: Engine) -> None:
+    """The form shows the filters of the address, and the status links keep the other filters."""
     failed(engine, "a")
     page = visitor.client.get("/jobs?status=failed&channel=fun&service=alpha&text=sea&day=2027-01-15").text
     for name, value in {"channel": "fun", "text": "sea", "day": "2027-01-15", "status": "failed"}.items():
@@ -136,25 +136,25 @@ def test_the_form_holds_what_the_address_says(visitor: Visitor, engine: Engine) 
 
 
 @pytest.mark.parametrize("query", ["status=lost", "day=yesterday", "day=2026-02-30", "after=x"])
-def test_a_condition_that_cannot_be_is_refused(visitor: Visitor, query: str) -> None:
-    """An address with a status, day or place that cannot be is answered with what is wrong, not with a wrong list."""
+def test_an_invalid_filter_is_refused(visitor: Visitor, query: str) -> None:
+    """An invalid status, day or cursor in the address is an error with the reason."""
     answer = visitor.client.get(f"/jobs?{query}")
     assert answer.status_code == 400
     assert query.split("=")[0].replace("after", "cursor") in text_of(answer.text)
 
 
-def test_a_row_tells_what_matters(visitor: Visitor, engine: Engine) -> None:
-    """A row holds status, topic with its link, service, channel, times, cost, attempts and the error's sentence."""
+def test_a_row_summarizes_a_job(visitor: Visitor, engine: Engine) -> None:
+    """A row has status, linked topic, service, channel, times, cost, attempts and the error message."""
     failed(engine, "a", bought="ticket")
     page = visitor.client.get("/jobs").text
-    told = text_of(page)
+    text = text_of(page)
     assert 'href="/jobs/a"' in page
-    for words in ("failed", "Why the sea is salt", ALPHA, "fun", FAILURE.message, "over"):
-        assert words in told
+    for words in ("failed", "Why the sea is salt", ALPHA, "fun", FAILURE.message, "ended"):
+        assert words in text
 
 
 def test_pages_follow_one_another(visitor: Visitor, engine: Engine) -> None:
-    """Each page leads to older jobs under the same conditions until there are none, and back to the newest."""
+    """Each page links to older jobs with the same filters, until none are left, and to the newest page."""
     engine.store.add("local", new(*(f"j{number}" for number in range(120)), channel="fun"))
     seen, address = [], "/jobs?channel=fun"
     while address:
@@ -167,10 +167,10 @@ def test_pages_follow_one_another(visitor: Visitor, engine: Engine) -> None:
 
 
 def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine) -> None:
-    """Where only the newest jobs were looked at, the page says so and leads further, and not that nothing matches."""
+    """If only the newest jobs were searched, the page says so and links to older ones."""
     engine.store.add("local", new("needle", *(f"straw-{number}" for number in range(80))))
     page = visitor.client.get("/jobs?text=needle").text
-    assert ("None of the latest jobs matched" in text_of(page), "Look further" in page) == (True, True)
+    assert ("None of the newest jobs match" in text_of(page), "Search older jobs" in page) == (True, True)
     assert "No jobs match" not in page
     further = re.search(r'id="older" rel="next"\s+href="([^"]*)"', page)
     assert further
@@ -178,16 +178,16 @@ def test_a_search_that_ends_early_says_so(visitor: Visitor, engine: Engine) -> N
 
 
 def test_empty_lists_say_what_to_do(visitor: Visitor, engine: Engine) -> None:
-    """Without jobs the page says where to add some; where none match, a link shows all."""
-    assert '<a href="/add">add work here</a>' in visitor.client.get("/jobs?status=failed").text
+    """Without jobs the page links to the form; if none match, a link shows all jobs."""
+    assert '<a href="/add">add jobs here</a>' in visitor.client.get("/jobs?status=failed").text
     engine.store.add("local", new("a"))
     page = visitor.client.get("/jobs?status=failed&channel=fun").text
     assert "There are no failed jobs of channel fun" in text_of(page)
     assert "See all jobs" in page
 
 
-def test_counts_stand_at_the_statuses_only_where_they_are_right(visitor: Visitor, engine: Engine) -> None:
-    """Statuses carry their numbers of jobs, but not beside other conditions, which these do not count."""
+def test_status_counts_are_hidden_with_other_filters(visitor: Visitor, engine: Engine) -> None:
+    """The status links show counts only without other filters, because the counts ignore those."""
     failed(engine, "a", "b")
     assert "failed 2" in text_of(visitor.client.get("/jobs?status=held").text)
     assert "failed 2" not in text_of(visitor.client.get("/jobs?channel=sea").text)
@@ -196,19 +196,19 @@ def test_counts_stand_at_the_statuses_only_where_they_are_right(visitor: Visitor
 def test_many_are_retried_after_the_price_was_shown(
     visitor: Visitor, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All that match are put in again once number, filter and price were shown, and the log tells of it."""
+    """A bulk retry shows number, filter and price first; after the confirmation it queues and logs each job."""
     failed(engine, "a", "b", "c")
     failed(engine, "paid", bought="ticket")
     failed(engine, "unknown", bought="unknown")
     failed(engine, "other", channel="sea")
     asked = visitor.client.get("/bulk?act=retry&all=1&channel=fun").text
-    told = text_of(asked)
-    assert "Retry 4 jobs?" in told
-    assert "jobs of channel fun" in told
-    assert "3 are bought again , for about $0.75 or more" in told
-    assert "1 goes on from its ticket" in told
-    assert "1 of them cannot be retried" in told
-    assert "it is unknown whether its paid create was accepted" in told
+    text = text_of(asked)
+    assert "Retry 4 jobs?" in text
+    assert "jobs of channel fun" in text
+    assert "3 will be ordered again , for at least $0.75" in text
+    assert "1 will continue from its ticket" in text
+    assert "1 of them cannot be retried" in text
+    assert "accepted is not known" in text
     assert set(statuses(engine).values()) == {"failed"}
     caplog.set_level(logging.INFO)
     answer = visitor.post("/bulk", page=asked, sure="yes", act="retry", channel="fun", jobs=field(asked, "jobs"))
@@ -216,28 +216,28 @@ def test_many_are_retried_after_the_price_was_shown(
     assert statuses(engine) == {
         "a": "queued", "b": "queued", "c": "queued", "paid": "rendering", "unknown": "failed", "other": "failed"
     }  # fmt: skip
-    assert "4 jobs were put in again." in text_of(visitor.client.get("/jobs").text)
-    told_of = [vars(record) for record in caplog.records if "audit" in vars(record)]
-    assert sorted(line["job_id"] for line in told_of if line["audit"] == "job retry") == ["a", "b", "c", "paid"]
-    (line,) = [line for line in told_of if line["audit"] == "jobs retry"]
+    assert "4 jobs were queued again." in text_of(visitor.client.get("/jobs").text)
+    audited = [vars(record) for record in caplog.records if "audit" in vars(record)]
+    assert sorted(line["job_id"] for line in audited if line["audit"] == "job retry") == ["a", "b", "c", "paid"]
+    (line,) = [line for line in audited if line["audit"] == "jobs retry"]
     assert (line["done"], line["refused"], line["search"]) == (4, 0, "jobs of channel fun")
 
 
-def test_no_other_job_is_touched_than_those_that_were_shown(visitor: Visitor, engine: Engine) -> None:
-    """A job that has come to match since is left alone; one that has gone on is refused with the reason."""
+def test_only_the_jobs_shown_are_changed(visitor: Visitor, engine: Engine) -> None:
+    """A job that matches only later is not changed; one whose state has changed is refused with the reason."""
     failed(engine, "a", "b")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
     failed(engine, "later")
     engine.retry("a")
     visitor.post("/bulk", page=asked, sure="yes", act="retry", status="failed", jobs=field(asked, "jobs"))
     assert statuses(engine) == {"a": "queued", "b": "queued", "later": "failed"}
-    told = text_of(visitor.client.get("/jobs").text)
-    assert "1 job was put in again." in told
-    assert "Not done for 1: job a is queued; only failed and cancelled jobs can be retried" in told
+    text = text_of(visitor.client.get("/jobs").text)
+    assert "1 job was queued again." in text
+    assert "1 refused: job a is queued; only failed and cancelled jobs can be retried" in text
 
 
-def test_those_that_were_ticked_are_cancelled(visitor: Visitor, engine: Engine) -> None:
-    """Of the jobs that were chosen one by one those that can be are cancelled, and it is said what was bought."""
+def test_selected_jobs_are_cancelled(visitor: Visitor, engine: Engine) -> None:
+    """Selected jobs are cancelled if possible, after a page that says how many of them were bought."""
     engine.store.add("local", new("a", "b", "c"))
     record = engine.store.claim(a_claim(only="b")).records[0]
     engine.store.intend(
@@ -246,18 +246,18 @@ def test_those_that_were_ticked_are_cancelled(visitor: Visitor, engine: Engine) 
     engine.store.settle("b", record.lease_token, Held(FAILURE))
     failed(engine, "over")
     asked = visitor.post("/bulk", act="cancel", job=["b", "c", "over"]).text
-    told = text_of(asked)
-    assert "Cancel 2 jobs?" in told
-    assert "1 is taken out of the queue. Nothing was bought." in told
-    assert "For 1 something was bought, or may be" in told
+    text = text_of(asked)
+    assert "Cancel 2 jobs?" in text
+    assert "1 will be removed from the queue. Nothing has been charged." in text
+    assert "1 was bought, or might have been" in text
     visitor.post("/bulk", page=asked, sure="yes", act="cancel", jobs=field(asked, "jobs"))
     found = statuses(engine)
     assert (found["b"], found["c"], found["over"]) == ("cancelled", "cancelled", "failed")
 
 
 @pytest.mark.parametrize("query", ["act=retry", "act=retry&all=1", "act=cancel&status=failed"])
-def test_nobody_acts_on_every_job_by_mistake(visitor: Visitor, engine: Engine, query: str) -> None:
-    """Without chosen jobs, or with all of them under no condition, nothing is asked and nothing is done."""
+def test_a_bulk_action_needs_a_selection(visitor: Visitor, engine: Engine, query: str) -> None:
+    """Without selected jobs, or with all jobs and no filter, a bulk action is refused."""
     failed(engine, "a")
     answer = visitor.client.get(f"/bulk?{query}")
     assert (answer.status_code, answer.headers["Location"].split("?")[0]) == (303, "/jobs")
@@ -266,10 +266,10 @@ def test_nobody_acts_on_every_job_by_mistake(visitor: Visitor, engine: Engine, q
         next(matching(engine.store, JobFilter(queue="local")))
 
 
-def test_what_takes_long_is_done_in_parts(
+def test_a_long_bulk_action_is_split(
     visitor: Visitor, engine: Engine, tmp_path: Path, clock: ManualClock, script: Script
 ) -> None:
-    """A request that has acted for some seconds offers to continue with exactly those that are left."""
+    """A request that reaches its time limit offers to continue with exactly the remaining jobs."""
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
     sent = {"sure": "yes", "act": "retry", "status": "failed"}
@@ -281,10 +281,10 @@ def test_what_takes_long_is_done_in_parts(
     assert set(statuses(engine).values()) == {"queued"}
 
 
-def test_what_was_done_before_the_store_went_away_is_told(
+def test_a_partial_result_is_reported_if_the_store_fails(
     visitor: Visitor, engine: Engine, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the store goes away in the middle, page and log say what was done, and the page goes on with the rest."""
+    """If the store fails half-way, page and log report the jobs changed so far, and the page offers the rest."""
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
 
@@ -296,26 +296,26 @@ def test_what_was_done_before_the_store_went_away_is_told(
     script.instead["retry"] = retry
     caplog.set_level(logging.INFO)
     page = visitor.post("/bulk", page=asked, sure="yes", act="retry", status="failed", jobs=field(asked, "jobs")).text
-    told = text_of(page)
-    for words in ("the store does not answer", "1 job was put in again.", "2 jobs are left"):
-        assert words in told
+    text = text_of(page)
+    for words in ("the store does not answer", "1 job was queued again.", "2 jobs are left"):
+        assert words in text
     assert field(page, "jobs") == "b a"
     (line,) = (vars(record) for record in caplog.records if getattr(record, "audit", "") == "jobs retry")
     assert (line["done"], line["left"]) == (1, 2)
 
 
-def test_a_question_is_about_so_many_jobs_only(visitor: Visitor, engine: Engine) -> None:
-    """Of more jobs than one request may act on the newest are meant, and the page says how many there are."""
+def test_the_size_of_a_bulk_action_is_limited(visitor: Visitor, engine: Engine) -> None:
+    """With more matching jobs than the limit, the page acts on the newest and shows the total."""
     engine.store.add("local", new(*(f"job-{number}" for number in range(MAX_JOBS + 1))))
     engine.store.cancel_waiting("local", MAX_JOBS + 1)
-    told = text_of(visitor.client.get("/bulk?act=retry&all=1&status=cancelled").text)
-    assert "Retry 1,000 jobs?" in told
-    assert "These are the newest of 1,001;" in told
+    text = text_of(visitor.client.get("/bulk?act=retry&all=1&status=cancelled").text)
+    assert "Retry 1,000 jobs?" in text
+    assert "These are the newest of 1,001;" in text
 
 
 @pytest.mark.parametrize("act", Act)
-def test_an_act_is_refused_exactly_where_the_rules_of_a_job_refuse_it(act: Act, engine: Engine) -> None:
-    """Jobs in every status: those that a plan says can be retried or cancelled are those that then are."""
+def test_the_preview_of_a_bulk_action_predicts_its_refusals(act: Act, engine: Engine) -> None:
+    """For jobs in every status, the preview predicts correctly whether a retry or cancellation is refused."""
     failed(engine, "nothing-bought")
     failed(engine, "paid", bought="ticket")
     failed(engine, "unknown", bought="unknown")
@@ -332,8 +332,8 @@ def test_an_act_is_refused_exactly_where_the_rules_of_a_job_refuse_it(act: Act, 
                 act.on(engine)(record.job_id)
 
 
-def test_a_search_is_written_as_it_is_read() -> None:
-    """What a search writes into an address is read back as the same search, and it says in words what it asks for."""
+def test_a_search_round_trips_through_an_address() -> None:
+    """A search written into an address reads back as the same search, and has a description."""
     search = Search((Status.FAILED, Status.HELD), "pixverse", "fun", "2026-12-24", "a & b")
     pairs = [
         (name, one) for name, value in search.fields.items() for one in ([value] if isinstance(value, str) else value)

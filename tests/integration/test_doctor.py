@@ -1,4 +1,4 @@
-"""`doctor` against set-ups that are broken, each in one way: it names what, and the step that mends it."""
+"""`doctor` on installations that are each broken in one way: it names the problem and the step that fixes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.doctor import machine
-from tenxsom_flow_engine.doctor.checks import Finding, looked_at
+from tenxsom_flow_engine.doctor.checks import Finding, run_check
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import Misconfigured
@@ -54,7 +54,7 @@ def worker() -> Iterator[ScriptedTarget]:
 
 @pytest.fixture
 def cloud(env: Environment, worker: ScriptedTarget) -> Iterator[CloudTasksServer]:
-    """A project whose queue is there, with a worker; the environment is that of its producer."""
+    """A project with a queue and a worker; the environment is that of its producer."""
     with CloudTasksServer() as server:
         env |= {
             "CLOUD_TASKS_EMULATOR_HOST": server.target, "GOOGLE_CLOUD_PROJECT": "p-1",
@@ -74,47 +74,47 @@ def useapi(env: Environment) -> Iterator[FakeUseApi]:
 
 
 def wrong(env: Environment) -> list[Finding]:
-    """Return the problems that are found."""
+    """Return the findings that are problems."""
     return [finding for finding in examine(env) if finding.state == "problem"]
 
 
 def the_problem(env: Environment, about: str, *words: str) -> None:
-    """See that one thing is found to be wrong, and that text and fix hold words."""
+    """Check that there is exactly one problem, and that its text and fix contain the words."""
     found = wrong(env)
     assert [finding.about for finding in found] == [about], found
-    told = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
-    assert all(word in told for word in words), told
+    text = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
+    assert all(word in text for word in words), text
     assert found[0].fix or found[0].actions
 
 
 def the_warning(env: Environment, about: str, *words: str) -> None:
-    """See that nothing is a problem, and that one thing is a warning that holds words."""
+    """Check that there is no problem and one warning about a part, and that it contains the words."""
     assert not wrong(env)
     found = [finding for finding in examine(env) if finding.state == "warning" and finding.about == about]
     assert len(found) == 1, found
-    told = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
-    assert all(word in told for word in words), told
+    text = f"{found[0].text} → {advise(found[0].fix, found[0].actions, found[0].subject)}"
+    assert all(word in text for word in words), text
 
 
 def test_a_fresh_installation_has_no_problem(env: Environment) -> None:
-    """On a machine with no server, key or account all works; what could be better is a warning with its step."""
+    """Without any server, key or account, there is no problem; each warning has a next step."""
     found = list(examine(env))
     assert not [finding for finding in found if finding.state == "problem"]
     examined = {"python", "libraries", "settings", "disk", "output", "fonts", "store", "clock", "queue"}
     assert examined <= {finding.about for finding in found}
-    # Whether the fonts of the machine cover all scripts, and its disk has room, is not for a test to say.
+    # The fonts and the free disk space depend on the machine.
     assert examined - {"fonts", "disk"} <= {finding.about for finding in found if finding.state == "ok"}
     assert all(finding.fix or finding.actions for finding in found if finding.state != "ok")
     assert all((finding.code == "ok") is (finding.state == "ok") for finding in found)
 
 
-def test_a_variable_that_cannot_be_read(env: Environment) -> None:
-    """A variable of a wrong form is named."""
+def test_an_invalid_variable(env: Environment) -> None:
+    """A variable with an invalid value is named."""
     the_problem(env | {"CLOUD_TASKS_MAX_DISPATCHES": "fast"}, "settings", "CLOUD_TASKS_MAX_DISPATCHES", "fast")
 
 
 def test_a_queue_type_that_does_not_exist(env: Environment) -> None:
-    """A queue of an unknown type is named, with those that there are."""
+    """An unknown queue type is named, with the known types."""
     the_problem(env | {"TENXSOM_QUEUE_TYPE": "rabbit"}, "settings", "rabbit", "redis, local")
 
 
@@ -132,20 +132,20 @@ def test_a_library_that_is_missing(env: Environment, monkeypatch: pytest.MonkeyP
 
 
 def test_an_old_python() -> None:
-    """A Python that is older than what is tested is a problem, with the version to install."""
+    """An unsupported version of Python is a problem, with the version to install."""
     (found,) = machine.python(oldest=(4, 0))
     assert (found.state, "too old" in found.text, found.fix) == ("problem", True, "use Python 4.0 or newer")
 
 
 def test_a_folder_that_cannot_be_written(env: Environment, tmp_path: Path) -> None:
-    """Where videos cannot be written, the folder is named."""
+    """If videos cannot be written, the folder is named."""
     (tmp_path / "videos").write_text("a file in its place")
     the_problem(env | {"TENXSOM_OUTPUT_DIR": str(tmp_path / "videos")}, "output", str(tmp_path / "videos"))
 
 
 @pytest.mark.parametrize(("free", "state"), [(10**8, "problem"), (10**9, "warning")])
 def test_a_disk_that_fills_up(env: Environment, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
-    """Little space is a warning, next to none a problem, with the variable that moves the folder."""
+    """Low disk space is a warning, very low a problem, with the variable that moves the folder."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - free, free))
     found = [finding for finding in examine(env) if finding.about == "disk"]
     assert {finding.state for finding in found} == {state}
@@ -153,14 +153,14 @@ def test_a_disk_that_fills_up(env: Environment, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_script_without_a_font() -> None:
-    """Characters that no font shows are a warning with the package to install."""
+    """A script without a font is a warning with the package to install."""
     (found,) = machine.fonts(Library(folders=()))
     assert (found.state, "Chinese" in found.text) == ("warning", True)
     assert found.fix.startswith("apt install fonts-noto-cjk")
 
 
 def test_fonts_for_every_script() -> None:
-    """With fonts for every script that is tried, nothing is to be installed."""
+    """With fonts for every tested script, there is no warning."""
 
     class EveryFont:
         def runs(self, text: str) -> object:
@@ -170,13 +170,13 @@ def test_fonts_for_every_script() -> None:
     assert (found.state, "Arabic" in found.text, found.fix) == ("ok", True, "")
 
 
-def test_a_redis_server_that_is_away(env: Environment) -> None:
-    """A server that is named and does not answer is a problem."""
+def test_a_redis_server_that_does_not_answer(env: Environment) -> None:
+    """A configured server that does not answer is a problem."""
     the_problem(env | {"REDIS_URL": "redis://:secret-word@127.0.0.1:1/0"}, "store", "Redis", "redis-cli ping")
 
 
 def test_a_redis_server_that_would_lose_jobs(env: Environment, tmp_path: Path) -> None:
-    """A server that throws keys away is a problem, one that keeps no file a warning; each with its command."""
+    """A server that evicts keys is a problem, and one without an append-only file a warning, each with the command."""
     server = RedisServer(tmp_path, "--maxmemory-policy", "allkeys-lru")
     env["REDIS_URL"] = server.url
     with redis.Redis(port=server.port) as client:
@@ -188,7 +188,7 @@ def test_a_redis_server_that_would_lose_jobs(env: Environment, tmp_path: Path) -
 
 
 def test_a_store_that_is_no_store(env: Environment, tmp_path: Path) -> None:
-    """Another program's file in the store's place is named."""
+    """A file of another program in place of the store is named."""
     path = tmp_path / "other.sqlite3"
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE theirs (x)")
@@ -197,7 +197,7 @@ def test_a_store_that_is_no_store(env: Environment, tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_wrong(env: Environment) -> None:
-    """A store that was written by a machine whose clock was ahead is a problem, with by how much."""
+    """A store whose clock is ahead of this machine's is a problem, with the difference."""
     open_engine(load(env)).close()
     with sqlite3.connect(Path(env["TENXSOM_HOME"]) / "jobs.sqlite3") as db:
         db.execute("UPDATE clock SET last = ?", (time.time() + 5000,))
@@ -205,22 +205,22 @@ def test_a_clock_that_is_wrong(env: Environment) -> None:
     the_problem(env, "clock", "ahead", "timedatectl")
 
 
-def test_a_queue_that_nobody_made(env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget) -> None:
-    """A queue that is not at Google is a problem, with the command that makes it."""
+def test_a_queue_that_does_not_exist(env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget) -> None:
+    """A queue that does not exist at Google is a problem, with the command that creates it."""
     cloud.client().delete_queue(name=QUEUE)
     worker.answer(200, 401)
     the_problem(env, "queue", "queue create")
 
 
 def test_a_role_that_is_missing(env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget) -> None:
-    """An account that may not look at the queue is a problem, with the role to grant."""
+    """An account without permission to read the queue is a problem, with the role to grant."""
     cloud.faults.refuse("GetQueue", StatusCode.PERMISSION_DENIED, times=20)
     worker.answer(200, 401)
     the_problem(env, "queue", "roles/cloudtasks")
 
 
 def test_credentials_that_are_missing(env: Environment, worker: ScriptedTarget, tmp_path: Path) -> None:
-    """Without credentials Cloud Tasks cannot be used, and the step says where they come from."""
+    """Missing credentials for Cloud Tasks are a problem, with the command that creates them."""
     worker.answer(200, 401)
     google = {"GOOGLE_CLOUD_PROJECT": "p-1", "CLOUD_TASKS_WORKER_URL": worker.address}
     named = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "none.json"), "TENXSOM_QUEUE_TYPE": "cloud_tasks"}
@@ -230,14 +230,14 @@ def test_credentials_that_are_missing(env: Environment, worker: ScriptedTarget, 
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ((200, 200), ("answers a stranger with 200", "TENXSOM_ALLOW_UNAUTHENTICATED")),
-        ((404, 404), ("answers 404", "CLOUD_TASKS_WORKER_URL")),
+        ((200, 200), ("returns 200 without a token", "TENXSOM_ALLOW_UNAUTHENTICATED")),
+        ((404, 404), ("returns 404", "CLOUD_TASKS_WORKER_URL")),
     ],
 )
-def test_a_worker_that_is_open_or_another(
+def test_a_worker_without_authentication_or_another_server(
     env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget, answers: tuple[int, int], words: tuple[str, ...]
 ) -> None:
-    """An address that takes deliveries from strangers, or where something else listens, is a problem."""
+    """A worker that accepts requests without a token, or another server at its address, is a problem."""
     worker.answer(*answers)
     the_problem(env, "worker address", *words)
 
@@ -246,14 +246,14 @@ def test_a_worker_that_is_open_or_another(
 def test_a_worker_that_is_guarded(
     env: Environment, cloud: CloudTasksServer, worker: ScriptedTarget, answers: tuple[int, int]
 ) -> None:
-    """An address that sends strangers away is well, whether the worker does it or what stands before it."""
+    """An address that rejects requests without a token is fine, whether the worker or a proxy rejects them."""
     worker.answer(*answers)
     assert not wrong(env)
     assert [(request.method, request.path) for request in worker.received] == [("GET", "/health"), ("POST", "/process")]
 
 
 def test_an_answer_without_an_end(env: Environment, cloud: CloudTasksServer) -> None:
-    """What streams for ever at the worker's address does not keep the doctor, and is said to be open to strangers."""
+    """An endless response at the worker's address does not block the check, which reports a missing authentication."""
     over = threading.Event()
 
     class Stream(BaseHTTPRequestHandler):
@@ -269,7 +269,7 @@ def test_an_answer_without_an_end(env: Environment, cloud: CloudTasksServer) -> 
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         address = f"http://127.0.0.1:{server.server_port}"
-        the_problem(env | {"CLOUD_TASKS_WORKER_URL": address}, "worker address", "answers a stranger with 200")
+        the_problem(env | {"CLOUD_TASKS_WORKER_URL": address}, "worker address", "returns 200 without a token")
     finally:
         over.set()
         server.shutdown()
@@ -277,14 +277,14 @@ def test_an_answer_without_an_end(env: Environment, cloud: CloudTasksServer) -> 
 
 
 def test_a_worker_that_does_not_answer(env: Environment, cloud: CloudTasksServer) -> None:
-    """An address where nobody answers is a problem."""
+    """An address where no server answers is a problem."""
     the_problem(env | {"CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9"}, "worker address", "does not answer")
 
 
 def test_a_worker_without_encryption(
     env: Environment, cloud: CloudTasksServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An address over plain HTTP, which would show the tokens to everybody on the way, is a problem."""
+    """A plain HTTP address is a problem, because tokens could be read in transit."""
 
     def unreachable(*_: object, **__: object) -> None:
         raise requests.ConnectionError
@@ -296,51 +296,51 @@ def test_a_worker_without_encryption(
 
 
 def test_a_key_that_is_wrong(env: Environment, useapi: FakeUseApi) -> None:
-    """A key that the service refuses is a problem of that service; it is not shown."""
+    """A key that the service refuses is a problem of that service; the key is not shown."""
     the_problem(env | {"USEAPI_TOKEN": "user:9-secret-word"}, "pixverse", "USEAPI_TOKEN")
     assert "secret-word" not in str(list(examine(env | {"USEAPI_TOKEN": "user:9-secret-word"})))
 
 
 def test_an_account_that_is_empty(env: Environment, useapi: FakeUseApi) -> None:
-    """An account with nothing left is a problem; one with something left says how much."""
+    """An account without credit is a problem; otherwise the finding has the remaining credit."""
     assert any(f.state == "ok" and "1,000 credits left" in f.text for f in examine(env))
     useapi.balance = 0.0
-    the_problem(env, "pixverse", "nothing is left")
+    the_problem(env, "pixverse", "no credit left")
 
 
-def test_a_service_that_tells_nothing(env: Environment) -> None:
-    """Of a service that cannot be asked what is left it is said where to look, and not that its key is right."""
+def test_a_service_without_a_balance(env: Environment) -> None:
+    """For a service that does not report its balance, the finding says where to find it, not that the key is valid."""
     (found,) = [finding for finding in examine(env | {"LTX_API_KEY": "wrong"}) if finding.about == "ltx_studio"]
-    assert found.text == "configured; it does not say what is left (see console.ltx.io)"
+    assert found.text == "configured; it does not report its remaining credit (see console.ltx.io)"
 
 
 def test_a_service_that_is_down(env: Environment, useapi: FakeUseApi) -> None:
-    """A service that cannot answer now is a warning: nothing here can be mended."""
+    """A service that is temporarily down is a warning, because the operator cannot fix it."""
     useapi.faults["scheduler"].extend([Answer(503, {})] * 20)
     the_warning(env, "pixverse", "503")
 
 
 def test_a_service_that_has_stopped(env: Environment, useapi: FakeUseApi) -> None:
-    """A service that stopped by itself is a problem, with what it said."""
+    """A stopped service is a problem, with the service's message."""
     with open_engine(load(env)) as engine:
         engine.limiter.refused("pixverse", Misconfigured("pixverse", "the plan has ended"))
     the_problem(env, "services", "the plan has ended", "docs/operations.md#service-stopped")
 
 
-def test_a_look_that_breaks_is_a_finding() -> None:
-    """A defect in one check is a finding like any other, so that the next checks are made, and shows no secret."""
+def test_a_check_that_crashes_is_a_finding() -> None:
+    """A bug in one check becomes a finding without secrets, and the other checks still run."""
 
     class BrokenFonts:
         def runs(self, text: str) -> object:
             raise RuntimeError("secret-word")
 
-    (found,) = looked_at("fonts", lambda: machine.fonts(BrokenFonts()))
+    (found,) = run_check("fonts", lambda: machine.fonts(BrokenFonts()))
     assert (found.about, found.state) == ("fonts", "problem")
     assert "secret-word" not in str(found)
 
 
 def test_the_command(env: Environment, tmp_path: Path) -> None:
-    """`doctor` prints what it found, with `--json` as data, and ends with 1 if there is a problem."""
+    """`doctor` prints its findings, as data with `--json`, and exits with 1 if there is a problem."""
 
     def run(*arguments: str, **variables: str) -> tuple[int, str]:
         clean = dict.fromkeys(("TENXSOM_QUEUE_TYPE",), "")
@@ -359,11 +359,11 @@ def test_the_command(env: Environment, tmp_path: Path) -> None:
     assert (workers["code"], workers["actions"]) == ("no-worker", ["start_worker"])
     assert workers["fix"] == "start one with: python3 worker.py"
     code, text = run("--json", TENXSOM_QUEUE_TYPE="rabbit")
-    told = json.loads(text)
-    assert (code, told["problems"], told["findings"][-1]["about"]) == (1, 1, "settings")
+    output = json.loads(text)
+    assert (code, output["problems"], output["findings"][-1]["about"]) == (1, 1, "settings")
 
 
-def test_every_library_is_looked_for() -> None:
-    """What `requirements.txt` names is what `doctor` looks for."""
+def test_every_library_is_checked() -> None:
+    """`doctor` checks exactly the packages of `requirements.txt`."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     assert {line for line in lines if line and line[0] != "#"} == set(machine.LIBRARIES)

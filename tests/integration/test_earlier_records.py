@@ -1,4 +1,4 @@
-"""Records of release 0.1, which wrote sentences where facts are written now, are read and shown."""
+"""Records of release 0.1, which stored sentences instead of facts, can be read and shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenxsom_flow_engine.web.dashboard.timeline import timeline
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor
 
-#: A job that was bought, rendered, and failed while it was fetched, as commit 8f2af24 wrote it.
+#: A job that was bought and rendered and failed during the download, as commit 8f2af24 wrote it.
 WRITTEN = (
     b'{"v":1,"job":{"v":1,"job_id":"tides","topic":"How tides work","service":"alpha","channel":"sea",'
     b'"created_at":1000.0},"queue":"local","nonce":"0123456789ab","seq":7,"status":"failed","attempts":1,'
@@ -48,13 +48,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
-def test_its_bytes_come_back_as_they_were() -> None:
-    """Reading and writing such a record changes nothing of it."""
+def test_a_record_round_trips() -> None:
+    """Decoding and encoding such a record gives the same bytes."""
     assert encode(decode_record(WRITTEN)) == WRITTEN
 
 
-def test_its_timeline_has_the_lines_of_today() -> None:
-    """What a service did while a job waited is told as for a job of today."""
+def test_its_timeline_has_the_current_texts() -> None:
+    """The timeline of such a record looks like that of a current one."""
     lines = timeline(decode_record(WRITTEN))
     assert [(line.what, line.detail, line.kind) for line in lines] == [
         ("Added", "", ""),
@@ -63,20 +63,20 @@ def test_its_timeline_has_the_lines_of_today() -> None:
         ("Waiting", "submitted to alpha", ""),
         ("Rendering", "", ""),
         ("Rendered", "", ""),
-        ("Fault, tried again later", "alpha: the connection broke", "bad"),
+        ("Error, will be retried", "alpha: the connection broke", "bad"),
         ("Failed", "alpha: the connection broke (12 attempts)", "bad"),
     ]
     assert [line.event.times for line in lines if line.polls] == [3]
 
 
 def test_a_kind_of_another_release_is_shown() -> None:
-    """An event that this release does not know is read, and shown by its own name."""
+    """An event of an unknown kind is shown with the name in the record."""
     record = decode_record(WRITTEN.replace(b'"what":"fault"', b'"what":"dreamed of"'))
     assert timeline(record)[-2].what == "Dreamed of"
 
 
 def test_the_command_line_shows_it(engine: Engine, tmp_path: Path) -> None:
-    """`show` prints its events, its error and the next step that it holds, as text and as JSON."""
+    """`show` prints the events, the error and the stored next step, as text and as JSON."""
 
     def show(*options: str) -> str:
         environment = {"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local"}
@@ -92,20 +92,20 @@ def test_the_command_line_shows_it(engine: Engine, tmp_path: Path) -> None:
         "waiting: rendering  (x3",
     ):
         assert words in text
-    told = json.loads(show("--json"))
-    assert told["error"] == {
+    shown = json.loads(show("--json"))
+    assert shown["error"] == {
         "code": "transient",
         "message": "alpha: the connection broke (12 attempts)",
         "next_step": "when that is mended: run_flow_enhanced.py retry tides",
         "actions": [],
     }
-    assert [event["what"] for event in told["events"]] == [
+    assert [event["what"] for event in shown["events"]] == [
         "added", "submitting", "accepted", "waiting", "waiting", "waiting", "fault", "failed"
     ]  # fmt: skip
 
 
 def test_the_dashboard_shows_it_and_retries_it(engine: Engine) -> None:
-    """Its page has timeline, error and next step, and its retry goes on from the ticket."""
+    """The page shows timeline, error and next step, and a retry continues from the ticket."""
     runtime = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     visitor = Visitor.let_in(dashboard_app(runtime, queue_type="local", admin=TOKEN).test_client())
     page = visitor.client.get("/jobs/tides").text

@@ -1,4 +1,4 @@
-"""What the alert rules and `docs/monitoring.md` name is what is measured."""
+"""The alert rules and `docs/monitoring.md` match the exported metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULES = ALERTS.read_text("utf-8")
 
 @pytest.fixture
 def measured(tmp_path: Path) -> dict[str, set[str]]:
-    """The names that `/metrics` has, each with its labels, as they are written in a query."""
+    """The names of the samples in `/metrics` with their labels, as a query writes them."""
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
         engine.queue.pause()
         families = list(text_string_to_metric_families(metrics(take_report(engine)).decode()))
@@ -35,8 +35,8 @@ def measured(tmp_path: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_rules_ask_for_what_is_measured(measured: dict[str, set[str]]) -> None:
-    """Every metric in a rule exists, and so does every label that it is narrowed by or summed over."""
+def test_rules_use_existing_metrics(measured: dict[str, set[str]]) -> None:
+    """Every metric in a rule exists, and so does every label in its selectors and groupings."""
     used = re.findall(r"(tenxsom_\w+)(?:\{([^}]*)\})?", RULES)
     assert len(used) > 10
     for name, narrowed in used:
@@ -48,15 +48,15 @@ def test_rules_ask_for_what_is_measured(measured: dict[str, set[str]]) -> None:
         assert set(re.split(r",\s*", labels)) <= every
 
 
-def test_states_in_rules_are_ones_that_happen() -> None:
-    """A rule waits for no state that a gate or queue never has."""
+def test_rules_use_existing_states() -> None:
+    """Every state in a rule is a state of a gate or a queue."""
     states = {"open", "full", "closed", "stopped", "paused", "RUNNING", "PAUSED", "UNKNOWN"}
     assert set(re.findall(r'state="([^"]+)"', RULES)) <= states
     assert set(re.findall(r'status="([^"]+)"', RULES)) <= {"succeeded", "failed", "cancelled"}
 
 
 def test_each_alert_leads_to_a_section() -> None:
-    """The place that an alert names is a heading of the manual."""
+    """The runbook of each alert is a section of the manual."""
     headings = re.findall(r"^### (.+)$", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.MULTILINE)
     named = re.findall(r"runbook: docs/operations\.md#(\S+)", RULES)
     assert len(named) > 5
@@ -64,7 +64,7 @@ def test_each_alert_leads_to_a_section() -> None:
 
 
 def test_the_rules_are_well_formed() -> None:
-    """Each rule has a name of its own, an expression, a severity and a summary; promtool, where it is here, agrees."""
+    """Each rule has a unique name, an expression, a severity and a summary; promtool accepts it, if installed."""
     blocks = RULES.split("      - alert: ")[1:]
     names = [block.splitlines()[0] for block in blocks]
     assert len(names) == len(set(names)) > 5
@@ -76,7 +76,7 @@ def test_the_rules_are_well_formed() -> None:
 
 
 def test_the_manual_names_every_metric(measured: dict[str, set[str]]) -> None:
-    """`docs/monitoring.md` lists each metric with its labels, and none that does not exist."""
+    """`docs/monitoring.md` lists exactly the existing metrics."""
     manual = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
     named = set(re.findall(r"`(tenxsom_\w+)`", manual))
     plain = {re.sub(r"_(bucket|count|sum)$", "", name) for name in measured}

@@ -1,4 +1,4 @@
-"""The report: its figures against a count by brute force, and each verdict provoked."""
+"""The report: its figures compared with a count over all records, and each verdict."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.redis_server import RedisServer
 from tests.scripted_parts import Script, ScriptedQueue, open_scripted
 
 DAY = 86400.0
-#: How many random records are counted.
+#: Number of random records.
 MANY = 10_000
 SERVICES = ("draft", "simulated")
 #: Half past ten in the morning.
@@ -64,7 +64,7 @@ def engine(tmp_path: Path, time: ManualClock) -> Iterator[Engine]:
 
 @pytest.fixture
 def redis_store(redis_server: RedisServer, time: ManualClock) -> RedisStore:
-    """A store on a server, with the time of tests."""
+    """A store on a server, with the test's clock."""
     return RedisStore(redis_server.url, secrets.token_hex(6), time)
 
 
@@ -76,7 +76,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path, time: ManualClock
 
 
 def live(store: JobStore, record: JobRecord, time: ManualClock, draw: random.Random) -> None:
-    """Let something happen to a leased job."""
+    """Give a leased job a random outcome."""
     fate = draw.random()
     if fate < 0.1:
         store.settle(record.job_id, record.lease_token, Wait(store.now() + draw.choice([0, 1e6]), "waiting"))
@@ -99,7 +99,7 @@ def live(store: JobStore, record: JobRecord, time: ManualClock, draw: random.Ran
 
 
 def by_brute_force(records: list[JobRecord], now: float) -> dict[str, Any]:
-    """Count what a report says from all records, one by one."""
+    """Compute the figures of a report from all records."""
     midnight, first = now // DAY * DAY, now // 3600 * 3600 - 23 * 3600
     over = {status: [r for r in records if r.status is status] for status in Status}
     done, failed = over[Status.SUCCEEDED], over[Status.FAILED]
@@ -135,7 +135,7 @@ def by_brute_force(records: list[JobRecord], now: float) -> dict[str, Any]:
 
 
 def test_every_figure_equals_a_count_by_brute_force(any_engine: Engine, time: ManualClock) -> None:
-    """Of 10,000 random records, each figure of the report is what counting them one by one gives, on both stores."""
+    """For 10,000 random records, each figure of the report equals a count over all records, on both stores."""
     draw = random.Random(9)
     store = any_engine.store
     jobs = [
@@ -177,7 +177,7 @@ def service(report: Report, name: str) -> ServiceFigures:
 
 
 def test_throughput_counts_the_hour_before_in_proportion(engine: Engine, time: ManualClock) -> None:
-    """Of an hour's videos that ended before the running hour, as many count as still lie within 60 minutes."""
+    """The throughput counts the previous hour's videos by the share of that hour within the last 60 minutes."""
     for at, names in ((NOW, "abcd"), (NOW + 3600, "ef")):
         time.set(at)
         engine.store.add(QUEUE, new(*names, service="draft"))
@@ -203,7 +203,7 @@ def alive(engine: Engine, name: str = "w-1", **changes: Any) -> None:
 
 
 def test_workers_of_all_queues_count(engine: Engine, time: ManualClock) -> None:
-    """The report counts every worker that shares the store and gave a sign of life lately, whatever its queue."""
+    """The report counts every worker of the store with a recent heartbeat, whatever its queue."""
     alive(engine, steps=7)
     engine.store.heartbeat(WorkerInfo("w-2", "cloud_tasks", "h", 2, 8, NOW - 100, steps=5))
     time.advance(20)
@@ -292,24 +292,24 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
     ("code", "provoke", "text"),
     [
         ("no-worker", no_worker, "no worker alive for 3 min, and a job has been due for 3 min"),
-        ("held", held, "2 jobs are held: whether they were bought is not known"),
-        ("service-stopped", stopped, "pixverse is stopped because of its key, plan or money; next try in 5 min"),
+        ("held", held, "2 jobs need a decision: it is unknown whether they were charged"),
+        ("service-stopped", stopped, "pixverse is stopped because of its key, plan or credit; next try in 5 min"),
         ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
         ("falling-behind", behind, "the oldest due job has waited for 25 min, with 1 worker alive"),
-        ("queue-unknown", unknown, "the queue's state cannot be told"),
+        ("queue-unknown", unknown, "the state of the queue backend is unknown"),
         ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
-        ("service-paused", paused, "pixverse is paused by hand"),
+        ("service-paused", paused, "pixverse was paused by an operator"),
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
-        ("service-slow", slow, "pixverse runs at 12% of its limits, since it said busy or answered slowly"),
-        ("store-at-risk", at_risk, "recently added jobs may be lost if the store's machine crashes"),
+        ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
+        ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],
 )
 def test_verdicts(
     engine: Engine, time: ManualClock, code: str, provoke: Callable[[Engine, ManualClock], None], text: str
 ) -> None:
-    """Each state that a person should know of is said in words, with its reason, and nothing else is."""
+    """Each condition causes exactly one verdict, with a public text."""
     provoke(engine, time)
     found = {verdict.code: verdict for verdict in take_report(engine).verdicts}
     assert {code: found[code].text} == dict.fromkeys(found, text)
@@ -317,7 +317,7 @@ def test_verdicts(
 
 
 def test_a_front_end_words_what_to_do(engine: Engine, time: ManualClock) -> None:
-    """The state of the queue lists actions, and holds commands only where the caller has words for them."""
+    """The state of the queue lists actions; it contains commands only if the caller passes a function for them."""
     held(engine, time)
     plain, worded = describe_queue(engine), describe_queue(engine, advise)
     (verdict,) = [one for one in plain["verdicts"] if one["code"] == "held"]
@@ -329,16 +329,16 @@ def test_a_front_end_words_what_to_do(engine: Engine, time: ManualClock) -> None
     assert plain["held"] == worded["held"] == {"b": FAILURE.next_step, "a": FAILURE.next_step}
 
 
-def test_a_job_without_a_worker_is_said_at_once(engine: Engine) -> None:
-    """A job that is due while no worker is alive is never told as all being well; it is no problem yet."""
+def test_a_job_without_a_worker_is_a_notice_at_first(engine: Engine) -> None:
+    """A due job without a live worker is reported immediately, as a notice."""
     engine.store.add(QUEUE, new("a"))
     (verdict,) = take_report(engine).verdicts
     assert (verdict.code, verdict.level) == ("no-worker", "notice")
     assert verdict.text == "no worker alive in the last 24 hours, and a job is due"
 
 
-def test_jobs_that_no_service_was_chosen_for_count(any_engine: Engine) -> None:
-    """Jobs that fail before a service is chosen are counted for Prometheus as `auto`, and said in a verdict."""
+def test_jobs_without_a_chosen_service_count_as_auto(any_engine: Engine) -> None:
+    """Jobs that fail before a service is chosen count as `auto` in Prometheus, and cause a verdict."""
     for name in "abc":
         any_engine.store.add(QUEUE, new(name, service=AUTO))
         record = any_engine.store.claim(a_claim(only=name, slots={"draft": 9})).records[0]
@@ -349,19 +349,19 @@ def test_jobs_that_no_service_was_chosen_for_count(any_engine: Engine) -> None:
     assert 'tenxsom_jobs_ended_total{service="auto",status="failed"} 3.0' in metrics(report).decode()
 
 
-def test_entries_set_aside_are_said(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
-    """What producers of old pushed and nobody could read is a verdict, since only a person can mend it."""
+def test_rejected_entries_are_a_verdict(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:
+    """Rejected entries of the legacy list cause a verdict, because only a person can fix them."""
     connection = redis_store.connection
     with open_with(tmp_path, time, redis_store) as engine:
         connection.client.lpush(connection.prefix.strip("{}"), "{not json")
         engine.import_legacy()
         redis_store.advice = None
         (verdict,) = take_report(engine).verdicts
-    assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the plain list could not be read")
+    assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the legacy list was rejected")
 
 
-def test_full_slots_are_said_while_jobs_wait_for_them(engine: Engine) -> None:
-    """A service with all its slots in flight explains why jobs wait; with none waiting, it is no news."""
+def test_full_slots_are_reported_only_while_jobs_wait(engine: Engine) -> None:
+    """A service with all its in-flight slots in use causes a verdict only while jobs are waiting."""
     alive(engine)
     slots = engine.slots["simulated"]
     for number in range(slots):
@@ -373,11 +373,12 @@ def test_full_slots_are_said_while_jobs_wait_for_them(engine: Engine) -> None:
         )
     assert [verdict.code for verdict in take_report(engine).verdicts] == ["all-is-well"]
     engine.store.add(QUEUE, new("more", service="simulated"))
-    assert [verdict.text for verdict in take_report(engine).verdicts] == [f"simulated {slots} of {slots} in flight"]
+    text = f"simulated is full: {slots} of {slots} slots in use"
+    assert [verdict.text for verdict in take_report(engine).verdicts] == [text]
 
 
-def test_the_gravest_comes_first(engine: Engine, time: ManualClock) -> None:
-    """Where several things are wrong, what stops everything is said before what goes on by itself."""
+def test_verdicts_are_sorted_by_severity(engine: Engine, time: ManualClock) -> None:
+    """With several verdicts, the most serious one comes first."""
     paused(engine, time)
     held(engine, time)
     no_worker(engine, time)
@@ -385,7 +386,7 @@ def test_the_gravest_comes_first(engine: Engine, time: ManualClock) -> None:
 
 
 def test_each_verdict_has_its_section() -> None:
-    """`docs/operations.md` says of every verdict what to do, in their order, and of none that there is not."""
+    """`docs/operations.md` has a section for exactly the existing verdicts, in their order."""
     manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
     sections = manual.partition("\n## What the verdicts mean\n")[2].partition("\n## ")[0]
     assert tuple(re.findall(r"^### (.+)$", sections, re.MULTILINE)) == CODES

@@ -1,4 +1,4 @@
-"""The routes of the worker: which answer means what, and what is never in one."""
+"""The routes of the worker: their responses, and the details that they must not contain."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
 
 
 class ScriptedWorker:
-    """Does with each delivery what a test says."""
+    """A worker whose deliveries are scripted by a test."""
 
     def __init__(self) -> None:
         self.active_steps = 0
@@ -93,7 +93,7 @@ def worker() -> ScriptedWorker:
 
 @pytest.fixture
 def script() -> Script:
-    """What happens instead of some calls of the engine's queue and store."""
+    """Scripted replacements for calls of the engine's queue and store."""
     return Script()
 
 
@@ -122,27 +122,27 @@ def error_of(answer: TestResponse) -> dict[str, str]:
     return error
 
 
-def test_a_delivery_is_answered_with_what_became_of_it(client: FlaskClient, worker: ScriptedWorker) -> None:
-    """A step that was taken is a 200 that says in small JSON how the job stands."""
+def test_a_delivery_returns_its_result(client: FlaskClient, worker: ScriptedWorker) -> None:
+    """A step that ran is a 200 with the job's status as JSON."""
     answer = post(client, b'{"v": 1}')
     assert (answer.status_code, worker.bodies) == (200, [b'{"v": 1}'])
     assert answer.get_json() == {"job": "job-1", "worked": True, "status": "rendering", "detail": "bought"}
 
 
 @pytest.mark.parametrize(
-    ("tries", "answered", "previous_attempt_unanswered"),
+    ("retries", "answered", "previous_attempt_unanswered"),
     [("0", "0", False), ("3", "3", False), ("3", "2", True), ("1", "0", True), ("", "", False), ("x", "0", False),
      ("9" * 5000, "0", True), (None, None, False)],
 )  # fmt: skip
-def test_a_try_that_ended_unheard_is_told(
+def test_an_unanswered_attempt_is_passed_to_the_worker(
     client: FlaskClient,
     worker: ScriptedWorker,
-    tries: str | None,
+    retries: str | None,
     answered: str | None,
     previous_attempt_unanswered: bool,
 ) -> None:
-    """The worker learns from Cloud Tasks' counts whether an earlier try ended in a 5xx or without an answer."""
-    counts = {"X-CloudTasks-TaskRetryCount": tries, "X-CloudTasks-TaskExecutionCount": answered}
+    """The headers of Cloud Tasks say whether an earlier attempt ended with a 5xx or without a response."""
+    counts = {"X-CloudTasks-TaskRetryCount": retries, "X-CloudTasks-TaskExecutionCount": answered}
     post(client, headers={name: count for name, count in counts.items() if count is not None})
     assert worker.previous_attempt_unanswered == [previous_attempt_unanswered]
 
@@ -151,7 +151,7 @@ def test_a_try_that_ended_unheard_is_told(
 def test_a_jobs_own_failure_is_no_failure_of_the_delivery(
     client: FlaskClient, worker: ScriptedWorker, status: Status | None
 ) -> None:
-    """A dead or held job is a 200, so it slows the queue for nobody."""
+    """A failed or held job is a 200, so it does not slow down the queue."""
     worker.act = lambda: replace(DONE, status=status)
     assert post(client).status_code == 200
 
@@ -168,21 +168,21 @@ def test_a_jobs_own_failure_is_no_failure_of_the_delivery(
         (StoreBroken("this is no store"), 503, "10"),
     ],
 )
-def test_what_this_worker_cannot_do_comes_again(
+def test_a_failure_of_the_worker_causes_another_delivery(
     client: FlaskClient, worker: ScriptedWorker, error: Any, status: int, retry_after: str | None
 ) -> None:
-    """Only what would meet every delivery alike slows down the whole queue: a store that is away."""
+    """Only a failure that affects every delivery, such as an unavailable store, is a 503, which slows the queue."""
     worker.fails_with(error)
     answer = post(client)
     assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry_after)
-    told = error_of(answer)
-    assert (told["code"], told["message"], told.get("next_step", "")) == (error.code, error.message, error.next_step)
+    body = error_of(answer)
+    assert (body["code"], body["message"], body.get("next_step", "")) == (error.code, error.message, error.next_step)
 
 
-def test_a_defect_tells_nothing_of_the_code(
+def test_an_unexpected_error_reveals_no_details(
     client: FlaskClient, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A fault of our own is a 500 without a trace of where it arose; the trace is in the log."""
+    """An unexpected error is a 500 without a traceback; the log has the traceback."""
     worker.fails_with(RuntimeError("secret detail"))
     answer = post(client)
     assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
@@ -199,17 +199,17 @@ def test_a_defect_tells_nothing_of_the_code(
         ({"body": b"x" * (1024 * 1024 + 64 * 1024 + 1)}, 413),
     ],
 )
-def test_what_is_no_delivery_is_refused_unread(
+def test_an_invalid_delivery_is_refused(
     client: FlaskClient, worker: ScriptedWorker, options: dict[str, Any], status: int
 ) -> None:
-    """Deliveries are JSON, and no larger than Cloud Tasks makes them."""
+    """A delivery that is not JSON, or larger than a task can be, does not reach the worker."""
     answer = post(client, **options)
     assert (answer.status_code, worker.bodies) == (status, [])
     assert error_of(answer)["message"]
 
 
 def test_the_largest_task_is_taken(client: FlaskClient, worker: ScriptedWorker) -> None:
-    """A body of one MiB, more than any task holds, is read whole."""
+    """A body of one MiB, the limit of a task, is accepted."""
     assert post(client, b"x" * 1024 * 1024).status_code == 200
     assert len(worker.bodies[0]) == 1024 * 1024
 
@@ -218,15 +218,15 @@ def test_the_largest_task_is_taken(client: FlaskClient, worker: ScriptedWorker) 
     ("error", "status", "challenge"),
     [
         (Unauthenticated("the token cannot be read"), 401, "Bearer"),
-        (Forbidden("the token is not one of ours"), 403, None),
+        (Forbidden("the token belongs to another account"), 403, None),
         (CertificatesUnavailable("no answer"), 503, None),
     ],
 )
-def test_who_is_not_let_in_is_told_why(
+def test_a_rejected_request_gets_the_reason(
     worker: ScriptedWorker, engine: Engine, caplog: pytest.LogCaptureFixture, error: Any, status: int,
     challenge: str | None,
 ) -> None:  # fmt: skip
-    """Bad tokens are a 401, good ones of others a 403, and while nothing can be checked the task waits."""
+    """An invalid token is a 401, one of another account a 403, and unavailable certificates are a 503."""
 
     def refuse(authorization: str | None) -> None:
         assert authorization == "Bearer a-token"
@@ -256,44 +256,44 @@ BOTH = {"CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p.iam.gserviceaccount.com", "CLOUD_
         ({"TENXSOM_ALLOW_UNAUTHENTICATED": "false"} | EMULATOR, ["CLOUD_TASKS_SERVICE_ACCOUNT"]),
     ],
 )
-def test_nobody_gets_in_before_it_is_set_who_may(
+def test_deliveries_are_rejected_until_the_account_is_set(
     worker: ScriptedWorker, engine: Engine, tmp_path: Path, environment: dict[str, str], named: list[str]
 ) -> None:
-    """Until account and audience are both known every delivery is a 403 that names what is missing."""
+    """Until account and audience are both set, every delivery is a 403 that names the missing variables."""
     access = open_access(load({"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)} | environment))
     client = client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker)), access)
     for headers in ({}, {"Authorization": "Bearer x"}, {"X-Forwarded-For": "127.0.0.1"}):
         answer = post(client, headers=headers)
         assert (answer.status_code, worker.bodies) == (403, [])
-        told = error_of(answer)
-        assert all(name in told["message"] for name in named)
-        assert "TENXSOM_ALLOW_UNAUTHENTICATED" in told["next_step"]
+        body = error_of(answer)
+        assert all(name in body["message"] for name in named)
+        assert "TENXSOM_ALLOW_UNAUTHENTICATED" in body["next_step"]
 
 
-def test_anybody_gets_in_where_that_is_said() -> None:
-    """With TENXSOM_ALLOW_UNAUTHENTICATED=true no token is asked for, and the worker's log says so."""
+def test_authentication_can_be_disabled() -> None:
+    """With TENXSOM_ALLOW_UNAUTHENTICATED=true deliveries need no token, and the worker logs a warning."""
     settings = load({"TENXSOM_ALLOW_UNAUTHENTICATED": "true"})
     open_access(settings)(None)
-    assert "anybody" in advice(settings)
+    assert "without authentication" in advice(settings)
     assert not advice(load(BOTH))
     assert "CLOUD_TASKS_AUDIENCE" in advice(load({"CLOUD_TASKS_SERVICE_ACCOUNT": "flow@p.test"}))
 
 
 def test_other_certificates_than_googles_need_an_emulator() -> None:
-    """An address of certificates that is set without an emulator is an error, since it says whose tokens open."""
+    """Setting the address of the certificates without an emulator is an error."""
     with pytest.raises(ConfigurationError, match="TENXSOM_TOKEN_CERTS_URL"):
         open_access(load(BOTH | {"TENXSOM_TOKEN_CERTS_URL": "http://localhost:1/certs"}))
     with pytest.raises(CertificatesUnavailable, match="http://localhost:1/certs"):
         open_access(load(BOTH | EMULATOR))("Bearer eyJraWQiOiAiayJ9.e30.eA")
 
 
-def test_only_so_many_steps_at_once(worker: ScriptedWorker, engine: Engine) -> None:
-    """A process that has all its steps in hand puts a delivery off at once, and answers other questions."""
-    begun, go_on = threading.Semaphore(0), threading.Event()
+def test_the_number_of_concurrent_steps_is_limited(worker: ScriptedWorker, engine: Engine) -> None:
+    """A process at its limit of steps rejects a delivery immediately, and still answers other requests."""
+    begun, released = threading.Semaphore(0), threading.Event()
 
     def stalled() -> Delivered:
         begun.release()
-        assert go_on.wait(STUCK)
+        assert released.wait(STUCK)
         return DONE
 
     worker.act = stalled
@@ -309,7 +309,7 @@ def test_only_so_many_steps_at_once(worker: ScriptedWorker, engine: Engine) -> N
     answer = post(client)
     assert (answer.status_code, error_of(answer)["code"], answer.headers["Retry-After"]) == (429, "worker_busy", "1")
     assert client.get("/health").status_code == 200
-    go_on.set()
+    released.set()
     for thread in threads:
         thread.join(STUCK)
     assert answers == [200, 200]
@@ -319,8 +319,8 @@ def test_only_so_many_steps_at_once(worker: ScriptedWorker, engine: Engine) -> N
     assert post(client).status_code == 200
 
 
-def test_other_ways_and_methods_are_told_in_json(client: FlaskClient) -> None:
-    """What is not there, and what may not be done to it, is said in the same form, without a redirect."""
+def test_unknown_paths_and_methods_are_json_errors(client: FlaskClient) -> None:
+    """An unknown path or method is a JSON error, without a redirect."""
     lost = client.get("/nowhere")
     assert (lost.status_code, error_of(lost)["code"]) == (404, "not_found")
     assert client.post("/process/").status_code == 404
@@ -329,22 +329,22 @@ def test_other_ways_and_methods_are_told_in_json(client: FlaskClient) -> None:
     assert "POST" in wrong.headers["Allow"]
 
 
-def away() -> OpenRuntime:
+def unavailable() -> OpenRuntime:
     raise StoreUnavailable("the Redis server cache.internal:6379 does not answer", next_step="start it")
 
 
-def test_a_live_worker_says_so_whatever_the_store_does(worker: ScriptedWorker) -> None:
-    """`/health` touches nothing: a restart would not bring the store back."""
-    answer = client_of(WorkerRuntime(away)).get("/health")
-    told = answer.get_json()
-    assert (answer.status_code, told["status"], told["queue_type"]) == (200, "ok", "cloud_tasks")
-    assert told["version"] == __version__
-    assert told["uptime_seconds"] >= 0
+def test_health_does_not_depend_on_the_store(worker: ScriptedWorker) -> None:
+    """`/health` is a 200 even if the store is unavailable, because a restart would not help."""
+    answer = client_of(WorkerRuntime(unavailable)).get("/health")
+    body = answer.get_json()
+    assert (answer.status_code, body["status"], body["queue_type"]) == (200, "ok", "cloud_tasks")
+    assert body["version"] == __version__
+    assert body["uptime_seconds"] >= 0
 
 
-def test_a_store_that_is_away_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Deliveries wait and `/stats` says that the store is away, but not to everybody where it is."""
-    client = client_of(WorkerRuntime(away))
+def test_an_unavailable_store_is_reported_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    """`/stats` and deliveries are a 503 while the store is unavailable; only the log has its address."""
+    client = client_of(WorkerRuntime(unavailable))
     numbers = client.get("/stats")
     assert (numbers.status_code, error_of(numbers)["code"]) == (503, "store_unavailable")
     assert b"cache.internal" not in numbers.data
@@ -352,49 +352,49 @@ def test_a_store_that_is_away_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "cache.internal" in caplog.text
 
 
-def test_the_numbers_are_the_stores(client: FlaskClient, engine: Engine) -> None:
-    """`/stats` tells the jobs by status, the queue's state and its limits, whoever wrote them."""
+def test_stats_come_from_the_store(client: FlaskClient, engine: Engine) -> None:
+    """`/stats` has the stored jobs by status, the queue's state and its limits."""
     engine.store.add("local", new("a", "b"))
     engine.store.add("local", new("c", due=engine.store.now() + 60))
     engine.queue.pause()
-    told = client.get("/stats").get_json()
-    assert {name: number for name, number in told["jobs"].items() if number} == {"queued": 2, "scheduled": 1}
-    assert (told["unfinished"], told["oldest_due_seconds"]) == (3, 0.0)
-    assert told["queue"]["state"] == "PAUSED"
-    assert told["queue"]["rate_limits"]["max_dispatches_per_second"] == 10
-    assert str(engine.settings.home) not in str(told)
+    body = client.get("/stats").get_json()
+    assert {name: number for name, number in body["jobs"].items() if number} == {"queued": 2, "scheduled": 1}
+    assert (body["unfinished"], body["oldest_due_seconds"]) == (3, 0.0)
+    assert body["queue"]["state"] == "PAUSED"
+    assert body["queue"]["rate_limits"]["max_dispatches_per_second"] == 10
+    assert str(engine.settings.home) not in str(body)
 
 
-def test_a_ready_worker_says_what_it_looked_at(client: FlaskClient, engine: Engine) -> None:
-    """`/ready` is a 200 with the result of each check; a paused service or queue leaves it ready, but degraded."""
+def test_a_ready_worker_lists_its_checks(client: FlaskClient, engine: Engine) -> None:
+    """`/ready` is a 200 with the result of each check; a paused service makes it degraded."""
     engine.output.root.mkdir(parents=True, exist_ok=True)
     answer = client.get("/ready")
-    told = answer.get_json()
-    assert (answer.status_code, told["status"], told["verdicts"]) == (200, "ready", [])
-    assert told["checks"] == {name: {"ok": True} for name in ("store", "output_folder", "accepting")}
+    body = answer.get_json()
+    assert (answer.status_code, body["status"], body["verdicts"]) == (200, "ready", [])
+    assert body["checks"] == {name: {"ok": True} for name in ("store", "output_folder", "accepting")}
     engine.limiter.pause("pixverse", "by secret-1")
     answer = client.get("/ready")
-    told = answer.get_json()
-    assert (answer.status_code, told["status"]) == (200, "degraded")
-    assert [one["code"] for one in told["verdicts"]] == ["service-paused"]
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (200, "degraded")
+    assert [one["code"] for one in body["verdicts"]] == ["service-paused"]
     assert b"secret-1" not in answer.data
 
 
 @pytest.mark.parametrize("broken", ["store", "output_folder", "accepting"])
-def test_a_worker_that_is_not_ready_says_why(
+def test_a_worker_that_is_not_ready_has_a_reason(
     worker: ScriptedWorker, engine: Engine, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`/ready` is a 503 while the store is away, videos cannot be written, or the worker stops; the log says where."""
-    parts = WorkerRuntime(away if broken == "store" else lambda: OpenRuntime(engine, worker))
+    """`/ready` is a 503 if the store is unavailable, videos cannot be written or the worker stops; the log says why."""
+    runtime = WorkerRuntime(unavailable if broken == "store" else lambda: OpenRuntime(engine, worker))
     if broken == "output_folder":
         engine.settings.output_dir.parent.mkdir(parents=True, exist_ok=True)
         engine.settings.output_dir.write_text("a file in its place")
     if broken == "accepting":
-        parts.stop()
-    answer = client_of(parts).get("/ready")
-    told = answer.get_json()
-    assert (answer.status_code, told["status"]) == (503, "unavailable")
-    wrong = {name: check["code"] for name, check in told["checks"].items() if not check["ok"]}
+        runtime.stop()
+    answer = client_of(runtime).get("/ready")
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (503, "unavailable")
+    wrong = {name: check["code"] for name, check in body["checks"].items() if not check["ok"]}
     assert wrong[broken] == {"store": "store_unavailable", "output_folder": "output", "accepting": "stopping"}[broken]
     assert b"cache.internal" not in answer.data
     assert str(engine.settings.output_dir).encode() not in answer.data
@@ -402,7 +402,7 @@ def test_a_worker_that_is_not_ready_says_why(
 
 
 def test_metrics_follow_the_conventions(client: FlaskClient, engine: Engine) -> None:
-    """`/metrics` is text that Prometheus reads, with names and units as it advises, and no job or topic in a label."""
+    """`/metrics` follows Prometheus's conventions for names and units, and no label contains a job or topic."""
     engine.store.add("local", new("secret-job", topic="secret topic", service="draft"))
     for number in range(3):
         finish(engine, f"secret-{number}")
@@ -428,7 +428,7 @@ def test_metrics_follow_the_conventions(client: FlaskClient, engine: Engine) -> 
 
 
 def finish(engine: Engine, name: str) -> None:
-    """Have a video made."""
+    """Add a job and finish it."""
     engine.store.add("local", new(name, service="draft"))
     record = engine.store.claim(a_claim(only=name, slots={"draft": 9})).records[0]
     engine.store.intend(
@@ -438,55 +438,55 @@ def finish(engine: Engine, name: str) -> None:
     engine.store.settle(name, record.lease_token, Done(VIDEO))
 
 
-def test_stats_hold_no_word_of_anybody(client: FlaskClient, engine: Engine) -> None:
-    """What everybody may read has numbers, states and codes, never what a service or a person said, nor a path."""
+def test_stats_contain_no_texts(client: FlaskClient, engine: Engine) -> None:
+    """`/stats` has only numbers, states and codes: no text from a service or a person, and no path."""
     engine.limiter.pause("pixverse", "secret-1")
     engine.store.advice = StoreAdvice("secret-2")
     engine.store.add("local", new("secret-3", service="draft"))
     record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
     engine.store.settle("secret-3", record.lease_token, Dead(Failure("rejected", "secret-4")))
     answer = client.get("/stats")
-    told = answer.get_json()
-    assert told["schema"] == 1
-    assert told["services"]["draft"]["last_error"]["code"] == "rejected"
-    assert told["today"]["failed"] == told["last_24_hours"]["failed"] == 1
-    assert len(told["last_24_hours"]["hours"]) == 24
-    assert {one["code"] for one in told["verdicts"]} == {"service-paused", "store-at-risk"}
+    body = answer.get_json()
+    assert body["schema"] == 1
+    assert body["services"]["draft"]["last_error"]["code"] == "rejected"
+    assert body["today"]["failed"] == body["last_24_hours"]["failed"] == 1
+    assert len(body["last_24_hours"]["hours"]) == 24
+    assert {one["code"] for one in body["verdicts"]} == {"service-paused", "store-at-risk"}
     assert "secret" not in answer.get_data(as_text=True)
     assert str(engine.settings.home) not in answer.get_data(as_text=True)
 
 
-def test_a_queue_that_cannot_be_asked_hides_no_numbers(client: FlaskClient, engine: Engine, script: Script) -> None:
-    """Where the queue backend is away, the store's numbers are told all the same; it is asked now and then, not each time."""
-    asked = []
+def test_an_unavailable_queue_does_not_hide_the_stats(client: FlaskClient, engine: Engine, script: Script) -> None:
+    """If the queue backend is unavailable, `/stats` still has the store's numbers, and does not call it each time."""
+    calls = []
 
     def status(real: Callable[[], QueueStatus]) -> QueueStatus:
-        asked.append(1)
+        calls.append(1)
         raise QueueUnavailable("reading the queue failed")
 
     script.instead["status"] = status
     engine.store.add("local", new("a"))
     for _ in range(3):
-        told = client.get("/stats").get_json()
-        assert (told["jobs"]["queued"], told["queue"]) == (1, {"queue_type": "local", "state": "UNKNOWN"})
-    assert asked == [1]
+        body = client.get("/stats").get_json()
+        assert (body["jobs"]["queued"], body["queue"]) == (1, {"queue_type": "local", "state": "UNKNOWN"})
+    assert calls == [1]
 
 
-def test_one_question_alone_waits_for_a_slow_queue(tmp_path: Path, worker: ScriptedWorker, script: Script) -> None:
-    """While the queue's state is read again and takes its time, other requests get the state that was read before."""
+def test_only_one_request_waits_for_a_slow_queue(tmp_path: Path, worker: ScriptedWorker, script: Script) -> None:
+    """While one request refreshes the queue's state, other requests get the cached state."""
     settings = load({"TENXSOM_HOME": str(tmp_path)})
     always = Overrides(timings=Timings(queue_state_age=0.0))
     with open_scripted(settings, ManualClock(), script, overrides=always) as engine:
-        check_that_one_question_waits(client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker))), script)
+        check_that_one_request_waits(client_of(WorkerRuntime(lambda: OpenRuntime(engine, worker))), script)
 
 
-def check_that_one_question_waits(client: FlaskClient, script: Script) -> None:
+def check_that_one_request_waits(client: FlaskClient, script: Script) -> None:
     assert client.get("/stats").get_json()["queue"]["state"] == "RUNNING"
-    begun, go_on = threading.Event(), threading.Event()
+    begun, released = threading.Event(), threading.Event()
 
     def status(real: Callable[[], QueueStatus]) -> QueueStatus:
         begun.set()
-        assert go_on.wait(STUCK)
+        assert released.wait(STUCK)
         raise QueueUnavailable("reading the queue failed")
 
     script.instead["status"] = status
@@ -500,16 +500,16 @@ def check_that_one_question_waits(client: FlaskClient, script: Script) -> None:
     assert begun.wait(STUCK)
     second.start()
     second.join(STUCK / 6)
-    told = list(answers)
-    go_on.set()
+    early = list(answers)
+    released.set()
     first.join(STUCK)
     second.join(STUCK)
-    assert told == ["RUNNING"]
+    assert early == ["RUNNING"]
     assert answers == ["RUNNING", "UNKNOWN"]
 
 
 class Openings:
-    """Opens parts, or fails as long as a test says."""
+    """Opens a runtime, or fails while `error` is set."""
 
     def __init__(self, engine: Engine, worker: ScriptedWorker) -> None:
         self.opened = OpenRuntime(engine, worker)
@@ -523,8 +523,8 @@ class Openings:
         return self.opened
 
 
-def test_parts_are_opened_once_at_first_use(engine: Engine, worker: ScriptedWorker) -> None:
-    """However many requests come first at the same moment, one engine is opened; before them, none."""
+def test_the_engine_is_opened_once_at_first_use(engine: Engine, worker: ScriptedWorker) -> None:
+    """Concurrent first requests open one engine; before them, none is open."""
     openings = Openings(engine, worker)
     client = client_of(WorkerRuntime(openings), concurrency=8)
     assert client.get("/health").status_code == 200
@@ -538,45 +538,45 @@ def test_parts_are_opened_once_at_first_use(engine: Engine, worker: ScriptedWork
 
 
 def test_a_worker_waits_for_its_store(engine: Engine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture) -> None:
-    """A store that is away at the start is waited for, without a delivery; what else is wrong ends the start."""
+    """If the store is unavailable at startup, the worker keeps trying; other errors end the startup."""
     caplog.set_level(logging.INFO)
     openings = Openings(engine, worker)
     openings.error = ConfigurationError("no project is set")
     with pytest.raises(ConfigurationError):
         WorkerRuntime(openings).start()
     openings.error = StoreUnavailable("no answer")
-    parts = WorkerRuntime(openings, retry_seconds=0.01)
-    parts.start()
+    runtime = WorkerRuntime(openings, retry_seconds=0.01)
+    runtime.start()
     while openings.count < 4:
         threading.Event().wait(0.005)
     openings.error = None
-    while "the store is back" not in caplog.text:
+    while "the store is available again" not in caplog.text:
         threading.Event().wait(0.005)
-    parts.close()
+    runtime.close()
     assert worker.started
     assert worker.closed
 
 
 def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWorker) -> None:
-    """A firm stop hands back the steps in hand and leaves the store to their threads; otherwise it is closed."""
-    parts = WorkerRuntime(lambda: OpenRuntime(engine, worker))
-    parts.get()
+    """Closing with running steps leaves the store open for their threads; otherwise it is closed."""
+    runtime = WorkerRuntime(lambda: OpenRuntime(engine, worker))
+    runtime.get()
     worker.active_steps = 1
-    parts.stop()
-    assert not parts.close()
-    assert parts.close()
+    runtime.stop()
+    assert not runtime.close()
+    assert runtime.close()
     assert (worker.stops, worker.closed) == (1, True)
     assert engine.store.status_counts().unfinished == 0
-    parts = WorkerRuntime(lambda: OpenRuntime(engine, worker))
-    parts.get()
+    runtime = WorkerRuntime(lambda: OpenRuntime(engine, worker))
+    runtime.get()
     worker.active_steps = 0
-    assert parts.close()
+    assert runtime.close()
     with pytest.raises(StoreUnavailable):
         engine.store.status_counts()
 
 
-def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    """A connection that brings only a part of a request is given up after some seconds, without noise in the log."""
+def test_an_incomplete_request_times_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that sends only a part of a request is closed after some seconds, with one line in the log."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server.when_ready(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener)]), silence=1)
         with socket.create_connection(listener.getsockname()) as theirs, listener.accept()[0] as ours:
@@ -585,11 +585,11 @@ def test_who_falls_silent_in_a_request_does_not_hold_a_thread_for_ever(caplog: p
             assert ours.recv(99)
             with pytest.raises(BlockingIOError) as silence:
                 ours.recv(99)
-    log = object.__new__(ServerLog)  # its making would set up the log of this process
+    log = object.__new__(ServerLog)  # `__init__` would configure the logging of this process
     log.error_log = logging.getLogger("gunicorn.error")
     caplog.set_level("INFO")
     try:
         raise silence.value
     except BlockingIOError:
         log.exception("Socket error processing request.")
-    assert [(record.levelname, "did not come" in record.message) for record in caplog.records] == [("INFO", True)]
+    assert [(record.levelname, "was incomplete" in record.message) for record in caplog.records] == [("INFO", True)]

@@ -1,4 +1,4 @@
-"""The certificates that tokens are checked with: how often they are fetched, and what is said when they cannot be."""
+"""The cache of certificates: when it fetches them, and what happens if it cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenxsom_flow_engine.web.certificates import PAUSE, Certificates, Fetched, f
 
 
 class Source:
-    """Certificates that a test changes, and how often they were fetched."""
+    """A source of certificates that a test changes; it counts the fetches."""
 
     def __init__(self) -> None:
         self.by_key = {"one": "PEM 1"}
@@ -29,7 +29,7 @@ class Source:
             raise CertificatesUnavailable(self.failure)
         return Fetched(dict(self.by_key), 3600.0)
 
-    def is_away(self, key_id: str) -> bool:
+    def is_unavailable(self, key_id: str) -> bool:
         with pytest.raises(CertificatesUnavailable, match="no answer"):
             self.certificates.find(key_id)
         return True
@@ -41,7 +41,7 @@ def source() -> Source:
 
 
 def test_certificates_are_fetched_once_while_they_are_fresh(source: Source) -> None:
-    """A thousand tokens cost one fetch, and the next one comes when the answer's age is over."""
+    """A thousand tokens need one fetch; the next one happens when the response has expired."""
     assert {source.certificates.find("one") for _ in range(1000)} == {"PEM 1"}
     source.clock.advance(3599)
     source.certificates.find("one")
@@ -52,7 +52,7 @@ def test_certificates_are_fetched_once_while_they_are_fresh(source: Source) -> N
 
 
 def test_a_new_key_is_found_by_one_more_fetch(source: Source) -> None:
-    """A key that came after the last fetch is known at once; one that was withdrawn is not any more."""
+    """An unknown key causes a fetch that finds it; a withdrawn key is no longer known after it."""
     source.certificates.find("one")
     source.clock.advance(PAUSE)
     source.by_key = {"two": "PEM 2"}
@@ -61,8 +61,8 @@ def test_a_new_key_is_found_by_one_more_fetch(source: Source) -> None:
     assert source.fetches == 2
 
 
-def test_made_up_key_ids_cause_no_storm(source: Source) -> None:
-    """However many forged keys come in, the certificates are fetched at most once in ten seconds."""
+def test_forged_key_ids_cause_few_fetches(source: Source) -> None:
+    """For any number of forged key ids, the certificates are fetched at most once in ten seconds."""
     for number in range(1000):
         assert source.certificates.find(f"forged-{number}") is None
     assert source.fetches == 1
@@ -72,10 +72,10 @@ def test_made_up_key_ids_cause_no_storm(source: Source) -> None:
     assert source.fetches == 2
 
 
-def test_an_outage_is_told_and_asked_after_now_and_then(source: Source) -> None:
-    """While there are no certificates nothing can be told; the answer after the outage is found within ten seconds."""
+def test_an_outage_is_reported_and_retried(source: Source) -> None:
+    """During an outage lookups fail; the certificates are fetched again within ten seconds after it."""
     source.failure = "no answer"
-    assert all(source.is_away("one") for _ in range(100))
+    assert all(source.is_unavailable("one") for _ in range(100))
     assert source.fetches == 1
     source.failure = None
     source.clock.advance(PAUSE)
@@ -84,18 +84,18 @@ def test_an_outage_is_told_and_asked_after_now_and_then(source: Source) -> None:
 
 
 def test_known_keys_outlive_an_outage_until_they_are_old(source: Source) -> None:
-    """While the server is away, known keys are good for their age; of others nothing can be told."""
+    """During an outage, known keys are valid until they expire; lookups of other keys fail."""
     source.certificates.find("one")
     source.failure = "no answer"
     source.clock.advance(PAUSE)
-    assert source.is_away("new")
+    assert source.is_unavailable("new")
     assert source.certificates.find("one") == "PEM 1"
     source.clock.advance(3600)
-    assert source.is_away("one")
+    assert source.is_unavailable("one")
 
 
 def test_threads_share_a_fetch(source: Source) -> None:
-    """Deliveries that arrive together at a cold start all wait for one fetch."""
+    """Concurrent lookups at a cold start wait for one fetch."""
     together = threading.Barrier(8)
     found: list[str | None] = []
 
@@ -112,7 +112,7 @@ def test_threads_share_a_fetch(source: Source) -> None:
 
 
 class Site:
-    """A web server that answers as it is told."""
+    """A web server with a scripted response."""
 
     def __init__(self) -> None:
         self.status, self.body = 200, b'{"one": "PEM 1"}'
@@ -156,7 +156,7 @@ def site() -> Iterator[Site]:
     ],
 )
 def test_certificates_are_kept_as_long_as_their_server_says(site: Site, headers: dict[str, str], age: float) -> None:
-    """The answer's `max-age`, less the time it has lain in caches, within reason."""
+    """The age is `max-age` minus `Age`, within bounds."""
     site.headers = headers
     assert fetch(site.url) == Fetched({"one": "PEM 1"}, age)
 
@@ -164,15 +164,15 @@ def test_certificates_are_kept_as_long_as_their_server_says(site: Site, headers:
 @pytest.mark.parametrize(
     ("status", "body"), [(500, b"{}"), (302, b"{}"), (200, b"<html>"), (200, b"[]"), (200, b'{"one": 1}')]
 )
-def test_what_are_no_certificates_is_told(site: Site, status: int, body: bytes) -> None:
-    """An answer that holds no certificates is an outage with the address in its message."""
+def test_an_invalid_response_is_an_outage(site: Site, status: int, body: bytes) -> None:
+    """A response without certificates is an outage, and its message has the address."""
     site.status, site.body = status, body
     site.headers = {"Location": site.url + "/elsewhere"}
     with pytest.raises(CertificatesUnavailable, match=site.url):
         fetch(site.url)
 
 
-def test_a_server_that_is_away_is_told() -> None:
-    """Nobody listens at the address: the message names it."""
+def test_a_server_that_does_not_answer_is_an_outage() -> None:
+    """If no server answers, the message has the address."""
     with pytest.raises(CertificatesUnavailable, match=r"127\.0\.0\.1:1"):
         fetch("http://127.0.0.1:1/certs")

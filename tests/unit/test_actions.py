@@ -1,4 +1,4 @@
-"""Only the command line names commands; every front end has words for every action."""
+"""Only the command line names commands; every front end has a text for every action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenxsom_flow_engine.web.errors import refusal
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 ROOT = PACKAGE.parent
-#: Its descriptions of variables are the pages of the manual about them.
+#: Its descriptions of variables are copied into the manual.
 MANUAL = PACKAGE / "settings.py"
 
 
@@ -49,7 +49,7 @@ def flags(command: click.Command) -> Iterator[str]:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """Give the strings of a module, its docstrings left out, or the whole text of another file."""
+    """Give the strings of a module except docstrings, or the whole text of another file."""
     if path.suffix != ".py":
         yield path.read_text("utf-8")
         return
@@ -67,15 +67,15 @@ def texts(path: Path) -> Iterator[str]:
 
 
 SCRIPTS = [re.escape(path.name) for path in sorted(ROOT.glob("*.py")) if path.name != "gunicorn.conf.py"]
-#: A script of ours, or the installed command.
+#: One of our scripts, or the installed command.
 NAMED = re.compile(rf"(?<![\w./])(?:{'|'.join([*SCRIPTS, 'tenxsom-flow '])})")
-#: A command as sentences quote it: without quotes it would be plain English, too.
+#: A quoted command: without the quotation mark, many commands are also plain English words.
 QUOTED = re.compile(rf"`(?:{'|'.join(commands(cli))})\b")
 FLAGS = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(map(re.escape, set(flags(cli)))))})(?![\w-])")
 
 
-def test_the_pattern_finds_what_it_is_for() -> None:
-    """Scripts, commands and options are found, and plain English is not."""
+def test_the_patterns_match_commands_only() -> None:
+    """The patterns match scripts, commands and options, but not plain English."""
     for text in ("run_flow_enhanced.py retry a", "python3 worker.py", "see cloud_tasks_worker.py", "tenxsom-flow jobs"):
         assert NAMED.search(text), text
     assert QUOTED.search("type `limits set`")
@@ -86,26 +86,26 @@ def test_the_pattern_finds_what_it_is_for() -> None:
 
 @pytest.mark.parametrize("path", sources(".py", ".html", ".js"), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_command_line_names_scripts_and_commands(path: Path) -> None:
-    """No string or template outside `cli/` names a script, a command or an option of ours."""
+    """No string or template outside `cli/` names one of our scripts, commands or options."""
     patterns = [NAMED] if path == MANUAL else [NAMED, QUOTED, FLAGS]
     assert not [match.group() for text in texts(path) for pattern in patterns for match in pattern.finditer(text)]
 
 
 @pytest.mark.parametrize("action", Action)
 def test_the_command_line_words_every_action(action: Action) -> None:
-    """Each action is a command that exists, with the job or service in its place."""
-    told = advise("", (action,), "tides")
-    program, command = told.partition(": ")[2].split()[:2]
+    """Each action is worded as an existing command that names the job or service."""
+    advice = advise("", (action,), "tides")
+    program, command = advice.partition(": ")[2].split()[:2]
     assert program == "tenxsom-flow"
     assert command in cli.commands
-    general = advise("look at the service", (action,))
-    assert general.startswith("look at the service; ")
+    general = advise("check the service", (action,))
+    assert general.startswith("check the service; ")
     assert "tides" not in general
 
 
 @pytest.mark.parametrize("action", Action)
 def test_the_dashboard_words_every_action(action: Action) -> None:
-    """Each action is a link to where it is done, or plain words where the dashboard cannot do it."""
+    """Each action is a link to its button, or plain text if the dashboard has no button for it."""
     app = flask.Flask("dashboard")
     for endpoint, rule in (
         ("job.page", "/jobs/<job_id>"),
@@ -125,7 +125,7 @@ def test_the_dashboard_words_every_action(action: Action) -> None:
 
 
 def test_an_error_is_worded_by_each_front_end() -> None:
-    """The same error names a command in a terminal, its actions in JSON, and no command in a sentence of a page."""
+    """The same error names a command in a terminal, actions in JSON, and neither on a page."""
     error = ActionRefused("job a is lost", next_step="look for it", actions=(Action.RESUBMIT,), subject="a")
     assert next_step(error) == "look for it; if it was not bought: tenxsom-flow jobs resolve a --resubmit"
     assert in_words(error) == str(error) == "job a is lost (look for it)"

@@ -1,4 +1,4 @@
-"""Who may deliver: only whoever shows a token of Google's for our audience and our account."""
+"""Deliveries need a token that Google signed for our audience and our service account."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def key_pair(name: str) -> tuple[str, str]:
 
 
 def token(*, key: str = "google", key_id: str | None = "k-1", leave_out: str = "", **claims: Any) -> str:
-    """Return a good token, or one that is wrong in what a test names."""
+    """Return a valid token, or one with the given changes."""
     now = int(time.time())
     payload = {
         "iss": "https://accounts.google.com", "aud": AUDIENCE, "email": ACCOUNT, "email_verified": True,
@@ -53,7 +53,7 @@ def part(value: Any) -> str:
 
 
 def resealed(header: dict[str, Any], seal: bytes = b"") -> str:
-    """Return a token with good claims under another header, with a signature of one's own."""
+    """Return a token with valid claims, another header, and a signature made with `seal`."""
     claims = token().split(".")[1]
     body = f"{part(header)}.{claims}"
     mac = hmac.new(seal, body.encode(), hashlib.sha256).digest() if seal else b""
@@ -66,16 +66,16 @@ access = TokensOf(
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])
-def test_a_good_token_is_let_in(issuer: str) -> None:
-    """Google's token of our account for our audience opens."""
+def test_a_valid_token_is_accepted(issuer: str) -> None:
+    """Google's token of our account for our audience is accepted."""
     access(f"Bearer {token(iss=issuer)}")
     access(f"bearer {token(iss=issuer)} ")
 
 
 @pytest.mark.parametrize("ahead", [5, -3605])
 def test_clocks_may_differ_by_some_seconds(ahead: int) -> None:
-    """A token that was issued in five seconds, or ran out five seconds ago, is still good."""
-    key_pair("google")  # made before the time is taken: that may take a while
+    """A token that was issued five seconds in the future, or expired five seconds ago, is still valid."""
+    key_pair("google")  # generating the keys can take a while, so do it before reading the clock
     issued = int(time.time()) + ahead
     access(f"Bearer {token(iat=issued, exp=issued + 3600)}")
 
@@ -91,16 +91,16 @@ def test_clocks_may_differ_by_some_seconds(ahead: int) -> None:
         ("cannot be read", "Bearer a.b.c"),
         ("cannot be read", f"Bearer {part([])}.{part({})}.x"),
         ("cannot be read", "Bearer " + base64.urlsafe_b64encode(b"[" * 5000).decode() + f".{part({})}.eA"),
-        ("not signed with a key of Google's", lambda: token(key_id="k-9")),
-        ("not signed with a key of Google's", lambda: token(key_id=None)),
-        ("not signed with a key of Google's", lambda: resealed({"alg": "RS256", "kid": ["k-1"]})),
+        ("not signed with one of Google's keys", lambda: token(key_id="k-9")),
+        ("not signed with one of Google's keys", lambda: token(key_id=None)),
+        ("not signed with one of Google's keys", lambda: resealed({"alg": "RS256", "kid": ["k-1"]})),
         ("forged, expired", lambda: token(key="mallory")),
         ("forged, expired", lambda: token(key_id="k-2")),
         ("forged, expired", lambda: resealed({"alg": "none", "kid": "k-1"})),
         ("forged, expired", lambda: resealed({"kid": "k-1"})),
         ("forged, expired", lambda: resealed({"alg": ["RS256"], "kid": "k-1"})),
         ("forged, expired", lambda: resealed({"alg": "ES256", "kid": "k-1"}, b"x")),
-        # The public key taken for the secret of a symmetric signature.
+        # The public key used as the secret of a symmetric signature.
         ("forged, expired", lambda: resealed({"alg": "HS256", "kid": "k-1"}, key_pair("google")[1].encode())),
         ("forged, expired", lambda: token(exp=int(time.time()) - 60, iat=int(time.time()) - 3600)),
         ("forged, expired", lambda: token(iat=int(time.time()) + 60)),
@@ -110,13 +110,13 @@ def test_clocks_may_differ_by_some_seconds(ahead: int) -> None:
         ("not issued by Google", lambda: token(iss="https://accounts.example.test")),
         ("not issued by Google", lambda: token(leave_out="iss")),
         ("not issued by Google", lambda: token(iss=["accounts.google.com"])),
-        ("another audience", lambda: token(aud="https://other.example.test")),
-        ("another audience", lambda: token(aud=[AUDIENCE, "https://other.example.test"])),
-        ("another audience", lambda: token(leave_out="aud")),
+        ("the audience of the token is not", lambda: token(aud="https://other.example.test")),
+        ("the audience of the token is not", lambda: token(aud=[AUDIENCE, "https://other.example.test"])),
+        ("the audience of the token is not", lambda: token(leave_out="aud")),
     ],
 )
 def test_a_bad_token_is_refused_with_the_reason(why: str, made: Any) -> None:
-    """Unsigned, forged, expired and misdirected tokens are refused, and nothing of them is repeated."""
+    """Unsigned, forged, expired and misdirected tokens are refused, and the message repeats no part of them."""
     header = f"Bearer {made()}" if callable(made) else made
     with pytest.raises(Unauthenticated, match=why) as refusal:
         access(header)
@@ -136,7 +136,7 @@ def test_a_bad_token_is_refused_with_the_reason(why: str, made: Any) -> None:
     ],
 )
 def test_a_good_token_of_another_account_is_forbidden(made: dict[str, Any]) -> None:
-    """Anybody can have Google sign a token for our audience, so the account decides, and its address is proved."""
+    """A valid token of another account is refused, and so is one whose address is not verified."""
     header = f"Bearer {token(**made)}"
     with pytest.raises(Forbidden) as refusal:
         access(header)
@@ -146,19 +146,19 @@ def test_a_good_token_of_another_account_is_forbidden(made: dict[str, Any]) -> N
 def assert_tells_nothing(error: FlowError, header: str) -> None:
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
-    told = str(error)
-    assert "mallory" not in told
-    assert not any(piece in told for piece in header.removeprefix("Bearer ").split(".") if len(piece) > 4)
+    text = str(error)
+    assert "mallory" not in text
+    assert not any(piece in text for piece in header.removeprefix("Bearer ").split(".") if len(piece) > 4)
 
 
-def test_without_certificates_nothing_is_decided() -> None:
-    """While the certificates cannot be had, a good token is neither let in nor called bad."""
+def test_unavailable_certificates_are_not_an_invalid_token() -> None:
+    """While the certificates are unavailable, a valid token is neither accepted nor reported as invalid."""
 
-    def away() -> Fetched:
+    def unavailable() -> Fetched:
         raise CertificatesUnavailable("no answer")
 
     with pytest.raises(CertificatesUnavailable):
-        TokensOf(ACCOUNT, AUDIENCE, Certificates(away))(f"Bearer {token()}")
+        TokensOf(ACCOUNT, AUDIENCE, Certificates(unavailable))(f"Bearer {token()}")
 
 
 _pieces = st.one_of(
@@ -175,7 +175,7 @@ _headers = st.fixed_dictionaries(
 
 
 @given(st.lists(_pieces | _headers.map(part) | _json.map(part), max_size=4).map(".".join))
-def test_no_text_breaks_the_check(text: str) -> None:
-    """Whatever stands in the header, the answer is a refusal."""
+def test_any_text_is_refused(text: str) -> None:
+    """Any text in the header is refused without an unexpected error."""
     with pytest.raises(AccessError):
         access(f"Bearer {text}")

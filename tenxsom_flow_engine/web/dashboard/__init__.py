@@ -1,1 +1,1 @@
-"""The dashboard: what an operator asks, one module for each view, behind a login with the admin token."""
+"""The dashboard for operators: one module per view, behind a login with the admin token."""

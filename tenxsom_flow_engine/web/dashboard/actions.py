@@ -1,4 +1,4 @@
-"""What a person may do with a job, as it stands, and what that will do: in words, and what it will cost. Pure."""
+"""The actions available for a job, each with a description of its effect and its cost. No I/O."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, SubmissionS
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.text import usd
 
-#: The services that are here, by name.
+#: The configured services, by name.
 Services = Mapping[str, VideoService]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a person agrees to: facts, so that other words for the same change nothing."""
+    """The facts that a person confirms. They are compared instead of the text, so a new wording changes nothing."""
 
-    #: How far the purchase had come, and where.
+    #: State of the submission, and the services that could be used.
     state: SubmissionState
     services: tuple[str, ...]
-    #: The least that it costs, in USD; None: nothing is bought, or nobody knows the price.
+    #: Minimum cost in USD; None if nothing is bought or the price is unknown.
     price: float | None = None
-    #: What was spent before, in USD, as far as that is known.
+    #: Amount in USD spent before; None if unknown.
     spent: float | None = None
 
     @property
     def token(self) -> str:
-        """The terms as a form carries them."""
+        """The terms as the value of a form field."""
         return " ".join(map(str, (self.state, "+".join(self.services), self.price, self.spent)))
 
 
 @dataclass(frozen=True, slots=True)
 class JobAction:
-    """One thing to do."""
+    """An action available for a job."""
 
     #: The last part of its address.
     name: str
     action: Action | None
     label: str
-    #: What it will do.
-    says: str
+    #: A sentence that describes the effect.
+    effect: str
     terms: Terms
-    #: Whether money is spent or given up by it, so that the person is asked once more.
-    asks: bool = False
+    #: Whether it needs a confirmation, because it spends or forfeits money.
+    confirm: bool = False
 
 
 def choices(record: JobRecord, services: Services) -> Mapping[str, JobAction]:
-    """Return what may be done with a job now, by name."""
+    """Return the actions available for a job now, by name."""
     found = (*_again(record, services), *_resolve(record, services), *_stop(record, services))
     return {choice.name: choice for choice in found}
 
@@ -59,60 +59,67 @@ def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
     submission = record.submission
     if record.status not in (Status.FAILED, Status.CANCELLED) or submission.state is SubmissionState.UNKNOWN:
         return
-    asks, terms = False, _as_it_stands(record)
+    confirm, terms = False, _current_terms(record)
     if submission.state is SubmissionState.NONE or submission.failed:
-        says, asks, terms = _order(record, services)
+        effect, confirm, terms = _order(record, services, "Retrying")
     elif submission.state is SubmissionState.ACCEPTED:
-        says = f"It goes on from its ticket at {record.service}, and buys nothing."
+        effect = f"Retrying continues from its ticket at {record.service}. Nothing new is bought."
     else:
-        says = "First it is found out what the order that was cut off has bought; only if nothing, it is ordered."
-    yield JobAction("retry", Action.RETRY, "Retry", says, terms, asks)
+        effect = (
+            "Retrying first checks whether the interrupted order bought anything, and orders again only if it did not."
+        )
+    yield JobAction("retry", Action.RETRY, "Retry", effect, terms, confirm)
 
 
 def _resolve(record: JobRecord, services: Services) -> Iterator[JobAction]:
-    over = record.status in (Status.HELD, Status.FAILED, Status.CANCELLED)
-    if not over or record.submission.state is not SubmissionState.UNKNOWN or record.lease is not None:
+    stopped = record.status in (Status.HELD, Status.FAILED, Status.CANCELLED)
+    if not stopped or record.submission.state is not SubmissionState.UNKNOWN or record.lease is not None:
         return
     yield JobAction(
         "ticket",
         Action.CONFIRM_PURCHASE,
-        "Go on from this ticket",
-        "The engine follows the video that was bought, and fetches it when it is ready. It buys nothing.",
-        _as_it_stands(record),
+        "Continue with this ticket",
+        "The engine will poll the purchased video and download it when it is ready. Nothing new is bought.",
+        _current_terms(record),
     )
-    says, asks, terms = _order(record, services)
-    yield JobAction("resubmit", Action.RESUBMIT, "Order it again", says, terms, asks)
+    effect, confirm, terms = _order(record, services, "Ordering it again")
+    yield JobAction("resubmit", Action.RESUBMIT, "Order it again", effect, terms, confirm)
     if record.status is Status.HELD:
-        says = "The job fails, and whether it was paid stays open. It can still be decided later."
-        yield JobAction("give-up", Action.GIVE_UP, "Mark as failed", says, _as_it_stands(record))
+        effect = "Marking the job as failed leaves open whether it was charged. You can still resolve it later."
+        yield JobAction("give-up", Action.GIVE_UP, "Mark as failed", effect, _current_terms(record))
 
 
 def _stop(record: JobRecord, services: Services) -> Iterator[JobAction]:
     if Status.CANCELLED not in TRANSITIONS[record.status]:
         return
     submission, service = record.submission, services.get(record.service)
-    asks = True
+    confirm = True
     match submission.state:
         case SubmissionState.NONE:
-            asks = False
-            says = "It is taken out of the queue. Nothing was bought."
+            confirm = False
+            effect = "Cancelling removes the job from the queue. Nothing has been charged."
         case SubmissionState.INTENT:
-            says = (
-                "Its order may be on the way right now. If the service takes it, it is paid all the same; its ticket "
-                "is kept, and a retry goes on from it."
+            effect = (
+                "A worker might be sending its order right now. If the service accepts it, it is charged despite the "
+                "cancellation; the ticket is kept, and a retry continues from it."
             )
         case SubmissionState.UNKNOWN:
-            says = "Whether its order was paid is not known, and stays open until somebody says what came of it."
+            effect = (
+                "It is unknown whether its order was charged. Cancelling leaves that open until someone resolves it."
+            )
         case SubmissionState.ACCEPTED:
-            paid = f"It was bought at {record.service}{_for(record)}; that stays spent."
+            paid = f"It was bought at {record.service}{_for(record)}; cancelling does not refund that."
             if submission.over:
-                says = f"{paid} The video is made already, and is not fetched then; a retry fetches it."
+                effect = f"{paid} The video is finished but will not be downloaded; a retry downloads it."
             elif service is not None and isinstance(service, Cancels):
-                asks = False
-                says = f"Its render at {record.service} is stopped."
+                confirm = False
+                effect = f"Cancelling stops its render at {record.service}."
             else:
-                says = f"{paid} {record.service} goes on making it; a retry fetches it from there, and buys nothing."
-    yield JobAction("cancel", None, "Cancel", says, _as_it_stands(record), asks)
+                effect = (
+                    f"{paid} The render at {record.service} continues; a retry downloads the result, and buys nothing "
+                    "new."
+                )
+    yield JobAction("cancel", None, "Cancel", effect, _current_terms(record), confirm)
 
 
 def _for(record: JobRecord) -> str:
@@ -120,25 +127,31 @@ def _for(record: JobRecord) -> str:
     return f" for {'about ' if price.estimated else ''}{usd(price.usd)}" if price and price.usd is not None else ""
 
 
-def _as_it_stands(record: JobRecord) -> Terms:
-    """Return the terms of what buys nothing new."""
+def _current_terms(record: JobRecord) -> Terms:
+    """Return the terms of an action that buys nothing new."""
     return Terms(record.submission.state, (record.service,), spent=_spent_usd(record))
 
 
-def _order(record: JobRecord, services: Services) -> tuple[str, bool, Terms]:
-    """Return what ordering a job would do now, whether to ask before (unless it is free), and its terms."""
+def _order(record: JobRecord, services: Services, verb: str) -> tuple[str, bool, Terms]:
+    """Return the effect of ordering a job now, whether to confirm it (unless it is free), and its terms."""
     state, spent = record.submission.state, _spent_usd(record)
-    before = f" What it has cost so far{_spent(record)} stays spent." if record.purchases else ""
+    before = f" ({_spent(record)} already spent)" if record.purchases else ""
     try:
         able = candidates(record.job, services)
     except InvalidInput as lack:
-        return f"It is ordered, but not by this process: {lack.message}.{before}", True, Terms(state, (), spent=spent)
+        effect = f"{verb} puts the job into the queue{before}, but this process cannot make it: {lack.message}."
+        return effect, True, Terms(state, (), spent=spent)
     several, least = len(able) > 1, able[0].price
     free = all(one.price == 0 for one in able)
-    where = "the service that is free first" if several else able[0].service.name
-    price = "at a price that is not known" if least == math.inf else f"for about {usd(least)}{' or more' * several}"
+    where = "the first available service" if several else able[0].service.name
+    if free:
+        cost = "costs nothing"
+    elif least == math.inf:
+        cost = "costs an unknown amount"
+    else:
+        cost = f"costs {'at least' if several else 'about'} {usd(least)}{' more' if record.purchases else ''}"
     terms = Terms(state, tuple(one.service.name for one in able), None if least == math.inf else least, spent)
-    return f"It is ordered at {where} {'for nothing' if free else price}.{before}", not free, terms
+    return f"{verb} {cost} at {where}{before}.", not free, terms
 
 
 def _spent_usd(record: JobRecord) -> float | None:
@@ -146,4 +159,4 @@ def _spent_usd(record: JobRecord) -> float | None:
 
 
 def _spent(record: JobRecord) -> str:
-    return f", {usd(record.cost.usd)}," if record.cost and record.cost.usd is not None else ""
+    return usd(record.cost.usd) if record.cost and record.cost.usd is not None else "an unknown amount"

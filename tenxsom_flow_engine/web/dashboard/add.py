@@ -1,9 +1,8 @@
-"""`/add`: adding work. A form, then the plan that it comes to, then exactly that plan is added.
+"""`/add`: adding jobs. A form, then a preview of the resulting plan, then exactly that plan is added.
 
-The plan's page carries the form, the instant at which it was planned, and the plan's digest. From form and instant the
-same plan follows again, in any process; where it does not, since a price or a setting has changed or somebody changed a
-field, nothing is added and the new plan is shown. The ids of the jobs follow too, so a plan that is sent twice adds
-nothing twice.
+The preview carries the form, the instant of planning and the plan's digest. Any process computes the same plan from the
+form and the instant. If the digest differs, because a price, a setting or a field has changed, nothing is added and the
+new plan is shown. The job ids are computed as well, so submitting a plan twice adds no job twice.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.errors import status_of
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
-#: The latest jobs whose channels are offered.
+#: Number of the latest jobs whose channels are suggested.
 LATEST_JOBS = 200
-#: Seconds that a start may lie back when the plan is added, since a person has looked at it meanwhile.
+#: Accepted lateness of a start in seconds when the plan is added: time for a person to read the preview.
 LATE_SECONDS = 600.0
 
 
@@ -54,7 +53,7 @@ def add(reports: ReportCache) -> Blueprint:
         wanted = request.args.get("from")
         record = reports.engine.store.get(wanted) if wanted else None
         if wanted and record is None:
-            return form_page(BLANK, trouble=f"There is no job {wanted} any more, so the form is empty.")
+            return form_page(BLANK, trouble=f"Job {wanted} no longer exists, so the form is empty.")
         given = {"topics": request.args.get("topic", ""), **request.args, "salt": ""}
         return form_page(copy_of(record.job) if record else as_typed(given))
 
@@ -76,7 +75,7 @@ def add(reports: ReportCache) -> Blueprint:
 
     @blueprint.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[str, int]:
-        wrong = WrongFields({"topics": f"are too many to be sent at once; {FROM_A_FILE}"})
+        wrong = WrongFields({"topics": f"are too many for one request; {FROM_A_FILE}"})
         return form_page(BLANK, wrong=wrong), 413
 
     def form_page(typed: Typed, *, wrong: WrongFields | None = None, trouble: str = "") -> str:
@@ -99,23 +98,23 @@ def add(reports: ReportCache) -> Blueprint:
         return render_template("plan.html", typed=typed, plan=view, trouble=trouble)
 
     def carry_out(typed: Typed, at: float, digest: str) -> str | Response | tuple[str, int]:
-        """Add the plan that was shown, or show how it has changed."""
+        """Add the previewed plan, or show the new plan if it has changed."""
         engine = reports.engine
         plan = plan_form(engine, typed, at)
         changed = plan.digest != digest
-        if changed or _gone_by(engine, plan, at):
-            why = "this is not the plan that was shown before" if changed else "some of its starts have gone by"
-            return plan_page(typed, engine.store.now(), trouble=f"Nothing was added: {why}. Look at it again."), 409
+        if changed or _starts_passed(engine, plan, at):
+            why = "the plan has changed since it was shown" if changed else "some of its start times have passed"
+            return plan_page(typed, engine.store.now(), trouble=f"Nothing was added: {why}. Check it again."), 409
         try:
             added = engine.queue.enqueue(plan.new)
         except FlowError as error:
-            trouble = f"{in_words(error)}. What was added stays, and nothing is added twice: add again what is left."
+            trouble = f"{in_words(error)}. Jobs added so far stay. Add again to add the rest; no job is added twice."
             return plan_page(typed, at, trouble=trouble), status_of(error)
         first = plan.new[0].job
         audit("jobs added", jobs=len(added.new), known=len(added.known), queue=engine.queue.name, first=first.job_id)
-        flash(_told(added))
+        flash(_result(added))
         if added.new and engine.unattended:
-            flash("No worker is running, so they wait until one is started.", "error")
+            flash("No worker is running; the jobs wait until you start one.", "error")
         if len(plan.jobs) == 1:
             return redirect(url_for("dashboard.job.page", job_id=first.job_id), 303)
         return redirect(url_for("dashboard.jobs.page", channel=typed["channel"].strip() or None), 303)
@@ -124,7 +123,7 @@ def add(reports: ReportCache) -> Blueprint:
 
 
 def _instant(form: Mapping[str, str]) -> float:
-    """Return when the plan of a page was made; of one that says nothing of the kind, long ago."""
+    """Return the instant of planning that a form carries; 0 if it carries none."""
     try:
         at = float(form.get("planned_at", ""))
     except ValueError:
@@ -132,13 +131,13 @@ def _instant(form: Mapping[str, str]) -> float:
     return at if 0.0 < at < 1e11 else 0.0
 
 
-def _told(added: Added) -> str:
+def _result(added: Added) -> str:
     new, known = len(added.new), len(added.known)
-    return f"{plural(new, 'job')} added" + (f", {known:,} known already." if known else ".")
+    return f"{plural(new, 'job')} added" + (f"; {known:,} already existed." if known else ".")
 
 
 def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:
-    """Return what the lists of the form offer: values, and what they are called there."""
+    """Return the options of the form's lists: values with their labels."""
     names = service_specs()
     lacking = names.keys() - engine.services.keys()
     return {
@@ -149,7 +148,7 @@ def _choices(engine: Engine) -> Mapping[str, Mapping[str, str]]:
 
 
 def _channels(store: JobStore) -> Sequence[str]:
-    """Return the channels of the latest jobs; none while the store is away, since a form is not worth less for it."""
+    """Return the channels of the latest jobs; none if the store is unavailable, because the form works without them."""
     try:
         latest = store.page(JobFilter(), limit=LATEST_JOBS).records
     except StoreError:
@@ -157,9 +156,12 @@ def _channels(store: JobStore) -> Sequence[str]:
     return sorted({record.job.channel for record in latest if record.job.channel})
 
 
-def _gone_by(engine: Engine, plan: AddPlan, at: float) -> bool:
-    """Tell whether jobs would start at once, and all together, whose starts lay ahead when the plan was shown."""
+def _starts_passed(engine: Engine, plan: AddPlan, at: float) -> bool:
+    """Return whether start times that were in the future when the plan was shown have passed.
+
+    Such jobs would all start immediately, at the same time.
+    """
     late = engine.store.now() - LATE_SECONDS
-    gone = [item.job.job_id for item in plan.new if item.due is not None and at < item.due < late]
-    # Those that were added meanwhile did start.
-    return len(engine.store.get_each(gone)) < len(gone)
+    passed = [item.job.job_id for item in plan.new if item.due is not None and at < item.due < late]
+    # Jobs that exist by now were added in time.
+    return len(engine.store.get_each(passed)) < len(passed)

@@ -1,4 +1,4 @@
-"""What the form of `/add` asks for: its fields as they were typed, each checked alone, and the plan they come to."""
+"""The form of `/add`: its fields as typed, their validation, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from tenxsom_flow_engine.planning.plan import AddPlan, read_plan
 from tenxsom_flow_engine.planning.slots import parse_rate
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
-#: The fields that are a job's own, for all topics that do not set them themselves.
+#: Fields of a job; they apply to every topic that does not set them.
 _JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "options")
-#: All fields, as an empty form shows them: the defaults of the command line. The salt is drawn for each form, so that
-#: what it makes again is made once by it.
+#: All fields with the values of an empty form: the defaults of the command line. Each form gets a random salt, so that
+#: submitting it twice adds its duplicates once.
 BLANK: Mapping[str, str] = dict.fromkeys(("topics", *_JOB, "start", "per_hour", "again", "salt"), "") | {
     "service": "auto", "duration": "5", "aspect_ratio": "9:16", "style": "documentary"
 }  # fmt: skip
-#: The most that is planned in one request: lines, and characters. A file may hold any number.
+#: Limits of one request: lines, and characters. The command `batch` has no such limits.
 MOST_LINES, MOST_TEXT = 5000, 1_000_000
-FROM_A_FILE = "put them into a file and add that as a batch, as docs/cli.md describes"
+FROM_A_FILE = "put them into a file and add it with the command batch (see docs/cli.md)"
 
-#: A form as it was typed, by field.
+#: The values of a form as typed, by field.
 Typed = Mapping[str, str]
 
 
 class WrongFields(FlowError):
-    """Some fields of a form cannot be used: why, by field, and the lines of the topics that are bad."""
+    """Some fields of a form are invalid: the reasons by field, and the invalid lines of the topics."""
 
     code = "wrong_fields"
 
     def __init__(self, by_field: Mapping[str, str], bad: Sequence[BadLine] = ()) -> None:
-        super().__init__(f"the form cannot be used: {', '.join(by_field)}")
+        super().__init__(f"invalid fields: {', '.join(by_field)}")
         self.by_field = by_field
         self.bad = bad
 
 
 def as_typed(given: Mapping[str, str]) -> Typed:
-    """Return a form's fields of what a request holds; what it leaves out is as in an empty form."""
-    # Browsers send each end of a line as two characters.
+    """Return the form's fields from a request; a missing field has the value of an empty form."""
+    # Browsers send a line break as CR LF.
     plain = {name: given.get(name, blank).replace("\r\n", "\n") for name, blank in BLANK.items()}
     return {name: text.replace("\r", "\n") for name, text in plain.items()}
 
 
 def copy_of(job: VideoJob) -> Typed:
-    """Return the form that asks for the same video once more."""
+    """Return a form filled in with the settings of a job."""
     options = {service: own for service, own in job.options.items() if service != PLAYLIST_POSITION}
     return {
         **BLANK,
@@ -64,7 +64,7 @@ def copy_of(job: VideoJob) -> Typed:
 
 
 def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
-    """Return what a form comes to at an instant: each time the same. Raises `WrongFields`, naming all of them."""
+    """Return the plan of a form at an instant; the result is deterministic. Raises `WrongFields` with all of them."""
     wrong: dict[str, str] = {}
 
     @contextmanager
@@ -80,7 +80,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
             fields[name] = _READ.get(name, str.strip)(typed[name])
             VideoJob(job_id="x", topic="x", created_at=now, **{name: fields[name]})
     if not fields.get("options"):
-        fields.pop("options", None)  # so that ids follow from the same content as in a list that has none
+        fields.pop("options", None)  # ids are hashes of the content, and lists without options omit the key
     start, stagger = None, 0.0
     with noting("start"):
         start = _start(typed["start"], now)
@@ -97,18 +97,18 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         salt = typed["salt"] if typed["again"] else ""
         plan = read_plan(engine.prepare, engine.store, stream, "topics", fields, timing, salt=salt, zone=UTC)
         if not plan.jobs and not plan.bad:
-            raise InvalidInput("topics", "are empty", next_step="write one a line")
+            raise InvalidInput("topics", "are empty", next_step="write one per line")
     with noting("prompt"):
         _check_prompt(fields["prompt"], plan)
     if not plan.jobs:
         for line in plan.bad:
-            wrong.setdefault(line.default or "topics", line.default_reason or "no line can be used")
+            wrong.setdefault(line.default or "topics", line.default_reason or "have no valid line")
     if wrong:
         raise WrongFields(wrong, plan.bad)
     return plan
 
 
-#: How the fields are read that are no text.
+#: Readers of the fields that are not plain text.
 _READ: Mapping[str, Callable[[str], Any]] = {
     "duration": lambda text: read_whole("duration", text),
     "options": read_options,
@@ -119,17 +119,17 @@ def _start(text: str, now: float) -> float | None:
     if not text.strip():
         return None
     start = parse_moment(text, "start", UTC)
-    if start < now - 60:  # a field for minutes cannot say a better now
-        raise InvalidInput("start", f"is past: it is {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} in UTC")
+    if start < now - 60:  # the field has a resolution of one minute
+        raise InvalidInput("start", f"is in the past: it is {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC now")
     return start
 
 
 def _check_prompt(prompt: str, plan: AddPlan) -> None:
-    """Refuse to have the same video made under many topics."""
-    alike = sum(item.new.job.prompt == prompt for item in plan.jobs) if prompt else 0
-    if alike > 1:
-        own = "let lines of CSV or JSON have their own"
-        raise InvalidInput("prompt", f"is for one video, and {alike:,} would be made with it", next_step=own)
+    """Reject one prompt for several topics, which would make the same video several times."""
+    same = sum(item.new.job.prompt == prompt for item in plan.jobs) if prompt else 0
+    if same > 1:
+        step = "set a prompt per line with CSV or JSON lines"
+        raise InvalidInput("prompt", f"is for one video, but {same:,} would use it", next_step=step)
 
 
 def _check_size(text: str) -> None:
@@ -138,5 +138,5 @@ def _check_size(text: str) -> None:
     lines = sum(bool(line.strip()) for line in text.split("\n"))
     if lines > MOST_LINES:
         raise InvalidInput(
-            "topics", f"have {lines:,} lines, and at most {MOST_LINES:,} are added at once here", next_step=FROM_A_FILE
+            "topics", f"have {lines:,} lines; the maximum is {MOST_LINES:,} per request", next_step=FROM_A_FILE
         )

@@ -1,4 +1,4 @@
-"""Actions as the dashboard words them: links to where its own buttons are, or plain words where it has none."""
+"""Actions as the dashboard shows them: a link to the button, or plain text if the dashboard has no button for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flask import url_for
 
 from tenxsom_flow_engine.errors import Action, FlowError
 
-#: What a person can do with one job, on its page, and the id of the button there.
+#: Actions on a job's page: the text of the link, and the id of the button.
 _BUTTONS = {
     Action.RETRY: ("Retry", "retry"),
     Action.RESUBMIT: ("Order it again", "resubmit"),
     Action.CONFIRM_PURCHASE: ("Enter its ticket", "ticket"),
     Action.GIVE_UP: ("Mark it as failed", "give-up"),
 }
-#: What has to be done elsewhere; `docs/operations.md` says how.
+#: Actions outside the dashboard, described in `docs/operations.md`.
 _ELSEWHERE = {
     Action.START_WORKER: "Start a worker",
     Action.START_PUSH_WORKER: "Start a worker",
@@ -28,19 +28,19 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Something to do: its words, and the address where it is done; none if that is not on the dashboard."""
+    """An action's text and the address of its button; the address is empty if the dashboard has none."""
 
     text: str
     url: str = ""
 
 
 def links(actions: Iterable[Action], subject: str = "") -> Sequence[Link]:
-    """Return what to show for actions on a job or service; what is about an unnamed one is left out."""
+    """Return the links for actions on a job or service; an action that needs a subject is omitted without one."""
     return [link for action in actions if (link := _link(action, subject)) is not None]
 
 
 def in_words(error: FlowError) -> str:
-    """Describe an error, and what to do about it, where nothing can be clicked."""
+    """Return an error and its next steps as plain text, for places without links."""
     steps = [_ELSEWHERE[action] for action in error.actions if action in _ELSEWHERE]
     return ". ".join([str(error), *dict.fromkeys(steps)])
 

@@ -1,7 +1,7 @@
-"""`/bulk`: retrying or cancelling many jobs: what it would do is shown first, then done to those that were shown.
+"""`/bulk`: retrying or cancelling many jobs. A page shows the effect first; then exactly the jobs shown are changed.
 
-What is sent back are the ids that were shown. So whatever has changed meanwhile, no other job is touched; and one that
-has gone on by itself is refused with the reason. A call acts for some seconds, and offers to go on with what is left.
+The confirmation sends back the ids that were shown, so no other job is changed, and a job whose state has changed since
+is refused with the reason. A request runs for some seconds at most, then offers to continue with the rest.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tenxsom_flow_engine.web.dashboard.search import Search
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
-#: Jobs that one question is about at most.
+#: Maximum number of jobs in one confirmation.
 MAX_JOBS = 1000
-#: Refusals that are told one by one.
-TOLD = 5
-_DONE = {Act.RETRY: "put in again", Act.CANCEL: "cancelled"}
+#: Maximum number of refusals that are listed.
+MOST_REFUSED = 5
+_DONE = {Act.RETRY: "queued again", Act.CANCEL: "cancelled"}
 
 
 def bulk(reports: ReportCache) -> Blueprint:
-    """Return the question, and what is done on its answer."""
+    """Return the confirmation page and the route that carries the action out."""
     blueprint = Blueprint("bulk", __name__)
 
     @blueprint.get("/bulk")
@@ -41,7 +41,7 @@ def bulk(reports: ReportCache) -> Blueprint:
 
     @blueprint.post("/bulk")
     def do() -> Response | str:
-        # Fifty ids are too long for an address, so those that are chosen one by one come in a form, too.
+        # The ids of fifty selected jobs do not fit into an address, so the list sends them with a form.
         if "sure" not in request.form:
             return _ask(reports.engine, request.form)
         return _do(reports.engine, request.form)
@@ -50,36 +50,36 @@ def bulk(reports: ReportCache) -> Blueprint:
 
 
 def _ask(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
-    search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.getlist("job"))
+    search, act, selected = Search.read(fields), _act(fields.get("act", "")), _ids(fields.getlist("job"))
     everything = "all" in fields
-    if not chosen and not (everything and search):
-        told = "Every job would be meant: narrow the list first." if everything else "No job was chosen."
-        flash(f"{told} Nothing was done.", "error")
+    if not selected and not (everything and search):
+        why = "This would affect every job; narrow the list first." if everything else "No job selected."
+        flash(f"{why} Nothing was done.", "error")
         return _back(search)
-    meant = _meant(act, search)
+    targets = _targets(act, search)
     if not everything:
-        pages: Iterable[Sequence[JobRecord]] = [engine.store.get_each(chosen)]
+        pages: Iterable[Sequence[JobRecord]] = [engine.store.get_each(selected)]
     else:
-        pages = matching(engine.store, meant) if meant.statuses else []
+        pages = matching(engine.store, targets) if targets.statuses else []
     found = plan(act, pages, engine.services, engine.store.now(), most=MAX_JOBS, seconds=engine.timings.bulk_request)
     return render_template(
         "bulk.html",
         plan=found,
-        tally=None if found.whole else engine.store.count_matching(meant),
+        tally=None if found.whole else engine.store.count_matching(targets),
         search=search,
         everything=everything,
         act=act,
-        told=TOLD,
+        most_refused=MOST_REFUSED,
     )
 
 
 def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
-    search, act, chosen = Search.read(fields), _act(fields.get("act", "")), _ids(fields.get("jobs", "").split())
+    search, act, selected = Search.read(fields), _act(fields.get("act", "")), _ids(fields.get("jobs", "").split())
     ends = time.monotonic() + engine.timings.bulk_request
     done = 0
     refused: list[Refused] = []
     try:
-        for outcome in each(chosen, act.on(engine)):
+        for outcome in each(selected, act.on(engine)):
             if isinstance(outcome, Refused):
                 refused.append(outcome)
             else:
@@ -87,11 +87,11 @@ def _do(engine: Engine, fields: MultiDict[str, str]) -> Response | str:
                 audit(f"job {act}", job_id=outcome.job_id)
             if time.monotonic() > ends:
                 break
-    except (QueueError, StoreError) as error:  # what was done stays done, and is told
+    except (QueueError, StoreError) as error:  # the jobs changed so far are still reported below
         flash(in_words(error), "error")
-    left = chosen[done + len(refused) :]
+    left = selected[done + len(refused) :]
     audit(f"jobs {act}", search=search.words, done=done, refused=len(refused), left=len(left))
-    _tell(act, done, refused)
+    _flash_result(act, done, refused)
     if left:
         return render_template("bulk_left.html", act=act, search=search, left=left)
     return _back(search)
@@ -104,27 +104,27 @@ def _act(name: str) -> Act:
 
 
 def _ids(given: Sequence[str]) -> list[str]:
-    chosen = list(dict.fromkeys(given))
-    if len(chosen) > MAX_JOBS:
-        raise InvalidInput("jobs", f"are {len(chosen)}, and at most {MAX_JOBS} can be acted on at once")
-    for job_id in chosen:
+    ids = list(dict.fromkeys(given))
+    if len(ids) > MAX_JOBS:
+        raise InvalidInput("jobs", f"are {len(ids)}; the maximum is {MAX_JOBS} per request")
+    for job_id in ids:
         check_job_id(job_id)
-    return chosen
+    return ids
 
 
-def _meant(act: Act, search: Search) -> JobFilter:
-    """Return the jobs that a search finds, as far as it may be done to them."""
+def _targets(act: Act, search: Search) -> JobFilter:
+    """Return the filter of a search, limited to the statuses that the action applies to."""
     return search.of(*(status for status in Status if status in act.statuses & set(search.statuses or Status))).jobs
 
 
-def _tell(act: Act, done: int, refused: Sequence[Refused]) -> None:
+def _flash_result(act: Act, done: int, refused: Sequence[Refused]) -> None:
     if done:
         flash(f"{plural(done, 'job was', 'jobs were')} {_DONE[act]}.")
     if refused:
-        # They go into a cookie, so only some are told, and briefly.
-        reasons = "; ".join(one.error.message[:160] for one in refused[:TOLD])
-        more = f"; and {len(refused) - TOLD:,} more" if len(refused) > TOLD else ""
-        flash(f"Not done for {len(refused):,}: {reasons}{more}.", "error")
+        # Messages are stored in a cookie, which is limited in size.
+        reasons = "; ".join(one.error.message[:160] for one in refused[:MOST_REFUSED])
+        more = f"; and {len(refused) - MOST_REFUSED:,} more" if len(refused) > MOST_REFUSED else ""
+        flash(f"{len(refused):,} refused: {reasons}{more}.", "error")
 
 
 def _back(search: Search) -> Response:

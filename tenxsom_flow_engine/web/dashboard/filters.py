@@ -1,4 +1,4 @@
-"""Numbers and instants in words for people: the filters that templates write them with."""
+"""Template filters that format numbers and instants for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenxsom_flow_engine.text import ago, duration, plural, rough_duration, usd,
 
 
 def number(value: float) -> str:
-    """Write a number with marks at its thousands, and without needless digits."""
+    """Write a number with thousands separators and without trailing zeros."""
     return f"{value:,.10g}"
 
 
@@ -31,9 +31,9 @@ def size(count: float) -> str:
 
 
 def moment(instant: float | None, *, exact: str = "minute") -> Markup:
-    """Write an instant as a `<time>` in UTC, which the browser turns into its own zone; a dash for None.
+    """Write an instant as a `<time>` in UTC, which the script converts to the browser's zone; a dash for None.
 
-    `exact`: to the `minute`, to the `second`, or the `clock` alone, where the day is known.
+    `exact`: resolution `minute` or `second`, or `clock` for the time without the day.
     """
     if instant is None:
         return Markup("–")
@@ -43,7 +43,7 @@ def moment(instant: float | None, *, exact: str = "minute") -> Markup:
 
 
 def utc(instant: float) -> str:
-    """Write an instant as the command line does, in UTC whatever the browser's zone is: `2026-12-24 18:00 UTC`."""
+    """Write an instant in UTC, as the command line does, and independent of the browser: `2026-12-24 18:00 UTC`."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -66,5 +66,5 @@ def sentence(text: str, names: Collection[str]) -> str:
 _WRITERS = (
     duration, rough_duration, ago, within, usd, plural, number, percent, size, moment, utc, hour, per, sentence,
 )  # fmt: skip
-#: What templates find under the functions' names.
+#: The filters by name.
 FILTERS = {write.__name__: write for write in _WRITERS}

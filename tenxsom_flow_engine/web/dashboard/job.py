@@ -1,4 +1,4 @@
-"""`/jobs/JOB`: all that is known about a job, its video, and what may be done with it."""
+"""`/jobs/JOB`: all information about a job, its video, and the available actions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tenxsom_flow_engine.web.dashboard.timeline import timeline
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _DONE = {
-    "retry": "The job goes on.",
+    "retry": "The job is queued again.",
     "cancel": "The job is cancelled.",
-    "ticket": "The job goes on from its ticket.",
-    "resubmit": "The job is ordered anew.",
-    "give-up": "The job was given up.",
+    "ticket": "The job continues with this ticket.",
+    "resubmit": "The job will be ordered again.",
+    "give-up": "The job is marked as failed.",
 }
 
 
 def job(reports: ReportCache) -> Blueprint:
-    """Return the page, the job's files, and what is done with it."""
+    """Return the routes of a job: its page, its files and its actions."""
     blueprint = Blueprint("job", __name__)
     add_media(blueprint, reports)
 
@@ -47,7 +47,7 @@ def job(reports: ReportCache) -> Blueprint:
             now=now,
             status=record.status_at(now),
             next=_next(record, now, paused=engine.store.queue_state(record.queue).paused),
-            files={kind: files[told.file] for kind, told in KINDS.items() if told.file in files},
+            files={name: files[kind.file] for name, kind in KINDS.items() if kind.file in files},
             lines=timeline(record),
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
@@ -61,7 +61,7 @@ def job(reports: ReportCache) -> Blueprint:
         engine = reports.engine
         record = engine.store.require(job_id)
         choice = choices(record, engine.services).get(act)
-        if choice is None:  # it has gone on since the page was loaded
+        if choice is None:  # the job has changed since the page was loaded
             return _back(job_id)
         return render_template("ask.html", record=record, choice=choice)
 
@@ -69,8 +69,8 @@ def job(reports: ReportCache) -> Blueprint:
     def do(job_id: str, act: str) -> Response:
         engine = reports.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
-        # Only what the person agreed to is done: the job, or a price, could have changed since the page was loaded.
-        if choice is not None and choice.asks and request.form.get("sure") != choice.terms.token:
+        # Act only on the confirmed terms: the job or a price could have changed since the page was loaded.
+        if choice is not None and choice.confirm and request.form.get("sure") != choice.terms.token:
             return redirect(url_for("dashboard.job.ask", job_id=job_id, act=act), 303)
         try:
             _act(engine, job_id, act)
@@ -91,17 +91,17 @@ def job(reports: ReportCache) -> Blueprint:
 
 
 def _possible(record: JobRecord, possible: Iterable[JobAction]) -> Iterator[Action]:
-    """Give what the job's failure says can be done, as far as it can be done now."""
+    """Give the actions that the job's error suggests and that are available now."""
     now = {Action.EDIT, *(one.action for one in possible)}
     return (action for action in (record.error.actions if record.error else ()) if action in now)
 
 
 def _next(record: JobRecord, now: float, *, paused: bool) -> str:
-    """Say what happens next to a job that is not over. `paused`: whether its queue hands out nothing."""
+    """Describe what happens next to an unfinished job. `paused`: whether its queue is paused."""
     if record.lease is not None:
         return f"Worker {record.lease.worker} is working on it."
     if record.due is None:
-        return "Waiting for you: say below what happened to its order."
+        return "Waiting for you: tell us below what happened to its order."
     waited, last = now - record.due, record.events[-1]
     why = (
         f": {last.detail}"
@@ -109,15 +109,15 @@ def _next(record: JobRecord, now: float, *, paused: bool) -> str:
         else ""
     )
     if waited >= 0:
-        what = "its queue is paused" if paused else f"waits for its turn{why}" if why else "waits for a worker"
-        return f"It has been due for {duration(waited)}, and {what}."
+        what = "its queue is paused" if paused else f"waiting for its turn{why}" if why else "waiting for a worker"
+        return f"Due for {duration(waited)}; {what}."
     match record.status:
         case Status.SCHEDULED:
-            act = "It starts"
+            act = "Starts"
         case Status.RENDERING:
-            act = f"{record.service} is asked again"
+            act = f"Next poll of {record.service}"
         case _:
-            act = "It goes on"
+            act = "Continues"
     return f"{act} in {duration(-waited)}{why}."
 
 
@@ -132,8 +132,8 @@ def _act(engine: Engine, job_id: str, act: str) -> None:
         case "give-up":
             engine.resolve(job_id, GiveUp())
         case "ticket":
-            told = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
-            engine.resolve(job_id, told)
+            ticket = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
+            engine.resolve(job_id, ticket)
 
 
 def _back(job_id: str) -> Response:

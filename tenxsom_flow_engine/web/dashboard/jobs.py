@@ -30,11 +30,11 @@ def jobs(reports: ReportCache) -> Blueprint:
             search=search,
             found=found,
             now=store.now(),
-            # Jobs are counted by status alone; under other conditions these numbers would be wrong.
+            # The counts are by status only; with another filter they would be wrong.
             counts=None if search.of() else counts,
             any_jobs=any(counts.values()),
             after=after,
-            # It ended early: so many jobs are looked at for one page at most.
+            # The search stopped early: the number of jobs read for one page is limited.
             cut=found.cursor is not None and len(found.records) < PAGE_JOBS,
             services=sorted({AUTO, *reports.engine.services, *_used(store), search.service} - {""}),
             took=_took,
@@ -46,11 +46,11 @@ def jobs(reports: ReportCache) -> Blueprint:
 
 
 def _used(store: JobStore) -> set[str]:
-    """Return the services that ever made or sold anything."""
+    """Return the services that have ever been used."""
     return {one.service for one in store.totals(EVER)}
 
 
 def _took(record: JobRecord) -> float | None:
-    """Return the seconds from the order to the end; None for a job that was not ordered or is not over."""
-    began = record.submission.first_intended_at
-    return record.finished_at - began if began and record.finished_at is not None else None
+    """Return the seconds from the order to the end; None for a job that was not ordered or has not ended."""
+    ordered_at = record.submission.first_intended_at
+    return record.finished_at - ordered_at if ordered_at and record.finished_at is not None else None

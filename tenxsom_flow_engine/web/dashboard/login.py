@@ -1,4 +1,4 @@
-"""`/login`, `/logout`: beginning and ending a session."""
+"""`/login`, `/logout`: starting and ending a session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenxsom_flow_engine.web.dashboard.session import Sessions, audit, logged_in
 
 
 def login() -> Blueprint:
-    """Return the routes of those who are not logged in, or would be no more."""
+    """Return the routes for logging in and out."""
     blueprint = Blueprint("login", __name__)
 
     @blueprint.get("/login")
@@ -38,7 +38,7 @@ def login() -> Blueprint:
 
 
 def _onward() -> str:
-    """Return where somebody wanted to go: a path of ours, never another site."""
+    """Return the page to open after the login: a path of this site, never another site."""
     wanted = request.values.get("next", "")
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if inside else url_for("dashboard.overview.page")

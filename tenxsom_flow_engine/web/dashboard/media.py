@@ -1,7 +1,7 @@
-"""`/jobs/JOB/video`, `/thumbnail`, `/captions`, `/metadata`: a job's files, to look at and to take away.
+"""`/jobs/JOB/video`, `/thumbnail`, `/captions`, `/metadata`: a job's files, to view or download.
 
-Videos count among the process's streams (see `web.outgoing`), the other files are small. None is served that does not
-lie in the folder of videos, whatever a record says.
+Videos count as streams of the process (see `web.file_streaming`); the other files are small. Only files inside the
+output folder are served, whatever a record contains.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Kind:
     #: Its name in the job's folder.
     file: str
     mimetype: str
-    #: Seconds for which a browser may show it again without asking.
+    #: Seconds that a browser can reuse it without a request.
     max_age: int
 
 
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Kind] = {
     "captions": Kind("captions.srt", "application/x-subrip", 0),
     "metadata": Kind("metadata.json", "application/json", 0),
 }
-#: What some file system or shell takes for something else than a letter of a name.
+#: Characters with a special meaning in some file system or shell.
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 _SRT_TIME = re.compile(r"(\d\d:\d\d:\d\d),(\d\d\d)")
 
@@ -50,17 +50,17 @@ def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
     """Add the routes, each under the name of its kind."""
     streams = threading.BoundedSemaphore(STREAMS)
 
-    def file(kind: str, job_id: str) -> AnyResponse:
-        record, told = reports.engine.store.require(job_id), KINDS[kind]
-        path = _find(reports, record, told.file)
+    def file(name: str, job_id: str) -> AnyResponse:
+        record, kind = reports.engine.store.require(job_id), KINDS[name]
+        path = _find(reports, record, kind.file)
         try:
-            answer = send(request, path, told.mimetype, max_age=told.max_age,
-                          streams=streams if kind == "video" else None)  # fmt: skip
+            answer = send(request, path, kind.mimetype, max_age=kind.max_age,
+                          streams=streams if name == "video" else None)  # fmt: skip
         except OSError as error:
-            raise _unreadable(record, told.file, error) from error
+            raise _unreadable(record, kind.file, error) from error
         if request.args.get("download"):
-            name = " ".join(_UNFIT.sub(" ", title(record.job.topic)).split()).strip(".") or job_id
-            answer.headers.set("Content-Disposition", "attachment", filename=name + path.suffix)
+            stem = " ".join(_UNFIT.sub(" ", title(record.job.topic)).split()).strip(".") or job_id
+            answer.headers.set("Content-Disposition", "attachment", filename=stem + path.suffix)
         return answer
 
     for kind in KINDS:
@@ -68,7 +68,7 @@ def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
 
     @blueprint.get("/jobs/<job_id>/captions.vtt")
     def track(job_id: str) -> Response:
-        """Give the captions in the one form that browsers know, WebVTT: it differs in its head and its commas."""
+        """Return the captions as WebVTT, the only format that browsers support."""
         record, name = reports.engine.store.require(job_id), KINDS["captions"].file
         path = _find(reports, record, name)
         try:
@@ -83,11 +83,11 @@ def _unreadable(record: JobRecord, name: str, error: OSError) -> NotFound:
 
 
 def _find(reports: ReportCache, record: JobRecord, name: str) -> Path:
-    """Return where a file of a job is. Raises `NotFound` saying why it is nowhere."""
+    """Return the path of a job's file. Raises `NotFound` with the reason."""
     if record.result is None:
         raise NotFound(f"Job {record.job_id} has no video: it is {record.status_at(reports.engine.store.now())}.")
     path = reports.engine.output.files(record.result).get(name)
     if path is None:
-        where = f"{name} of job {record.job_id} is not there any more"
-        raise NotFound(f"{where}: it was moved or deleted, or lies outside of {reports.engine.output.root}.")
+        missing = f"{name} of job {record.job_id} no longer exists"
+        raise NotFound(f"{missing}: it was moved or deleted, or is outside {reports.engine.output.root}.")
     return path

@@ -1,4 +1,4 @@
-"""`/`: how things are, whether anything is wrong, and the switches that stop and start."""
+"""`/`: the current state, active problems, and the buttons that pause and resume."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
-#: How many of the next scheduled jobs are shown, and of the latest videos.
+#: Number of scheduled jobs shown, and of latest videos.
 NEXT_JOBS, LATEST_VIDEOS = 6, 8
-#: How many of the jobs that were added last are looked at for the latest videos: a day's are added at once.
+#: Number of recently added jobs that are searched for the latest videos: the jobs of a day are often added together.
 SOUGHT = 100
-#: What others see as the reason of a pause.
+#: The recorded reason of a pause.
 BY_HAND = "paused on the dashboard"
 
 
@@ -56,9 +56,9 @@ def overview(reports: ReportCache) -> Blueprint:
         else:
             audit(f"queue {act}d", queue=queue.name)
             flash(
-                "The queue is paused: jobs wait, and running steps finish."
+                "The queue is paused: waiting jobs do not start, and running steps finish."
                 if act == "pause"
-                else "The queue is resumed."
+                else "The queue is running again."
             )
         return redirect(url_for("dashboard.overview.page"), 303)
 
@@ -68,23 +68,23 @@ def overview(reports: ReportCache) -> Blueprint:
         limiter.pause(name, BY_HAND) if act == "pause" else limiter.resume(name)
         audit(f"service {act}d", service=name)
         if act == "pause":
-            flash(f"{name} is paused: nothing is bought there, and what is being made goes on.")
+            flash(f"{name} is paused: nothing new is bought there, and renders in progress continue.")
         else:
             balances.forget()
-            flash(f"{name} is resumed.")
+            flash(f"{name} resumed.")
         return redirect(url_for("dashboard.overview.page"), 303)
 
     return blueprint
 
 
 def _latest(engine: Engine) -> Sequence[JobRecord]:
-    """Return the jobs whose videos came last, of those that can be looked at."""
+    """Return the most recently finished jobs that have a thumbnail."""
     made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=SOUGHT).records
     latest = sorted(made, key=lambda record: record.finished_at or 0.0, reverse=True)[:LATEST_VIDEOS]
     return [record for record in latest if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
 
 
 def _is_of_interest(service: ServiceFigures) -> bool:
-    """Tell whether a service is used here, was ever used, or is stopped; limits alone make none worth a card."""
+    """Return whether a service is configured, was ever used, or is stopped. Having limits alone is not enough."""
     used = service.bought.videos or any(service.ended.values()) or service.state in ("paused", "stopped")
     return bool(used) or (service.slots is not None and service.name != "simulated")

@@ -1,4 +1,4 @@
-"""What a list of jobs was asked for: read from its address, and written into one, so that it can be kept and shared."""
+"""A search for jobs, read from and written to an address, so that it can be bookmarked and shared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Search:
     statuses: tuple[Status, ...] = ()
     service: str = ""
     channel: str = ""
-    #: As ISO 8601 writes it, in UTC.
+    #: An ISO 8601 date, in UTC.
     day: str = ""
     text: str = ""
 
@@ -32,7 +32,7 @@ class Search:
         """Read the fields of an address or form. Raises `InvalidInput`."""
         names = dict.fromkeys(name for name in fields.getlist("status") if name)
         if unknown := [name for name in names if name not in set(Status)]:
-            raise InvalidInput("status", f"there is none called {unknown[0][:40]!r}")
+            raise InvalidInput("status", f"has no value {unknown[0][:40]!r}")
         day = fields.get("day", "").strip()
         if day and not _is_day(day):
             raise InvalidInput("day", f"{day[:40]!r} is not a day such as 2026-12-24")
@@ -44,7 +44,7 @@ class Search:
 
     @property
     def jobs(self) -> JobFilter:
-        """The filter that a store understands."""
+        """The filter for the store."""
         begin = (
             datetime.combine(date.fromisoformat(self.day), datetime.min.time(), UTC).timestamp() if self.day else None
         )
@@ -59,18 +59,18 @@ class Search:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of an address that asks for the same: texts, and a list of them."""
+        """The query parameters of this search: strings, and a list of strings."""
         names: dict[str, Any] = {"status": [str(status) for status in self.statuses]}
         names |= {"service": self.service, "channel": self.channel, "day": self.day, "text": self.text}
         return {name: value for name, value in names.items() if value}
 
     def of(self, *statuses: Status) -> Search:
-        """Return the same search among jobs of other statuses."""
+        """Return the same search with other statuses."""
         return replace(self, statuses=statuses)
 
     @property
     def words(self) -> str:
-        """What is asked for, in words: `failed jobs of channel sea, added on 2026-12-24 (UTC)`."""
+        """A description of the search: `failed jobs of channel sea, added on 2026-12-24 (UTC)`."""
         kind = f"{' or '.join(self.statuses)} jobs" if self.statuses else "jobs"
         parts = [f"of channel {self.channel}"] if self.channel else []
         parts += [f"at {self.service}"] if self.service else []

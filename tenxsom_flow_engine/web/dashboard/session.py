@@ -1,7 +1,7 @@
-"""Who may look and act: whoever has shown the admin token, as a signed cookie says until a week later.
+"""Sessions of the dashboard: a signed cookie, valid for a week after a login with the admin token.
 
-The key that signs is made of the token. So all processes that were given the same token agree without a word, and
-whoever changes the token logs everybody out.
+The signing key is derived from the token, so all processes with the same token accept each other's sessions, and
+changing the token ends every session.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from tenxsom_flow_engine.settings import MIN_ADMIN_TOKEN_CHARACTERS, Settings
 
 _log = logging.getLogger(__name__)
 
-#: For how long a login lasts.
+#: Lifetime of a login.
 LIFETIME = timedelta(days=7)
-#: The file of the token that was made because none was set.
+#: The file of the generated token.
 TOKEN_FILE = "admin-token"
-#: The field of every form that changes something.
+#: The field with the CSRF token in every form that changes something.
 CSRF_FIELD = "csrf"
-#: The header of requests that the script makes by itself: what they fetch is seen in part, or by nobody.
+#: The header of the script's own requests, whose pages are shown in part or not at all.
 LIVE = "X-Live"
-#: Where a session notes when it began.
+#: The session key for the time of the login.
 _SINCE = "since"
 
 
 class StaleForm(FlowError):
-    """A form does not carry the token of the session that it is sent in."""
+    """A form does not carry the CSRF token of its session."""
 
     code = "stale_form"
 
@@ -50,25 +50,25 @@ class _Cookie(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        # A proxy that speaks TLS for us says so; of several the first, to which the browser speaks. Who makes that up
-        # harms a cookie of his own.
-        said = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
-        return request.is_secure or said.lower() == "https"
+        # A TLS proxy reports the browser's protocol; of several proxies the first entry counts. A forged header only
+        # affects the sender's own cookie.
+        protocol = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip()
+        return request.is_secure or protocol.lower() == "https"
 
 
 class Sessions:
-    """The sessions of those who know one admin token."""
+    """Sessions that are opened with one admin token."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def serve(self, app: Flask) -> None:
-        """Let an application keep its sessions so."""
+        """Configure an application to use these sessions."""
         key = self._derived("session key")
         app.secret_key = key
         app.session_interface = _Cookie()
         app.config.update(
-            # Cookies know no ports: two dashboards on one machine must not throw each other's visitors out.
+            # Cookies are shared between ports, so two dashboards on one host need different names.
             SESSION_COOKIE_NAME=f"flow_{self._derived('cookie name').hex()[:8]}",
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Strict",
@@ -78,12 +78,12 @@ class Sessions:
         app.extensions["admin"] = self
 
     def log_in(self, token: str) -> bool:
-        """Begin a session for whoever shows the token; return whether this is it."""
+        """Start a session if the token is right; return whether it is."""
         if not hmac.compare_digest(token.strip().encode(), self._token):
             return False
-        session.clear()  # what was known before the login must not be valid after it
+        session.clear()  # a CSRF token from before the login must not be valid after it
         session[_SINCE] = time.time()
-        session[CSRF_FIELD] = secrets.token_urlsafe(24)  # now, since pages that are loaded at once would each make one
+        session[CSRF_FIELD] = secrets.token_urlsafe(24)  # pages loaded in parallel would otherwise create one each
         session.permanent = True
         return True
 
@@ -92,13 +92,13 @@ class Sessions:
 
 
 def logged_in() -> bool:
-    """Tell whether the request comes from somebody who has logged in."""
-    # A cookie is signed anew whenever something in it changes, so its own age says nothing of the login.
+    """Return whether the request belongs to a session that is logged in."""
+    # A cookie is signed again whenever its content changes, so its age is not the age of the login.
     return bool(time.time() < session.get(_SINCE, float("-inf")) + LIFETIME.total_seconds())
 
 
 def csrf_token() -> str:
-    """Return the secret that forms of this session carry; another site cannot know it."""
+    """Return the CSRF token of this session, which another site cannot know."""
     if CSRF_FIELD not in session:
         session[CSRF_FIELD] = secrets.token_urlsafe(24)
     return str(session[CSRF_FIELD])
@@ -110,38 +110,38 @@ def csrf_field() -> Markup:
 
 
 def check_csrf() -> None:
-    """Raise `StaleForm` for a change that does not come from a page of ours."""
+    """Raise `StaleForm` for a change that was not sent from one of our pages."""
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     sent = request.form.get(CSRF_FIELD, "")
     if not hmac.compare_digest(sent.encode(), session.get(CSRF_FIELD, "").encode()) or not sent:
         raise StaleForm(
             "this form belongs to another session, so nothing was done",
-            next_step="load the page anew, and try again",
+            next_step="reload the page and try again",
         )
 
 
 def messages() -> list[tuple[str, str]]:
-    """Return what the session is to be told once, each with its kind: by a page that a person sees."""
+    """Return and clear the flashed messages with their kinds; none for a request of the script, which shows no page."""
     return [] if LIVE in request.headers else list(get_flashed_messages(with_categories=True))  # type: ignore[arg-type]
 
 
 def audit(what: str, **facts: Any) -> None:
-    """Write down who did what: one line of the log for each change that the dashboard makes.
+    """Log a change made through the dashboard, one line for each.
 
-    `from` is who connected; behind a proxy that is the proxy, and `forwarded_for` is what it says, of which anybody can
-    make up all but the last address.
+    `from` is the address of the connection. Behind a proxy that is the proxy's address, and `forwarded_for` has the
+    `X-Forwarded-For` header, of which a client can forge all addresses but the last.
     """
     fields = {"audit": what, "from": request.remote_addr or "", **facts}
-    if said := request.headers.get("X-Forwarded-For", ""):
-        fields["forwarded_for"] = said[-200:]
+    if forwarded := request.headers.get("X-Forwarded-For", ""):
+        fields["forwarded_for"] = forwarded[-200:]
     _log.info("dashboard: %s", what, extra=fields)
 
 
 def admin_token(settings: Settings) -> str:
-    """Return the token that opens the dashboard: the one that was set, else the one in the home, made at need.
+    """Return the admin token: `TENXSOM_ADMIN_TOKEN`, or else the content of the token file, which is created if needed.
 
-    Raises `ConfigurationError` where it can neither be read nor made.
+    Raises `ConfigurationError` if the file can neither be read nor created.
     """
     if settings.admin_token:
         return settings.admin_token
@@ -150,26 +150,26 @@ def admin_token(settings: Settings) -> str:
         if not path.exists():
             _make(path)
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            _log.warning("others can read the dashboard's token: chmod 600 %s", path)
+            _log.warning("other users can read the admin token: chmod 600 %s", path)
         token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigurationError(
-            f"the dashboard's token cannot be kept in {path}: {error.strerror or error}",
-            next_step="set TENXSOM_ADMIN_TOKEN, or let TENXSOM_HOME be a folder that can be written",
+            f"the admin token cannot be stored in {path}: {error.strerror or error}",
+            next_step="set TENXSOM_ADMIN_TOKEN, or set TENXSOM_HOME to a writable folder",
         ) from error
     if len(token) < MIN_ADMIN_TOKEN_CHARACTERS:
-        raise ConfigurationError(f"{path} holds no token", next_step="remove it, and a new one is made")
+        raise ConfigurationError(f"{path} contains no token", next_step="delete the file, and a new token is generated")
     return token
 
 
 def token_file(settings: Settings) -> Path:
-    """Return where the token is kept that was made because none was set."""
+    """Return the path of the generated token."""
     return settings.home / TOKEN_FILE
 
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may start at once: each writes a token, and the first link wins.
+    # Several processes can start at the same time: each writes a token, and the first link wins.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{TOKEN_FILE}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -178,6 +178,6 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(name, path)
-            _log.info("made a token that opens the dashboard: %s", path)
+            _log.info("generated an admin token for the dashboard: %s", path)
     finally:
         Path(name).unlink()

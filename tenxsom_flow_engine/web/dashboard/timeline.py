@@ -1,4 +1,4 @@
-"""A job's timeline as people read it: what happened, how often, by whom, and how long it took in between. Pure."""
+"""The lines of a job's timeline: each event with its count, its worker and the time since the last one. No I/O."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.jobs import Event, EventKind, JobRecord
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
 
-#: Words for kinds that say too little by themselves.
+#: Texts for kinds whose names are not clear enough.
 _WORDS: Mapping[str, str] = {
     EventKind.SUBMITTING: "Order sent",
     EventKind.ACCEPTED: "Order accepted",
-    EventKind.FAULT: "Fault, tried again later",
+    EventKind.FAULT: "Error, will be retried",
     EventKind.NOTHING_BOUGHT: "Nothing was bought",
-    EventKind.OUTCOME_UNKNOWN: "Outcome of the order unknown",
-    EventKind.LATE_TICKET: "A late worker brought the ticket of another order",
+    EventKind.OUTCOME_UNKNOWN: "Outcome unknown",
+    EventKind.LATE_TICKET: "A late worker reported the ticket of another order",
     EventKind.LEASE_RAN_OUT: "The worker was lost",
     EventKind.ADOPTED: "Taken over",
     EventKind.STOPPED: "Stopped at the service",
     EventKind.DELIVERED_AGAIN: "Delivered again",
     EventKind.RESUBMITTED: "Ordered again",
 }
-#: While the service works the kind says it all.
+#: Kinds that are shown without their detail.
 _WITHOUT_DETAIL = frozenset({EventKind.RENDERING, EventKind.RENDERED})
 _BAD = frozenset(
     {
@@ -39,15 +39,15 @@ class Entry:
 
     event: Event
     what: str
-    #: What is said beside it; empty where `what` says it all.
+    #: Additional text; can be empty.
     detail: str
-    #: Seconds since the line before, from its last time; None for the first.
+    #: Seconds since the last occurrence of the previous line; None for the first line.
     after: float | None
-    #: `bad`, `ok` or nothing.
+    #: `bad`, `ok` or empty.
     kind: str
-    #: Whether it counts questions to the service.
+    #: Whether the event counts polls of the service.
     polls: bool = False
-    #: Whether lines before this one were left out.
+    #: Whether events before this line were omitted.
     gap: bool = False
 
 
@@ -59,7 +59,7 @@ def timeline(record: JobRecord) -> Sequence[Entry]:
     for number, event in enumerate(record.events):
         kind = event.kind
         if kind == EventKind.SUBMITTED:
-            continue  # the line before says so
+            continue  # the previous line, "Order accepted", already says it
         after = None if before is None else max(0.0, event.at - (before.last_at or before.at))
         lines.append(
             Entry(

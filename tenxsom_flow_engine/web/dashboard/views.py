@@ -1,4 +1,4 @@
-"""The dashboard's views together: behind one login, with one set of headers, and errors as pages."""
+"""The blueprint of the dashboard: all views behind a login, with common headers, and errors as pages."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 _log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-#: A page is made of our own files alone; nothing in it runs or is styled that does not come from one of them.
+#: Pages load only our own files: no inline script or style, and nothing from other sites.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: Seconds for which a browser keeps a style sheet or script; its address changes with what is in it.
+#: Seconds that a browser caches a style sheet or script; the address contains a hash of the content.
 KEEP_STATIC = 365 * 86400
-#: Bytes of the longest form of somebody who has not logged in: reading one takes time, and anybody can send one.
+#: Maximum bytes of a form sent without a login: any client can send one, and reading it takes time.
 LOGIN_BODY = 16 * 1024
 _STATIC = "dashboard.static"
 
 
 def dashboard(reports: ReportCache) -> Blueprint:
-    """Return all pages. They show what a reports has, and open nothing before they are asked for."""
+    """Return the routes of all pages. They open nothing before the first request."""
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
     blueprint.record_once(_prepare)
@@ -57,7 +57,7 @@ def dashboard(reports: ReportCache) -> Blueprint:
         if not logged_in():
             request.max_content_length = LOGIN_BODY
             if request.blueprint != "dashboard.login":
-                # A change cannot be made again after the login: its form is gone by then.
+                # A POST cannot be repeated after the login, because its form data is lost.
                 wanted = request.full_path.rstrip("?") if request.method == "GET" else None
                 return redirect(url_for("dashboard.login.form", next=wanted), 303)
         check_csrf()
@@ -74,7 +74,7 @@ def dashboard(reports: ReportCache) -> Blueprint:
     @blueprint.errorhandler(FlowError)
     def flow_error(error: FlowError) -> tuple[str, int]:
         status = 400 if isinstance(error, StaleForm) else status_of(error)
-        _log.warning("%s %s was answered %d: %s", request.method, request.path, status, error)
+        _log.warning("%s %s: response %d: %s", request.method, request.path, status, error)
         advice = links(error.actions, error.subject)
         return render_template("error.html", message=error.message, next_step=error.next_step, advice=advice), status
 
@@ -82,19 +82,19 @@ def dashboard(reports: ReportCache) -> Blueprint:
     def http_error(error: HTTPException) -> Response:
         page = render_template("error.html", message=error.description or error.name, next_step="", advice=())
         answer = Response(page, error.code or 500)
-        # Its headers say more, such as which methods are allowed.
+        # Keep its headers, such as `Allow`.
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return answer
 
     @blueprint.errorhandler(Exception)
     def defect(error: Exception) -> tuple[str, int]:
-        _log.exception("%s %s broke", request.method, request.path)
-        told: dict[str, Any] = {
-            "message": "The page broke.",
-            "next_step": "see the log of this process; this is a defect",
+        _log.exception("%s %s: unexpected error", request.method, request.path)
+        context: dict[str, Any] = {
+            "message": "Unexpected error.",
+            "next_step": "This is a bug; see the log of this process.",
             "advice": (),
         }
-        return render_template("error.html", **told), 500
+        return render_template("error.html", **context), 500
 
     return blueprint
 

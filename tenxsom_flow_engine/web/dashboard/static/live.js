@@ -1,28 +1,28 @@
-// Keeps a page as it would be if it were loaded anew, and tells when nobody answers. Everything works without it.
+// Refreshes a page while it is open, and shows when the worker does not answer. The pages also work without it.
 "use strict";
 
 (() => {
-  const PERIOD = 3000; // ms between two looks
-  const MAX_PERIOD_MS = 30000; // … while nobody answers
-  const TIMEOUT_MS = 15000; // ms for an answer
+  const PERIOD = 3000; // ms between two refreshes
+  const MAX_PERIOD_MS = 30000; // … while the worker does not answer
+  const TIMEOUT_MS = 15000; // ms for a response
 
-  const written = new Map(); // id → what the server wrote last for a live element
+  const written = new Map(); // id → the server's latest HTML of a live element
   const offline = document.getElementById("offline");
   let failures = 0;
   let answeredAt = new Date();
   let localizedOn = "";
-  let looking = false;
-  let sending = null; // the form that is on its way
+  let refreshing = false;
+  let sending = null; // the form that is being submitted
   let timer;
 
-  // Messages that are told once are not for requests that nobody sees.
+  // The header keeps the server from putting flashed messages, which are shown once, into a page that is not displayed.
   const ask = (url) =>
     fetch(url, { cache: "no-store", headers: { "X-Live": "yes" }, signal: AbortSignal.timeout(TIMEOUT_MS) });
 
-  // Times are the server's in UTC; people live elsewhere.
+  // The server writes times in UTC; show them in the browser's zone.
   function localize(root) {
     const today = new Date().toDateString();
-    if (root === document) localizedOn = today; // a part that is renewed says nothing of the others
+    if (root === document) localizedOn = today; // not for a part of the page
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       const exact = time.dataset.exact;
@@ -33,92 +33,92 @@
     }
   }
 
-  // The element of the new version that is the one of the old: of the same id, else a link or summary alike in place.
-  function same(one, old, fresh) {
+  // The counterpart of an element in the new version: the same id, or else the same link or summary by position.
+  function same(one, current, fresh) {
     if (one.id) return fresh.querySelector(`#${CSS.escape(one.id)}`);
     const alike = (other) =>
       other.getAttribute("href") === one.getAttribute("href") && other.parentElement.id === one.parentElement.id;
-    const before = [...old.querySelectorAll(one.localName)].filter(alike);
+    const before = [...current.querySelectorAll(one.localName)].filter(alike);
     return [...fresh.querySelectorAll(one.localName)].filter(alike)[before.indexOf(one)];
   }
 
-  // Puts the new version of a live element in its place; what a person has in hand is not taken away.
-  function renew(old, fresh) {
+  // Replaces a live element by its new version; keeps the selection, the focus, checked boxes and open details.
+  function renew(current, fresh) {
     const html = fresh.outerHTML;
     const selection = document.getSelection();
-    if (html === written.get(old.id) || (!selection.isCollapsed && selection.intersectsNode(old))) return;
-    written.set(old.id, html);
-    const held = old.contains(document.activeElement) && same(document.activeElement, old, fresh);
-    for (const box of old.querySelectorAll("input[type=checkbox][id]")) {
-      const now = same(box, old, fresh);
+    if (html === written.get(current.id) || (!selection.isCollapsed && selection.intersectsNode(current))) return;
+    written.set(current.id, html);
+    const held = current.contains(document.activeElement) && same(document.activeElement, current, fresh);
+    for (const box of current.querySelectorAll("input[type=checkbox][id]")) {
+      const now = same(box, current, fresh);
       if (now) now.checked = box.checked;
     }
-    for (const details of old.querySelectorAll("details[id]")) {
-      const now = same(details, old, fresh);
+    for (const details of current.querySelectorAll("details[id]")) {
+      const now = same(details, current, fresh);
       if (now) now.open = details.open;
     }
     localize(fresh);
-    old.replaceWith(fresh);
+    current.replaceWith(fresh);
     if (held) held.focus({ preventScroll: true });
-    if (fresh.dataset.news !== old.dataset.news) say(fresh.querySelector(".headline").textContent);
+    if (fresh.dataset.news !== current.dataset.news) say(fresh.querySelector(".headline").textContent);
   }
 
-  // To those who hear the page: what is news, and not each number that changes.
+  // Announces changed verdicts to screen readers, but not every number.
   function say(text) {
     document.getElementById("said").textContent = text;
   }
 
-  // What is written in a field would be lost with the page, and so would a form that is on its way.
-  const inHand = () => sending || document.activeElement?.matches("input:not([type=checkbox]), select, textarea");
+  // A reload would lose the text in a field, or a form that is being submitted.
+  const busy = () => sending || document.activeElement?.matches("input:not([type=checkbox]), select, textarea");
 
-  async function look() {
+  async function update() {
     const answer = await ask(location.href);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const gone = answer.redirected || answer.status === 404; // the session is over, or the job forgotten
-    // A proxy before a worker that restarts answers with pages of its own.
+    const gone = answer.redirected || answer.status === 404; // the session has expired, or the record was removed
+    // While the worker restarts, a proxy in front of it answers with its own pages.
     if (!(answer.ok || gone) || !fresh.getElementById("said")) throw new Error(`The worker answers with an error (${answer.status})`);
     if (sending) return;
-    // What the page shows now for the first time, such as the message of an empty list, has no place in it yet.
+    // A live element that is new, such as the message of an empty list, has no place in the page yet: reload.
     if (gone || [...fresh.querySelectorAll("[data-live]")].some((now) => !document.getElementById(now.id))) {
-      if (!inHand()) location.reload();
+      if (!busy()) location.reload();
       return;
     }
-    for (const old of document.querySelectorAll("[data-live]")) {
-      const now = fresh.getElementById(old.id);
-      if (now) renew(old, document.adoptNode(now));
-      else old.remove();
+    for (const current of document.querySelectorAll("[data-live]")) {
+      const now = fresh.getElementById(current.id);
+      if (now) renew(current, document.adoptNode(now));
+      else current.remove();
     }
     for (const mark of document.querySelectorAll("[data-refreshed]")) {
       mark.textContent = `As of ${new Date().toLocaleTimeString()}`;
     }
   }
 
-  function tell(text) {
+  function showOffline(text) {
     offline.hidden = !text;
     if (offline.textContent !== text) offline.textContent = text;
   }
 
   async function refresh() {
     clearTimeout(timer);
-    if (document.hidden || looking) return;
-    looking = true;
+    if (document.hidden || refreshing) return;
+    refreshing = true;
     try {
-      await look();
+      await update();
       failures = 0;
       answeredAt = new Date();
-      tell("");
+      showOffline("");
     } catch (error) {
       failures += 1;
       const why = error.name === "Error" ? error.message : "The worker does not answer";
-      if (failures > 1) tell(`${why}; this is how things were at ${answeredAt.toLocaleTimeString()}. Trying again.`);
+      if (failures > 1) showOffline(`${why}. This page is from ${answeredAt.toLocaleTimeString()}. Trying again.`);
     }
-    looking = false;
-    // Past midnight a time of today is one of yesterday.
+    refreshing = false;
+    // After midnight, times without a day need one.
     if (localizedOn !== new Date().toDateString()) localize(document);
     timer = setTimeout(refresh, Math.min(PERIOD * 1.5 ** failures, MAX_PERIOD_MS));
   }
 
-  // A form that is sent while the worker restarts would be lost with the page; one that is sent twice answers twice.
+  // Check that the worker answers before submitting a form, which would be lost otherwise; ignore a second submit.
   async function send(event) {
     const form = event.target;
     if (form.method !== "post") return;
@@ -135,7 +135,7 @@
       if (!health.ok) throw new Error();
     } catch {
       sending = null;
-      tell("The worker does not answer, so nothing was sent. Try again in a moment.");
+      showOffline("The worker does not answer, so nothing was sent. Try again in a moment.");
       return;
     }
     form.dataset.sure = "yes";
@@ -143,7 +143,7 @@
     setTimeout(() => { sending = null; }, 5000);
   }
 
-  // The cookie does not come along with a link from another site, but it does from here.
+  // Browsers omit the SameSite cookie on a link from another site, but send it with this request: skip the login then.
   async function enter(entrance) {
     const answer = await ask(location.href);
     if (answer.redirected) location.replace(entrance.dataset.entrance);
@@ -152,12 +152,12 @@
   for (const live of document.querySelectorAll("[data-live]")) written.set(live.id, live.outerHTML);
   localize(document);
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const days = zone === "UTC" ? "" : "; days begin at midnight in UTC";
-  for (const mark of document.querySelectorAll("[data-zone]")) mark.textContent = `Times are those of ${zone}${days}`;
+  const days = zone === "UTC" ? "" : "; days begin at midnight UTC";
+  for (const mark of document.querySelectorAll("[data-zone]")) mark.textContent = `All times ${zone}${days}`;
   document.addEventListener("submit", send);
   const entrance = document.querySelector("[data-entrance]");
   if (entrance) enter(entrance).catch(() => {});
-  // A page that is gone back to comes as it was left.
+  // A page from the back/forward cache keeps the state of its last use.
   window.addEventListener("pageshow", (event) => { if (event.persisted) sending = null; });
   if (written.size) {
     timer = setTimeout(refresh, PERIOD);
