@@ -1,7 +1,7 @@
-"""A `python3` for scripts of a shell that need not load the engine anew for each command.
+"""A `python3` for shell scripts that does not import the engine for each command.
 
-One process has everything loaded and forks for each call; the program on PATH is a client that hands over its words,
-its environment and its standard streams. The one thing that is not real is the draft service: its films are tiny ones.
+One process imports everything and forks for each call; the program on PATH is a client that passes its arguments,
+environment and standard streams. Only the draft service is replaced: it makes tiny videos.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 class WarmPython:
-    """The process that forks, for as long as a block runs; `program` is its client."""
+    """The forking process, alive for one `with` block; `program` is the path of its client."""
 
     def __init__(self, folder: Path) -> None:
         address = folder / "python.socket"
@@ -70,9 +70,9 @@ class WarmPython:
 
 
 def serve(address: str) -> None:
-    """Take calls one after another for ever; each may itself call."""
+    """Accept calls one after another until killed; a call can make further calls."""
     _load()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever has ended is waited for by nobody
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps ended children
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -86,7 +86,7 @@ def serve(address: str) -> None:
             caller.close()
 
 
-#: What commands import only when they need it.
+#: Modules that commands import lazily.
 LOADED = (
     "av", "flask", "google.cloud.tasks_v2", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
     "tenxsom_flow_engine.cli.main", "tenxsom_flow_engine.cli.worker", "tenxsom_flow_engine.doctor.run",
@@ -98,11 +98,11 @@ LOADED = (
 def _load() -> None:
     for name in LOADED:
         importlib.import_module(name)
-    tiny_video("9:16", 5)  # is kept for the next
+    tiny_video("9:16", 5)  # fills the cache
 
 
 def _with_tiny_drafts(settings: Settings, clock: Clock, timings: Timings) -> Mapping[str, VideoService]:
-    """Make the usual services, but for the renderer of drafts, which would take real seconds."""
+    """Make the default services with a simulated draft service, because rendering takes seconds."""
 
     class Drafts(SimulatedService):
         name, auto_selectable = "draft", True
@@ -111,12 +111,12 @@ def _with_tiny_drafts(settings: Settings, clock: Clock, timings: Timings) -> Map
     return {**make_services(settings, clock, timings), "draft": drafts}
 
 
-#: The programs that are called with parts handed in.
+#: Programs that run with overrides.
 COMMANDS = {"run_flow_enhanced.py": cli, "tenxsom-flow": cli, "worker.py": worker}
 
 
 def _answer(caller: socket.socket) -> None:
-    """Be the program that is called for, in this process, and tell the caller how it ended."""
+    """Run the called program in this process and send its exit code to the caller."""
     size, streams, _, _ = socket.recv_fds(caller, 8, 3)
     length, call = int.from_bytes(size, "big"), b""
     while len(call) < length:

@@ -1,1 +1,1 @@
-"""The command line. Modules here import nothing heavy until a command runs, so that `--help` is quick."""
+"""The command line. Modules import heavy libraries only when a command runs, so that `--help` is fast."""

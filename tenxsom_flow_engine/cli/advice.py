@@ -1,4 +1,4 @@
-"""Words for actions: what to type to do what an error, a finding or a verdict says can be done."""
+"""The commands for each action that an error, a finding or a verdict suggests."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from tenxsom_flow_engine.errors import Action, FlowError
 if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import Failure
 
-#: `{job}` and `{service}` are what the action is about; `{program}` is what the user has called.
+#: `{job}` and `{service}` are the subject of the action; `{program}` is the name that the user called.
 _WORDS: Mapping[Action, str] = {
     Action.RETRY: "retry it with: {program} retry {job}",
-    Action.EDIT: "add a changed copy with: {program} single",
-    Action.RESUBMIT: "if it was not bought: {program} jobs resolve {job} --resubmit",
-    Action.CONFIRM_PURCHASE: "if it was: {program} jobs resolve {job} --ticket ID",
-    Action.GIVE_UP: "to mark it as failed: {program} jobs resolve {job} --give-up",
+    Action.EDIT: "add a corrected copy with: {program} single",
+    Action.RESUBMIT: "if it was not accepted: {program} jobs resolve {job} --resubmit",
+    Action.CONFIRM_PURCHASE: "if it was accepted: {program} jobs resolve {job} --ticket ID",
+    Action.GIVE_UP: "to mark the job as failed: {program} jobs resolve {job} --give-up",
     Action.LIST_JOBS: "list them with: {program} jobs",
     Action.LIST_FAILED: "see them with: {program} jobs --status failed",
     Action.LIST_HELD: "see them with: {program} jobs --status held",
     Action.START_WORKER: "start one with: {worker}",
     Action.START_PUSH_WORKER: "start one with: {push_worker}",
     Action.RESUME_QUEUE: "resume it with: {program} queue resume",
-    Action.CREATE_QUEUE: "create it with: {program} queue create (a new queue is known after a minute)",
+    Action.CREATE_QUEUE: "create it with: {program} queue create (it can take a minute to become visible)",
     Action.UPDATE_QUEUE: "change it with: {program} queue update",
     Action.RESUME_SERVICE: "resume it with: {program} limits resume {service}",
 }
 
 
 def advise(next_step: str, actions: tuple[Action, ...], subject: str = "") -> str:
-    """Return what to do in one line: a next step, then a command for each action on a job or service."""
+    """Return one line of advice: the next step, then a command for each action on a job or service."""
     names = {"program": program(), "worker": worker_program(), "push_worker": push_worker_program()}
     commands = [_WORDS[one].format(job=subject or "JOB", service=subject or "SERVICE", **names) for one in actions]
     return "; ".join(filter(None, [next_step, *commands]))
 
 
 def next_step(error: FlowError) -> str:
-    """Return what to do about an error."""
+    """Return the advice for an error."""
     return advise(error.next_step, error.actions, error.subject)
 
 
 def next_step_of(failure: Failure, job_id: str) -> str:
-    """Return what to do about the failure of a job."""
+    """Return the advice for the failure of a job."""
     return advise(failure.next_step, failure.actions, job_id)

@@ -23,11 +23,11 @@ from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
 
 EPILOG = """\b
-A file holds one topic a line; blank lines and lines that begin with # are skipped.
-Or it is CSV whose first line names the columns, or JSON lines, with any of
+The file has one topic per line; blank lines and lines that begin with # are skipped.
+It can also be CSV with a header row, or JSON lines, with any of these fields:
   topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
-and in JSON also options, by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
-  (auto then chooses among those services only)
+JSON lines can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
+  (auto then chooses among these services only)
 
 \b
 Examples:
@@ -38,11 +38,11 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.option("--topics-file", type=TopicsFile(), required=True, help="The file, or - for standard input.")
+@click.option("--topics-file", type=TopicsFile(), required=True, help="The file of topics, or - for standard input.")
 @options.delay
-@click.option("--stagger", type=options.Seconds(), default=0.0, help="Delay each new job by this after the one before.")
-@click.option("--keep-going", is_flag=True, help="Add the good lines even if others are bad (exit code 3).")
-@click.option("--again", is_flag=True, help="Add the jobs even if the same file was added before.")
+@click.option("--stagger", type=options.Seconds(), default=0.0, help="Time between the starts of two new jobs: 15m.")
+@click.option("--keep-going", is_flag=True, help="Skip invalid lines and add the others (exit code 3).")
+@click.option("--again", is_flag=True, help="Add all jobs again, even if the same file was added before.")
 @options.job_options
 def batch(
     topics_file: io.BufferedReader,
@@ -57,8 +57,8 @@ def batch(
 ) -> int:
     """Add a job for each topic of a file.
 
-    Nothing is added unless every line is good. Adding the same file again adds nothing, and a file that has grown adds
-    what is new. Prints the ids of the new jobs, one a line.
+    If a line is invalid, nothing is added. Adding the same file again adds nothing; if the file has grown, only the new
+    lines are added. Prints the ids of the new jobs, one per line.
     """
     import secrets
 
@@ -85,7 +85,7 @@ def batch(
             add_and_report(
                 engine,
                 plan.new,
-                rest="take out of the file what was added before you add the rest" if again else SAME_COMMAND,
+                rest="remove the added lines from the file before you add the rest" if again else SAME_COMMAND,
                 facts={"bad_lines": bad_lines} if as_json else None,
             )
     return PARTLY if bad_lines else DONE

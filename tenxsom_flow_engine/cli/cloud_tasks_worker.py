@@ -12,22 +12,22 @@ from tenxsom_flow_engine.cli import console, options
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @options.host
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.  [default: PORT, else 8080]")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    help="Steps at once in each process.  [default: TENXSOM_WORKER_CONCURRENCY, else as many as the queue allows]",
+    help="Steps that each process runs concurrently.  [default: TENXSOM_WORKER_CONCURRENCY, else the queue's limit]",
 )
-@click.option("--allow-unauthenticated", is_flag=True, help="Accept deliveries without a token.")
+@click.option("--allow-unauthenticated", is_flag=True, help="Accept deliveries without a token (for tests only).")
 @options.log_level
 def cloud_tasks_worker(
     host: str, port: int | None, workers: int, concurrency: int | None, allow_unauthenticated: bool, log_level: str
 ) -> None:
-    """Serve the worker that Cloud Tasks calls, until stopped.
+    """Run the worker that Cloud Tasks calls, until stopped.
 
     It takes deliveries at POST /process. The dashboard is at /, behind a login with the admin token
-    (TENXSOM_ADMIN_TOKEN, else admin-token in TENXSOM_HOME). After the first SIGTERM or Ctrl-C it completes its current
-    steps; a Ctrl-C after it releases them and ends at once.
+    (TENXSOM_ADMIN_TOKEN, else the file admin-token in TENXSOM_HOME). The first SIGTERM or Ctrl-C lets running steps
+    finish; a second Ctrl-C releases them and ends immediately.
     """
     from dataclasses import replace
 
@@ -45,7 +45,7 @@ def cloud_tasks_worker(
         allow_unauthenticated=allow_unauthenticated or settings.web.allow_unauthenticated,
     )
     settings = replace(settings, web=web)
-    # Opened and closed here once, so that errors are reported by this process and not by one of the server's.
+    # Opened and closed once here, so that this process reports errors, not a server process.
     open_access(settings)
     open_runtime(settings).engine.close()
     serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)

@@ -1,4 +1,4 @@
-"""`completion`: the script that teaches a shell the commands, options and job ids."""
+"""`completion`: a script with which a shell completes commands, options and job ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenxsom_flow_engine.cli.program import Command, program_word
 if TYPE_CHECKING:
     from tenxsom_flow_engine.settings import Settings
 
-#: Most ids that a shell gets.
+#: Maximum number of ids suggested to a shell.
 MAX_SUGGESTIONS = 50
 
 EPILOG = """\b
@@ -38,12 +38,12 @@ def completion(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     name = program_word()
-    variable = f"_{name}_COMPLETE".replace("-", "_").replace(".", "_").upper()  # where click looks for it
+    variable = f"_{name}_COMPLETE".replace("-", "_").replace(".", "_").upper()  # the name that click reads
     out(kind(ctx.find_root().command, {}, name, variable).source())
 
 
 def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
-    """Return ids of the latest jobs that start with a text. Creates nothing; an error gives no ids."""
+    """Return the ids of recent jobs that start with a text. Creates no store; after an error, returns no ids."""
     from tenxsom_flow_engine.clock import SystemClock
     from tenxsom_flow_engine.composition import choose_queue, open_store
     from tenxsom_flow_engine.settings import load
@@ -59,7 +59,7 @@ def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
             page = store.page(JobFilter(text=incomplete), limit=MAX_SUGGESTIONS)
         finally:
             store.close()
-    except Exception:  # a shell that completes has no place to show an error
+    except Exception:  # completion has no place to show an error
         return []
     return [record.job_id for record in page.records if record.job_id.startswith(incomplete)]
 

@@ -1,4 +1,4 @@
-"""The edge of the command line: data to standard output, messages to standard error, and one line for each error."""
+"""Output of the command line: data to standard output, messages to standard error, one line per error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Exit(Exception):
 
 
 class _OutputError(Exception):
-    """Standard output or standard error cannot be written. Not an `OSError`, which commands catch for files."""
+    """Standard output or standard error cannot be written. Not an `OSError`, because commands catch that for files."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__(cause.strerror or str(cause))
@@ -47,17 +47,17 @@ def info(text: str) -> None:
 
 
 def redraw(text: str) -> None:
-    """Write a part of a line that is drawn again and again on the terminal of standard error."""
+    """Write part of a line that is redrawn on the terminal of standard error."""
     _write(text, sys.stderr)
 
 
 def print_error(message: str, step: str = "") -> None:
-    """Print what went wrong and what to do about it, in one line."""
+    """Print an error and its next step in one line."""
     info(problem(message, step))
 
 
 def problem(message: str, step: str = "") -> str:
-    """Return the line that says what went wrong and what to do about it."""
+    """Return one line with an error and its next step."""
     return f"error: {message}; {step}" if step else f"error: {message}"
 
 
@@ -67,7 +67,7 @@ def on_terminal(stream: TextIO | None) -> bool:
 
 
 def confirm(question: str, otherwise: str) -> None:
-    """Ask for consent; a no ends the command. Without a terminal, raise `otherwise` as a usage error."""
+    """Ask for confirmation; "no" ends the command. Without a terminal, raise `otherwise` as a usage error."""
     if not on_terminal(sys.stdin):
         raise click.UsageError(otherwise)
     try:
@@ -89,7 +89,7 @@ def run(
 ) -> NoReturn:
     """Run a command and end the process; a `FlowError` or a usage error is one line, without a traceback.
 
-    `program` is the name that help and messages show; by default the one that the process was called by.
+    `program` is the name that help and messages show; by default the name of the running script.
     """
     _open_closed_streams()
     try:
@@ -133,28 +133,28 @@ def _write(text: str, stream: TextIO) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open the standard streams that the process was started without, so that no other file gets their numbers."""
+    """Open missing standard streams, so that no other file gets their descriptors."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            # The system gives the lowest free number, which is this one.
+            # The system returns the lowest free descriptor, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _without_output(error: OSError) -> int:
-    """Return the exit code when output cannot be written, and keep Python from writing it again at exit."""
+    """Return the exit code for unwritable output, and keep Python from flushing it again at exit."""
     if not isinstance(error, BrokenPipeError):
-        what = "" if error.filename else "the output cannot be written: "
-        with contextlib.suppress(_OutputError):  # standard error may be what is full
-            print_error(f"{what}{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        prefix = "" if error.filename else "the output cannot be written: "
+        with contextlib.suppress(_OutputError):  # standard error might be the full stream
+            print_error(f"{prefix}{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
         except OSError:
             os.dup2(nowhere, number)
-    # The reader closed the pipe because it has enough, as `head` does.
+    # A reader such as `head` closes the pipe when it has read enough.
     return DONE if isinstance(error, BrokenPipeError) else FAILED

@@ -1,4 +1,4 @@
-"""`cost`: what was bought, what is left to spend, and what the queue itself costs."""
+"""`cost`: purchases, remaining credits, and the cost of the queue."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.report.queue_cost import Load, QueueCost
     from tenxsom_flow_engine.store.totals import Spent
 
-#: Videos a day that the queue's cost is computed for if none were made: one channel with four an hour.
+#: Assumed videos a day if none were made yet: one channel with four an hour.
 TYPICAL_VIDEOS = 96.0
-#: Latest videos from which the steps per video are measured.
+#: Number of recent videos from which the steps per video are measured.
 SAMPLE = 1000
 
 EPILOG = """\b
-Prices are list prices in USD of the credits that the services reported; a bill may differ.
-Cloud Tasks costs by the operation, a managed Redis by the month: the default is the smallest of Google's.
+Costs are list prices in USD of the credits that the services reported; a bill can differ.
+NO PRICE counts videos whose price is unknown. Cloud Tasks charges by the operation, a managed
+Redis by the month; the default is Google's smallest one.
 
 \b
 Examples:
@@ -37,15 +38,25 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.option("--days", type=click.IntRange(1, 3660), default=30, show_default=True, help="Days in UTC, with today.")
-@click.option("--videos-per-day", type=click.FloatRange(0, min_open=True), help="Default: as in these days, or 96.")
-@click.option("--redis-usd", type=click.FloatRange(0), help="A month of managed Redis in USD; default: 36.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3660),
+    default=30,
+    show_default=True,
+    help="Number of days to show (UTC, including today).",
+)
+@click.option(
+    "--videos-per-day",
+    type=click.FloatRange(0, min_open=True),
+    help="Estimate the queue's cost for this volume. Default: the average of these days, or 96.",
+)
+@click.option("--redis-usd", type=click.FloatRange(0), help="Price of a managed Redis, USD a month. Default: 36.")
 @options.queue_type
 @options.as_json
 def cost(
     days: int, videos_per_day: float | None, redis_usd: float | None, queue_type: str | None, as_json: bool
 ) -> None:
-    """Show what was bought, what is left to spend, and what the queue itself costs."""
+    """Show purchases, remaining credits, and the queue's own cost."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.jobs.purchases import day
     from tenxsom_flow_engine.report.queue_cost import REDIS_USD, measure, queue_cost
@@ -67,7 +78,7 @@ def cost(
 
 
 def pace(spent: Sequence[Spent], today: str) -> float:
-    """Return how many videos a day were bought since the first of them; 0 if there were none."""
+    """Return the average number of videos bought a day since the first one; 0 without purchases."""
     from datetime import date
 
     if not spent:
@@ -88,7 +99,7 @@ def _latest_videos(engine: Engine) -> Sequence[Any]:
 
 
 def _credits_left(engine: Engine) -> dict[str, dict[str, Any]]:
-    """Ask each service that reports its credits how many are left; an error takes the place of an answer."""
+    """Ask each service that reports credits for its balance; an error replaces the answer."""
     from tenxsom_flow_engine.errors import ServiceError
     from tenxsom_flow_engine.services.base import HasCredits
 
@@ -104,7 +115,7 @@ def _credits_left(engine: Engine) -> dict[str, dict[str, Any]]:
 
 def _credits_text(credits: dict[str, Any]) -> str:
     if credits["error"]:
-        return f"cannot be asked: {credits['error']}"
+        return f"not available: {credits['error']}"
     amount = "unknown" if credits["remaining"] is None else f"{credits['remaining']:,.10g} {credits['unit']}"
     return amount + (f" ({credits['note']})" if credits["note"] else "")
 
@@ -131,14 +142,14 @@ def _print_spent(spent: Sequence[Spent], days: int) -> None:
         [row.day, row.service, f"{row.videos:,}", f"{row.credits:,.10g}", usd(row.usd), f"{row.unpriced:,}"]
         for row in spent
     ]
-    out(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "COST", "UNPRICED")))
+    out(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "COST", "NO PRICE")))
     unpriced = sum(row.unpriced for row in spent)
     more = f", and {unpriced:,} of unknown price" if unpriced else ""
     out(f"total: {plural(sum(row.videos for row in spent), 'video')}, {usd(sum(row.usd for row in spent))}{more}")
 
 
 def _print_queue(load: Load, month: QueueCost) -> None:
-    how = f"measured on {plural(load.measured, 'video')}" if load.measured else "estimated, since none was made yet"
-    out(f"the queue, at {month.videos_per_day:,.1f} videos a day of {load.steps:.1f} steps ({how}):")
+    how = f"measured on {plural(load.measured, 'video')}" if load.measured else "estimated; no video was made yet"
+    out(f"cost of the queue at {month.videos_per_day:,.1f} videos a day, {load.steps:.1f} steps each ({how}):")
     out(f"  Cloud Tasks: {usd(month.cloud_tasks_usd)} a month ({month.operations:,.0f} operations)")
     out(f"  managed Redis: {usd(month.redis_usd)} a month; cheaper from {month.break_even:,.0f} videos a day")

@@ -1,4 +1,4 @@
-"""`dashboard`: the web pages, for installations whose workers pull and so serve none."""
+"""`dashboard`: serve the web pages where workers pull jobs and therefore serve no pages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tenxsom_flow_engine.cli.session import session
 )
 @options.queue_type
 def dashboard(host: str, port: int, queue_type: str | None) -> None:
-    """Serve the dashboard, and /health, /ready, /stats and /metrics, until stopped.
+    """Serve the dashboard until stopped.
 
-    It takes no deliveries and makes no videos. Log in with the admin token: TENXSOM_ADMIN_TOKEN, else the content of
-    the file admin-token in TENXSOM_HOME. Let other machines reach it only through a proxy with TLS.
+    It also serves /health, /ready, /stats and /metrics. It takes no deliveries and makes no videos. Log in with the
+    admin token: TENXSOM_ADMIN_TOKEN, else the content of the file admin-token in TENXSOM_HOME. Expose it to other
+    machines only through a proxy with TLS.
     """
     from dataclasses import replace
 
@@ -27,7 +28,7 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     from tenxsom_flow_engine.web.server import serve
     from tenxsom_flow_engine.web.wsgi import Application
 
-    # Opened and closed here once, so that errors are reported by this process and not by the one that serves.
+    # Opened and closed once here, so that this process reports errors, not the serving one.
     with session(queue_type) as engine:
         settings, queue_type, reason = engine.settings, engine.queue.name, engine.queue_reason
     admin_token(settings)

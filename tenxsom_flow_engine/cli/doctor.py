@@ -18,7 +18,7 @@ def doctor(queue_type: str | None, as_json: bool) -> int:
     """Check this installation and print how to fix what is wrong.
 
     It checks Python, libraries, disk, store, queue, worker, services and clocks. It buys nothing and changes no job.
-    The exit code is 1 if there is a problem.
+    The exit code is 1 if it finds a problem; warnings do not count.
     """
     from dataclasses import asdict, replace
 

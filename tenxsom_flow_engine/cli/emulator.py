@@ -22,26 +22,29 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65534),
     default=8123,
     show_default=True,
-    help="The API's port; 0 chooses a free one.",
+    help="Port of the API; 0 chooses a free one.",
 )
 @click.option(
     "--queue",
     "queues",
     metavar="NAME",
     multiple=True,
-    help="Create this queue with the limits in force, as `queue create` does; may be repeated.",
+    help="Create this queue with the current limits, as `queue create` does. Can be given several times.",
 )
-@click.option("--project", default="local", show_default=True, help="The project of --queue.")
-@click.option("--location", default="us-central1", show_default=True, help="The location of --queue.")
+@click.option("--project", default="local", show_default=True, help="Project of --queue.")
+@click.option("--location", default="us-central1", show_default=True, help="Location of --queue.")
 @click.option(
-    "--worker-url", default="http://127.0.0.1:8080", show_default=True, help="The worker's address; only printed."
+    "--worker-url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The worker's address to print.",
 )
 def emulator(port: int, queues: tuple[str, ...], project: str, location: str, worker_url: str) -> None:
-    """Serve the Cloud Tasks API on this machine until stopped.
+    """Run a Cloud Tasks API server on this machine until stopped.
 
-    It delivers tasks as Google does, with signed tokens. The variables that the other commands need are printed to
-    standard output, each delivery to standard error. Only this machine can reach it; the next port serves the
-    certificates of its tokens. It keeps nothing when it ends.
+    It delivers tasks as Google does, with signed tokens. It prints the variables that the other commands need to
+    standard output, and each delivery to standard error. Only this machine can reach it. The next higher port serves
+    the certificates of its tokens. Its queues and tasks are lost when it ends.
     """
     from dataclasses import replace
 
@@ -91,7 +94,7 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
 
 
 def _line(delivery: HttpAttempt) -> str:
-    """Return one line about a delivery and its answer."""
+    """Describe a delivery and its response in one line."""
     from tenxsom_flow_engine.clock import iso
 
     answer = f"{delivery.status} {delivery.reason}" if delivery.status else f"no answer ({delivery.reason})"

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.values import Added, NewJob
 
-#: Bad lines that are printed one by one.
+#: Maximum number of invalid lines printed one by one.
 MAX_LISTED = 20
 #: Jobs added in one call. Ctrl-C takes effect between two calls.
 CHUNK_JOBS = 1000
-#: How to continue after a part was added.
+#: Next step after a partial addition.
 SAME_COMMAND = "run the same command again to add the rest"
 
 
@@ -48,14 +48,14 @@ class TopicsFile(click.File):
 
 
 def file_name(stream: io.BufferedReader) -> str:
-    """Return the name of a stream of topics for messages."""
+    """Return the name of a topics stream for messages."""
     name = str(getattr(stream, "name", "-"))
     return "standard input" if name in ("-", "<stdin>", "0") else name
 
 
 @contextlib.contextmanager
 def reading(stream: io.BufferedReader) -> Iterator[str]:
-    """Yield the name of a stream of topics; end the command if it cannot be read."""
+    """Yield the name of a topics stream; end the command if it cannot be read."""
     name = file_name(stream)
     try:
         yield name
@@ -64,23 +64,24 @@ def reading(stream: io.BufferedReader) -> Iterator[str]:
 
 
 def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_going: bool | None = None) -> None:
-    """Print the bad lines of a file.
+    """Print the invalid lines of a file.
 
-    End the command if no line is good, or one is bad without `keep_going` (None: the command has no such option).
+    End the command if no line is valid, or if one is invalid without `keep_going` (None: no such option).
     """
     for line in bad[:MAX_LISTED]:
         info(f"{name} line {line.line}: {line.reason}")
     if len(bad) > MAX_LISTED:
-        info(f"{name}: and {plural(len(bad) - MAX_LISTED, 'more bad line')}")
+        info(f"{name}: and {plural(len(bad) - MAX_LISTED, 'more invalid line')}")
     if bad and not keep_going:
-        next_step = "correct the file" + (", or add the rest with --keep-going" if keep_going is False else "")
-        raise Exit(problem(f"nothing was added, because of {plural(len(bad), 'bad line')}", next_step), USAGE)
+        fix = f"fix {'it' if len(bad) == 1 else 'them'}"
+        fix += f", or skip {'it' if len(bad) == 1 else 'them'} with --keep-going" if keep_going is False else ""
+        raise Exit(problem(f"nothing was added: {plural(len(bad), 'invalid line')}", fix), USAGE)
     if not good:
-        raise Exit(problem(f"{name} holds no {'good ' if bad else ''}topics", "write one a line"), USAGE)
+        raise Exit(problem(f"{name} has no {'valid ' if bad else ''}topics", "write one per line"), USAGE)
 
 
 def print_notes(plan: AddPlan) -> None:
-    """Print what was changed to fit the services: each change once, with its number of jobs."""
+    """Print the adjustments that were made to fit the services: each once, with its number of jobs."""
     for note, times in plan.notes:
         info(f"note: {note}" + (f" ({plural(times, 'job')})" if times > 1 else ""))
 
@@ -91,7 +92,7 @@ def describe_row(row: Row) -> dict[str, Any]:
 
     return {
         "job_id": row.job_id,
-        "state": _state(row),
+        "state": "known" if row.known else "new",
         "start": iso(row.start) if row.start is not None else None,
         "service": row.service,
         "duration": row.duration,
@@ -117,18 +118,24 @@ def print_plan(plan: Sequence[Row]) -> None:
 
     rows: list[list[str]] = []
     for row in plan:
-        start = short_time(iso(row.start)) if row.start is not None else "" if row.known else "at once"
-        rows.append([start, row.job_id, _state(row), row.service, f"{row.duration} s", usd(row.usd), row.topic])
+        start = short_time(iso(row.start)) if row.start is not None else "" if row.known else "now"
+        rows.append(
+            [
+                start,
+                row.job_id,
+                "exists" if row.known else "new",
+                row.service,
+                f"{row.duration} s",
+                usd(row.usd),
+                row.topic,
+            ]
+        )
     if rows:
         head = ("START (UTC)", "JOB", "STATE", "SERVICE", "LENGTH", "COST", "TOPIC")
         out(table(rows, head=head, may_cut=("TOPIC", "JOB")))
     totals = Totals.of(plan)
-    known = f"; {plural(totals.known, 'other')} known already" if totals.known else ""
+    known = f"; {totals.known:,} already {'exists' if totals.known == 1 else 'exist'}" if totals.known else ""
     info(f"{plural(totals.new, 'new job')}, {totals.price}{known}")
-
-
-def _state(row: Row) -> str:
-    return "known" if row.known else "new"
 
 
 def add_and_report(
@@ -141,14 +148,14 @@ def add_and_report(
 ) -> None:
     """Add jobs and report the result; print the new ids, or `facts` and the ids of new and known jobs as JSON.
 
-    The jobs `known` were left out because the store has them. If only a part was added, report that, then end the
-    command; `rest` says how to add the rest.
+    `known` lists jobs that were left out because they exist. If only some jobs were added, report that, then end the
+    command; `rest` says how to add the others.
     """
     from tenxsom_flow_engine.cli.format import print_json
 
     added, stop = _add_all(engine, jobs, rest)
     known = [*known, *added.known]
-    before = f"; {plural(len(known), 'job')} added before" if known else ""
+    before = f"; {len(known):,} already existed" if known else ""
     new = set(added.new)
     costs = price(item for item in jobs if item.job.job_id in new)
     info(f"added {plural(len(new), 'job')} to the {engine.queue.name} queue ({engine.queue_reason}){costs}{before}")
@@ -160,11 +167,11 @@ def add_and_report(
     if stop:
         raise stop
     if added.new and engine.unattended:
-        info(f"no worker is running: start one with: {worker_program()}")
+        info(f"no worker is running; start one with: {worker_program()}")
 
 
 def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Exit | None]:
-    """Add jobs, with a progress bar on a terminal; return what was added, and why that is not everything."""
+    """Add jobs, with a progress bar on a terminal; return the result, and the reason if it is incomplete."""
     from tenxsom_flow_engine.store.values import Added
 
     new: list[str] = []
@@ -197,16 +204,16 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
 
 @contextlib.contextmanager
 def _deferred_interrupt() -> Iterator[list[int]]:
-    """Note a Ctrl-C in the list that this yields; a second one interrupts as usual."""
-    noted: list[int] = []
+    """Record a Ctrl-C in the yielded list; a second one interrupts as usual."""
+    signals: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if noted:
+    def record(number: int, frame: FrameType | None) -> None:
+        if signals:
             raise KeyboardInterrupt
-        noted.append(number)
+        signals.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(signal.SIGINT, record)
     try:
-        yield noted
+        yield signals
     finally:
         signal.signal(signal.SIGINT, before)

@@ -20,5 +20,5 @@ _CODES: tuple[tuple[type[FlowError], int], ...] = (
 
 
 def exit_code(error: FlowError) -> int:
-    """Return the exit code of a command that an error ends."""
+    """Return the exit code of a command that ends with an error."""
     return next(code for kind, code in _CODES if isinstance(error, kind))

@@ -1,4 +1,4 @@
-"""Follow one job to its end with a progress line, and work on it if no worker is running."""
+"""Follow a job until it ends, with a progress line; process it here if no worker is running."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.workers.pull import PullWorker
 
-#: Seconds between two reads of the job, if the store does not report a change before.
+#: Seconds between two reads of the job, unless the store reports a change earlier.
 POLL_SECONDS = 0.5
-#: Cells of the progress bar.
+#: Width of the progress bar in cells.
 _BAR = 24
 
 
 def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
-    """Wait until a job is final or held; print its video's path (or all as JSON) and return the exit code.
+    """Wait until a job is final or held; print its video's path (or the job as JSON) and return the exit code.
 
-    Runs in the main thread, so that Ctrl-C ends it at once; the job then stays in the queue.
+    Runs in the main thread, so that Ctrl-C ends it immediately; the job then stays in the queue.
     """
     try:
         record = _wait_until_final(engine, job_id)
     except KeyboardInterrupt:
         continuation = (
-            f"no worker is running: continue with: {worker_program()}"
+            f"no worker is running; start one with: {worker_program()}"
             if engine.unattended
-            else "a worker continues with it"
+            else "a worker will finish it"
         )
         info(f"job {job_id} stays in the queue; {continuation}")
         return INTERRUPTED
     if record is None:
-        info(f"the record of job {job_id} is gone: it finished, and its retention time is over")
+        info(f"job {job_id} has finished, and its record was removed after the retention time")
         return DONE
     with contextlib.suppress(FlowError):  # without a worker, no other process removes expired records
         engine.sweep()
@@ -75,7 +75,7 @@ def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
 
 
 class _ProgressLine:
-    """A line that is redrawn, on a terminal; elsewhere a new line for each change of status."""
+    """A line that is redrawn on a terminal; elsewhere, a new line for each change of status."""
 
     def __init__(self) -> None:
         self._live = on_terminal(sys.stderr)
@@ -98,7 +98,7 @@ class _ProgressLine:
         redraw("\r\x1b[K" + cut(text, shutil.get_terminal_size().columns - 1))
 
     def message(self, text: str) -> None:
-        """Print a message on a line of its own."""
+        """Print a message on a separate line."""
         self.clear()
         info(text)
 
@@ -109,7 +109,7 @@ class _ProgressLine:
 
 
 class _InlineWorker:
-    """Works on one job in a thread of this process if no worker is running."""
+    """Processes one job in a thread of this process if no worker is running."""
 
     def __init__(self, engine: Engine, job_id: str, line: _ProgressLine) -> None:
         self._engine = engine
@@ -121,11 +121,11 @@ class _InlineWorker:
         self._paused = False
 
     def start_if_needed(self) -> None:
-        """Start to work, unless a worker is running or this one works already. Raises the error that ended the work."""
+        """Start the thread unless it runs or a worker does. Raises the error that ended the thread."""
         if self._failure is not None:
             raise self._failure
         if not isinstance(self._engine.queue, PullsJobs):
-            return  # its queue pushes the job to a worker; nothing here can take it
+            return  # only the web worker gets the jobs of a queue that pushes
         queue = self._engine.queue.status()
         if queue.paused and not self._paused:
             self._line.message(f"the queue is paused; resume it with: {program()} queue resume")
@@ -133,13 +133,13 @@ class _InlineWorker:
         if self._thread is not None or queue.workers_alive or queue.paused:
             return
         self._engine.check_output()
-        self._line.message("no worker is running, so this command makes the video itself")
+        self._line.message("no worker is running, so this command makes the video")
         self._worker = PullWorker(self._engine, concurrency=1, only=self._job_id)
         self._thread = threading.Thread(target=self._run, args=(self._worker,), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the work after the current step; if interrupted again, release the step and end the process."""
+        """Stop after the current step; if interrupted again, release the step and end the process."""
         if self._worker is None or self._thread is None:
             return
         self._worker.stop()
@@ -149,13 +149,13 @@ class _InlineWorker:
             self._worker.stop()
             self._thread.join()
             self._line.message(f"job {self._job_id} is released and stays in the queue")
-            # A step that hangs may still use the store, so the store stays open and Python's shutdown is skipped.
+            # A hanging step might still use the store, so skip closing it and Python's shutdown.
             os._exit(INTERRUPTED)
 
     def _run(self, worker: PullWorker) -> None:
         try:
             worker.run()
-        except BaseException as error:  # raised again in the thread that follows
+        except BaseException as error:  # raised again in the main thread
             self._failure = error
 
 

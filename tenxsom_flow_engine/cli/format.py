@@ -1,4 +1,4 @@
-"""How the commands print jobs and tables: plain values for JSON with times in ISO 8601, and aligned text."""
+"""Output formats of the commands: JSON with times in ISO 8601, and aligned tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def print_json(value: Any) -> None:
 
 
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
-    """Return everything about a job as plain values."""
+    """Return a job and its history as plain values."""
     job = record.job
     return {
         "job_id": record.job_id,
@@ -107,9 +107,9 @@ def short_time(text: str) -> str:
 
 
 def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: Collection[str] = ()) -> str:
-    """Return aligned rows, under a head if there is one.
+    """Return aligned rows below an optional header.
 
-    If the terminal is too narrow, the columns in `may_cut` are cut, one after the other; a pipe gets whole columns.
+    If the terminal is too narrow, the columns in `may_cut` are shortened in that order; a pipe gets full columns.
     """
     lines = [list(line) for line in ([head] if head else [])] + [list(row) for row in rows]
     widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]

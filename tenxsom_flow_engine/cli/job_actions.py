@@ -1,4 +1,4 @@
-"""`retry` and `cancel`: for named jobs or all jobs of a status. `jobs resolve`: for one job that is held."""
+"""`retry` and `cancel` for named jobs or all jobs of a status; `jobs resolve` for one held job."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.jobs import JobRecord, Status
 
-#: Jobs that get a line each; of more jobs, only the number is printed.
+#: Maximum number of jobs printed one by one; for the others only the number is printed.
 MAX_LISTED = 10
 
 
 @click.command()
 @options.job_arguments
-@click.option("--failed", is_flag=True, help="All failed jobs.")
+@click.option("--failed", is_flag=True, help="Retry all failed jobs.")
 @options.job_filters
 @options.yes
 @options.queue_type
 def retry(
     job_ids: tuple[str, ...], failed: bool, service: str | None, channel: str | None, yes: bool, queue_type: str | None
 ) -> int:
-    """Try failed or cancelled jobs again.
+    """Retry failed or cancelled jobs.
 
-    A paid job continues from its ticket. It is ordered again only if its service reported that the generation failed.
-    For a job that may have been paid, decide first: `jobs resolve`.
+    A paid job continues from its ticket; it is bought again only if the service reported that the generation failed.
+    If a purchase could not be confirmed, the job is held: use `jobs resolve`.
     """
     from tenxsom_flow_engine.jobs import Status
 
     with session(queue_type) as engine:
         chosen = _choose(engine, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
         if not chosen:
-            info("no job has failed" + " there" * bool(service or channel))
+            info("no failed jobs" + " match" * bool(service or channel))
             return DONE
         if failed and not yes:
             _confirm("retry", chosen)
@@ -52,7 +52,7 @@ def retry(
 
 @click.command()
 @options.job_arguments
-@click.option("--scheduled", is_flag=True, help="All jobs that are scheduled for later.")
+@click.option("--scheduled", is_flag=True, help="Cancel all jobs that are scheduled for later.")
 @options.job_filters
 @options.yes
 @options.queue_type
@@ -64,13 +64,16 @@ def cancel(
     yes: bool,
     queue_type: str | None,
 ) -> int:
-    """Cancel jobs. A service completes and charges for a video that it already renders; ticket and cost are kept."""
+    """Cancel jobs.
+
+    A service that is already rendering completes the video and charges for it; the job keeps its ticket and cost.
+    """
     from tenxsom_flow_engine.jobs import Status
 
     with session(queue_type) as engine:
         chosen = _choose(engine, job_ids, Status.SCHEDULED if scheduled else None, "--scheduled", service, channel)
         if not chosen:
-            info("no job is scheduled" + " there" * bool(service or channel))
+            info("no scheduled jobs" + " match" * bool(service or channel))
             return DONE
         if scheduled and not yes:
             _confirm("cancel", chosen)
@@ -79,23 +82,23 @@ def cancel(
 
 @jobs.command()
 @options.job_argument
-@click.option("--resubmit", is_flag=True, help="It was not bought: order it again.")
-@click.option("--ticket", metavar="ID", help="It was bought: continue with the service's id of it.")
-@click.option("--account", metavar="NAME", help="The account that holds it, where the service has several.")
-@click.option("--give-up", is_flag=True, help="The job fails, and whether it was paid stays unknown.")
+@click.option("--resubmit", is_flag=True, help="It was not accepted: send a new one.")
+@click.option("--ticket", metavar="ID", help="It was accepted: continue with this id of the service.")
+@click.option("--account", metavar="NAME", help="With --ticket: the account, if the service has several.")
+@click.option("--give-up", is_flag=True, help="Mark the job as failed; whether it was paid stays unknown.")
 @options.queue_type
 def resolve(
     job_id: str, resubmit: bool, ticket: str | None, account: str | None, give_up: bool, queue_type: str | None
 ) -> None:
-    """Decide on a held job: say whether its paid request was accepted.
+    """Decide whether the paid request of a held job was accepted.
 
-    A job is held when neither the engine nor the service's interface can tell whether it was bought. Look in your
-    account at the service, then say what you found. `show JOB` prints the reference that the request carried.
+    A job is held when neither the engine nor the service's API can tell whether it was bought. Check your account at
+    the service, then pass the result. `show JOB` prints the reference that the request carried.
     """
     if [resubmit, ticket is not None, give_up].count(True) != 1:
-        raise click.UsageError("say what came of it with one of --resubmit, --ticket ID, --give-up")
+        raise click.UsageError("pass exactly one of --resubmit, --ticket ID, --give-up")
     if account is not None and ticket is None:
-        raise click.UsageError("--account goes with --ticket")
+        raise click.UsageError("--account needs --ticket")
     from tenxsom_flow_engine.jobs import Ticket
     from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
 
@@ -116,24 +119,24 @@ def _choose(
     service: str | None,
     channel: str | None,
 ) -> list[str]:
-    """Return the ids that are named, or those of all jobs of a status."""
+    """Return the given ids, or the ids of all jobs of a status."""
     from tenxsom_flow_engine.operations.bulk import matching
     from tenxsom_flow_engine.store.values import JobFilter
 
     if bool(job_ids) == (status is not None):
-        raise click.UsageError(f"name the jobs, or say {flag} for all of them")
+        raise click.UsageError(f"name the jobs, or pass {flag} for all of them")
     if status is None:
         if service or channel:
-            raise click.UsageError(f"--service and --channel go with {flag}")
+            raise click.UsageError(f"--service and --channel need {flag}")
         return list(dict.fromkeys(job_ids))
     wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=engine.queue.name)
     return [record.job_id for records in matching(engine.store, wanted) for record in records]
 
 
 def _confirm(verb: str, chosen: list[str]) -> None:
-    """Show how many jobs a command would change, and ask for consent."""
+    """Show how many jobs a command would change, and ask for confirmation."""
     number = plural(len(chosen), "job")
-    confirm(f"{verb} {number}?", f"this would {verb} {number}; say --yes if that is meant")
+    confirm(f"{verb} {number}?", f"this would {verb} {number}; pass --yes to confirm")
 
 
 def _apply(action: Callable[[str], JobRecord], chosen: list[str], result: Callable[[JobRecord], str]) -> int:
@@ -153,21 +156,21 @@ def _apply(action: Callable[[str], JobRecord], chosen: list[str], result: Callab
 
 
 def _continuation(record: JobRecord) -> str:
-    """Return what happens next to a job that was put back into its queue, for the end of a sentence."""
+    """Describe the next step of a requeued job, for the end of a sentence."""
     from tenxsom_flow_engine.jobs import FINAL, Step
 
     if record.status in FINAL:
         return ""
     match record.step:
         case Step.SUBMIT:
-            return " and will be ordered"
+            return " and will be submitted"
         case Step.LOOKUP:
-            return "; what came of its paid create is looked up first"
+            return "; its paid create is looked up first"
         case _:
-            return " and goes on from its ticket"
+            return " and continues from its ticket"
 
 
 def _cost_note(record: JobRecord) -> str:
-    """Return that a cancelled job is charged all the same, for the end of a sentence."""
+    """Say that a cancelled job is still charged, for the end of a sentence."""
     costs = record.cost is not None and bool(record.cost.usd or record.cost.credits)
-    return "; what was ordered goes on at its service, and is paid" if costs and record.holds_slot else ""
+    return "; its service still completes the order and charges for it" if costs and record.holds_slot else ""

@@ -13,10 +13,10 @@ from tenxsom_flow_engine.cli.session import session
 @click.group(invoke_without_command=True, subcommand_metavar="[resolve JOB ...]")
 @click.option(
     "--status", "statuses", multiple=True, type=click.Choice(options.STATUSES), metavar="STATUS",
-    help=f"Only jobs with this status; may be repeated: {', '.join(options.STATUSES)}.",
+    help=f"Only jobs with this status; can be given several times: {', '.join(options.STATUSES)}.",
 )  # fmt: skip
 @options.job_filters
-@click.option("--text", help="Only jobs with this in their topic or id.")
+@click.option("--text", help="Only jobs whose topic or id contains this text.")
 @click.option("--since", type=options.Instant(), help="Only jobs added at this time or later.")
 @click.option("--until", type=options.Instant(), help="Only jobs added before this time (exclusive).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="List at most this many.")
@@ -37,7 +37,7 @@ def jobs(
     queue_type: str | None,
     as_json: bool,
 ) -> None:
-    """List jobs, newest first; `jobs resolve` decides on a held one."""
+    """List jobs, newest first; `jobs resolve` decides a held job."""
     if context.invoked_subcommand:
         _refuse_list_options(context)
         return
@@ -69,15 +69,17 @@ def jobs(
     if rows:
         out(table(rows, head=head, may_cut=("TOPIC",)))
     if page.cursor:
-        # A search that has read its maximum of jobs ends before the list is full.
+        # A search stops after a maximum number of records, even if the list is not full.
         info(
-            f"{'there are more' if len(rows) == limit else 'older jobs were not looked at yet'}: --after {page.cursor}"
+            f"{'more jobs match' if len(rows) == limit else 'older jobs were not searched yet'}: --after {page.cursor}"
         )
 
 
 def _refuse_list_options(context: click.Context) -> None:
-    """Raise `UsageError` if an option of the list comes before a subcommand, where it would do nothing."""
+    """Raise `UsageError` for a list option before a subcommand, where it would have no effect."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{parameter.opts[0]} belongs to the list, or behind {context.invoked_subcommand}")
+            raise click.UsageError(
+                f"{parameter.opts[0]} filters the list; options of {context.invoked_subcommand} follow its name"
+            )

@@ -9,14 +9,19 @@ import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
-from tenxsom_flow_engine.cli.program import program
+from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.text import plural, within
+from tenxsom_flow_engine.text import duration, plural, within
 
-#: Cells of a bar.
+#: Width of a bar in cells.
 BAR = 20
 
-_HEAD = ("SERVICE", "STATE", "PACE", "LIMIT", "USED", "", "FREES")
+_SET_EPILOG = """\b
+Examples:
+  {program} limits set pixverse 2/s 20/m 200/h
+  {program} limits set global 10/s
+"""
+_HEAD = ("SERVICE", "STATE", "PACE", "LIMIT", "USED", "", "FREE IN")
 
 
 def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -26,7 +31,7 @@ def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
 
     try:
         names = dict.fromkeys((*load().limits, *service_specs()))
-    except ConfigurationError:  # a shell that completes has no place to show an error
+    except ConfigurationError:  # completion has no place to show an error
         return []
     return [name for name in names if name.startswith(incomplete)]
 
@@ -39,10 +44,14 @@ _service = click.argument("service", shell_complete=_services)
 @options.as_json
 @click.pass_context
 def limits(context: click.Context, queue_type: str | None, as_json: bool) -> None:
-    """Show how much of each limit is used, and change limits for all workers.
+    """Show the use of each limit; change limits for all workers.
 
-    A limit is a number of paid requests in any second, minute, hour or day, for a service or for all together
-    (`global`). A limit that is set here is kept and overrides TENXSOM_LIMITS.
+    A limit is a number of paid requests in any second, minute, hour or day, for one service or for all services
+    together (`global`). A limit that is set here is stored and overrides TENXSOM_LIMITS. The line "in flight" counts
+    the generations that the service is rendering now.
+
+    PACE is the share of the limits in use: it falls when a service reports that it is busy, and recovers. FREE IN is
+    the time until a full limit has room again.
     """
     if context.invoked_subcommand is not None:
         context.obj = queue_type  # --queue-type works before the subcommand and after it
@@ -60,19 +69,26 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
         out(line)
 
 
-@limits.command("set", epilog="\b\nExamples:\n  limits set pixverse 2/s 20/m 200/h\n  limits set global 10/s")
+@limits.command(
+    "set",
+    cls=Command,
+    epilog="\b\nExamples:\n  {program} limits set pixverse 2/s 20/m 200/h\n  {program} limits set global 10/s",
+)
 @_service
 @click.argument("windows", nargs=-1, required=True, metavar="LIMIT...")
 @options.queue_type
 @click.pass_obj
 def set_(before: str | None, queue_type: str | None, service: str, windows: tuple[str, ...]) -> None:
-    """Replace all limits of a service, or of `global`: 2/s, 20/m, 100/15m, 2000/d, or none."""
+    """Replace all limits of a service, or of `global`.
+
+    A limit is a number and a time: 2/s, 20/m, 100/15m, 2000/d; "none" removes all limits.
+    """
     from tenxsom_flow_engine.rate_limits.windows import parse_windows
 
     wanted = parse_windows(" ".join(windows))
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, wanted)
-    info(f"{service} has {_limits_text(wanted)} now; undo with: {program()} limits unset {service}")
+    info(f"limits of {service} are now {_limits_text(wanted)}; undo with: {program()} limits unset {service}")
 
 
 @limits.command()
@@ -80,20 +96,20 @@ def set_(before: str | None, queue_type: str | None, service: str, windows: tupl
 @options.queue_type
 @click.pass_obj
 def unset(before: str | None, queue_type: str | None, service: str) -> None:
-    """Return to the environment's limits of a service."""
+    """Restore the limits of a service from the environment."""
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, None)
         now = engine.settings.limits.get(service, ())
-    info(f"{service} has {_limits_text(now)} now, from the environment")
+    info(f"limits of {service} are now {_limits_text(now)}, from the environment")
 
 
 @limits.command()
 @_service
-@click.option("--why", default="paused", show_default=True, help="The reason that is shown.")
+@click.option("--why", default="paused", show_default=True, help="Reason to show in lists and on the dashboard.")
 @options.queue_type
 @click.pass_obj
 def pause(before: str | None, queue_type: str | None, service: str, why: str) -> None:
-    """Buy nothing at a service, in all workers; videos that are bought already are completed."""
+    """Stop buying at a service, in all workers; paid videos are completed."""
     with session(queue_type or before) as engine:
         engine.limiter.pause(service, why)
     info(f"{service} is paused; resume it with: {program()} limits resume {service}")
@@ -104,7 +120,7 @@ def pause(before: str | None, queue_type: str | None, service: str, why: str) ->
 @options.queue_type
 @click.pass_obj
 def resume(before: str | None, queue_type: str | None, service: str) -> None:
-    """Resume a service that was paused, or that stopped because of its key, plan or balance."""
+    """Resume a service that was paused, or stopped by an account error."""
     with session(queue_type or before) as engine:
         engine.limiter.resume(service)
     info(f"{service} is resumed")
@@ -118,27 +134,30 @@ def _rows(found: dict[str, Any]) -> Iterator[list[str]]:
     for name, service in found["services"].items():
         about = [name, service["state"], f"{service['pace']:.0%}"]
         in_flight = service["in_flight"]
-        windows = [*service["windows"], *([{"window": "at once", **in_flight, "frees_in": None}] if in_flight else [])]
+        windows = [
+            *service["windows"],
+            *([{"window": "in flight", **in_flight, "frees_in": None}] if in_flight else []),
+        ]
         yield from _lines(about, windows, set_here=service["set_at_run_time"])
     yield from _lines(["global", "", ""], found["global"]["windows"], set_here=found["global"]["set_at_run_time"])
 
 
 def _lines(about: list[str], windows: list[dict[str, Any]], *, set_here: bool) -> Iterator[list[str]]:
     for window in windows or [{"window": "none", "used": 0, "limit": 0, "frees_in": 0.0}]:
-        limit = window["window"] + ("*" if set_here and window["window"] != "at once" else "")
-        frees = window["frees_in"]
+        limit = window["window"] + ("*" if set_here and window["window"] != "in flight" else "")
+        free_in = window["frees_in"]
         yield [
             *about,
             limit,
             _bar(window["used"], window["limit"]) if window["limit"] else "",
             f"{window['used']}/{window['limit']}" if window["limit"] else "",
-            within(frees) if frees else "",
+            duration(max(1.0, free_in)) if free_in else "",
         ]
         about = ["", "", ""]
 
 
 def _bar(used: int, limit: int) -> str:
-    # Any use shows at least one cell; only a limit that is used up shows a full bar.
+    # Any use fills at least one cell; only an exhausted limit fills the bar.
     filled = BAR if used >= limit else min(BAR - 1, -(-used * BAR // limit))
     return "█" * filled + "░" * (BAR - filled)
 
@@ -156,8 +175,8 @@ def _notes(found: dict[str, Any]) -> Iterator[str]:
     total = found["total"]
     wait, score = total["wait"], found["efficiency_metrics"]["efficiency_score"]
     yield (
-        f"{plural(total['requests'], 'request')}: {total['admitted_at_once']:,} admitted at once,"
-        f" {total['delayed']:,} later, {total['waiting']:,} waiting;"
+        f"{plural(total['requests'], 'request')}: {total['admitted_at_once']:,} admitted immediately,"
+        f" {total['delayed']:,} after a wait, {total['waiting']:,} waiting;"
         f" mean wait {_seconds(wait['mean'])}, p95 {_seconds(wait['p95'])};"
         f" {total['refused_by_service']:,} refused by the services; efficiency {score:g} of 100"
     )

@@ -47,7 +47,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 5 queue or store unreachab
 )
 @click.version_option(__version__, prog_name="Tenxsom Flow Engine")
 def cli() -> None:
-    """Topics in, videos out: add jobs to a queue, make their videos, and see how they are doing."""
+    """Turn topics into videos: add jobs to a queue, make their videos, and watch their progress."""
 
 
 for command in (
@@ -75,5 +75,5 @@ cli.add_command(cloud_tasks_worker.cloud_tasks_worker, "serve")
 
 
 def main(program: str | None = None) -> NoReturn:
-    """Run the command line and end the process; `program` is what users call it, by default the script's name."""
+    """Run the command line and end the process; `program` is the name that users call, by default the script's."""
     console.run(cli, program=program)

@@ -16,12 +16,12 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 #: A hundred years, in seconds.
 _MAX_SECONDS = 100 * 366 * 86400
 
-#: The statuses of a job, written out so that `--help` need not load them.
+#: The statuses of a job, repeated here so that `--help` does not import `jobs`.
 STATUSES = ("scheduled", "queued", "running", "rendering", "held", "succeeded", "failed", "cancelled")
 
 
 class Seconds(click.ParamType[float]):
-    """A length of time: `90`, `90s`, `10m`, `2h`, `1d`. Gives seconds."""
+    """A length of time: `90`, `90s`, `10m`, `2h`, `1d`. Converts to seconds."""
 
     name = "time"
 
@@ -37,7 +37,7 @@ class Seconds(click.ParamType[float]):
 
 
 class Instant(click.ParamType[float]):
-    """A time in ISO 8601, e.g. `2026-12-24T18:00+01:00`, by default in this machine's zone. Gives epoch seconds."""
+    """A time in ISO 8601, e.g. `2026-12-24T18:00+01:00`, by default in this machine's zone. Converts to seconds."""
 
     name = "datetime"
 
@@ -58,7 +58,7 @@ def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
 
     try:
         names = ("auto", *service_specs())
-    except ConfigurationError:  # a shell that completes has no place to show an error
+    except ConfigurationError:  # completion has no place to show an error
         return []
     return [name for name in names if name.startswith(incomplete)]
 
@@ -92,21 +92,22 @@ def job_options(command: _F) -> _F:
     for option in (
         as_json,
         queue_type,
-        click.option("--dry-run", is_flag=True, help="Check everything and show what would be added; add nothing."),
-        click.option("--channel", default="", help="A tag to find the jobs by."),
-        click.option("--quality", default="", help="The service's quality, e.g. 720p; default: the service's own."),
+        click.option("--dry-run", is_flag=True, help="Check everything and show the plan; add nothing."),
+        click.option("--channel", default="", help="Tag for the jobs of one publishing channel."),
+        click.option("--quality", default="", help="Quality, e.g. 720p. Default: the service's default."),
         click.option(
-            "--service", default="auto", show_default=True, help="The video service, or auto.", shell_complete=_services
+            "--service", default="auto", show_default=True,
+            help="The video service; auto chooses the one whose quota opens first.", shell_complete=_services
         ),
         click.option(
-            "--aspect-ratio", default="9:16", show_default=True, help="9:16, 16:9, 1:1, …",
+            "--aspect-ratio", default="9:16", show_default=True, help="Shape of the picture: 9:16, 16:9, 1:1, …",
             shell_complete=_aspect_ratios,
         ),
         click.option(
             "--style", default="documentary", show_default=True, shell_complete=_styles,
-            help="The visual style of the prompt: documentary, cinematic, explainer, animation, retro.",
+            help="Visual style of the prompt: documentary, cinematic, explainer, animation, retro.",
         ),
-        click.option("--duration", type=int, default=5, show_default=True, help="Seconds."),
+        click.option("--duration", type=int, default=5, show_default=True, help="Length of the video in seconds."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -117,17 +118,21 @@ job_argument = click.argument("job_id", metavar="JOB", shell_complete=_known_job
 job_arguments = click.argument("job_ids", metavar="[JOB]...", nargs=-1, shell_complete=_known_jobs)
 
 #: Add `--yes`.
-yes = click.option("--yes", is_flag=True, help="Do not ask.")
+yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 #: Add `--delay`.
 delay = click.option("--delay", type=Seconds(), help="Start after this time: 90s, 10m, 2h, 1d.")
 
 #: Add `--host`, for servers.
-host = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
+host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 
 #: Add `--log-level`, for processes that log.
 log_level = click.option(
-    "--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="What to log."
+    "--log-level",
+    type=click.Choice(logs.LEVELS),
+    default="info",
+    show_default=True,
+    help="The lowest level to log.",
 )
 
 
@@ -142,7 +147,7 @@ def queue_type(command: _F) -> _F:
     return click.option(
         "--queue-type",
         metavar="TYPE",
-        help="auto, cloud_tasks, redis or local; overrides TENXSOM_QUEUE_TYPE.",
+        help="Queue backend: auto, cloud_tasks, redis or local. Overrides TENXSOM_QUEUE_TYPE.",
         shell_complete=_queue_types,
     )(command)
 

@@ -1,4 +1,4 @@
-"""The name that the command line was called by: help, messages and completion scripts show it."""
+"""The name of the running program, for help, messages and completion scripts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def called_as() -> str:
 
 
 def program(context: click.Context | None = None) -> str:
-    """Return the name to call another command by: `tenxsom-flow`, `run_flow_enhanced.py`."""
+    """Return the program name for other commands: `tenxsom-flow`, `run_flow_enhanced.py`."""
     context = context or click.get_current_context(silent=True)
-    # An error is reported after its command's context has ended.
+    # Errors are reported after the command's context has ended.
     name = (context.find_root().info_name if context else None) or called_as()
     if name in SCRIPTS:
         return SCRIPTS[0]
@@ -29,28 +29,28 @@ def program(context: click.Context | None = None) -> str:
 
 
 def program_word(context: click.Context | None = None) -> str:
-    """Return the name as one word, as a shell completes it: that of the installed command for `python -m …`."""
+    """Return the program name as one word for shell completion; `python -m …` becomes the installed command."""
     name = program(context)
     return INSTALLED if " " in name else name
 
 
 def worker_program() -> str:
-    """Return the command that starts a worker, within a command."""
+    """Return the command that starts a worker."""
     return "python3 worker.py" if program() in SCRIPTS else f"{program()} worker"
 
 
 def push_worker_program() -> str:
-    """Return the command that starts the worker that Cloud Tasks calls, within a command."""
+    """Return the command that starts the worker that Cloud Tasks calls."""
     return "python3 cloud_tasks_worker.py" if program() in SCRIPTS else f"{program()} serve"
 
 
 class Command(click.Command):
-    """A command whose help shows the program's name for `{program}`, and as one word for `{word}`."""
+    """A command whose help replaces `{program}` with the program's name, and `{word}` with its one-word form."""
 
     def get_help(self, ctx: click.Context) -> str:
-        """Return the help with the name that the program was called by."""
+        """Return the help with the program's name filled in."""
         return super().get_help(ctx).replace("{program}", program(ctx)).replace("{word}", program_word(ctx))
 
 
 class Group(Command, click.Group):
-    """A group of such commands."""
+    """A group whose help is filled in the same way."""

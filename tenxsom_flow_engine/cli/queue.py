@@ -1,4 +1,4 @@
-"""`queue`: the operations on a queue, the same for every queue backend."""
+"""`queue`: operations on the queue, for every queue backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenxsom_flow_engine.text import plural
 if TYPE_CHECKING:
     from tenxsom_flow_engine.queues.base import PushesJobs
 
-#: Jobs that cannot be moved and are printed one by one.
+#: Maximum number of unmovable jobs printed one by one.
 MAX_LISTED = 10
 #: `--queue-type` of the commands on queues that have to be created.
 _created_queue_type = click.option(
@@ -28,13 +28,13 @@ _created_queue_type = click.option(
     type=click.Choice(["cloud_tasks"]),
     default="cloud_tasks",
     show_default=True,
-    help="Queues of other types need not be created.",
+    help="Only Cloud Tasks queues have to be created.",
 )
 
 
 @click.group()
 def queue() -> None:
-    """Show, pause, resume, purge, create or move the queue, or set its limits."""
+    """Operate the queue: show, pause, purge, create, move, set limits."""
 
 
 @queue.command()
@@ -54,8 +54,8 @@ def show(queue_type: str | None, as_json: bool) -> None:
     rows = [
         ["queue", f"{status['queue_type']} ({status['selected_because']})"],
         ["state", status["state"]],
-        ["dispatches", f"{limits['max_dispatches_per_second']:g} a second{_source(limits, 'second')}"],
-        ["at once", f"{limits['max_concurrent_dispatches']}{_source(limits, 'concurrent')}"],
+        ["rate limit", f"{limits['max_dispatches_per_second']:g} steps a second{_source(limits, 'second')}"],
+        ["concurrency", f"{plural(limits['max_concurrent_dispatches'], 'step')}{_source(limits, 'concurrent')}"],
         *([["because", status["state_unknown_because"]]] if status["state_unknown_because"] else []),
         *([["workers", str(status["workers_alive"])]] if status["workers_alive"] is not None else []),
         *([name, f"{number:,}"] for name, number in status["jobs"].items()),
@@ -66,7 +66,10 @@ def show(queue_type: str | None, as_json: bool) -> None:
 @queue.command()
 @options.queue_type
 def pause(queue_type: str | None) -> None:
-    """Start no more steps, in all workers. Current steps are completed, and jobs can still be added."""
+    """Pause the queue for all workers.
+
+    Running steps finish, and jobs can still be added.
+    """
     with session(queue_type) as engine:
         engine.queue.pause()
     info(f"the queue is paused; resume it with: {program()} queue resume")
@@ -75,28 +78,31 @@ def pause(queue_type: str | None) -> None:
 @queue.command()
 @options.queue_type
 def resume(queue_type: str | None) -> None:
-    """Start steps again."""
+    """Resume a paused queue."""
     with session(queue_type) as engine:
         engine.queue.resume()
-    info("the queue is running")
+    info("the queue is resumed")
 
 
 @queue.command()
 @options.yes
 @options.queue_type
 def purge(yes: bool, queue_type: str | None) -> None:
-    """Cancel all waiting jobs, also scheduled ones, except those that are or may have been bought."""
+    """Cancel all waiting and scheduled jobs that certainly were not bought.
+
+    Jobs that were bought, or whose purchase is uncertain, stay.
+    """
     from tenxsom_flow_engine.jobs import Status
 
     with session(queue_type) as engine:
         jobs = engine.queue.status().counts.by_status
         number = jobs.get(Status.QUEUED, 0) + jobs.get(Status.SCHEDULED, 0)
         if not number:
-            info("no job is waiting, so there is nothing to cancel")
+            info("no waiting jobs, nothing to cancel")
             return
         if not yes:
             waiting = plural(number, "waiting job")
-            confirm(f"cancel {waiting}?", f"this would cancel {waiting}; say --yes if that is meant")
+            confirm(f"cancel {waiting}?", f"this would cancel {waiting}; pass --yes to confirm")
         purged = engine.queue.purge()
     info(f"cancelled {plural(purged, 'job')}; see: {program()} jobs --status cancelled")
 
@@ -104,29 +110,29 @@ def purge(yes: bool, queue_type: str | None) -> None:
 @queue.command()
 @_created_queue_type
 def create(queue_type: str) -> None:
-    """Create the queue at Google Cloud Tasks, with the limits in force."""
+    """Create the Google Cloud Tasks queue with the current limits."""
     with _cloud_tasks_queue(queue_type) as (queue, place):
         queue.create()
-    info(f"created the queue {place}; it can be used after about a minute")
+    info(f"created queue {place}; it can take a minute to become visible everywhere")
 
 
 @queue.command()
 @_created_queue_type
 def update(queue_type: str) -> None:
-    """Apply the limits in force and the retry settings to the queue at Google Cloud Tasks."""
+    """Update the Google Cloud Tasks queue with the current limits."""
     with _cloud_tasks_queue(queue_type) as (queue, place):
         queue.update()
-    info(f"the queue {place} has the limits in force; see: {program()} queue show")
+    info(f"queue {place} now has the current limits; see: {program()} queue show")
 
 
 @queue.command()
-@click.option("--from", "source", metavar="TYPE", required=True, help="The queue to move jobs from.")
-@click.option("--to", "target", metavar="TYPE", required=True, help="The queue to move them to.")
+@click.option("--from", "source", metavar="TYPE", required=True, help="Queue backend to move jobs from.")
+@click.option("--to", "target", metavar="TYPE", required=True, help="Queue backend to move them to.")
 def move(source: str, target: str) -> int:
-    """Move all waiting jobs to another queue that keeps its records in the same store.
+    """Move all waiting jobs to another queue backend with the same store.
 
-    Due times and purchases are kept. Jobs with a step in progress stay. After an interruption, run it again to complete
-    the move.
+    Due times and purchases are kept. Jobs with a running step stay. After an interruption, run the command again to
+    complete the move.
     """
     from tenxsom_flow_engine.operations.move import move_jobs
 
@@ -137,15 +143,15 @@ def move(source: str, target: str) -> int:
             moved = move_jobs(engine, source, progress=bar.update)
     info(f"moved {plural(moved.jobs, 'job')} from the {source} to the {target} queue")
     for job_id, reason in moved.left[:MAX_LISTED]:
-        info(f"job {job_id} stays: {reason}")
+        info(f"job {job_id} was not moved: {reason}")
     if len(moved.left) > MAX_LISTED:
         info(f"and {plural(len(moved.left) - MAX_LISTED, 'more job')}")
     return PARTLY if moved.left else DONE
 
 
 @queue.command()
-@click.option("--max-dispatches-per-second", type=float, help="Steps a second, over all workers.")
-@click.option("--max-concurrent-dispatches", type=int, help="Steps at once, over all workers.")
+@click.option("--max-dispatches-per-second", type=float, help="Steps that may start per second, over all workers.")
+@click.option("--max-concurrent-dispatches", type=int, help="Steps that may run concurrently, over all workers.")
 @options.queue_type
 @options.as_json
 def limits(
@@ -154,7 +160,10 @@ def limits(
     queue_type: str | None,
     as_json: bool,
 ) -> None:
-    """Show or set the queue's limits; what is set here is kept and overrides the environment."""
+    """Show or set the queue's limits.
+
+    A limit that is set here is stored and overrides the environment.
+    """
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.queues.base import PushesJobs
     from tenxsom_flow_engine.report.operator_json import describe_queue
@@ -165,20 +174,20 @@ def limits(
         pushed, per_process = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
     if pushed and (max_concurrent_dispatches or 0) > per_process:
         info(
-            f"with these settings a worker process runs {plural(per_process, 'step')} at once and rejects more: "
+            f"with these settings a worker process runs {plural(per_process, 'step')} concurrently and rejects more: "
             "start more processes, or raise TENXSOM_WORKER_CONCURRENCY"
         )
     if as_json:
         print_json(now)
         return
-    out(f"{now['max_dispatches_per_second']:g} steps in a second{_source(now, 'second')}")
-    at_once = now["max_concurrent_dispatches"]
-    out(f"{plural(at_once, 'step')} at once{_source(now, 'concurrent')}")
+    out(f"{now['max_dispatches_per_second']:g} steps a second{_source(now, 'second')}")
+    concurrent = now["max_concurrent_dispatches"]
+    out(f"{plural(concurrent, 'step')} concurrently{_source(now, 'concurrent')}")
 
 
 @contextmanager
 def _cloud_tasks_queue(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
-    """Open the Cloud Tasks queue; yield it with its name and location for messages."""
+    """Open the Cloud Tasks queue; yield it and its name and location for messages."""
     from tenxsom_flow_engine.queues.base import PushesJobs
 
     with session(queue_type) as engine:
@@ -188,7 +197,7 @@ def _cloud_tasks_queue(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
 
 
 def _source(limits: dict[str, Any], part: str) -> str:
-    """Return where a limit was set, if not in the environment, for the end of a sentence."""
+    """Return the origin of a limit unless it is the environment, for the end of a line."""
     if any(part in name for name in limits["set_at_backend"]):
-        return f", as set at Google; apply the limits in force with: {program()} queue update"
-    return ", set by hand" if any(part in name for name in limits["set_at_run_time"]) else ""
+        return f", as set at Google; apply the current limits with: {program()} queue update"
+    return ", set at run time" if any(part in name for name in limits["set_at_run_time"]) else ""

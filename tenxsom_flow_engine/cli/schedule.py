@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.slots import Slot
 
 EPILOG = """\b
-Slots lie on a fixed grid in UTC, and a job's id is its channel and slot, so running the command again adds only new
-slots. A job that was cancelled stays cancelled.
+A slot is a time at which one video is due. Slots form a fixed grid in UTC, and a job's id is its channel and slot,
+so running the command again adds only new slots. A cancelled job stays cancelled.
 
 \b
-With --date the first --daily-count slots of that day are planned. Run it daily from cron with --date tomorrow, and
---timezone the zone of cron's clock: days join without gap or overlap. If cron missed a day, use --date today; slots
-in the past are left out. A day of 23 hours may have fewer videos; the command says so.
+With --date, the command plans the first --daily-count slots of that day. Run it daily from cron with --date tomorrow
+and the time zone of cron's clock as --timezone: days join without gap or overlap. If cron missed a day, use --date
+today; slots in the past are left out. A day of 23 hours can have fewer videos; the command reports that.
 
 \b
-Without --date the next 24 hours are planned, so that no 24 hours have more than --daily-count videos of the channel.
-Run it as often as you like, e.g. hourly, to be always a day ahead.
+Without --date, it plans the next 24 hours, so that no period of 24 hours has more than --daily-count videos of the
+channel. Run it at any interval, e.g. hourly, to stay a day ahead.
 
 \b
-Your own list of topics is used in its order, then again; each run continues after the slot before. If the list was
-changed, it continues after the topic that was used last.
+Your own list of topics is used in order and then repeated; each run continues where the previous one stopped. If you
+changed the list, it continues after the topic that was used last.
 
 \b
 Examples:
@@ -58,12 +58,16 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.option("--daily-count", type=int, default=96, show_default=True, help="How many videos.")
-@click.option("--videos-per-hour", default="4", show_default=True, help="The pace; 0.5 is one every two hours.")
+@click.option("--daily-count", type=int, default=96, show_default=True, help="Number of videos a day.")
+@click.option("--videos-per-hour", default="4", show_default=True, help="Videos an hour; 0.5 is one every two hours.")
 @click.option("--date", help="Plan a calendar day: 2026-12-24, today or tomorrow. Default: the next 24 hours.")
-@click.option("--timezone", metavar="ZONE", help="The zone of --date, e.g. Europe/Berlin. Default: UTC.")
-@click.option("--start", metavar="DATETIME", help="Begin at: 2026-12-24T18:00, or with --date a time of day, 18:00.")
-@click.option("--topics-file", type=TopicsFile(), help="Topics in order, then again. Default: a built-in list.")
+@click.option("--timezone", metavar="ZONE", help="Time zone of --date, e.g. Europe/Berlin. Default: UTC.")
+@click.option("--start", metavar="DATETIME", help="First slot: 2026-12-24T18:00, or with --date a time of day, 18:00.")
+@click.option(
+    "--topics-file",
+    type=TopicsFile(),
+    help="Topics, used in order, then repeated. Default: built-in.",
+)
 @options.job_options
 def schedule(
     daily_count: int,
@@ -77,7 +81,7 @@ def schedule(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    """Plan a day of videos at a steady pace, and add the jobs that are new."""
+    """Plan a day of videos at a steady pace, and add the new jobs."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.periods import window
@@ -85,7 +89,7 @@ def schedule(
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
 
     if timezone and not date:
-        raise click.UsageError("--timezone goes with --date")
+        raise click.UsageError("--timezone needs --date")
     rate = parse_rate(videos_per_hour)
     channel: str = fields["channel"]
     with session(queue_type) as engine:
@@ -132,9 +136,9 @@ def _print_window(span: Period, wanted: int, room: int) -> None:
     if span.note:
         info(span.note)
     if span.lost:
-        info(f"the clocks change, so the time to plan is {duration(span.seconds)}")
+        info(f"the clocks change on this day, so it is {duration(span.seconds)} long")
     if room < wanted:
-        info(f"the grid has {plural(room, 'slot')} in this time, so there is room for {room:,} of {wanted:,} videos")
+        info(f"this period has {plural(room, 'slot')}, so only {room:,} of {wanted:,} videos fit")
 
 
 def _print_left_out(
@@ -145,32 +149,32 @@ def _print_left_out(
     span: Period,
     channel: str,
 ) -> None:
-    """Print which slots of the plan are left out, and how many videos of the channel lie outside of its grid."""
+    """Print the number of omitted slots, and of videos of the channel that are not on its grid."""
     if past:
         info(f"left out {plural(past, 'slot')} in the past")
     cancelled = sum(known[slot.instant].cancelled for slot in planned if slot.instant in known)
     if cancelled:
-        again = f"put a job back into the queue with: {program()} retry JOB"
-        info(f"left out {plural(cancelled, 'slot')} of the plan that you cancelled before; {again}")
+        again = f"restore a job with: {program()} retry JOB"
+        info(f"left out {plural(cancelled, 'slot')} that you cancelled earlier; {again}")
     grid = {slot.instant for slot in slots}
     off = sum(span.start <= at < span.end and at not in grid and not slot.cancelled for at, slot in known.items())
     if off:
         whose = f" --channel {channel}" if channel else ""
         info(
-            f"counted {plural(off, 'video')} in this time outside of this grid, planned at another pace; cancel the "
+            f"the daily count includes {plural(off, 'video')} planned at another pace, outside this grid; cancel the "
             f"scheduled ones with: {program()} cancel --scheduled{whose}"
         )
 
 
 def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], now: float) -> list[VideoJob]:
-    """Return a file's entries as jobs that a service can make; end the command if one cannot be made."""
+    """Return a file's entries as jobs that a service can make; end the command if one cannot."""
     from tenxsom_flow_engine.planning.batch import Timing, plan_batch
     from tenxsom_flow_engine.planning.files import BadLine, Entry, read_topics
 
     def without_times(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
         for line in lines:
             if isinstance(line, Entry) and (line.at is not None or "channel" in line.fields):
-                yield BadLine(line.line, "names a time or a channel, which a schedule sets itself")
+                yield BadLine(line.line, "has a time or a channel, which the schedule sets")
             else:
                 yield line
 
@@ -202,7 +206,7 @@ def _fill(
     topics = len(builtin_topics() if entries is None else entries)
     if topics < len(new):
         kind = "built-in topic" if entries is None else "topic"
-        info(f"{plural(topics, kind)} for {plural(len(new), 'new slot')}, so topics are used again")
+        info(f"{plural(topics, kind)} for {plural(len(new), 'new slot')}, so topics will repeat")
     if entries is None:
         for slot in new:
             topic = builtin_topic(slot, channel)

@@ -1,4 +1,4 @@
-"""Opens the engine for a command."""
+"""Open the engine for a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def session(queue_type: str | None) -> Engine:
-    """Open the engine that the settings ask for, for a `with` block; loads its libraries."""
+    """Load the settings and the libraries, and open the engine for a `with` block."""
     from tenxsom_flow_engine.composition import open_engine
     from tenxsom_flow_engine.settings import load
 

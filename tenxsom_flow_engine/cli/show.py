@@ -1,4 +1,4 @@
-"""`show`: everything about one job. `open`: the path of its video."""
+"""`show`: all facts about one job. `open`: the path of its video."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenxsom_flow_engine.text import usd
 @options.queue_type
 @options.as_json
 def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
-    """Show everything about a job: facts, files, timeline, and what to do about an error."""
+    """Show a job: facts, files, timeline, and how to fix an error."""
     from tenxsom_flow_engine.cli.format import job_as_dict, print_json
 
     with session(queue_type) as engine:
@@ -39,10 +39,10 @@ def open_(job_id: str, queue_type: str | None) -> int:
         record = engine.store.require(job_id)
         status = record.status_at(engine.store.now())
     if record.result is None:
-        print_error(f"job {job_id} has no video, it is {status}", f"see: {program()} show {job_id}")
+        print_error(f"job {job_id} has no video; its status is {status}", f"see: {program()} show {job_id}")
         return FAILED
     if not Path(record.result.path).is_file():
-        print_error(f"the video of job {job_id} is gone: {record.result.path}", "it was moved or deleted")
+        print_error(f"the video of job {job_id} was moved or deleted: {record.result.path}")
         return FAILED
     out(record.result.path)
     return DONE
@@ -80,7 +80,7 @@ def _print_job(facts: dict[str, Any]) -> None:
         if error["next_step"]:
             _field("next step", error["next_step"])
     if facts["order"]:
-        out("the last order that was sent")
+        out("last request sent")
         out(indent(json.dumps(facts["order"], ensure_ascii=False, indent=2), "  "))
     out("timeline")
     for event in facts["events"]:

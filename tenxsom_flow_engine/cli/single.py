@@ -1,4 +1,4 @@
-"""`single`: add one job, and with `--wait` make its video."""
+"""`single`: add one job, and with `--wait` wait for its video."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--topic", required=True, help="What the video is about.")
-@click.option("--prompt", default="", help="The text that the service gets; default: made from topic and style.")
+@click.option("--topic", required=True, help="Subject of the video, one line of text.")
+@click.option("--prompt", default="", help="Prompt for the service. Default: made from topic and style.")
 @options.delay
 @click.option("--at", type=options.Instant(), help="Start at: 2026-12-24T18:00, by default in this machine's zone.")
-@click.option("--job-id", help="The job's id; an id that is known adds nothing. Default: made from the topic.")
-@click.option("--wait", is_flag=True, help="Follow the job, print the video's path; without a worker, make it here.")
+@click.option("--job-id", help="Id of the job; an existing id adds nothing. Default: made from the topic.")
+@click.option("--wait", is_flag=True, help="Wait for the video, print its path; without a worker, make it here.")
 @options.job_options
 def single(
     delay: float | None,
@@ -36,12 +36,12 @@ def single(
     job_id: str | None,
     **fields: Any,
 ) -> int:
-    """Add one job: a topic becomes a video.
+    """Add one job, which turns a topic into a video.
 
-    Prints the job's id; with --wait the path of the video.
+    Prints the job's id, or with --wait the path of the video.
     """
     if delay is not None and at is not None:
-        raise click.UsageError("--delay and --at exclude each other: give one of them")
+        raise click.UsageError("--delay and --at exclude each other; pass one of them")
     from tenxsom_flow_engine.cli.enqueue import describe_row, price, print_notes
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
@@ -55,15 +55,15 @@ def single(
         due = bounded(now + delay, "delay") if delay is not None else at
         prepared = engine.prepare(job, due)
         print_notes(AddPlan([prepared]))
-        start = iso(due) if due is not None and due > now else "at once"
+        start = iso(due) if due is not None and due > now else "now"
         if not dry_run:
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
         record = engine.store.get(job.job_id)
         if record:
-            info(f"job {job.job_id} was added before, so nothing would be added")
+            info(f"job {job.job_id} already exists, so nothing would be added")
         else:
             costs = price([prepared.new]) and f"{price([prepared.new])} at {prepared.service}"
-            info(f"would add job {job.job_id} to the {engine.queue.name} queue, to start {start}{costs}")
+            info(f"would add job {job.job_id} to the {engine.queue.name} queue, starting {start}{costs}")
         if as_json:
             print_json(describe_row(Row.planned(prepared, known=record is not None)))
         return DONE
@@ -74,23 +74,23 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     from tenxsom_flow_engine.cli.format import job_as_dict, print_json
 
     job_id = prepared.new.job.job_id
-    alone = engine.unattended
-    if wait and alone:
-        engine.check_output()  # before a job is added whose video could not be written
+    unattended = engine.unattended
+    if wait and unattended:
+        engine.check_output()  # fail before a job is added whose video could not be written
     try:
         added = engine.queue.enqueue([prepared.new])
     except QueueError:
         if engine.store.get(job_id) is not None:
-            info(f"job {job_id} is in the store but not in its queue: run this again with --job-id {job_id}")
+            info(f"job {job_id} was saved but not queued; run the command again with --job-id {job_id}")
         raise
     if added.new:
         costs = price([prepared.new])
-        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.queue_reason}), to start {start}{costs}")
+        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.queue_reason}), starting {start}{costs}")
     else:
-        info(f"job {job_id} was added before, so nothing was added")
+        info(f"job {job_id} already exists, so nothing was added")
     record = engine.store.get(job_id)
     if record is None:
-        info(f"job {job_id} was finished before, and its record is gone; give another --job-id to make it again")
+        info(f"job {job_id} finished earlier, and its record was removed; pass another --job-id to make it again")
         return DONE
     if wait:
         from tenxsom_flow_engine.cli.follow import follow
@@ -100,6 +100,6 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
         print_json(job_as_dict(record, engine.store.now()))
     else:
         out(job_id)
-    if alone and record.due is not None:
-        info(f"no worker is running: start one with: {worker_program()}")
+    if unattended and record.due is not None:
+        info(f"no worker is running; start one with: {worker_program()}")
     return DONE

@@ -1,4 +1,4 @@
-"""`stats`: what a worker serves at `/stats`, read from the store."""
+"""`stats`: the numbers that a worker serves at `/stats`, read from the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenxsom_flow_engine.cli.session import session
 @click.command()
 @options.queue_type
 def stats(queue_type: str | None) -> None:
-    """Print counts, rates, quotas, costs and verdicts as JSON, like `/stats`."""
+    """Print counts, rates, quotas, costs and problems as JSON."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.report import public_json as wire
     from tenxsom_flow_engine.report.query import take_report

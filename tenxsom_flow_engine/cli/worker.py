@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=4,
     show_default=True,
-    help="Steps at once in this process. Jobs that wait for a service need none.",
+    help="Number of steps run concurrently. Waiting jobs use none.",
 )
-@click.option("--burst", is_flag=True, help="End when every job that is due has succeeded or failed.")
+@click.option("--burst", is_flag=True, help="End when every due job has succeeded or failed.")
 @options.log_level
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
-    """Take jobs from the queue and make their videos, until stopped.
+    """Claim jobs from the queue and make their videos, until stopped.
 
-    After the first SIGTERM or Ctrl-C it completes its current steps; a second one releases them and ends at once.
+    The first SIGTERM or Ctrl-C lets running steps finish; a second one releases them and ends immediately.
     """
     import logging
 
@@ -64,14 +64,14 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     _run_in_thread(runner)
     log.info("worker %s ended", runner.id)
     if runner.firm:
-        # Steps that hang still run in their threads and may use the store, so it is not closed.
+        # Hanging steps still run in their threads and might use the store, so it stays open.
         return INTERRUPTED
     engine.close()
     return DONE
 
 
 def _run_in_thread(runner: PullWorker) -> None:
-    """Run the worker in a thread, so that a signal handler never waits for a lock that its own thread holds."""
+    """Run the worker in a thread, so that a signal handler cannot deadlock on a lock that its thread holds."""
     import threading
 
     failures: list[BaseException] = []

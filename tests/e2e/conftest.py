@@ -1,4 +1,4 @@
-"""The doors run as real processes, each test with a home of its own."""
+"""Run the entry points as real processes; each test has a separate home."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tenxsom_flow_engine.store.base import JobStore
 from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Seconds after which a condition that must come true has failed; nothing waits so long when all is well.
+#: Seconds after which an awaited condition counts as failed; a passing test never waits this long.
 WAIT_SECONDS = 60.0
-#: Runs a program on a machine whose clock is off by so many seconds.
+#: Runs a program with a clock that is off by a number of seconds.
 CLOCK_OFF = """
 import os, runpy, sys, time
 off, program, right = float(sys.argv[1]), sys.argv[2], time.time
@@ -43,7 +43,7 @@ class Flow:
             **os.environ,
             "TENXSOM_HOME": str(home),
             "TENXSOM_OUTPUT_DIR": str(home / "videos"),
-            "REDIS_PORT": "1",  # where none can listen, whatever this machine runs
+            "REDIS_PORT": "1",  # no server can listen here
             "TENXSOM_LEASE_SECONDS": "1",
             "CLOUD_TASKS_MAX_DISPATCHES": "500",
             "CLOUD_TASKS_MAX_CONCURRENT": "64",
@@ -59,7 +59,7 @@ class Flow:
         )  # fmt: skip
 
     def json(self, *arguments: str) -> Any:
-        """Run `run_flow_enhanced.py` and return what it prints."""
+        """Run `run_flow_enhanced.py` and return its output, parsed as JSON."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -69,7 +69,7 @@ class Flow:
         return self._start([str(ROOT / "worker.py"), *arguments], environment)
 
     def worker_with_clock_off(self, seconds: float) -> subprocess.Popen[str]:
-        """Start a worker on a machine whose clock is ahead by so many seconds."""
+        """Start a worker with a clock that is ahead by a number of seconds."""
         return self._start(["-c", CLOCK_OFF, str(seconds), str(ROOT / "worker.py")], {})
 
     def _start(
@@ -87,30 +87,30 @@ class Flow:
 
     @staticmethod
     def kill(process: subprocess.Popen[str]) -> None:
-        """End a worker as a power cut would, with all processes that it has started in its session."""
+        """Kill a worker and all processes of its session, as a power cut would."""
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def sold(self) -> list[str]:
-        """Return the ledger of the simulated service: a ticket for each sale."""
+        """Return the ledger of the simulated service: one ticket per sale."""
         return (self.home / "simulated-ledger").read_text().splitlines()
 
     def log(self) -> str:
-        """Return what all workers have logged."""
+        """Return the logs of all workers."""
         return "".join(path.read_text() for path in sorted(self.home.glob("worker-*.log")))
 
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Return the condition's value as soon as it is true."""
+    def until(self, condition: Callable[[], Any], description: str) -> Any:
+        """Wait for a condition; return its first true value."""
         ends = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < ends:
             if value := condition():
                 return value
             time.sleep(0.02)
-        raise AssertionError(f"{what} did not come true; the workers say:\n{self.log()[-5000:]}")
+        raise AssertionError(f"timed out waiting for {description}; worker logs:\n{self.log()[-5000:]}")
 
     def close(self) -> None:
-        """End what still runs."""
+        """Kill the workers that still run."""
         for process in self._workers:
             self.kill(process)
 
@@ -134,7 +134,7 @@ def flow(tmp_path: Path) -> Iterator[Flow]:
 
 @pytest.fixture(params=["local", "redis"])
 def either(request: pytest.FixtureRequest, flow: Flow) -> Flow:
-    """An installation with each queue that workers pull from."""
+    """An installation with each queue backend that workers pull from."""
     if request.param == "redis":
         request.getfixturevalue("on_redis")
     return flow

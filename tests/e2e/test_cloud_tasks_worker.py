@@ -1,4 +1,4 @@
-"""The worker that is pushed to, as real processes: gunicorn, the Cloud Tasks API over gRPC, and a real store."""
+"""The web worker as real processes: gunicorn, the Cloud Tasks API over gRPC, and a real store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.ports import free_port
 from .conftest import CLOCK_OFF, ROOT, Flow
 
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
-#: Notes when each request begins and ends in the worker's process: `+` or `-`, by a clock that all processes share.
+#: Records the start (1) and end (-1) of each request in a worker process, by a clock that all processes share.
 COUNTED = """
 import os, time
 from cloud_tasks_worker import app as worker
@@ -59,7 +59,7 @@ app = Counted()
 
 
 class Cloud:
-    """A project with its queue, served here, and the workers that the queue's tasks are pushed to."""
+    """A project with its queue, emulated here, and the web workers that receive the queue's tasks."""
 
     def __init__(self, flow: Flow, server: CloudTasksServer) -> None:
         self.flow = flow
@@ -80,7 +80,7 @@ class Cloud:
 
     @property
     def engine(self) -> Engine:
-        """What a producer has open; made with the settings of now, and its queue with it."""
+        """The engine of a producer; the first access opens it with the current settings and creates its queue."""
         if self._engine is None:
             self._engine = open_engine(load(self.flow.environment))
             self._engine.queue.create()  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ class Cloud:
         program = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "-b", f"127.0.0.1:{self.port}", *arguments, app]
         return self._answering(self.flow._start(program, env, ROOT))
 
-    def door(self, *, clock_ahead: float = 0.0, **env: str) -> subprocess.Popen[str]:
+    def script(self, *, clock_ahead: float = 0.0, **env: str) -> subprocess.Popen[str]:
         """Start `cloud_tasks_worker.py`, and wait until it answers."""
         program = [str(ROOT / "cloud_tasks_worker.py"), "--port", str(self.port)]
         before = ["-c", CLOCK_OFF, str(clock_ahead)] if clock_ahead else []
@@ -115,12 +115,12 @@ class Cloud:
         return process
 
     def get(self, path: str) -> Any:
-        """Ask the worker."""
+        """GET a path of the worker and return the JSON."""
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, token: str | None, body: bytes = b"{}") -> tuple[int, Any]:
-        """Deliver by hand; return status and answer."""
+        """POST to `/process`; return status and JSON."""
         headers = {"Content-Type": "application/json", "X-CloudTasks-QueueName": "q", "X-Forwarded-For": "127.0.0.1"}
         headers |= {"Authorization": f"Bearer {token}"} if token is not None else {}
         try:
@@ -135,21 +135,21 @@ class Cloud:
         return self.engine.store.require(f"job-{number}")
 
     def has_made(self, count: int) -> bool:
-        """Return whether so many videos are made, or more."""
+        """Return whether at least `count` videos are made."""
         return self.engine.store.status_counts("cloud_tasks").by_status[Status.SUCCEEDED] >= count
 
     def made(self, count: int) -> None:
-        """Wait until so many videos are made, and see that each was bought once."""
+        """Wait until `count` videos are made, and assert that each was bought once."""
         self.flow.until(partial(self.has_made, count), f"{count} videos")
         bought = Counter(line.rsplit("/", 1)[1].split(".")[0] for line in self.flow.sold())
         assert bought == Counter({f"job-{n}": 1 for n in range(count)})
 
     def answers(self) -> set[int | None]:
-        """Return the statuses with which deliveries have ended."""
+        """Return the statuses of all finished deliveries."""
         return {delivery.status for delivery in self.server.deliveries}
 
     def close(self) -> None:
-        """End what still runs."""
+        """Close the engine."""
         if self._engine is not None:
             self._engine.close()
 
@@ -165,14 +165,14 @@ def cloud(flow: Flow) -> Iterator[Cloud]:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def on_either(request: pytest.FixtureRequest, cloud: Cloud) -> Cloud:
-    """The records on each store."""
+    """The same project with each store."""
     if request.param == "redis":
         request.getfixturevalue("on_redis")
     return cloud
 
 
 def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) -> None:
-    """Two processes take what the queue hands out: all is made once, and never more steps at once than it allows."""
+    """With two processes every video is made once, and concurrent steps never exceed the queue's limit."""
     cloud = on_either
     cloud.flow.environment["CLOUD_TASKS_MAX_DISPATCHES"] = "40"
     (tmp_path / "counted.py").write_text(COUNTED.format(notes=str(tmp_path / "notes")))
@@ -182,11 +182,11 @@ def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) ->
     cloud.add(30)
     cloud.made(30)
     notes = sorted(tuple(map(float, line.split())) for line in (tmp_path / "notes").read_text().splitlines())
-    at_once = most = 0
+    running = most = 0
     for _, change in notes:
-        at_once += int(change)
-        most = max(most, at_once)
-    # The very last step may still be on its way out.
+        running += int(change)
+        most = max(most, running)
+    # The response of the last step might still be under way.
     assert sum(change > 0 for _, change in notes) >= 3 * 30
     assert 2 <= most <= 5
     dispatched = sorted(delivery.at for delivery in cloud.server.deliveries)
@@ -194,14 +194,14 @@ def test_the_limits_hold_over_all_processes(on_either: Cloud, tmp_path: Path) ->
     for first, at in enumerate(dispatched):
         assert sum(at <= other < at + 1 for other in dispatched[first:]) <= 40 + burst
     assert cloud.answers() == {200}
-    # Whichever process is asked, the answer is the same.
-    told = {json.dumps(cloud.get("/stats")["jobs"]) for _ in range(12)}
-    assert [json.loads(jobs)["succeeded"] for jobs in told] == [30]
+    # Every process reports the same.
+    answers = {json.dumps(cloud.get("/stats")["jobs"]) for _ in range(12)}
+    assert [json.loads(jobs)["succeeded"] for jobs in answers] == [30]
 
 
 @pytest.mark.usefixtures("on_redis")
-def test_every_process_tells_the_same(cloud: Cloud) -> None:
-    """Two processes that are pushed to, beside a worker that pulls, and the command: all give the same numbers."""
+def test_every_process_reports_the_same(cloud: Cloud) -> None:
+    """Two web worker processes, a pull worker and the `stats` command report the same numbers."""
     cloud.flow.environment["TENXSOM_SIMULATED"] = "latency=0"
     cloud.gunicorn("-w", "2")
     cloud.flow.worker("--queue-type", "redis")
@@ -212,29 +212,29 @@ def test_every_process_tells_the_same(cloud: Cloud) -> None:
     cloud.flow.until(lambda: store.status_counts().by_status[Status.SUCCEEDED] == 7, "7 videos")
 
     def alike() -> bool:
-        # The signs of life tell of the last steps a moment later.
-        told = [without_moments(cloud.get("/stats")) for _ in range(6)]
-        told.append(without_moments(cloud.flow.json("stats")))
-        return all(one == told[0] for one in told) and told[0]["workers"]["alive"] == 3
+        # Heartbeats report the last steps a moment later.
+        reports = [without_times(cloud.get("/stats")) for _ in range(6)]
+        reports.append(without_times(cloud.flow.json("stats")))
+        return all(one == reports[0] for one in reports) and reports[0]["workers"]["alive"] == 3
 
-    cloud.flow.until(alike, "equal numbers of all")
-    told = cloud.get("/stats")
-    assert (told["jobs"]["succeeded"], told["unfinished"], told["last_24_hours"]["success_rate"]) == (7, 0, 1.0)
-    assert told["services"]["simulated"]["last_24_hours"]["succeeded"] == 7
-    # What gunicorn says of itself is in the same form.
+    cloud.flow.until(alike, "equal numbers everywhere")
+    stats = cloud.get("/stats")
+    assert (stats["jobs"]["succeeded"], stats["unfinished"], stats["last_24_hours"]["success_rate"]) == (7, 0, 1.0)
+    assert stats["services"]["simulated"]["last_24_hours"]["succeeded"] == 7
+    # gunicorn's own log lines have the same format.
     lines = [json.loads(line) for line in cloud.flow.log().splitlines()]
     assert {"Booting worker", "submit of job-0"} <= {line["message"][:n] for line in lines for n in (14, 15)}
 
 
-def without_moments(stats: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers without those that change by themselves."""
-    moments = ("uptime_seconds", "seen_seconds_ago")
-    workers = {name: value for name, value in stats["workers"].items() if name not in moments}
+def without_times(stats: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers without the values that depend on the time of the request."""
+    times = ("uptime_seconds", "seen_seconds_ago")
+    workers = {name: value for name, value in stats["workers"].items() if name not in times}
     return stats | {"at": "", "workers": workers}
 
 
 def test_killed_workers_lose_no_job_and_buy_nothing_twice(on_either: Cloud) -> None:
-    """The whole server is killed -9 in the middle of its steps, and again: each job is made and bought once."""
+    """The whole server is killed with SIGKILL during steps, twice: each job is made and bought once."""
     cloud = on_either
     plan = {"TENXSOM_SIMULATED": "latency=0.3 create_latency=0.05 idempotent=1"}
     cloud.add(20)
@@ -246,8 +246,8 @@ def test_killed_workers_lose_no_job_and_buy_nothing_twice(on_either: Cloud) -> N
     cloud.made(20)
 
 
-def test_what_goes_wrong_on_the_way_is_harmless(on_either: Cloud) -> None:
-    """Deliveries come twice, late and in any order, follow-up tasks are refused or made unheard: all is made once."""
+def test_faults_of_deliveries_are_harmless(on_either: Cloud) -> None:
+    """Repeated, late and reordered deliveries, and refused or unacknowledged tasks, still make each video once."""
     cloud = on_either
     cloud.add(20)
     faults = cloud.server.faults
@@ -261,9 +261,9 @@ def test_what_goes_wrong_on_the_way_is_harmless(on_either: Cloud) -> None:
     assert 500 in cloud.answers()
 
 
-@pytest.mark.parametrize("start", ["gunicorn", "door"])
-def test_a_graceful_stop_cuts_no_create(cloud: Cloud, start: str) -> None:
-    """SIGTERM in the middle of a paid create: the create ends, its ticket is saved, and the delivery is answered."""
+@pytest.mark.parametrize("start", ["gunicorn", "script"])
+def test_a_graceful_stop_completes_a_create(cloud: Cloud, start: str) -> None:
+    """After SIGTERM during a paid create, the create completes, its ticket is saved, and the delivery is answered."""
     cloud.add(1)
     worker = getattr(cloud, start)(TENXSOM_SIMULATED="create_latency=1 latency=600")
     cloud.flow.until(lambda: cloud.record().submission.id, "the create")
@@ -271,14 +271,14 @@ def test_a_graceful_stop_cuts_no_create(cloud: Cloud, start: str) -> None:
     assert worker.wait() == 0
     assert cloud.record().submission.state is SubmissionState.ACCEPTED
     assert len(cloud.flow.sold()) == 1
-    cloud.server.wait_until(lambda: bool(cloud.server.deliveries), "told of the answer")
+    cloud.server.wait_until(lambda: bool(cloud.server.deliveries), "the recorded answer")
     assert 200 in cloud.answers()
 
 
-def test_a_firm_stop_hands_its_jobs_back(cloud: Cloud) -> None:
-    """Ctrl-C, and again: the worker ends at once, and the job waits for another with the journal of its create."""
+def test_a_second_interrupt_releases_the_jobs(cloud: Cloud) -> None:
+    """A second Ctrl-C ends the worker immediately; the job is queued again and keeps the intent of its create."""
     cloud.add(1)
-    worker = cloud.door(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
+    worker = cloud.script(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
     cloud.flow.until(lambda: cloud.record().submission.id, "the create")
     worker.send_signal(signal.SIGINT)
     cloud.flow.until(lambda: "Handling signal: int" in cloud.flow.log(), "the first signal's arrival")
@@ -290,15 +290,15 @@ def test_a_firm_stop_hands_its_jobs_back(cloud: Cloud) -> None:
     assert record.due is not None
 
 
-def test_a_worker_with_an_empty_store_goes_on_with_what_is_paid(cloud: Cloud, tmp_path: Path) -> None:
-    """The store is lost while a video is rendered: the next delivery brings the ticket, and nothing is bought anew."""
+def test_a_worker_with_an_empty_store_continues_a_paid_job(cloud: Cloud, tmp_path: Path) -> None:
+    """If the store is lost during a render, the next delivery has the ticket, and nothing is bought again."""
     cloud.add(1)
-    worker = cloud.door(TENXSOM_SIMULATED="latency=2")
+    worker = cloud.script(TENXSOM_SIMULATED="latency=2")
     cloud.flow.until(lambda: 200 in cloud.answers(), "the first step's end")
     assert cloud.record().submission.ticket
     cloud.flow.kill(worker)
     other = tmp_path / "other"
-    cloud.door(TENXSOM_HOME=str(other), TENXSOM_OUTPUT_DIR=str(other / "videos"))
+    cloud.script(TENXSOM_HOME=str(other), TENXSOM_OUTPUT_DIR=str(other / "videos"))
     with open_engine(load(cloud.flow.environment | {"TENXSOM_HOME": str(other)})) as engine:
         cloud.flow.until(lambda: engine.store.status_counts().by_status[Status.SUCCEEDED], "the video")
         record = engine.store.require("job-0")
@@ -307,13 +307,13 @@ def test_a_worker_with_an_empty_store_goes_on_with_what_is_paid(cloud: Cloud, tm
     assert not (other / "simulated-ledger").exists()
 
 
-def test_lost_tasks_are_noticed_while_none_come(cloud: Cloud) -> None:
-    """A paused queue delivers nothing; tasks that were purged behind our back are made anew by an idle worker."""
+def test_an_idle_worker_restores_lost_tasks(cloud: Cloud) -> None:
+    """A paused queue delivers nothing; an idle worker recreates tasks that were purged outside the engine."""
     cloud.engine.queue.pause()
     cloud.add(5)
     client = cloud.server.client()
     queue = client.queue_path("project", "us-central1", "tenxsom-video-generation")
-    worker = cloud.door(TENXSOM_SIMULATED="latency=0")
+    worker = cloud.script(TENXSOM_SIMULATED="latency=0")
     assert cloud.get("/stats")["queue"]["state"] == "PAUSED"
     assert cloud.get("/stats")["jobs"]["queued"] == 5
     assert not cloud.server.deliveries
@@ -322,19 +322,19 @@ def test_lost_tasks_are_noticed_while_none_come(cloud: Cloud) -> None:
     client.purge_queue(name=queue)
     assert not list(client.list_tasks(parent=queue))
     cloud.engine.queue.resume()
-    # Ten minutes later, as far as the worker knows; the embedded store goes by its clock.
-    cloud.door(clock_ahead=600.0, TENXSOM_SIMULATED="latency=0")
+    # The worker's clock, which the embedded store uses, is ten minutes ahead.
+    cloud.script(clock_ahead=600.0, TENXSOM_SIMULATED="latency=0")
     cloud.made(5)
 
 
-def test_viewers_who_stop_reading_hold_up_nobody(cloud: Cloud) -> None:
-    """While as many as may read a video have stopped reading, the next is told to come back, and all else goes on."""
+def test_stalled_viewers_block_no_other_request(cloud: Cloud) -> None:
+    """While the maximum number of viewers have stopped reading, the next one gets a 503, and other requests succeed."""
     cloud.gunicorn(TENXSOM_SIMULATED="latency=0", TENXSOM_ADMIN_TOKEN=TOKEN, TENXSOM_WORKER_CONCURRENCY="1")
     cloud.add(1)
     cloud.made(1)
     video = cloud.record().result
     assert video is not None
-    os.truncate(video.path, 64 << 20)  # more than fits between the two of them
+    os.truncate(video.path, 64 << 20)  # more than the socket buffers hold
     with requests.Session() as browser, ExitStack() as viewers:
         (csrf,) = re.findall(r'name="csrf" value="([^"]*)"', browser.get(f"{cloud.url}/login").text)
         browser.post(f"{cloud.url}/login", {"csrf": csrf, "token": TOKEN})
@@ -350,8 +350,8 @@ def test_viewers_who_stop_reading_hold_up_nobody(cloud: Cloud) -> None:
         cloud.flow.until(lambda: browser.get(at, headers={"Range": "bytes=0-9"}).status_code == 206, "a free stream")
 
 
-def test_only_googles_tokens_for_us_are_let_in(cloud: Cloud) -> None:
-    """No token, forged, unsigned, expired and misdirected ones are a 401, one of another account is a 403."""
+def test_only_valid_tokens_are_accepted(cloud: Cloud) -> None:
+    """A missing, forged, unsigned, expired or misdirected token gets a 401; a token of another account gets a 403."""
     cloud.gunicorn()
     tokens = cloud.server.tokens
     refused = {
@@ -376,7 +376,7 @@ def test_only_googles_tokens_for_us_are_let_in(cloud: Cloud) -> None:
 
 
 def test_three_commands_run_the_whole_path_on_a_laptop(flow: Flow, tmp_path: Path) -> None:
-    """What the emulator prints is all that worker and producer need to be told; a video comes out, tokens included."""
+    """With the emulator's output as their settings, worker and producer make a video, with signed tokens."""
     port = free_port()
     settings = tmp_path / "emulator.env"
     with settings.open("w") as output:

@@ -1,4 +1,4 @@
-"""`run_flow_enhanced.py` as people and scripts use it."""
+"""`run_flow_enhanced.py` as users and scripts run it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .conftest import ROOT, Flow
 SIMULATED = {"TENXSOM_SIMULATED": "latency=0"}
 
 
-def test_single_with_wait_makes_the_video_itself(flow: Flow) -> None:
-    """With no worker alive, `single --wait` makes the video and prints nothing but its path on standard output."""
+def test_single_with_wait_makes_the_video(flow: Flow) -> None:
+    """Without a worker, `single --wait` makes the video and prints only its path to standard output."""
     done = flow.run("single", "--topic", "How tides work", "--service", "simulated", "--wait", **SIMULATED)
     assert done.returncode == 0, done.stderr
     video = Path(done.stdout.strip())
@@ -31,7 +31,7 @@ def test_single_with_wait_makes_the_video_itself(flow: Flow) -> None:
 
 
 def test_single_with_wait_leaves_the_work_to_a_worker(flow: Flow) -> None:
-    """With a worker alive, `single --wait` only follows."""
+    """With a worker, `single --wait` only follows the job."""
     worker = flow.worker(**SIMULATED)
     flow.until(lambda: flow.json("status")["workers_alive"], "the worker's start")
     done = flow.run("single", "--topic", "How tides work", "--service", "simulated", "--wait")
@@ -42,7 +42,7 @@ def test_single_with_wait_leaves_the_work_to_a_worker(flow: Flow) -> None:
 
 
 def test_single_adds_a_job_once(flow: Flow) -> None:
-    """The same job id adds nothing the second time, and that is said."""
+    """An existing job id adds nothing, and a message reports that."""
     first = flow.run("single", "--topic", "Tides", "--job-id", "tides")
     again = flow.run("single", "--topic", "Tides", "--job-id", "tides")
     assert (first.returncode, first.stdout) == (0, "tides\n")
@@ -64,7 +64,7 @@ def test_single_schedules(flow: Flow) -> None:
 
 
 def test_status_is_one_json_object(flow: Flow) -> None:
-    """`status` holds the names that the guide promises, and why the queue was selected."""
+    """`status` has the documented keys, and the reason for the selected queue."""
     status = flow.json("status")
     assert status["queue_type"] == "local"
     assert status["state"] == "RUNNING"
@@ -91,7 +91,7 @@ def test_jobs_lists_and_pages(flow: Flow) -> None:
 
 
 def test_cancel_and_retry(flow: Flow) -> None:
-    """A job is taken back and put in again; what makes no sense is refused with a reason."""
+    """A job can be cancelled and retried; a second cancel is refused with a reason."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides")
     assert flow.run("cancel", "tides").returncode == 0
     again = flow.run("cancel", "tides")
@@ -102,12 +102,12 @@ def test_cancel_and_retry(flow: Flow) -> None:
 
 
 def test_a_failed_job_says_why(flow: Flow) -> None:
-    """`single --wait` on a job that fails exits with 1, one line of reason, and the same under `show`."""
+    """`single --wait` for a failing job exits with 1 and prints one line with the reason, which `show` repeats."""
     done = flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated", "--wait",
                     TENXSOM_SIMULATED="rejected=1")  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "error: simulated: the prompt was refused (simulated); add a changed copy with: "
+        "error: simulated: the prompt was refused (simulated); add a corrected copy with: "
         "run_flow_enhanced.py single; retry it with: run_flow_enhanced.py retry tides"
     )
     shown = flow.run("show", "tides").stdout
@@ -146,11 +146,11 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["schedule", "--start", "9999-12-31T23:00Z"], {}, 2, "start: must be in the years 1970 to 9998"),
     (["schedule", "--date", "2011-12-30", "--timezone", "Pacific/Apia"], {}, 2, "2011-12-30 does not exist in"),
     (["schedule", "--videos-per-hour", "1e999999999"], {}, 2, "'1e999999999' is not a number such as 4, 0.5 or 1/3"),
-    (["schedule", "--timezone", "UTC"], {}, 2, "--timezone goes with --date"),
-    (["show", "nobody"], {}, 1, "no job has the id 'nobody'; list them with"),
-    (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "unknown queue type 'kafka'"),
-    (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' is not a valid store for the local queue"),
-    (["status"], {"TENXSOM_STORE": "redis://:secret@b/0"}, 2, "TENXSOM_STORE 'redis://…' is not a valid store for the local"),
+    (["schedule", "--timezone", "UTC"], {}, 2, "--timezone needs --date"),
+    (["show", "unknown"], {}, 1, "no job has the id 'unknown'; list them with"),
+    (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "there is no queue type 'kafka'"),
+    (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' names no store of the local queue"),
+    (["status"], {"TENXSOM_STORE": "redis://:secret@b/0"}, 2, "TENXSOM_STORE 'redis://…' names no store of the local"),
     (["status"], {"TENXSOM_HOME": "/proc/none"}, 5, "the folder /proc/none cannot be made"),
     (["status"], {"TENXSOM_STORE": f"sqlite://{ROOT / 'README.md'}"}, 1, "is not a job store, or is damaged"),
     (["status"], {"TENXSOM_LEASE_SECONDS": "long"}, 2, "TENXSOM_LEASE_SECONDS must be a number, not 'long'"),
@@ -165,7 +165,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
 def test_bad_input_is_one_clear_line(
     flow: Flow, arguments: list[str], environment: dict[str, str], code: int, reason: str
 ) -> None:
-    """One line on standard error that names the thing and the next step, the right exit code, no traceback."""
+    """Invalid input prints one line that names the thing and the next step, and ends with the documented exit code."""
     done = flow.run(*arguments, **environment)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("error: ")
@@ -177,7 +177,7 @@ def test_bad_input_is_one_clear_line(
 
 @pytest.mark.parametrize("command", [(), ("queue",)])
 def test_a_bare_command_prints_its_help_only(flow: Flow, command: tuple[str, ...]) -> None:
-    """It is no error of the user's that needs another line."""
+    """A command without arguments prints its help and no error line."""
     done = flow.run(*command)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Usage: run_flow_enhanced.py")
@@ -185,8 +185,8 @@ def test_a_bare_command_prints_its_help_only(flow: Flow, command: tuple[str, ...
     assert "\nCommands:\n" in done.stderr
 
 
-def test_a_job_that_was_trimmed_is_said_to_be_gone(flow: Flow) -> None:
-    """Its id is known, so nothing is added; there is nothing to follow or to print, and that is no failure."""
+def test_a_trimmed_job_is_reported(flow: Flow) -> None:
+    """The id of a trimmed job is known: nothing is added, printed or followed, and the exit code is 0."""
     flow.run("single", "--topic", "x", "--job-id", "x")
     flow.run("cancel", "x")
     with contextlib.closing(flow.store()) as store:
@@ -194,11 +194,11 @@ def test_a_job_that_was_trimmed_is_said_to_be_gone(flow: Flow) -> None:
     for options in (("--json",), ("--wait",), ("--wait", "--json"), ()):
         done = flow.run("single", "--topic", "x", "--job-id", "x", *options)
         assert (done.returncode, done.stdout) == (0, "")
-        assert "job x was finished before, and its record is gone" in done.stderr
+        assert "job x finished earlier, and its record was removed" in done.stderr
 
 
 def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
-    """It says what keeps the job waiting and how to go on, and goes on when the queue does."""
+    """`--wait` reports that the queue is paused and how to resume it, and continues after the resume."""
     flow.run("queue", "pause")
     command = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "single", "--topic", "x", "--service", "simulated"]
     process = subprocess.Popen(
@@ -209,12 +209,12 @@ def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
         text=True,
     )
     assert process.stderr is not None
-    said = ""
-    while "is paused" not in said:
-        said = process.stderr.readline()
-        assert said
-        assert "makes the video itself" not in said
-    assert said == "the queue is paused; resume it with: run_flow_enhanced.py queue resume\n"
+    line = ""
+    while "is paused" not in line:
+        line = process.stderr.readline()
+        assert line
+        assert "makes the video" not in line
+    assert line == "the queue is paused; resume it with: run_flow_enhanced.py queue resume\n"
     flow.run("queue", "resume")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -222,7 +222,7 @@ def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
 
 
 def test_wait_follows_in_the_queue_that_was_asked_for(either: Flow) -> None:
-    """A flag decides for the adding and the following alike."""
+    """`--queue-type` applies to adding the job and to following it."""
     command = ("single", "--topic", "x", "--service", "simulated", "--wait", "--json")
     done = either.run(*command, "--queue-type", either.queue, **SIMULATED)
     assert done.returncode == 0, done.stderr
@@ -230,7 +230,7 @@ def test_wait_follows_in_the_queue_that_was_asked_for(either: Flow) -> None:
 
 
 def test_tables_are_whole_in_a_pipe(flow: Flow) -> None:
-    """Nothing is cut where no terminal is too narrow for it; a job that waits for its time shows it."""
+    """A pipe gets full columns, whatever COLUMNS says; a scheduled job shows its due time."""
     topic = "long " * 40 + "end"
     flow.run("single", "--topic", topic, "--job-id", "x", "--at", "2099-12-24T18:00Z")
     listed = flow.run("jobs", COLUMNS="40").stdout
@@ -239,20 +239,20 @@ def test_tables_are_whole_in_a_pipe(flow: Flow) -> None:
 
 
 def test_the_queue_is_shown(either: Flow) -> None:
-    """Each queue shows its state, limits and counts, a line each."""
+    """`queue show` prints state, limits and counts, one per line."""
     shown = dict(line.split(None, 1) for line in either.run("queue", "show").stdout.splitlines())
     assert shown["queue"].startswith(either.queue)
     assert shown["state"] == "RUNNING"
     assert shown["queued"] == "0"
 
 
-@pytest.mark.parametrize("door", ["run_flow_enhanced", "worker", "cloud_tasks_worker"])
-def test_help_is_quick_to_load(door: str) -> None:
+@pytest.mark.parametrize("script", ["run_flow_enhanced", "worker", "cloud_tasks_worker"])
+def test_help_is_quick_to_load(script: str) -> None:
     """`--help` imports no database, server, media or event-loop library."""
     code = (
-        f"import sys; sys.argv = ['{door}.py', '--help']\n"
-        f"import {door}\n"
-        f"try: {door}.main()\n"
+        f"import sys; sys.argv = ['{script}.py', '--help']\n"
+        f"import {script}\n"
+        f"try: {script}.main()\n"
         "except SystemExit as end: assert end.code == 0\n"
         "import json; print('MODULES' + json.dumps(sorted(sys.modules)))"
     )
@@ -274,7 +274,7 @@ def test_help_is_quick_to_load(door: str) -> None:
 
 
 def test_every_command_has_help(flow: Flow) -> None:
-    """Each command explains itself, and each of its options."""
+    """Each command and each of its options has a help text."""
     from tenxsom_flow_engine.cli.main import cli
 
     for name, command in cli.commands.items():
@@ -286,7 +286,7 @@ def test_every_command_has_help(flow: Flow) -> None:
 
 
 def test_output_can_be_cut_short(flow: Flow) -> None:
-    """A reader that closes early, such as `head`, ends the command without noise."""
+    """A reader that closes early, such as `head`, ends the command without an error message."""
     for n in range(3):
         flow.run("single", "--topic", f"topic {n}")
     done = subprocess.run(

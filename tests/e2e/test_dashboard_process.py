@@ -1,4 +1,4 @@
-"""The dashboard as a process of its own, for those whose workers pull."""
+"""The dashboard as a separate process, for installations whose workers pull."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
 
 
 def test_the_dashboard_serves_until_stopped(flow: Flow) -> None:
-    """`dashboard` says where its token is, answers at its address, leads those who are not logged in to the login."""
+    """`dashboard` names the place of its token, serves its address, and redirects visitors to the login."""
     process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--port", "0"], {})
     listening = flow.until(lambda: re.search(r"Listening at: (http://[\d.:]+)", flow.log()), "the dashboard's address")
     assert str(flow.home / "admin-token") in flow.log()

@@ -1,4 +1,4 @@
-"""Every command that a page shows is run as it stands there, in the order of the page, or said here why not."""
+"""Run every command of every page in order; commands that cannot run here are listed with the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), ROOT / "benchmarks/README.md", *sorted(ROOT.glob("docs/**/*.md")))
 ]
-#: Commands that are not run here, by what they begin with, and why.
+#: Prefixes of commands that do not run here, with the reason.
 ELSEWHERE = {
     "make ": "the targets make environments or measure for minutes; `.ci/run` calls them",
     "gunicorn -c gunicorn.conf.py": "tests/e2e/test_cloud_tasks_worker.py runs it",
@@ -33,7 +33,7 @@ ELSEWHERE = {
     "pipx install": "needs the network; tests/e2e/test_wheel.py installs the wheel",
     "python3 run_flow_enhanced.py emulator": "test_three_commands_run_the_whole_path_on_a_laptop, with free ports",
     "TENXSOM_ENV_FILE=emulator.env": "the same",
-    "systemd-run": "needs the systemd of somebody who is logged in",
+    "systemd-run": "needs the systemd of a user session",
     "loginctl": "the same",
     "systemctl": "needs root, and the units installed",
     "journalctl": "needs the journal of units",
@@ -41,26 +41,26 @@ ELSEWHERE = {
     "useradd": "needs root",
     "git clone": "needs root and the network",
     "python3 -m venv .venv": "needs the network",
-    "install -m": "needs root; tests/integration/test_deploy.py looks at the files",
-    "cp ": "needs root; tests/integration/test_deploy.py looks at the files",
+    "install -m": "needs root; tests/integration/test_deploy.py checks the files",
+    "cp ": "needs root; tests/integration/test_deploy.py checks the files",
     "cd /opt/tenxsom-flow-engine && git pull": "needs the network",
     "redis-cli CONFIG SET": "changes a server that other tests use",
     "deploy/google-cloud.sh --project PROJECT --worker-url https://flow.example.org --apply": "needs Google",
     "gcloud": "needs Google",
 }
-#: Commands whose exit code 1 tells of a machine that is not set up.
-MAY_FIND_FAULTS = "python3 run_flow_enhanced.py doctor"
+#: The command that exits with 1 on a machine that is not set up.
+CAN_EXIT_WITH_1 = "python3 run_flow_enhanced.py doctor"
 
 
 def blocks(page: str) -> Iterator[tuple[str, str, str]]:
-    """Give the shell and Python of a page in order: kind, code and no heading; or a heading alone."""
+    """Yield the shell and Python blocks and the headings of a page in order: (kind, code, "") or ("", "", heading)."""
     text = (ROOT / page).read_text("utf-8")
-    text = re.sub(r"^```\n(?:[\d*]+ ){5} *", "```bash\n", text, flags=re.MULTILINE)  # a line of cron, without its time
+    text = re.sub(r"^```\n(?:[\d*]+ ){5} *", "```bash\n", text, flags=re.MULTILINE)  # a crontab line
     yield from re.findall(r"^```(bash|python)\n(.*?)^```$|^(##+ [^\n]+)$", text, re.MULTILINE | re.DOTALL)
 
 
 def statements(kind: str, block: str) -> Iterator[str]:
-    """Give the commands of a block, which may go over several lines; a block of Python is one."""
+    """Yield the commands of a block, each with its continuation lines; a Python block is one command."""
     if kind == "python":
         yield f"python3 -c {shlex.quote(block)}"
         return
@@ -69,7 +69,7 @@ def statements(kind: str, block: str) -> Iterator[str]:
         lines.append(line)
         try:
             words = shlex.split("\n".join(lines), comments=True)
-        except ValueError:  # a quotation goes on in the next line
+        except ValueError:  # a quotation continues in the next line
             continue
         if not line.endswith("\\"):
             if words:
@@ -91,12 +91,12 @@ def google() -> Iterator[str]:
 
 
 class Reader:
-    """Somebody with a fresh home and a clone in it, who types what a page shows."""
+    """A user with a fresh home and a clone in it, who types the commands of a page."""
 
     def __init__(self, flow: Flow, python: Path, redis_url: str, google: str) -> None:
         self.flow = flow
         self.folder = flow.home / "tenxsom-flow-engine"
-        self.stand_ins = {
+        self.replacements = {
             r"/opt/tenxsom-flow-engine": str(self.folder),
             r"/var/lib/tenxsom-flow-engine|/backup": str(flow.home),
             r"redis://[\w.:]+/0": redis_url,
@@ -127,43 +127,43 @@ class Reader:
             "CLOUD_TASKS_QUEUE": secrets.token_hex(6), "TENXSOM_LEASE_SECONDS": "",
         }  # fmt: skip
 
-    def types(self, page: str, *, in_one_terminal: bool = False) -> dict[str, str]:
-        """Run a page's commands and return what each printed; exports end with their section, unless told otherwise."""
+    def run_page(self, page: str, *, in_one_terminal: bool = False) -> dict[str, str]:
+        """Run a page's commands and return their outputs; exports end with their section unless `in_one_terminal`."""
         script = ["set -Eeuo pipefail", "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR", "("]
-        typed: list[str] = []
+        commands: list[str] = []
         for kind, block, heading in blocks(page):
             if heading and not in_one_terminal:
                 script += [":", ")", "("]
             for statement in statements(kind, block):
                 if not statement.startswith(tuple(ELSEWHERE)):
-                    script.append(f"{{ {self._as_here(statement)}\n}} > '{self.flow.home}/{len(typed)}.out'")
-                    typed.append(statement)
+                    script.append(f"{{ {self._localized(statement)}\n}} > '{self.flow.home}/{len(commands)}.out'")
+                    commands.append(statement)
         done = subprocess.run(
             ["bash"], input="\n".join([*script, ":", ")"]), env=self.flow.environment, cwd=self.folder,
             capture_output=True, text=True, timeout=10 * WAIT_SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{page}: {done.stderr[-3000:]}"
-        return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(typed)}
+        return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(commands)}
 
-    def _as_here(self, statement: str) -> str:
-        """Put places of this machine in a command for those of the page, and a job that fits for `JOB`."""
-        for shown, here in self.stand_ins.items():
+    def _localized(self, statement: str) -> str:
+        """Replace the page's paths and addresses by those of this test, and `JOB` by a held job."""
+        for shown, here in self.replacements.items():
             statement = re.sub(shown, here, statement)
         if "resolve JOB" in statement:
             job_id = secrets.token_hex(6)
             hold(self.flow, self.flow.store(), job_id)
             statement = statement.replace("JOB", job_id)
-        # On a line of its own, since a comment may end the statement's.
-        return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(MAY_FIND_FAULTS) else statement
+        # On a separate line, because the statement can end with a comment.
+        return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(CAN_EXIT_WITH_1) else statement
 
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """A database that no other test uses, and that is empty."""
+    """An empty database that no other test uses."""
     url = redis_server.url.removesuffix("/0") + "/9"
     with redis.Redis.from_url(url) as client:
         client.flushdb()
-        client.config_set("repl-diskless-sync-delay", 0)  # a copy need not wait for others who want one
+        client.config_set("repl-diskless-sync-delay", 0)  # `redis-cli --rdb` starts without a delay
     return url
 
 
@@ -173,31 +173,31 @@ def reader(flow: Flow, python: Path, redis_url: str, google: str) -> Reader:
 
 
 def test_the_readme_works(reader: Reader) -> None:
-    """Whoever types what the README shows gets what it says: a video, a plan, a queue elsewhere, answers in Python."""
-    said = {statement.partition("  ")[0]: text for statement, text in reader.types("README.md").items()}
-    video = said['python3 run_flow_enhanced.py single --topic "AI Innovation" --wait'].strip()
+    """The commands of the README make a video, plan a day, use other queues, and run its Python."""
+    outputs = {statement.partition("  ")[0]: text for statement, text in reader.run_page("README.md").items()}
+    video = outputs['python3 run_flow_enhanced.py single --topic "AI Innovation" --wait'].strip()
     assert Path(video).stat().st_size > 0
-    planned = said["python3 run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4"]
+    planned = outputs["python3 run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4"]
     assert len(planned.splitlines()) == 96
-    assert json.loads(said["python3 run_flow_enhanced.py status"])["queue_type"] == "local"
-    assert "a response\n100.0\n" in said.values()
+    assert json.loads(outputs["python3 run_flow_enhanced.py status"])["queue_type"] == "local"
+    assert "a response\n100.0\n" in outputs.values()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ("README.md", MIGRATION)])
 def test_the_commands_of_a_page_work(reader: Reader, page: str) -> None:
-    """Whoever types what a page shows meets no error."""
-    reader.types(page)
+    """The commands of a page run without an error."""
+    reader.run_page(page)
 
 
 def test_a_plain_list_is_migrated_there_and_back(reader: Reader, redis_url: str) -> None:
-    """The guide takes over what old producers pushed, shows what it cannot, moves jobs to Google's queue and back."""
+    """The guide imports legacy entries, shows the rejected ones, and moves jobs to Cloud Tasks and back."""
     name, good = "tenxsom_flow_engine:job_queue", '{"params": {"topic": "It\'s tidal", "duration": 5.0}}'
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         client.lpush(name, '{"topic": "Tides", "duration": 5}', good, '{"duration": 5}')
-        said = reader.types(MIGRATION, in_one_terminal=True)
+        outputs = reader.run_page(MIGRATION, in_one_terminal=True)
         assert [json.loads(entry)["topic"] for entry in client.lrange(name, 0, -1)] == ["Why cats purr"]
         assert client.keys("*flow_trial*") == []
-    answers = {statement.partition("#")[0].strip(): text for statement, text in said.items()}
+    answers = {statement.partition("#")[0].strip(): text for statement, text in outputs.items()}
     would_be_made = answers["REDIS_QUEUE_KEY=flow_trial python3 run_flow_enhanced.py jobs"]
     assert re.findall("Tides|It's tidal", would_be_made) == ["It's tidal", "Tides"]
     assert answers['redis-cli LRANGE "{flow_trial}:rejected" 0 -1'] == '{"duration": 5}\n'
@@ -210,7 +210,7 @@ def test_a_plain_list_is_migrated_there_and_back(reader: Reader, redis_url: str)
     assert at_the_end["entries_set_aside"] == 0
 
 
-def test_nothing_is_left_out_in_vain() -> None:
-    """Each command that is not run here is one that a page shows."""
+def test_every_exception_is_still_needed() -> None:
+    """Each prefix in `ELSEWHERE` matches a command of a page."""
     shown = [statement for page in PAGES for kind, block, _ in blocks(page) for statement in statements(kind, block)]
     assert [begin for begin in ELSEWHERE if not any(statement.startswith(begin) for statement in shown)] == []

@@ -21,8 +21,8 @@ from tests.http_target import ScriptedTarget
 COMMAND = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator"]
 
 
-def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
-    """Its output is a file of settings, its queue has our limits, a task comes with a token; a signal ends it."""
+def test_the_emulator_prints_settings_and_delivers(tmp_path: Path) -> None:
+    """The emulator prints a settings file, creates a queue with our limits, and delivers with a token."""
     target = ScriptedTarget()
     with (tmp_path / "env").open("w") as output:
         emulator = subprocess.Popen(
@@ -43,7 +43,7 @@ def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
             )
             oidc_token = {"service_account_email": values["CLOUD_TASKS_SERVICE_ACCOUNT"]}
             request = {"url": target.url, "oidc_token": oidc_token}
-            # Google's own limits would send a worker a hundred times what it takes at once.
+            # With Google's default limits a worker would get a hundred times more concurrent steps.
             assert client.get_queue(name=queue).rate_limits.max_concurrent_dispatches == 5
             client.create_task(parent=queue, task=tasks_v2.Task(name=f"{queue}/tasks/t-1", http_request=request))
             line = emulator.stderr.readline()
@@ -59,7 +59,7 @@ def test_the_emulator_says_what_to_set_and_delivers(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    """A port in use ends the command with a line that names it, and exit code 2."""
+    """A port in use ends the command with exit code 2 and a line that names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""Quotas as people see and change them, held by real worker processes."""
+"""Quotas as operators see and change them, enforced by real worker processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def topics(flow: Flow, number: int) -> str:
 
 
 def test_limits_are_shown_and_changed(flow: Flow) -> None:
-    """Limits are shown with what is used of them; what is set wins over the environment, and the table says so."""
+    """`limits` shows limits and their use; a limit set at run time overrides the environment and is marked."""
     assert flow.run("limits", "set", "pixverse", "2/s", "20/m", "100/15m").returncode == 0
     assert flow.run("limits", "pause", "heygen", "--why", "the card is changed").returncode == 0
     found = flow.json("limits", "--json")
@@ -39,17 +39,17 @@ def test_limits_are_shown_and_changed(flow: Flow) -> None:
     assert "paused" not in table
 
 
-def test_wrong_limits_are_said(flow: Flow) -> None:
-    """A service that is not known, and a limit that cannot be read, are usage errors that say what would do."""
-    wrong = ((("nobody", "1/s"), "pixverse"), (("pixverse", "fast"), "20/m"), (("global", "1/s", "2/s"), "twice"))
-    for words, said in wrong:
+def test_wrong_limits_are_refused(flow: Flow) -> None:
+    """An unknown service and an invalid limit are usage errors that name valid values."""
+    wrong = ((("unknown", "1/s"), "pixverse"), (("pixverse", "fast"), "20/m"), (("global", "1/s", "2/s"), "twice"))
+    for words, reason in wrong:
         done = flow.run("limits", "set", *words)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert reason in done.stderr
 
 
 def test_workers_share_a_quota(either: Flow) -> None:
-    """Two workers together buy no more in any second than the limit, and a paused service's jobs wait as they are."""
+    """Two workers together buy at most the limit in any second; jobs of a paused service wait without an attempt."""
     either.environment |= SIMULATED
     either.run("limits", "pause", "simulated")
     done = either.run("batch", "--topics-file", topics(either, 12), "--service", "simulated")

@@ -1,4 +1,4 @@
-"""Jobs for which something may have been paid, through the commands."""
+"""Jobs that were or might have been paid, through the commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tenxsom_flow_engine.testing.samples import FAILURE, a_claim
 from tests.e2e.conftest import Flow
 
 SERVICE = "simulated"
-#: What the simulated service gives for a generation that was finished long ago.
+#: A ticket of the simulated service for a generation that finished long ago.
 TICKET = "1.000/2.000/fine/somewhere"
 
 
 def hold(flow: Flow, store: JobStore, *job_ids: str) -> None:
-    """Add jobs whose create was sent and whose outcome nobody could find out."""
+    """Add held jobs: their create was sent, its outcome is unknown."""
     for job_id in job_ids:
         store.add(flow.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
         record = claim(flow, store, job_id)
@@ -30,7 +30,7 @@ def hold(flow: Flow, store: JobStore, *job_ids: str) -> None:
 
 
 def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:
-    """Take a job as far as its paid create."""
+    """Claim a job and journal the intent of its paid create."""
     (record,) = store.claim(a_claim(queue=flow.queue, slots={SERVICE: 99}, only=job_id)).records
     return store.intend(
         job_id,
@@ -39,8 +39,8 @@ def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:
     )
 
 
-def test_a_person_settles_what_nobody_could_find_out(either: Flow) -> None:
-    """A held job is ordered anew, or followed by the ticket that was found; a retry alone decides nothing."""
+def test_an_operator_resolves_held_jobs(either: Flow) -> None:
+    """A held job is submitted again, or continues from a given ticket; a plain retry is refused."""
     store = either.store()
     hold(either, store, "lost", "found")
     refused = either.run("retry", "lost")
@@ -48,7 +48,7 @@ def test_a_person_settles_what_nobody_could_find_out(either: Flow) -> None:
     assert "run_flow_enhanced.py jobs resolve lost --resubmit" in refused.stderr
     assert either.run("jobs", "resolve", "lost", "--resubmit").returncode == 0
     found = either.run("jobs", "resolve", "found", "--ticket", TICKET, "--account", "me@example.org")
-    assert (found.returncode, found.stderr) == (0, "job found is rendering and goes on from its ticket\n")
+    assert (found.returncode, found.stderr) == (0, "job found is rendering and continues from its ticket\n")
     assert store.require("found").submission.ticket == Ticket(TICKET, account="me@example.org")
     assert either.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0
     assert {store.require(name).status for name in ("lost", "found")} == {Status.SUCCEEDED}
@@ -58,8 +58,8 @@ def test_a_person_settles_what_nobody_could_find_out(either: Flow) -> None:
     store.close()
 
 
-def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
-    """`status` names what waits for a person; given up, the job says for ever that its payment was never cleared."""
+def test_a_held_job_is_listed_with_its_next_step(flow: Flow) -> None:
+    """`status` lists held jobs; a job that is given up keeps the error that its payment is unknown."""
     store = flow.store()
     hold(flow, store, "lost")
     assert list(flow.json("status")["held"]) == ["lost"]
@@ -74,40 +74,40 @@ def test_a_held_job_is_named_with_what_to_do(flow: Flow) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["held"], "say what came of it with one of --resubmit, --ticket ID, --give-up"),
-        (["held", "--resubmit", "--give-up"], "say what came of it with one of"),
-        (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
+        (["held"], "pass exactly one of --resubmit, --ticket ID, --give-up"),
+        (["held", "--resubmit", "--give-up"], "pass exactly one of"),
+        (["held", "--resubmit", "--account", "x"], "--account needs --ticket"),
         (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without blanks"),
-        (["queued", "--resubmit"], "job queued is queued and its paid create is not marked as unknown"),
-        (["queued", "--ticket", TICKET], "job queued is queued and its paid create is not marked as unknown"),
-        (["in-hand", "--resubmit"], "job in-hand is running and its paid create is not marked as unknown"),
+        (["queued", "--resubmit"], "job queued is queued, and of its paid create nothing is unknown"),
+        (["queued", "--ticket", TICKET], "job queued is queued, and of its paid create nothing is unknown"),
+        (["leased", "--resubmit"], "job leased is running, and of its paid create nothing is unknown"),
     ],
 )
-def test_what_cannot_be_resolved(flow: Flow, arguments: list[str], reason: str) -> None:
-    """A decision that makes no sense is one clear line and exit code 2, and nothing is changed."""
-    with_lease = VideoJob(job_id="in-hand", topic="Tides", service=SERVICE, created_at=1.0)
+def test_invalid_decisions_are_refused(flow: Flow, arguments: list[str], reason: str) -> None:
+    """An invalid decision prints one line, exits with 2 and changes nothing."""
+    with_lease = VideoJob(job_id="leased", topic="Tides", service=SERVICE, created_at=1.0)
     store = flow.store()
     hold(flow, store, "held")
     store.add(flow.queue, [NewJob(with_lease), NewJob(VideoJob(job_id="queued", topic="Tides", created_at=1.0))])
-    claim(flow, store, "in-hand")
-    before = [store.require(name) for name in ("held", "queued", "in-hand")]
+    claim(flow, store, "leased")
+    before = [store.require(name) for name in ("held", "queued", "leased")]
     done = flow.run("jobs", "resolve", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert [store.require(name) for name in ("held", "queued", "in-hand")] == before
+    assert [store.require(name) for name in ("held", "queued", "leased")] == before
     store.close()
 
 
-def test_options_of_the_list_do_not_go_with_a_decision(flow: Flow) -> None:
-    """An option that would do nothing is refused."""
+def test_list_options_before_resolve_are_refused(flow: Flow) -> None:
+    """A list option before `resolve` is a usage error."""
     done = flow.run("jobs", "--status", "held", "resolve", "x", "--resubmit")
     assert done.returncode == 2
-    assert "--status belongs to the list" in done.stderr
+    assert "--status filters the list" in done.stderr
 
 
 def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
-    """Cancelled in the middle of its create, a job still shows what was bought; a retry goes on from it, unpaid."""
+    """A job cancelled during its create keeps ticket and cost; a retry continues from the ticket unpaid."""
     store = flow.store()
     store.add(flow.queue, [NewJob(VideoJob(job_id="late", topic="Tides", service=SERVICE, created_at=1.0))])
     claim(flow, store, "late")
@@ -117,7 +117,7 @@ def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
     shown = flow.json("show", "late", "--json")
     assert (shown["status"], shown["submission"]["ticket"]) == ("cancelled", TICKET)
     assert shown["cost"] == {"usd": 0.14, "credits": 35.0, "estimated": False}
-    assert "job late is rendering again and goes on from its ticket" in flow.run("retry", "late").stderr
+    assert "job late is rendering again and continues from its ticket" in flow.run("retry", "late").stderr
     assert flow.worker("--burst").wait() == 0
     assert store.require("late").status is Status.SUCCEEDED
     assert not (flow.home / "simulated-ledger").exists()
@@ -126,8 +126,8 @@ def test_a_cancelled_job_keeps_its_late_ticket_and_cost(flow: Flow) -> None:
     store.close()
 
 
-def test_what_was_bought_is_summed(either: Flow) -> None:
-    """`cost` shows sums by day and service, what the queue costs at this pace, and says how the steps are known."""
+def test_purchases_are_summed(either: Flow) -> None:
+    """`cost` shows totals by day and service, the cost of the queue, and how the steps per video were measured."""
     store = either.store()
     assert "nothing was bought in the last 30 days" in either.run("cost").stderr
     for job_id, cost in (("a", Cost(usd=0.14, credits=35.0)), ("b", Cost(usd=0.28, credits=70.0)), ("c", None)):
@@ -135,11 +135,11 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
         token = claim(either, store, job_id).lease_token
         store.accept(job_id, Receipt(submission_id=f"s-{job_id}", ticket=Ticket(TICKET), lifetime=600.0, cost=cost))
         store.release_lease(job_id, token)
-    told = either.json("cost", "--json", "--days", "2")
-    assert {row["service"] for row in told["spent"]} == {SERVICE}
-    sums = [round(sum(row[what] for row in told["spent"]), 6) for what in ("videos", "usd", "credits", "unpriced")]
-    assert sums == [3, 0.42, 105.0, 1]
-    assert told["queue"]["steps_measured_on_videos"] == 0
+    costs = either.json("cost", "--json", "--days", "2")
+    assert {row["service"] for row in costs["spent"]} == {SERVICE}
+    totals = [round(sum(row[key] for row in costs["spent"]), 6) for key in ("videos", "usd", "credits", "unpriced")]
+    assert totals == [3, 0.42, 105.0, 1]
+    assert costs["queue"]["steps_measured_on_videos"] == 0
     assert either.worker("--burst").wait() == 0
     shown = either.run("cost", "--videos-per-day", "200000", "--redis-usd", "50").stdout
     assert "total: 3 videos, $0.42, and 1 of unknown price" in shown
@@ -148,8 +148,8 @@ def test_what_was_bought_is_summed(either: Flow) -> None:
     store.close()
 
 
-def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
-    """A job that names no service goes to the paid one: priced before, told a made prompt, billed once, and summed."""
+def test_a_paid_video_from_plan_to_bill(flow: Flow) -> None:
+    """A job without a service goes to the paid one: its price is shown first, and it is billed and counted once."""
     with FakeUseApi() as useapi:
         flow.environment |= {
             "USEAPI_TOKEN": TOKEN, "USEAPI_BASE_URL": useapi.url, "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true"
@@ -167,10 +167,10 @@ def test_a_paid_video_from_its_plan_to_its_bill(flow: Flow) -> None:
         assert sale.order["prompt"] == planned["prompt"]
         made = json.loads((flow.home / "videos/tides/metadata.json").read_text())["made"]
         assert (made["service"], made["prompt"]) == ("pixverse", planned["prompt"])
-        told = flow.json("cost", "--json")
-        assert [(row["service"], row["videos"], row["credits"]) for row in told["spent"]] == [
+        costs = flow.json("cost", "--json")
+        assert [(row["service"], row["videos"], row["credits"]) for row in costs["spent"]] == [
             ("pixverse", 1, sale.credits)
         ]
-        assert told["left"]["pixverse"]["remaining"] == 1000.0 - sale.credits
-        assert told["queue"]["steps_measured_on_videos"] == 1
+        assert costs["left"]["pixverse"]["remaining"] == 1000.0 - sale.credits
+        assert costs["queue"]["steps_measured_on_videos"] == 1
         assert TOKEN not in flow.log()

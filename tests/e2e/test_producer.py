@@ -1,4 +1,4 @@
-"""Batches, schedules and the jobs at hand, typed as a person types them."""
+"""`batch`, `schedule`, `retry`, `cancel`, `queue` and `completion` as a user types them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(flow: Flow, name: str, text: str) -> str:
 
 
 def test_a_batch_is_added_once(flow: Flow) -> None:
-    """A file's topics become jobs; the same file again adds nothing, and `--again` adds a repeat; all is said."""
+    """A file's topics become jobs; the same file again adds nothing, and `--again` adds them once more."""
     topics = write(flow, "topics.txt", "How tides work\n# a comment\n\nWhy we dream\nWhy we dream\n")
     first = flow.run("batch", "--topics-file", topics, "--duration", "8")
     assert first.returncode == 0
@@ -32,22 +32,22 @@ def test_a_batch_is_added_once(flow: Flow) -> None:
     again = flow.run("batch", "--topics-file", topics, "--duration", "8")
     assert (again.returncode, again.stdout) == (0, "")
     assert "added 0 jobs" in again.stderr
-    assert "3 jobs added before" in again.stderr
+    assert "3 already existed" in again.stderr
     repeat = flow.run("batch", "--topics-file", topics, "--duration", "8", "--again")
     assert "added 3 jobs" in repeat.stderr
     assert flow.json("show", ids[0], "--json")["duration"] == 8
     assert flow.json("status")["approximate_task_count"] == 6
 
 
-def test_a_bad_line_stops_the_batch(flow: Flow) -> None:
-    """Every bad line is told by number and nothing is added, or with `--keep-going` the rest is (exit code 3)."""
+def test_an_invalid_line_stops_the_batch(flow: Flow) -> None:
+    """Each invalid line is listed and nothing is added; with `--keep-going` the others are (exit code 3)."""
     topics = write(flow, "topics.jsonl", '{"topic": "fine"}\n{"topic": ""}\n{"topic": "x", "duration": 99}\n')
     done = flow.run("batch", "--topics-file", topics)
     assert (done.returncode, done.stdout) == (2, "")
     lines = done.stderr.splitlines()
     assert lines[0].endswith("topics.jsonl line 2: topic: is empty (describe the video in a few words)")
     assert lines[1].endswith("topics.jsonl line 3: duration: drafts are 1 to 60 seconds long, not 99")
-    assert lines[2].startswith("error: nothing was added, because of 2 bad lines")
+    assert lines[2].startswith("error: nothing was added: 2 invalid lines; fix them, or skip them with --keep-going")
     assert flow.json("status")["approximate_task_count"] == 0
     kept = flow.run("batch", "--topics-file", topics, "--keep-going")
     assert kept.returncode == 3
@@ -55,7 +55,7 @@ def test_a_bad_line_stops_the_batch(flow: Flow) -> None:
 
 
 def test_a_batch_from_a_pipe(flow: Flow) -> None:
-    """`-` reads standard input, and the starts are staggered."""
+    """`-` reads standard input, and `--stagger` spaces the starts."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "run_flow_enhanced.py"), "batch", "--topics-file", "-", "--delay", "1h",
          "--stagger", "15m", "--dry-run", "--json"],
@@ -73,8 +73,8 @@ def test_a_batch_from_a_pipe(flow: Flow) -> None:
     assert flow.json("status")["approximate_task_count"] == 0
 
 
-def test_an_id_from_a_file_is_the_same_for_ever(flow: Flow) -> None:
-    """Another machine or version must find the same id, or it would buy again."""
+def test_ids_from_a_file_are_stable(flow: Flow) -> None:
+    """Every machine and version derives the same ids from a file, so that nothing is bought again."""
     topics = write(
         flow, "topics.jsonl", '{"topic": "d"}\n{"topic": " d ", "prompt": ""}\n{"topic": "d", "duration": 8}\n'
     )
@@ -82,13 +82,13 @@ def test_an_id_from_a_file_is_the_same_for_ever(flow: Flow) -> None:
     assert done.stdout.split() == ["d-383564468322611b", "d-8efa09247bfcf58d", "d-47a013f17b472251"]
 
 
-def test_a_dry_run_tells_new_from_known(flow: Flow) -> None:
-    """The plan says what would be added, and sums the price of that only."""
+def test_a_dry_run_shows_new_and_existing_jobs(flow: Flow) -> None:
+    """A dry run marks new and existing jobs, and sums the price of the new ones."""
     flow.run("batch", "--topics-file", write(flow, "topics.txt", "a\nb\n"))
     topics = write(flow, "topics.txt", "a\nb\nc\n")
     done = flow.run("batch", "--topics-file", topics, "--dry-run")
-    assert [line.split()[-6] for line in done.stdout.splitlines()[1:]] == ["known", "known", "new"]
-    assert done.stderr == "1 new job, about $0.00; 2 others known already\n"
+    assert [line.split()[-6] for line in done.stdout.splitlines()[1:]] == ["exists", "exists", "new"]
+    assert done.stderr == "1 new job, about $0.00; 2 already exist\n"
     jobs = flow.json("batch", "--topics-file", topics, "--dry-run", "--json", "--stagger", "1d", "--delay", "1h")[
         "jobs"
     ]
@@ -97,11 +97,11 @@ def test_a_dry_run_tells_new_from_known(flow: Flow) -> None:
     assert {job["state"] for job in again} == {"new"}
 
 
-def test_files_that_hold_nothing_or_are_not_there(flow: Flow) -> None:
-    """An empty file, a folder, a binary and a missing file are one clear line each."""
+def test_unusable_files_are_refused(flow: Flow) -> None:
+    """An empty file, a folder, a binary and a missing file each give one error line."""
     (flow.home / "binary").write_bytes(b"\x7fELF\0\0\0")
     for path, reason in (
-        (write(flow, "empty.txt", "\n# nothing\n"), "holds no topics; write one a line"),
+        (write(flow, "empty.txt", "\n# nothing\n"), "has no topics; write one per line"),
         (str(flow.home), "Is a directory"),
         (str(flow.home / "binary"), "is not a text file; save it as UTF-8 text"),
         (str(flow.home / "none.txt"), "No such file or directory"),
@@ -114,19 +114,19 @@ def test_files_that_hold_nothing_or_are_not_there(flow: Flow) -> None:
 
 
 def test_tens_of_thousands_of_lines(flow: Flow) -> None:
-    """A very long file is added whole, and a second time not at all."""
+    """A file of 30,000 lines is added completely; the second time nothing is added."""
     topics = write(flow, "many.txt", "".join(f"topic number {n}\n" for n in range(30_000)))
     assert "added 30,000 jobs" in flow.run("batch", "--topics-file", topics).stderr
-    assert "30,000 jobs added before" in flow.run("batch", "--topics-file", topics).stderr
+    assert "30,000 already existed" in flow.run("batch", "--topics-file", topics).stderr
 
 
-def test_acting_on_all_of_a_kind_asks_first(flow: Flow) -> None:
-    """Without `--yes` nothing happens where nobody can answer; with it all scheduled jobs of the channel are taken."""
+def test_bulk_commands_need_confirmation(flow: Flow) -> None:
+    """Without a terminal, `cancel --scheduled` needs `--yes`; it then cancels all scheduled jobs of the channel."""
     flow.run("schedule", "--date", "2099-06-01", "--daily-count", "3", "--channel", "fun")
     flow.run("schedule", "--date", "2099-06-01", "--daily-count", "2", "--channel", "work")
     refused = flow.run("cancel", "--scheduled", "--channel", "fun")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "this would cancel 3 jobs; say --yes if that is meant" in refused.stderr
+    assert "this would cancel 3 jobs; pass --yes to confirm" in refused.stderr
     assert flow.json("status")["jobs"]["scheduled"] == 5
     done = flow.run("cancel", "--scheduled", "--channel", "fun", "--yes")
     assert done.returncode == 0
@@ -136,18 +136,18 @@ def test_acting_on_all_of_a_kind_asks_first(flow: Flow) -> None:
         assert flow.run(*nonsense).returncode == 2
 
 
-def test_some_refused_is_partly_done(flow: Flow) -> None:
-    """Of several jobs those that can be acted on are; the exit code says that not all were."""
+def test_a_refusal_among_several_jobs_is_exit_code_3(flow: Flow) -> None:
+    """A command on several jobs continues after a refusal and exits with 3."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides")
-    done = flow.run("cancel", "tides", "nobody")
+    done = flow.run("cancel", "tides", "unknown")
     assert done.returncode == 3
     assert "job tides is cancelled" in done.stderr
-    assert "no job has the id 'nobody'" in done.stderr
+    assert "no job has the id 'unknown'" in done.stderr
     assert "1 of 2 jobs done" in done.stderr
 
 
-def test_cancelling_what_is_not_paid_speaks_of_no_money(flow: Flow) -> None:
-    """Only a job that costs something goes on and is paid."""
+def test_cancelling_a_free_job_mentions_no_cost(flow: Flow) -> None:
+    """The note about charges appears only for jobs that cost something."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated")
     worker = flow.worker(TENXSOM_SIMULATED="latency=600")
     flow.until(lambda: flow.json("show", "tides", "--json")["status"] == "rendering", "the order")
@@ -155,19 +155,19 @@ def test_cancelling_what_is_not_paid_speaks_of_no_money(flow: Flow) -> None:
     assert worker.poll() is None
 
 
-def test_there_may_be_nothing_to_act_on(flow: Flow) -> None:
-    """No job has failed, none is scheduled: that is said, and is no failure."""
-    for arguments, said in (
-        (("retry", "--failed"), "no job has failed\n"),
-        (("retry", "--failed", "--channel", "fun"), "no job has failed there\n"),
-        (("cancel", "--scheduled"), "no job is scheduled\n"),
+def test_no_matching_jobs_is_success(flow: Flow) -> None:
+    """Without matching jobs, bulk commands print a message and exit with 0."""
+    for arguments, message in (
+        (("retry", "--failed"), "no failed jobs\n"),
+        (("retry", "--failed", "--channel", "fun"), "no failed jobs match\n"),
+        (("cancel", "--scheduled"), "no scheduled jobs\n"),
     ):
         done = flow.run(*arguments)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", message)
 
 
-def test_failed_jobs_are_retried_all_at_once(flow: Flow) -> None:
-    """`retry --failed` puts all failed jobs in again."""
+def test_all_failed_jobs_are_retried(flow: Flow) -> None:
+    """`retry --failed` requeues all failed jobs."""
     for n in range(3):
         flow.run("single", "--topic", "x", "--job-id", f"j{n}", "--service", "simulated")
     flow.worker("--burst", TENXSOM_SIMULATED="rejected=1").wait()
@@ -182,11 +182,11 @@ def test_failed_jobs_are_retried_all_at_once(flow: Flow) -> None:
     assert "thumbnail.jpg" in shown
     assert "retried by hand" in shown
     Path(path).unlink()
-    assert "is gone" in flow.run("open", "j0").stderr
+    assert "was moved or deleted" in flow.run("open", "j0").stderr
 
 
-def test_the_queue_is_steered(flow: Flow) -> None:
-    """Pause, resume, purge and limits work from the command line, and the limits win over the environment."""
+def test_the_queue_is_operated(flow: Flow) -> None:
+    """Pause, resume, purge and limits work from the command line, and these limits override the environment."""
     flow.run("single", "--topic", "x", "--job-id", "x", "--service", "simulated")
     flow.run("queue", "pause")
     assert flow.json("status")["state"] == "PAUSED"
@@ -197,19 +197,19 @@ def test_the_queue_is_steered(flow: Flow) -> None:
     limits = flow.json("queue", "limits", "--max-dispatches-per-second", "20", "--json")
     assert limits["max_dispatches_per_second"] == 20
     assert flow.json("status")["rate_limits"]["set_at_run_time"] == ["max_dispatches_per_second"]
-    assert "20 steps in a second, set by hand" in flow.run("queue", "limits").stdout
+    assert "20 steps a second, set at run time" in flow.run("queue", "limits").stdout
     assert "must be 1 to 5000, not 0" in flow.run("queue", "limits", "--max-concurrent-dispatches", "0").stderr
     refused = flow.run("queue", "purge")
     assert refused.returncode == 2
-    assert "this would cancel 1 waiting job; say --yes if that is meant" in refused.stderr
+    assert "this would cancel 1 waiting job; pass --yes to confirm" in refused.stderr
     assert "cancelled 1 job;" in flow.run("queue", "purge", "--yes").stderr
     assert flow.json("show", "x", "--json")["status"] == "cancelled"
     nothing = flow.run("queue", "purge")
-    assert (nothing.returncode, nothing.stderr) == (0, "no job is waiting, so there is nothing to cancel\n")
+    assert (nothing.returncode, nothing.stderr) == (0, "no waiting jobs, nothing to cancel\n")
 
 
 def complete(flow: Flow, *words: str, **environment: str) -> list[str]:
-    """Return what bash would offer for the last of the words."""
+    """Return bash's completions of the last word."""
     bin_dir = flow.home / "bin"
     bin_dir.mkdir(exist_ok=True)
     program = bin_dir / "run_flow_enhanced.py"
@@ -226,7 +226,7 @@ def complete(flow: Flow, *words: str, **environment: str) -> list[str]:
 
 
 def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
-    """The completion script of bash knows commands, options, values and the ids of jobs."""
+    """The bash script completes commands, options, values and job ids."""
     either.run("single", "--topic", "Tides", "--job-id", "tides-1")
     assert complete(either, "sche") == ["schedule"]
     assert complete(either, "schedule", "--daily") == ["--daily-count"]
@@ -236,8 +236,8 @@ def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
     assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
 
 
-def test_completing_makes_nothing(flow: Flow) -> None:
-    """TAB before anything was added leaves no home, and one with settings that are wrong says nothing."""
+def test_completion_has_no_side_effects(flow: Flow) -> None:
+    """Completion creates no home, and prints nothing with wrong settings or an unreachable server."""
     home = flow.home / "none"
     assert complete(flow, "show", "", TENXSOM_HOME=str(home)) == []
     assert not home.exists()
@@ -245,14 +245,14 @@ def test_completing_makes_nothing(flow: Flow) -> None:
     assert complete(flow, "show", "", REDIS_URL="redis://127.0.0.1:1/0") == []
 
 
-def test_completion_is_written_for_three_shells(flow: Flow) -> None:
-    """Each shell has a script, and the help says where it goes."""
-    told = flow.run("completion", "--help").stdout
+def test_completion_supports_three_shells(flow: Flow) -> None:
+    """Each shell has a script, and the help shows how to install it."""
+    shown = flow.run("completion", "--help").stdout
     for shell in ("bash", "zsh", "fish"):
         assert "run_flow_enhanced.py" in flow.run("completion", shell).stdout
-        assert f"completion {shell}" in told
+        assert f"completion {shell}" in shown
 
 
 def test_the_statuses_of_the_command_line_are_the_jobs_own() -> None:
-    """No status is missing from `jobs --status`."""
+    """`jobs --status` accepts every status."""
     assert tuple(map(str, Status)) == options.STATUSES

@@ -1,4 +1,4 @@
-"""A Redis server that lets in only who is known, or only over TLS, and what is said to who is not."""
+"""Redis servers that require a login or TLS, and the errors for a wrong login or certificate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_PASSWORD, USER_PASSWORD = secrets.token_hex(12), secrets.token_hex(12)
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server with a password, and with a user who may touch our keys only and do nothing to the server itself."""
+    """A server with a password, a user with access to our keys only, and a read-only user."""
     server = RedisServer(
         tmp_path_factory.mktemp("redis"), "--requirepass", DEFAULT_PASSWORD,
         "--user", "flow", "on", f">{USER_PASSWORD}", f"~{KEY}", f"~{{{KEY}}}*", "+@all", "-@admin",
@@ -46,7 +46,7 @@ def add(flow: Flow) -> None:
 
 @pytest.mark.parametrize("login", [f":{DEFAULT_PASSWORD}", f"flow:{USER_PASSWORD}"], ids=["password", "user"])
 def test_a_login_in_the_address_is_used_and_never_shown(guarded_flow: Flow, guarded: RedisServer, login: str) -> None:
-    """With a password, or as a user with no more rights than needed, jobs are made; neither log nor status shows it."""
+    """Jobs are made with a password or a restricted user, and neither log nor status shows the password."""
     guarded_flow.environment["REDIS_URL"] = f"redis://{login}@127.0.0.1:{guarded.port}/0"
     add(guarded_flow)
     worker = guarded_flow.worker("--burst", "--log-level", "debug")
@@ -56,8 +56,8 @@ def test_a_login_in_the_address_is_used_and_never_shown(guarded_flow: Flow, guar
     assert login.partition(":")[2] not in guarded_flow.log() + shown.stdout + shown.stderr
 
 
-def test_a_wrong_login_is_said(guarded_flow: Flow, guarded: RedisServer) -> None:
-    """Without the right password nothing starts: an exit code, one line that names REDIS_URL, and no password."""
+def test_a_wrong_login_is_reported(guarded_flow: Flow, guarded: RedisServer) -> None:
+    """With a wrong password a worker exits with 1 and one line that names REDIS_URL and not the password."""
     workers = [
         guarded_flow.worker(REDIS_URL=f"redis://{login}127.0.0.1:{guarded.port}/0")
         for login in ("", ":wr0ng-secret@", "flow:wr0ng-secret@")
@@ -71,8 +71,8 @@ def test_a_wrong_login_is_said(guarded_flow: Flow, guarded: RedisServer) -> None
         assert "wr0ng" not in line
 
 
-def test_a_user_without_the_rights_is_said(guarded_flow: Flow, guarded: RedisServer) -> None:
-    """A user that may not write learns which command gives the rights that are needed."""
+def test_missing_permissions_are_reported(guarded_flow: Flow, guarded: RedisServer) -> None:
+    """For a user without write permission, the error shows the command that grants it."""
     guarded_flow.environment["REDIS_URL"] = f"redis://reader:{USER_PASSWORD}@127.0.0.1:{guarded.port}/0"
     refused = guarded_flow.run("single", "--topic", "any", "--queue-type", "redis")
     assert refused.returncode == 1
@@ -93,16 +93,16 @@ def proxy(redis_server: RedisServer, certificates: dict[str, Path]) -> Iterator[
         yield proxy
 
 
-def test_jobs_go_over_tls(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
-    """With `rediss://` and the certificate that signed the server's, jobs are added and made."""
+def test_jobs_are_made_over_tls(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
+    """With `rediss://` and the server's CA certificate, jobs are added and made."""
     on_redis.environment["REDIS_URL"] = f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={certificates['ours']}"
     add(on_redis)
     assert on_redis.worker("--burst", TENXSOM_SIMULATED="latency=0").wait() == 0, on_redis.log()
     assert '"status":"succeeded"' in on_redis.log()
 
 
-def test_a_server_that_cannot_prove_who_it_is(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
-    """A server whose certificate nobody vouches for is not talked to: exit code 5, and a line that says why."""
+def test_an_untrusted_certificate_is_refused(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
+    """A server with an untrusted certificate gives exit code 5 and one line with the reason."""
     workers = [
         on_redis.worker(REDIS_URL=f"rediss://:s3cret@127.0.0.1:{proxy.port}/0{trusted}")
         for trusted in ("", f"?ssl_ca_certs={certificates['another']}")

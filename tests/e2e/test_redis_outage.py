@@ -1,4 +1,4 @@
-"""A Redis server that stops answering, under real worker processes."""
+"""A Redis server that stops answering while real workers run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.redis_server import RedisServer
 
 from .conftest import Flow
 
-#: Seconds until an answer counts as lost, in place of the many that are usual.
+#: Socket time-out in seconds, shorter than the default.
 TIMEOUT = 1.0
 LEASE = 0.9
 
@@ -28,14 +28,14 @@ def server(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
 
 
 def under_way(record: JobRecord) -> bool:
-    """Tell whether a create goes on, and its worker has heard so: a later renewal of the lease has been carried out."""
+    """Return whether a create is under way and its lease has been renewed since."""
     lease, submission = record.lease, record.submission
     return bool(submission.id and lease and lease.until > submission.intended_at + LEASE)
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_what_was_bought_during_an_outage_is_kept(flow: Flow, server: RedisServer, dies: bool) -> None:
-    """A server that freezes in mid-create for longer than all time-outs costs no ticket and buys nothing twice."""
+def test_purchases_during_an_outage_are_kept(flow: Flow, server: RedisServer, dies: bool) -> None:
+    """If the server freezes during creates for longer than all time-outs, no ticket is lost or bought twice."""
     jobs = [f"job-{n}" for n in range(4)]
     with closing(flow.store()) as store:
         now = store.now()
@@ -47,7 +47,7 @@ def test_what_was_bought_during_an_outage_is_kept(flow: Flow, server: RedisServe
         )
         flow.until(lambda: all(under_way(store.require(name)) for name in jobs), "the creates")
         server.process.send_signal(signal.SIGSTOP)
-        # By the second try all leases have run out, and the first one lies in the frozen server's inbox.
+        # By the second attempt all leases have expired, and the first write waits in the frozen server's socket.
         flow.until(lambda: flow.log().count("the ticket") >= 2 * len(jobs), "tickets that wait for the store")
         if dies:
             server.kill()

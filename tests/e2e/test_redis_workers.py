@@ -1,4 +1,4 @@
-"""Workers on one Redis server as real processes: late ones, ones on a wrong clock, and many together."""
+"""Real workers on one Redis server: late, with a wrong clock, and several together."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add(flow: Flow, store: JobStore, *job_ids: str, due: float | None = None) ->
     store.add(flow.queue, [NewJob(job, due) for job in jobs])
 
 
-def test_a_worker_that_comes_late_is_refused_but_its_ticket_is_not(on_redis: Flow) -> None:
-    """A worker frozen in a paid create until another has its job: the ticket is kept, the job bought and made once."""
+def test_a_late_workers_ticket_is_saved(on_redis: Flow) -> None:
+    """A worker freezes in a paid create and loses its job: its ticket is saved, and the job is bought once."""
     on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "0.5", "TENXSOM_SIMULATED": "create_latency=2 latency=0"}
     with closing(on_redis.store()) as store:
         add(on_redis, store, "late")
@@ -48,7 +48,7 @@ def test_a_worker_that_comes_late_is_refused_but_its_ticket_is_not(on_redis: Flo
 
 @pytest.mark.parametrize("off", [3600.0, -3600.0])
 def test_a_worker_whose_clock_is_an_hour_off(on_redis: Flow, off: float) -> None:
-    """The server owns the time: nothing starts early or an hour late, live leases hold and dead ones end."""
+    """Jobs and leases follow the server's time, whatever the clock of a worker says."""
     on_redis.environment |= {"TENXSOM_LEASE_SECONDS": "1.2", "TENXSOM_SIMULATED": "create_latency=1.5 latency=0.1"}
     with closing(on_redis.store()) as store:
         add(on_redis, store, "live", "dead")
@@ -68,21 +68,21 @@ def test_a_worker_whose_clock_is_an_hour_off(on_redis: Flow, off: float) -> None
     assert held is not None
     assert next(event.at for event in dead.events if event.what == "lease ran out") >= held.until
     assert live.lease == leases["live"].lease
-    # The job's own steps were longer than the lease, which was renewed on time.
+    # The steps took longer than the lease, which was renewed in time.
     assert dead.expiries + later.expiries == 0
     assert sorted(ticket.rsplit("/", 1)[1].split(".")[0] for ticket in on_redis.sold()) == ["dead", "later"]
 
 
 def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
-    """Three workers on one list of jobs: each step once, and never more of them than the limits of the queue allow."""
-    count, rate, at_once, create = 16, 15.0, 4, 0.4
+    """Three workers on one queue run each step once and never exceed the queue's limits."""
+    count, rate, concurrent, create = 16, 15.0, 4, 0.4
     on_redis.environment |= {
         "TENXSOM_LEASE_SECONDS": "20",
         "CLOUD_TASKS_MAX_DISPATCHES": str(rate),
-        "CLOUD_TASKS_MAX_CONCURRENT": str(at_once),
+        "CLOUD_TASKS_MAX_CONCURRENT": str(concurrent),
         "TENXSOM_SIMULATED": f"create_latency={create} latency=0",
     }
-    burst = DispatchLimits(rate, at_once).burst
+    burst = DispatchLimits(rate, concurrent).burst
 
     def steps_taken() -> Counter[tuple[str, str]]:
         lines = [json.loads(line) for line in on_redis.log().splitlines()]
@@ -98,7 +98,7 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
         store.set_queue_state(on_redis.queue, lambda state: replace(state, paused=False))
         on_redis.until(lambda: store.status_counts().by_status[Status.SUCCEEDED] == count, "all videos")
         ended = store.now()
-    # A step is logged after it was handed on.
+    # A step is logged after its outcome was applied.
     on_redis.until(lambda: steps_taken().total() >= 3 * count, "the log of all steps")
     steps = steps_taken()
     assert all(steps[f"job-{n}", step] == 1 for n in range(count) for step in ("submit", "poll", "fetch"))
@@ -106,6 +106,6 @@ def test_limits_hold_over_several_workers(on_redis: Flow) -> None:
     sales = sorted(float(ticket.split("/")[0]) for ticket in on_redis.sold())
     for n, sale in enumerate(sales, start=1):
         assert n <= burst + rate * (sale - began)
-    # Each create lay within its lease and lasted at least so long, so no more than `at_once` may meet in one instant.
+    # Each create lies within its lease and takes `create` seconds, so at most `concurrent` of them overlap.
     creates = [(sale - create + 0.002, sale - 0.002) for sale in sales]
-    assert max(sum(start <= at < end for start, end in creates) for at, _ in creates) == at_once
+    assert max(sum(start <= at < end for start, end in creates) for at, _ in creates) == concurrent

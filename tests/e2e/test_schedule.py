@@ -1,4 +1,4 @@
-"""A channel's days, planned as a person or a cron does it."""
+"""Days of a channel, planned as a user or cron does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def topics_of(slots: list[dict[str, Any]]) -> str:
 
 
 def test_a_day_is_scheduled_once(flow: Flow) -> None:
-    """A second run adds only slots that are new, and says so."""
+    """A second run adds only new slots, and reports the number of existing ones."""
     day = ("schedule", "--date", "2099-06-01", "--channel", "fun")
     plan = flow.json(*day, "--dry-run", "--json")["slots"]
     assert len(plan) == 96
@@ -29,17 +29,17 @@ def test_a_day_is_scheduled_once(flow: Flow) -> None:
     assert "added 40 jobs" in first.stderr
     second = flow.run(*day)
     assert "added 56 jobs" in second.stderr
-    assert "40 jobs added before" in second.stderr
+    assert "40 already existed" in second.stderr
     assert second.stdout.split() == [slot["job_id"] for slot in plan[40:]]
     assert flow.json("status")["jobs"]["scheduled"] == 96
     known = flow.json(*day, "--dry-run", "--json")["slots"]
     assert {slot["state"] for slot in known} == {"known"}
     assert [slot["topic"] for slot in known] == [slot["topic"] for slot in plan]
-    assert "0 new jobs, about $0.00; 96 others known already" in flow.run(*day, "--dry-run").stderr
+    assert "0 new jobs, about $0.00; 96 already exist" in flow.run(*day, "--dry-run").stderr
 
 
 def test_days_join_in_any_zone(flow: Flow) -> None:
-    """Planned day by day, no slot is missing or comes twice, also where the clocks change."""
+    """Days planned one by one have no gap or overlap, even when the clocks change."""
     instants: list[str] = []
     for day in ("2099-10-24", "2099-10-25", "2099-10-26"):
         slots = flow.json("schedule", "--date", day, "--timezone", "Europe/Berlin", "--daily-count", "24",
@@ -51,15 +51,15 @@ def test_days_join_in_any_zone(flow: Flow) -> None:
     assert len(set(instants)) == 72
 
 
-def test_the_next_day_hours_are_planned_from_now(flow: Flow) -> None:
-    """Without a date the plan is the next 24 hours, all of it ahead; run again, it has nothing to add."""
+def test_the_next_24_hours_are_planned_from_now(flow: Flow) -> None:
+    """Without a date, the plan covers the next 24 hours."""
     slots = flow.json("schedule", "--daily-count", "96", "--videos-per-hour", "4", "--json")["slots"]
     assert len(slots) == 96
     assert flow.json("status")["jobs"]["scheduled"] >= 95
 
 
 def test_a_part_of_the_grid_is_not_topped_up(flow: Flow) -> None:
-    """Fewer videos a day than the grid has slots stay so many in any 24 hours, however often the command runs."""
+    """A daily count below the number of slots holds in any 24 hours, however often the command runs."""
     command = ("schedule", "--daily-count", "5", "--videos-per-hour", "4", "--channel", "fun")
     added = []
     for start in ("2099-06-01T00:00Z", "2099-06-01T00:00Z", "2099-06-01T01:00Z", "2099-06-01T02:00Z"):
@@ -67,14 +67,14 @@ def test_a_part_of_the_grid_is_not_topped_up(flow: Flow) -> None:
     assert added == [
         [f"fun-20990601T{at}00Z" for at in ("0000", "0015", "0030", "0045", "0100")],
         [],
-        # One of the next 24 hours' five is there already, and the rest waits until a day has passed.
+        # One of the five videos of the next 24 hours exists; the fifth new one has to wait until a day has passed.
         [f"fun-20990602T{at}00Z" for at in ("0000", "0015", "0030", "0045")],
         [f"fun-20990602T{at}00Z" for at in ("0100",)],
     ]
 
 
-def test_what_does_not_fit_is_refused(flow: Flow) -> None:
-    """97 at 4 an hour: exit code 2, and what would fit."""
+def test_too_many_videos_are_refused(flow: Flow) -> None:
+    """97 videos at 4 an hour are refused with exit code 2 and the values that fit."""
     done = flow.run("schedule", "--daily-count", "97", "--videos-per-hour", "4")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -82,16 +82,16 @@ def test_what_does_not_fit_is_refused(flow: Flow) -> None:
     )
 
 
-def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
-    """A day of 23 hours has room for 92, one of 25 for 100, and slots that are past are left out."""
+def test_clock_changes_and_past_slots_are_reported(flow: Flow) -> None:
+    """A day of 23 hours has 92 slots, one of 25 hours 100, and past slots are left out."""
     berlin = ("--timezone", "Europe/Berlin", "--dry-run")
     spring = flow.run("schedule", "--date", "2099-03-29", *berlin)
     assert spring.stderr.splitlines()[:2] == [
-        "the clocks change, so the time to plan is 23 h",
-        "the grid has 92 slots in this time, so there is room for 92 of 96 videos",
+        "the clocks change on this day, so it is 23 h long",
+        "this period has 92 slots, so only 92 of 96 videos fit",
     ]
     autumn = flow.run("schedule", "--date", "2099-10-25", "--daily-count", "100", *berlin)
-    assert autumn.stderr.splitlines()[0] == "the clocks change, so the time to plan is 1 day 1 h"
+    assert autumn.stderr.splitlines()[0] == "the clocks change on this day, so it is 1 day 1 h long"
     past = flow.run("schedule", "--date", "2020-01-01", "--dry-run")
     assert past.returncode == 0
     assert past.stderr.splitlines()[0] == "left out 96 slots in the past"
@@ -100,24 +100,26 @@ def test_changed_clocks_and_past_slots_are_said(flow: Flow) -> None:
     assert "2099-03-29 01:30" in gap.stdout
 
 
-def test_what_lies_beside_a_changed_pace_is_said(flow: Flow) -> None:
-    """Videos of another pace count, and the way to take them back works: then the day is planned anew."""
+def test_videos_of_another_pace_are_reported(flow: Flow) -> None:
+    """Videos of another pace count; after the suggested cancel command, the day can be planned again."""
     day = ("schedule", "--date", "2099-06-01", "--channel", "fun", "--daily-count", "24")
     flow.run(*day, "--videos-per-hour", "4")
     changed = flow.run(*day, "--videos-per-hour", "1")
     assert "added 0 jobs" in changed.stderr
     advice = "cancel the scheduled ones with: run_flow_enhanced.py cancel --scheduled --channel fun\n"
-    assert "counted 18 videos in this time outside of this grid, planned at another pace; " + advice in (changed.stderr)
+    assert "the daily count includes 18 videos planned at another pace, outside this grid; " + advice in (
+        changed.stderr
+    )
     flow.run("cancel", "--scheduled", "--channel", "fun", "--yes")
-    anew = flow.run(*day, "--videos-per-hour", "1")
-    assert "added 18 jobs" in anew.stderr
-    advice = "put a job back into the queue with: run_flow_enhanced.py retry JOB\n"
-    assert "left out 6 slots of the plan that you cancelled before; " + advice in anew.stderr
-    assert "outside of this grid" not in anew.stderr
+    planned_again = flow.run(*day, "--videos-per-hour", "1")
+    assert "added 18 jobs" in planned_again.stderr
+    advice = "restore a job with: run_flow_enhanced.py retry JOB\n"
+    assert "left out 6 slots that you cancelled earlier; " + advice in planned_again.stderr
+    assert "outside this grid" not in planned_again.stderr
 
 
-def test_own_topics_go_on_where_they_stopped(flow: Flow) -> None:
-    """A list of topics is used in order over several plans, then again."""
+def test_own_topics_continue_where_they_stopped(flow: Flow) -> None:
+    """A list of topics is used in order over several plans, then repeated."""
     topics = write(flow, "topics.txt", "".join(f"topic {n}\n" for n in range(5)))
     for start, count, expected in (("08:00", 3, [0, 1, 2]), ("08:00", 5, [0, 1, 2, 3, 4]), ("10:00", 2, [0, 1])):
         slots = flow.json("schedule", "--date", "2099-06-01", "--start", start, "--daily-count", str(count),
@@ -126,7 +128,7 @@ def test_own_topics_go_on_where_they_stopped(flow: Flow) -> None:
 
 
 def test_own_topics_are_neither_lost_nor_repeated(either: Flow) -> None:
-    """Duplicates, a day that was missed, the clocks' change, another pace and other channels do not disturb a list."""
+    """Duplicates, a missed day, a clock change, another pace and other channels do not change the order of a list."""
     topics = write(either, "topics.txt", "A\nB\nA\nC\nD\n")
     command = ("schedule", "--channel", "fun", "--topics-file", topics, "--timezone", "Europe/Berlin", "--json")
     either.run("schedule", "--date", "2099-10-24", "--topics-file", topics)
@@ -141,15 +143,15 @@ def test_own_topics_are_neither_lost_nor_repeated(either: Flow) -> None:
 
 
 def test_a_schedule_refuses_lines_with_a_time(flow: Flow) -> None:
-    """Times and channels are the schedule's own."""
+    """A line with a time is refused, because the schedule sets times and channels."""
     topics = write(flow, "topics.csv", "topic,at\nTides,2099-01-01T00:00Z\n")
     done = flow.run("schedule", "--date", "2099-06-01", "--topics-file", topics)
     assert done.returncode == 2
-    assert "line 2: names a time or a channel" in done.stderr
+    assert "line 2: has a time or a channel" in done.stderr
 
 
 def test_every_line_of_a_list_is_checked_before_anything_is_planned(flow: Flow) -> None:
-    """A line that its service cannot make is told by number, though the plan would not have come so far."""
+    """Every invalid line is reported, even one that the plan would not use."""
     topics = write(flow, "topics.jsonl", '{"topic": "fine"}\n{"topic": "x", "duration": 99}\n{"topic": ""}\n')
     done = flow.run("schedule", "--date", "2099-06-01", "--daily-count", "1", "--topics-file", topics)
     assert (done.returncode, done.stdout) == (2, "")
@@ -157,12 +159,12 @@ def test_every_line_of_a_list_is_checked_before_anything_is_planned(flow: Flow) 
         "line 2: duration: drafts are 1 to 60 seconds long, not 99",
         "line 3: topic: is empty (describe the video in a few words)",
     ]
-    assert done.stderr.endswith("error: nothing was added, because of 2 bad lines; correct the file\n")
+    assert done.stderr.endswith("error: nothing was added: 2 invalid lines; fix them\n")
     assert flow.json("status")["approximate_task_count"] == 0
 
 
-def test_channels_do_not_show_the_same(flow: Flow) -> None:
-    """Channels have different topics in the same slots, and one may be called as no channel's ids begin."""
+def test_channels_have_different_topics(flow: Flow) -> None:
+    """Channels have different topics in the same slots, and a channel can be named like the default prefix `slot`."""
     plans = []
     for channel in ("", "fun", "slot"):
         plans.append(flow.json("schedule", "--date", "2099-06-01", "--channel", channel, "--json")["slots"])

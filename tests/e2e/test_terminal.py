@@ -1,4 +1,4 @@
-"""The commands at a terminal, in a pipe, and with streams that are closed or full."""
+"""Commands on a terminal, in a pipe, and with closed or full streams."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ PROGRAM = [sys.executable, str(ROOT / "run_flow_enhanced.py")]
 
 
 class Terminal:
-    """A command that runs at a terminal of its own."""
+    """A command that runs on a pseudo-terminal."""
 
     def __init__(self, flow: Flow, *arguments: str, **environment: str) -> None:
         self.flow = flow
-        self.said = ""
+        self.output = ""
         pid, self._main = pty.fork()
         if pid == 0:
             os.execvpe(PROGRAM[0], [*PROGRAM, *arguments], flow.environment | {"COLUMNS": "80"} | environment)
         self._pid = pid
 
     def type(self, text: str) -> None:
-        """Type at the terminal; `\\x03` is Ctrl-C."""
+        """Type text; `\\x03` is Ctrl-C."""
         os.write(self._main, text.encode())
 
     def until(self, text: str) -> None:
-        """Read on until something is said."""
-        while text not in self.said:
-            assert self._read(), f"it ended without {text!r}: {self.said}"
+        """Read until the output contains a text."""
+        while text not in self.output:
+            assert self._read(), f"the command ended without {text!r}: {self.output}"
 
     def answer(self, text: str) -> int:
-        """Type an answer, again where it came before the command listened, and return the exit code."""
+        """Type an answer until the command takes it, and return the exit code."""
         more, ends = True, time.monotonic() + WAIT_SECONDS
         while more:
-            assert time.monotonic() < ends, f"it takes no answer: {self.said}"
+            assert time.monotonic() < ends, f"the command takes no answer: {self.output}"
             self.type(text)
             while more and select.select([self._main], [], [], 1.0)[0]:
                 more = self._read()
@@ -61,12 +61,12 @@ class Terminal:
     def _read(self) -> bool:
         if not select.select([self._main], [], [], WAIT_SECONDS)[0]:
             os.kill(self._pid, signal.SIGKILL)
-            raise AssertionError(f"nothing more was said after: {self.said}")
+            raise AssertionError(f"no more output after: {self.output}")
         try:
             data = os.read(self._main, 65536)
         except OSError:
-            return False  # what Linux says when the last one has closed the terminal
-        self.said += data.decode("utf-8", "replace")
+            return False  # Linux raises EIO when the other end is closed
+        self.output += data.decode("utf-8", "replace")
         return bool(data)
 
 
@@ -78,7 +78,7 @@ def many_topics(flow: Flow, number: int) -> Iterator[str]:
 
 
 def test_a_batch_that_is_interrupted_can_be_completed(flow: Flow) -> None:
-    """Ctrl-C ends it after the chunk in hand and says how far it came; the same command adds the rest."""
+    """Ctrl-C ends a batch after the current chunk and reports the progress; the same command adds the rest."""
     with many_topics(flow, 30_000) as topics:
         process = subprocess.Popen(
             [*PROGRAM, "batch", "--topics-file", topics],
@@ -87,11 +87,11 @@ def test_a_batch_that_is_interrupted_can_be_completed(flow: Flow) -> None:
         with contextlib.closing(flow.store()) as store:
             flow.until(lambda: store.status_counts().unfinished, "the first chunk")
             process.send_signal(signal.SIGINT)
-            out, talk = process.communicate(timeout=60)
+            out, messages = process.communicate(timeout=60)
             added = store.status_counts().unfinished
-        assert process.returncode == 130, talk
+        assert process.returncode == 130, messages
         assert 0 < added < 30_000
-        assert talk.splitlines()[-1] == (
+        assert messages.splitlines()[-1] == (
             f"interrupted after {added:,} of 30,000 jobs; run the same command again to add the rest"
         )
         assert len(out.split()) == added
@@ -99,74 +99,74 @@ def test_a_batch_that_is_interrupted_can_be_completed(flow: Flow) -> None:
         assert f"added {30_000 - added:,} jobs" in rest.stderr
 
 
-def test_an_interrupted_progress_bar_gives_the_cursor_back(flow: Flow) -> None:
-    """On a terminal Ctrl-C leaves it as it was."""
+def test_an_interrupted_progress_bar_restores_the_cursor(flow: Flow) -> None:
+    """After Ctrl-C the terminal's cursor is visible again."""
     with many_topics(flow, 30_000) as topics:
         terminal = Terminal(flow, "batch", "--topics-file", topics, TERM="xterm")
         terminal.until("adding jobs")
         terminal.type("\x03")
         assert terminal.end() == 130
-    assert terminal.said.rfind("\x1b[?25h") > terminal.said.rfind("\x1b[?25l") >= 0
-    assert "Traceback" not in terminal.said
-    assert re.search(r"interrupted after [\d,]+ of 30,000 jobs", terminal.said)
+    assert terminal.output.rfind("\x1b[?25h") > terminal.output.rfind("\x1b[?25l") >= 0
+    assert "Traceback" not in terminal.output
+    assert re.search(r"interrupted after [\d,]+ of 30,000 jobs", terminal.output)
 
 
 @pytest.mark.parametrize(
-    ("typed", "code", "said"),
+    ("typed", "code", "output"),
     [("n\n", 1, "nothing was changed"), ("\x04", 1, "nothing was changed"), ("\x03", 130, "interrupted")],
 )
 @pytest.mark.parametrize("command", [("cancel", "--scheduled"), ("queue", "purge")])
-def test_a_person_is_asked_on_a_terminal(
-    flow: Flow, command: tuple[str, ...], typed: str, code: int, said: str
+def test_a_terminal_asks_for_confirmation(
+    flow: Flow, command: tuple[str, ...], typed: str, code: int, output: str
 ) -> None:
-    """On a terminal the number is shown and asked for; a no, an end of input and Ctrl-C change nothing."""
+    """On a terminal a bulk command asks first; "no", end of input and Ctrl-C change nothing."""
     flow.run("schedule", "--date", "2099-06-01", "--daily-count", "3")
     terminal = Terminal(flow, *command)
     terminal.until("? [y/N]: ")
-    assert re.search(r"cancel 3 (waiting )?jobs\? \[y/N\]", terminal.said)
+    assert re.search(r"cancel 3 (waiting )?jobs\? \[y/N\]", terminal.output)
     assert terminal.answer(typed) == code
-    assert terminal.said.splitlines()[-1] == said
+    assert terminal.output.splitlines()[-1] == output
     assert flow.json("status")["jobs"]["scheduled"] == 3
 
 
 def test_reading_standard_input_can_be_interrupted(flow: Flow) -> None:
-    """Ctrl-C while topics are typed ends the command, and nothing is added."""
+    """Ctrl-C while topics are typed ends the command and adds nothing."""
     terminal = Terminal(flow, "batch", "--topics-file", "-")
     flow.until((flow.home / "jobs.sqlite3").is_file, "the start")
     terminal.type("Tides\n")
     terminal.until("Tides")
     assert terminal.answer("\x03") == 130
-    assert terminal.said.splitlines()[-1] == "interrupted"
+    assert terminal.output.splitlines()[-1] == "interrupted"
     assert flow.json("status")["approximate_task_count"] == 0
 
 
-def test_following_on_a_terminal_keeps_its_lines_apart(flow: Flow) -> None:
-    """Talk stands on lines of its own, no status is said twice, and Ctrl-C says how to go on."""
+def test_following_on_a_terminal_keeps_messages_on_separate_lines(flow: Flow) -> None:
+    """Messages are on separate lines, no status is repeated, and Ctrl-C prints the next step."""
     terminal = Terminal(flow, "single", "--topic", "x", "--job-id", "x", "--service", "simulated", "--wait",
                         TENXSOM_SIMULATED="latency=600")  # fmt: skip
     terminal.until(" rendering")
     terminal.type("\x03")
     assert terminal.end() == 130
-    shown = [line.rpartition("\r\x1b[K")[2] for line in terminal.said.replace("\r\n", "\n").split("\n")]
-    assert "no worker is running, so this command makes the video itself" in shown
-    assert "rendering rendering" not in terminal.said
-    assert shown[-2] == "job x stays in the queue; no worker is running: continue with: python3 worker.py"
+    shown = [line.rpartition("\r\x1b[K")[2] for line in terminal.output.replace("\r\n", "\n").split("\n")]
+    assert "no worker is running, so this command makes the video" in shown
+    assert "rendering rendering" not in terminal.output
+    assert shown[-2] == "job x stays in the queue; no worker is running; start one with: python3 worker.py"
 
 
 def test_a_wide_plan_fits_a_narrow_terminal(flow: Flow) -> None:
-    """At 80 columns no line of a plan is wider."""
+    """At 80 columns no line of a plan is wider than 80."""
     terminal = Terminal(flow, "schedule", "--date", "2099-06-01", "--channel", "a-channel-of-mine", "--dry-run")
     assert terminal.end() == 0
-    assert max(map(len, terminal.said.splitlines())) == 80
-    assert "…" in terminal.said
+    assert max(map(len, terminal.output.splitlines())) == 80
+    assert "…" in terminal.output
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["jobs", "queue purge", "batch --topics-file -", "single --topic x --wait"])
-def test_closed_streams_are_no_faults(flow: Flow, command: str, closed: str) -> None:
-    """A command that was started without a standard stream does its work without it."""
+def test_commands_work_with_closed_streams(flow: Flow, command: str, redirection: str) -> None:
+    """A command that was started without a standard stream still works."""
     flow.environment["TENXSOM_SIMULATED"] = "latency=0"
-    script = f"{shlex.join(PROGRAM)} {command.replace('--wait', '--service simulated --wait')} {closed}"
+    script = f"{shlex.join(PROGRAM)} {command.replace('--wait', '--service simulated --wait')} {redirection}"
     done = subprocess.run(
         ["bash", "-c", script],
         env=flow.environment,
@@ -181,20 +181,20 @@ def test_closed_streams_are_no_faults(flow: Flow, command: str, closed: str) -> 
 
 
 @pytest.mark.parametrize("command", ["jobs --json", "status", "single --topic x", "completion bash"])
-def test_a_full_disk_behind_the_output_is_one_line(flow: Flow, command: str) -> None:
-    """Output that cannot be written is said, with exit code 1; where that cannot be said either, the code says it."""
-    for where, said in ((">/dev/full", 1), (">/dev/full 2>/dev/full", 0)):
+def test_a_full_disk_for_the_output_is_one_error_line(flow: Flow, command: str) -> None:
+    """Unwritable output gives one error line and exit code 1; without standard error, only the exit code."""
+    for where, reported in ((">/dev/full", 1), (">/dev/full 2>/dev/full", 0)):
         done = subprocess.run(
             ["bash", "-c", f"{shlex.join(PROGRAM)} {command} {where}"],
             env=flow.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
         lines = [line for line in done.stderr.splitlines() if not line.startswith(("added", "no worker"))]
-        assert lines == ["error: the output cannot be written: No space left on device"] * said
+        assert lines == ["error: the output cannot be written: No space left on device"] * reported
 
 
-def test_a_reader_that_has_enough_is_no_failure(flow: Flow) -> None:
-    """`batch … | head -1` ends with 0 and without noise, and all is added."""
+def test_a_reader_that_closes_early_is_success(flow: Flow) -> None:
+    """`batch … | head -1` exits with 0 and without an error message, and adds all jobs."""
     with many_topics(flow, 10_000) as topics:
         batch = shlex.join([*PROGRAM, "batch", "--topics-file", str(topics)])
         done = subprocess.run(

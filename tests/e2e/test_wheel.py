@@ -16,7 +16,7 @@ import pytest
 import tenxsom_flow_engine
 from tests.e2e.conftest import ROOT, WAIT_SECONDS
 
-#: What a developer's folder holds and git does not.
+#: Files of a developer's folder that are not in git.
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "videos", "build", "*.egg-info")
 #: Imports every module of the installed package where pytest and hypothesis cannot be imported.
 IMPORT_ALL = """
@@ -75,7 +75,7 @@ def _pip(*arguments: str) -> None:
 
 
 def test_the_wheel_holds_the_package_and_its_data_only(wheel: Path) -> None:
-    """Every module and data file of the package is in the wheel, and nothing else of the project."""
+    """The wheel has every module and data file of the package, and no other file of the project."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = ROOT / "tenxsom_flow_engine"
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_package_and_its_data_only(wheel: Path) -> None:
 
 
 def test_nothing_but_the_package_is_installed(installed: Installed) -> None:
-    """The scripts of a clone are no top-level modules of an installation."""
+    """An installation has no top-level modules other than the package."""
     own = {path.name for path in installed.packages.iterdir()} - {"dependencies.pth"}
     assert own == {"tenxsom_flow_engine", f"tenxsom_flow_engine-{tenxsom_flow_engine.__version__}.dist-info"}
     assert "ModuleNotFoundError" in installed.run("python", "-c", "import queue_manager").stderr
@@ -104,12 +104,12 @@ def test_every_installed_module_runs_without_test_libraries(installed: Installed
     ("program", "arguments", "name"),
     [("tenxsom-flow", [], "tenxsom-flow"), ("python", ["-m", "tenxsom_flow_engine"], "python -m tenxsom_flow_engine")],
 )
-def test_the_command_names_itself(installed: Installed, program: str, arguments: list[str], name: str) -> None:
-    """Help, usage errors and next steps name the program as it was called, and completion is for a command's name."""
+def test_messages_name_the_called_program(installed: Installed, program: str, arguments: list[str], name: str) -> None:
+    """Help, usage errors and next steps name the program as it was called; completion uses the command's name."""
     assert installed.run(program, *arguments, "--version").stdout.endswith(f"{tenxsom_flow_engine.__version__}\n")
-    told = installed.run(program, *arguments, "--help").stdout
-    assert told.startswith(f"Usage: {name} ")
-    assert f"{name} show JOB" in told
+    shown = installed.run(program, *arguments, "--help").stdout
+    assert shown.startswith(f"Usage: {name} ")
+    assert f"{name} show JOB" in shown
     wrong = installed.run(program, *arguments, "single")
     assert (wrong.returncode, wrong.stderr.rpartition("; ")[2]) == (2, f"see: {name} single --help\n")
     added = installed.run(program, *arguments, "single", "--topic", "Tides", "--delay", "2h")
@@ -124,7 +124,7 @@ def test_the_command_names_itself(installed: Installed, program: str, arguments:
 
 
 def test_the_command_makes_a_video_from_any_folder(installed: Installed) -> None:
-    """A draft is made with the fonts of the wheel, in the user's home and not in the working folder."""
+    """A draft uses the fonts of the wheel, and writes nothing into the working folder."""
     done = installed.run("tenxsom-flow", "single", "--topic", "How tides work", "--duration", "1", "--wait",
                          "--service", "draft", "--quality", "540p")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -133,7 +133,7 @@ def test_the_command_makes_a_video_from_any_folder(installed: Installed) -> None
 
 
 def test_the_python_api_is_installed(installed: Installed) -> None:
-    """A program imports the API from the package, and uses the queue that the command uses."""
+    """A program that imports the API adds jobs to the same queue as the command."""
     code = (
         "import asyncio\n"
         "from tenxsom_flow_engine import FlowError, QueueManager, VideoJob\n"
@@ -148,7 +148,7 @@ def test_the_python_api_is_installed(installed: Installed) -> None:
 
 
 def test_gunicorn_finds_application_and_settings(installed: Installed) -> None:
-    """The installed worker is served by gunicorn with the settings that `gunicorn.conf.py` has."""
+    """Gunicorn serves the installed worker with the settings of `gunicorn.conf.py`."""
     done = installed.run(
         "python", "-m", "gunicorn", "-c", "python:tenxsom_flow_engine.web.gunicorn_conf", "--print-config",
         "tenxsom_flow_engine.web.wsgi:app",

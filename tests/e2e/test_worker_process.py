@@ -1,4 +1,4 @@
-"""Workers as real processes: killed, stopped, and left alone."""
+"""Workers as real processes: killed, stopped, and running to their end."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def add(flow: Flow, store: JobStore, count: int) -> None:
 
 
 def sold(flow: Flow) -> list[str]:
-    """Return the job ids of what the simulated service sold, one for each sale."""
+    """Return the job id of each sale of the simulated service."""
     ledger = flow.home / "simulated-ledger"
     return [line.rsplit("/", 1)[1].split(".")[0] for line in ledger.read_text().splitlines()]
 
 
 def test_killed_workers_lose_no_job_and_buy_nothing_twice(either: Flow) -> None:
-    """500 jobs and four workers of which one is killed -9 again and again: each job is made and bought once."""
+    """With 500 jobs and four workers that are killed at random, each job is made and bought once."""
     count = 500
     plan = {"TENXSOM_SIMULATED": "latency=0.3 slots=200 create_latency=0.02 idempotent=1"}
     draw = random.Random(7)
@@ -69,22 +69,22 @@ def test_killed_workers_lose_no_job_and_buy_nothing_twice(either: Flow) -> None:
     assert {record.status for record in records} == {Status.SUCCEEDED}
     assert sorted(sold(either)) == sorted(f"job-{n}" for n in range(count))
     for record in records:
-        assert published_whole(record)
-    # A restart finds nothing half-finished under a final name.
+        assert is_complete(record)
+    # No incomplete folder has a final name.
     assert {path.name for path in (either.home / "videos").iterdir() if not path.name.startswith(".")} == {
         record.job_id for record in records
     }
 
 
-def published_whole(record: JobRecord) -> bool:
+def is_complete(record: JobRecord) -> bool:
     assert record.result is not None
     video = Path(record.result.path)
-    told: int = json.loads((video.parent / "metadata.json").read_text())["size"]
-    return video.stat().st_size == told == record.result.size
+    size: int = json.loads((video.parent / "metadata.json").read_text())["size"]
+    return video.stat().st_size == size == record.result.size
 
 
 def test_a_job_that_kills_its_worker_each_time_ends_dead(either: Flow) -> None:
-    """A job whose step kills the process is given up after ten lost leases; the others are made."""
+    """A job whose step kills the process fails after ten expired leases."""
     with store_of(either) as store:
         add(either, store, 1)
         deadly = {"TENXSOM_SIMULATED": "latency=0 crash=1 idempotent=1", "TENXSOM_LEASE_SECONDS": "0.5"}
@@ -101,8 +101,8 @@ def test_a_job_that_kills_its_worker_each_time_ends_dead(either: Flow) -> None:
         assert sold(either) == ["job-0"]
 
 
-def test_a_killed_workers_job_is_taken_up_after_its_lease(either: Flow) -> None:
-    """What a killed worker had in hand is done by the next worker."""
+def test_a_killed_workers_job_is_claimed_after_its_lease(either: Flow) -> None:
+    """Another worker claims the job of a killed worker when its lease has expired."""
     with store_of(either) as store:
         add(either, store, 1)
         worker = either.worker(TENXSOM_SIMULATED="create_latency=600")
@@ -113,16 +113,16 @@ def test_a_killed_workers_job_is_taken_up_after_its_lease(either: Flow) -> None:
         either.until(
             lambda: "lease ran out" in [event.what for event in store.require("job-0").events], "the take-over"
         )
-        # Whether the first create went out is not known for another while, so the job waits rather than buys.
-        unsure = "another worker might still be sending the paid create"
-        either.until(lambda: store.require("job-0").events[-1].detail == unsure, "the look")
+        # The first create might still be under way, so the job waits instead of buying.
+        unsure = "the worker that began the paid create may still be sending it"
+        either.until(lambda: store.require("job-0").events[-1].detail == unsure, "the lookup")
         record = store.require("job-0")
         assert (record.status, record.lease) == (Status.QUEUED, None)
         second.kill()
 
 
-def test_a_stopped_worker_finishes_what_is_in_hand(either: Flow) -> None:
-    """SIGTERM in the middle of a paid create: the create ends, its ticket is saved, nothing new is begun."""
+def test_a_stopped_worker_finishes_its_steps(either: Flow) -> None:
+    """After SIGTERM during a paid create, the create completes, its ticket is saved, and no new step starts."""
     with store_of(either) as store:
         add(either, store, 2)
         worker = either.worker("--concurrency", "1", TENXSOM_SIMULATED="create_latency=1 latency=600")
@@ -135,8 +135,8 @@ def test_a_stopped_worker_finishes_what_is_in_hand(either: Flow) -> None:
         assert store.workers(either.queue, within=60) == []
 
 
-def test_a_second_signal_is_firm(either: Flow) -> None:
-    """A worker told twice ends at once and hands its job back, with the journal of its create as it stands."""
+def test_a_second_signal_releases_the_jobs(either: Flow) -> None:
+    """A second signal ends the worker immediately; the job is queued again and keeps the intent of its create."""
     with store_of(either) as store:
         add(either, store, 1)
         worker = either.worker(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
@@ -151,7 +151,7 @@ def test_a_second_signal_is_firm(either: Flow) -> None:
 
 
 def test_a_burst_ends_when_nothing_is_due(either: Flow) -> None:
-    """`--burst` makes what is due, waits for what is being rendered, and leaves what is scheduled for later."""
+    """`--burst` makes all due jobs, waits for renders, and leaves scheduled jobs."""
     with store_of(either) as store:
         add(either, store, 5)
         later = VideoJob(job_id="later", topic="later", service="simulated", created_at=store.now())
@@ -162,11 +162,11 @@ def test_a_burst_ends_when_nothing_is_due(either: Flow) -> None:
 
 
 def test_faults_of_all_kinds_end_well(either: Flow) -> None:
-    """A stormy service: every job is made, or failed with a reason, and nothing is bought twice."""
-    storm = "latency=0.1 transient=0.1 uncertain=0.1 check_fault=0.1 failed=0.05 rejected=0.02"
+    """With faults of every kind, each job is made or fails with a reason, and nothing is bought twice."""
+    faults = "latency=0.1 transient=0.1 uncertain=0.1 check_fault=0.1 failed=0.05 rejected=0.02"
     with store_of(either) as store:
         add(either, store, 60)
-        either.worker("--concurrency", "6", TENXSOM_SIMULATED=storm)
+        either.worker("--concurrency", "6", TENXSOM_SIMULATED=faults)
 
         def settled() -> bool:
             counts = store.status_counts(either.queue).by_status
@@ -176,14 +176,14 @@ def test_faults_of_all_kinds_end_well(either: Flow) -> None:
                 record.submission.state == "unknown" for record in waiting
             ) == 60  # fmt: skip
 
-        either.until(settled, "the storm's end")
+        either.until(settled, "all outcomes")
         records = [store.require(f"job-{n}") for n in range(60)]
     assert all(record.error for record in records if record.status is Status.FAILED)
     assert len(sold(either)) == len(set(sold(either)))
 
 
 def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The server is killed -9 and started again under load: the worker goes on by itself and no job is lost."""
+    """When the server is killed and restarted under load, the worker reconnects and no job is lost."""
     server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendfsync", "always")
     flow.environment["REDIS_URL"] = server.url
     try:
@@ -192,7 +192,7 @@ def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest
         worker = flow.worker(TENXSOM_SIMULATED="latency=0.3 idempotent=1")
         flow.until(lambda: '"step":"fetch"' in flow.log(), "the first video")
         server.kill()
-        # Said by the loop, or by the steps in hand where all threads have one.
+        # Logged by the claim loop, or by the running steps if all threads are busy.
         flow.until(lambda: " for the store: " in flow.log(), "the outage")
         server.start()
         with store_of(flow) as store:
@@ -203,8 +203,8 @@ def test_a_worker_outlives_its_redis_server(flow: Flow, tmp_path_factory: pytest
         server.kill()
 
 
-def test_entries_of_old_producers_become_jobs(flow: Flow, redis_server: RedisServer) -> None:
-    """What is pushed onto the plain list is made, in its order and once; bad entries are kept aside and counted."""
+def test_entries_of_legacy_producers_become_jobs(flow: Flow, redis_server: RedisServer) -> None:
+    """Entries of the legacy list become jobs once and in order; invalid entries are set aside and counted."""
     name = secrets.token_hex(6)
     flow.environment |= {"REDIS_URL": redis_server.url, "REDIS_QUEUE_KEY": name}
     entries = [

@@ -1,4 +1,4 @@
-"""What `deploy/` names is there, and what it runs is well formed."""
+"""The files of `deploy/` are well formed, and the files that they name exist."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ UNITS = ROOT / "deploy" / "systemd"
 HOME = "/opt/tenxsom-flow-engine"
 
 
-def test_each_unit_runs_what_the_project_has() -> None:
-    """A unit's command is a file of the project or a program that its requirements bring."""
+def test_each_unit_runs_an_existing_program() -> None:
+    """A unit runs a program of the virtual environment on a file of the project."""
     commands = [
         line.partition("=")[2]
         for unit in UNITS.glob("*.service")
@@ -31,7 +31,7 @@ def test_each_unit_runs_what_the_project_has() -> None:
 
 
 def test_the_units_are_valid(tmp_path: Path) -> None:
-    """The units have the sections that systemd knows, and where it is here, it finds nothing wrong with them."""
+    """The units have valid sections, and `systemd-analyze`, if installed, accepts them."""
     for unit in UNITS.rglob("*.*"):
         if unit.is_file():
             sections = re.findall(r"^\[(\w+)\]$", unit.read_text("utf-8"), re.MULTILINE)
@@ -42,7 +42,7 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
     units = shutil.copytree(UNITS, tmp_path / "units")
     for unit in units.rglob("*.service"):
         text = unit.read_text("utf-8")
-        # What is installed elsewhere on the machine that they are for.
+        # These paths exist only on an installed machine.
         unit.write_text(re.sub(rf"{HOME}/\.venv/bin/\w+", "/bin/true", text).replace(HOME, "/"), "utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", *map(str, units.glob("*.*r"))], capture_output=True, text=True,
@@ -51,16 +51,16 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_image_holds_every_door_and_nothing_that_is_not_there() -> None:
-    """Each file at the project's top that users start or import is copied into the image."""
+def test_the_image_has_every_entry_point() -> None:
+    """The Dockerfile copies every entry point, and names only existing files."""
     copied = set(re.findall(r"^COPY (.+) \./$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE))
     files = {name for line in copied for name in line.split()}
     assert all((ROOT / name).exists() for name in files)
     assert {path.name for path in ROOT.glob("*.py")} <= files
 
 
-def test_the_project_script_prints_what_it_would_do() -> None:
-    """Without --apply the script runs nothing: it prints the commands, with every role that is needed."""
+def test_the_project_script_prints_its_commands() -> None:
+    """Without --apply the script prints the commands, with every required role, and runs nothing."""
     script = ROOT / "deploy" / "google-cloud.sh"
     done = subprocess.run(
         ["bash", str(script), "--project", "p1", "--worker-url", "https://flow.example.org"],
@@ -73,8 +73,8 @@ def test_the_project_script_prints_what_it_would_do() -> None:
     assert "CLOUD_TASKS_WORKER_URL=https://flow.example.org" in done.stdout
 
 
-def test_the_project_script_wants_a_project() -> None:
-    """A forgotten project is a usage error."""
+def test_the_project_script_requires_a_project() -> None:
+    """A missing --project is a usage error."""
     done = subprocess.run(["bash", str(ROOT / "deploy" / "google-cloud.sh"), "--apply"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "usage" in done.stderr

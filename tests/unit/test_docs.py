@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documents match the code."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tenxsom_flow_engine.web.runtime import WorkerRuntime
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_drawn_state_machine_is_the_real_one() -> None:
+def test_the_diagram_of_states_matches_the_code() -> None:
     """The diagram has every transition of `jobs.TRANSITIONS` and no other."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     drawn = set(re.findall(r"^    (\w+) --> (\w+)", text, re.MULTILINE))
     assert drawn == {(str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters}
 
 
-def test_the_packages_are_the_real_ones() -> None:
-    """The table of layers has each package and module once, in the layer that the import rules give it, ten in all."""
+def test_the_table_of_packages_matches_the_code() -> None:
+    """The table lists each package and module once, in the layer of the import rules; there are ten layers."""
     page = (ROOT / "docs/architecture.md").read_text("utf-8")
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     layers = [re.findall(r"\w+", layer) for layer in rules[0]["layers"]]
@@ -45,7 +45,7 @@ def test_the_packages_are_the_real_ones() -> None:
 
 
 def test_the_package_root_stays_small() -> None:
-    """At most ten modules are in the package's root, besides the two that Python itself names."""
+    """The package root has at most ten modules besides `__init__` and `__main__`."""
     modules = {path.stem for path in (ROOT / "tenxsom_flow_engine").glob("*.py")} - {"__init__", "__main__"}
     assert len(modules) <= 10
 
@@ -62,7 +62,7 @@ def test_each_guarantee_has_its_tests() -> None:
         assert all((ROOT / name).exists() for name in named), number
 
 
-#: Our pages, but for the list of changes, whose names may be of the past.
+#: All pages except the changelog, which names files of earlier releases.
 PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
@@ -71,8 +71,8 @@ PAGES = [
 
 @pytest.mark.parametrize("document", PAGES)
 def test_named_files_exist(document: str) -> None:
-    """Every path of ours that a document names is there."""
-    # Code that a page has its reader write names files that are not there yet.
+    """Every path of the project that a document names exists."""
+    # Code that the reader writes names files that do not exist yet.
     text = re.sub(r"^```\w+ title=.*?^```$", "", (ROOT / document).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"\b((?:docs|tests|testing|benchmarks|store|services)/[\w./-]*\w\.\w+)", text))
     named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
@@ -83,7 +83,7 @@ def test_named_files_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", [*PAGES, "benchmarks/README.md"])
 def test_links_lead_to_headings(document: str) -> None:
-    """Every link to a part of a page leads to a heading that is there."""
+    """Every link to a section leads to an existing heading."""
     page = ROOT / document
     for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
         text = (page.parent / target if target else page).read_text("utf-8")
@@ -93,7 +93,7 @@ def test_links_lead_to_headings(document: str) -> None:
 
 @pytest.mark.parametrize("document", [*PAGES, "deploy/google-cloud.sh"])
 def test_named_commands_exist(document: str) -> None:
-    """Every command that a document has people type is there, with the options that it is given."""
+    """Every command in a document exists and has the options shown."""
     text = (ROOT / document).read_text("utf-8")
     for line in re.findall(r"(?:run_flow_enhanced\.py|tenxsom-flow) ([^`#|;&>\n]+)", text):
         command: click.Command = commands
@@ -105,14 +105,14 @@ def test_named_commands_exist(document: str) -> None:
                 assert word.partition("=")[0].rstrip(",.)") in [*known, "--help"], line
 
 
-#: A name that begins like one of our variables, such as `USEAPI_…`.
+#: First parts of our variables' names, such as `USEAPI`.
 PREFIXES = {one.variable.name.partition("_")[0] for group in declared().values() for one in group}
 VARIABLE = rf"\b((?:{'|'.join(sorted(PREFIXES))})_[A-Z_]+[A-Z])\b"
 CONFIGURATION = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/configuration.md").read_text("utf-8"), re.MULTILINE))
 
 
 def test_every_setting_is_documented() -> None:
-    """The reference has every variable that is named anywhere in the program."""
+    """The reference lists every variable that the program names."""
     files = [*ROOT.glob("tenxsom_flow_engine/**/*.py"), *ROOT.glob("*.py")]
     named = {name for file in files for name in re.findall(f'"{VARIABLE}"', file.read_text("utf-8"))}
     assert len(named) > 40
@@ -121,12 +121,12 @@ def test_every_setting_is_documented() -> None:
 
 @pytest.mark.parametrize("document", [*PAGES, "deploy/tenxsom-flow-engine.env.example", "deploy/google-cloud.sh"])
 def test_named_variables_exist(document: str) -> None:
-    """Every variable that a document has people set is one that is read."""
+    """The program reads every variable that a document names."""
     assert set(re.findall(VARIABLE, (ROOT / document).read_text("utf-8"))) <= CONFIGURATION
 
 
 def test_every_program_is_in_the_command_reference() -> None:
-    """Each script at the project's top is in the table of the command reference, next to the installed command."""
+    """The table of the command reference lists each script next to the installed command."""
     scripts = {path.name for path in ROOT.glob("*.py") if path.read_text("utf-8").startswith("#!")}
     page = (ROOT / "docs/cli.md").read_text("utf-8")
     rows = re.findall(r"^\| `tenxsom-flow (\w+)` \|.*\| `python3 (\S+\.py).*?` \|$", page, re.MULTILINE)
@@ -134,15 +134,15 @@ def test_every_program_is_in_the_command_reference() -> None:
     assert {command for command, _ in rows} - {"COMMAND"} <= set(commands.commands)
 
 
-def test_the_exit_codes_are_the_real_ones() -> None:
-    """The command reference names every exit code that a command ends with, and those only."""
-    told = (ROOT / "docs/cli.md").read_text("utf-8").partition("Exit codes:")[2].partition("##")[0]
+def test_the_exit_codes_match_the_code() -> None:
+    """The command reference lists exactly the exit codes of the program."""
+    listed = (ROOT / "docs/cli.md").read_text("utf-8").partition("Exit codes:")[2].partition("##")[0]
     codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
-    assert {int(number) for number in re.findall(r"(\d+) [a-z]", told)} == codes | {4}  # reserved
+    assert {int(number) for number in re.findall(r"(\d+) [a-z]", listed)} == codes | {4}  # reserved
 
 
 def test_every_address_is_documented() -> None:
-    """The page on watching it names each address that a worker serves, by the first part of its path."""
+    """The page on monitoring lists each address of a worker by the first part of its path."""
     parts = WorkerRuntime(lambda: pytest.fail("nothing is opened"))
     served = worker_app(parts, anybody, concurrency=1, admin="a" * 16).url_map.iter_rules()
     (table,) = re.findall(r"^## Addresses\n(.*?)^## ", (ROOT / "docs/monitoring.md").read_text("utf-8"), re.M | re.S)
@@ -152,25 +152,25 @@ def test_every_address_is_documented() -> None:
 
 @pytest.mark.parametrize("document", [*PAGES, "benchmarks/README.md"])
 def test_named_targets_exist(document: str) -> None:
-    """Every target of make that a document names is one."""
+    """Every make target that a document names exists."""
     targets = " ".join(re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)).split()
     assert set(re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / document).read_text("utf-8"), re.MULTILINE)) <= {*targets}
 
 
-def test_each_figure_says_how_it_was_measured() -> None:
-    """Every section of the page of figures begins with the target of make that measures it anew."""
+def test_each_figure_has_its_benchmark() -> None:
+    """Every section of the benchmarks page begins with the make target that measures it."""
     sections = (ROOT / "benchmarks/README.md").read_text("utf-8").split("\n## ")[1:]
     assert len(sections) > 5
     assert [section.splitlines()[0] for section in sections if not re.match(r".*\n\n\*`make [\w-]+`", section)] == []
 
 
-#: The built-in services that are paid for, by their packages.
+#: The built-in paid services, by package.
 PAID = {package: spec for package, spec in built_in().items() if spec.switch}
 
 
 @pytest.mark.parametrize(("package", "spec"), PAID.items(), ids=[spec.name for spec in PAID.values()])
 def test_the_page_of_a_service_is_complete(package: str, spec: ServiceSpec) -> None:
-    """The service's page has its variables, every model that is known, and every status and code with a meaning."""
+    """The service's page lists its switch, every known model, and every status and code with a meaning."""
     text = (ROOT / spec.docs).read_text("utf-8")
     errors = importlib.import_module(f"{package}.errors")
     rows = getattr(errors, "ROWS", errors.ERRORS)
@@ -183,14 +183,14 @@ def test_the_page_of_a_service_is_complete(package: str, spec: ServiceSpec) -> N
     assert [row.code for row in rows if row.code not in text] == []
 
 
-def test_the_example_of_settings_names_each_paid_service() -> None:
-    """The example of an environment file has the variable that switches each paid service on."""
+def test_the_example_environment_names_each_paid_service() -> None:
+    """The example environment file has the variable that enables each paid service."""
     example = (ROOT / "deploy/tenxsom-flow-engine.env.example").read_text("utf-8")
     assert [spec.switch for spec in PAID.values() if f"#{spec.switch}=" not in example] == []
 
 
-def test_the_lengths_of_pixverse_are_those_of_its_page() -> None:
-    """The page of PixVerse tells each model's shortest and longest video."""
+def test_the_page_of_pixverse_has_its_lengths() -> None:
+    """The page of PixVerse lists each model's shortest and longest video."""
     text = (ROOT / "docs/services/pixverse.md").read_text("utf-8")
     for model in PIXVERSE_MODELS.values():
         assert f"{model.shortest}–{model.longest}" in text

@@ -17,7 +17,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_shown_commands_exist() -> None:
-    """Each command in the README's shell blocks is one of ours, with options that it has."""
+    """Each command in the README's shell blocks exists and has the options shown."""
     blocks = "".join(re.findall(r"^```(?:bash)?\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL))
     programs = r"\b(run_flow_enhanced\.py|cloud_tasks_worker\.py|worker\.py|tenxsom-flow)((?: .*)?)$"
     shown = re.findall(programs, blocks, re.MULTILINE)
