@@ -1,10 +1,10 @@
-# Every target sets up what it needs from Python 3.11+, make and the package registry, inside this folder; only a
-# browser, for test-browser and screenshots, is installed on the machine. Paths are relative, so the folder's own path may
-# hold spaces.
+# Every target installs its requirements inside this folder; it needs only Python 3.11+, make and the package registry.
+# Exception: the browser for test-browser and screenshots is installed on the machine. Paths are relative, so that the
+# path of this folder can contain spaces.
 
 PYTHON ?= python3
 TOPIC ?= Why the ocean glows at night
-# As it was typed: a dollar sign in a topic is no variable of make.
+# Take the value as typed: make must not expand a dollar sign in a topic.
 override TOPIC := $(value TOPIC)
 export TOPIC
 
@@ -17,19 +17,19 @@ IN_VENV := .venv/bin/python -m
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
 	@echo 'make test                 run all tests'
-	@echo 'make test-unit            run the pure tests, in seconds: they start no process, server or thread'
+	@echo 'make test-unit            run the pure tests in seconds: they start no process, server or thread'
 	@echo 'make test-browser         run the tests of the dashboard in a real browser'
-	@echo 'make check                lint, strict types and import rules'
-	@echo 'make bench                measure speed, side by side with others where that is fair; benchmarks/README.md'
-	@echo '                          has the results, and names the longer ones: bench-recovery, bench-million, …'
+	@echo 'make check                lint, strict types, import rules, and phrases that read as translated'
+	@echo 'make bench                measure speed, in part against other libraries; benchmarks/README.md has'
+	@echo '                          the results and the longer benchmarks: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
-	@echo '                          let a storm loose on the whole engine and see that no promise breaks'
+	@echo '                          inject faults into the whole engine, and check all guarantees'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
-	@echo '                          play days of 96 and of 10,000 videos, or one of so many; docs/scaling.md reads them'
-	@echo 'make docs                 write docs/cli.md and docs/configuration.md anew'
-	@echo 'make screenshots          take the pictures of the dashboard under docs/images anew'
+	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
+	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
+	@echo 'make screenshots          take the pictures of the dashboard in docs/images'
 	@echo 'make format               format the code'
-	@echo 'make clean                remove what the other targets made, but for videos/'
+	@echo 'make clean                remove the files of the other targets, except videos/'
 
 demo: .venv/.runtime
 	@TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
@@ -50,6 +50,7 @@ check: .venv/.development
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	.venv/bin/python docs/check_language.py
 
 day: .venv/.development
 	.venv/bin/python -m benchmarks.day $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
@@ -88,18 +89,18 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -r {} +
 
 .venv/.runtime: requirements.txt constraints.txt | .venv/bin/python
-	@echo 'Installing what the engine runs on …' >&2
+	@echo 'Installing the requirements of the engine …' >&2
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements.txt $(PIN)
 	@touch $@
 
 .venv/.development: requirements-dev.txt .venv/.runtime
-	@echo 'Installing what the tests and checks need …' >&2
+	@echo 'Installing the requirements of tests and checks …' >&2
 	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(PIN)
 	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo 'error: Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+		echo 'error: Python 3.11 or newer is required; choose one with: make PYTHON=/path/to/python3.12' >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo 'error: this Python lacks venv; install it, on Debian and Ubuntu with: apt install python3-venv' >&2; \
 		exit 1; }

@@ -1,4 +1,4 @@
-"""Writes the command reference, `docs/cli.md`, from the commands themselves: `make docs`."""
+"""Generate the command reference, `docs/cli.md`, from the commands. Run by `make docs`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ done, 4 quota (reserved; no command ends with it yet), 5 queue or store unreacha
 
 
 def main() -> None:
-    """Print the reference, in UTF-8 whatever the locale."""
+    """Print the reference in UTF-8, whatever the locale."""
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(encoding="utf-8")
     print(HEAD)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _section(command: click.Command, path: str, *, level: int, parent: click.Context | None = None) -> None:
-    # The width is fixed, so that the text does not depend on the terminal.
+    # A fixed width makes the text independent of the terminal.
     context = click.Context(command, info_name=path, parent=parent, terminal_width=100, max_content_width=100)
     print(f"{'#' * level} `{context.command_path}`\n\n```\n{command.get_help(context)}\n```\n")
     if isinstance(command, click.Group):

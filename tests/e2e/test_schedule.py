@@ -107,9 +107,7 @@ def test_videos_of_another_pace_are_reported(flow: Flow) -> None:
     changed = flow.run(*day, "--videos-per-hour", "1")
     assert "added 0 jobs" in changed.stderr
     advice = "cancel the scheduled ones with: run_flow_enhanced.py cancel --scheduled --channel fun\n"
-    assert "the daily count includes 18 videos planned at another pace, outside this grid; " + advice in (
-        changed.stderr
-    )
+    assert f"the daily count includes 18 videos planned at another pace, outside this grid; {advice}" in changed.stderr
     flow.run("cancel", "--scheduled", "--channel", "fun", "--yes")
     planned_again = flow.run(*day, "--videos-per-hour", "1")
     assert "added 18 jobs" in planned_again.stderr

@@ -127,7 +127,7 @@ def test_the_dashboard_words_every_action(action: Action) -> None:
 def test_an_error_is_worded_by_each_front_end() -> None:
     """The same error names a command in a terminal, actions in JSON, and neither on a page."""
     error = ActionRefused("job a is lost", next_step="look for it", actions=(Action.RESUBMIT,), subject="a")
-    assert next_step(error) == "look for it; if it was not bought: tenxsom-flow jobs resolve a --resubmit"
+    assert next_step(error) == "look for it; if it was not accepted: tenxsom-flow jobs resolve a --resubmit"
     assert in_words(error) == str(error) == "job a is lost (look for it)"
     assert in_words(FlowError("no queue", actions=(Action.CREATE_QUEUE,))) == "no queue. Create the queue"
     with flask.Flask("web").test_request_context():
