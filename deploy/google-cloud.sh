@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a Google Cloud project needs for Cloud Tasks: APIs, two accounts, their roles, the queue.
-# Prints the commands; with --apply it runs them. Repeating it is harmless.
+# Set up a Google Cloud project for Cloud Tasks: APIs, two service accounts, and their roles.
+# Prints the commands; with --apply, runs them. It can be repeated safely.
 set -euo pipefail
 
 usage() {
@@ -34,35 +34,35 @@ run() {
 
 account() { # name, description
 	if [[ $apply ]] && gcloud iam service-accounts describe "$1@$project.iam.gserviceaccount.com" --project "$project" >/dev/null 2>&1; then
-		echo "# the account $1 is there already"
+		echo "# the account $1 already exists"
 	else
 		run gcloud iam service-accounts create "$1" --display-name "$2" --project "$project"
 	fi
 }
 
-# The worker and the command line act as `flow-worker`; the tokens of deliveries name `flow-tasks`, which may do nothing.
+# The worker and the command line act as `flow-worker`; the tokens of deliveries name `flow-tasks`, which has no roles.
 worker="flow-worker@$project.iam.gserviceaccount.com"
 tokens="flow-tasks@$project.iam.gserviceaccount.com"
 
 run gcloud services enable cloudtasks.googleapis.com iam.googleapis.com --project "$project"
-account flow-worker 'Tenxsom Flow Engine: adds tasks and looks after the queue'
+account flow-worker 'Tenxsom Flow Engine: adds tasks and manages the queue'
 account flow-tasks 'Tenxsom Flow Engine: signs deliveries to the worker'
-# Enqueuing; seeing whether a task was lost; looking after the queue: depth, pause, purge, limits.
+# Add tasks; find lost tasks; manage the queue (depth, pause, purge, limits).
 for role in roles/cloudtasks.enqueuer roles/cloudtasks.viewer roles/cloudtasks.queueAdmin; do
 	run gcloud projects add-iam-policy-binding "$project" --member "serviceAccount:$worker" --role "$role" --condition None --quiet
 done
-# Without the right to act as the tokens' account no task with a token can be created.
+# Creating a task with a token requires permission to act as the account of the tokens.
 run gcloud iam service-accounts add-iam-policy-binding "$tokens" --member "serviceAccount:$worker" \
 	--role roles/iam.serviceAccountUser --project "$project" --quiet
 
 cat <<END
-# Then, on the machine of the worker, in /etc/tenxsom-flow-engine.env:
+# Then put these lines into /etc/tenxsom-flow-engine.env on the worker's machine:
 #   TENXSOM_QUEUE_TYPE=cloud_tasks
 #   GOOGLE_CLOUD_PROJECT=$project
 #   CLOUD_TASKS_LOCATION=$location
 #   CLOUD_TASKS_QUEUE=$queue
 #   CLOUD_TASKS_SERVICE_ACCOUNT=$tokens
 #   CLOUD_TASKS_WORKER_URL=${worker_url:-https://YOUR-WORKER}
-# and create the queue with our limits, acting as $worker:
+# and create the queue with the current limits, as $worker:
 #   .venv/bin/python run_flow_enhanced.py queue create --queue-type cloud_tasks
 END

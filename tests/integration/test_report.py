@@ -388,5 +388,5 @@ def test_verdicts_are_sorted_by_severity(engine: Engine, time: ManualClock) -> N
 def test_each_verdict_has_its_section() -> None:
     """`docs/operations.md` has a section for exactly the existing verdicts, in their order."""
     manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-    sections = manual.partition("\n## What the verdicts mean\n")[2].partition("\n## ")[0]
+    sections = manual.partition("\n## Verdicts\n")[2].partition("\n## ")[0]
     assert tuple(re.findall(r"^### (.+)$", sections, re.MULTILINE)) == CODES
