@@ -88,7 +88,7 @@ def set_(before: str | None, queue_type: str | None, service: str, windows: tupl
     wanted = parse_windows(" ".join(windows))
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, wanted)
-    info(f"limits of {service} are now {_limits_text(wanted)}; undo with: {program()} limits unset {service}")
+    info(f"limits of {service}: {_limits_text(wanted)}; undo with: {program()} limits unset {service}")
 
 
 @limits.command()
@@ -100,7 +100,7 @@ def unset(before: str | None, queue_type: str | None, service: str) -> None:
     with session(queue_type or before) as engine:
         engine.limiter.set_limits(service, None)
         now = engine.settings.limits.get(service, ())
-    info(f"limits of {service} are now {_limits_text(now)}, from the environment")
+    info(f"limits of {service}: {_limits_text(now)} (from the environment)")
 
 
 @limits.command()
@@ -127,7 +127,7 @@ def resume(before: str | None, queue_type: str | None, service: str) -> None:
 
 
 def _limits_text(windows: tuple[Any, ...]) -> str:
-    return ", ".join(map(str, windows)) or "no limits"
+    return ", ".join(map(str, windows)) or "none"
 
 
 def _rows(found: dict[str, Any]) -> Iterator[list[str]]:

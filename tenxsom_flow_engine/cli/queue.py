@@ -174,7 +174,7 @@ def limits(
         pushed, per_process = isinstance(engine.queue, PushesJobs), engine.settings.web.concurrency
     if pushed and (max_concurrent_dispatches or 0) > per_process:
         info(
-            f"with these settings a worker process runs {plural(per_process, 'step')} concurrently and rejects more: "
+            f"with these settings a worker process runs {plural(per_process, 'concurrent step')} and rejects more: "
             "start more processes, or raise TENXSOM_WORKER_CONCURRENCY"
         )
     if as_json:
@@ -182,7 +182,7 @@ def limits(
         return
     out(f"{now['max_dispatches_per_second']:g} steps a second{_source(now, 'second')}")
     concurrent = now["max_concurrent_dispatches"]
-    out(f"{plural(concurrent, 'step')} concurrently{_source(now, 'concurrent')}")
+    out(f"{plural(concurrent, 'concurrent step')}{_source(now, 'concurrent')}")
 
 
 @contextmanager

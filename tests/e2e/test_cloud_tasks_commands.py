@@ -52,7 +52,7 @@ def test_more_concurrent_steps_than_a_worker_process_runs(cloud: Flow) -> None:
     cloud.environment["TENXSOM_WORKER_CONCURRENCY"] = "5"
     assert "TENXSOM_WORKER_CONCURRENCY" not in cloud.run("queue", "limits", "--max-concurrent-dispatches", "5").stderr
     done = cloud.run("queue", "limits", "--max-concurrent-dispatches", "6")
-    assert (done.returncode, "6 steps concurrently, set at run time" in done.stdout) == (0, True)
+    assert (done.returncode, "6 concurrent steps, set at run time" in done.stdout) == (0, True)
     assert "TENXSOM_WORKER_CONCURRENCY" in done.stderr
 
 
