@@ -122,7 +122,7 @@ def test_a_broken_package_is_named(install: Install, code: str, reason: str) -> 
 
 def test_two_services_of_one_name_are_refused() -> None:
     """Two services with the same name are an error that names both packages and the one to uninstall."""
-    twins = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
+    duplicates = [a_spec("pixverse", distribution="clips-plugin"), *built_in().values()]
     with pytest.raises(ConfigurationError, match="pixverse") as refusal:
         collect(duplicates)
     assert "clips-plugin" in refusal.value.message
