@@ -2,7 +2,7 @@
 
     @dataclass(frozen=True)
     class WebSettings:
-        port: Annotated[int, Variable("PORT", "where it listens", minimum=0, maximum=65535)] = 8080
+        port: Annotated[int, Variable("PORT", "port to listen on", minimum=0, maximum=65535)] = 8080
 
 The field's type determines how the text is parsed, and its default applies if the variable is not set. `read_env` reads
 the variables; `docs/configuration.md` is generated from the same declarations.

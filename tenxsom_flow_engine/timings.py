@@ -32,7 +32,7 @@ class Timings:
     max_poll_interval: float = math.inf
 
     # Calls to services over HTTP (`services`).
-    #: A call that costs nothing and may be repeated.
+    #: A call that costs nothing and can be repeated.
     read_call: CallTimeouts = CallTimeouts(connect=5.0, read=20.0, total=30.0)
     #: A paid create. It gets more time, because an unknown outcome can put the job on hold.
     paid_call: CallTimeouts = CallTimeouts(connect=10.0, read=60.0, total=60.0)

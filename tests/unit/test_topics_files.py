@@ -402,7 +402,7 @@ def test_a_missed_day_and_another_pace_lose_nothing() -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [("xBy", "yx"), ("xy", "xy"), ("BxBy", "Bx"), ("Bx", "xB")],
-    ids=["after the last used topic", "that is gone", "that occurs twice", "with another end"],
+    ids=["after the last used topic", "that was removed", "that occurs twice", "with another end"],
 )
 def test_a_changed_list_continues_after_the_last_topic(changed: str, expected: str) -> None:
     """A changed list continues after the last used topic if it contains that once, or else from its start."""
