@@ -86,7 +86,7 @@ def test_going_back_keeps_the_fields(operator: Visitor) -> None:
 def test_a_plan_outlives_the_worker(operator: Visitor, own: Installation) -> None:
     """A plan previewed before a restart can be added after it; while the worker is down, the form is not submitted."""
     page = operator.open("/add")
-    ask(page, "Tides\nDreams", Channel="outlives", Videos_an_hour="4")
+    ask(page, "Tides\nDreams", Channel="outlives", Videos_per_hour="4")
     button = page.get_by_role("button", name="Add 2 jobs")
     expect(button).to_be_visible()
     with operator.outage():
