@@ -147,7 +147,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["schedule", "--date", "2011-12-30", "--timezone", "Pacific/Apia"], {}, 2, "2011-12-30 does not exist in"),
     (["schedule", "--videos-per-hour", "1e999999999"], {}, 2, "'1e999999999' is not a number such as 4, 0.5 or 1/3"),
     (["schedule", "--timezone", "UTC"], {}, 2, "--timezone goes with --date"),
-    (["show", "nobody"], {}, 1, "no job has the id 'nobody'; list them with"),
+    (["show", "missing"], {}, 1, "no job has the id 'missing'; list them with"),
     (["status"], {"TENXSOM_QUEUE_TYPE": "kafka"}, 2, "unknown queue type 'kafka'"),
     (["status"], {"TENXSOM_STORE": "file.db"}, 2, "TENXSOM_STORE 'file.db' is not a valid store for the local queue"),
     (["status"], {"TENXSOM_STORE": "redis://:secret@b/0"}, 2, "TENXSOM_STORE 'redis://…' is not a valid store"),

@@ -166,9 +166,9 @@ def test_an_attempt_that_takes_too_long_is_made_again(cloud: Setting) -> None:
 
 def test_an_unreachable_target_is_retried(cloud: Setting) -> None:
     """A refused connection is a failed attempt without an answer."""
-    nobody = f"http://127.0.0.1:{free_port()}/"
+    unused = f"http://127.0.0.1:{free_port()}/"
     cloud.queue(retry_config={"max_attempts": 2})
-    cloud.task("t-1", request={"url": nobody})
+    cloud.task("t-1", request={"url": unused})
     cloud.play()
     assert [(delivery.status, delivery.then) for delivery in cloud.server.deliveries] == [
         (None, "retried"), (None, "given up")
