@@ -17,8 +17,6 @@ from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
-from tenxsom_flow_engine.rate_limits.ledger import Ledger
-from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.services.registry import ServiceContext, service_specs
@@ -72,92 +70,61 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
     return QueueChoice("local", f"auto: {skipped}, no Redis server is set or running, so the embedded queue is used")
 
 
+#: The URL schemes of Redis servers.
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
 @dataclass(frozen=True, slots=True)
-class StoreKind:
-    """A kind of store, and of the ledger that is kept in it."""
+class StoreChoice:
+    """Which type of store keeps a queue's records, and its URL, which can contain a password."""
 
-    #: Opens the store at a URL.
-    open: Callable[[Settings, str, Clock, Timings], JobStore]
-    #: Opens the rate limiter's ledger in an open store.
-    ledger: Callable[[JobStore, Timings], Ledger]
+    scheme: str
+    url: str
 
 
-def _open_sqlite(settings: Settings, url: str, clock: Clock, timings: Timings) -> JobStore:
-    from tenxsom_flow_engine.store.sqlite import SQLiteStore
-
-    path = url.removeprefix("sqlite://")
-    if not path.startswith("/") or not path.strip("/"):
-        raise ConfigurationError(
-            f"TENXSOM_STORE {url!r} has no absolute path", next_step="write sqlite:///ABSOLUTE/PATH"
-        )
-    # Four slashes also denote an absolute path.
-    return SQLiteStore(Path("/" + path.lstrip("/")), clock, timings)
-
-
-def _sqlite_ledger(store: JobStore, timings: Timings) -> Ledger:
-    from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
-    from tenxsom_flow_engine.store.sqlite import SQLiteStore
-
-    assert isinstance(store, SQLiteStore)
-    return SQLiteLedger(store, timings)
-
-
-def _open_redis(settings: Settings, url: str, clock: Clock, timings: Timings) -> JobStore:
-    from tenxsom_flow_engine.store.redis.store import RedisStore
-
-    return RedisStore(url, settings.redis.key, timings=timings)
-
-
-def _redis_ledger(store: JobStore, timings: Timings) -> Ledger:
-    from tenxsom_flow_engine.rate_limits.redis import RedisLedger
-    from tenxsom_flow_engine.store.redis.store import RedisStore
-
-    assert isinstance(store, RedisStore)
-    return RedisLedger(store.connection, timings=timings)
-
-
-_SQLITE, _REDIS = StoreKind(_open_sqlite, _sqlite_ledger), StoreKind(_open_redis, _redis_ledger)
-#: The kinds of stores by URL scheme.
-STORES: Mapping[str, StoreKind] = {"sqlite": _SQLITE, "redis": _REDIS, "rediss": _REDIS, "unix": _REDIS}
-
-
-def store_url(settings: Settings, queue_type: str) -> str:
-    """Return the URL of the store that keeps a queue's records. Raises `ConfigurationError`."""
+def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
+    """Choose the store that keeps a queue's records. Raises `ConfigurationError`."""
     named = str(settings.store or "")
-    if queue_type == "redis":
-        if named:
-            raise ConfigurationError(
-                "the redis queue keeps its records on the Redis server, so TENXSOM_STORE does not apply",
-                next_step="unset TENXSOM_STORE",
-            )
-        return str(settings.redis.address)
-    if not named:
-        if queue_type == CLOUD_TASKS and settings.redis.named:
-            return str(settings.redis.address)
-        return f"sqlite://{settings.home / 'jobs.sqlite3'}"
-    scheme, separator, _ = named.partition("://")
-    kind = STORES.get(scheme) if separator else None
-    if kind is None or (queue_type == "local" and kind is not _SQLITE):
-        alternative = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
-        shown = f"{scheme}://…" if separator else named  # the URL of a server can contain a password
+    if queue_type == "redis" and named:
         raise ConfigurationError(
-            f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
-            next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
+            "the redis queue keeps its records on the Redis server, so TENXSOM_STORE does not apply",
+            next_step="unset TENXSOM_STORE",
         )
-    return named
+    if queue_type == "redis" or (queue_type == CLOUD_TASKS and not named and settings.redis.named):
+        return StoreChoice("redis", str(settings.redis.address))
+    if not named:
+        return StoreChoice("sqlite", f"sqlite://{settings.home / 'jobs.sqlite3'}")
+    scheme, separator, _ = named.partition("://")
+    if separator and scheme == "sqlite":
+        return StoreChoice("sqlite", named)
+    if separator and scheme in REDIS_SCHEMES and queue_type == CLOUD_TASKS:
+        return StoreChoice("redis", named)
+    alternative = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
+    shown = f"{scheme}://…" if separator else named  # the URL of a server can contain a password
+    raise ConfigurationError(
+        f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
+        next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
+    )
 
 
 def open_store(
     settings: Settings, queue_type: str, clock: Clock | None = None, timings: Timings = Timings()
 ) -> JobStore:
     """Open the store of a queue's records. Raises `ConfigurationError`, `StoreError`."""
-    url = store_url(settings, queue_type)
-    return STORES[url.partition("://")[0]].open(settings, url, clock or SystemClock(), timings)
+    choice = choose_store(settings, queue_type)
+    if choice.scheme == "redis":
+        from tenxsom_flow_engine.store.redis.store import RedisStore
 
+        return RedisStore(choice.url, settings.redis.key, timings=timings)
+    from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
-def open_ledger(store: JobStore, timings: Timings = Timings()) -> Ledger:
-    """Open the rate limiter's ledger, which is kept in the store."""
-    return STORES[store.scheme].ledger(store, timings)
+    path = choice.url.removeprefix("sqlite://")
+    if not path.startswith("/") or not path.strip("/"):
+        raise ConfigurationError(
+            f"TENXSOM_STORE {choice.url!r} has no absolute path", next_step="write sqlite:///ABSOLUTE/PATH"
+        )
+    # Four slashes also denote an absolute path.
+    return SQLiteStore(Path("/" + path.lstrip("/")), clock or SystemClock(), timings)
 
 
 def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Timings = Timings()) -> JobQueue:
@@ -218,14 +185,12 @@ def open_engine(
     if services is None:
         services = overrides.make_services(settings, clock, timings)
     opened = store or open_store(settings, choice.queue_type, clock, timings)
-    limiter = RateLimiter(open_ledger(opened, timings), settings.limits, services)
     return Engine(
         settings,
         store=opened,
         queue=queue or open_queue(settings, choice.queue_type, opened, timings),
         services=services,
         gate=gate,
-        limiter=limiter,
         output=output,
         clock=clock,
         timings=timings,

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
@@ -38,7 +39,8 @@ class Engine:
     """The open components of one process, and the operations on jobs.
 
     All components are passed in. `gate` is asked before each paid create; it defaults to `limiter`, which operators
-    inspect and configure. `open_queue` opens the backend of a job that belongs to another queue.
+    inspect and configure. Without a `limiter`, one is made whose ledger is in the store. `open_queue` opens the
+    backend of a job that belongs to another queue.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Engine:
         store: JobStore,
         queue: JobQueue,
         services: Mapping[str, VideoService],
-        limiter: RateLimiter,
+        limiter: RateLimiter | None = None,
         gate: QuotaGate | None = None,
         output: OutputFolder | None = None,
         retry: RetryPolicy = RetryPolicy(),
@@ -62,8 +64,8 @@ class Engine:
         self.store = store
         self.queue = queue
         self.services = services
-        self.limiter = limiter
-        self.gate = gate or limiter
+        self.limiter = limiter or RateLimiter(open_ledger(store, timings), settings.limits, services)
+        self.gate = gate or self.limiter
         self.output = output or OutputFolder(settings.output_dir)
         self.timings = timings
         self.clock = clock or SystemClock()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.day.simulated_threads import SimulatedThreads
 from benchmarks.day.vendors import Vendor, vendor_of
-from tenxsom_flow_engine.composition import make_services, open_engine, open_ledger, open_store
+from tenxsom_flow_engine.composition import make_services, open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.periods import DAY, window
@@ -23,6 +23,7 @@ from tenxsom_flow_engine.planning.rotation import builtin_topic
 from tenxsom_flow_engine.planning.slots import check_count, grid, parse_rate, slot_job_id, steady_slots
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock

@@ -198,6 +198,6 @@ def _cloud_tasks_queue(queue_type: str) -> Iterator[tuple[PushesJobs, str]]:
 
 def _source(limits: dict[str, Any], part: str) -> str:
     """Return the origin of a limit unless it is the environment, for the end of a line."""
-    if any(part in name for name in limits["set_at_backend"]):
+    if any(part in name for name in limits["set_at_carrier"]):
         return f", as set at Google; apply the current limits with: {program()} queue update"
     return ", set at run time" if any(part in name for name in limits["set_at_run_time"]) else ""

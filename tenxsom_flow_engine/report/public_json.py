@@ -71,7 +71,7 @@ def rate_limits(figures: QueueFigures) -> dict[str, Any]:
         "max_dispatches_per_second": figures.limits.max_dispatches_per_second,
         "max_concurrent_dispatches": figures.limits.max_concurrent_dispatches,
         "set_at_run_time": list(figures.set_at_run_time),
-        "set_at_backend": list(figures.set_at_backend),
+        "set_at_carrier": list(figures.set_at_backend),
     }
 
 

@@ -71,7 +71,7 @@ def read_record(job_id: str, data: bytes | str, read: Callable[[bytes | str], Jo
 class JobStore(ABC):
     """The records of all jobs. Opened by `composition.open_store`; closed with `close`."""
 
-    #: The scheme of its URL, which names its type (see `composition.STORES`).
+    #: The scheme of its URL, which names its type (see `composition.choose_store`).
     scheme: str
     #: Where the records are, as shown to operators; without a password.
     place: str

@@ -60,9 +60,9 @@ def send(
     answer.set_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
     answer.cache_control.private = True
     answer.cache_control.max_age = max_age
-    environ = {**request.environ, **_piece(request.range, stat.st_size)}
+    narrowed = {**request.environ, **_piece(request.range, stat.st_size)}
     try:
-        answer.make_conditional(environ, accept_ranges=True, complete_length=stat.st_size)
+        answer.make_conditional(narrowed, accept_ranges=True, complete_length=stat.st_size)
     except RequestedRangeNotSatisfiable as refusal:
         answer.close()
         return Response(status=416, headers={"Content-Range": f"bytes */{refusal.length}"})

@@ -74,13 +74,13 @@ def test_a_held_job_is_listed_with_its_next_step(flow: Flow) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["held"], "say what came of it with one of --resubmit, --ticket ID, --give-up"),
-        (["held", "--resubmit", "--give-up"], "say what came of it with one of"),
-        (["held", "--resubmit", "--account", "x"], "--account goes with --ticket"),
+        (["held"], "pass exactly one of --resubmit, --ticket ID, --give-up"),
+        (["held", "--resubmit", "--give-up"], "pass exactly one of"),
+        (["held", "--resubmit", "--account", "x"], "--account needs --ticket"),
         (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without spaces"),
         (["queued", "--resubmit"], "job queued is queued and its paid create is not marked as unknown"),
         (["queued", "--ticket", TICKET], "job queued is queued and its paid create is not marked as unknown"),
-        (["in-hand", "--resubmit"], "job in-hand is running and its paid create is not marked as unknown"),
+        (["leased", "--resubmit"], "job leased is running and its paid create is not marked as unknown"),
     ],
 )
 def test_invalid_decisions_are_refused(flow: Flow, arguments: list[str], reason: str) -> None:

@@ -40,7 +40,7 @@ def test_a_late_workers_ticket_is_saved(on_redis: Flow) -> None:
         on_redis.until(passed_on, "the take-over")
         frozen.send_signal(signal.SIGCONT)
         on_redis.until(lambda: store.require("late").status is Status.SUCCEEDED, "the video")
-        on_redis.until(lambda: "its outcome is left to the new owner" in on_redis.log(), "the refusal")
+        on_redis.until(lambda: "lost the lease on job late: " in on_redis.log(), "the refusal")
         record = store.require("late")
     assert on_redis.sold() == [record.submission.ticket.id if record.submission.ticket else None]
     assert [event.what for event in record.events].count("published") == 1

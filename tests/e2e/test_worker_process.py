@@ -114,7 +114,7 @@ def test_a_killed_workers_job_is_claimed_after_its_lease(either: Flow) -> None:
             lambda: "lease ran out" in [event.what for event in store.require("job-0").events], "the take-over"
         )
         # The first create might still be under way, so the job waits instead of buying.
-        unsure = "the worker that began the paid create may still be sending it"
+        unsure = "another worker might still be sending the paid create"
         either.until(lambda: store.require("job-0").events[-1].detail == unsure, "the lookup")
         record = store.require("job-0")
         assert (record.status, record.lease) == (Status.QUEUED, None)

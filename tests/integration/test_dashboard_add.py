@@ -198,7 +198,7 @@ def test_invalid_lines_are_listed_and_the_others_are_added(adder: Adder, engine:
         ("duration", "0", "must be 1 to 1800 seconds"),
         ("duration", "99", "15 seconds, not 99"),
         ("service", "heygen", "heygen is not configured (see docs/services/heygen.md)"),
-        ("service", "unknown", "there is no service"),
+        ("service", "unknown", "unknown service"),
         ("aspect_ratio", "2:1", "must be one of 9:16"),
         ("style", "baroque", "must be one of documentary"),
         ("quality", "x" * 41, "at most 40 are allowed"),
@@ -207,8 +207,8 @@ def test_invalid_lines_are_listed_and_the_others_are_added(adder: Adder, engine:
         ("options", "{", "is not JSON"),
         ("options", '{"pixverse": 7}', "must be objects by service"),
         ("options", '{"pixverse": {"seed": "x"}}', "the options are"),
-        ("options", '{"unknown": {}}', "there is no service"),
-        ("start", "soon", "is not a moment"),
+        ("options", '{"unknown": {}}', "unknown service"),
+        ("start", "soon", "is not a date and time such as"),
         ("start", "2026-12-24T11:58", "is in the past: it is 2026-12-24 12:00 UTC now"),
         ("per_hour", "many", "is not a number such as 4"),
         ("topics", "", "are empty; write one per line"),
@@ -412,8 +412,8 @@ def test_the_form_lists_services_and_channels(adder: Adder, engine: Engine) -> N
 def test_the_preview_shows_adjustments_and_delays(adder: Adder) -> None:
     """The preview shows adjustments for each job and in total, and the delay that limits cause."""
     text = words(adder.plan("\n".join("abcdefghijkl"), service="pixverse", duration="17").text)
-    assert text.count("duration 15 instead of 17, which pixverse does not make") == 13
-    assert "which pixverse does not make (12 jobs)" in text
+    assert text.count("duration 15 instead of 17, which pixverse does not support") == 13
+    assert "which pixverse does not support (12 jobs)" in text
     assert (
         "pixverse: the limit is 1 in a second, 10 in a minute and 100 in an hour, so the last of 12 jobs begins at "
         "least 1 min 1 s after its start time." in text

@@ -208,7 +208,7 @@ def test_many_are_retried_after_the_price_was_shown(
     assert "3 will be ordered again , for at least $0.75" in text
     assert "1 will continue from its ticket" in text
     assert "1 of them cannot be retried" in text
-    assert "accepted is not known" in text
+    assert "it is unknown whether its paid create was accepted" in text
     assert set(statuses(engine).values()) == {"failed"}
     caplog.set_level(logging.INFO)
     answer = visitor.post("/bulk", page=asked, sure="yes", act="retry", channel="fun", jobs=field(asked, "jobs"))

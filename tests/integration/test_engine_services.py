@@ -5,18 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.composition import open_engine, open_queue, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.services.heygen.fake import AVATAR, KEY, FakeHeyGen
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.testing.clock import ManualClock
+from tenxsom_flow_engine.testing.gates import OpenGate
 
 JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", duration=18, created_at=1.0)
 
@@ -135,3 +139,14 @@ def test_enqueueing_loads_no_http_library(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_engine_makes_its_own_limiter(tmp_path: Path) -> None:
+    """Without a limiter, the engine keeps the ledger of the rate limits in its store; a gate does not replace it."""
+    settings = load({"TENXSOM_HOME": str(tmp_path), "TENXSOM_LIMITS": "draft=1/h"})
+    with closing(open_store(settings, "local")) as store:
+        queue = open_queue(settings, "local", store)
+        engine = Engine(settings, store=store, queue=queue, services={}, gate=OpenGate(ManualClock()))
+        assert isinstance(engine.limiter.ask("draft", "a"), Admission)
+        again = Engine(settings, store=store, queue=queue, services={})
+        assert isinstance(again.gate.ask("draft", "b"), Closed)

@@ -94,7 +94,15 @@ def test_wrong_limits_are_refused(limits: dict[str, Any]) -> None:
     async def act(manager: QueueManager) -> None:
         with pytest.raises(InvalidInput):
             await manager.update_rate_limits(**limits)
-        assert (await manager.status())["rate_limits"]["set_at_run_time"] == []
+        shown = (await manager.status())["rate_limits"]
+        assert shown["set_at_run_time"] == []
+        # Programs of the last release read these keys.
+        assert shown.keys() == {
+            "max_dispatches_per_second",
+            "max_concurrent_dispatches",
+            "set_at_run_time",
+            "set_at_carrier",
+        }
 
     run(act)
 

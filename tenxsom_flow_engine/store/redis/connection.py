@@ -119,10 +119,13 @@ class Connection:
             yield
         except redis.RedisError as error:
             raise _error(error) from error
-        except ValueError as error:
+        except ValueError:
+            # The parser's message can contain a part of the password.
             raise StoreBroken(
-                f"the address of the Redis server is invalid: {error}", next_step="check REDIS_URL"
-            ) from error
+                "the address of the Redis server is invalid",
+                next_step="write redis://HOST:PORT/DATABASE, rediss://… or unix://… in REDIS_URL, and percent-encode "
+                "special characters in the password",
+            ) from None
 
     def close(self) -> None:
         """Close all connections."""

@@ -185,7 +185,7 @@ class SettlingSuite(Suite):
     ) -> None:
         """A resolution puts a held job into the queue again: to submit again, or to continue with its ticket."""
         before = finished(store, "a", Status.HELD)
-        with pytest.raises(ActionRefused, match="is not known") as refusal:
+        with pytest.raises(ActionRefused, match="it is unknown whether") as refusal:
             store.retry("a")
         assert (Action.RESUBMIT in refusal.value.actions, refusal.value.subject) == (True, "a")
         record = store.resolve("a", decision)
