@@ -20,7 +20,7 @@ from chaos.operator import resolve_and_retry
 from chaos.service_faults import ServiceFaults
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits
 from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter, NewJob

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
@@ -16,6 +15,7 @@ from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.queues.stores import open_store_at
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
@@ -112,19 +112,7 @@ def open_store(
 ) -> JobStore:
     """Open the store of a queue's records. Raises `ConfigurationError`, `StoreError`."""
     choice = choose_store(settings, queue_type)
-    if choice.scheme == "redis":
-        from tenxsom_flow_engine.store.redis.store import RedisStore
-
-        return RedisStore(choice.url, settings.redis.key, timings=timings)
-    from tenxsom_flow_engine.store.sqlite import SQLiteStore
-
-    path = choice.url.removeprefix("sqlite://")
-    if not path.startswith("/") or not path.strip("/"):
-        raise ConfigurationError(
-            f"TENXSOM_STORE {choice.url!r} has no absolute path", next_step="write sqlite:///ABSOLUTE/PATH"
-        )
-    # Four slashes also denote an absolute path.
-    return SQLiteStore(Path("/" + path.lstrip("/")), clock or SystemClock(), timings)
+    return open_store_at(choice.scheme, choice.url, settings.redis.key, clock or SystemClock(), timings)
 
 
 def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Timings = Timings()) -> JobQueue:

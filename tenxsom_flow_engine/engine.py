@@ -21,9 +21,9 @@ from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings

@@ -22,8 +22,8 @@ from tenxsom_flow_engine.planning.periods import DAY, window
 from tenxsom_flow_engine.planning.rotation import builtin_topic
 from tenxsom_flow_engine.planning.slots import check_count, grid, parse_rate, slot_job_id, steady_slots
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock

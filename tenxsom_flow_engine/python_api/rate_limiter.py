@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import choose_queue, open_store
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.client import RateLimitedAPIClient
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.rate_limits.windows import Limits
 from tenxsom_flow_engine.settings import Settings, load
 

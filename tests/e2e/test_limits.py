@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 from tests.contract.limiter_suite import sliding_maximum

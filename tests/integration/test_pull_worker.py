@@ -14,8 +14,8 @@ from tenxsom_flow_engine.composition import open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
-from tenxsom_flow_engine.rate_limits.opening import open_ledger
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
 from tenxsom_flow_engine.services.base import Cancels, Fit, Progress, VideoService
 from tenxsom_flow_engine.settings import load
