@@ -18,10 +18,12 @@ import time
 from pathlib import Path
 
 from benchmarks.venvs import ROOT, bench_python
+from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY
 
 ROUNDS = 3
 TOPIC = "Why the ocean glows at night"
-FONT = ROOT / "tenxsom_flow_engine/services/draft/fonts/Geologica-Black.ttf"
+#: The font that the draft renderer uses first, for MoviePy too.
+FONT = DISPLAY[0]
 
 OURS = """
 import sys

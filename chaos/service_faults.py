@@ -70,7 +70,7 @@ class _FaultyService:
 
     def __post_init__(self) -> None:
         server = self.vendors.by_service[self.service]
-        server.weather = self.next_fault
+        server.fault_source = self.next_fault
         server.on_moment = self.choose_generation
 
     def run(self, over: threading.Event) -> None:

@@ -15,7 +15,16 @@ from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
-from tenxsom_flow_engine.store.values import Added, DispatchLimits, JobFilter, ListBounds, NewJob, Page, QueueState
+from tenxsom_flow_engine.store.values import (
+    Added,
+    DispatchLimits,
+    JobFilter,
+    ListBounds,
+    NewJob,
+    Page,
+    QueueState,
+    StoreAdvice,
+)
 
 
 class Script:
@@ -34,6 +43,10 @@ class ScriptedStore(SQLiteStore):
     """A store of which a test answers calls."""
 
     script: Script
+
+    def warn(self, message: str) -> None:
+        """Warn operators about the durability of the records."""
+        self.advice = StoreAdvice(message)
 
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         page: Page = self.script.call(super().page, jobs, limit=limit, cursor=cursor)

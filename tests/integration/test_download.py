@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
-from tenxsom_flow_engine.services.http import connection
 from tenxsom_flow_engine.services.http.addresses import is_public
+from tenxsom_flow_engine.services.http.connection import new_public_session
 from tenxsom_flow_engine.services.http.download import MAX_CONNECTIONS, Downloader
 from tenxsom_flow_engine.services.http.fake_files import Files
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
@@ -53,7 +54,9 @@ def store() -> Iterator[Store]:
 
 def fetched(folder: Path, url: str, **options: Any) -> bytes:
     """Download and return the content of the file."""
-    Downloader(**({"allow_private": True} | options)).fetch("alpha", url, folder / "video.mp4")
+    Downloader(**({"allow_private": "public_session" not in options} | options)).fetch(
+        "alpha", url, folder / "video.mp4"
+    )
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     return (folder / "video.mp4").read_bytes()
 
@@ -273,70 +276,57 @@ class Tls:
         store.wrap(context)
         #: Addresses that refuse connections.
         self.away: set[str] = set()
+        #: The addresses that were contacted.
+        self.connected: list[str] = []
         self.port = int(store.url.rpartition(":")[2])
+
+    def session(self) -> requests.Session:
+        """Return a session that trusts the authority, and whose connections all lead to the store."""
+        session = self.wary_session()
+        session.verify = str(self.authority)
+        return session
+
+    def wary_session(self) -> requests.Session:
+        """Return a session whose connections all lead to the store; it does not trust the authority."""
+        return new_public_session(self._connect)
+
+    def _connect(self, address: tuple[str, int], timeout: object) -> socket.socket:
+        self.connected.append(address[0])
+        if address[0] in self.away:
+            raise ConnectionRefusedError
+        caller = socket.socket()
+        caller.connect(("127.0.0.1", self.port))
+        return caller
 
 
 @pytest.fixture
-def tls(
-    store: Store, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, names: Names
-) -> tuple[Tls, list[str]]:
-    """Return the store behind TLS and the list of contacted addresses. All connections are routed to the store."""
-    wrapped = Tls(store, tmp_path_factory.mktemp("tls"))
-    connected: list[str] = []
-
-    def to_the_store(address: tuple[str, int], *arguments: Any, **options: Any) -> socket.socket:
-        connected.append(address[0])
-        if address[0] in wrapped.away:
-            raise ConnectionRefusedError
-        caller = socket.socket()
-        caller.connect(("127.0.0.1", wrapped.port))
-        return caller
-
-    monkeypatch.setattr(connection, "create_connection", to_the_store)
-    return wrapped, connected
-
-
-def trusting(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make sessions trust the test authority."""
-    make = connection.new_session
-
-    def made(**options: Any) -> Any:
-        session = make(**options)
-        session.verify = str(tls.authority)
-        return session
-
-    monkeypatch.setattr(connection, "new_session", made)
+def tls(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    return Tls(store, tmp_path_factory.mktemp("tls"))
 
 
 def test_the_checked_address_is_the_one_that_is_connected_to(
-    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tls: Tls, names: Names, tmp_path: Path
 ) -> None:
     """A name is resolved once, so a different second answer has no effect; TLS verifies the name."""
-    trusting(tls[0], monkeypatch)
     names.answers["cdn.example"] = [["8.8.8.8"], ["127.0.0.1"]]
-    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
-    assert fetched(tmp_path, url, allow_private=False) == CONTENT
-    assert (names.resolved, tls[1]) == (["cdn.example"], ["8.8.8.8"])
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
+    assert fetched(tmp_path, url, public_session=tls.session) == CONTENT
+    assert (names.resolved, tls.connected) == (["cdn.example"], ["8.8.8.8"])
 
 
-def test_a_certificate_of_another_name_is_refused(
-    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_certificate_of_another_name_is_refused(store: Store, tls: Tls, names: Names, tmp_path: Path) -> None:
     """The certificate must match the host name of the URL, although the connection is to an address."""
-    trusting(tls[0], monkeypatch)
     names.answers["other.example"] = [["8.8.8.8"]]
-    url = store.files.sign("v.mp4").replace(store.url, f"https://other.example:{tls[0].port}")
-    assert "certificate verify failed" in str(refused(tmp_path, url, allow_private=False)).lower()
+    url = store.files.sign("v.mp4").replace(store.url, f"https://other.example:{tls.port}")
+    assert "certificate verify failed" in str(refused(tmp_path, url, public_session=tls.session)).lower()
     assert store.seen["file"] == []
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(
-    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path
-) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(store: Store, tls: Tls, names: Names, tmp_path: Path) -> None:
     """A certificate that no trusted authority has signed is refused."""
     names.answers["cdn.example"] = [["8.8.8.8"]]
-    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
-    assert "certificate verify failed" in str(refused(tmp_path, url, allow_private=False)).lower()
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
+    assert "certificate verify failed" in str(refused(tmp_path, url, public_session=tls.wary_session)).lower()
     assert store.seen["file"] == []
 
 
@@ -345,27 +335,22 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
 )
 def test_redirects_are_checked_as_well(
     store: Store,
-    tls: tuple[Tls, list[str]],
+    tls: Tls,
     names: Names,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     target: str,
 ) -> None:
     """A public server cannot redirect to loopback, to a name with a private address, or away from TLS."""
-    trusting(tls[0], monkeypatch)
     names.answers |= {"cdn.example": [["8.8.8.8"]], "inside.example": [["10.0.0.7"]]}
-    error = refused(tmp_path, f"https://cdn.example:{tls[0].port}/to?{target}", allow_private=False)
+    error = refused(tmp_path, f"https://cdn.example:{tls.port}/to?{target}", public_session=tls.session)
     assert type(error) is Rejected
-    assert tls[1] == ["8.8.8.8"]
+    assert tls.connected == ["8.8.8.8"]
 
 
-def test_an_unreachable_address_is_skipped(
-    store: Store, tls: tuple[Tls, list[str]], names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_address_is_skipped(store: Store, tls: Tls, names: Names, tmp_path: Path) -> None:
     """The first reachable address of several public ones is used."""
-    trusting(tls[0], monkeypatch)
-    tls[0].away.add("8.8.8.8")
+    tls.away.add("8.8.8.8")
     names.answers["cdn.example"] = [["8.8.8.8", "8.8.4.4"]]
-    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls[0].port}")
-    assert fetched(tmp_path, url, allow_private=False) == CONTENT
-    assert tls[1] == ["8.8.8.8", "8.8.4.4"]
+    url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
+    assert fetched(tmp_path, url, public_session=tls.session) == CONTENT
+    assert tls.connected == ["8.8.8.8", "8.8.4.4"]

@@ -18,7 +18,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, post
+from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, make_session, post
 from tenxsom_flow_engine.services.http.config import check_base_url, check_key
 from tenxsom_flow_engine.services.http.fake_server import (
     At,
@@ -271,7 +271,7 @@ def test_a_key_that_a_service_repeats_is_redacted(echo: Echo) -> None:
 
 def test_a_child_has_separate_connections(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork, parent and child do not share connections."""
-    session = ProcessSession()
+    session = ProcessSession(make_session)
     before = session.get()
     assert session.get() is before
     monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a child

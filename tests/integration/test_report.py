@@ -29,12 +29,12 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.histogram import bound, bucket
 from tenxsom_flow_engine.store.redis.store import RedisStore
-from tenxsom_flow_engine.store.values import StoreAdvice, WorkerInfo
+from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import everything
 from tests.redis_server import RedisServer
-from tests.scripted_parts import Script, ScriptedQueue, open_scripted
+from tests.scripted_parts import Script, ScriptedQueue, ScriptedStore, open_scripted
 
 DAY = 86400.0
 #: Number of random records.
@@ -285,7 +285,8 @@ def slow(engine: Engine, time: ManualClock) -> None:
 
 
 def at_risk(engine: Engine, time: ManualClock) -> None:
-    engine.store.advice = StoreAdvice("the Redis server secret-1 keeps no file")
+    assert isinstance(engine.store, ScriptedStore)
+    engine.store.warn("the Redis server secret-1 keeps no file")
 
 
 @pytest.mark.parametrize(
@@ -355,8 +356,8 @@ def test_rejected_entries_are_a_verdict(tmp_path: Path, time: ManualClock, redis
     with open_with(tmp_path, time, redis_store) as engine:
         connection.client.lpush(connection.prefix.strip("{}"), "{not json")
         engine.import_legacy()
-        redis_store.advice = None
-        (verdict,) = take_report(engine).verdicts
+        # Whether the server syncs its file often enough depends on its version.
+        (verdict,) = [one for one in take_report(engine).verdicts if one.code != "store-at-risk"]
     assert (verdict.code, verdict.text) == ("entries-set-aside", "1 entry of the legacy list was rejected")
 
 

@@ -37,7 +37,6 @@ from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.values import StoreAdvice
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.timings import Timings
@@ -47,7 +46,7 @@ from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.web.server_log import ServerLog
 from tenxsom_flow_engine.workers.push import Delivered
-from tests.scripted_parts import Script, open_scripted
+from tests.scripted_parts import Script, ScriptedStore, open_scripted
 
 STUCK = 60.0
 DONE = Delivered("job-1", worked=True, status=Status.RENDERING, detail="bought")
@@ -441,7 +440,8 @@ def finish(engine: Engine, name: str) -> None:
 def test_stats_contain_no_texts(client: FlaskClient, engine: Engine) -> None:
     """`/stats` has only numbers, states and codes: no text from a service or a person, and no path."""
     engine.limiter.pause("pixverse", "secret-1")
-    engine.store.advice = StoreAdvice("secret-2")
+    assert isinstance(engine.store, ScriptedStore)
+    engine.store.warn("secret-2")
     engine.store.add("local", new("secret-3", service="draft"))
     record = engine.store.claim(a_claim(slots={"draft": 9})).records[0]
     engine.store.settle("secret-3", record.lease_token, Dead(Failure("rejected", "secret-4")))

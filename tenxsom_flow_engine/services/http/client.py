@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
@@ -73,7 +73,7 @@ class HttpApi:
         self._base = base_url.rstrip("/")
         self._headers = dict(headers)
         self._errors = tuple(errors)
-        self._session = ProcessSession()
+        self._session = ProcessSession(make_session)
 
     def redact(self, text: str) -> str:
         """Return a service's text without secrets, as one printable line of at most `MAX_WORDS` characters."""
@@ -159,21 +159,26 @@ class HttpApi:
         return answer
 
 
+def make_session() -> requests.Session:
+    """Return a `connection.new_session`; the HTTP libraries are imported by the first call."""
+    from tenxsom_flow_engine.services.http.connection import new_session
+
+    return new_session()
+
+
 class ProcessSession:
     """A lazily made `requests.Session`, replaced after a fork: processes cannot share connections."""
 
-    def __init__(self, *, public_only: bool = False) -> None:
-        self._public_only = public_only
+    def __init__(self, make: Callable[[], requests.Session]) -> None:
+        self._make = make
         self._lock = Lock()  # guards `_made`
         self._made: tuple[int, requests.Session] | None = None
 
     def get(self) -> requests.Session:
         """Return this process's session."""
-        from tenxsom_flow_engine.services.http.connection import new_session
-
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), new_session(public_only=self._public_only))
+                self._made = (os.getpid(), self._make())
             return self._made[1]
 
 

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
@@ -25,6 +26,8 @@ from urllib3.util.connection import create_connection
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.services.http.addresses import public_addresses
 
+#: Connects to an address and port within a time-out; raises `OSError`.
+Connect = Callable[[tuple[str, int], Any], socket.socket]
 #: The exceptions of a request that the network or the peer causes.
 NETWORK_FAULTS = (requests.RequestException, HTTPError, OSError)
 
@@ -119,12 +122,15 @@ class _Reporting(_Connection):
 class _PublicOnly(_Connection):
     """Connects to public addresses only. `host` is unchanged, so certificates are still verified by name."""
 
+    #: Set by `_public_pools`.
+    connect_to: Connect
+
     def _new_conn(self) -> socket.socket:
         failure: OSError | None = None
         try:
             for address in public_addresses(self.host, self.port):
                 try:
-                    return create_connection((address, self.port), self.timeout)
+                    return self.connect_to((address, self.port), self.timeout)
                 except OSError as error:
                     failure = error
         except OSError as error:
@@ -140,20 +146,21 @@ class _Https(_Reporting, HTTPSConnection):
     pass
 
 
-class _PublicHttp(_Reporting, _PublicOnly, HTTPConnection):
-    pass
-
-
-class _PublicHttps(_Reporting, _PublicOnly, HTTPSConnection):
-    pass
-
-
 def _pool(kind: type[HTTPConnectionPool], connection: type[HTTPConnection]) -> type[HTTPConnectionPool]:
     return type(kind.__name__, (kind,), {"ConnectionCls": connection})
 
 
 _ANYWHERE = {"http": _pool(HTTPConnectionPool, _Http), "https": _pool(HTTPSConnectionPool, _Https)}
-_PUBLIC = {"http": _pool(HTTPConnectionPool, _PublicHttp), "https": _pool(HTTPSConnectionPool, _PublicHttps)}
+
+
+def _public_pools(connect: Connect) -> dict[str, type[HTTPConnectionPool]]:
+    class PublicHttp(_Reporting, _PublicOnly, HTTPConnection):
+        connect_to = staticmethod(connect)
+
+    class PublicHttps(_Reporting, _PublicOnly, HTTPSConnection):
+        connect_to = staticmethod(connect)
+
+    return {"http": _pool(HTTPConnectionPool, PublicHttp), "https": _pool(HTTPSConnectionPool, PublicHttps)}
 
 
 class _Session(requests.Session):
@@ -163,11 +170,20 @@ class _Session(requests.Session):
         """Report no redirect target."""
 
 
-def new_session(*, public_only: bool = False) -> requests.Session:
+def new_session() -> requests.Session:
     """Return a session whose connections report to the current exchange.
 
     It ignores the environment (a `.netrc` would replace our keys), stores no cookies and never retries.
     """
+    return _session(_ANYWHERE)
+
+
+def new_public_session(connect: Connect = create_connection) -> requests.Session:
+    """Return a `new_session` that only connects to public addresses."""
+    return _session(_public_pools(connect))
+
+
+def _session(pools: dict[str, type[HTTPConnectionPool]]) -> requests.Session:
     session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -176,7 +192,7 @@ def new_session(*, public_only: bool = False) -> requests.Session:
     session.headers["Accept-Encoding"] = "identity"
     for scheme in ("http://", "https://"):
         adapter = HTTPAdapter()
-        adapter.poolmanager.pool_classes_by_scheme = _PUBLIC if public_only else _ANYWHERE
+        adapter.poolmanager.pool_classes_by_scheme = pools
         session.mount(scheme, adapter)
     return session
 

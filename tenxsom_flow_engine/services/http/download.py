@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -9,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tenxsom_flow_engine.errors import Rejected, Transient
 from tenxsom_flow_engine.services.http.addresses import NotPublic
-from tenxsom_flow_engine.services.http.client import ProcessSession
+from tenxsom_flow_engine.services.http.client import ProcessSession, make_session
 from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:
@@ -27,13 +28,23 @@ _NO_VIDEO = ("text/", "image/", "application/json", "application/xml")
 
 
 class Downloader:
-    """Downloads videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals."""
+    """Downloads videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals.
 
-    def __init__(self, *, allow_private: bool = False, max_size: int = MAX_SIZE, timings: Timings = Timings()) -> None:
+    `public_session` makes the session for public addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        max_size: int = MAX_SIZE,
+        timings: Timings = Timings(),
+        public_session: Callable[[], requests.Session] | None = None,
+    ) -> None:
         self._schemes = ("https", "http") if allow_private else ("https",)
         self._max_size = max_size
         self._timeouts = timings.download_call
-        self._session = ProcessSession(public_only=not allow_private)
+        self._session = ProcessSession(make_session if allow_private else public_session or _public_session)
 
     def fetch(self, service: str, url: str, target: Path) -> None:
         """Download `url` into the file `target`, which appears once it is complete.
@@ -99,6 +110,12 @@ class Downloader:
             raise Rejected(
                 service, f"the video's URL is not a valid {' or '.join(self._schemes)} URL without a user name"
             )
+
+
+def _public_session() -> requests.Session:
+    from tenxsom_flow_engine.services.http.connection import new_public_session
+
+    return new_public_session()
 
 
 def _leads_to(url: str, location: str) -> str:

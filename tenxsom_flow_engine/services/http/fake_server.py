@@ -110,7 +110,7 @@ class FakeServer(ABC):
         #: Faults for the next requests of each route, first in, first out.
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         #: Returns the fault of a request without a scripted one, by its route; None: no fault.
-        self.weather: Callable[[str], Fault | None] = lambda route: None
+        self.fault_source: Callable[[str], Fault | None] = lambda route: None
         #: Faults for the next connections, applied before anything is read from them.
         self.unread: deque[Cut | Hang] = deque()
         #: Called at each moment of each request, for example to move a clock or to end a process.
@@ -189,7 +189,7 @@ class FakeServer(ABC):
     def next_fault(self, route: str) -> Fault | None:
         """Return the fault for the next request of a route."""
         with self.lock:
-            return self.faults[route].popleft() if self.faults[route] else self.weather(route)
+            return self.faults[route].popleft() if self.faults[route] else self.fault_source(route)
 
 
 class _Server(ThreadingHTTPServer):

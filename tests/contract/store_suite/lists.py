@@ -48,21 +48,21 @@ def fill_with_history(store: JobStore, clock: ManualClock, dice: random.Random, 
 
 def _finish(store: JobStore, job_id: str, dice: random.Random) -> None:
     record = take(store, only=job_id)
-    seller_of_it = ALPHA if record.job.service == AUTO and dice.random() < 0.9 else BETA
+    service = ALPHA if record.job.service == AUTO and dice.random() < 0.9 else BETA
     later = record.updated_at + 60
     outcomes: list[Outcome] = [Dead(FAILURE), Retry(later, FAILURE), Wait(later, "closed")]
     match dice.randrange(4):
         case 0:
             settle(store, record, dice.choice(outcomes))
         case 1:
-            record = intend(store, record, service=seller_of_it)
+            record = intend(store, record, service=service)
             store.clear_submission(job_id, submission_id=record.submission.id, reason="refused")
             settle(store, record, dice.choice(outcomes))
         case 2:
-            record = accept(store, intend(store, record, service=seller_of_it))
+            record = accept(store, intend(store, record, service=service))
             settle(store, record, dice.choice([Done(VIDEO), *outcomes[::2]]))
         case _:
-            settle(store, intend(store, record, service=seller_of_it), Held(FAILURE))
+            settle(store, intend(store, record, service=service), Held(FAILURE))
 
 
 def _adopt(store: JobStore, like: JobRecord, job_id: str, now: float) -> None:
