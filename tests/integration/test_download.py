@@ -54,9 +54,8 @@ def store() -> Iterator[Store]:
 
 def fetched(folder: Path, url: str, **options: Any) -> bytes:
     """Download and return the content of the file."""
-    Downloader(**({"allow_private": "public_session" not in options} | options)).fetch(
-        "alpha", url, folder / "video.mp4"
-    )
+    given: dict[str, Any] = {"allow_private": "public_session" not in options} | options
+    Downloader(**given).fetch("alpha", url, folder / "video.mp4")
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     return (folder / "video.mp4").read_bytes()
 

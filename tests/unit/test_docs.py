@@ -81,6 +81,37 @@ def test_named_files_exist(document: str) -> None:
     assert not missing
 
 
+PACKAGE = "tenxsom_flow_engine"
+#: The text of every module, by dotted name; names of the package omit the package.
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").removeprefix(f"{PACKAGE}."): (
+        path.read_text("utf-8")
+    )
+    for folder in (PACKAGE, "tests", "chaos", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+}
+
+
+def is_named(name: str) -> bool:
+    """Return whether a dotted name is a module, or the names after a module occur in the module."""
+    words = name.removeprefix(f"{PACKAGE}.").split(".")
+    lengths = [length for length in range(1, len(words) + 1) if ".".join(words[:length]) in MODULES]
+    text = MODULES[".".join(words[: max(lengths)])] if lengths else ""
+    return bool(lengths) and all(re.search(rf"\b{word}\b", text) for word in words[max(lengths) :])
+
+
+def test_named_modules_exist() -> None:
+    """Every module, or name in a module, that a page, docstring or comment quotes exists."""
+    texts = [*MODULES.values(), *((ROOT / page).read_text("utf-8") for page in PAGES)]
+    first = "|".join({PACKAGE, *(name.partition(".")[0] for name in MODULES)})
+    dotted = {name for text in texts for name in re.findall(rf"`((?:{first})\.[\w.]*\w)`", text)}
+    dotted = {name for name in dotted if not name.endswith((".py", ".sqlite3", ".env"))}  # files
+    paths = {name for text in texts for name in re.findall(r"`(\w[\w/]*/\w+\.py)`", text)}
+    assert min(len(dotted), len(paths)) > 10
+    assert sorted(name for name in dotted if not is_named(name)) == []
+    assert sorted(name for name in paths if not ((ROOT / name).exists() or (ROOT / PACKAGE / name).exists())) == []
+
+
 @pytest.mark.parametrize("document", [*PAGES, "benchmarks/README.md"])
 def test_links_lead_to_headings(document: str) -> None:
     """Every link to a section leads to an existing heading."""

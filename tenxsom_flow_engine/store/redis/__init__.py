@@ -1,1 +1,1 @@
-"""The job store on a Redis or Valkey server (`store.RedisStore`); `probe` checks whether a server is listening."""
+"""The job store on a Redis or Valkey server (`store.redis.store`); `probe` checks whether a server is listening."""
