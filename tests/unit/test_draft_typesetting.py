@@ -24,11 +24,12 @@ from tenxsom_flow_engine.services.draft.render.typesetting import MAX_LINES, Are
 
 VENDORED = Library(folders=())
 SIZES = st.sampled_from([(540, 960), (960, 540), (540, 540)])
-SHOWN = [char for char in map(chr, range(0x21, 0x2000)) if char in covered(DISPLAY[0]) and clean(char)]
+COVERED = covered(DISPLAY[0])
+SHOWN = [char for char in map(chr, range(0x21, 0x2000)) if char in COVERED and clean(char)]
 MARKS = [char for char in SHOWN if unicodedata.category(char) == "Mn"]
 # Cleaning normalises the text, which can leave a separate mark that the bundled faces lack.
 TEXT_WE_SHOW = st.text(st.sampled_from([*SHOWN, *" W@i" * 40, *MARKS * 5]), min_size=1, max_size=200).filter(
-    lambda text: bool(text.strip()) and text.strip()[0] not in MARKS and set(clean(text)) <= {*covered(DISPLAY[0]), " "}
+    lambda text: bool(text.strip()) and text.strip()[0] not in MARKS and set(clean(text)) <= {*COVERED, " "}
 )
 
 
