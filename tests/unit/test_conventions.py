@@ -114,7 +114,7 @@ PROGRAMS = [path for folder in ("benchmarks", "chaos", "docs") for path in (ROOT
 
 
 def test_paths_into_the_repository_exist() -> None:
-    """Every path that a benchmark or chaos run writes as `ROOT / "…"`, or as a string with a folder of ours, exists."""
+    """Every path that a benchmark or chaos run writes as `ROOT / "…"`, or as a string that starts with a folder, exists."""
     text = rf"(?:benchmarks|chaos|deploy|docs|{ENGINE})/[\w./-]+"
     named = set()
     for path in PROGRAMS:
