@@ -114,7 +114,7 @@ PROGRAMS = [path for folder in ("benchmarks", "chaos", "docs") for path in (ROOT
 
 
 def test_paths_into_the_repository_exist() -> None:
-    """Every path that a benchmark or chaos run writes as `ROOT / "…"`, or as a string that starts with a folder, exists."""
+    """Every path in the repository that a benchmark, a chaos run or a script of the documents names exists."""
     text = rf"(?:benchmarks|chaos|deploy|docs|{ENGINE})/[\w./-]+"
     named = set()
     for path in PROGRAMS:
