@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.settings import default_limits, load
 from tests.redis_server import RedisServer
 
-_LARGE_LIMITS = "; ".join(f"{name}=100000/s,100000/d" for name in ("pixverse", "ltx_studio", "heygen", "global"))
+_LARGE_LIMITS = "; ".join(f"{name}=100000/s,100000/d" for name in default_limits())
 
 
 def engines_on_both_stores() -> Iterator[tuple[str, Engine]]:

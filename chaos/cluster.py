@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +66,16 @@ class Scale:
     #: Seconds of faults.
     seconds: float
 
-    @property
-    def limits(self) -> Limits:
-        """Quotas that are often full, yet let all jobs pass in about the time of the faults.
+    def limits(self, services: Collection[str]) -> Limits:
+        """Return quotas of the services that are often full, yet let all jobs pass in about the time of the faults.
 
         The windows of a day are never full. Their purpose is that the ledger keeps all admissions, which the judge
         needs: it keeps them for the longest window.
         """
-        # About a third of the jobs goes to each service, and a few are submitted twice.
-        pace = max(2.0, self.jobs / 3 / self.seconds * 1.5)
+        # The jobs are divided about equally among the services, and a few are submitted twice.
+        pace = max(2.0, self.jobs / len(services) / self.seconds * 1.5)
         windows = f"{round(pace * 1.5)}/s {round(pace * 5)}/5s 100000/d"
-        each = "; ".join(f"{name}={windows}" for name in ("pixverse", "ltx_studio", "heygen"))
+        each = "; ".join(f"{name}={windows}" for name in services)
         return parse_limits(f"{each}; global={round(pace * 2.5)}/s {round(pace * 12)}/5s 100000/d")
 
 
@@ -99,7 +98,7 @@ class Cluster:
         self.backend = BACKENDS[backend]
         self.folder = folder
         self.counts: Counter[str] = Counter()
-        self.limits = scale.limits
+        self.limits = scale.limits(vendors.by_service)
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
@@ -110,7 +109,7 @@ class Cluster:
         limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
         self.environment = without_engine_variables() | vendors.environment | {
             "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
-            "TENXSOM_QUEUE_TYPE": self.backend.queue_type, "HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05",
+            "TENXSOM_QUEUE_TYPE": self.backend.queue_type,
             "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),
         }  # fmt: skip
 

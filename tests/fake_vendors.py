@@ -1,8 +1,9 @@
-"""The fakes of all built-in paid services together, with one list of their sales by job."""
+"""The fakes of all built-in paid services that have one, with one list of their sales by job."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -14,7 +15,10 @@ from tenxsom_flow_engine.services.http.fake_server import FakeServer, Request
 from tenxsom_flow_engine.services.http.fake_vendor import FakeVendor, JobKind
 from tenxsom_flow_engine.services.registry import ServiceSpec, built_in
 
-_SPECS = {package: spec for package, spec in built_in().items() if spec.switch}
+#: The services that have a fake, by package.
+_SPECS = {
+    package: spec for package, spec in built_in().items() if spec.switch and importlib.util.find_spec(f"{package}.fake")
+}
 #: The module of each service's fake, by the service's name.
 _FAKES = {spec.name: importlib.import_module(f"{package}.fake") for package, spec in _SPECS.items()}
 _KINDS: Mapping[str, tuple[str, JobKind]] = {
@@ -98,7 +102,8 @@ class Vendors:
 def _variables(spec: ServiceSpec, server: FakeVendor) -> Mapping[str, str]:
     """Return the variables that connect a service to its fake, with slots for any number of jobs."""
     names = {one.field: one.variable.name for one in spec.variables}
-    return {spec.switch: server.key, names["base_url"]: server.url, names["max_in_flight"]: "1000"}
+    basic = {spec.switch: server.key, names["base_url"]: server.url, names["max_in_flight"]: "1000"}
+    return {**basic, **server.variables}
 
 
 def job_of(order: dict[str, Any]) -> str:

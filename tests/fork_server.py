@@ -7,6 +7,7 @@ process without threads, so forking is safe even if the requesting process has t
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,7 @@ PRELOADED = (
     "tenxsom_flow_engine.composition", "tenxsom_flow_engine.rate_limits.redis",
     "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.services.http.connection",
     "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite", "tests.killable_worker",
-    *(f"{package}.service" for package in built_in()),
+    *(name for package in built_in() if importlib.util.find_spec(name := f"{package}.service")),
 )  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
 #: Starting a process polls all others, and two threads must not read the exit status of one.

@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmarks.day.simulated_threads import SimulatedThreads
 from benchmarks.day.vendors import Vendor, vendor_of
 from tenxsom_flow_engine.composition import make_services, open_engine, open_store
+from benchmarks.day.vendors import MODELS, Vendor, vendor_of
+from tenxsom_flow_engine.composition import make_services, open_engine, open_ledger, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.periods import DAY, window
@@ -24,14 +26,15 @@ from tenxsom_flow_engine.planning.slots import check_count, grid, parse_rate, sl
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
+from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 
-#: The variable that configures each service.
-KEYS = {"pixverse": "USEAPI_TOKEN", "ltx_studio": "LTX_API_KEY", "heygen": "HEYGEN_API_KEY"}
+#: The variable that switches each simulated service on.
+KEYS = {name: service_specs()[name].switch for name in MODELS}
 #: Concurrency of the worker: the default of `worker.py`.
 THREADS = 4
 #: Seconds after the end of the day for its last videos.

@@ -190,7 +190,7 @@ def test_each_video_is_bought_once_on_cloud_tasks(tmp_path: Path, act: int) -> N
             parts.enter_context(vendor)
         tasks = parts.enter_context(CloudTasksServer(clock))
         engine = parts.enter_context(open_engine(load({"TENXSOM_HOME": str(tmp_path)} | vendors.environment), "local"))
-        services = [engine.services[name] for name in ("pixverse", "ltx_studio", "heygen")]
+        services = [engine.services[name] for name in vendors.by_service]
         for kind in KINDS:
             if draw.random() < 0.5:
                 server, route = vendors.create_route(kind)

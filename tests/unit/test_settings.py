@@ -21,6 +21,7 @@ from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
 from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
+from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.services.simulated.config import SimulatedConfig, SimulationPlan
 from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings
 
@@ -38,9 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "keep_days": 30.0,
     "keep_jobs": 100_000,
     "limits": {
-        "pixverse": parse_windows("1/s 10/m 100/h"),
-        "ltx_studio": parse_windows("2/s 20/m 200/h"),
-        "heygen": parse_windows("3/s 30/m 300/h"),
+        **{name: parse_windows(spec.quotas) for name, spec in service_specs().items() if spec.quotas},
         "global": parse_windows("5/s 50/m 500/h 2000/d"),
     },
     "store": None,
@@ -48,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
     "admin_token": None,
     "allow_private_downloads": False,
-    "services": {"simulated": SimulatedConfig()},
+    "services": {name: spec.config() for name, spec in service_specs().items() if spec.config and not spec.switch},
 }
 
 
@@ -59,6 +58,15 @@ def test_defaults() -> None:
     assert found.home.is_absolute()
     assert found.output_dir == found.home / "videos"
     assert {field.name for field in dataclasses.fields(Settings)} == {*DEFAULTS, "home", "output_dir", "cloud_tasks"}
+
+
+QUOTAS = {"pixverse": "1/s 10/m 100/h", "ltx_studio": "2/s 20/m 200/h", "heygen": "3/s 30/m 300/h"}
+
+
+@pytest.mark.parametrize(("service", "quotas"), QUOTAS.items())
+def test_default_limits(service: str, quotas: str) -> None:
+    """Without variables, the paid creates of a service are limited to its documented quotas."""
+    assert load({}).limits[service] == parse_windows(quotas)
 
 
 def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
@@ -272,7 +280,7 @@ def test_heygen(variable: str, text: str, name: str, value: Any) -> None:
 def test_the_simulated_service() -> None:
     """The simulated service is always configured and behaves as its variable specifies."""
     found = load({"TENXSOM_SIMULATED": "latency=60 busy=0.02"}).services
-    assert found == {"simulated": SimulatedConfig(SimulationPlan(latency=60.0, busy=0.02))}
+    assert found["simulated"] == SimulatedConfig(SimulationPlan(latency=60.0, busy=0.02))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tenxsom_flow_engine.services.http.fake_files import PREFIX, Files
@@ -74,6 +75,7 @@ class FakeHeyGen(FakeVendor):
 
     lives = (("completed",), ("waiting", "processing", "completed"))
     failing = ("failed",)
+    variables = MappingProxyType({"HEYGEN_PRICES": "agent=0.05 avatar_iv=0.05"})
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()

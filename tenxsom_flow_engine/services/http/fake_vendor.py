@@ -56,6 +56,9 @@ class FakeVendor(FakeServer):
     lives: ClassVar[Sequence[Sequence[str]]]
     failing: ClassVar[Sequence[str]]
 
+    #: More variables that make the service fit the fake, such as its prices.
+    variables: ClassVar[Mapping[str, str]] = {}
+
     key: str
     #: The limit of generations in flight.
     most: int
