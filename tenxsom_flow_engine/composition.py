@@ -19,7 +19,7 @@ from tenxsom_flow_engine.queues.stores import open_store_at
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import VideoService
-from tenxsom_flow_engine.services.registry import ServiceContext, service_specs
+from tenxsom_flow_engine.services.registry import ServiceContext, ServiceSpec, service_specs
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import DispatchLimits
@@ -125,6 +125,11 @@ def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Ti
     return PullQueue(queue_type, store, limits, settings.lease)
 
 
+def configured_specs(settings: Settings) -> Mapping[str, ServiceSpec]:
+    """Return the specs of the configured services by name."""
+    return {name: spec for name, spec in service_specs().items() if spec.config is None or name in settings.services}
+
+
 def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[str, VideoService]:
     """Make the configured services. Raises `ConfigurationError`."""
     context = ServiceContext(
@@ -134,10 +139,7 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
         output_dir=settings.output_dir,
         allow_private_downloads=settings.allow_private_downloads,
     )
-    configured = {
-        name: spec for name, spec in service_specs().items() if spec.config is None or name in settings.services
-    }
-    return {name: spec.make(settings.services.get(name), context) for name, spec in configured.items()}
+    return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
-from tenxsom_flow_engine.services.registry import ServiceSpec, service_specs
+from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
 
 #: Provides defaults for the environment if it exists and TENXSOM_ENV_FILE does not name another file.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
@@ -395,6 +396,7 @@ def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
 
 def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the configs of the services by name, ignoring services whose switch is not set."""
+    refuse_variables(service_specs().values(), own_variables())
     return {
         name: spec.config(**read_env(spec.config, values))
         for name, spec in service_specs().items()
@@ -405,12 +407,21 @@ def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
 def declared() -> Mapping[str, Sequence[Field]]:
     """Return all variables by heading, for the reference of settings."""
     services = {f"Service {name}": spec.variables for name, spec in service_specs().items() if spec.variables}
+    return {**_own(), **services}
+
+
+@cache
+def own_variables() -> frozenset[str]:
+    """Return the names of the engine's own variables, which no service may declare."""
+    return frozenset(field.variable.name for group in _own().values() for field in group)
+
+
+def _own() -> Mapping[str, Sequence[Field]]:
     return {
         "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
         "Redis": fields_of(RedisSettings),
         "Google Cloud Tasks": fields_of(CloudTasksSettings),
         "Push worker": fields_of(WebSettings),
-        **services,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from grimp import ImportGraph
-from importlinter import Contract, ContractCheck, fields, output
+from importlinter import Contract, ContractCheck, output
 
 from tenxsom_flow_engine.services.registry import built_in
 
@@ -18,13 +18,9 @@ class ServiceFoldersContract(Contract):
 
     type_name = "service_folders"
 
-    #: Exceptions, such as `package.a -> package.b`.
-    allowed = fields.SetField(subfield=fields.StringField(), required=False)
-
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Find imports of a service's modules by modules outside its folder."""
-        allowed: Collection[str] = self.allowed or ()  # type: ignore[assignment]
-        found = sorted(set(imports_from_outside(graph, built_in())) - set(allowed))
+        found = sorted(set(imports_from_outside(graph, built_in())))
         return ContractCheck(kept=not found, metadata={"imports": found})
 
     def render_broken_contract(self, check: ContractCheck) -> None:

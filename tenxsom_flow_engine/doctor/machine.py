@@ -1,4 +1,4 @@
-"""Checks of this machine: Python, libraries, disk, fonts."""
+"""Checks of this machine: Python, libraries, disk, and what the services use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
 
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
-from tenxsom_flow_engine.errors import Rejected
 from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.services.registry import MachineCheck
 from tenxsom_flow_engine.settings import Settings
 
 #: The oldest supported version of Python.
@@ -25,8 +24,6 @@ LIBRARIES = (
 )  # fmt: skip
 #: Bytes of free space below which the check reports a problem, and a warning.
 LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9
-#: A sample text of each script that drafts should be able to show.
-SCRIPTS = {"Chinese and Japanese": "世界", "Arabic": "سلام", "Hindi": "नमस्ते"}
 
 
 def python(oldest: tuple[int, int] = OLDEST) -> Iterator[Finding]:
@@ -74,26 +71,13 @@ def disk(settings: Settings) -> Iterator[Finding]:
             yield ok("disk", text)
 
 
-class Fonts(Protocol):
-    """The part of `services.draft.render.fonts.Library` that the check uses."""
-
-    def runs(self, text: str) -> object:
-        """Split a text into runs of one font. Raises `Rejected` for characters that no font contains."""
-
-
-def fonts(installed: Fonts | None = None) -> Iterator[Finding]:
-    """Check that the installed fonts (by default this machine's) cover the scripts of `SCRIPTS`."""
-    from tenxsom_flow_engine.services.draft.render.fonts import library
-
-    installed = installed or library()
-    for script, sample in SCRIPTS.items():
-        try:
-            installed.runs(sample)
-        except Rejected as error:
-            text = f"drafts cannot show {script} text: {error.message}"
-            yield warning("fonts", "fonts-missing", text, error.next_step)
-            return
-    yield ok("fonts", f"drafts can show {', '.join(SCRIPTS)}")
+def of_service(check: MachineCheck) -> Iterator[Finding]:
+    """Run a service's check of this machine."""
+    state = check.run()
+    if state.code:
+        yield warning(check.about, state.code, state.text, state.fix)
+    else:
+        yield ok(check.about, state.text)
 
 
 _VARIABLE = {"videos": "TENXSOM_OUTPUT_DIR", "records": "TENXSOM_HOME"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, open_engine
+from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, configured_specs, open_engine
 from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, run_check
 from tenxsom_flow_engine.doctor.engine_checks import parts
@@ -27,7 +28,8 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
     yield ok("settings", "all environment variables are valid")
     yield from run_check("disk", lambda: machine.disk(settings))
     yield from run_check("output", lambda: machine.output(settings))
-    yield from run_check("fonts", machine.fonts)
+    for check in (check for spec in configured_specs(settings).values() for check in spec.machine_checks):
+        yield from run_check(check.about, partial(machine.of_service, check))
     yield from run_check("store", lambda: _opened(settings, choice))
     if choice.queue_type == CLOUD_TASKS:
         yield from run_check("worker address", lambda: check_worker_url(settings))

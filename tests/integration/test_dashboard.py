@@ -233,6 +233,23 @@ def test_the_overview_shows_the_state(visitor: Visitor, engine: Engine, clock: M
     assert f"of {planned} planned" in page
 
 
+def test_a_rehearsal_is_shown_when_it_was_used(engine: Engine, visitor: Visitor) -> None:
+    """The overview shows configured services; one that only makes rehearsals is shown after its first use."""
+
+    def shown() -> list[str]:
+        return re.findall(r'aria-labelledby="service-(\w+)"', visitor.client.get("/").text)
+
+    assert shown() == ["draft", "all"]
+    engine.store.add("local", new("a", service="simulated"))
+    record = engine.store.claim(a_claim(slots={"simulated": 9})).records[0]
+    engine.store.intend(
+        "a", record.lease_token, Intent(submission_id="a", service="simulated", lifetime=99.0, max_in_flight=9)
+    )
+    engine.store.accept("a", Receipt(submission_id="a", ticket=TICKET, lifetime=99.0))
+    engine.store.settle("a", record.lease_token, Done(VIDEO))
+    assert shown() == ["draft", "simulated", "all"]
+
+
 def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
     """The overview shows the newest videos whose files still exist, each with its thumbnail."""
     for name in ("shown", "gone"):

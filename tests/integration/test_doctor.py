@@ -26,9 +26,11 @@ from tenxsom_flow_engine.doctor.checks import Finding, run_check
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import Misconfigured
+from tenxsom_flow_engine.services.draft.font_check import check_fonts
 from tenxsom_flow_engine.services.draft.render.fonts import Library
 from tenxsom_flow_engine.services.http.fake_server import Reply as Answer
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
+from tenxsom_flow_engine.services.registry import MachineCheck, MachineState
 from tenxsom_flow_engine.settings import load
 from tests.http_target import ScriptedTarget
 from tests.redis_server import RedisServer
@@ -154,8 +156,8 @@ def test_a_disk_that_fills_up(env: Environment, monkeypatch: pytest.MonkeyPatch,
 
 def test_a_script_without_a_font() -> None:
     """A script without a font is a warning with the package to install."""
-    (found,) = machine.fonts(Library(folders=()))
-    assert (found.state, "Chinese" in found.text) == ("warning", True)
+    found = check_fonts(Library(folders=()))
+    assert (found.code, "Chinese" in found.text) == ("fonts-missing", True)
     assert found.fix.startswith("apt install fonts-noto-cjk")
 
 
@@ -166,8 +168,24 @@ def test_fonts_for_every_script() -> None:
         def runs(self, text: str) -> object:
             return [text]
 
-    (found,) = machine.fonts(EveryFont())
-    assert (found.state, "Arabic" in found.text, found.fix) == ("ok", True, "")
+    found = check_fonts(EveryFont())
+    assert (found.code, "Arabic" in found.text, found.fix) == ("", True, "")
+
+
+@pytest.mark.parametrize(
+    ("state", "finding"),
+    [
+        (MachineState("a font"), Finding("fonts", "ok", "a font")),
+        (
+            MachineState("no font", "no-font", "install it"),
+            Finding("fonts", "warning", "no font", "install it", "no-font"),
+        ),
+    ],
+    ids=["ok", "warning"],
+)
+def test_a_check_of_a_service_is_a_finding(state: MachineState, finding: Finding) -> None:
+    """What a service lacks on this machine is a warning with its code and the step that fixes it."""
+    assert list(machine.of_service(MachineCheck("fonts", lambda: state))) == [finding]
 
 
 def test_a_redis_server_that_does_not_answer(env: Environment) -> None:
@@ -330,11 +348,12 @@ def test_a_service_that_has_stopped(env: Environment, useapi: FakeUseApi) -> Non
 def test_a_check_that_crashes_is_a_finding() -> None:
     """A bug in one check becomes a finding without secrets, and the other checks still run."""
 
-    class BrokenFonts:
-        def runs(self, text: str) -> object:
-            raise RuntimeError("secret-word")
+    def fail() -> MachineState:
+        raise RuntimeError("secret-word")
 
-    (found,) = run_check("fonts", lambda: machine.fonts(BrokenFonts()))
+    broken = MachineCheck("fonts", fail)
+
+    (found,) = run_check("fonts", lambda: machine.of_service(broken))
     assert (found.about, found.state) == ("fonts", "problem")
     assert "secret-word" not in str(found)
 

@@ -87,6 +87,16 @@ def test_an_installed_service_is_found_everywhere(site: Path, tmp_path: Path) ->
     assert "`CLIPWORKS_SLOTS`" in run([site, ROOT], "docs.generate_configuration")
 
 
+def test_an_installed_service_cannot_take_a_variable_of_the_engine(site: Path, tmp_path: Path) -> None:
+    """No command works while a service is installed that declares one of the engine's variables; the error names it."""
+    shutil.copytree(site, tmp_path / "site", ignore=_compiled)
+    config = tmp_path / "site/tenxsom_clipworks/config.py"
+    config.write_text(config.read_text("utf-8").replace("CLIPWORKS_URL", "REDIS_URL"), "utf-8")
+    printed = flow("limits", path=[tmp_path / "site"], environment={"TENXSOM_HOME": str(tmp_path)})
+    assert "the service clipworks of tenxsom-clipworks declares REDIS_URL" in printed
+    assert "pip uninstall tenxsom-clipworks" in printed
+
+
 def test_a_folder_in_this_project_is_a_service_too(tmp_path: Path) -> None:
     """The modules of the page in a folder of `services/` are a service without a package or an entry point."""
     shutil.copytree(ROOT / "tenxsom_flow_engine", tmp_path / "tenxsom_flow_engine", ignore=_compiled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.services.base import VideoService
-from tenxsom_flow_engine.services.registry import ServiceContext, ServiceSpec
+from tenxsom_flow_engine.services.registry import MachineCheck, MachineState, ServiceContext, ServiceSpec
 
 
 def _make(config: None, context: ServiceContext) -> VideoService:
@@ -12,4 +12,10 @@ def _make(config: None, context: ServiceContext) -> VideoService:
     return DraftService(context.output_dir / ".drafts")
 
 
-SPEC = ServiceSpec(name="draft", factory=_make, order=80)
+def _check_fonts() -> MachineState:
+    from tenxsom_flow_engine.services.draft.font_check import check_fonts
+
+    return check_fonts()
+
+
+SPEC = ServiceSpec(name="draft", factory=_make, order=80, machine_checks=(MachineCheck("fonts", _check_fonts),))

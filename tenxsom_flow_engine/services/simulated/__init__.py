@@ -13,4 +13,4 @@ def _make(config: SimulatedConfig, context: ServiceContext) -> VideoService:
     return SimulatedService(config.plan, context.home / "simulated-ledger", context.clock)
 
 
-SPEC = ServiceSpec(name="simulated", factory=_make, config=SimulatedConfig, order=90)
+SPEC = ServiceSpec(name="simulated", factory=_make, config=SimulatedConfig, order=90, rehearsal=True)

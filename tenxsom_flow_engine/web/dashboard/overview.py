@@ -11,6 +11,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.report.model import ServiceFigures
+from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.web.dashboard.advice import in_words, links
 from tenxsom_flow_engine.web.dashboard.balances import Balances
@@ -85,6 +86,7 @@ def _latest(engine: Engine) -> Sequence[JobRecord]:
 
 
 def _is_of_interest(service: ServiceFigures) -> bool:
-    """Return whether a service is configured, was ever used, or is stopped. Having limits alone is not enough."""
+    """Return whether a service is configured for real videos, was ever used, or is stopped. Limits do not count."""
     used = service.bought.videos or any(service.ended.values()) or service.state in ("paused", "stopped")
-    return bool(used) or (service.slots is not None and service.name != "simulated")
+    spec = service_specs().get(service.name)
+    return bool(used) or (service.slots is not None and not (spec and spec.rehearsal))
