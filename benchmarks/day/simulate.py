@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.day.simulated_threads import SimulatedThreads
-from benchmarks.day.vendors import Vendor, vendor_of
-from tenxsom_flow_engine.composition import make_services, open_engine, open_store
 from benchmarks.day.vendors import MODELS, Vendor, vendor_of
-from tenxsom_flow_engine.composition import make_services, open_engine, open_ledger, open_store
+from tenxsom_flow_engine.composition import make_services, open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.periods import DAY, window
