@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from contextlib import closing
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from tenxsom_flow_engine.cli.console import info, out
+from tenxsom_flow_engine.cli.signals import received_signals
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.emulator.attempts import HttpAttempt
@@ -56,7 +54,6 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
 
     settings = load()
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
-    ended = threading.Event()
     failures: list[BaseException] = []
 
     def report(delivery: HttpAttempt) -> None:
@@ -64,14 +61,12 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
             info(_line(delivery))
         except BaseException as error:  # raised again below, in the main thread
             failures.append(error)
-            ended.set()
+            signals.end()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    with CloudTasksServer(port=port, certificates_port=port and port + 1, on_delivery=report) as server:
+    with (
+        received_signals() as signals,
+        CloudTasksServer(port=port, certificates_port=port and port + 1, on_delivery=report) as server,
+    ):
         local = replace(settings.cloud_tasks, emulator_host=server.target, project=project, location=location)
         for queue in queues:
             try:
@@ -88,7 +83,7 @@ def emulator(port: int, queues: tuple[str, ...], project: str, location: str, wo
         out(f"CLOUD_TASKS_WORKER_URL={worker_url}")
         out(f"CLOUD_TASKS_SERVICE_ACCOUNT=worker@{project}.iam.gserviceaccount.com")
         info("serving the Cloud Tasks API; set these for the other commands, or save them and set TENXSOM_ENV_FILE")
-        ended.wait()
+        signals.next()
     if failures:
         raise failures[0]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -12,6 +10,7 @@ from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.cli import console, options
 from tenxsom_flow_engine.cli.exit_codes import DONE, INTERRUPTED
 from tenxsom_flow_engine.cli.session import overrides
+from tenxsom_flow_engine.cli.signals import ReceivedSignals, received_signals
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.workers.pull import PullWorker
@@ -44,24 +43,19 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     engine = open_engine(given, queue_type, pulled=True, overrides=overrides())
     runner = PullWorker(engine, concurrency=concurrency, burst=burst)
     engine.check_output()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        runner.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     log = logging.getLogger(__name__)
-    log.info(
-        "worker %s serves the %s queue (%s) with %d threads; store %s",
-        runner.id,
-        engine.queue.name,
-        engine.queue_reason,
-        concurrency,
-        engine.store.place,
-    )
-    if engine.store.advice:
-        log.warning("%s", engine.store.advice)
-    _run_in_thread(runner)
+    with received_signals() as signals:
+        log.info(
+            "worker %s serves the %s queue (%s) with %d threads; store %s",
+            runner.id,
+            engine.queue.name,
+            engine.queue_reason,
+            concurrency,
+            engine.store.place,
+        )
+        if engine.store.advice:
+            log.warning("%s", engine.store.advice)
+        _run_in_thread(runner, signals)
     log.info("worker %s ended", runner.id)
     if runner.firm:
         # Hanging steps still run in their threads and might use the store, so it stays open.
@@ -70,8 +64,8 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     return DONE
 
 
-def _run_in_thread(runner: PullWorker) -> None:
-    """Run the worker in a thread, so that a signal handler cannot deadlock on a lock that its thread holds."""
+def _run_in_thread(runner: PullWorker, signals: ReceivedSignals) -> None:
+    """Run the worker in a thread, and call its `stop` in this one for each signal."""
     import threading
 
     failures: list[BaseException] = []
@@ -81,9 +75,13 @@ def _run_in_thread(runner: PullWorker) -> None:
             runner.run()
         except BaseException as error:  # raised again below
             failures.append(error)
+        finally:
+            signals.end()
 
     thread = threading.Thread(target=run, name="worker")
     thread.start()
+    while signals.next():
+        runner.stop()
     thread.join()
     if failures:
         raise failures[0]

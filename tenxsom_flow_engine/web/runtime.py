@@ -99,7 +99,10 @@ class WorkerRuntime:
             threading.Thread(target=self._keep_trying, name="opener", daemon=True).start()
 
     def stop(self) -> None:
-        """Refuse further deliveries; a second call also abandons running steps. Safe to call from a signal handler."""
+        """Refuse further deliveries; a second call also abandons running steps.
+
+        Not for signal handlers: it locks.
+        """
         self._closed.set()
         if self._opened is not None:
             self._opened.worker.stop()

@@ -88,9 +88,8 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_int(worker: Any) -> None:
     """Abandon the running steps (quick shutdown)."""
-    # The first call refuses further deliveries, the second stops waiting for running steps.
-    worker.wsgi.stop()
-    worker.wsgi.stop()
+    # gunicorn calls this in a signal handler, which another signal can interrupt.
+    worker.wsgi.abandon()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -9,6 +9,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from tenxsom_flow_engine.errors import ConfigurationError
@@ -40,22 +41,33 @@ class Application:
         self._showing = showing
         self._lock = threading.Lock()
         self._made: tuple[Flask, WorkerRuntime] | None = None
+        self._abandoned: SimpleQueue[None] = SimpleQueue()
 
     def __call__(self, request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._make()[0](request, start_response)
 
     def start(self) -> None:
         """Open the engine and start the worker, so that errors appear at startup. Raises `FlowError`."""
-        self._make()[1].start()
+        runtime = self._make()[1]
+        runtime.start()
+        threading.Thread(target=self._abandon, args=(runtime,), name="abandon", daemon=True).start()
 
-    def stop(self) -> None:
-        """Refuse further deliveries; a second call also abandons running steps."""
-        if self._made is not None:
-            self._made[1].stop()
+    def abandon(self) -> None:
+        """Make a thread refuse further deliveries and abandon running steps. Re-entrant, for signal handlers.
+
+        Has no effect before `start`.
+        """
+        self._abandoned.put(None)
 
     def close(self) -> bool:
         """Release the leases of running steps and close everything; return whether no step was running."""
         return self._made is None or self._made[1].close()
+
+    def _abandon(self, runtime: WorkerRuntime) -> None:
+        self._abandoned.get()
+        # The first call refuses further deliveries, the second stops waiting for running steps.
+        runtime.stop()
+        runtime.stop()
 
     def _make(self) -> tuple[Flask, WorkerRuntime]:
         with self._lock:

@@ -70,7 +70,7 @@ class PullWorker:
     def stop(self) -> None:
         """Claim no more jobs and end when the running steps have ended; if called again, release them and end now.
 
-        Safe to call from a signal handler or another thread.
+        Safe to call from another thread, but not from a signal handler: it locks.
         """
         if self._stopping.is_set():
             self._engine.abandon.set()

@@ -8,6 +8,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 
-from .conftest import Flow
+from .conftest import WAIT_SECONDS, Flow
 
 
 @contextmanager
@@ -148,6 +149,27 @@ def test_a_second_signal_releases_the_jobs(either: Flow) -> None:
         record = store.require("job-0")
         assert (record.status, record.lease, record.submission.state) == (Status.QUEUED, None, "intent")
         assert record.due is not None
+
+
+def has_intent(store: JobStore, job_id: str) -> bool:
+    return bool(store.require(job_id).submission.id)
+
+
+def test_signals_in_quick_succession_end_the_worker(flow: Flow) -> None:
+    """Signals that interrupt each other's handlers count as several signals: the worker ends and releases its job."""
+    with store_of(flow) as store:
+        for number in range(8):
+            job_id = f"burst-{number}"
+            job = VideoJob(job_id=job_id, topic="tides", service="simulated", created_at=store.now())
+            store.add(flow.queue, [NewJob(job)])
+            worker = flow.worker(TENXSOM_SIMULATED="create_latency=600", TENXSOM_LEASE_SECONDS="600")
+            flow.until(partial(has_intent, store, job_id), "the create")
+            for _ in range(25):
+                worker.send_signal(signal.SIGTERM)
+                worker.send_signal(signal.SIGINT)
+            assert worker.wait(WAIT_SECONDS) == 130, flow.log()
+            assert store.require(job_id).lease is None
+            store.cancel(job_id)
 
 
 def test_a_burst_ends_when_nothing_is_due(either: Flow) -> None:
