@@ -43,5 +43,5 @@ def next_step(error: FlowError) -> str:
 
 
 def next_step_of(failure: Failure, job_id: str) -> str:
-    """Return the advice for the failure of a job."""
+    """Return the advice for the failure of a job (see `remedies.failure_of`)."""
     return advise(failure.next_step, failure.actions, job_id)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
+from types import FrameType
 
 from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import info, on_terminal, out, print_error, redraw
@@ -17,7 +20,9 @@ from tenxsom_flow_engine.cli.program import program, worker_program
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.workers.pull import PullWorker
 
 #: Seconds between two reads of the job, unless the store reports a change earlier.
@@ -29,7 +34,7 @@ _BAR = 24
 def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     """Wait until a job is final or held; print its video's path (or the job as JSON) and return the exit code.
 
-    Runs in the main thread, so that Ctrl-C ends it immediately; the job then stays in the queue.
+    Runs in the main thread. Ctrl-C ends the wait immediately; the job then stays in the queue.
     """
     try:
         record = _wait_until_final(engine, job_id)
@@ -52,17 +57,20 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
         out(record.result.path)
     if record.status is Status.SUCCEEDED:
         return DONE
-    if record.error:
-        print_error(record.error.message, next_step_of(record.error, job_id))
+    if failure := failure_of(record):
+        print_error(failure.message, next_step_of(failure, job_id))
     else:
         info(f"job {job_id} is {record.status}")
     return FAILED
 
 
 def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
-    never = threading.Event()
-    with _progress_line() as line, contextlib.closing(_InlineWorker(engine, job_id, line)) as worker:
-        while True:
+    with (
+        _deferred_interrupt() as interrupted,
+        _progress_line() as line,
+        contextlib.closing(_InlineWorker(engine, job_id, line)) as worker,
+    ):
+        while not interrupted.is_set():
             revision = engine.store.revision()
             record = engine.store.get(job_id)
             if record is None:
@@ -71,7 +79,36 @@ def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
             if record.due is None and record.lease is None:
                 return record
             worker.start_if_needed()
-            engine.store.wait(revision, timeout=POLL_SECONDS, wake=never)
+            engine.store.wait(revision, timeout=POLL_SECONDS, wake=interrupted)
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Set the yielded event at the first Ctrl-C, which could break a library's call; a second interrupts as usual."""
+    interrupted = WakeupEvent()
+    signals: SimpleQueue[None] = SimpleQueue()
+    caught = False
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        nonlocal caught
+        if caught:
+            raise KeyboardInterrupt
+        caught = True
+        signals.put(None)
+
+    def relay() -> None:
+        # Setting the event in the handler could deadlock: the main thread may hold the event's lock.
+        signals.get()
+        interrupted.set()
+
+    threading.Thread(target=relay, name="interrupt", daemon=True).start()
+    before = signal.signal(signal.SIGINT, catch)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signals.put(None)  # ends the thread
 
 
 class _ProgressLine:

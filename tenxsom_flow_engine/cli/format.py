@@ -13,6 +13,7 @@ from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import on_terminal, out
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs.remedies import failure_of
 
 #: A column is not cut below this width.
 MIN_CELLS = 14
@@ -25,7 +26,7 @@ def print_json(value: Any) -> None:
 
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
     """Return a job and its history as plain values."""
-    job = record.job
+    job, failure = record.job, failure_of(record)
     return {
         "job_id": record.job_id,
         "status": str(record.status_at(now)),
@@ -80,23 +81,24 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
             for purchase in record.purchases
         ],
         "error": {
-            "code": record.error.code,
-            "message": record.error.message,
-            "next_step": next_step_of(record.error, record.job_id) or None,
-            "actions": [str(action) for action in record.error.actions],
+            "code": failure.code,
+            "message": failure.message,
+            "next_step": next_step_of(failure, record.job_id) or None,
+            "actions": [str(action) for action in failure.actions],
         }
-        if record.error
+        if failure
         else None,
         "events": [
             {
                 "at": iso(event.at),
-                "what": event.what,
-                "detail": event.detail or None,
+                "what": kind,
+                "detail": detail or None,
                 "times": event.times,
                 "last_at": _iso(event.last_at or None),
                 "worker": event.worker or None,
             }
             for event in record.events
+            for kind, detail in [event.kind_and_detail]
         ],
     }
 

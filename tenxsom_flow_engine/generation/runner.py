@@ -11,9 +11,10 @@ import msgspec
 
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StoreError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates, first_to_open
-from tenxsom_flow_engine.generation.step import AFTER_REFUSAL, Publisher, StepContext, generate_video
+from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.remedies import AFTER_REFUSAL
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.rate_limits.base import QuotaGate

@@ -38,14 +38,12 @@ from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, JobRecord, Step, 
 from tenxsom_flow_engine.jobs.delivery import submission_id
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.remedies import AFTER_REFUSAL
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.timings import Timings
-
-#: Remedies if a service refused a job or failed to make it.
-AFTER_REFUSAL = (Action.EDIT, Action.RETRY)
 
 
 class Journal(Protocol):

@@ -290,8 +290,8 @@ class EventKind(StrEnum):
     GIVEN_UP = "given up"
 
 
-#: Release 0.1 stored these kinds as the details of a `waiting` event.
-_KINDS_OF_WAITS = {"rendering": EventKind.RENDERING, "rendered": EventKind.RENDERED}
+#: Release 0.1 stored three kinds as the detail of a `waiting` event.
+_DETAILS_OF_WAITS = re.compile(r"(?P<kind>rendering|rendered)|submitted to (?P<service>\S+)")
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -310,7 +310,14 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def kind(self) -> str:
         """The event's kind, with the details of release 0.1 mapped to kinds."""
-        return _KINDS_OF_WAITS.get(self.detail, self.what) if self.what == EventKind.WAITING else self.what
+        return self.kind_and_detail[0]
+
+    @property
+    def kind_and_detail(self) -> tuple[str, str]:
+        """The event's kind and detail, with those of release 0.1 mapped to the current ones."""
+        if self.what == EventKind.WAITING and (old := _DETAILS_OF_WAITS.fullmatch(self.detail)):
+            return old["kind"] or EventKind.SUBMITTED, old["service"] or ""
+        return self.what, self.detail
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):

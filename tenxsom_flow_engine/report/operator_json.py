@@ -8,6 +8,7 @@ from typing import Any
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
+from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
@@ -40,7 +41,7 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
     figures = queue_figures_of(status)
     verdicts = take_report(engine, figures).verdicts
     waiting = _held(engine) if status.counts.by_status[Status.HELD] else ()
-    held = {record.job_id: record.error for record in waiting if record.error is not None}
+    held = {record.job_id: failure for record in waiting if (failure := failure_of(record)) is not None}
     return {
         "queue_type": status.queue_type,
         "selected_because": engine.queue_reason,

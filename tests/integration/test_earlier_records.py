@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.jobs import EventKind, Status
+from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.jobs import EventKind, Failure, Status
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
+from tenxsom_flow_engine.jobs.remedies import failure_of
+from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
@@ -60,7 +64,6 @@ def test_its_timeline_has_the_current_texts() -> None:
         ("Added", "", ""),
         ("Order sent", "alpha", ""),
         ("Order accepted", "ticket t-1", "ok"),
-        ("Waiting", "submitted to alpha", ""),
         ("Rendering", "", ""),
         ("Rendered", "", ""),
         ("Error, will be retried", "alpha: the connection broke", "bad"),
@@ -76,7 +79,7 @@ def test_a_kind_of_another_release_is_shown() -> None:
 
 
 def test_the_command_line_shows_it(engine: Engine, tmp_path: Path) -> None:
-    """`show` prints the events, the error and the stored next step, as text and as JSON."""
+    """`show` prints the events, the error and one command for its remedy, as text and as JSON."""
 
     def show(*options: str) -> str:
         environment = {"TENXSOM_HOME": str(tmp_path), "TENXSOM_QUEUE_TYPE": "local"}
@@ -87,30 +90,83 @@ def test_the_command_line_shows_it(engine: Engine, tmp_path: Path) -> None:
     text = show()
     for words in (
         "alpha: the connection broke (12 attempts) [transient]",
-        "when that is mended: run_flow_enhanced.py retry tides",
-        "waiting: submitted to alpha",
-        "waiting: rendering  (x3",
+        "submitted: alpha",
+        "rendering  (x3",
     ):
         assert words in text
+    assert text.count("retry tides") == 1
     shown = json.loads(show("--json"))
     assert shown["error"] == {
         "code": "transient",
         "message": "alpha: the connection broke (12 attempts)",
-        "next_step": "when that is mended: run_flow_enhanced.py retry tides",
-        "actions": [],
+        "next_step": "retry it with: cli retry tides",
+        "actions": ["retry"],
     }
     assert [event["what"] for event in shown["events"]] == [
-        "added", "submitting", "accepted", "waiting", "waiting", "waiting", "fault", "failed"
+        "added", "submitting", "accepted", "submitted", "rendering", "rendered", "fault", "failed"
     ]  # fmt: skip
+    assert [event["detail"] for event in shown["events"][3:6]] == ["alpha", None, None]
+
+
+RESOLVE = "if it was not bought: run_flow_enhanced.py jobs resolve tides --resubmit; if it was: "
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "code", "stored", "next_step", "actions"),
+    [
+        ("held", "unknown", "submission_unknown", f"look for it at alpha; {RESOLVE}…", "look for it at alpha",
+         ["resubmit", "confirm_purchase", "give_up"]),
+        ("failed", "unknown", "given_up", f"look at the bill of alpha; if you find out: {RESOLVE}…",
+         "look at the bill of alpha", ["resubmit", "confirm_purchase"]),
+        ("failed", "none", "worker_lost",
+         "find out why in the worker's log, then: run_flow_enhanced.py retry tides",
+         "find out why in the worker's log", ["retry"]),
+        ("failed", "accepted", "generation_failed",
+         "change the prompt; then order it anew with: run_flow_enhanced.py retry tides",
+         "change the prompt", ["edit", "retry"]),
+        ("failed", "none", "rejected", "shorten the topic", "shorten the topic", ["edit", "retry"]),
+    ],
+)  # fmt: skip
+def test_stored_commands_become_actions(
+    status: str, state: str, code: str, stored: str, next_step: str, actions: list[str]
+) -> None:
+    """The actions follow from the status, the purchase and the code; the commands are cut off the next step."""
+    fields = json.loads(WRITTEN)
+    fields["status"], fields["error"] = status, {"code": code, "message": "alpha: it failed", "next_step": stored}
+    fields["submission"]["state"] = state
+    record = decode_record(json.dumps(fields).encode())
+    assert failure_of(record) == Failure(code, "alpha: it failed", next_step, tuple(map(Action, actions)))
+
+
+def test_the_status_shows_the_actions_of_held_jobs(tmp_path: Path) -> None:
+    """`status` lists the derived actions of a held job, and each command once."""
+    fields = json.loads(WRITTEN)
+    del fields["finished_at"]
+    fields["status"], fields["submission"]["state"] = "held", "unknown"
+    fields["error"] = {"code": "submission_unknown", "message": "it is not known",
+                       "next_step": f"look for it at alpha; {RESOLVE}…"}  # fmt: skip
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local") as engine:
+        assert engine.store.adopt(decode_record(json.dumps(fields).encode()))
+        shown = describe_queue(engine, advise)
+    assert shown["held_actions"] == {"tides": ["resubmit", "confirm_purchase", "give_up"]}
+    assert shown["held"]["tides"].startswith("look for it at alpha; ")
+    assert shown["held"]["tides"].count("--resubmit") == 1
 
 
 def test_the_dashboard_shows_it_and_retries_it(engine: Engine) -> None:
-    """The page shows timeline, error and next step, and a retry continues from the ticket."""
+    """The page shows timeline, error and a link to its remedy, and a retry continues from the ticket."""
     runtime = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     visitor = Visitor.let_in(dashboard_app(runtime, queue_type="local", admin=TOKEN).test_client())
     page = visitor.client.get("/jobs/tides").text
-    for words in ("Rendering", "Rendered", "the connection broke (12 attempts)", "when that is mended", 'id="retry"'):
+    for words in (
+        "Rendering",
+        "Rendered",
+        "the connection broke (12 attempts)",
+        'href="/jobs/tides#retry"',
+        'id="retry"',
+    ):
         assert words in page
+    assert "run_flow_enhanced.py" not in page
     visitor.post("/jobs/tides/retry", page=page)
     record = engine.store.require("tides")
     assert record.status is Status.RENDERING

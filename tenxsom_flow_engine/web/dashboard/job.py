@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, JobNotFound, QueueError
-from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status, Ticket
+from tenxsom_flow_engine.jobs import EventKind, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.web.dashboard.actions import JobAction, choices
 from tenxsom_flow_engine.web.dashboard.advice import in_words, links
@@ -40,10 +41,11 @@ def job(reports: ReportCache) -> Blueprint:
         record, now = engine.store.require(job_id), engine.store.now()
         service = engine.services.get(record.service)
         files = engine.output.files(record.result) if record.result else {}
-        possible = choices(record, engine.services)
+        possible, failure = choices(record, engine.services), failure_of(record)
         return render_template(
             "job.html",
             record=record,
+            failure=failure,
             now=now,
             status=record.status_at(now),
             next=_next(record, now, paused=engine.store.queue_state(record.queue).paused),
@@ -52,7 +54,7 @@ def job(reports: ReportCache) -> Blueprint:
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
-            advice=links(_possible(record, possible.values()), job_id),
+            advice=links(_possible(failure, possible.values()), job_id),
             lookup_hint=service.lookup_hint if service else "",
         )
 
@@ -90,10 +92,10 @@ def job(reports: ReportCache) -> Blueprint:
     return blueprint
 
 
-def _possible(record: JobRecord, possible: Iterable[JobAction]) -> Iterator[Action]:
-    """Give the actions that the job's error suggests and that are available now."""
+def _possible(failure: Failure | None, possible: Iterable[JobAction]) -> Iterator[Action]:
+    """Give the actions that the job's failure suggests and that are available now."""
     now = {Action.EDIT, *(one.action for one in possible)}
-    return (action for action in (record.error.actions if record.error else ()) if action in now)
+    return (action for action in (failure.actions if failure else ()) if action in now)
 
 
 def _next(record: JobRecord, now: float, *, paused: bool) -> str:
