@@ -50,6 +50,11 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount == 0 or amount >= 0.005 else f"${amount:.4f}"
 
 
+def balance(value: float, unit: str) -> str:
+    """Format a balance in its unit: `$993.80` for `USD`, `6,963 credits`."""
+    return usd(value) if unit == "USD" else f"{value:,.10g} {unit}"
+
+
 def one_line(text: str, most: int) -> str:
     """Convert external text to one printable line of at most `most` characters."""
     # Category C: characters without a glyph, such as control characters, which could manipulate a terminal.

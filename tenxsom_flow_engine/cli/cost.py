@@ -11,7 +11,7 @@ from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.text import plural, usd
+from tenxsom_flow_engine.text import balance, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,8 +116,9 @@ def _credits_left(engine: Engine) -> dict[str, dict[str, Any]]:
 def _credits_text(credits: dict[str, Any]) -> str:
     if credits["error"]:
         return f"not available: {credits['error']}"
-    amount = "unknown" if credits["remaining"] is None else f"{credits['remaining']:,.10g} {credits['unit']}"
-    return amount + (f" ({credits['note']})" if credits["note"] else "")
+    known = credits["remaining"] is not None
+    left = balance(credits["remaining"], credits["unit"]) if known else "unknown"
+    return left + (f" ({credits['note']})" if credits["note"] else "")
 
 
 def _as_json(load: Load, month: QueueCost) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
-from tenxsom_flow_engine.text import duration, plural
+from tenxsom_flow_engine.text import balance, duration, plural
 from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 
@@ -109,4 +109,4 @@ def _credits(name: str, service: HasCredits) -> Finding:
         return ok(name, f"configured; it does not report its remaining credit{note}")
     if left.remaining <= 0:
         return problem(name, OutOfCredit.code, f"no credit left{note}", f"buy {left.unit} at the service")
-    return ok(name, f"{left.remaining:,.10g} {left.unit} left{note}")
+    return ok(name, f"{balance(left.remaining, left.unit)} left{note}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenxsom_flow_engine.text import ago, duration, either, one_line, plural, rough_duration, usd, within
+from tenxsom_flow_engine.text import ago, balance, duration, either, one_line, plural, rough_duration, usd, within
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,12 @@ def test_times_relative_to_now() -> None:
 def test_usd(amount: float | None, text: str) -> None:
     """Money has two decimals, a small amount four; an unknown amount is a dash, never zero."""
     assert usd(amount) == text
+
+
+def test_balance() -> None:
+    """A balance in dollars is written like a price; credits have no trailing zeros."""
+    assert balance(993.8, "USD") == "$993.80"
+    assert balance(6963.0, "credits") == "6,963 credits"
 
 
 def test_alternatives() -> None:

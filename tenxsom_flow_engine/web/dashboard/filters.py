@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.text import ago, duration, plural, rough_duration, usd, within
+from tenxsom_flow_engine.text import ago, balance, duration, plural, rough_duration, usd, within
 
 
 def number(value: float) -> str:
@@ -64,7 +64,8 @@ def sentence(text: str, names: Collection[str]) -> str:
 
 
 _WRITERS = (
-    duration, rough_duration, ago, within, usd, plural, number, percent, size, moment, utc, hour, per, sentence,
+    duration, rough_duration, ago, within, usd, balance, plural, number, percent, size, moment, utc, hour, per,
+    sentence,
 )  # fmt: skip
 #: The filters by name.
 FILTERS = {write.__name__: write for write in _WRITERS}
