@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.env import Field, fields_of
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError
-from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ GROUP = "tenxsom_flow_engine.services"
 #: The distribution of the built-in services.
 OURS = "tenxsom-flow-engine"
 #: Names that mean something else where a service is named: the automatic choice, and the limit over all services.
-RESERVED_NAMES = frozenset({AUTO, "global"})
+RESERVED_NAMES = frozenset({"auto", "global"})
 _NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 
 

@@ -43,7 +43,7 @@ from cloud_tasks_worker import app as worker
 notes = os.open({notes!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 class Counted:
-    start, stop, close = worker.start, worker.stop, worker.close
+    start, abandon, close = worker.start, worker.abandon, worker.close
 
     def __call__(self, environ, start_response):
         if environ["PATH_INFO"] != "/process":

@@ -326,8 +326,12 @@ def test_a_front_end_words_what_to_do(engine: Engine, time: ManualClock) -> None
     assert verdict["detail"] is None
     (verdict,) = [one for one in worded["verdicts"] if one["code"] == "held"]
     assert verdict["detail"].startswith("see them with: tenxsom-flow jobs --status held; ")
-    assert plain["held_actions"] == {"b": [], "a": []}
-    assert plain["held"] == worded["held"] == {"b": FAILURE.next_step, "a": FAILURE.next_step}
+    ways = ["resubmit", "confirm_purchase", "give_up"]
+    assert plain["held_actions"] == {"b": ways, "a": ways}
+    assert plain["held"] == {"b": FAILURE.next_step, "a": FAILURE.next_step}
+    for job_id in "ab":
+        assert worded["held"][job_id].startswith(f"{FAILURE.next_step}; ")
+        assert f"tenxsom-flow jobs resolve {job_id} --resubmit" in worded["held"][job_id]
 
 
 def test_a_job_without_a_worker_is_a_notice_at_first(engine: Engine) -> None:

@@ -46,8 +46,8 @@ def test_a_new_delivery_is_not_dispatched_yet(situation: str, change: str) -> No
         after = CHANGES[change](before)
     except (ActionRefused, LeaseLost):
         return
-    anew = after.due is not None and (before.due is None or after.seq != before.seq)
-    assert after.undispatched is anew
+    renewed = after.due is not None and (before.due is None or after.seq != before.seq)
+    assert after.undispatched is renewed
     pulled = CHANGES[change](msgspec.structs.replace(before, queue="local"))
     assert not pulled.undispatched
 
