@@ -50,9 +50,14 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount == 0 or amount >= 0.005 else f"${amount:.4f}"
 
 
+def number(value: float) -> str:
+    """Format a number with thousands separators and without trailing zeros."""
+    return f"{value:,.10g}"
+
+
 def balance(value: float, unit: str) -> str:
     """Format a balance in its unit: `$993.80` for `USD`, `6,963 credits`."""
-    return usd(value) if unit == "USD" else f"{value:,.10g} {unit}"
+    return usd(value) if unit == "USD" else f"{number(value)} {unit}"
 
 
 def one_line(text: str, most: int) -> str:
@@ -68,5 +73,5 @@ def either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' * (unit == 'day' and number != 1)}"
+def _count(count: int, unit: str) -> str:
+    return f"{count} {unit}{'s' * (unit == 'day' and count != 1)}"

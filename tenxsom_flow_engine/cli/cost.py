@@ -11,7 +11,7 @@ from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.text import balance, plural, usd
+from tenxsom_flow_engine.text import balance, number, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +140,7 @@ def _print_spent(spent: Sequence[Spent], days: int) -> None:
         info(f"nothing was bought in the last {plural(days, 'day')}")
         return
     rows = [
-        [row.day, row.service, f"{row.videos:,}", f"{row.credits:,.10g}", usd(row.usd), f"{row.unpriced:,}"]
+        [row.day, row.service, f"{row.videos:,}", number(row.credits), usd(row.usd), f"{row.unpriced:,}"]
         for row in spent
     ]
     out(table(rows, head=("DAY (UTC)", "SERVICE", "VIDEOS", "CREDITS", "COST", "NO PRICE")))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +14,7 @@ from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, info, on_terminal, out, problem
 from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_code
 from tenxsom_flow_engine.cli.program import worker_program
+from tenxsom_flow_engine.cli.signals import deferred_interrupt
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.text import plural, usd
 
@@ -179,12 +178,12 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
     stop: Exit | None = None
     hidden = not on_terminal(sys.stderr)
     with (
-        _deferred_interrupt() as interrupts,
+        deferred_interrupt() as interrupt,
         click.progressbar(length=len(jobs), label="adding jobs", file=sys.stderr, hidden=hidden) as bar,
     ):
         for begin in range(0, len(jobs), CHUNK_JOBS):
             progress = f"after {begin:,} of {plural(len(jobs), 'job')}"
-            if interrupts:
+            if interrupt.received:
                 stop = Exit(f"interrupted {progress}; {rest}", INTERRUPTED)
                 break
             chunk = jobs[begin : begin + CHUNK_JOBS]
@@ -200,20 +199,3 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
             known += added.known
             bar.update(len(chunk))
     return Added(tuple(new), tuple(known)), stop
-
-
-@contextlib.contextmanager
-def _deferred_interrupt() -> Iterator[list[int]]:
-    """Record a Ctrl-C in the yielded list; a second one interrupts as usual."""
-    signals: list[int] = []
-
-    def record(number: int, frame: FrameType | None) -> None:
-        if signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-
-    before = signal.signal(signal.SIGINT, record)
-    try:
-        yield signals
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from types import FrameType
 
 from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import info, on_terminal, out, print_error, redraw
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from tenxsom_flow_engine.cli.format import cut, job_as_dict, print_json
 from tenxsom_flow_engine.cli.program import program, worker_program
+from tenxsom_flow_engine.cli.signals import deferred_interrupt
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import JobRecord, Status
@@ -66,11 +65,12 @@ def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
 
 def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
     with (
-        _deferred_interrupt() as interrupted,
+        _relay() as (notify, wake),
+        deferred_interrupt(notify) as interrupt,
         _progress_line() as line,
         contextlib.closing(_InlineWorker(engine, job_id, line)) as worker,
     ):
-        while not interrupted.is_set():
+        while not interrupt.received:
             revision = engine.store.revision()
             record = engine.store.get(job_id)
             if record is None:
@@ -79,36 +79,31 @@ def _wait_until_final(engine: Engine, job_id: str) -> JobRecord | None:
             if record.due is None and record.lease is None:
                 return record
             worker.start_if_needed()
-            engine.store.wait(revision, timeout=POLL_SECONDS, wake=interrupted)
+            engine.store.wait(revision, timeout=POLL_SECONDS, wake=wake)
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Set the yielded event at the first Ctrl-C, which could break a library's call; a second interrupts as usual."""
-    interrupted = WakeupEvent()
-    signals: SimpleQueue[None] = SimpleQueue()
-    caught = False
+def _relay() -> Iterator[tuple[Callable[[], None], threading.Event]]:
+    """Yield a re-entrant function, and the event that a thread sets after its first call.
 
-    def catch(number: int, frame: FrameType | None) -> None:
-        nonlocal caught
-        if caught:
-            raise KeyboardInterrupt
-        caught = True
-        signals.put(None)
+    Setting the event in a signal handler could deadlock: the main thread may hold the event's lock.
+    """
+    calls: SimpleQueue[None] = SimpleQueue()
+    event = WakeupEvent()
 
     def relay() -> None:
-        # Setting the event in the handler could deadlock: the main thread may hold the event's lock.
-        signals.get()
-        interrupted.set()
+        calls.get()
+        event.set()
+
+    def call() -> None:
+        calls.put(None)
 
     threading.Thread(target=relay, name="interrupt", daemon=True).start()
-    before = signal.signal(signal.SIGINT, catch)
     try:
-        yield interrupted
+        yield call, event
     finally:
-        signal.signal(signal.SIGINT, before)
-        signals.put(None)  # ends the thread
+        call()  # ends the thread
 
 
 class _ProgressLine:

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.cli.console import out, print_error
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED
 from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.text import usd
+from tenxsom_flow_engine.text import balance, usd
 
 
 @click.command()
@@ -64,7 +64,7 @@ def _print_job(facts: dict[str, Any]) -> None:
         _field("submission", order + (f", ticket {ticket}" if ticket else ""))
     if cost := facts["cost"]:
         known = [usd(cost["usd"])] if cost["usd"] is not None else []
-        known += [f"{cost['credits']:,.10g} credits"] if cost["credits"] is not None else []
+        known += [balance(cost["credits"], "credits")] if cost["credits"] is not None else []
         _field("cost", (", ".join(known) or "unknown") + (" (estimated)" if cost["estimated"] else ""))
     if len(facts["purchases"]) > 1:
         for purchase in facts["purchases"]:

@@ -1,11 +1,12 @@
-"""SIGTERM and SIGINT as values that the main thread reads, so that no code runs inside a signal handler."""
+"""SIGTERM and SIGINT as values that the main thread reads, so that a handler never breaks or blocks other code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -44,3 +45,30 @@ def received_signals() -> Iterator[ReceivedSignals]:
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
+
+
+class Interrupt:
+    """Whether a Ctrl-C was received."""
+
+    received = False
+
+
+@contextlib.contextmanager
+def deferred_interrupt(notify: Callable[[], None] = lambda: None) -> Iterator[Interrupt]:
+    """Record the first Ctrl-C in the yielded object and call `notify`; a second one interrupts as usual.
+
+    `notify` runs in the signal handler, so it must be re-entrant.
+    """
+    interrupt = Interrupt()
+
+    def record(number: int, frame: FrameType | None) -> None:
+        if interrupt.received:
+            raise KeyboardInterrupt
+        interrupt.received = True
+        notify()
+
+    before = signal.signal(signal.SIGINT, record)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

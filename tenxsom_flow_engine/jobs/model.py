@@ -308,11 +308,6 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
 
     @property
-    def kind(self) -> str:
-        """The event's kind, with the details of release 0.1 mapped to kinds."""
-        return self.kind_and_detail[0]
-
-    @property
     def kind_and_detail(self) -> tuple[str, str]:
         """The event's kind and detail, with those of release 0.1 mapped to the current ones."""
         if self.what == EventKind.WAITING and (old := _DETAILS_OF_WAITS.fullmatch(self.detail)):

@@ -9,12 +9,7 @@ from markupsafe import Markup
 
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.text import ago, balance, duration, plural, rough_duration, usd, within
-
-
-def number(value: float) -> str:
-    """Write a number with thousands separators and without trailing zeros."""
-    return f"{value:,.10g}"
+from tenxsom_flow_engine.text import ago, balance, duration, number, plural, rough_duration, usd, within
 
 
 def percent(share: float | None) -> str:

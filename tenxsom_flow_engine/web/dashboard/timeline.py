@@ -57,7 +57,7 @@ def timeline(record: JobRecord) -> Sequence[Entry]:
     lines = []
     before: Event | None = None
     for number, event in enumerate(record.events):
-        kind = event.kind
+        kind, detail = event.kind_and_detail
         if kind == EventKind.SUBMITTED:
             continue  # the previous line, "Order accepted", already says it
         after = None if before is None else max(0.0, event.at - (before.last_at or before.at))
@@ -65,7 +65,7 @@ def timeline(record: JobRecord) -> Sequence[Entry]:
             Entry(
                 event,
                 what=_WORDS.get(kind, kind.capitalize()),
-                detail="" if kind in _WITHOUT_DETAIL else event.detail,
+                detail="" if kind in _WITHOUT_DETAIL else detail,
                 after=after,
                 kind="bad" if kind in _BAD else "ok" if kind in _GOOD else "",
                 polls=kind == EventKind.RENDERING,
