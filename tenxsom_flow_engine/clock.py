@@ -7,6 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
+#: Instants are in the years 1970 to 9998, so that they can be converted to every zone and text format.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+#: The last whole second of these years.
+MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
+
 
 class Clock(Protocol):
     """The source of instants; tests pass one that they set."""
@@ -56,6 +61,11 @@ class SteadyClock:
         return self._latest
 
 
+def utc_datetime(instant: float) -> datetime:
+    """Return an instant as a date and time in UTC; the nearest one of the supported years for any other number."""
+    return datetime.fromtimestamp(min(max(instant, 0.0), MAX_INSTANT), UTC)
+
+
 def iso(instant: float) -> str:
     """Format an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_datetime(instant).isoformat(timespec="milliseconds").replace("+00:00", "Z")

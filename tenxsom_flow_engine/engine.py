@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
@@ -139,8 +138,9 @@ class Engine:
         if service is None or ticket is None or not record.holds_slot or not isinstance(service, Cancels):
             return record
         try:
+            service.check_ticket(ticket)
             service.cancel(ticket)
-        except ServiceError as error:
+        except (ServiceError, InvalidInput) as error:
             _log.warning("could not stop the generation of the cancelled job %s: %s", job_id, error)
             return record
         return self.store.update(job_id, lifecycle.render_stopped)
@@ -156,8 +156,6 @@ class Engine:
         """
         if not isinstance(decision, Ticket):
             return self.dispatch(self.store.resolve(job_id, decision))
-        if not re.fullmatch(r"[!-~]{1,500}", decision.id):
-            raise InvalidInput("ticket", "must be the service's id of the generation, without spaces")
         record = self.store.require(job_id)
         name, service = record.service, self.services.get(record.service)
         if service is None and record.submission.state is SubmissionState.UNKNOWN:
@@ -169,6 +167,8 @@ class Engine:
                 actions=() if name else (Action.RESUBMIT, Action.GIVE_UP),
                 subject=job_id,
             )
+        if service is not None:
+            service.check_ticket(decision)
         lifetime = service.lifetime if service else 0.0  # unused: the store refuses, since the outcome is known
         cost = expected_cost(record.job, service) if service else None
         return self.dispatch(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost)))

@@ -275,6 +275,7 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
     ticket = record.submission.ticket
     if ticket is None:
         raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
+    context.service.check_ticket(ticket)
     answer = context.service.check(ticket)
     now = context.journal.now()
     match answer:

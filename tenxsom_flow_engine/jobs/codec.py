@@ -5,6 +5,7 @@ Invalid input raises `InvalidInput` with the field and the reason.
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,8 @@ def check_options(job: VideoJob) -> None:
     """Raise `InvalidInput` if a job's options cannot be encoded as JSON."""
     if job.options:
         try:
+            # Not msgspec, which writes NaN and infinity as null.
+            json.dumps(job.options, allow_nan=False)
             _encoder.encode(job.options)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput("options", f"cannot be written as JSON: {error}") from error

@@ -13,6 +13,7 @@ import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Submission, VideoJob
+from tenxsom_flow_engine.jobs.model import Count, Instant
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SERVICE = re.compile(r"[a-z0-9_]{0,40}")
@@ -26,20 +27,18 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     #: Distinguishes this chain of deliveries from an earlier one of the same job id.
     nonce: str
     #: The number of this delivery in the chain.
-    seq: int
+    seq: Count
     #: The chosen service; empty if none has been chosen yet.
     service: str = ""
     submission: Submission = Submission()
     #: Consecutive failures of the current step.
-    attempts: int = 0
-    added_at: float
+    attempts: Count = 0
+    added_at: Instant
 
     def __post_init__(self) -> None:
         # These become parts of names at the queue backend and in the store.
         if not _NONCE.fullmatch(self.nonce):
             raise InvalidInput("nonce", f"must be 1 to 64 letters, digits, _ or -, not {self.nonce[:80]!r}")
-        if not 0 <= self.seq < 2**53:
-            raise InvalidInput("seq", f"{self.seq} is not a valid delivery number")
         if not _SERVICE.fullmatch(self.service):
             raise InvalidInput("service", f"{self.service[:80]!r} is not a valid service name")
 

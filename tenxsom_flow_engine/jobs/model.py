@@ -11,10 +11,11 @@ import secrets
 import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from tenxsom_flow_engine.clock import MAX_INSTANT
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost
 
 ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
@@ -38,6 +39,12 @@ _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _TAG = re.compile(r"[\w.:@-]{0,64}")
 
 
+#: An instant or a duration in a stored record or a delivery; decoding refuses any other number.
+Instant = Annotated[float, msgspec.Meta(ge=0, le=MAX_INSTANT)]
+#: A count, likewise.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
 class VideoJob(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="v", tag=1
 ):
@@ -59,7 +66,7 @@ class VideoJob(
     channel: str = ""
     #: Service-specific settings, by service name.
     options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
-    created_at: float
+    created_at: Instant
 
     def __post_init__(self) -> None:
         # Python callers create jobs too; without this check, a wrong type would only fail when the job is decoded.
@@ -167,7 +174,10 @@ class Step(StrEnum):
 
 
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The service's id for an accepted generation: enough to request the result from any machine."""
+    """The service's id for an accepted generation: enough to request the result from any machine.
+
+    A ticket can come from a delivery, a record or a person: `VideoService.check_ticket` checks it before its use.
+    """
 
     id: str
     #: The account that holds the generation, if the service has several.
@@ -184,13 +194,13 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Token of the lease under which the create was last journaled; only its worker knows whether the create was sent.
     token: str = ""
     #: When the create was last journaled, and when first; a repeated create is the same submission.
-    intended_at: float = 0.0
-    first_intended_at: float = 0.0
+    intended_at: Instant = 0.0
+    first_intended_at: Instant = 0.0
     #: The prompt that was sent.
     prompt: str = ""
     ticket: Ticket | None = None
     #: After this instant the generation counts as timed out and its in-flight slot is free.
-    deadline: float = 0.0
+    deadline: Instant = 0.0
     #: The service reported the end of the generation, successful or not, so it no longer holds an in-flight slot.
     over: bool = False
     #: The service reported that the generation failed, so a retry buys a new one.
@@ -202,9 +212,9 @@ class Lease(msgspec.Struct, frozen=True):
 
     token: str
     worker: str
-    until: float
+    until: Instant
     #: When the leased delivery was due: the job's place in its lane.
-    due: float = 0.0
+    due: Instant = 0.0
     #: The step that the worker claimed the job for. None if leased by a release that did not record it.
     step: Step | None = None
 
@@ -223,7 +233,7 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
     #: The id of the submission that bought it.
     submission: str
     service: str
-    at: float
+    at: Instant
     #: None if the price is unknown.
     cost: Cost | None = None
 
@@ -297,13 +307,13 @@ _DETAILS_OF_WAITS = re.compile(r"(?P<kind>rendering|rendered)|submitted to (?P<s
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a job's timeline. A repeated event increments `times` instead of adding a line."""
 
-    at: float
+    at: Instant
     #: An `EventKind`; any text can be read, so that records of other releases can be shown.
     what: str
     detail: str = ""
-    times: int = 1
+    times: Count = 1
     #: When it last happened, if more than once.
-    last_at: float = 0.0
+    last_at: Instant = 0.0
     #: The worker that caused it, for the kinds that record one.
     worker: str = ""
 
@@ -324,21 +334,21 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: Random; distinguishes this chain of deliveries from an earlier one of the same job id.
     nonce: str
     #: The number of the next delivery, or of the current one while the job is leased.
-    seq: int = 0
+    seq: Count = 0
     #: Whether that delivery was dispatched to the queue backend; always true for backends that do not push (`PUSHED`).
     dispatched: bool = True
     status: Status = Status.QUEUED
     #: Consecutive failures of the current step.
-    attempts: int = 0
+    attempts: Count = 0
     #: Consecutive expired leases in the current step; a high count suggests that the job kills its workers.
-    expiries: int = 0
+    expiries: Count = 0
     #: The service that was chosen; empty until then.
     service: str = ""
     submission: Submission = Submission()
     #: The last order as JSON (see `truncate_json`), also if the service refused it.
     order: str = ""
     #: When the next delivery is due; None while leased, held or final.
-    due: float | None = None
+    due: Instant | None = None
     lease: Lease | None = None
     #: 0 to 1, as the service reports it.
     progress: float = 0.0
@@ -348,9 +358,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     purchases: tuple[Purchase, ...] = ()
     error: Failure | None = None
     events: tuple[Event, ...] = ()
-    added_at: float
-    updated_at: float
-    finished_at: float | None = None
+    added_at: Instant
+    updated_at: Instant
+    finished_at: Instant | None = None
 
     @property
     def job_id(self) -> str:

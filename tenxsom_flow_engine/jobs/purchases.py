@@ -7,10 +7,10 @@ id identifies a purchase, so a ticket that is saved twice counts once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import msgspec
 
+from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase
 
 
@@ -29,7 +29,7 @@ def new_purchases(before: JobRecord, after: JobRecord) -> tuple[Purchase, ...]:
 
 def day(instant: float) -> str:
     """Return an instant's date in UTC as `YYYY-MM-DD`, which sorts as text."""
-    return datetime.fromtimestamp(instant, UTC).date().isoformat()
+    return utc_datetime(instant).date().isoformat()
 
 
 def _total(purchases: tuple[Purchase, ...]) -> Cost | None:

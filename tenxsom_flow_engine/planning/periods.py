@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tenxsom_flow_engine.clock import FIRST_YEAR, LAST_YEAR
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.timestamps import FIRST_YEAR, LAST_YEAR, bounded, parse_moment
+from tenxsom_flow_engine.planning.timestamps import bounded, parse_moment
 
 DAY = 86400
 

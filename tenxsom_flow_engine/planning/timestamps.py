@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 
+from tenxsom_flow_engine.clock import FIRST_YEAR, LAST_YEAR, MAX_INSTANT
 from tenxsom_flow_engine.errors import InvalidInput
-
-#: Instants must be in the years 1970 to 9998, so that they can be converted to every zone and text format.
-FIRST_YEAR, LAST_YEAR = 1970, 9998
-#: The last whole second of these years.
-MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
 
 
 def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> float:

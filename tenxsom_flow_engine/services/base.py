@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.prompts import prompt_for
+from tenxsom_flow_engine.text import one_line
+
+#: Ids that a URL path can contain without encoding, and that do not traverse it.
+URL_SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class VideoService(ABC):
     lookup_hint: str = ""
     #: Whether `auto` uses this service only as a fallback, when no paid service is configured.
     is_fallback: bool = False
+    #: The form of its tickets' ids.
+    ticket_form: re.Pattern[str] = URL_SAFE_ID
 
     @abstractmethod
     def fit(self, job: VideoJob) -> Fit:
@@ -110,6 +118,14 @@ class VideoService(ABC):
 
         `reference` identifies the order at services that accept one.
         """
+
+    def check_ticket(self, ticket: Ticket) -> None:
+        """Raise `InvalidInput` unless a ticket's id has this service's form. Pure.
+
+        Called before each use of a ticket, which can come from a delivery, a record or a person.
+        """
+        if not self.ticket_form.fullmatch(ticket.id):
+            raise InvalidInput("ticket", f"{one_line(ticket.id, 100)!r} is not the id of a generation at {self.name}")
 
     @abstractmethod
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Purchase, Status
 from tenxsom_flow_engine.jobs.purchases import day, new_purchases
 from tenxsom_flow_engine.store.histogram import bucket
@@ -68,7 +68,7 @@ class LastError:
 
 def hour(instant: float) -> str:
     """Return the hour of an instant in UTC, in ISO 8601, so that hours sort as text."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H")
+    return utc_datetime(instant).strftime("%Y-%m-%dT%H")
 
 
 def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class ScriptedService(VideoService):
     `on_call`, if set, is called with the name of each method before it does anything, and with `created` between the
     effect of a create and its response: there a test can change the state of the store or the clock.
     """
+
+    ticket_form = re.compile(r"[A-Za-z0-9_./-]+")
 
     def __init__(self, clock: Clock, *, name: str = "alpha", max_in_flight: int = 100, create_timeout: float = 30.0,
                  lifetime: float = 3600.0, idempotency_window: float = 0.0, auto_selectable: bool = True,

@@ -347,3 +347,13 @@ def test_a_sweep_before_the_first_order_finds_nothing(service: DraftService) -> 
     """A sweep without a folder does nothing."""
     service.sweep()
     assert not service._root.exists()
+
+
+def test_a_folder_without_an_order_is_neither_changed_nor_removed(service: DraftService) -> None:
+    """A folder that no order made is not a draft: a check reports it as lost, a cancellation leaves it alone."""
+    folder = service._root / "foreign"
+    (folder / "files").mkdir(parents=True)
+    (folder / "files" / "kept").write_text("mine")
+    assert isinstance(service.check(Ticket(str(folder))), Lost)
+    service.cancel(Ticket(str(folder)))
+    assert [path.name for path in folder.rglob("*")] == ["files", "kept"]

@@ -9,18 +9,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tenxsom_flow_engine.composition import open_engine, open_queue, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.jobs import Status, Submission, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
 from tenxsom_flow_engine.services.heygen.fake import AVATAR, KEY, FakeHeyGen
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.base import new_record
+from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
+from tenxsom_flow_engine.testing.samples import a_job
 
 JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", duration=18, created_at=1.0)
 
@@ -150,3 +154,55 @@ def test_an_engine_makes_its_own_limiter(tmp_path: Path) -> None:
         assert isinstance(engine.limiter.ask("draft", "a"), Admission)
         again = Engine(settings, store=store, queue=queue, services={})
         assert isinstance(again.gate.ask("draft", "b"), Closed)
+
+
+HOSTILE_TICKETS = (
+    "", ".", "..", "../victim", "/etc", "a/../../b", "../../v1/webhook.delete", "x?admin=1", "x#y", "a\nb", "a b", "é",
+    "videos/../..", "video-agents/../../v1/x", "//host/x", "%2e%2e", "x" * 600,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ticket", HOSTILE_TICKETS)
+def test_a_ticket_that_is_no_id_is_refused(engine: Engine, ticket: str) -> None:
+    """No service uses a ticket that leaves its folder or its part of the vendor's addresses."""
+    for service in engine.services.values():
+        with pytest.raises(InvalidInput) as refused:
+            service.check_ticket(Ticket(ticket))
+        assert refused.value.field == "ticket"
+
+
+def test_a_delivered_ticket_touches_no_other_folder(tmp_path: Path) -> None:
+    """Neither the steps nor the cancellation of a delivered draft read or change a folder that is not a draft's."""
+    home = tmp_path / "home"
+    victim = tmp_path / ".drafts" / "victim"
+    (victim / "files").mkdir(parents=True)
+    for name in ("files/kept", "done", "progress", "errors", "notes.txt"):
+        (victim / name).write_text("mine")
+    before = sorted((path, path.read_text()) for path in victim.rglob("*") if path.is_file())
+    with open_engine(load({"TENXSOM_HOME": str(home), "CLOUD_TASKS_MAX_DISPATCHES": "500"}), "local") as engine:
+        assert isinstance(engine.queue, PullsJobs)
+        now = engine.store.now()
+        for number, ticket in enumerate((str(victim), f"../../../{victim.name}", str(victim / "files"), ".")):
+            record = new_record("local", NewJob(a_job(f"job-{number}", service="draft"), None), now)
+            submission = Submission(state=SubmissionState.ACCEPTED, id="s", ticket=Ticket(ticket), deadline=now + 600)
+            engine.store.adopt(
+                msgspec.structs.replace(record, service="draft", submission=submission, status=Status.RENDERING)
+            )
+            for claimed in engine.queue.claim("w", 1, engine.slots, auto_services=engine.auto_services).records:
+                assert engine.step(claimed).status is Status.FAILED
+            engine.store.adopt(
+                msgspec.structs.replace(
+                    record,
+                    job=a_job(f"stop-{number}"), service="draft", submission=submission, status=Status.RENDERING,
+                )
+            )  # fmt: skip
+            assert engine.cancel(f"stop-{number}").status is Status.CANCELLED
+    assert sorted((path, path.read_text()) for path in victim.rglob("*") if path.is_file()) == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [float("-inf")]}])
+def test_options_that_json_cannot_express_are_refused(engine: Engine, value: Any) -> None:
+    """NaN and infinity in options are refused, because JSON would store them as null."""
+    with pytest.raises(InvalidInput) as refused:
+        engine.prepare(VideoJob(job_id="j", topic="Tides", options={"pixverse": {"seed": value}}, created_at=1.0))
+    assert refused.value.field == "options"

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, LeaseLost
-from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, SubmissionState, lifecycle
+from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, Submission, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_delivery, encode
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id, task_id
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
@@ -26,6 +27,7 @@ PUSHED = {
 WAITING = {name: record for name, record in PUSHED.items() if record.due is not None}
 IN_HAND = {name: record for name, record in PUSHED.items() if record.lease is not None}
 OVER = {name: record for name, record in PUSHED.items() if record.due is None and record.lease is None}
+A_RECORD = next(iter(WAITING.values()))
 MINE = Lease("new", "w-2", NOW + 60)
 
 
@@ -235,3 +237,48 @@ def test_every_situation_is_seen() -> None:
     """The tables above contain waiting, leased and finished jobs with every kind of submission."""
     assert WAITING.keys() | IN_HAND.keys() | OVER.keys() == PUSHED.keys()
     assert {record.submission.state for record in PUSHED.values()} == set(SubmissionState)
+
+
+@pytest.mark.parametrize("number", ["-1", "-1e300", "1e300", "253402300800", "1e999"])
+@pytest.mark.parametrize(
+    "field",
+    ["added_at", "job.created_at", "submission.intended_at", "submission.first_intended_at", "submission.deadline"],
+)
+def test_an_impossible_instant_is_refused(field: str, number: str) -> None:
+    """A delivery whose instants no date can express is refused, and the error names the field."""
+    body = json.loads(
+        encode(
+            Delivery.of(
+                msgspec.structs.replace(
+                    A_RECORD,
+                    submission=Submission(
+                        state=SubmissionState.INTENT, id="s", intended_at=1.0, first_intended_at=1.0, deadline=1.0
+                    ),
+                )
+            )
+        )
+    )
+    *path, name = field.split(".")
+    inner = body
+    for part in path:
+        inner = inner[part]
+    inner[name] = "HERE"
+    with pytest.raises(InvalidInput) as refused:
+        decode_delivery(json.dumps(body).replace('"HERE"', number))
+    assert number == "1e999" or field == refused.value.field
+
+
+@pytest.mark.parametrize("name", ["seq", "attempts"])
+@pytest.mark.parametrize("number", [-1, 2**53 - 1])
+def test_an_impossible_count_is_refused(name: str, number: int) -> None:
+    """A delivery whose counts could not be increased is refused before its step begins."""
+    body = json.loads(encode(Delivery.of(A_RECORD))) | {name: number}
+    with pytest.raises(InvalidInput) as refused:
+        decode_delivery(json.dumps(body))
+    assert refused.value.field == name
+
+
+@pytest.mark.parametrize("instant", [-1e300, -1.0, 1e300, float("inf"), float("-inf")])
+def test_an_impossible_instant_can_be_shown(instant: float) -> None:
+    """Writing an instant never fails, so one bad record cannot make a page unavailable."""
+    assert iso(instant)[:4] in ("1970", "9998")

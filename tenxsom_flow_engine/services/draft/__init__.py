@@ -7,9 +7,9 @@ from tenxsom_flow_engine.services.registry import MachineCheck, MachineState, Se
 
 
 def _make(config: None, context: ServiceContext) -> VideoService:
-    from tenxsom_flow_engine.services.draft.service import DraftService
+    from tenxsom_flow_engine.services.draft.service import FOLDER, DraftService
 
-    return DraftService(context.output_dir / ".drafts")
+    return DraftService(context.output_dir / FOLDER)
 
 
 def _check_fonts() -> MachineState:

@@ -13,6 +13,7 @@ import errno
 import logging
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -30,11 +31,14 @@ from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progre
 from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
 from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
+from tenxsom_flow_engine.text import one_line
 
 #: Starts of a render after which it has failed.
 MAX_STARTS = 3
 #: Age in seconds at which a work folder is removed even if it was never fetched.
 STALE = 86400.0
+#: The name of the folder that contains the work folders, in the output folder.
+FOLDER = ".drafts"
 #: Seconds from the fetch of a video to the removal of its work folder; by then it has been published.
 SETTLED = 60.0
 
@@ -55,6 +59,9 @@ class DraftService(VideoService, Cancels):
     create_timeout = 10.0
     lifetime = 3600.0
     is_fallback = True
+
+    #: The name of a work folder: the order's reference.
+    ticket_form = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
     def __init__(self, root: Path, now: Callable[[], float] = time.time, *, child: Sequence[str] = CHILD) -> None:
         self._root = root.absolute()
@@ -96,10 +103,20 @@ class DraftService(VideoService, Cancels):
                     self._start(folder, lock)
         return Ticket(str(folder.path), account=self._machine)
 
+    def check_ticket(self, ticket: Ticket) -> None:
+        path = Path(ticket.id)
+        below_root = path.parent in (Path(), self._root)
+        elsewhere = path.is_absolute() and path.parent.name == FOLDER and ".." not in path.parts
+        if not (below_root or elsewhere) or not self.ticket_form.fullmatch(path.name):
+            shown = one_line(ticket.id, 100)
+            raise InvalidInput("ticket", f"{shown!r} is not the work folder of a draft")
+
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
         folder = WorkFolder(self._root / ticket.id)
         self._reap_children()
         with _mapped_errors(folder):
+            if folder.path.exists() and not folder.has_order:
+                return Lost(f"{folder.path} is not the work folder of a draft")
             try:
                 return self._state(folder)
             except FileNotFoundError:
@@ -110,7 +127,7 @@ class DraftService(VideoService, Cancels):
     def cancel(self, ticket: Ticket) -> None:
         """Request that the render stops and removes its folder, which happens within about a second."""
         folder = WorkFolder(self._root / ticket.id)
-        if not folder.path.exists():
+        if not folder.has_order:  # removed, or not a draft's folder
             self._missing(ticket)
             return
         with _mapped_errors(folder), contextlib.suppress(FileNotFoundError):  # removed in between

@@ -54,6 +54,15 @@ class WorkFolder:
         """Return the order."""
         return msgspec.json.decode((self.path / "order.json").read_bytes(), type=Order)
 
+    @property
+    def has_order(self) -> bool:
+        """Whether this is an existing folder with an order: no other folder is ever changed or removed."""
+        try:
+            self.order()
+        except (OSError, msgspec.DecodeError):
+            return False
+        return not self.path.is_symlink()
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[int | None]:
         """Yield a descriptor that holds the folder's lock, or None if a render holds it.

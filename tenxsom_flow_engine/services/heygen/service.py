@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Rejected, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
-from tenxsom_flow_engine.services.base import Credits, Failed, Fit, HasCredits, Progress, Ready
+from tenxsom_flow_engine.services.base import URL_SAFE_ID, Credits, Failed, Fit, HasCredits, Progress, Ready
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.heygen.errors import ERRORS
 from tenxsom_flow_engine.services.heygen.order import (
@@ -57,6 +58,8 @@ class HeyGenService(HttpService, HasCredits):
     """A ticket's id is an endpoint and an id: `video-agents/…` or `videos/…`. HeyGen cannot cancel a render."""
 
     name = NAME
+    # A bare id is one that an operator copied from HeyGen's website: of a video or of an agent.
+    ticket_form = re.compile(rf"(?:(?:{AGENT}|{SCRIPT})/)?{URL_SAFE_ID.pattern}")
     errors = ERRORS
     #: An agent takes 20 to 45 minutes.
     lifetime = 7200.0
@@ -105,7 +108,6 @@ class HeyGenService(HttpService, HasCredits):
             return self._check_agent(order_id)
         if separator:
             return self._check_video(order_id) or _GONE
-        # A bare id that an operator copied from HeyGen's website: of a video or of an agent.
         return self._check_video(ticket.id) or self._check_agent(ticket.id)
 
     def credits(self) -> Credits:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenxsom_flow_engine.errors import ServiceError
-
-#: Ids that are valid in a URL path without encoding.
-_PATH_ID = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]{1,512}")
+from tenxsom_flow_engine.services.base import URL_SAFE_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,7 @@ def read_retry_after(headers: Mapping[str, str], body: Any, now: float | None = 
 
 def path_id(value: Any) -> str | None:
     """Return a service's id if it is valid in a URL path without encoding, else None."""
-    valid = isinstance(value, str) and _PATH_ID.fullmatch(value) and value.strip(".")
-    return value if valid else None
+    return value if isinstance(value, str) and URL_SAFE_ID.fullmatch(value) else None
 
 
 def number(value: Any) -> float | None:

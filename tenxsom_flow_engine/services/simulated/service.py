@@ -10,6 +10,7 @@ import fcntl
 import math
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class SimulatedService(VideoService, FindsByReference):
     """See the module. A ticket's id holds the whole state of its generation: start/end/fate/reference."""
 
     name = NAME
+    ticket_form = re.compile(r"[0-9]{1,12}\.[0-9]{3}/[0-9]{1,12}\.[0-9]{3}/[a-z]+/[A-Za-z0-9_.-]{1,200}")
     auto_selectable = False
     lifetime = 3600.0
     find_is_complete = True

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.clock import iso, utc_datetime
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.text import ago, balance, duration, number, plural, rough_duration, usd, within
 
@@ -33,18 +32,18 @@ def moment(instant: float | None, *, exact: str = "minute") -> Markup:
     if instant is None:
         return Markup("–")
     form = {"minute": "%d %b %H:%M", "second": "%d %b %H:%M:%S", "clock": "%H:%M"}[exact]
-    text = datetime.fromtimestamp(instant, UTC).strftime(form)
+    text = utc_datetime(instant).strftime(form)
     return Markup('<time datetime="{}" data-exact="{}">{}</time>').format(iso(instant), exact, text)
 
 
 def utc(instant: float) -> str:
     """Write an instant in UTC, as the command line does, and independent of the browser: `2026-12-24 18:00 UTC`."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return utc_datetime(instant).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def hour(instant: float) -> str:
     """Write the hour of a day (UTC) that begins at an instant."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%d %b %H:%M")
+    return utc_datetime(instant).strftime("%d %b %H:%M")
 
 
 def per(window: str) -> str:
