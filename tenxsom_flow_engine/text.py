@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
+#: Control characters except newline and tab, and unpaired surrogates.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -58,6 +61,14 @@ def number(value: float) -> str:
 def balance(value: float, unit: str) -> str:
     """Format a balance in its unit: `$993.80` for `USD`, `6,963 credits`."""
     return usd(value) if unit == "USD" else f"{number(value)} {unit}"
+
+
+def visible(text: str) -> str:
+    """Replace the characters that could manipulate a terminal, and those that UTF-8 cannot encode, by their escapes."""
+    # Newlines and tabs are wanted; a fast path covers almost every text.
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str, most: int) -> str:

@@ -14,6 +14,7 @@ from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE, exit_code
 from tenxsom_flow_engine.cli.program import called_as
 from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.text import visible
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.composition import Overrides
@@ -38,16 +39,16 @@ class _OutputError(Exception):
 
 def out(data: str) -> None:
     """Print data, on standard output."""
-    _write(data + "\n", sys.stdout)
+    _write(visible(data) + "\n", sys.stdout)
 
 
 def info(text: str) -> None:
     """Print a message, on standard error: standard output holds data only."""
-    _write(text + "\n", sys.stderr)
+    _write(visible(text) + "\n", sys.stderr)
 
 
 def redraw(text: str) -> None:
-    """Write part of a line that is redrawn on the terminal of standard error."""
+    """Write part of a line that is redrawn on the terminal of standard error; it can contain control characters."""
     _write(text, sys.stderr)
 
 
@@ -103,6 +104,7 @@ def run(
 def _run(command: click.Command, arguments: Sequence[str] | None, program: str, overrides: Overrides | None) -> int:
     """Run a command, print the error that ends it, and return the exit code."""
     try:
+        _check_encoding(sys.argv[1:] if arguments is None else arguments)
         # A command returns its exit code; None is 0.
         return command.main(arguments, prog_name=program, standalone_mode=False, obj=overrides) or DONE
     except Exit as stop:
@@ -123,6 +125,13 @@ def _run(command: click.Command, arguments: Sequence[str] | None, program: str, 
     except (click.Abort, KeyboardInterrupt):
         info("interrupted")
         return INTERRUPTED
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Raise a usage error for an argument that is not valid text: neither a store nor a terminal can contain it."""
+    for argument in arguments:
+        if not argument.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise click.UsageError(f"the argument {argument} is not valid UTF-8")
 
 
 def _write(text: str, stream: TextIO) -> None:

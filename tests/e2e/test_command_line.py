@@ -297,3 +297,12 @@ def test_output_can_be_cut_short(flow: Flow) -> None:
         shell=True, env=flow.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", [("show",), ("cancel",), ("jobs", "--channel"), ("single", "--topic")])
+def test_an_argument_that_is_not_text_is_a_usage_error(flow: Flow, command: tuple[str, ...]) -> None:
+    """An argument that is not UTF-8 is refused in one line, without a traceback."""
+    done = flow.run(*command, "caf\udce9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the argument caf\\udce9 is not valid UTF-8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

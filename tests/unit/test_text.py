@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenxsom_flow_engine.text import ago, balance, duration, either, one_line, plural, rough_duration, usd, within
+from tenxsom_flow_engine.text import ago, balance, duration, either, one_line, plural, rough_duration, usd, visible, within
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,18 @@ def test_text_from_outside_is_one_line() -> None:
     """Line breaks and control characters become spaces, and a long text is truncated."""
     assert one_line("a\r\n\x1b[2Jb\u202e  c", 20) == "a [2Jb c"
     assert one_line("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("a\tb\n", "a\tb\n"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\x9b31mb", "a\\x9b31mb"),
+        ("caf\udce9", "caf\\udce9"),
+        ("é 🐙", "é 🐙"),
+    ],
+)
+def test_text_for_a_terminal_has_no_control_characters(given: str, written: str) -> None:
+    """Control characters and unpaired surrogates are shown by their escapes; other text is unchanged."""
+    assert visible(given) == written

@@ -111,6 +111,8 @@ class Connections:
             yield
         except sqlite3.Error as error:
             raise self._error(error) from error
+        except UnicodeDecodeError as error:  # the driver's, for a text in a damaged file
+            raise self._damaged(error) from error
 
     def _own(self) -> _Owned:
         """Return this thread's connection; the first call opens it, and so does the first call after a fork."""
@@ -164,9 +166,8 @@ class Connections:
                     connection.execute(statement)
             return
         with self.transaction():
-            version = self._number(
-                connection, "user_version"
-            )  # read again: another process might have created the schema
+            # Read again: another process might have created the schema.
+            version = self._number(connection, "user_version")
             if version == SCHEMA_VERSION:
                 return
             if version != 0:
@@ -211,10 +212,7 @@ class Connections:
         if primary == sqlite3.SQLITE_READONLY:
             return StoreBroken(f"the job store {self.path} is read-only", next_step="make the file and folder writable")
         if primary in _DAMAGED:
-            return StoreBroken(
-                f"{self.path} is not a job store, or is damaged: {error}",
-                next_step="restore it from a backup, or configure another store",
-            )
+            return self._damaged(error)
         if primary in _AWAY:
             return StoreUnavailable(
                 f"the job store {self.path} cannot be used now: {error}",
@@ -222,9 +220,14 @@ class Connections:
             )
         return StoreBroken(f"the job store {self.path} failed: {error}")
 
+    def _damaged(self, reason: object) -> StoreBroken:
+        return StoreBroken(
+            f"{self.path} is not a job store, or is damaged: {reason}",
+            next_step="restore it from a backup, or configure another store",
+        )
+
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # After some errors, such as a full disk, SQLite has already rolled back.
     # SQLite rolls back automatically after some errors, such as a full disk.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
