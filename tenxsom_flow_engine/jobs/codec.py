@@ -63,5 +63,5 @@ def decode(decoder: msgspec.json.Decoder[_T], data: bytes | str) -> _T:
             raise error.__cause__ from None
         reason, _, path = str(error).partition(" - at `$")
         raise InvalidInput(path.strip("`.") or "job", reason) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidInput("job", f"is not JSON: {error}") from error

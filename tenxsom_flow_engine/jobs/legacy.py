@@ -16,10 +16,12 @@ from tenxsom_flow_engine.jobs import VideoJob, new_job_id
 _FIELDS = ("job_id", "topic", "prompt", "duration", "aspect_ratio", "service", "quality", "channel")
 
 
-def read_legacy(entry: str) -> VideoJob:
+def read_legacy(entry: str | bytes) -> VideoJob:
     """Convert a legacy entry to a job, ignoring unknown fields. Raises `InvalidInput`."""
     try:
         given = msgspec.json.decode(entry)
+    except UnicodeError as error:
+        raise InvalidInput("entry", "is not UTF-8") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput("entry", f"is not JSON: {error}") from error
     if not isinstance(given, dict):

@@ -83,7 +83,7 @@ class RedisLedger(Ledger):
         state = self._run("gate", service, "", "")
         while True:
             now, version, fields = state
-            before = _gate(fields)
+            before = self._gate(service, fields)
             after = rule(before, float(now))
             if after == before and not count:
                 return after
@@ -94,8 +94,15 @@ class RedisLedger(Ledger):
 
     def snapshot(self, service: str) -> LedgerSnapshot:
         now, gate, recent, waiting, tally = self._run("snapshot", service)
-        counts = {name: float(value) for name, value in _pairs(tally)}
-        return LedgerSnapshot(float(now), _gate(gate), [float(at) for at in recent], int(waiting), counts)
+        with self._connection.decoding(f"tally:{service}"):
+            counts = {name: float(value) for name, value in _pairs(tally)}
+        with self._connection.decoding(f"log:{service}"):
+            admissions = [float(at) for at in recent]
+        return LedgerSnapshot(float(now), self._gate(service, gate), admissions, int(waiting), counts)
+
+    def _gate(self, service: str, fields: Sequence[str]) -> Gate:
+        with self._connection.decoding(f"gate:{service}"):
+            return pace.from_stored({name: value for name, value in _pairs(fields) if name != "version"})
 
     def _ask(self, service: str, waiter_id: str, limits: Limits) -> list[str]:
         own = limits.get(service)
@@ -119,10 +126,6 @@ def _closed(service: str, answer: Sequence[str]) -> Closed:
     last = (name, Window(int(limit), float(span)), float(share)) if name else None
     why = reason(service, message, stopped="" if last else stopped, last=last)
     return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
-
-
-def _gate(fields: Sequence[str]) -> Gate:
-    return pace.from_stored({name: value for name, value in _pairs(fields) if name != "version"})
 
 
 def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:

@@ -42,8 +42,8 @@ class LegacyImport(ABC):
     """A store that can import jobs which legacy producers push onto a plain list next to it."""
 
     @abstractmethod
-    def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
-        """Move entries into a queue, each once; `read` parses an entry's text or raises `InvalidInput`."""
+    def import_legacy(self, queue: str, read: Callable[[bytes], NewJob]) -> ImportResult:
+        """Move entries into a queue, each once; `read` parses an entry or raises `InvalidInput`."""
 
     @abstractmethod
     def rejected_count(self) -> int:
@@ -62,10 +62,15 @@ def read_record(job_id: str, data: bytes | str, read: Callable[[bytes | str], Jo
     try:
         return read(data)
     except InvalidInput as error:
-        raise StoreBroken(
-            f"the record of job {job_id} cannot be read: {error}",
-            next_step="restore the store from a backup, or run the version that wrote it",
-        ) from error
+        raise unreadable(job_id, error) from error
+
+
+def unreadable(job_id: str, error: Exception) -> StoreBroken:
+    """Return the error for a stored record that cannot be read."""
+    return StoreBroken(
+        f"the record of job {job_id} cannot be read: {error}",
+        next_step="restore the store from a backup, or run the version that wrote it",
+    )
 
 
 class JobStore(ABC):

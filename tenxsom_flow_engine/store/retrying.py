@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
 
-from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import StoreBroken, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.timings import Timings
 
 _T = TypeVar("_T")
@@ -27,6 +27,9 @@ class RetryingWrites:
         while True:
             try:
                 return call()
+            except StoreBroken as error:
+                _log.error("%s was not saved: %s", what, error)
+                raise
             except (StoreUnavailable, StoreFull) as error:
                 _log.warning("saving %s failed and will be retried: %s", what, error)
                 if self._abandon.wait(pause):

@@ -120,7 +120,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["single", "--topic", ""], {}, 2, "topic: is empty; describe the video in a few words"),
     (["single", "--topic", "x" * 501], {}, 2, "topic: has 501 characters, at most 500"),
     (["single", "--topic", "a\x07b"], {}, 2, "topic: has a control character (U+0007) at position 2"),
-    (["single", "--topic", "x\udcff"], {}, 2, "topic: is not valid Unicode at position 2"),
+    (["single", "--topic", "x\udcff"], {}, 2, "the argument x\\udcff is not valid UTF-8"),
     (["single", "--topic", "x", "--duration", "0"], {}, 2, "duration: must be 1 to 1800 seconds, not 0"),
     (["single", "--topic", "x", "--duration", "61"], {}, 2, "duration: drafts are 1 to 60 seconds long, not 61"),
     (["single", "--topic", "x", "--duration", "five"], {}, 2, "'five' is not a valid integer"),

@@ -65,9 +65,11 @@ def test_a_wrong_login_is_reported(guarded_flow: Flow, guarded: RedisServer) -> 
     assert [worker.wait() for worker in workers] == [1, 1, 1]
     lines = guarded_flow.log().splitlines()
     assert len(lines) == len(workers)
+    assert sum("requires a login" in line for line in lines) == 1
+    assert sum("rejected the login" in line for line in lines) == 2
     for line in lines:
-        assert line.startswith("error: the Redis server rejected the login: ")
-        assert line.endswith("check the login in REDIS_URL")
+        assert line.startswith("error: the Redis server ")
+        assert "REDIS_URL" in line
         assert "wr0ng" not in line
 
 
@@ -76,7 +78,7 @@ def test_missing_permissions_are_reported(guarded_flow: Flow, guarded: RedisServ
     guarded_flow.environment["REDIS_URL"] = f"redis://reader:{USER_PASSWORD}@127.0.0.1:{guarded.port}/0"
     refused = guarded_flow.run("single", "--topic", "any", "--queue-type", "redis")
     assert refused.returncode == 1
-    assert "the Redis user lacks a permission" in refused.stderr
+    assert "refuses a command to this user" in refused.stderr
     assert "ACL SETUSER" in refused.stderr
     assert USER_PASSWORD not in refused.stderr
 

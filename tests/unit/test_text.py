@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tenxsom_flow_engine.text import ago, balance, duration, either, one_line, plural, rough_duration, usd, visible, within
+from tenxsom_flow_engine.text import (
+    ago,
+    balance,
+    duration,
+    either,
+    one_line,
+    plural,
+    rough_duration,
+    usd,
+    visible,
+    within,
+)
 
 
 @pytest.mark.parametrize(

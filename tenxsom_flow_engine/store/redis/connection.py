@@ -6,23 +6,32 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
 from tenxsom_flow_engine.store.redis.server import Server, examine
+from tenxsom_flow_engine.store.redis.server_errors import DEMOTED, code_of, store_error
 from tenxsom_flow_engine.store.values import StoreAdvice
+from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.timings import Timings
+
+#: The scripts that continue existing jobs. A server out of memory runs them too, if it knows the flag (Redis 7), so
+#: tickets are saved, and jobs can end, be cancelled and be removed.
+_ALLOWED_WHEN_FULL = frozenset({"claim", "renew", "commit", "remove"})
 
 
 @cache
-def script(name: str) -> str:
-    """Return the source of a script, after the functions that all scripts share."""
+def script(name: str, *, flags: bool = False) -> str:
+    """Return the source of a script, after the functions that all scripts share; with `flags` for Redis 7 or newer."""
     folder = resources.files(__package__).joinpath("scripts")
-    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    return f"#!lua flags=allow-oom\n{source}" if flags and name in _ALLOWED_WHEN_FULL else source
 
 
 class Connection:
@@ -33,21 +42,15 @@ class Connection:
         self.answer_timeout = timings.redis_answer
         self._file_timeout = timings.redis_file
         self.prefix = f"{{{prefix}}}"
-        with self.mapped():
-            self.client: Any = redis.Redis.from_url(
-                url,
-                decode_responses=True,
-                socket_connect_timeout=timings.redis_connect,
-                socket_timeout=timings.redis_answer,
-                # A call that was sent might have been executed: only the caller knows whether repeating it is safe.
-                retry=Retry(NoBackoff(), 0),
-            )
+        self.client: Any = _client(url, timings)
         self._scripts: dict[str, Any] = {}
         self._server = Server()
         known = self.client.connection_pool.connection_kwargs
-        where = known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
+        host, port = known.get("host", "localhost"), known.get("port", 6379)
+        self._where = known.get("path") or f"{f'[{host}]' if ':' in host else host}:{port}"
+        self._cli = f"redis-cli -s {known['path']}" if "path" in known else f"redis-cli -h {host} -p {port}"
         #: The server without user and password.
-        self.place = f"redis://{where}/{known.get('db') or 0} ({self.prefix})"
+        self.place = f"redis://{self._where}/{known.get('db') or 0} ({self.prefix})"
 
     def check_server(self) -> StoreAdvice | None:
         """Check that the server can store jobs; return a warning about their durability, or None.
@@ -71,7 +74,7 @@ class Connection:
         """
         known = self._script(name)
         with self.mapped():
-            if on_disk and self._server.waits_for_file:
+            if on_disk and (self._server.waits_for_file or self._server.waits_for_replicas):
                 return self._run_and_wait(known, arguments)
             return known(keys=[self.prefix], args=arguments)
 
@@ -86,26 +89,39 @@ class Connection:
             if isinstance(answer, redis.exceptions.NoScriptError):
                 answers[index] = self.run(name, *calls[index])  # loads it
             elif isinstance(answer, redis.RedisError):
-                raise _error(answer) from answer
+                raise self._error(answer) from answer
         return list(answers)
 
     def _script(self, name: str) -> Any:
         known = self._scripts.get(name)
-        return known or self._scripts.setdefault(name, self.client.register_script(script(name)))
+        if known is None:
+            source = script(name, flags=self._server.knows_script_flags)
+            known = self._scripts.setdefault(name, self.client.register_script(source))
+        return known
 
     def _run_and_wait(self, known: Any, arguments: tuple[object, ...]) -> Any:
-        # On one connection: WAITAOF waits only for the writes of its connection.
+        # On one connection: WAIT and WAITAOF wait only for the writes of their connection.
+        milliseconds = int(self._file_timeout * 1000)
+        replicas = self._server.waits_for_replicas
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.evalsha(known.sha, 1, self.prefix, *arguments)
-            pipeline.execute_command("WAITAOF", 1, 0, int(self._file_timeout * 1000))
-            answer, kept = pipeline.execute(raise_on_error=False)
+            if replicas:
+                pipeline.execute_command("WAIT", replicas, milliseconds)
+            if self._server.waits_for_file:
+                pipeline.execute_command("WAITAOF", 1, 0, milliseconds)
+            answer, *kept = pipeline.execute(raise_on_error=False)
         if isinstance(answer, redis.exceptions.NoScriptError):
             self.client.script_load(known.script)
             return self._run_and_wait(known, arguments)
-        for error in (answer, kept):
+        for error in (answer, *kept):
             if isinstance(error, redis.RedisError):
                 raise error
-        if int(kept[0]) < 1:
+        if replicas and int(kept[0]) < replicas:
+            raise StoreUnavailable(
+                f"{kept[0]} of {plural(replicas, 'replica')} had the write after {self._file_timeout:g} s",
+                next_step=f"check the server's replicas: {self._cli} INFO replication",
+            )
+        if self._server.waits_for_file and int(kept[-1][0]) < 1:
             raise StoreUnavailable(
                 f"the Redis server has not synced its append-only file within {self._file_timeout:g} s",
                 next_step="check the server's disk, and CONFIG GET appendfsync",
@@ -118,41 +134,57 @@ class Connection:
         try:
             yield
         except redis.RedisError as error:
-            raise _error(error) from error
-        except ValueError:
-            # The parser's message can contain a part of the password.
+            raise self._error(error) from error
+
+    @contextlib.contextmanager
+    def decoding(self, name: str) -> Iterator[None]:
+        """Raise `StoreBroken` naming one of our keys if the block cannot decode what it holds."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # msgspec's errors are ValueErrors
+            key = self.key(name)
             raise StoreBroken(
-                "the address of the Redis server is invalid",
-                next_step="write redis://HOST:PORT/DATABASE, rediss://… or unix://… in REDIS_URL, and percent-encode "
-                "special characters in the password",
-            ) from None
+                f"the key {key} on the Redis server {self._where} has a value that is not the engine's: {error}",
+                next_step=f"check it, and remove it if it is foreign: {self._cli} DEL '{key}'",
+            ) from error
+
+    def _error(self, error: redis.RedisError) -> StoreError:
+        if code_of(error) in DEMOTED:
+            # The address can lead to a new primary by now, but an open connection stays with the old one.
+            self.client.connection_pool.disconnect(inuse_connections=False)
+        return store_error(error, place=self._where, client=self._cli)
 
     def close(self) -> None:
         """Close all connections."""
         self.client.close()
 
 
-def _error(error: redis.RedisError) -> StoreError:
-    text = str(error)
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
-        return StoreBroken(f"the Redis server rejected the login: {text}", next_step="check the login in REDIS_URL")
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        return StoreBroken(
-            f"the Redis user lacks a permission: {text}",
-            next_step="run, with your REDIS_QUEUE_KEY for KEY: ACL SETUSER USER ~KEY ~{KEY}* +@all -@admin",
+def _client(url: str, timings: Timings) -> Any:
+    """Return a client for an address. Raises `StoreBroken` without any part of it, which could be the password."""
+    step = (
+        "write redis://HOST:PORT/DATABASE, rediss://… or unix://… in REDIS_URL, and percent-encode special characters "
+        "in the password"
+    )
+    try:
+        client = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            # Foreign bytes in our keys are kept as they are, and fail where one value is decoded.
+            encoding_errors="surrogateescape",
+            socket_connect_timeout=timings.redis_connect,
+            socket_timeout=timings.redis_answer,
+            # A call that was sent might have been executed: only the caller knows whether repeating it is safe.
+            retry=Retry(NoBackoff(), 0),
         )
-    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command" in text:  # 6.2 wraps it
-        return StoreFull("the Redis server is out of memory", next_step="raise its maxmemory, or free some memory")
-    if "MISCONF" in text:
-        return StoreFull(f"the Redis server cannot write to disk: {text}", next_step="check the server's disk and log")
-    if isinstance(
-        error, redis.ConnectionError | redis.TimeoutError | redis.exceptions.BusyLoadingError | redis.ReadOnlyError
-    ):
-        wrong_certificate = "CERTIFICATE" in text
-        return StoreUnavailable(
-            f"the Redis server cannot be used now: {text}",
-            next_step="give its certificate authority with ?ssl_ca_certs=FILE in REDIS_URL"
-            if wrong_certificate
-            else "check that it is running: redis-cli ping",
+        client.connection_pool.make_connection()  # opens nothing, but refuses unknown options
+    except ValueError:
+        raise StoreBroken("the address of the Redis server is invalid", next_step=step) from None
+    except TypeError:
+        options = sorted(parse_qs(urlsplit(url).query))
+        raise StoreBroken(f"REDIS_URL has an unknown option among {', '.join(options)}", next_step=step) from None
+    authority = client.connection_pool.connection_kwargs.get("ssl_ca_certs")
+    if authority and not Path(authority).is_file():
+        raise StoreBroken(
+            f"the file {authority} of ssl_ca_certs in REDIS_URL does not exist", next_step="correct its path"
         )
-    return StoreBroken(f"the Redis server failed: {text}")
+    return client

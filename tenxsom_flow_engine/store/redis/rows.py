@@ -13,7 +13,7 @@ import msgspec
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
-from tenxsom_flow_engine.store.base import read_record
+from tenxsom_flow_engine.store.base import read_record, unreadable
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import effects
 
@@ -29,19 +29,23 @@ class Stored:
     @classmethod
     def parse(cls, job_id: str, value: str, lease: str | None) -> Stored:
         """Parse the stored value and lease of a job. Raises `StoreBroken` naming the job if it cannot be read."""
-        begin = end_of_packed(value, 0)
-        rest = end_of_packed(value, begin)
+        try:
+            begin = end_of_packed(value, 0)
+            rest = end_of_packed(value, begin)
+            position, _ = int(value[1:begin], 16), int(value[begin + 1 : rest], 16)
+            token, until, at, worker, _ = lease.split("|") if lease else ("", "0", "0", "", "")
+            held = Lease(token=token, worker=worker, until=float(until))
+        except (IndexError, ValueError) as error:
+            raise unreadable(job_id, error) from error
         record = read_record(job_id, value[rest:], lambda text: _decode(job_id, str(text)))
         if lease:
-            token, until, at, worker, _ = lease.split("|")
-            held = Lease(token=token, worker=worker, until=float(until))
             # A claim does not write the record; the first commit after it writes the lease into the record.
             if record.lease is None:
                 record = lifecycle.take(record, held, float(at))
             else:
                 held = msgspec.structs.replace(held, due=record.lease.due, step=record.lease.step)
                 record = msgspec.structs.replace(record, lease=held)
-        return cls(record, int(value[1:begin], 16), value[begin:rest])
+        return cls(record, position, value[begin:rest])
 
     def followed_by(self, record: JobRecord) -> Stored:
         """Return the stored form of `record` after its commit on top of this one."""
@@ -70,10 +74,10 @@ class Summary(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, job_id: str, value: str) -> Summary | JobRecord | None:
         """Decode the fields of a stored value that lists filter by; None if it cannot be read."""
-        text = value[end_of_packed(value, end_of_packed(value, 0)) :]
         try:
+            text = value[end_of_packed(value, end_of_packed(value, 0)) :]
             return decode_short_form(job_id, text) if is_short_form(text) else _summaries.decode(text)
-        except (InvalidInput, msgspec.MsgspecError):
+        except (InvalidInput, IndexError, UnicodeError, msgspec.MsgspecError):
             return None
 
 

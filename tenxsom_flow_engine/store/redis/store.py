@@ -48,6 +48,7 @@ from tenxsom_flow_engine.store.values import (
     Retention,
     WorkerInfo,
 )
+from tenxsom_flow_engine.text import one_line
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ _log = logging.getLogger(__name__)
 CHUNK_JOBS = 500
 #: Entries of the legacy list imported at a time.
 CHUNK_ENTRIES = 200
+#: Characters of a rejected entry that the log shows.
+SHOWN_ENTRY = 120
 
 
 class RedisStore(JobStore, LegacyImport):
@@ -142,11 +145,12 @@ class RedisStore(JobStore, LegacyImport):
         return self._lists.scheduled_before(instant, self.now())
 
     def totals(self, kind: str, since: str = "") -> Sequence[Total]:
-        with self._connection.mapped():
-            return read_sums(kind, self._connection.client.hgetall(self._connection.key(f"sums:{kind}")), since)
+        name = f"sums:{kind}"
+        with self._connection.mapped(), self._connection.decoding(name):
+            return read_sums(kind, self._connection.client.hgetall(self._connection.key(name)), since)
 
     def last_errors(self) -> Mapping[str, LastError]:
-        with self._connection.mapped():
+        with self._connection.mapped(), self._connection.decoding("last_errors"):
             return read_errors(self._connection.client.hgetall(self._connection.key("last_errors")))
 
     def in_flight(self, service: str) -> int:
@@ -232,7 +236,8 @@ class RedisStore(JobStore, LegacyImport):
             paused, rate, concurrent = self._connection.client.hmget(
                 self._connection.key(f"queue:{queue}"), "paused", "rate", "concurrent"
             )
-        return QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
+        with self._connection.decoding(f"queue:{queue}"):
+            return QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
 
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
         key = self._connection.key(f"queue:{queue}")
@@ -285,12 +290,17 @@ class RedisStore(JobStore, LegacyImport):
         chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)
 
-    def import_legacy(self, queue: str, read: Callable[[str], NewJob]) -> ImportResult:
+    def import_legacy(self, queue: str, read: Callable[[bytes], NewJob]) -> ImportResult:
         with self._connection.mapped():
             try:
-                entries = self._connection.client.lrange(self._list, -CHUNK_ENTRIES, -1)
-            except redis.exceptions.ResponseError:  # the key is not a list, so it belongs to another program
-                return ImportResult()
+                # As bytes: other programs write these, and each is decoded by itself.
+                entries = self._connection.client.execute_command(
+                    "LRANGE", self._list, -CHUNK_ENTRIES, -1, NEVER_DECODE=True
+                )
+            except redis.exceptions.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                return ImportResult()  # the key is not a list, so it belongs to another program
         if not entries:
             return ImportResult()
         now = self.now()
@@ -299,7 +309,8 @@ class RedisStore(JobStore, LegacyImport):
             try:
                 item = read(entry)
             except InvalidInput as error:
-                _log.warning("rejected an entry of the list %s: %s", self._list, error)
+                shown = one_line(entry.decode("utf-8", "backslashreplace"), SHOWN_ENTRY)
+                _log.warning("rejected an entry of the list %s: %s: %s", self._list, error, shown)
                 arguments += [entry, *[""] * 7]
             else:
                 arguments += [entry, *add_args(new_record(queue, item, now))]
@@ -325,8 +336,9 @@ class RedisStore(JobStore, LegacyImport):
     def _all_workers(self) -> Iterator[WorkerInfo]:
         with self._connection.mapped():
             known = self._connection.client.hvals(self._connection.key("workers"))
-        for value in known:
-            yield decode_worker(value)
+        with self._connection.decoding("workers"):
+            for value in known:
+                yield decode_worker(value)
 
 
 def encode_worker(worker: WorkerInfo) -> bytes:

@@ -12,17 +12,25 @@ local settings = redis.call('HMGET', P .. 'queue:' .. queue, 'paused', 'rate', '
 if settings[1] == '1' then
   return answer({}, {}, '')
 end
-local expired = redis.call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', text(instant), 'LIMIT', 0, 100)
+local expired = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', text(instant), 'LIMIT', 0, 100)) do
+  if is_ours(redis.call('HGET', P .. 'jobs', id), 2) then
+    expired[#expired + 1] = id
+  else
+    set_aside(P .. 'leased:' .. queue, id)
+  end
+end
 if #expired > 0 then
   return answer(expired, {}, text(instant))
 end
-local rate, concurrent = tonumber(settings[2] or ARGV[6]), tonumber(settings[3] or ARGV[7])
+local rate = tonumber(settings[2] or '') or tonumber(ARGV[6])
+local concurrent = tonumber(settings[3] or '') or tonumber(ARGV[7])
 
 -- How many jobs of each lane may be leased; jobs without a ticket need a free slot. This, the token bucket and the order
 -- of candidates below are the rules of store/claiming.py: change both together.
 local leased = redis.call('ZCOUNT', P .. 'leased:' .. queue, '(' .. text(instant), '+inf')
 local function wanting(lane)
-  return tonumber(redis.call('HGET', P .. 'wanting:' .. queue, lane) or '0')
+  return tonumber(redis.call('HGET', P .. 'wanting:' .. queue, lane) or '0') or 0
 end
 local lanes, openings, automatic, shared = {}, {}, {}, 0
 for i = 10, #ARGV, 3 do
@@ -61,7 +69,7 @@ local function next_claim_at()
   end
   if ARGV[9] ~= '' then
     local value = redis.call('HGET', P .. 'jobs', ARGV[9])
-    if not value then
+    if not is_ours(value, 2) then
       return ''
     end
     local until_ = redis.call('ZSCORE', P .. 'leased:' .. queue, ARGV[9])
@@ -92,8 +100,8 @@ end
 
 -- The bucket of the dispatch rate.
 local burst = math.max(1, rate / 5)
-local passed = math.max(0, instant - tonumber(settings[5] or '0'))
-local tokens = math.min(burst, tonumber(settings[4] or '0') + passed * rate)
+local passed = math.max(0, instant - (tonumber(settings[5] or '') or 0))
+local tokens = math.min(burst, (tonumber(settings[4] or '') or 0) + passed * rate)
 local room = math.min(count, concurrent - leased, math.floor(tokens))
 local again = next_claim_at()
 if again == '' or tonumber(again) > instant then
@@ -115,14 +123,16 @@ for _, lane in ipairs(lanes) do
   if limit > 0 then
     local found = redis.call('ZRANGEBYSCORE', key_of(lane), '-inf', text(instant), 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #found, 2 do
-      local id = string.sub(found[i], end_of_packed(found[i], 1))
-      if ARGV[9] == '' or ARGV[9] == id then
+      local id = is_ours(found[i], 1) and string.sub(found[i], end_of_packed(found[i], 1))
+      if not id then
+        set_aside(key_of(lane), found[i])
+      elseif ARGV[9] == '' or ARGV[9] == id then
         candidates[#candidates + 1] = {ticket, tonumber(found[i + 1]), found[i], lane, id}
       end
     end
     if ARGV[9] ~= '' and #candidates == 0 then
       local value = redis.call('HGET', P .. 'jobs', ARGV[9])
-      local member = value and position(value) .. ARGV[9]
+      local member = is_ours(value, 2) and position(value) .. ARGV[9]
       local due = member and redis.call('ZSCORE', key_of(lane), member)
       if due and tonumber(due) <= instant then
         candidates[1] = {ticket, tonumber(due), member, lane, ARGV[9]}
@@ -142,12 +152,16 @@ for _, candidate in ipairs(candidates) do
   if #taken / 3 >= room then
     break
   end
-  if openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0) then
+  local open = openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
+  local stored = open and redis.call('HGET', P .. 'jobs', id)
+  if open and not is_ours(stored, 2) then
+    set_aside(key_of(lane), member)
+  elseif open then
     openings[lane] = openings[lane] - 1
     if automatic[lane] then
       openings['auto'] = openings['auto'] - 1
     end
-    local value = with_next_version(redis.call('HGET', P .. 'jobs', id))
+    local value = with_next_version(stored)
     local ends = text(instant + seconds)
     local lease = ARGV[8] .. string.format('%04x', #taken / 3) .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
     redis.call('HSET', P .. 'jobs', id, value)

@@ -2,24 +2,37 @@
 -- slot of a cluster. ARGV[1] is an instant, or empty for the server's time.
 local P = KEYS[1] .. ':'
 
--- The store's time, which never goes back.
-local function now()
-  local instant = tonumber(ARGV[1])
-  if not instant then
-    local time = redis.call('TIME')
-    instant = tonumber(time[1]) + tonumber(time[2]) / 1000000
-  end
-  local last = tonumber(redis.call('GET', P .. 'clock') or '0')
-  if instant > last then
-    redis.call('SET', P .. 'clock', string.format('%.17g', instant))
-    return instant
-  end
-  return last
-end
-
 -- An instant as text, without loss of precision.
 local function text(instant)
   return string.format('%.17g', instant)
+end
+
+-- The store's time, which never goes back. While the server's clock is behind the latest instant, it continues at half speed
+-- from there, so that leases still end and the lead shrinks. `behind` has the server's clock at that latest instant. A full
+-- server refuses these writes, but reads still work.
+local function now()
+  local given = tonumber(ARGV[1])
+  local instant = given
+  if not given then
+    local time = redis.call('TIME')
+    instant = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  end
+  local latest = redis.call('GET', P .. 'clock') or '0'
+  local last = tonumber(latest) or 0
+  if instant > last then
+    redis.pcall('SET', P .. 'clock', text(instant))
+    return instant
+  end
+  if given then  -- by a clock that follows the same rule
+    return last
+  end
+  local seen, of = string.match(redis.call('GET', P .. 'behind') or '', '^(.*)|(.*)$')
+  if of == latest and tonumber(seen) and instant > tonumber(seen) then
+    last = last + (instant - tonumber(seen)) / 2
+    redis.pcall('SET', P .. 'clock', text(last))
+  end
+  redis.pcall('SET', P .. 'behind', text(instant) .. '|' .. text(last))
+  return last
 end
 
 local function first(key)
@@ -41,6 +54,28 @@ end
 -- The index after the packed number that begins at an index of a text.
 local function end_of_packed(value, at)
   return at + string.byte(value, at) - 95
+end
+
+-- Whether a text begins with so many packed numbers, and has more after them: a member of an index begins with one, a
+-- stored job with two. Other programs can write to our keys.
+local function is_ours(value, numbers)
+  local at = 1
+  for _ = 1, numbers do
+    local size = (string.byte(value or '', at) or 0) - 96
+    if size < 1 or size > 14 or not string.match(string.sub(value, at + 1, at + size), '^%x+$')
+      or #value < at + size then
+      return false
+    end
+    at = at + size + 1
+  end
+  return at <= #value
+end
+
+-- Move a foreign member of an index to a bounded list, with the name of its key.
+local function set_aside(key, member)
+  redis.call('ZREM', key, member)
+  redis.call('LPUSH', P .. 'set_aside', key .. ' ' .. member)
+  redis.call('LTRIM', P .. 'set_aside', 0, 999)
 end
 
 -- The stored value of a job: its position and its version, both packed, then its record.
