@@ -48,6 +48,9 @@ class WorkerMaintenance:
         self._thread: threading.Thread | None = None
         #: By the lease's token, because a job whose lease was lost can be active twice in one process.
         self._active: dict[str, JobRecord] = {}
+        #: The tokens that the latest renewal reported as lost, and those that the log has named.
+        self._lost: set[str] = set()
+        self._reported: set[str] = set()
         self._lock = threading.Lock()
         self._finished_steps = 0
 
@@ -142,9 +145,14 @@ class WorkerMaintenance:
         with self._lock:
             # Of two leases on one job, only the later one is valid.
             leases = {record.job_id: token for token, record in self._active.items()}
-        if leases:
-            for job_id in self._engine.queue.renew(leases):
-                _log.warning("lost the lease on job %s", job_id)
+        lost = {leases[job_id] for job_id in self._engine.queue.renew(leases)} if leases else set()
+        with self._lock:
+            # Only after two renewals in a row: a lease that is lost just now can be of a step that has ended.
+            for token in lost & self._lost & self._active.keys() - self._reported:
+                _log.warning("lost the lease on job %s", self._active[token].job_id)
+                self._reported.add(token)
+            self._lost = lost
+            self._reported &= self._active.keys()
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.store.values import Claim, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tenxsom_flow_engine.workers.pull import PullWorker
 
 STUCK = 60.0
@@ -186,3 +187,22 @@ def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(tmp_path: 
     assert record.status is Status.FAILED
     assert record.error is not None
     assert record.error.code == "invalid_input"
+
+
+def test_only_a_running_steps_lost_lease_is_reported(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lease that a running step lost is named once in the log; one that ended with its step is not named."""
+    with opened(tmp_path, clock, ScriptedService(clock)) as engine:
+        assert isinstance(engine.queue, PullsJobs)
+        engine.store.add(QUEUE, [NewJob(a_job("settled")), NewJob(a_job("lost"))])
+        maintenance = WorkerMaintenance(engine, concurrency=2)
+        records = engine.queue.claim("w", 2, engine.slots, auto_services=engine.auto_services).records
+        for record in records:
+            maintenance.track(record)
+            engine.store.cancel(record.job_id)
+        maintenance.renew()
+        maintenance.untrack(records[0])
+        for _ in range(3):
+            maintenance.renew()
+    assert [line.getMessage() for line in caplog.records] == ["lost the lease on job lost"]
