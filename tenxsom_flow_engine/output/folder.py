@@ -16,8 +16,9 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Video
+from tenxsom_flow_engine.output.captions import plain_captions
 from tenxsom_flow_engine.output.media import inspect, write_thumbnail
-from tenxsom_flow_engine.output.metadata import metadata_of, plain_captions
+from tenxsom_flow_engine.output.metadata import metadata_of
 
 #: Seconds after which an unfinished folder counts as left behind by a killed worker.
 STALE = 86400.0

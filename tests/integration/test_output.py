@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from tenxsom_flow_engine.errors import OutputError
-from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
+from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, Video, VideoJob
 from tenxsom_flow_engine.output.folder import STALE, OutputFolder
-from tenxsom_flow_engine.output.metadata import duration_note
+from tenxsom_flow_engine.output.metadata import duration_note, is_short
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 
 RECORD = JobRecord(
@@ -101,6 +101,24 @@ def test_a_different_length_is_noted(ordered: int, made: float, noted: bool) -> 
     assert bool(duration_note(ordered, made)) is noted
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "seconds", "short"),
+    [(1080, 1920, 180.0, True), (1080, 1350, 5.0, True), (1080, 1920, 180.1, False), (1080, 1080, 5.0, False),
+     (1920, 1080, 5.0, False)],
+)  # fmt: skip
+def test_only_vertical_videos_of_three_minutes_are_shorts(width: int, height: int, seconds: float, short: bool) -> None:
+    """The shape and length of the file decide whether `#shorts` is a hashtag, not the requested ones."""
+    assert is_short(Video("video.mp4", seconds, width, height, 1, "")) is short
+
+
+def test_a_wide_video_is_no_short(output: OutputFolder) -> None:
+    """A service can make another shape than the requested one: the metadata is that of the file."""
+    output.publish(RECORD, fill(tiny_video("16:9", 5)))
+    metadata = json.loads((output.root / "tides" / "metadata.json").read_text("utf-8"))
+    assert metadata["hashtags"] == ["#tides", "#work"]
+    assert metadata["description"].endswith("\n\n#tides #work")
+
+
 def test_a_file_that_is_not_a_video_is_not_published(output: OutputFolder) -> None:
     """A web page or an empty file instead of a video is an `OutputError` with the reason."""
     with pytest.raises(OutputError, match="not a complete video"):
@@ -123,9 +141,12 @@ def test_the_later_worker_discards_its_own(output: OutputFolder) -> None:
 
 
 def test_a_published_job_is_not_fetched_again(output: OutputFolder) -> None:
-    """A delivery that is repeated after the publication finds the video and downloads nothing."""
+    """A delivery that is repeated after the publication finds the video, downloads nothing and keeps its metadata."""
     video = output.publish(RECORD, fill(tiny_video("1:1", 2)))
+    metadata = Path(video.path).with_name("metadata.json")
+    metadata.write_text(json.dumps(json.loads(metadata.read_text("utf-8")) | {"title": "My own <title>"}), "utf-8")
     assert output.publish(RECORD, must_not_fill) == video
+    assert json.loads(metadata.read_text("utf-8"))["title"] == "My own <title>"
 
 
 def test_an_earlier_job_of_the_same_id_keeps_its_video(output: OutputFolder) -> None:
