@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from werkzeug.http import parse_options_header
 from werkzeug.test import EnvironBuilder, TestResponse
 from werkzeug.wrappers import Request, Response
 
@@ -36,6 +37,7 @@ from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.actions import choices
+from tenxsom_flow_engine.web.dashboard.download_names import file_name
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
 from tenxsom_flow_engine.web.file_streaming import BLOCK, PIECE, STREAMS, send
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
@@ -534,6 +536,39 @@ def test_downloads_have_safe_names(visitor: Visitor, video: Path, engine: Engine
     track = fetch(visitor, "/jobs/a/captions.vtt")
     assert track.content_type == "text/vtt; charset=utf-8"
     assert track.text.startswith("WEBVTT\n\n1\n00:00:00.000 --> 00:00:0")
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["How tides work", "Vacuum Bossfight — Victory by Socket", "Don’t panic: a guide", "Cómo ahorrar dinero",
+     "Warum wir träumen", "50 € a day", "Łódź in 60 seconds", "🔥 Top 5 AI tools",
+     'AT&T "quoted" topic; with semicolon', "日本の" * 100, "ما هذا؟", "con"],
+)  # fmt: skip
+def test_a_topic_in_any_script_can_be_downloaded(visitor: Visitor, topic: str, video: Path, engine: Engine) -> None:
+    """All files of a job can be downloaded, whole or in part; the header is in Latin-1 and names the file."""
+    engine.store.update(
+        "a", lambda record, now: msgspec.structs.replace(record, job=msgspec.structs.replace(record.job, topic=topic))
+    )
+    for name, suffix in {"video": ".mp4", "thumbnail": ".jpg", "captions": ".srt", "metadata": ".json"}.items():
+        address = f"/jobs/a/{name}?download=1"
+        answers = (
+            fetch(visitor, address),
+            fetch(visitor, address, method="HEAD"),
+            fetch(visitor, address, Range="bytes=0-1"),
+        )
+        assert [answer.status_code for answer in answers] == [200, 200, 206]
+        for answer in answers:
+            # The test client accepts headers that a server refuses.
+            answer.headers["Content-Disposition"].encode("latin-1")
+            kind, names = parse_options_header(answer.headers["Content-Disposition"])
+            assert (kind, names["filename"]) == ("attachment", file_name(topic, suffix, "a"))
+
+
+def test_captions_with_markup_are_shown_as_text(visitor: Visitor, video: Path) -> None:
+    """A browser shows markup in captions as it is written."""
+    (video.parent / "captions.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\n<i>Tom</i> & Jerry --> x\n", "utf-8")
+    track = fetch(visitor, "/jobs/a/captions.vtt")
+    assert track.text == ("WEBVTT\n\n1\n00:00:00.000 --> 00:00:02.000\n&lt;i&gt;Tom&lt;/i&gt; &amp; Jerry --&gt; x\n")
 
 
 def test_a_job_without_a_video_has_no_files(visitor: Visitor) -> None:

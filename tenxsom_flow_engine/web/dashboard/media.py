@@ -6,7 +6,6 @@ output folder are served, whatever a record contains.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.output.metadata import title
+from tenxsom_flow_engine.output.captions import webvtt
+from tenxsom_flow_engine.web.dashboard.download_names import attachment
 from tenxsom_flow_engine.web.file_streaming import STREAMS, send
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
@@ -41,9 +41,6 @@ KINDS: Mapping[str, Kind] = {
     "captions": Kind("captions.srt", "application/x-subrip", 0),
     "metadata": Kind("metadata.json", "application/json", 0),
 }
-#: Characters with a special meaning in some file system or shell.
-_UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
-_SRT_TIME = re.compile(r"(\d\d:\d\d:\d\d),(\d\d\d)")
 
 
 def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
@@ -59,8 +56,7 @@ def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
         except OSError as error:
             raise _unreadable(record, kind.file, error) from error
         if request.args.get("download"):
-            stem = " ".join(_UNFIT.sub(" ", title(record.job.topic)).split()).strip(".") or job_id
-            answer.headers.set("Content-Disposition", "attachment", filename=stem + path.suffix)
+            answer.headers["Content-Disposition"] = attachment(record.job.topic, path.suffix, job_id)
         return answer
 
     for kind in KINDS:
@@ -75,7 +71,7 @@ def add_media(blueprint: Blueprint, reports: ReportCache) -> None:
             srt = path.read_text("utf-8", "replace")
         except OSError as error:
             raise _unreadable(record, name, error) from error
-        return Response("WEBVTT\n\n" + _SRT_TIME.sub(r"\1.\2", srt), content_type="text/vtt; charset=utf-8")
+        return Response(webvtt(srt), content_type="text/vtt; charset=utf-8")
 
 
 def _unreadable(record: JobRecord, name: str, error: OSError) -> NotFound:
