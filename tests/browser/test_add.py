@@ -58,6 +58,28 @@ def test_one_topic_becomes_one_job(operator: Visitor, own: Installation, java_sc
     assert "/jobs/why-cats-purr-at-night-" in page.url
 
 
+def test_topics_are_written_in_their_direction(operator: Visitor, own: Installation) -> None:
+    """A Hebrew topic is written from right to left in the preview, the list and its page; an English one is not."""
+    page = operator.open("/add")
+    ask(page, "מה קורה בגוף כשישנים? (2)\nWhy we sleep? (2)", Channel="directions")
+    for name in ("Preview", "Jobs"):
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+        ways = page.locator(".topic [dir], .topic[dir]").evaluate_all(
+            "all => all.map(one => getComputedStyle(one).direction)"
+        )
+        assert sorted(ways) == ["ltr", "rtl"]
+        assert_fits(page)
+        if name == "Preview":
+            page.get_by_role("button", name="Add 2 jobs").click()
+    page.get_by_role("link", name="מה קורה").click()
+    heading = page.get_by_role("heading", name="מה קורה")
+    assert heading.evaluate("one => getComputedStyle(one).direction") == "rtl"
+    # It begins where the page does, like other headings.
+    assert heading.evaluate(
+        "one => one.getBoundingClientRect().left === one.parentElement.getBoundingClientRect().left"
+    )
+
+
 def test_two_presses_add_once(operator: Visitor, own: Installation) -> None:
     """A double click on the button adds the jobs once."""
     page = operator.open("/add")

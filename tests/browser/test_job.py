@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import msgspec
 import numpy as np
 import pytest
 from playwright.sync_api import expect
@@ -53,6 +54,21 @@ def test_a_video_plays_and_seeks(operator: Visitor, own: Installation, long: Job
         film.evaluate("film => { film.currentTime = 27; }")
     assert sought.value.status == 206
     own.until(lambda: film.evaluate("film => !film.seeking && film.currentTime > 27"), "playing from there")
+
+
+def test_a_download_has_its_topic_as_name(operator: Visitor, own: Installation) -> None:
+    """The browser saves files under their topic in any script, without the characters that file systems reserve."""
+    record = own.newest(Status.SUCCEEDED, "heygen")
+
+    def renamed(record: JobRecord, now: float) -> JobRecord:
+        return msgspec.structs.replace(record, job=msgspec.structs.replace(record.job, topic="日本 / Łódź — “why”?"))
+
+    own.engine.store.update(record.job_id, renamed)
+    page = operator.open(f"/jobs/{record.job_id}")
+    for link, suffix in (("Video", "mp4"), ("Captions", "srt")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=link, exact=True).click()
+        assert download.value.suggested_filename == f"日本 Łódź — “why”.{suffix}"
 
 
 def _start(headers: dict[str, str]) -> int:

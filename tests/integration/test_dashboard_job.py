@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,58 @@ def status(engine: Engine) -> Status:
 
 
 # The content of the page.
+
+
+class Places(HTMLParser):
+    """The elements and fields of a page that show a text, each with the nearest `dir`."""
+
+    def __init__(self, text: str, page: str) -> None:
+        super().__init__()
+        self.text = text
+        self.found: list[tuple[str, str | None]] = []
+        self._open: list[tuple[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag == "input":
+            if given.get("type") != "hidden" and self.text in (given.get("value") or ""):
+                self.found.append((tag, given.get("dir")))
+        elif tag not in ("br", "img", "link", "meta", "rect"):
+            self._open.append((tag, given.get("dir", self._open[-1][1] if self._open else None)))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.text in data:
+            self.found.append(self._open[-1])
+
+
+def test_topics_and_prompts_have_their_own_direction(visitor: Visitor, engine: Engine, video: Path) -> None:
+    """Every element that shows a topic or prompt, or in which one is typed, takes the direction of its text."""
+    topic = "למה ארה״ב ב-2026 השקיעה ב-AI?"
+
+    def renamed(record: JobRecord, now: float) -> JobRecord:
+        return msgspec.structs.replace(record, job=msgspec.structs.replace(record.job, topic=topic, prompt=topic))
+
+    engine.store.update("a", renamed)
+    engine.store.add("local", new("b", due=engine.store.now() + 3600, topic=topic))
+    form = visitor.client.get("/add?from=a").text
+    fields = {"service": ALPHA, "duration": "5", "aspect_ratio": "9:16", "style": "retro", "act": "plan"}
+    pages = {path: visitor.client.get(path).text for path in ("/", "/jobs", "/jobs/a", "/jobs/b/cancel")} | {
+        "form": form,
+        "preview": visitor.post("/add", page=form, topics=f"{topic}\n{topic}{'?' * 500}", **fields).text,
+    }
+    places = {name: Places("השקיעה", page).found for name, page in pages.items()}
+    assert {name: [tag for tag, _ in found] for name, found in places.items()} == {
+        "/": ["a", "span"], "/jobs": ["a", "a"], "/jobs/a": ["title", "h1", "dd"], "/jobs/b/cancel": ["strong"],
+        "form": ["textarea", "textarea"], "preview": ["q", "p", "p"],
+    }  # fmt: skip
+    assert {direction for found in places.values() for _, direction in found} == {"auto"}
+    search = visitor.client.get("/jobs", query_string={"text": topic}).text
+    assert Places(topic, search).found[0] == ("input", "auto")
 
 
 def test_a_finished_job_shows_all_details(visitor: Visitor, video: Path) -> None:
