@@ -11,8 +11,8 @@ from tenxsom_flow_engine.output.truncation import shorten
 MAX_TITLE = 100
 #: Replacements of the two characters that YouTube refuses in titles and descriptions.
 _BRACKETS = str.maketrans("<>", "‹›")
-#: The first word, if only opening punctuation and symbols precede it: not a name that begins with `@`, `#` or a digit.
-_FIRST_WORD = re.compile(r"[^\W\d_][\w'’.-]*")
+_WORD = re.compile(r"[^\W\d_][\w'’.-]*")
+#: What can precede the first word: opening punctuation, symbols such as emoji, and spaces. `@` and `#` begin a name.
 _OPENING = frozenset({"Ps", "Pi", "Pf", "Pd", "So", "Sk", "Zs", "Mn", "Cf"})
 _OPENING_MARKS = frozenset("\"'¿¡")
 
@@ -38,7 +38,7 @@ def plain_text(text: str) -> str:
 def capitalise(text: str) -> str:
     """Return a text with a capital first letter, unless its first word has a capital inside, such as `iPhone`."""
     start = next((at for at, character in enumerate(text) if not _opens(character)), len(text))
-    word = _FIRST_WORD.match(text, start)
+    word = _WORD.match(text, start)
     if word is None or any(map(str.isupper, word[0][1:])):
         return text
     # Title case differs from upper case for some letters: ǆ becomes ǅ, and Georgian letters stay.
