@@ -12,6 +12,9 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 #: The last whole second of these years.
 MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
 
+#: The difference in seconds between the clocks of a store and of a machine from which on one of them must be wrong.
+CLOCK_TOLERANCE = 60.0
+
 
 class Clock(Protocol):
     """The source of instants; tests pass one that they set."""

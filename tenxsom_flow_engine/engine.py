@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
-from tenxsom_flow_engine.clock import Clock, SystemClock
-from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, ServiceError
+from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, Clock, SystemClock
+from tenxsom_flow_engine.errors import Action, ActionRefused, ConfigurationError, InvalidInput, ServiceError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates
 from tenxsom_flow_engine.generation.runner import StepRunner
 from tenxsom_flow_engine.generation.step import expected_cost
@@ -29,6 +29,7 @@ from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.retrying import RetryingWrites
 from tenxsom_flow_engine.store.values import ImportResult, NewJob, Retention
+from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Engine:
         """
         if due is not None:
             bounded(due, "at")
+            self._check_clock()
         check_options(job)
         self._check_names(job)
         self.queue.check(job, due)
@@ -122,6 +124,22 @@ class Engine:
         if unknown := sorted(job.options.keys() - self._known_services - {PLAYLIST_POSITION}):
             services = ", ".join(sorted(self._known_services))
             raise InvalidInput("options", f"unknown service {unknown[0]!r}", next_step=f"use one of: {services}")
+
+    @property
+    def clock_lead(self) -> float:
+        """Seconds by which the store's time is ahead of this machine's clock; negative if it is behind."""
+        return self.store.now() - self.clock.now()
+
+    def _check_clock(self) -> None:
+        """Raise `ConfigurationError` if start times would be wrong."""
+        lead = self.clock_lead
+        if abs(lead) > CLOCK_TOLERANCE:
+            side = "ahead of" if lead > 0 else "behind"
+            raise ConfigurationError(
+                f"the store's clock is {duration(abs(lead))} {side} this machine's, so start times would be wrong",
+                next_step="set the clocks of all machines: timedatectl set-ntp true",
+                actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
+            )
 
     def step(self, record: JobRecord) -> JobRecord:
         """Run one step of a leased job and apply its outcome.

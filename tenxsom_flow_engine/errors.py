@@ -60,6 +60,7 @@ class Action(StrEnum):
     CREATE_QUEUE = "create_queue"
     UPDATE_QUEUE = "update_queue"
     RESUME_SERVICE = "resume_service"
+    REPAIR_CLOCK = "repair_clock"  # set the store's clock back
 
 
 class FlowError(Exception):

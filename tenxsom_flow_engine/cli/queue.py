@@ -15,7 +15,7 @@ from tenxsom_flow_engine.cli.console import confirm, info, on_terminal, out
 from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY
 from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.text import plural
+from tenxsom_flow_engine.text import duration, plural
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.queues.base import PushesJobs
@@ -34,7 +34,7 @@ _created_queue_type = click.option(
 
 @click.group()
 def queue() -> None:
-    """Operate the queue: show, pause, purge, create, move, set limits."""
+    """Operate the queue: show, pause, purge, create, move, set limits, repair its clock."""
 
 
 @queue.command()
@@ -105,6 +105,27 @@ def purge(yes: bool, queue_type: str | None) -> None:
             confirm(f"cancel {waiting}?", f"this would cancel {waiting}; pass --yes to confirm")
         purged = engine.queue.purge()
     info(f"cancelled {plural(purged, 'job')}; see: {program()} jobs --status cancelled")
+
+
+@queue.command("repair-clock")
+@options.yes
+@options.queue_type
+def repair_clock(yes: bool, queue_type: str | None) -> None:
+    """Set the store's clock back to this machine's.
+
+    The store's time never goes back on its own. If a wrong clock put it ahead, scheduled jobs start too early. Stop all
+    workers and dashboards first, and set the clocks of all machines. Unfinished jobs are corrected.
+    """
+    from tenxsom_flow_engine.operations.clock_repair import repair_clock as repair
+
+    with session(queue_type) as engine:
+        lead = duration(max(0.0, engine.clock_lead))
+        if not yes:
+            confirm(
+                f"set the store's clock back by {lead}?", "this would set the store's clock back; pass --yes to confirm"
+            )
+        done = repair(engine)
+    info(f"the store's clock was set back by {duration(done.lead)}; corrected {plural(done.jobs, 'job')}")
 
 
 @queue.command()

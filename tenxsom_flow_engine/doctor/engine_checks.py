@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.composition import CLOUD_TASKS
 from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, problem, run_check, warning
 from tenxsom_flow_engine.engine import Engine
@@ -15,7 +15,6 @@ from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.text import balance, duration, plural
-from tenxsom_flow_engine.workers.maintenance import CLOCK_TOLERANCE
 
 
 def parts(engine: Engine) -> Iterator[Finding]:
@@ -35,11 +34,12 @@ def store(engine: Engine) -> Iterator[Finding]:
 
 def clock(engine: Engine) -> Iterator[Finding]:
     """Compare the store's clock, which schedules and leases use, with this machine's."""
-    ahead = engine.store.now() - time.time()
+    ahead = engine.clock_lead
     if abs(ahead) > CLOCK_TOLERANCE:
         side = "ahead of" if ahead > 0 else "behind"
         text = f"the store's clock is {duration(abs(ahead))} {side} this machine's clock"
-        yield problem("clock", "clock-skew", text, "set the clocks of all machines: timedatectl set-ntp true")
+        step = "set the clocks of all machines: timedatectl set-ntp true"
+        yield problem("clock", "clock-skew", text, step, (Action.REPAIR_CLOCK,) if ahead > 0 else ())
     else:
         yield ok("clock", "the clocks of the store and this machine agree")
 

@@ -382,6 +382,36 @@ def retry(record: JobRecord, now: float) -> JobRecord:
     return _begin_again(record, now, status, EventKind.RETRIED, submission=submission, service=service)
 
 
+def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
+    """Correct a record that was changed while the store's clock was `lead` seconds ahead; `now` is the correct time.
+
+    The times that a person chose, of a scheduled job, stay. Each other delivery moves back, and is dispatched again.
+    """
+    if record.updated_at <= now:
+        return record
+
+    def back(instant: float) -> float:
+        return max(now, instant - lead) if instant > now else instant
+
+    submission = msgspec.structs.replace(
+        record.submission,
+        intended_at=min(record.submission.intended_at, now),
+        first_intended_at=min(record.submission.first_intended_at, now),
+        deadline=back(record.submission.deadline),
+    )
+    moved = record.due is not None and record.status is not Status.SCHEDULED and back(record.due) != record.due
+    lease = msgspec.structs.replace(record.lease, until=back(record.lease.until)) if record.lease else None
+    return _change(
+        record,
+        now,
+        record.status,
+        submission=submission,
+        lease=lease,
+        due=back(record.due) if moved and record.due is not None else record.due,
+        seq=record.seq + 1 if moved else record.seq,
+    )
+
+
 def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
     """Apply an operator's decision on a create of unknown outcome, unless a worker is looking it up now."""
     submission = record.submission

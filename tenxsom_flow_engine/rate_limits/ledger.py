@@ -83,6 +83,13 @@ class Ledger(ABC):
         """Replace a gate by the result of the pure `rule(gate, now)`; return it. `count` names a tally to increment."""
 
     @abstractmethod
+    def set_clock_back(self, service: str, now: float, lead: float) -> None:
+        """Correct a service's admissions, waiters and gate after the store's clock was `lead` seconds ahead of `now`.
+
+        Later admissions count as made at `now`, so that no limit is exceeded.
+        """
+
+    @abstractmethod
     def snapshot(self, service: str) -> LedgerSnapshot:
         """Return the state of a service, or of `global`."""
 

@@ -125,6 +125,11 @@ class RateLimiter:
         shown = {name: one for name, one in snapshots.items() if name in limited or one.gate != Gate()}
         return overview(shown, self._limits, self._ledger.timings)
 
+    def set_clock_back(self, now: float, lead: float) -> None:
+        """Correct all services after the store's clock was `lead` seconds ahead of `now` (see `Ledger`)."""
+        for service in (*self.services, GLOBAL):
+            self._ledger.set_clock_back(service, now, lead)
+
     def set_limits(self, service: str, windows: Windows | None) -> None:
         """Set the windows of a service, or of `global`; None restores those of the environment.
 

@@ -151,3 +151,12 @@ def paused(gate: Gate, why: str) -> Gate:
 def resumed(gate: Gate) -> Gate:
     """Return the open gate of a stopped or closed service, with its pace unchanged."""
     return replace(gate, stopped="", probe_at=0.0, closed_until=0.0, why="")
+
+
+def set_back(gate: Gate, now: float, lead: float) -> Gate:
+    """Return the gate with the instants that were set while the clock was `lead` seconds ahead of `now`."""
+
+    def back(instant: float) -> float:
+        return max(now, instant - lead) if instant > now else instant
+
+    return replace(gate, closed_until=back(gate.closed_until), probe_at=back(gate.probe_at))

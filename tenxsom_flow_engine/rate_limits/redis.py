@@ -92,6 +92,10 @@ class RedisLedger(Ledger):
             if state is None:
                 return after
 
+    def set_clock_back(self, service: str, now: float, lead: float) -> None:
+        self._run("set_clock_back", service, repr(now))
+        self.change(service, lambda gate, _: pace.set_back(gate, now, lead))
+
     def snapshot(self, service: str) -> LedgerSnapshot:
         now, gate, recent, waiting, tally = self._run("snapshot", service)
         with self._connection.decoding(f"tally:{service}"):

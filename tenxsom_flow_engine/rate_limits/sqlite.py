@@ -111,6 +111,12 @@ class SQLiteLedger(Ledger):
                 _add(db, service, **{count: 1})
         return gate
 
+    def set_clock_back(self, service: str, now: float, lead: float) -> None:
+        with self._store.writing_lazily() as (db, _):
+            db.execute("UPDATE admissions SET at = ? WHERE service = ? AND at > ?", (now, service, now))
+            db.execute("DELETE FROM waiters WHERE service = ?", (service,))
+            _save(db, service, pace.set_back(_gate(db, service), now, lead))
+
     def snapshot(self, service: str) -> LedgerSnapshot:
         with self._store.reading() as (db, now):
             latest = "SELECT at FROM admissions WHERE service = ? ORDER BY number DESC"

@@ -177,4 +177,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: Warning about the durability of the records; and the number of rejected entries of the legacy list.
     advice: StoreAdvice | None = None
     rejected_count: int = 0
+    #: Seconds by which the store's time is ahead of this machine's clock.
+    clock_lead: float = 0.0
     verdicts: tuple[Verdict, ...] = ()

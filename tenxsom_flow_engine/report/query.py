@@ -59,6 +59,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         unchosen=unchosen,
         overall=_windows(quotas[GLOBAL]["windows"]),
         advice=store.advice,
+        clock_lead=engine.clock_lead,
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
@@ -14,7 +15,7 @@ from tenxsom_flow_engine.text import duration, plural, rough_duration
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
-    "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
+    "clock-skew", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
     "service-paused", "service-closed", "service-full", "service-slow", "store-at-risk", "entries-set-aside",
     "all-is-well",
 )  # fmt: skip
@@ -33,7 +34,14 @@ _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0:
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:
     """Return all verdicts that apply; if there is none, the verdict `all-is-well`."""
-    found = [*_stuck(report), *_decisions(report), *_services(report), *_failing(report), *_store(report)]
+    found = [
+        *_clock(report),
+        *_stuck(report),
+        *_decisions(report),
+        *_services(report),
+        *_failing(report),
+        *_store(report),
+    ]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
     return tuple(found) or (_all_is_well(report),)
 
@@ -68,6 +76,18 @@ def _stuck(report: Report) -> Iterator[Verdict]:
             f"the oldest due job has waited for {rough_duration(waiting)}, with {plural(workers.alive, 'worker')} alive"
         )
         yield Verdict(code="falling-behind", level=PROBLEM, text=text)
+
+
+def _clock(report: Report) -> Iterator[Verdict]:
+    lead = report.clock_lead
+    if abs(lead) > CLOCK_TOLERANCE:
+        side = "ahead of" if lead > 0 else "behind"
+        yield Verdict(
+            code="clock-skew",
+            level=PROBLEM,
+            text=f"the store's clock is {duration(abs(lead))} {side} this machine's, so jobs start at wrong times",
+            actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
+        )
 
 
 def _decisions(report: Report) -> Iterator[Verdict]:

@@ -90,6 +90,13 @@ class JobStore(ABC):
         """Return the store's time: it never goes back, and is never earlier than a write that this handle sees."""
 
     @abstractmethod
+    def set_clock_back(self, instant: float) -> None:
+        """Set the store's time to an earlier instant; heartbeats, locks and rates that are later are reset.
+
+        Only for `operations.clock_repair`: no other process uses the store, and this handle must be closed afterwards.
+        """
+
+    @abstractmethod
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         """Add jobs to `queue`, in the given order; a known id adds nothing.
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
@@ -24,8 +24,6 @@ from tenxsom_flow_engine.store.values import WorkerInfo
 
 _log = logging.getLogger(__name__)
 
-#: Clock skew between store and host that is tolerated without a warning, in seconds.
-CLOCK_TOLERANCE = 60.0
 #: Seconds to wait for the maintenance thread to end.
 JOIN_SECONDS = 1.0
 
@@ -158,7 +156,7 @@ class WorkerMaintenance:
         self._engine.queue.recover_lost(self.id)
 
     def _check_clock(self) -> None:
-        ahead = self._engine.store.now() - self._engine.clock.now()
+        ahead = self._engine.clock_lead
         if abs(ahead) > CLOCK_TOLERANCE:
             _log.warning(
                 "the store's clock, which the engine uses, is %.0f s %s this machine's clock: check both",

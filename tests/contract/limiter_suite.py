@@ -220,6 +220,19 @@ class LimiterSuite:
         limiter.resume(ALPHA)
         admitted(limiter)
 
+    def test_the_clock_can_be_set_back(self, ledger: Ledger, clock: ManualClock) -> None:
+        """After the clock was ahead, its admissions count as made now, and pauses end when they would have ended."""
+        limiter = limiter_of(ledger, "alpha=2/m; beta=9/m", clock)
+        begin = clock.now()
+        clock.advance(86400)
+        admitted(limiter), admitted(limiter)
+        refused(limiter, waiter_id="waiting")
+        limiter.refused(BETA, Busy(BETA, "429", retry_after=30.0))
+        limiter.set_clock_back(begin, 86400)
+        assert ledger.snapshot(ALPHA).recent == [begin, begin]
+        assert ledger.snapshot(ALPHA).waiting == 0
+        assert begin + 30 <= ledger.snapshot(BETA).gate.closed_until <= begin + 40
+
     def test_an_admission_can_be_given_back(self, ledger: Ledger, clock: ManualClock) -> None:
         """An admission that is given back is free for the next waiter, in every window."""
         limiter = limiter_of(ledger, "alpha=2/s,2/m; global=2/h", clock)

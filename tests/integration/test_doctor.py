@@ -190,7 +190,9 @@ def test_a_check_of_a_service_is_a_finding(state: MachineState, finding: Finding
 
 def test_a_redis_server_that_does_not_answer(env: Environment) -> None:
     """A configured server that does not answer is a problem."""
-    the_problem(env | {"REDIS_URL": "redis://:secret-word@127.0.0.1:1/0"}, "store", "Redis", "redis-cli ping")
+    the_problem(
+        env | {"REDIS_URL": "redis://:secret-word@127.0.0.1:1/0"}, "store", "Redis", "redis-cli -h 127.0.0.1 -p 1 ping"
+    )
 
 
 def test_a_redis_server_that_would_lose_jobs(env: Environment, tmp_path: Path) -> None:

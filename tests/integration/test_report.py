@@ -284,6 +284,12 @@ def slow(engine: Engine, time: ManualClock) -> None:
         time.advance(30)
 
 
+def skewed(engine: Engine, time: ManualClock) -> None:
+    time.advance(5400)
+    alive(engine)
+    time.advance(-5400)
+
+
 def at_risk(engine: Engine, time: ManualClock) -> None:
     assert isinstance(engine.store, ScriptedStore)
     engine.store.warn("the Redis server secret-1 keeps no file")
@@ -292,6 +298,7 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
 @pytest.mark.parametrize(
     ("code", "provoke", "text"),
     [
+        ("clock-skew", skewed, "the store's clock is 1 h 30 min ahead of this machine's, so jobs start at wrong times"),
         ("no-worker", no_worker, "no worker alive for 3 min, and a job has been due for 3 min"),
         ("held", held, "2 jobs need a decision: it is unknown whether they were charged"),
         ("service-stopped", stopped, "pixverse is stopped because of its key, plan or credit; next try in 5 min"),

@@ -92,6 +92,9 @@ class RedisStore(JobStore, LegacyImport):
     def now(self) -> float:
         return self._clock.now()
 
+    def set_clock_back(self, instant: float) -> None:
+        self._connection.run("set_clock_back", repr(instant))
+
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []

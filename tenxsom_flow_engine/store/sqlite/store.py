@@ -96,6 +96,13 @@ class SQLiteStore(JobStore):
         with self._reading() as (_, now):
             return now
 
+    def set_clock_back(self, instant: float) -> None:
+        with self._connections.transaction() as db:
+            db.execute("UPDATE clock SET last = ?", (instant,))
+            db.execute("DELETE FROM workers WHERE seen_at > ?", (instant,))
+            db.execute("DELETE FROM holds WHERE until > ?", (instant,))
+            db.execute("UPDATE queues SET tokens = 0, refilled_at = ? WHERE refilled_at > ?", (instant, instant))
+
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
         known: list[str] = []

@@ -23,6 +23,7 @@ _ELSEWHERE = {
     Action.START_PUSH_WORKER: "Start a worker",
     Action.CREATE_QUEUE: "Create the queue",
     Action.UPDATE_QUEUE: "Update the queue",
+    Action.REPAIR_CLOCK: "Set the store's clock back",
 }
 
 
