@@ -13,7 +13,9 @@ from tenxsom_flow_engine.cli.enqueue import (
     TopicsFile,
     add_and_report,
     check_lines,
+    check_past,
     describe_row,
+    print_left_out,
     print_notes,
     print_plan,
     reading,
@@ -23,11 +25,16 @@ from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
 
 EPILOG = """\b
-The file has one topic per line; blank lines and lines that begin with # are skipped.
-It can also be CSV with a header row, or JSON lines, with any of these fields:
+The file has one topic per line. Blank lines, and lines that begin with # and a blank, are skipped.
+It can also be a table with a header row (CSV, or a spreadsheet saved as text: commas, semicolons or tabs)
+or JSON (an object per line, or a list of texts and objects), with any of these fields:
   topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
-JSON lines can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
+JSON can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
   (auto then chooses among these services only)
+
+\b
+The field at is the start of a job: 2026-12-24T18:00+01:00. Without an offset it is in this machine's zone, where
+a time that the clocks skip or repeat is refused. If times lie in the past, nothing is added without --past.
 
 \b
 Examples:
@@ -40,7 +47,9 @@ Examples:
 @click.command(cls=Command, epilog=EPILOG)
 @click.option("--topics-file", type=TopicsFile(), required=True, help="The file of topics, or - for standard input.")
 @options.delay
-@click.option("--stagger", type=options.Seconds(), default=0.0, help="Time between the starts of two new jobs: 15m.")
+@click.option("--stagger", type=options.Seconds(), default="0", help="Time between the starts of two new jobs: 15m.")
+@click.option("--past", type=click.Choice(("now", "skip")), help="Start jobs whose time has passed now, or skip them.")
+@options.file_options
 @click.option("--keep-going", is_flag=True, help="Skip invalid lines and add the others (exit code 3).")
 @click.option("--again", is_flag=True, help="Add all jobs again, even if the same file was added before.")
 @options.job_options
@@ -48,6 +57,9 @@ def batch(
     topics_file: io.BufferedReader,
     delay: float | None,
     stagger: float,
+    past: str | None,
+    ignore_unknown: bool,
+    encoding: str | None,
     keep_going: bool,
     again: bool,
     dry_run: bool,
@@ -64,21 +76,28 @@ def batch(
 
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.batch import Timing
+    from tenxsom_flow_engine.planning.past import Past
     from tenxsom_flow_engine.planning.plan import read_plan
 
     with session(queue_type) as engine:
         now = engine.store.now()
-        timing = Timing(now, None if delay is None else now + delay, stagger)
+        timing = Timing(now, None if delay is None else now + delay, stagger, Past(past or Past.REFUSE))
         salt = secrets.token_hex(8) if again else ""
         with reading(topics_file) as name:
-            plan = read_plan(engine.prepare, engine.store, topics_file, name, fields, timing, salt=salt)
-        check_lines(name, plan.jobs, plan.bad, keep_going=keep_going)
+            plan = read_plan(
+                engine.prepare, engine.store, topics_file, name, fields, timing,
+                salt=salt, ignore_unknown=ignore_unknown, encoding=encoding,
+            )  # fmt: skip
+        check_lines(name, [*plan.jobs, *plan.past], plan.bad, keep_going=keep_going)
+        check_past(name, plan)
+        print_left_out(plan.comments, plan.ignored)
         print_notes(plan)
         bad_lines = len(plan.bad)
+        facts = {"bad_lines": bad_lines, "past_lines": len(plan.past), "comment_lines": plan.comments}
         if dry_run:
             rows = plan.rows(engine.store)
             if as_json:
-                print_json({"jobs": [describe_row(row) for row in rows], "bad_lines": bad_lines})
+                print_json({"jobs": [describe_row(row) for row in rows], **facts})
             else:
                 print_plan(rows)
         else:
@@ -86,6 +105,6 @@ def batch(
                 engine,
                 plan.new,
                 rest="remove the added lines from the file before you add the rest" if again else SAME_COMMAND,
-                facts={"bad_lines": bad_lines} if as_json else None,
+                facts=facts if as_json else None,
             )
     return PARTLY if bad_lines else DONE

@@ -16,11 +16,11 @@ from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_
 from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.cli.signals import deferred_interrupt
 from tenxsom_flow_engine.errors import QueueError, StoreError
-from tenxsom_flow_engine.text import plural, usd
+from tenxsom_flow_engine.text import one_line, plural, usd
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
-    from tenxsom_flow_engine.planning.files import BadLine
+    from tenxsom_flow_engine.planning.entries import BadLine
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.values import Added, NewJob
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 20
 #: Jobs added in one call. Ctrl-C takes effect between two calls.
 CHUNK_JOBS = 1000
+_IGNORE = "leave out unknown fields with --ignore-unknown"
 #: Next step after a partial addition.
 SAME_COMMAND = "run the same command again to add the rest"
 
@@ -55,9 +56,17 @@ def file_name(stream: io.BufferedReader) -> str:
 @contextlib.contextmanager
 def reading(stream: io.BufferedReader) -> Iterator[str]:
     """Yield the name of a topics stream; end the command if it cannot be read."""
+    from tenxsom_flow_engine.planning.lines import NotUtf8
+    from tenxsom_flow_engine.planning.tables import UnknownColumns
+
     name = file_name(stream)
     try:
         yield name
+    except UnknownColumns as error:
+        raise Exit(problem(error.message, f"rename or remove them, or {_IGNORE}"), USAGE) from error
+    except NotUtf8 as error:
+        step = f"save the file as UTF-8, or pass --encoding {error.code_page} if that line is right"
+        raise Exit(problem(error.message, step), USAGE) from error
     except OSError as error:
         raise Exit(problem(f"{name} cannot be read: {error.strerror or error}"), USAGE) from error
 
@@ -74,9 +83,40 @@ def check_lines(name: str, good: Sequence[Any], bad: Sequence[BadLine], *, keep_
     if bad and not keep_going:
         fix = f"fix {'it' if len(bad) == 1 else 'them'}"
         fix += f", or skip {'it' if len(bad) == 1 else 'them'} with --keep-going" if keep_going is False else ""
+        fix += f", or {_IGNORE}" if any(line.unknown_field for line in bad) else ""
         raise Exit(problem(f"nothing was added: {plural(len(bad), 'invalid line')}", fix), USAGE)
     if not good:
         raise Exit(problem(f"{name} has no {'valid ' if bad else ''}topics", "write one per line"), USAGE)
+
+
+def check_past(name: str, plan: AddPlan) -> None:
+    """Print the times of a file that lie in the past, or what becomes of their jobs; end the command to refuse them."""
+    from tenxsom_flow_engine.clock import iso
+    from tenxsom_flow_engine.planning.past import Past
+
+    if not plan.past:
+        return
+    count = plural(len(plan.past), "job")
+    if plan.past_choice is Past.NOW:
+        info(f"{count} with a time in the past will start as if no time were set")
+    elif plan.past_choice is Past.SKIP:
+        info(f"left out {count} with a time in the past")
+    else:
+        for one in plan.past[:MAX_LISTED]:
+            info(f"{name} line {one.line}: {iso(one.at)} lies in the past")
+        if len(plan.past) > MAX_LISTED:
+            info(f"{name}: and {plural(len(plan.past) - MAX_LISTED, 'more time')} in the past")
+        whole = len(plan.past) + len(plan.jobs)
+        why = f"nothing was added: the times of {len(plan.past):,} of {plural(whole, 'job')} lie in the past"
+        raise Exit(problem(why, "correct them, start these jobs with --past now, or skip them with --past skip"), USAGE)
+
+
+def print_left_out(comments: int, ignored: Sequence[str]) -> None:
+    """Print what was left out of a file: comments, and the values of unknown fields."""
+    if comments:
+        info(f"skipped {plural(comments, 'comment line')}")
+    if ignored:
+        info(f"left out unknown fields: {one_line(', '.join(ignored), 200)}")
 
 
 def print_notes(plan: AddPlan) -> None:

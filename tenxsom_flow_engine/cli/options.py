@@ -21,13 +21,20 @@ STATUSES = ("scheduled", "queued", "running", "rendering", "held", "succeeded", 
 
 
 class Seconds(click.ParamType[float]):
-    """A length of time: `90`, `90s`, `10m`, `2h`, `1d`. Converts to seconds."""
+    """A length of time: `90`, `90s`, `10m`, `1.5h`, `1d`. Converts to seconds.
+
+    A decimal number needs a unit, because `18.30` looks like a time of day.
+    """
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
-        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([smhd]?)", str(value).strip())
+        match = re.fullmatch(r"([0-9]{1,12}|[0-9]{1,12}\.[0-9]{1,9}(?=[smhd]))([smhd]?)", str(value).strip())
+        if not match and re.fullmatch(r"[0-9]+[.,][0-9]+", str(value).strip()):
+            self.fail(
+                f"{str(value)[:40]!r} has no unit; a length of time is written as 90s, 10m, 1.5h or 1d", param, ctx
+            )
         if not match:
             self.fail(f"{str(value)[:40]!r} is not a length of time such as 90s, 10m, 2h or 1d", param, ctx)
         seconds = float(match[1]) * _UNITS[match[2]]
@@ -111,6 +118,16 @@ def job_options(command: _F) -> _F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def file_options(command: _F) -> _F:
+    """Add the options of all commands that read a file of topics: `--ignore-unknown` and `--encoding`."""
+    command = click.option(
+        "--encoding", metavar="NAME", help="Encoding of the file, e.g. windows-1252. Default: UTF-8 or UTF-16."
+    )(command)
+    return click.option("--ignore-unknown", is_flag=True, help="Leave out columns and JSON fields that are unknown.")(
+        command
+    )
 
 
 #: Add the argument JOB, or any number of them.

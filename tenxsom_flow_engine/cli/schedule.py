@@ -16,6 +16,7 @@ from tenxsom_flow_engine.cli.enqueue import (
     add_and_report,
     check_lines,
     describe_row,
+    print_left_out,
     print_notes,
     print_plan,
     reading,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.channel import KnownSlot
-    from tenxsom_flow_engine.planning.files import BadLine, Entry
+    from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry
     from tenxsom_flow_engine.planning.periods import Period
     from tenxsom_flow_engine.planning.slots import Slot
 
@@ -68,6 +69,7 @@ Examples:
     type=TopicsFile(),
     help="Topics, used in order, then repeated. Default: built-in.",
 )
+@options.file_options
 @options.job_options
 def schedule(
     daily_count: int,
@@ -76,6 +78,8 @@ def schedule(
     timezone: str | None,
     start: str | None,
     topics_file: io.BufferedReader | None,
+    ignore_unknown: bool,
+    encoding: str | None,
     dry_run: bool,
     queue_type: str | None,
     as_json: bool,
@@ -96,7 +100,9 @@ def schedule(
         now = engine.store.now()
         span = window(now, day=date, zone=timezone, start=start)
         check_count(span, daily_count, rate)
-        entries = _read(engine, topics_file, fields, now) if topics_file else None
+        entries = None
+        if topics_file:
+            entries = _read(engine, topics_file, fields, now, ignore_unknown=ignore_unknown, encoding=encoding)
         slots = grid(span, rate)
         known = known_slots(engine.store, channel)
         taken = {instant for instant, slot in known.items() if not slot.cancelled}
@@ -166,12 +172,21 @@ def _print_left_out(
         )
 
 
-def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], now: float) -> list[VideoJob]:
+def _read(
+    engine: Engine,
+    stream: io.BufferedReader,
+    fields: Mapping[str, Any],
+    now: float,
+    *,
+    ignore_unknown: bool,
+    encoding: str | None,
+) -> list[VideoJob]:
     """Return a file's entries as jobs that a service can make; end the command if one cannot."""
     from tenxsom_flow_engine.planning.batch import Timing, plan_batch
-    from tenxsom_flow_engine.planning.files import BadLine, Entry, read_topics
+    from tenxsom_flow_engine.planning.entries import BadLine, Entry
+    from tenxsom_flow_engine.planning.files import read_topics
 
-    def without_times(lines: Iterable[Entry | BadLine]) -> Iterator[Entry | BadLine]:
+    def without_times(lines: Iterable[Entry | BadLine | Comment]) -> Iterator[Entry | BadLine | Comment]:
         for line in lines:
             if isinstance(line, Entry) and (line.at is not None or "channel" in line.fields):
                 yield BadLine(line.line, "has a time or a channel, which the schedule sets")
@@ -182,10 +197,14 @@ def _read(engine: Engine, stream: io.BufferedReader, fields: Mapping[str, Any], 
         engine.prepare(job, due)
         return job
 
-    with reading(stream) as name, contextlib.closing(read_topics(stream, name)) as lines:
-        good, bad = plan_batch(without_times(lines), fields, Timing(now), possible)
-    check_lines(name, good, bad)
-    return good
+    with (
+        reading(stream) as name,
+        contextlib.closing(read_topics(stream, name, ignore_unknown=ignore_unknown, encoding=encoding)) as lines,
+    ):
+        batch = plan_batch(without_times(lines), fields, Timing(now), possible)
+    check_lines(name, batch.jobs, batch.bad)
+    print_left_out(batch.comments, batch.ignored)
+    return batch.jobs
 
 
 def _fill(

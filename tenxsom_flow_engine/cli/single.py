@@ -11,7 +11,7 @@ from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.exit_codes import DONE
 from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.cli.session import session
-from tenxsom_flow_engine.errors import QueueError
+from tenxsom_flow_engine.errors import InvalidInput, QueueError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
@@ -46,6 +46,7 @@ def single(
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob, new_job_id
+    from tenxsom_flow_engine.planning.past import is_past
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.timestamps import bounded
 
@@ -53,6 +54,8 @@ def single(
         now = engine.store.now()
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = bounded(now + delay, "delay") if delay is not None else at
+        if is_past(due, now) and not engine.store.knows_id(job.job_id):
+            raise InvalidInput("--at", "lies in the past", next_step="leave it out to start the job now")
         prepared = engine.prepare(job, due)
         print_notes(AddPlan([prepared]))
         start = iso(due) if due is not None and due > now else "now"

@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, slug
-from tenxsom_flow_engine.planning.files import BadLine, Entry
+from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry
+from tenxsom_flow_engine.planning.past import Past, PastStart, is_past
 from tenxsom_flow_engine.planning.timestamps import bounded
 
 _T = TypeVar("_T")
@@ -23,11 +24,15 @@ _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Video
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Start times of a batch: the first job at `start` (None: now), each later one `stagger` seconds after."""
+    """Start times of a batch: the first job at `start` (None: now), each later one `stagger` seconds after.
+
+    `past` applies to lines with a time in the past; `Past.NOW` treats them like lines without a time.
+    """
 
     now: float
     start: float | None = None
     stagger: float = 0.0
+    past: Past = Past.REFUSE
 
     def due(self, place: int) -> float | None:
         """Return when the job at position `place` (from 0) starts; None means now. Raises `InvalidInput`."""
@@ -37,48 +42,73 @@ class Timing:
         return bounded(due, "stagger" if place and self.stagger else "delay")
 
 
+@dataclass
+class Batch(Generic[_T]):
+    """What a list results in: its jobs in order, and what is not among them."""
+
+    jobs: list[_T] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)
+    #: The times in the past. Their jobs are left out, unless `Past.NOW` starts them at once.
+    past: list[PastStart] = field(default_factory=list)
+    #: The number of comment lines.
+    comments: int = 0
+    #: The unknown fields that were left out.
+    ignored: list[str] = field(default_factory=list)
+
+
 def plan_batch(
-    entries: Iterable[Entry | BadLine],
+    entries: Iterable[Entry | BadLine | Comment],
     defaults: Mapping[str, Any],
     timing: Timing,
     prepare: Callable[[VideoJob, float | None], _T],
     *,
     salt: str = "",
     known: Callable[[str], bool] = lambda job_id: False,
-) -> tuple[list[_T], list[BadLine]]:
-    """Make a job of each valid entry; return the jobs and the invalid lines with their reasons.
+    added: Callable[[str], bool] = lambda job_id: False,
+) -> Batch[_T]:
+    """Make a job of each valid entry.
 
     `prepare` gets each job with its start; it can refuse with `InvalidInput`. A job's id is derived from its content
     and the number of earlier entries with the same content, so the same list gives the same ids; a different `salt`
-    gives different ones. Jobs whose ids are `known` take no place in the stagger.
+    gives different ones. Jobs whose ids are `known` take no place in the stagger. The time of a job that was `added`
+    before can be in the past.
     """
-    good: list[_T] = []
-    bad: list[BadLine] = []
+    batch: Batch[_T] = Batch()
     occurrences: Counter[str] = Counter()
     place = 0
     for entry in entries:
-        if isinstance(entry, BadLine):
-            bad.append(entry)
+        if isinstance(entry, Comment):
+            batch.comments += 1
             continue
+        if isinstance(entry, BadLine):
+            batch.bad.append(entry)
+            continue
+        batch.ignored += [name for name in entry.ignored if name not in batch.ignored]
         fields = _normal({**defaults, **entry.fields})
         content = _content(fields, entry.at, salt)
         occurrences[content] += 1
         job_id = content_job_id(str(fields["topic"]), f"{content}{occurrences[content]}")
+        late = is_past(entry.at, timing.now)
+        at = None if late and timing.past is Past.NOW else entry.at
         try:
-            due = entry.at if entry.at is not None else timing.due(place)
+            due = timing.due(place) if at is None else at
             prepared = prepare(VideoJob(job_id=job_id, created_at=timing.now, **fields), due)
         except InvalidInput as error:
-            field = error.field.partition(".")[0]
-            if field in defaults.keys() - entry.fields.keys():
-                why = error.reason if error.field == field else error.message
+            wrong = error.field.partition(".")[0]
+            if wrong in defaults.keys() - entry.fields.keys():
+                why = error.reason if error.field == wrong else error.message
                 step = f" ({error.next_step})" if error.next_step else ""
-                bad.append(BadLine(entry.line, str(error), field, why + step))
+                batch.bad.append(BadLine(entry.line, str(error), wrong, why + step))
             else:
-                bad.append(BadLine(entry.line, str(error)))
-        else:
-            good.append(prepared)
-            place += not known(job_id)
-    return good, bad
+                batch.bad.append(BadLine(entry.line, str(error)))
+            continue
+        if late and entry.at is not None and not added(job_id):
+            batch.past.append(PastStart(entry.line, entry.at))
+            if timing.past is not Past.NOW:
+                continue
+        batch.jobs.append(prepared)
+        place += not known(job_id)
+    return batch
 
 
 def content_job_id(topic: str, content: str) -> str:

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tenxsom_flow_engine.clock import FIRST_YEAR, LAST_YEAR
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.timestamps import bounded, parse_moment
+from tenxsom_flow_engine.planning.clock_changes import LocalTime
+from tenxsom_flow_engine.planning.timestamps import bounded, parse_moment, parse_time_of_day
 
 DAY = 86400
 
@@ -87,21 +88,26 @@ def _zone(name: str) -> ZoneInfo:
 def _date(text: str, today: date) -> date:
     known = {"today": today, "tomorrow": today + timedelta(days=1)}
     try:
-        return known.get(text) or date.fromisoformat(text)
+        return known.get(text) or date.fromisoformat(text.strip())
     except ValueError:
         raise InvalidInput("date", f"{text!r} is not a date such as 2026-12-24, today or tomorrow") from None
 
 
 def _moment_in(text: str, day: date, zone: ZoneInfo) -> tuple[float, str]:
-    """Return the instant of a time of day or a date and time, and a note if the zone's clocks skip that time."""
-    try:
-        of_day = time.fromisoformat(text.strip())
-    except ValueError:
+    """Return the instant of a time of day or a date and time, and a note if clocks skip or repeat that time of day.
+
+    A time of day is for every day, so it must not fail on the two days a year on which the clocks change.
+    """
+    of_day = parse_time_of_day(text, "start")
+    if of_day is None:
         return parse_moment(text, "start", zone), ""
     if of_day.tzinfo is not None:
         raise InvalidInput("start", f"{text!r} contains a time zone", next_step="pass the time zone separately")
-    begin = datetime.combine(day, of_day, zone).timestamp()
-    shown = datetime.fromtimestamp(begin, zone)
-    if shown.time() == of_day:
-        return begin, ""
-    return begin, f"the clocks skip {of_day:%H:%M} on {day}, so the period begins at {shown:%H:%M}"
+    local = LocalTime(datetime.combine(day, of_day), zone)
+    begin = local.shown.replace(tzinfo=zone).timestamp()
+    if not local.instants:
+        shown = datetime.fromtimestamp(begin, zone)
+        return begin, f"the clocks skip {of_day:%H:%M} on {day}, so the period begins at {shown:%H:%M}"
+    if len(local.instants) > 1:
+        return begin, f"the clocks show {of_day:%H:%M} twice on {day}, so the period begins at {local.forms[0]}"
+    return begin, ""

@@ -8,21 +8,26 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
-from tenxsom_flow_engine.planning.files import BadLine, read_topics
+from tenxsom_flow_engine.planning.entries import BadLine
+from tenxsom_flow_engine.planning.files import read_topics
+from tenxsom_flow_engine.planning.past import Past, PastStart
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.text import usd
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +111,27 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class AddPlan:
-    """The result of planning a list: its jobs in order, ready to be added, and the invalid lines."""
+    """The result of planning a list: its jobs in order, ready to be added, and what is not among them."""
 
     jobs: Sequence[Prepared]
     bad: Sequence[BadLine] = ()
+    #: The times in the past, and the choice for their jobs.
+    past: Sequence[PastStart] = ()
+    past_choice: Past = Past.REFUSE
+    #: The number of comment lines.
+    comments: int = 0
+    #: The unknown fields that were left out.
+    ignored: Sequence[str] = ()
 
     @property
     def new(self) -> Sequence[NewJob]:
         """The jobs in the form that a queue accepts; enqueuing an existing one adds nothing."""
         return [prepared.new for prepared in self.jobs]
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing can be added because of times in the past."""
+        return bool(self.past) and self.past_choice is Past.REFUSE
 
     @property
     def notes(self) -> Sequence[tuple[str, int]]:
@@ -146,12 +163,15 @@ def read_plan(
     *,
     salt: str = "",
     zone: tzinfo | None = None,
+    ignore_unknown: bool = False,
+    encoding: str | None = None,
+    most: int | None = None,
 ) -> AddPlan:
     """Plan a list of topics (see `planning.files`), with `defaults` for fields that a line omits.
 
     Planning again with the same `timing` gives the same plan, even if some jobs were added in between. A `salt` gives
-    jobs that differ from existing ones. `zone` applies to times without a zone (default: this machine's). Raises
-    `InvalidInput` if the file is not a list.
+    jobs that differ from existing ones. `zone`, `ignore_unknown` and `encoding` are those of `read_topics`. Raises
+    `InvalidInput` if the file is not a list, or has more than `most` entries.
     """
 
     def known(job_id: str) -> bool:
@@ -161,6 +181,16 @@ def read_plan(
         record = store.get(job_id)
         return record is not None and record.added_at < timing.now
 
-    with closing(read_topics(stream, name, zone)) as lines:
-        good, bad = plan_batch(lines, defaults, timing, prepare, salt=salt, known=known)
-    return AddPlan(good, bad)
+    def added(job_id: str) -> bool:
+        return not salt and store.knows_id(job_id)
+
+    with closing(read_topics(stream, name, zone, ignore_unknown=ignore_unknown, encoding=encoding)) as lines:
+        batch = plan_batch(_limited(lines, most, name), defaults, timing, prepare, salt=salt, known=known, added=added)
+    return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, batch.ignored)
+
+
+def _limited(entries: Iterable[_T], most: int | None, name: str) -> Iterator[_T]:
+    for count, entry in enumerate(entries, start=1):
+        if most is not None and count > most:
+            raise InvalidInput(name, f"have more than {most:,} entries")
+        yield entry

@@ -6,19 +6,23 @@ The stores block, so each call runs in a thread and the event loop stays free.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.planning.past import Past, is_past
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import Added, JobFilter, NewJob, Page
+from tenxsom_flow_engine.text import either, plural
 
 _T = TypeVar("_T")
 
@@ -86,19 +90,30 @@ class QueueManager:
             raise RuntimeError("the QueueManager is not open: await initialize() first, or use async with")
         return self._opened
 
-    async def enqueue(self, job: VideoJob, *, due: float | None = None) -> Added:
+    async def enqueue(
+        self, job: VideoJob, *, due: float | None = None, past: Literal["refuse", "now", "skip"] = "refuse"
+    ) -> Added:
         """Add a job that is due at the instant `due` (default: now). A known id adds nothing.
 
-        Raises `InvalidInput` if no configured service can make it.
+        Raises `InvalidInput` if no configured service can make it, or if `due` lies in the past (see `enqueue_many`).
         """
-        return await self.enqueue_many([(job, due)])
+        return await self.enqueue_many([(job, due)], past=past)
 
-    async def enqueue_many(self, jobs: Iterable[tuple[VideoJob, float | None]]) -> Added:
-        """Add several jobs with their due instants; all are checked before the first is added."""
+    async def enqueue_many(
+        self,
+        jobs: Iterable[tuple[VideoJob, float | None]],
+        *,
+        past: Literal["refuse", "now", "skip"] = "refuse",
+    ) -> Added:
+        """Add several jobs with their due instants; all are checked before the first is added.
+
+        If the due instant of a new job lies more than a minute in the past, `past` applies: `refuse` raises
+        `InvalidInput` and adds nothing, `now` starts these jobs at once, `skip` leaves them out of the result.
+        """
 
         def add(engine: Engine) -> Added:
             prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
-            return engine.queue.enqueue(prepared)
+            return engine.queue.enqueue(_without_past(prepared, past, engine))
 
         return await self._call(add)
 
@@ -157,6 +172,25 @@ class QueueManager:
 
     def _open(self) -> Engine:
         return open_engine(load(over=_variables(self._config)), self._queue_type)
+
+
+def _without_past(jobs: Sequence[NewJob], choice: str, engine: Engine) -> Sequence[NewJob]:
+    """Return the jobs to add, after applying a choice to the new ones that are due in the past."""
+    if choice not in tuple(Past):
+        raise InvalidInput("past", f"must be {either(list(Past))}, not {choice!r}")
+    now = engine.store.now()
+    late = {item.job.job_id for item in jobs if is_past(item.due, now) and not engine.store.knows_id(item.job.job_id)}
+    if late and choice == Past.REFUSE:
+        first = next(item for item in jobs if item.job.job_id in late)
+        raise InvalidInput(
+            "due",
+            f"{len(late):,} of {plural(len(jobs), 'job')} are due in the past; the first is {first.job.job_id}, at "
+            f"{iso(first.due or 0.0)}",
+            next_step='pass past="now" to start them at once, or past="skip" to leave them out',
+        )
+    if choice == Past.SKIP:
+        return [item for item in jobs if item.job.job_id not in late]
+    return [replace(item, due=None) if item.job.job_id in late else item for item in jobs]
 
 
 def _variables(config: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

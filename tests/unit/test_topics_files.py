@@ -16,19 +16,27 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, check_job_id
-from tenxsom_flow_engine.planning.batch import Timing, plan_batch
-from tenxsom_flow_engine.planning.files import FIELDS, MAX_LINE, BadLine, Entry, as_line, read_topics
+from tenxsom_flow_engine.planning.batch import Batch, Timing, plan_batch
+from tenxsom_flow_engine.planning.entries import FIELDS, BadLine, Comment, Entry
+from tenxsom_flow_engine.planning.files import as_line, read_topics
+from tenxsom_flow_engine.planning.lines import MAX_LINE, NotUtf8
 from tenxsom_flow_engine.planning.rotation import Playlist, Use, builtin_topic, builtin_topics, use_of
 from tenxsom_flow_engine.planning.slots import Slot
 
 
-def read(content: bytes | str, name: str = "topics.txt") -> list[Entry | BadLine]:
+def read(content: bytes | str, name: str = "topics.txt", **how: Any) -> list[Entry | BadLine]:
+    """Read a list, without its comments."""
     data = content.encode() if isinstance(content, str) else content
-    return list(read_topics(io.BufferedReader(io.BytesIO(data)), name))
+    lines = read_topics(io.BufferedReader(io.BytesIO(data)), name, **how)
+    return [line for line in lines if not isinstance(line, Comment)]
 
 
-def topics(content: bytes | str, name: str = "topics.txt") -> list[tuple[int, str]]:
-    entries = read(content, name)
+def as_batch(entries: Iterable[Entry | BadLine], **defaults: Any) -> Batch[VideoJob]:
+    return plan_batch(entries, defaults, Timing(0.0), lambda job, due: job)
+
+
+def topics(content: bytes | str, name: str = "topics.txt", **how: Any) -> list[tuple[int, str]]:
+    entries = read(content, name, **how)
     assert all(isinstance(entry, Entry) for entry in entries)
     return [(entry.line, entry.fields["topic"]) for entry in entries if isinstance(entry, Entry)]
 
@@ -43,11 +51,25 @@ PLAIN = [(1, "How tides work"), (4, "Größe")]
         lambda text: codecs.BOM_UTF8 + text.encode(),
         lambda text: text.encode("utf-16"),
         lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode("utf-16-be"),
+        lambda text: text.encode("utf-32"),
         lambda text: text.replace("\n", "\r\n").encode(),
         lambda text: text.replace("\n", "\r").encode(),
         lambda text: text.rstrip("\n").encode(),
     ],
-    ids=["utf-8", "utf-8 with mark", "utf-16", "utf-16 big-endian", "crlf", "cr", "no last line end"],
+    ids=[
+        "utf-8",
+        "utf-8 with mark",
+        "utf-16",
+        "utf-16 big-endian",
+        "utf-16 little-endian without mark",
+        "utf-16 big-endian without mark",
+        "utf-32",
+        "crlf",
+        "cr",
+        "no last line end",
+    ],
 )
 def test_one_topic_a_line(encode: Callable[[str], bytes]) -> None:
     """Blank lines and comments are skipped, line numbers are those of the file, and every usual encoding is read."""
@@ -60,7 +82,7 @@ def test_csv() -> None:
     entries = read(content, "plan.csv")
     assert entries == [
         Entry(2, {"topic": "Tides, and why", "duration": 8}),
-        Entry(3, {"topic": "Two\nlines", "duration": 5, "channel": "fun"}, 1798135200.0),
+        Entry(3, {"topic": "Two lines", "duration": 5, "channel": "fun"}, 1798135200.0),
     ]
 
 
@@ -83,13 +105,13 @@ def test_json_lines() -> None:
 def test_options_of_services() -> None:
     """A JSON line can contain service-specific options, which change the job's id; CSV cannot."""
     lines = '{"topic": "Tides", "options": {"heygen": {"script": "Hi."}}}\n{"topic": "Tides", "options": {}}\n'
-    jobs, bad = plan_batch(read(lines, "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
-    assert bad == []
+    batch = as_batch(read(lines, "a.jsonl"))
+    jobs = batch.jobs
+    assert batch.bad == []
     assert [job.options for job in jobs] == [{"heygen": {"script": "Hi."}}, {}]
     assert len({job.job_id for job in jobs}) == 2
-    plain, _ = plan_batch(read("Tides\n", "a.txt"), {}, Timing(0.0), lambda job, due: job)
-    assert plain[0].job_id == jobs[1].job_id
-    with pytest.raises(InvalidInput, match="must begin with a header row"):
+    assert as_batch(read("Tides\n", "a.txt")).jobs[0].job_id == jobs[1].job_id
+    with pytest.raises(InvalidInput, match="unknown column 'options'"):
         read("topic,options\nTides,{}\n", "a.csv")
 
 
@@ -122,16 +144,15 @@ def test_bad_json_lines_are_reported_by_number(line: str, reason: str) -> None:
 
 
 def test_bad_csv_lines_are_reported_by_number() -> None:
-    """Too many cells, too few, and an unclosed quote are one invalid line each."""
-    content = 'topic,channel\na,b,c\nonly\nfine,fun\n"never closed,x\n' + "y\n" * MAX_LINE
+    """Too many cells, no topic, and an unclosed quote are one invalid line each."""
+    content = 'topic,channel\na,b,c\n,fun\nfine,fun\n"never closed,x\n' + "y\n" * MAX_LINE
     entries = read(content, "plan.csv")
     assert entries[:3] == [
         BadLine(2, "has 3 cells, but the header has 2 columns"),
-        BadLine(3, "has 1 cell, but the header has 2 columns"),
+        BadLine(3, "has no topic"),
         Entry(4, {"topic": "fine", "channel": "fun"}),
     ]
-    assert isinstance(entries[3], BadLine)
-    assert entries[3].line == 5
+    assert entries[3] == BadLine(5, "is not CSV: a quoted cell has no closing quote")
 
 
 def test_a_csv_head_must_name_known_columns() -> None:
@@ -165,8 +186,8 @@ def test_a_head_of_one_column_is_a_head() -> None:
 
 def test_an_unpaired_surrogate_in_json() -> None:
     """An unpaired surrogate is valid JSON but invalid text: its field and position are reported."""
-    good, bad = plan_batch(read('{"topic": "ab\\ud800"}\n', "a.jsonl"), {}, Timing(0.0), lambda job, due: job)
-    assert (good, bad) == ([], [BadLine(1, "topic: is not valid Unicode at position 3")])
+    batch = as_batch(read('{"topic": "ab\\ud800"}\n', "a.jsonl"))
+    assert (batch.jobs, batch.bad) == ([], [BadLine(1, "topic: is not valid Unicode at position 3")])
 
 
 @pytest.mark.parametrize("content", [b"\x7fELF\0\0\0\1", b"PK\3\4\0\0", b"topic\0\n"])
@@ -176,11 +197,39 @@ def test_binary_files_are_refused_at_once(content: bytes) -> None:
         read(content)
 
 
-def test_text_that_is_not_utf8_is_a_bad_line() -> None:
-    """Latin-1 text is an invalid line with the position of the letter."""
-    good, bad = plan_batch(read("fine\nGr\xf6\xdfe\n".encode("latin-1")), {}, Timing(0.0), lambda job, due: job)
-    assert [job.topic for job in good] == ["fine"]
-    assert bad == [BadLine(2, "topic: is not valid Unicode at position 3")]
+@pytest.mark.parametrize(
+    ("encoding", "topic", "code_page"),
+    [
+        ("windows-1252", "Warum wir träumen – ein Überblick", "windows-1252"),
+        ("windows-1252", "Don’t panic", "windows-1252"),
+        ("windows-1251", "Почему мы видим сны", "windows-1251"),
+    ],
+)
+def test_a_code_page_is_one_error_that_shows_a_line_in_it(encoding: str, topic: str, code_page: str) -> None:
+    """Text in a code page of Windows is refused; the error names the code page, and shows its first line as text."""
+    content = f"fine\n{topic}\n".encode(encoding)
+    with pytest.raises(NotUtf8) as refused:
+        read(content)
+    assert refused.value.code_page == code_page
+    assert f"a code page such as {code_page}, in which line 2 is {topic!r}" in refused.value.message
+    assert topics(content, encoding=encoding) == [(1, "fine"), (2, topic)]
+
+
+def test_an_encoding_must_exist() -> None:
+    """An unknown encoding, or a codec that is not for text, is refused; a byte order mark wins over any encoding."""
+    for encoding in ("klingon", "hex"):
+        with pytest.raises(InvalidInput, match="is unknown; use a name such as windows-1252"):
+            read("Tides", encoding=encoding)
+    with pytest.raises(InvalidInput, match="is not valid ascii after line"):
+        read("Größe\n".encode("windows-1252"), encoding="ascii")
+    assert topics(codecs.BOM_UTF8 + "Größe".encode(), encoding="windows-1252") == [(1, "Größe")]
+
+
+def test_a_damaged_character_is_a_bad_line() -> None:
+    """In a file that is otherwise UTF-8, a damaged character is an invalid line with its position."""
+    batch = as_batch(read("Größe\nGr".encode() + b"\xf6e\n"))
+    assert [job.topic for job in batch.jobs] == ["Größe"]
+    assert batch.bad == [BadLine(2, "topic: is not valid Unicode at position 3")]
 
 
 def test_a_cut_utf16_file_is_refused() -> None:
@@ -245,15 +294,30 @@ def test_any_bytes_give_entries_bad_lines_or_one_error(content: bytes, name: str
     assert lines == sorted(lines)
 
 
-@given(st.lists(st.fixed_dictionaries({"topic": st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)})))
+one_line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1, max_size=50)
+
+
+@given(st.lists(st.fixed_dictionaries({"topic": one_line})))
 def test_json_lines_round_trip(rows: list[dict[str, str]]) -> None:
     """Entries written as JSON lines survive a round trip."""
     content = "".join(json.dumps(row) + "\n" for row in rows)
     assert [entry.fields for entry in read(content, "a.jsonl") if isinstance(entry, Entry)] == rows
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)
+    # Mostly the characters and words that formats use.
+    | st.lists(st.sampled_from([*'#[]{}",;:= \\', "sep", "topic", "Topic", "at", "x"]), min_size=1).map("".join)
+)
 @example("# 1")
+@example("#")
+@example("#1 mistake")
+@example("[]")
+@example('["Tides"] and more')
+@example("Topic;notes")
+@example("sep=;")
+@example("\ufeffTides")
+@example('"Tides"')
 @example("topic")
 @example("Topic,at")
 @example('{"topic": 5}')
@@ -263,9 +327,9 @@ def test_any_topic_can_be_written_as_a_line(topic: str) -> None:
 
 
 def plan(content: str, *, salt: str = "", **defaults: Any) -> list[tuple[VideoJob, float | None]]:
-    good, bad = plan_batch(read(content), defaults, Timing(1000.0), lambda job, due: (job, due), salt=salt)
-    assert not bad
-    return good
+    batch = plan_batch(read(content), defaults, Timing(1000.0), lambda job, due: (job, due), salt=salt)
+    assert not batch.bad
+    return batch.jobs
 
 
 def test_ids_follow_from_content_and_occurrence() -> None:
@@ -303,8 +367,8 @@ def test_an_id_depends_on_content_not_notation(line: str) -> None:
 def test_stagger_and_delay_set_the_starts() -> None:
     """Each job starts one stagger after the previous one; a line's own time wins and does not shift the others."""
     content = '{"topic": "a"}\n{"topic": "b", "at": "2026-12-24T18:00Z"}\n{"topic": "c"}\n'
-    good, _ = plan_batch(read(content, "a.jsonl"), {}, Timing(1000.0, start=2000.0, stagger=60.0), lambda job, due: due)
-    assert good == [2000.0, 1798135200.0, 2120.0]
+    timing = Timing(1000.0, start=2000.0, stagger=60.0)
+    assert plan_batch(read(content, "a.jsonl"), {}, timing, lambda job, due: due).jobs == [2000.0, 1798135200.0, 2120.0]
     assert Timing(1000.0).due(5) is None
     assert Timing(1000.0, stagger=10.0).due(2) == 1020.0
 
@@ -312,21 +376,21 @@ def test_stagger_and_delay_set_the_starts() -> None:
 def test_jobs_that_are_known_take_no_place_in_the_stagger() -> None:
     """The new jobs of an extended list start now, not after all jobs that were added before."""
     old = {job.job_id for job, _ in plan("a\nb\n")}
-    good, _ = plan_batch(
+    batch = plan_batch(
         read("a\nb\nc\nd\n"),
         {},
         Timing(1000.0, stagger=60.0),
         lambda job, due: (job.topic, due),
         known=old.__contains__,
     )
-    assert good[2:] == [("c", 1000.0), ("d", 1060.0)]
+    assert batch.jobs[2:] == [("c", 1000.0), ("d", 1060.0)]
 
 
 def test_a_start_beyond_all_years_is_a_bad_line() -> None:
     """A stagger that leads beyond the supported years is reported as an invalid line."""
-    good, bad = plan_batch(read("a\nb\n"), {}, Timing(1000.0, stagger=3e11), lambda job, due: due)
-    assert good == [1000.0]
-    assert bad == [BadLine(2, "stagger: must be in the years 1970 to 9998")]
+    batch = plan_batch(read("a\nb\n"), {}, Timing(1000.0, stagger=3e11), lambda job, due: due)
+    assert batch.jobs == [1000.0]
+    assert batch.bad == [BadLine(2, "stagger: must be in the years 1970 to 9998")]
 
 
 def test_a_refused_job_is_a_bad_line() -> None:
@@ -338,9 +402,9 @@ def test_a_refused_job_is_a_bad_line() -> None:
         return job
 
     entries = read('{"topic": "a", "duration": 9}\n{"topic": ""}\n{"topic": "c"}\n', "a.jsonl")
-    good, bad = plan_batch(entries, {}, Timing(0.0), prepare)
-    assert [job.topic for job in good] == ["c"]
-    assert [(line.line, line.reason.partition(" (")[0]) for line in bad] == [
+    batch = plan_batch(entries, {}, Timing(0.0), prepare)
+    assert [job.topic for job in batch.jobs] == ["c"]
+    assert [(line.line, line.reason.partition(" (")[0]) for line in batch.bad] == [
         (1, "duration: too long"),
         (2, "topic: is empty"),
     ]

@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, StoreError
 from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES
+from tenxsom_flow_engine.planning.past import Past
 from tenxsom_flow_engine.planning.plan import AddPlan
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.base import JobStore
@@ -40,6 +41,8 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: Number of the latest jobs whose channels are suggested.
 LATEST_JOBS = 200
+#: The choices for jobs whose time lies in the past.
+PAST_CHOICES: Mapping[str, str] = {"": "add nothing", Past.NOW: "start them now", Past.SKIP: "leave them out"}
 #: Accepted lateness of a start in seconds when the plan is added: time for a person to read the preview.
 LATE_SECONDS = 600.0
 
@@ -86,7 +89,7 @@ def add(reports: ReportCache) -> Blueprint:
             wrong=wrong.by_field if wrong else {},
             bad=BadLines.of(wrong.bad if wrong else (), typed),
             trouble=trouble,
-            choices=_choices(engine),
+            choices={**_choices(engine), "past": PAST_CHOICES},
             channels=_channels(engine.store),
             longest=MAX_DURATION,
             most_lines=MOST_LINES,
@@ -95,7 +98,7 @@ def add(reports: ReportCache) -> Blueprint:
     def plan_page(typed: Typed, at: float, *, trouble: str = "") -> str:
         typed = {**typed, "salt": typed["salt"] or secrets.token_hex(8)}
         view = PlanView.of(reports.engine, reports.report(), plan_form(reports.engine, typed, at), typed, at)
-        return render_template("plan.html", typed=typed, plan=view, trouble=trouble)
+        return render_template("plan.html", typed=typed, plan=view, trouble=trouble, past_choices=PAST_CHOICES)
 
     def carry_out(typed: Typed, at: float, digest: str) -> str | Response | tuple[str, int]:
         """Add the previewed plan, or show the new plan if it has changed."""
@@ -105,6 +108,8 @@ def add(reports: ReportCache) -> Blueprint:
         if changed or _starts_passed(engine, plan, at):
             why = "the plan has changed since it was shown" if changed else "some of its start times have passed"
             return plan_page(typed, engine.store.now(), trouble=f"Nothing was added: {why}. Check it again."), 409
+        if plan.refused or not plan.jobs:
+            return plan_page(typed, at, trouble="Nothing was added: the times of its jobs lie in the past."), 409
         try:
             added = engine.queue.enqueue(plan.new)
         except FlowError as error:

@@ -13,20 +13,26 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, InvalidInput
 from tenxsom_flow_engine.jobs import PLAYLIST_POSITION, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing
-from tenxsom_flow_engine.planning.files import BadLine, as_line, read_options, read_whole
+from tenxsom_flow_engine.planning.entries import BadLine, read_options, read_whole
+from tenxsom_flow_engine.planning.files import as_line
+from tenxsom_flow_engine.planning.past import GRACE_SECONDS, Past
 from tenxsom_flow_engine.planning.plan import AddPlan, read_plan
 from tenxsom_flow_engine.planning.slots import parse_rate
+from tenxsom_flow_engine.planning.tables import UnknownColumns
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: Fields of a job; they apply to every topic that does not set them.
 _JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "options")
 #: All fields with the values of an empty form: the defaults of the command line. Each form gets a random salt, so that
 #: submitting it twice adds its duplicates once.
-BLANK: Mapping[str, str] = dict.fromkeys(("topics", *_JOB, "start", "per_hour", "again", "salt"), "") | {
+BLANK: Mapping[str, str] = dict.fromkeys(
+    ("topics", *_JOB, "start", "per_hour", "past", "again", "ignore_unknown", "salt"), ""
+) | {
     "service": "auto", "duration": "5", "aspect_ratio": "9:16", "style": "documentary"
 }  # fmt: skip
 #: Limits of one request: lines, and characters. The command `batch` has no such limits.
 MOST_LINES, MOST_TEXT = 5000, 1_000_000
+_IGNORE = "rename or remove it, or select “Ignore unknown columns and fields”"
 FROM_A_FILE = "put them into a file and add it with the command batch (see docs/cli.md)"
 
 #: The values of a form as typed, by field.
@@ -72,7 +78,8 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         try:
             yield
         except InvalidInput as error:
-            wrong.setdefault(field, f"{error.reason}; {error.next_step}" if error.next_step else error.reason)
+            step = _IGNORE if isinstance(error, UnknownColumns) else error.next_step
+            wrong.setdefault(field, f"{error.reason}; {step}" if step else error.reason)
 
     fields: dict[str, Any] = {}
     for name in _JOB:
@@ -86,6 +93,9 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         start = _start(typed["start"], now)
     with noting("per_hour"):
         stagger = float(3600 / parse_rate(typed["per_hour"])) if typed["per_hour"].strip() else 0.0
+    past = Past.REFUSE
+    with noting("past"):
+        past = _past(typed["past"])
     with noting("topics"):
         _check_size(typed["topics"])
     if wrong:
@@ -93,14 +103,17 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
     plan = AddPlan([])
     with noting("topics"):
         stream: io.BufferedReader = io.BufferedReader(io.BytesIO(typed["topics"].encode()))
-        timing = Timing(now, start, stagger)
+        timing = Timing(now, start, stagger, past)
         salt = typed["salt"] if typed["again"] else ""
-        plan = read_plan(engine.prepare, engine.store, stream, "topics", fields, timing, salt=salt, zone=UTC)
-        if not plan.jobs and not plan.bad:
+        plan = read_plan(
+            engine.prepare, engine.store, stream, "topics", fields, timing,
+            salt=salt, zone=UTC, ignore_unknown=bool(typed["ignore_unknown"]), most=MOST_LINES,
+        )  # fmt: skip
+        if not plan.jobs and not plan.bad and not plan.past:
             raise InvalidInput("topics", "are empty", next_step="write one per line")
     with noting("prompt"):
         _check_prompt(fields["prompt"], plan)
-    if not plan.jobs:
+    if not plan.jobs and not plan.past:
         for line in plan.bad:
             wrong.setdefault(line.default or "topics", line.default_reason or "have no valid line")
     if wrong:
@@ -115,11 +128,18 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 }
 
 
+def _past(text: str) -> Past:
+    try:
+        return Past(text or Past.REFUSE)
+    except ValueError:
+        raise InvalidInput("past", f"must be now or skip, not {text[:40]!r}") from None
+
+
 def _start(text: str, now: float) -> float | None:
     if not text.strip():
         return None
     start = parse_moment(text, "start", UTC)
-    if start < now - 60:  # the field has a resolution of one minute
+    if start < now - GRACE_SECONDS:  # the field has a resolution of one minute
         raise InvalidInput("start", f"is in the past: it is {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC now")
     return start
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO
-from tenxsom_flow_engine.planning.files import BadLine
+from tenxsom_flow_engine.planning.entries import BadLine
+from tenxsom_flow_engine.planning.past import Past, PastStart
 from tenxsom_flow_engine.planning.plan import AddPlan, Row, Totals
 from tenxsom_flow_engine.rate_limits.windows import last_begin, parse_windows
 from tenxsom_flow_engine.report.model import Report, WindowFigures
@@ -16,6 +17,8 @@ from tenxsom_flow_engine.web.dashboard.add_form import Typed
 
 #: Maximum number of jobs, and of invalid lines, that are listed.
 MOST_SHOWN = 200
+#: Maximum number of times in the past that are listed.
+MOST_PAST_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,30 @@ class BadLines:
 
     count: int
     shown: Sequence[Mapping[str, object]]
+    #: Some would be valid without their unknown fields.
+    unknown_fields: bool
 
     @classmethod
     def of(cls, bad: Sequence[BadLine], typed: Typed) -> BadLines:
         """Return the invalid lines of a form."""
         text = typed["topics"].split("\n")
         shown = [{"number": one.line, "reason": one.reason, "text": text[one.line - 1]} for one in bad[:MOST_SHOWN]]
-        return cls(len(bad), shown)
+        return cls(len(bad), shown, any(one.unknown_field for one in bad))
+
+
+@dataclass(frozen=True, slots=True)
+class PastStarts:
+    """The number of jobs whose time lies in the past, the first ones, and the choice for them."""
+
+    count: int
+    shown: Sequence[PastStart]
+    choice: Past
+    refused: bool
+
+    @classmethod
+    def of(cls, plan: AddPlan) -> PastStarts:
+        """Return the jobs of a plan whose time lies in the past."""
+        return cls(len(plan.past), plan.past[:MOST_PAST_SHOWN], plan.past_choice, plan.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,10 @@ class PlanView:
     totals: Totals
     notes: Sequence[tuple[str, int]]
     bad: BadLines
+    past: PastStarts
+    #: The number of comment lines, and the unknown fields that were left out.
+    comments: int
+    ignored: Sequence[str]
     delays: Sequence[Delay]
 
     @classmethod
@@ -62,7 +86,10 @@ class PlanView:
         """Return the view of a plan. Raises `StoreError`."""
         rows = plan.rows(engine.store)
         delays = list(_delays(_starts(engine, plan, rows, at), report))
-        return cls(at, plan.digest, rows, Totals.of(rows), plan.notes, BadLines.of(plan.bad, typed), delays)
+        return cls(
+            at, plan.digest, rows, Totals.of(rows), plan.notes, BadLines.of(plan.bad, typed), PastStarts.of(plan),
+            plan.comments, plan.ignored, delays,
+        )  # fmt: skip
 
     @property
     def shown(self) -> Sequence[Row]:
