@@ -25,16 +25,17 @@ from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
 
 EPILOG = """\b
-The file has one topic per line. Blank lines, and lines that begin with # and a blank, are skipped.
-It can also be a table with a header row (CSV, or a spreadsheet saved as text: commas, semicolons or tabs)
+The file has one topic per line. Blank lines, and lines that begin with # and a blank, are not topics.
+It can also be a table with a header row, as spreadsheets save it (commas, semicolons or tabs),
 or JSON (an object per line, or a list of texts and objects), with any of these fields:
   topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
 JSON can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
   (auto then chooses among these services only)
 
 \b
-The field at is the start of a job: 2026-12-24T18:00+01:00. Without an offset it is in this machine's zone, where
-a time that the clocks skip or repeat is refused. If times lie in the past, nothing is added without --past.
+The field at is the start of a job: 2026-12-24T18:00+01:00. Without an offset, it is in this
+machine's zone; times that its clocks skip or repeat are refused. If times lie in the past,
+nothing is added without --past.
 
 \b
 Examples:
@@ -48,7 +49,7 @@ Examples:
 @click.option("--topics-file", type=TopicsFile(), required=True, help="The file of topics, or - for standard input.")
 @options.delay
 @click.option("--stagger", type=options.Seconds(), default="0", help="Time between the starts of two new jobs: 15m.")
-@click.option("--past", type=click.Choice(("now", "skip")), help="Start jobs whose time has passed now, or skip them.")
+@click.option("--past", type=click.Choice(("now", "skip")), help="Jobs whose time (at) lies in the past: start them, or skip them.")
 @options.file_options
 @click.option("--keep-going", is_flag=True, help="Skip invalid lines and add the others (exit code 3).")
 @click.option("--again", is_flag=True, help="Add all jobs again, even if the same file was added before.")

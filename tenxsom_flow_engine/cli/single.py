@@ -54,8 +54,8 @@ def single(
         now = engine.store.now()
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
         due = bounded(now + delay, "delay") if delay is not None else at
-        if is_past(due, now) and not engine.store.knows_id(job.job_id):
-            raise InvalidInput("--at", "lies in the past", next_step="leave it out to start the job now")
+        if due is not None and is_past(due, now) and not engine.store.knows_id(job.job_id):
+            raise InvalidInput("at", f"{iso(due)} lies in the past", next_step="leave out --at to start now")
         prepared = engine.prepare(job, due)
         print_notes(AddPlan([prepared]))
         start = iso(due) if due is not None and due > now else "now"

@@ -44,7 +44,7 @@ class Timing:
 
 @dataclass
 class Batch(Generic[_T]):
-    """What a list results in: its jobs in order, and what is not among them."""
+    """The jobs of a list in order, and the parts of the list that are not among them."""
 
     jobs: list[_T] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)

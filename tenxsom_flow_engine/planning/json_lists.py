@@ -62,7 +62,7 @@ def read_json(first: Line, lines: Lines, name: str, rules: Rules) -> Iterator[En
 
 
 def _is_entry(line: Line) -> bool:
-    """Return whether a line is an object of its own, and not one that contains a list of topics."""
+    """Return whether a line is an entry, and not an object that contains a list of topics."""
     try:
         value = json.loads(line.text)
     except (ValueError, RecursionError):

@@ -111,7 +111,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class AddPlan:
-    """The result of planning a list: its jobs in order, ready to be added, and what is not among them."""
+    """The result of planning a list: its jobs in order, ready to be added, and the parts that are not jobs."""
 
     jobs: Sequence[Prepared]
     bad: Sequence[BadLine] = ()

@@ -50,7 +50,7 @@ def read_table(lines: Iterator[Line], name: str, rules: Rules) -> Iterator[Entry
         first = next((line for line in lines if line.text.strip(f" {separator}")), None)
     if first is None:
         return
-    rows = _rows(itertools.chain([first], lines), separator or _best_separator(first.text) or _NONE)
+    rows = _rows(itertools.chain([first], lines), separator or _best_separator(first.text) or _widest(first.text))
     head: Sequence[str] | None = None
     for number, row in rows:
         if isinstance(row, str):
@@ -71,6 +71,11 @@ def _best_separator(text: str) -> str | None:
         if "topic" in fields and len(fields) > most:
             best, most = separator, len(fields)
     return best
+
+
+def _widest(text: str) -> str:
+    """Return the separator that gives the most cells."""
+    return max((_NONE, *SEPARATORS), key=lambda separator: len(_cells(text, separator)))
 
 
 def _cells(text: str, separator: str) -> Sequence[str]:

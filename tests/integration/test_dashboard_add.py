@@ -213,6 +213,10 @@ def test_invalid_lines_are_listed_and_the_others_are_added(adder: Adder, engine:
         ("per_hour", "many", "is not a number such as 4"),
         ("topics", "", "are empty; write one per line"),
         ("topics", "# nothing", "are empty"),
+        ("topics", "[" + '"x",' * MOST_LINES + '"x"]', "have more than 5,000 entries"),
+        ("topics", '["Tides', "is not JSON"),
+        ("past", "ignore", "must be now or skip"),
+        ("start", "2026-12-24 18.30", "has no colon"),
         ("topics", "x" * 501, "have no valid line"),
         ("topics", "a\0b", "is not a text file"),
         ("topics", "x\n" * (MOST_LINES + 1), "5,001 lines; the maximum is 5,000 per request"),
@@ -285,6 +289,63 @@ def test_passed_starts_are_planned_again(adder: Adder, engine: Engine, clock: Ma
     assert "some of its start times have passed" in answer.text
     adder.add(answer)
     assert [record.due for record in jobs(engine)] == [clock.now(), clock.now() + 900, clock.now() + 1800]
+
+
+CALENDAR = "topic\tat\nTides\t2025-12-24T12:00\nDreams\t2025-12-25T12:00\nSalt\t2099-12-24T12:00\n"
+
+
+def test_times_in_the_past_need_a_choice(adder: Adder, engine: Engine) -> None:
+    """The preview counts and lists times in the past, and adds nothing before the choice to start or skip them."""
+    planned = adder.plan(CALENDAR)
+    text = words(planned.text)
+    assert "The times of 2 jobs lie in the past, so nothing can be added yet:" in text
+    assert "Line 2 2025-12-24 12:00 UTC" in text
+    assert 'value="add"' not in planned.text
+    answer = adder.add(planned)
+    assert answer.status_code == 409
+    assert "Nothing was added: the times of its jobs lie in the past." in answer.text
+    assert jobs(engine) == []
+    chosen = adder.client.post("/add", data=adder.fields(planned.text) | {"act": "plan", "past": "skip"})
+    assert "they are left out" in words(chosen.text)
+    adder.add(chosen)
+    assert [record.job.topic for record in jobs(engine)] == ["Salt"]
+    started = adder.plan(CALENDAR, past="now")
+    assert "they will start as if no time were set" in words(started.text)
+    assert "2 new jobs, about $0.28; 1 already added" in words(started.text)
+    adder.add(started)
+    assert [(record.job.topic, record.due) for record in jobs(engine)][1:] == [("Tides", NOON), ("Dreams", NOON)]
+    again = adder.plan(CALENDAR)
+    assert "No new jobs; 3 already added" in words(again.text)
+    assert "lie in the past" not in again.text
+
+
+def test_a_list_that_is_skipped_completely_adds_nothing(adder: Adder, engine: Engine) -> None:
+    """If all jobs are left out, the preview has no button, and submitting it anyway adds nothing."""
+    planned = adder.plan("topic;at\nTides;2025-12-24T12:00\n", past="skip")
+    assert "No new jobs" in words(planned.text)
+    assert adder.add(planned).status_code == 409
+    assert jobs(engine) == []
+
+
+def test_a_pasted_table_with_other_columns(adder: Adder, engine: Engine) -> None:
+    """Unknown columns of a table copied from a spreadsheet are named; by choice the rest is added."""
+    table = "Topic\tNotes\tAspect Ratio\n#1 of 5\tfor Ann\t09:16\n\t\t\n"
+    refused = adder.plan(table)
+    assert refused.status_code == 400
+    assert "has the unknown column 'Notes'" in words(refused.text)
+    assert "or select “Ignore unknown columns and fields”" in words(refused.text)
+    planned = adder.plan(table, ignore_unknown="on")
+    assert "Unknown fields left out: Notes." in words(planned.text)
+    adder.add(planned)
+    assert [(record.job.topic, record.job.aspect_ratio) for record in jobs(engine)] == [("#1 of 5", "9:16")]
+    lines = words(adder.plan('{"topic": "a", "notes": "x"}\n{"topic": "b"}\n').text)
+    assert "Line 1 has an unknown field 'notes'" in lines
+    assert "To leave out unknown fields, select" in lines
+
+
+def test_comments_are_counted(adder: Adder) -> None:
+    """The preview counts the comment lines of a list."""
+    assert "2 comment lines skipped." in words(adder.plan("# a list\nTides\n#MeToo explained\n#\n").text)
 
 
 def add_one_and_fail(real: Callable[[list[NewJob]], Added], new: list[NewJob]) -> Added:

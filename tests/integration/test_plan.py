@@ -12,9 +12,12 @@ import pytest
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.batch import Timing
+from tenxsom_flow_engine.planning.past import Past, PastStart
 from tenxsom_flow_engine.planning.plan import AddPlan, Price, Totals, read_plan
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 
 PIXVERSE = {"USEAPI_TOKEN": "user:1-abc"}
@@ -115,6 +118,68 @@ def test_moments_without_a_zone_are_in_the_given_one(engine: Engine, monkeypatch
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+CALENDAR = "".join(f"topic {n},1970-01-01T00:{n:02}:00\n" for n in range(30))
+
+
+def calendar(engine: Engine, past: Past = Past.REFUSE, lines: str = CALENDAR, **how: Any) -> AddPlan:
+    return plan(engine, f"topic,at\n{lines}", Timing(engine.store.now(), past=past, **how))
+
+
+def test_times_in_the_past_are_refused(engine: Engine) -> None:
+    """A list with times in the past is refused as a whole; a time that has just passed still means now."""
+    refused = calendar(engine)  # at 00:16:40
+    assert refused.refused
+    assert [one.line for one in refused.past] == list(range(2, 18))
+    assert refused.past[0].at == 0.0
+    assert [item.due for item in refused.new] == [n * 60.0 for n in range(16, 30)]
+    assert not calendar(engine, lines="Tides,1970-01-01T00:15:40\n").past
+
+
+@pytest.mark.parametrize(("past", "jobs"), [(Past.NOW, 30), (Past.SKIP, 14)])
+def test_times_in_the_past_can_be_ignored_or_skipped(engine: Engine, past: Past, jobs: int) -> None:
+    """By choice, jobs with a time in the past start like jobs without a time, or are left out."""
+    planned = calendar(engine, past)
+    assert not planned.refused
+    assert len(planned.past) == 16
+    assert len(engine.queue.enqueue(planned.new).new) == jobs
+    assert [item.due for item in planned.new if item.due is None] == [None] * (jobs - 14)
+
+
+def test_jobs_without_waiting_for_their_past_time_are_staggered(engine: Engine) -> None:
+    """With a stagger, jobs that do not wait for their past time do not start all at once."""
+    starts = [item.due for item in calendar(engine, Past.NOW, stagger=60.0).new]
+    assert starts[:16] == [1000.0 + 60.0 * n for n in range(16)]
+
+
+@pytest.mark.parametrize("past", list(Past))
+def test_a_list_can_be_planned_again_after_its_times_have_passed(engine: Engine, past: Past) -> None:
+    """The time of an added job is not a time in the past, even after its record was trimmed."""
+    lines = "Tides,1970-01-01T00:20:00\nDreams,1970-01-01T00:20:00\n"
+    added = engine.queue.enqueue(calendar(engine, lines=lines).new)
+    engine.clock.advance(1e6)  # type: ignore[attr-defined]
+    engine.store.cancel(added.new[0])
+    engine.clock.advance(1e6)  # type: ignore[attr-defined]
+    engine.store.trim(Retention(age=1.0, count=0))
+    assert engine.store.get(added.new[0]) is None
+    again = calendar(engine, past, lines=lines)
+    assert not again.past
+    assert engine.queue.enqueue(again.new).known == added.new
+    assert calendar(engine, past, lines=lines + "Salt,1970-01-01T00:20:00\n").past == [PastStart(4, 1200.0)]
+
+
+def test_a_plan_counts_what_a_list_leaves_out(engine: Engine) -> None:
+    """Comments and ignored columns are part of the plan; more entries than allowed are an error."""
+    assert plan(engine, "# a list\nTides\n# end\n#1 of 5\n").comments == 2
+    stream: io.BufferedReader = io.BufferedReader(io.BytesIO(b"topic,Notes\nTides,x\nDreams,y\n"))
+    planned = read_plan(engine.prepare, engine.store, stream, "a", {}, Timing(1000.0), ignore_unknown=True, most=2)
+    assert (len(planned.jobs), planned.ignored) == (2, ["Notes"])
+    with pytest.raises(InvalidInput, match="have more than 2 entries"):
+        read_plan(
+            engine.prepare, engine.store, io.BufferedReader(io.BytesIO(b'["a", "b", "c"]')), "topics", {},
+            Timing(1000.0), most=2,
+        )  # fmt: skip
 
 
 def test_changes_are_counted_over_the_whole_plan(engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,37 @@ def test_wrong_limits_are_refused(limits: dict[str, Any]) -> None:
             "set_at_run_time",
             "set_at_carrier",
         }
+
+    run(act)
+
+
+def test_past_moments_are_refused_in_a_list() -> None:
+    """Jobs that are due in the past are refused as a whole, unless the caller chooses to start or skip them."""
+
+    async def act(manager: QueueManager) -> None:
+        calendar = [(a_job(f"j{n}"), 1000.0 + n) for n in range(3)]
+        with pytest.raises(InvalidInput, match="3 of 4 jobs are due in the past; the first is j0, at 1970-01-01T00:16"):
+            await manager.enqueue_many([*calendar, (a_job("later"), 4e9)])
+        with pytest.raises(InvalidInput, match="past: must be refuse, now or skip, not 'ignore'"):
+            await manager.enqueue_many(calendar, past="ignore")  # type: ignore[arg-type]
+        assert not (await manager.jobs()).records
+        assert (await manager.enqueue_many([*calendar, (a_job("later"), 4e9)], past="skip")).new == ("later",)
+        assert (await manager.enqueue_many(calendar, past="now")).new == ("j0", "j1", "j2")
+        assert ((await manager.get("j0")).due or 0.0) > 1e9
+        # Adding the same list again is no error.
+        assert (await manager.enqueue_many(calendar)).known == ("j0", "j1", "j2")
+        with pytest.raises(InvalidInput, match="1 of 1 job are due in the past"):
+            await manager.enqueue(a_job("late"), due=1000.0)
+        assert (await manager.enqueue(a_job("late"), due=1000.0, past="now")).new == ("late",)
+
+    run(act)
+
+
+def test_a_moment_that_has_just_passed_means_now() -> None:
+    """A due instant up to a minute ago is accepted."""
+
+    async def act(manager: QueueManager) -> None:
+        assert (await manager.enqueue(a_job(), due=time.time() - 30)).new == ("tides",)
 
     run(act)
 
