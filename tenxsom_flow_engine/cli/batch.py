@@ -49,7 +49,11 @@ Examples:
 @click.option("--topics-file", type=TopicsFile(), required=True, help="The file of topics, or - for standard input.")
 @options.delay
 @click.option("--stagger", type=options.Seconds(), default="0", help="Time between the starts of two new jobs: 15m.")
-@click.option("--past", type=click.Choice(("now", "skip")), help="Jobs whose time (at) lies in the past: start them, or skip them.")
+@click.option(
+    "--past",
+    type=click.Choice(("now", "skip")),
+    help="Jobs whose time (at) lies in the past: start them, or skip them.",
+)
 @options.file_options
 @click.option("--keep-going", is_flag=True, help="Skip invalid lines and add the others (exit code 3).")
 @click.option("--again", is_flag=True, help="Add all jobs again, even if the same file was added before.")

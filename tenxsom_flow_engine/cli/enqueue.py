@@ -111,12 +111,12 @@ def check_past(name: str, plan: AddPlan) -> None:
         raise Exit(problem(why, "correct them, start these jobs with --past now, or skip them with --past skip"), USAGE)
 
 
-def print_left_out(comments: int, ignored: Sequence[str]) -> None:
+def print_left_out(comments: int, ignored: Iterable[str]) -> None:
     """Print what was left out of a file: comments, and the values of unknown fields."""
     if comments:
         info(f"skipped {plural(comments, 'comment line')}")
-    if ignored:
-        info(f"left out unknown fields: {one_line(', '.join(ignored), 200)}")
+    if names := ", ".join(ignored):
+        info(f"left out unknown fields: {one_line(names, 200)}")
 
 
 def print_notes(plan: AddPlan) -> None:

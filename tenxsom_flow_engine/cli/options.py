@@ -32,9 +32,7 @@ class Seconds(click.ParamType[float]):
         """Return seconds."""
         match = re.fullmatch(r"([0-9]{1,12}|[0-9]{1,12}\.[0-9]{1,9}(?=[smhd]))([smhd]?)", str(value).strip())
         if not match and re.fullmatch(r"[0-9]+[.,][0-9]+", str(value).strip()):
-            self.fail(
-                f"{str(value)[:40]!r} has no unit; write a length of time as 90s, 10m, 1.5h or 1d", param, ctx
-            )
+            self.fail(f"{str(value)[:40]!r} has no unit; write a length of time as 90s, 10m, 1.5h or 1d", param, ctx)
         if not match:
             self.fail(f"{str(value)[:40]!r} is not a length of time such as 90s, 10m, 2h or 1d", param, ctx)
         seconds = float(match[1]) * _UNITS[match[2]]

@@ -52,8 +52,8 @@ class Batch(Generic[_T]):
     past: list[PastStart] = field(default_factory=list)
     #: The number of comment lines.
     comments: int = 0
-    #: The unknown fields that were left out.
-    ignored: list[str] = field(default_factory=list)
+    #: The unknown fields that were left out; the values are None.
+    ignored: dict[str, None] = field(default_factory=dict)
 
 
 def plan_batch(
@@ -83,7 +83,7 @@ def plan_batch(
         if isinstance(entry, BadLine):
             batch.bad.append(entry)
             continue
-        batch.ignored += [name for name in entry.ignored if name not in batch.ignored]
+        batch.ignored.update(dict.fromkeys(entry.ignored))
         fields = _normal({**defaults, **entry.fields})
         content = _content(fields, entry.at, salt)
         occurrences[content] += 1

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
@@ -70,6 +71,7 @@ class Rules:
     ignore_unknown: bool = False
 
 
+@lru_cache(maxsize=1000)
 def field_named(name: str) -> str:
     """Return the field that a column or key means, or an empty text. Case, blanks, hyphens and underscores are free."""
     return _BY_LETTERS.get(_letters(name), "")

@@ -6,7 +6,6 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -74,16 +73,20 @@ class Lines(Iterator[Line]):
         self._last = 0
 
     def __next__(self) -> Line:
-        with self._decoding():
+        try:
             line = next(self._lines)
+        except UnicodeError as error:
+            raise self._undecodable(error) from error
         self._check(line.text, line.number)
         self._last = line.number
         return line
 
     def rest(self, most: int) -> str:
         """Return what follows the last line, or the beginning of a long one: at most `most` characters."""
-        with self._decoding():
+        try:
             text = self._text.read(most)
+        except UnicodeError as error:
+            raise self._undecodable(error) from error
         self._check(text, self._last + 1)
         return text
 
@@ -91,13 +94,8 @@ class Lines(Iterator[Line]):
         """Detach from the stream, which the caller closes."""
         self._text.detach()
 
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeError as error:
-            why = f"is not valid {self._encoding} after line {self._last}: {error}"
-            raise InvalidInput(self._name, why) from error
+    def _undecodable(self, error: UnicodeError) -> InvalidInput:
+        return InvalidInput(self._name, f"is not valid {self._encoding} after line {self._last}: {error}")
 
     def _check(self, text: str, first: int) -> None:
         """Raise `NotUtf8` for text in another encoding; `first` is the number of its first line."""

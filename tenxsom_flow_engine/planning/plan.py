@@ -186,7 +186,7 @@ def read_plan(
 
     with closing(read_topics(stream, name, zone, ignore_unknown=ignore_unknown, encoding=encoding)) as lines:
         batch = plan_batch(_limited(lines, most, name), defaults, timing, prepare, salt=salt, known=known, added=added)
-    return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, batch.ignored)
+    return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, tuple(batch.ignored))
 
 
 def _limited(entries: Iterable[_T], most: int | None, name: str) -> Iterator[_T]:

@@ -28,6 +28,10 @@ from tenxsom_flow_engine.text import plural
 SEPARATORS = ("\t", ";", ",")
 #: The separator of a table with one column: none, because its topics can contain any of the others.
 _NONE = "\x1f"
+#: With these separators, spreadsheets copy a cell such as `"Heroes" by Bowie` without quoting it.
+_RAW = frozenset({"\t", _NONE})
+#: Part of the csv module's error about text after a quoted cell.
+_TEXT_FOLLOWS = "expected after"
 #: A first line that spreadsheets write and read, which names the separator.
 _SEP_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
 
@@ -144,6 +148,8 @@ def _rows(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str
             reader = None
             if begun[-1].cut:
                 yield begun[-1].number, f"has more than {MAX_LINE:,} characters"
+            elif separator in _RAW and len(begun) == 1 and _TEXT_FOLLOWS in str(error):
+                yield begun[0].number, begun[0].text.split(separator)
             else:
                 yield begun[0].number, _reason(error)
         else:
@@ -155,6 +161,6 @@ def _reason(error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text or "field larger than field limit" in text:
         return "is not CSV: a quoted cell has no closing quote"
-    if "expected after" in text:
+    if _TEXT_FOLLOWS in text:
         return "is not CSV: text follows a closing quote; double the quotes within a quoted cell"
     return f"is not CSV: {text}"

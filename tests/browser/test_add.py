@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.store.values import JobFilter
 from tests.browser.page import Visitor, assert_fits
@@ -40,6 +41,29 @@ def test_errors_and_previews_fit_and_are_accessible(visitor: Visitor) -> None:
     expect(page.get_by_text("Line 3")).to_be_visible()
     page.locator("summary").first.click()
     assert_fits(page)
+
+
+@pytest.mark.parametrize("java_script", [True, False])
+def test_a_pasted_calendar_of_last_year(operator: Visitor, own: Installation, java_script: bool) -> None:
+    """Cells copied from a spreadsheet become jobs after a choice for their times in the past."""
+    channel = f"calendar-{java_script}"
+    page = operator.open("/add", java_script=java_script)
+    table = "Topic\tNotes\tat\n" + "".join(f"#{day} of 20\tx\t2020-01-{day:02} 10:00\n" for day in range(1, 21))
+    page.get_by_label("Topics").fill(f"{table}Tides\t\t{iso(own.engine.store.now() + 86400.0)}\n\t\t\n")
+    page.get_by_label("Channel").fill(channel)
+    page.get_by_label("Ignore unknown columns and fields").check()
+    page.get_by_role("button", name="Preview").click()
+    past = page.get_by_role("region", name="Times in the past")
+    expect(past).to_contain_text("The times of 20 jobs lie in the past, so nothing can be added yet:")
+    expect(past).to_contain_text("and 10 more")
+    expect(page.get_by_role("button", name="Add")).to_have_count(0)
+    if java_script:
+        assert_fits(page)
+    past.get_by_label("Jobs with a time in the past").select_option("leave them out")
+    past.get_by_role("button", name="Preview again").click()
+    page.get_by_role("button", name="Add 1 job").click()
+    expect(page.get_by_text("1 job added.")).to_be_visible()
+    assert topics(own, channel) == ["Tides"]
 
 
 @pytest.mark.parametrize("java_script", [True, False])

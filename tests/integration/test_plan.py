@@ -174,7 +174,7 @@ def test_a_plan_counts_what_a_list_leaves_out(engine: Engine) -> None:
     assert plan(engine, "# a list\nTides\n# end\n#1 of 5\n").comments == 2
     stream: io.BufferedReader = io.BufferedReader(io.BytesIO(b"topic,Notes\nTides,x\nDreams,y\n"))
     planned = read_plan(engine.prepare, engine.store, stream, "a", {}, Timing(1000.0), ignore_unknown=True, most=2)
-    assert (len(planned.jobs), planned.ignored) == (2, ["Notes"])
+    assert (len(planned.jobs), planned.ignored) == (2, ("Notes",))
     with pytest.raises(InvalidInput, match="have more than 2 entries"):
         read_plan(
             engine.prepare, engine.store, io.BufferedReader(io.BytesIO(b'["a", "b", "c"]')), "topics", {},

@@ -163,6 +163,14 @@ def test_a_pasted_table_without_a_header_is_explained() -> None:
     assert "has tabs; a table needs a header row" in bad.reason
 
 
+def test_copied_cells_can_begin_with_a_quotation() -> None:
+    """A cell that begins with a word in quotes is read, as spreadsheets copy it: with tabs, or in one column."""
+    assert fields('topic\tduration\n"Heroes" by Bowie\t8\n"Low"\t8\n', "-") == [
+        {"topic": '"Heroes" by Bowie', "duration": 8}, {"topic": "Low", "duration": 8}
+    ]  # fmt: skip
+    assert fields('topic\n"Heroes" by Bowie\n') == [{"topic": '"Heroes" by Bowie'}]
+
+
 @pytest.mark.parametrize("row", ['"a" b,8', '"a"b,8'])
 def test_text_after_a_quoted_cell_is_explained(row: str) -> None:
     """The reason says how to write a quote within a cell, and the next line is read."""

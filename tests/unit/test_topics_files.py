@@ -364,6 +364,32 @@ def test_an_id_depends_on_content_not_notation(line: str) -> None:
     assert job.job_id == "d-383564468322611b"
 
 
+def test_ids_of_earlier_lists_stay() -> None:
+    """Lists of every format have the ids of the last release; with others, their jobs would be bought again."""
+    lists = {
+        "plan.txt": (
+            "How tides work\n\n# a comment\n  Größe, and why \nHow tides work\n['Why']\n",
+            ["how-tides-work-aba17e0dbcd145c0", "groe-and-why-3022de70368ea5a5", "how-tides-work-f17619089740552a",
+             "why-bac0253feab2c03f"],
+        ),
+        "plan.csv": (
+            'topic,prompt,duration,aspect_ratio,at,channel\n"Tides, and why","The moon\npulls.",8,16:9,'
+            "2099-12-24T18:00Z,sea\nWhy we dream,,,,,\n",
+            ["tides-and-why-6b716ae02b0a3a48", "why-we-dream-e309c85868539fcd"],
+        ),
+        "plan.jsonl": (
+            '{"topic": " Salt ", "duration": 8, "options": {"pixverse": {"seed": 7}}}\n'
+            '{"topic": "Salt", "options": {}, "prompt": "", "quality": "720p"}\n{"topic": "None", "prompt": "null", '
+            '"service": "draft", "style": "retro", "at": "2099-12-24T18:00+01:00"}\n',
+            ["salt-0e3cf5e26d140c17", "salt-6f2d94849c0e5d6a", "none-9defb3654db595eb"],
+        ),
+        "-": ('topic\nTides\n"Why, oh why"\n', ["tides-b48867f9cf5a5bcb", "why-oh-why-b186608dcf00b881"]),
+    }  # fmt: skip
+    for name, (content, ids) in lists.items():
+        batch = as_batch(read(content, name), duration=5, channel="", service="auto")
+        assert (batch.bad, [job.job_id for job in batch.jobs]) == ([], ids)
+
+
 def test_stagger_and_delay_set_the_starts() -> None:
     """Each job starts one stagger after the previous one; a line's own time wins and does not shift the others."""
     content = '{"topic": "a"}\n{"topic": "b", "at": "2026-12-24T18:00Z"}\n{"topic": "c"}\n'

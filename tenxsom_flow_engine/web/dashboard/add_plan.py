@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.planning.entries import BadLine
-from tenxsom_flow_engine.planning.past import Past, PastStart
+from tenxsom_flow_engine.planning.past import Past
 from tenxsom_flow_engine.planning.plan import AddPlan, Row, Totals
 from tenxsom_flow_engine.rate_limits.windows import last_begin, parse_windows
 from tenxsom_flow_engine.report.model import Report, WindowFigures
@@ -52,17 +52,20 @@ class BadLines:
 
 @dataclass(frozen=True, slots=True)
 class PastStarts:
-    """The number of jobs whose time lies in the past, the first ones, and the choice for them."""
+    """The number of jobs whose time lies in the past, line number, time and text of the first ones, and the choice."""
 
     count: int
-    shown: Sequence[PastStart]
+    shown: Sequence[Mapping[str, object]]
     choice: Past
     refused: bool
 
     @classmethod
-    def of(cls, plan: AddPlan) -> PastStarts:
-        """Return the jobs of a plan whose time lies in the past."""
-        return cls(len(plan.past), plan.past[:MOST_PAST_SHOWN], plan.past_choice, plan.refused)
+    def of(cls, plan: AddPlan, typed: Typed) -> PastStarts:
+        """Return the jobs of a form's plan whose time lies in the past."""
+        text = typed["topics"].split("\n")
+        first = plan.past[:MOST_PAST_SHOWN]
+        shown = [{"number": one.line, "at": one.at, "text": text[one.line - 1]} for one in first]
+        return cls(len(plan.past), shown, plan.past_choice, plan.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ class PlanView:
         rows = plan.rows(engine.store)
         delays = list(_delays(_starts(engine, plan, rows, at), report))
         return cls(
-            at, plan.digest, rows, Totals.of(rows), plan.notes, BadLines.of(plan.bad, typed), PastStarts.of(plan),
-            plan.comments, plan.ignored, delays,
+            at, plan.digest, rows, Totals.of(rows), plan.notes, BadLines.of(plan.bad, typed),
+            PastStarts.of(plan, typed), plan.comments, plan.ignored, delays,
         )  # fmt: skip
 
     @property
