@@ -64,7 +64,7 @@ def read_table(lines: Iterator[Line], name: str, rules: Rules) -> Iterator[Entry
         elif head is None:
             head = _header(row, f"{name} line {number}", rules)
         elif any(cell.strip() for cell in row):
-            yield _entry(number, row, head, rules)
+            yield _entry(number, row, head, name, rules)
 
 
 def _best_separator(text: str) -> str | None:
@@ -109,18 +109,18 @@ def _header(row: Sequence[str], place: str, rules: Rules) -> Sequence[str]:
     return head
 
 
-def _entry(number: int, row: Sequence[str], head: Sequence[str], rules: Rules) -> Entry | BadLine:
+def _entry(number: int, row: Sequence[str], head: Sequence[str], name: str, rules: Rules) -> Entry | BadLine:
     cells = list(row)
     while len(cells) > len(head) and not cells[-1].strip():
         cells.pop()
     if len(cells) > len(head):
         return BadLine(number, f"has {plural(len(cells), 'cell')}, but the header has {plural(len(head), 'column')}")
     given = {}
-    for place, (name, cell) in enumerate(zip(head, cells, strict=False), start=1):
-        if name and (cell.strip() or not field_named(name)):
-            given[name] = cell
-        elif cell.strip() and not rules.ignore_unknown:
-            return BadLine(number, f"has a value in column {place}, which has no name")
+    for place, (column, cell) in enumerate(zip(head, cells, strict=False), start=1):
+        if cell.strip():
+            if not column and not rules.ignore_unknown:
+                raise UnknownColumns(f"{name} line {number}", f"has a value in column {place}, which has no name")
+            given[column or f"column {place}"] = cell
     return make_entry(number, given, rules)
 
 

@@ -25,7 +25,7 @@ def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> fl
     """
     text = text.strip()
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(_padded(text))
         _check_colon(text, field)
         instant = moment.timestamp() if moment.tzinfo else _instant(LocalTime(moment, zone), field)
     except InvalidInput:
@@ -39,7 +39,7 @@ def parse_moment(text: str, field: str = "at", zone: tzinfo | None = None) -> fl
 def parse_time_of_day(text: str, field: str) -> time | None:
     """Parse a time of day such as `18:00`; None if the text is something else. Raises `InvalidInput` for `18.30`."""
     try:
-        of_day = time.fromisoformat(text.strip())
+        of_day = time.fromisoformat(_padded(text.strip()))
     except ValueError:
         return None
     _check_colon(text.strip(), field)
@@ -51,6 +51,11 @@ def bounded(instant: float, field: str) -> float:
     if not 0 <= instant <= MAX_INSTANT:
         raise InvalidInput(field, f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
     return instant
+
+
+def _padded(text: str) -> str:
+    """Write an hour with two digits; spreadsheets write `8:30`."""
+    return re.sub(r"(?:^|(?<=[T ]))(?=\d:\d\d)", "0", text)
 
 
 def _check_colon(text: str, field: str) -> None:

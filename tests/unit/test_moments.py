@@ -53,6 +53,13 @@ def test_forms_of_a_moment(text: str) -> None:
     assert parse_moment(text, zone=UTC) == datetime(2027, 1, 10, 18, 30, tzinfo=UTC).timestamp()
 
 
+def test_an_hour_can_have_one_digit() -> None:
+    """An hour before ten can have one digit, as spreadsheets write it."""
+    assert parse_moment("2027-01-10 8:30", zone=UTC) == parse_moment("2027-01-10T08:30Z")
+    assert parse_moment("2027-01-10T8:30:00+01:00") == parse_moment("2027-01-10T07:30Z")
+    assert parse_time_of_day("8:30", "start") == parse_time_of_day("08:30", "start")
+
+
 @pytest.mark.parametrize("text", ["18.30", "18,30", "18.5", "18:30.5"])
 def test_a_time_of_day_has_a_colon(text: str) -> None:
     """The same holds for a time of day, and so for the start of a schedule."""

@@ -120,12 +120,19 @@ def test_a_table_of_one_column_has_no_separator() -> None:
 
 
 def test_a_row_with_too_many_cells_is_refused() -> None:
-    """A cell beyond the last column, or in a column without a name, is an invalid line."""
+    """A cell beyond the last column is an invalid line."""
     assert read("topic,channel\nTides, and why,fun\nDreams,fun\n") == [
         BadLine(2, "has 3 cells, but the header has 2 columns"),
         Entry(3, {"topic": "Dreams", "channel": "fun"}),
     ]
-    assert read("topic,,channel\nTides,x,fun\n") == [BadLine(2, "has a value in column 2, which has no name")]
+
+
+def test_a_column_without_a_name_is_one_error() -> None:
+    """A column with values must have a name, e.g. the index that data frames write; by choice it is left out."""
+    content = ",topic,duration\n0,How tides work,8\n1,Why we dream,8\n"
+    with pytest.raises(UnknownColumns, match=r"^plan\.csv line 2: has a value in column 1, which has no name$"):
+        read(content)
+    assert fields(content, ignore_unknown=True) == [TIDES, DREAMS]
 
 
 def test_unknown_columns_are_named_with_the_nearest_known_one() -> None:
@@ -145,7 +152,7 @@ def test_unknown_columns_can_be_ignored() -> None:
     content = "topic,Notes,duration,,Owner\nHow tides work,for Ann,8,x,\nWhy we dream,,8\n"
     entries = [entry for entry in read(content, ignore_unknown=True) if isinstance(entry, Entry)]
     assert [entry.fields for entry in entries] == [TIDES, DREAMS]
-    assert [entry.ignored for entry in entries] == [("Notes", "Owner"), ("Notes",)]
+    assert [entry.ignored for entry in entries] == [("Notes", "column 4"), ()]
     with pytest.raises(InvalidInput, match="must begin with a header row"):
         read("title,Notes\nTides,x\n", ignore_unknown=True)
 
