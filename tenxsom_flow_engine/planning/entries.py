@@ -25,7 +25,9 @@ FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "qu
 OPTIONS = "options"
 _OPTIONS = '{"pixverse": {"seed": 7}}'
 
-#: What programs write into an empty cell. As a topic, a prompt or a channel it can be meant.
+#: Longer names are not compared with the fields.
+_LONGEST_NAME = 100
+#: The texts that programs write for an empty cell. As a topic, a prompt or a channel they can be meant.
 _MISSING = frozenset({"", "nan", "none", "null"})
 _CAN_BE_MISSING = frozenset({"style", "duration", "aspect_ratio", "service", "at"})
 
@@ -71,9 +73,13 @@ class Rules:
     ignore_unknown: bool = False
 
 
-@lru_cache(maxsize=1000)
 def field_named(name: str) -> str:
     """Return the field that a column or key means, or an empty text. Case, blanks, hyphens and underscores are free."""
+    return _field_named(name) if len(name) <= _LONGEST_NAME else ""
+
+
+@lru_cache(maxsize=1000)
+def _field_named(name: str) -> str:
     return _BY_LETTERS.get(_letters(name), "")
 
 
@@ -169,7 +175,7 @@ def _read_text(name: str, value: Any) -> str:
 def _read_topic(name: str, value: Any) -> str:
     """Return a topic, which is one line: line breaks of a cell become a blank."""
     text = _read_text(name, value)
-    return re.sub(r"[ \t]*\n[ \t\n]*", " ", text.strip("\n")) if "\n" in text else text
+    return " ".join(filter(None, map(str.strip, text.split("\n")))) if "\n" in text else text
 
 
 def _read_ratio(name: str, value: Any) -> str:

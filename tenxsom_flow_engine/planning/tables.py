@@ -148,12 +148,21 @@ def _rows(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str
             reader = None
             if begun[-1].cut:
                 yield begun[-1].number, f"has more than {MAX_LINE:,} characters"
-            elif separator in _RAW and len(begun) == 1 and _TEXT_FOLLOWS in str(error):
-                yield begun[0].number, begun[0].text.split(separator)
+            elif _TEXT_FOLLOWS in str(error):
+                cells = _cells_with_text_after_quotes([line.text for line in begun], separator)
+                yield begun[0].number, cells or _reason(error)
             else:
                 yield begun[0].number, _reason(error)
         else:
             yield begun[0].number, row
+
+
+def _cells_with_text_after_quotes(lines: Sequence[str], separator: str) -> list[str] | None:
+    """Return the cells of a row in which something follows a closing quote, if it can only mean one thing."""
+    cell = rf' *"(?:[^"]|"")*" *|[^"{re.escape(separator)}]*'
+    if re.fullmatch(f"(?:{cell})(?:{re.escape(separator)}(?:{cell}))*", "\n".join(lines)):  # only blanks follow
+        return next(csv.reader([f"{line}\n" for line in lines], delimiter=separator, skipinitialspace=True))
+    return lines[0].split(separator) if separator in _RAW and len(lines) == 1 else None
 
 
 def _reason(error: csv.Error) -> str:

@@ -178,6 +178,16 @@ def test_copied_cells_can_begin_with_a_quotation() -> None:
     assert fields('topic\n"Heroes" by Bowie\n') == [{"topic": '"Heroes" by Bowie'}]
 
 
+def test_blanks_around_quoted_cells() -> None:
+    """Blanks before and after a quoted cell do not belong to it."""
+    content = 'topic,prompt\n"Tides, and why","A ""big"" wave,\nand foam." \n"Salt" , "x" \n Dreams ,"x"  \n'
+    rows = [{name: value.strip() for name, value in row.items()} for row in fields(content)]
+    assert rows == [
+        {"topic": "Tides, and why", "prompt": 'A "big" wave,\nand foam.'}, {"topic": "Salt", "prompt": "x"},
+        {"topic": "Dreams", "prompt": "x"},
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("row", ['"a" b,8', '"a"b,8'])
 def test_text_after_a_quoted_cell_is_explained(row: str) -> None:
     """The reason says how to write a quote within a cell, and the next line is read."""
