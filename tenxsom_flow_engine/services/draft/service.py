@@ -22,16 +22,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from tenxsom_flow_engine.errors import InvalidInput, Transient
+from tenxsom_flow_engine.errors import InvalidInput, Rejected, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
 from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 from tenxsom_flow_engine.text import one_line
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.services.draft.render.fonts import Library
 
 #: Starts of a render after which it has failed.
 MAX_STARTS = 3
@@ -51,6 +55,7 @@ _log = logging.getLogger(__name__)
 class DraftService(VideoService, Cancels):
     """See the module. `root` contains the work folders; workers that share it share their renders.
 
+    `fonts` decides which texts fit; by default those of this machine.
     A ticket's id is the path of its work folder and its account the rendering machine, so a worker with a different
     root still finds it.
     """
@@ -63,8 +68,16 @@ class DraftService(VideoService, Cancels):
     #: The name of a work folder: the order's reference.
     ticket_form = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
-    def __init__(self, root: Path, now: Callable[[], float] = time.time, *, child: Sequence[str] = CHILD) -> None:
+    def __init__(
+        self,
+        root: Path,
+        now: Callable[[], float] = time.time,
+        *,
+        child: Sequence[str] = CHILD,
+        fonts: Library | None = None,
+    ) -> None:
         self._root = root.absolute()
+        self._fonts = fonts
         self._child = child
         self._now = now
         self._machine = socket.gethostname()
@@ -79,10 +92,27 @@ class DraftService(VideoService, Cancels):
             raise InvalidInput("aspect_ratio", f"drafts are {', '.join(ASPECT_RATIOS)}, not {job.aspect_ratio}")
         if job.quality and job.quality not in QUALITIES:
             raise InvalidInput("quality", f"drafts are {', '.join(QUALITIES)}, not {job.quality}")
+        for name, text in {"topic": job.topic, "prompt": self.prompt(job)}.items():
+            self._check_fonts(name, text)
         return Fit(job)
 
     def estimate(self, job: VideoJob) -> Cost | None:
         return Cost(usd=0.0)
+
+    def _check_fonts(self, field: str, text: str) -> None:
+        """Raise `InvalidInput` if no font of this machine covers a text.
+
+        The machine that renders can have other fonts, so the render checks again.
+        """
+        if text.isascii():  # most texts; the import takes a tenth of a second
+            return
+        from tenxsom_flow_engine.services.draft.render.fonts import library
+        from tenxsom_flow_engine.services.draft.render.tokens import clean
+
+        try:
+            (self._fonts or library()).check(clean(text))
+        except Rejected as error:
+            raise InvalidInput(field, error.reason, next_step=error.next_step) from error
 
     def prompt(self, job: VideoJob) -> str:
         # A draft shows its sentences as text (see `script`), so the generated prompt about light and lenses is unfit.

@@ -39,7 +39,11 @@ def video(colours: Floats) -> Floats:
     """Convert OKLab colours in the last axis to BT.709 limited-range Y, Cb, Cr (floats on the 8-bit scale)."""
     rgb = linear(colours)
     # Players show BT.709 video with the display's gamma, so sRGB-coded values give the intended colours.
-    coded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055)
+    return codes(np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055))
+
+
+def codes(coded: Floats) -> Floats:
+    """Convert sRGB colours, 0..1 in the last axis, to BT.709 limited-range Y, Cb, Cr (floats on the 8-bit scale)."""
     luma = coded @ _LUMA
     blue = (coded[..., 2] - luma) / 1.8556
     red = (coded[..., 0] - luma) / 1.5748

@@ -19,6 +19,7 @@ from tenxsom_flow_engine.services.draft.render.music import Music, beat_seconds
 from tenxsom_flow_engine.services.draft.render.scene import Scene
 from tenxsom_flow_engine.services.draft.render.script import Beat, write
 from tenxsom_flow_engine.services.draft.render.style import look
+from tenxsom_flow_engine.services.draft.render.tokens import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
         raise InvalidInput("duration", f"must be 1 to {MAX_DURATION} seconds, not {spec.duration}")
     size = frame_size(spec.aspect_ratio, spec.quality)
     style = look(spec.seed)
-    beats = write(spec.topic, spec.prompt, spec.duration, spec.seed, beat_seconds(style.score))
+    fonts = fonts or library()
+    topic = clean(spec.topic)
+    fonts.check(topic)
+    prompt = fonts.drawable(spec.prompt) if spec.prompt else None
+    beats = write(fonts.drawable(topic), prompt, spec.duration, spec.seed, beat_seconds(style.score))
     if not beats:
         raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")
     progress(0.0)
-    scene = Scene(beats, style, size, fonts or library())
-    if not any(word.runs for word in scene.blocks[0].words):
-        raise Rejected(NAME, "no font covers any of the topic", next_step="add words, or apt install fonts-noto-core")
+    scene = Scene(beats, style, size, fonts)
     music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
     try:
         _thumbnail(scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")

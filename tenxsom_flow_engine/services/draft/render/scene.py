@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from av import VideoFrame
 
 from tenxsom_flow_engine.services.draft.render.blend import yuv
+from tenxsom_flow_engine.services.draft.render.characters import han_language
 from tenxsom_flow_engine.services.draft.render.encode import FPS
 from tenxsom_flow_engine.services.draft.render.fonts import Library
 from tenxsom_flow_engine.services.draft.render.gradient import Gradient
@@ -13,7 +16,13 @@ from tenxsom_flow_engine.services.draft.render.overlays import Mark, Progress
 from tenxsom_flow_engine.services.draft.render.script import Beat
 from tenxsom_flow_engine.services.draft.render.style import Style
 from tenxsom_flow_engine.services.draft.render.text_layers import Lettering
-from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, set_block
+from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, largest_size, measure, set_block
+
+
+#: Parts of the frame's short side: the size of the largest type, and that below which a screen with a long word is set
+#: smaller than the others.
+_LARGEST, _FLOOR = 0.27, 0.08
+_STEP = 0.85  # of the hook's size: the largest of the other screens
 
 
 def safe_area(width: int, height: int, centred: bool = False) -> Area:
@@ -21,6 +30,25 @@ def safe_area(width: int, height: int, centred: bool = False) -> Area:
     side = 0.12 if centred else 0.075
     top = round(height * 0.05 + min(width, height) * 0.085)
     return Area(round(width * side), top, round(width * 0.88), round(height * 0.80))
+
+
+def _set(beats: Sequence[Beat], area: Area, short: int, library: Library, centred: bool) -> list[Block]:
+    """Set the text of all beats: the hook's in one size, the others' in another, which is smaller."""
+    language = han_language("".join(beat.text for beat in beats))
+    texts = [measure([word.token for word in beat.words], library, language) for beat in beats]
+    hooks = [beat.kind == "hook" for beat in beats]
+    largest = [largest_size(text, area, short * _LARGEST) for text in texts]
+    floor = short * _FLOOR
+    hook = _common([size for size, is_hook in zip(largest, hooks, strict=True) if is_hook], floor)
+    other = _common([size for size, is_hook in zip(largest, hooks, strict=True) if not is_hook], floor)
+    other = min(other, max(hook * _STEP, min(hook, floor)))
+    sizes = [min(size, hook if is_hook else other) for size, is_hook in zip(largest, hooks, strict=True)]
+    return [set_block(text, area, size, centred) for text, size in zip(texts, sizes, strict=True)]
+
+
+def _common(sizes: Sequence[float], floor: float) -> float:
+    """Return the size at which all screens fit, except those whose longest word needs less than `floor`."""
+    return min([size for size in sizes if size >= floor] or [floor, *sizes])
 
 
 class Scene:
@@ -33,9 +61,7 @@ class Scene:
         self._gradient = Gradient(look, width, height)
         self._ink, self._accent, self._accent_ink = (yuv(c) for c in (look.ink, look.accent, look.accent_ink))
         area = safe_area(width, height, look.centred)
-        self.blocks: list[Block] = [
-            set_block([w.token for w in beat.words], area, short * 0.27, library, look.centred) for beat in beats
-        ]
+        self.blocks = _set(beats, area, short, library, look.centred)
         margin, top = round(width * 0.075), round(height * 0.05)
         thickness = max(2, round(short * 0.0056))
         self._progress = Progress(margin, top, width - 2 * margin, thickness, shares(beats))

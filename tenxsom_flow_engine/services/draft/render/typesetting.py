@@ -1,18 +1,19 @@
-"""Set tokens as a block of positioned words, at the largest size that fits an area."""
+"""Set tokens as a block of positioned words: measure them, choose a size, break them into lines and order each line."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
+from itertools import groupby, pairwise
 
-from tenxsom_flow_engine.services.draft.render.fonts import Library, Run
-from tenxsom_flow_engine.services.draft.render.tokens import Token
+from tenxsom_flow_engine.services.draft.render.direction import levels, visual_order
+from tenxsom_flow_engine.services.draft.render.fonts import Library
+from tenxsom_flow_engine.services.draft.render.shaping import Shape, shape
+from tenxsom_flow_engine.services.draft.render.tokens import Token, clusters
 
 MAX_LINES = 5
-_REFERENCE = 128.0  # pixels per em when measuring; widths are scaled from it
 _GAP = 0.27  # em between words
 _PAD = 0.125  # em of highlight on each side of a word
 _ABOVE, _BELOW = 0.88, 0.29  # em of highlight above and below the baseline, more if marks need it
@@ -43,10 +44,12 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A positioned word: its runs, their origin (x, y on the baseline), and the box of its highlight."""
+    """A positioned word: its shapes with their x position, the y of its baseline, and the box of its highlight.
 
-    runs: tuple[Run, ...]
-    x: float
+    If other words stand between the parts of a word, which happens where directions mix, the box has the widest part.
+    """
+
+    runs: tuple[tuple[Shape, float], ...]
     y: float
     line: int
     box: tuple[float, float, float, float]
@@ -62,142 +65,221 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """A measured word: the extent of its highlight in em to the left and right of, above and below its origin."""
+class _Word:
+    """A measured word: shapes with their embedding level, and the overhang of their ink in em on each side."""
 
-    runs: tuple[Run, ...]
+    parts: tuple[tuple[Shape, int], ...]
     after: str
-    left: float
-    right: float
-    above: float
-    below: float
+    level_after: int
+
+    @property
+    def left(self) -> float:
+        return max((-s.left for s, _ in self.parts), default=0.0)
+
+    @property
+    def right(self) -> float:
+        return max((s.right - s.advance for s, _ in self.parts), default=0.0)
 
     @property
     def width(self) -> float:
-        return self.left + self.right
+        """The em from the left to the right of its highlight."""
+        return self.left + sum(s.advance for s, _ in self.parts) + self.right + 2 * _PAD
 
 
-def set_block(tokens: Sequence[Token], area: Area, largest: float, library: Library, centred: bool = False) -> Block:
-    """Set the tokens inside the area, at most `largest` pixels per em, in at most MAX_LINES lines.
+@dataclass(frozen=True, slots=True)
+class _Fragment:
+    """Neighbouring parts of the word `number`: their x positions and the extent of their highlight, in em."""
 
-    Tokens without visible characters become words without runs. Raises `Rejected` for characters that no font covers.
+    number: int
+    parts: tuple[tuple[Shape, float], ...]
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """The measured words of a screen, ready to be set at any size."""
+
+    words: tuple[_Word, ...]
+    hyphen: Shape
+    from_right: bool
+
+    @cached_property
+    def above(self) -> float:
+        """The em of the highlight above the baseline."""
+        return max(_ABOVE, *(s.above + _AIR for word in self.words for s, _ in word.parts))
+
+    @cached_property
+    def below(self) -> float:
+        """The em of the highlight below the baseline."""
+        return max(_BELOW, *(s.below + _AIR for word in self.words for s, _ in word.parts))
+
+    @property
+    def pitch(self) -> float:
+        """The em between baselines."""
+        return max(_LEADING, self.above + self.below + _AIR)
+
+    @cached_property
+    def layouts(self) -> tuple[_Layout, ...]:
+        """The layouts in one line, in two and so on."""
+        return tuple(self._layout(count) for count in range(1, min(MAX_LINES, len(self.words)) + 1))
+
+    def _layout(self, count: int) -> _Layout:
+        lines = []
+        for start, end in pairwise(_break(self.words, count, self.hyphen.advance)):
+            row = list(self.words[start:end])
+            if row[-1].after == "-":
+                row[-1] = _hyphenated(row[-1], self.hyphen)
+            lines.append(_line(row, start, self.from_right))
+        height = self.pitch * (count - 1) + self.above + self.below
+        return _Layout(tuple(lines), max(_width(line) for line in lines), height)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Lines of fragments from left to right; their greatest width and their height together in em."""
+
+    lines: tuple[tuple[_Fragment, ...], ...]
+    width: float
+    height: float
+
+    def largest_size(self, area: Area) -> float:
+        return min(area.width / self.width, area.height / self.height)
+
+
+def measure(tokens: Sequence[Token], library: Library, language: str = "") -> Text:
+    """Measure the tokens of a screen, with the forms of a language (see `han_language`).
+
+    Raises `Rejected` for characters that no font covers.
     """
-    measured = [_measure(token, library) for token in tokens]
-    hyphen = _measure(Token("-"), library).right
-    above, below = max(m.above for m in measured), max(m.below for m in measured)
-    pitch = max(_LEADING, above + below + 0.03)
-    options = []
-    for count in range(1, min(MAX_LINES, len(tokens)) + 1):
-        cuts = _break(measured, count, hyphen)
-        widest = max(_line_width(measured[a:b], hyphen, b == len(measured)) for a, b in pairwise(cuts))
-        size = min(largest, area.width / widest, area.height / (pitch * (count - 1) + above + below))
-        options.append((size, cuts))
+    paragraph = "".join(t.text + (" " if t.after == " " else "") for t in tokens)
+    from_right = tokens[0].from_right
+    resolved = levels(paragraph, from_right)
+    words, start = [], 0
+    for token in tokens:
+        end = start + len(token.text)
+        parts = []
+        for level, text in _by_level(token.text, resolved[start:end]):
+            runs = library.runs(text, language)
+            parts += [(shape(run, level % 2 == 1, language), level) for run in runs]
+        spaced = token.after == " "
+        words.append(_Word(tuple(parts), token.after, resolved[end] if spaced else 0))
+        start = end + spaced
+    (hyphen,) = library.runs("-")
+    return Text(tuple(words), shape(hyphen), from_right)
+
+
+def largest_size(text: Text, area: Area, limit: float) -> float:
+    """Return the largest size in pixels per em, at most `limit`, at which the text fits in MAX_LINES lines."""
+    sizes = [min(limit, layout.largest_size(area)) for layout in text.layouts]
     # A slightly larger size does not justify another line.
-    best = max(size for size, _ in options)
-    size, cuts = next(option for option in options if option[0] > best * 0.91)
-    size = max(_SMALLEST, math.floor(size * 2) / 2)
-    return _place(measured, cuts, size, (above, below, pitch), area, centred, library)
+    best = next(size for size in sizes if size > max(sizes) * 0.91)
+    return max(_SMALLEST, math.floor(best * 2) / 2)
 
 
-def _measure(token: Token, library: Library) -> _Measured:
-    runs = library.runs(token.text)
-    left = right = above = below = pen = 0.0
-    for run in runs:
-        font = run.face.at(_REFERENCE)
-        x0, y0, x1, y1 = font.getbbox(run.text, anchor="ls")
-        left, right = max(left, -(pen + x0)), max(right, pen + x1)
-        above, below = max(above, -y0), max(below, y1)
-        pen += font.getlength(run.text)
-        right = max(right, pen)
-    # Two pixels of margin at the reference size for hinting and rounding at other sizes.
-    em = [(v + 2) / _REFERENCE for v in (left, right, above, below)]
-    above, below = max(_ABOVE, em[2] + _AIR), max(_BELOW, em[3] + _AIR)
-    return _Measured(tuple(runs), token.after, em[0] + _PAD, em[1] + _PAD, above, below)
+def set_block(text: Text, area: Area, size: float, centred: bool = False) -> Block:
+    """Set the text inside the area at a size that fits (see `largest_size`), in as few lines as possible."""
+    fitting = (layout for layout in text.layouts if layout.largest_size(area) >= size)
+    layout = next(fitting, max(text.layouts, key=lambda layout: layout.largest_size(area)))
+    baseline = area.top + max(0.0, (area.height - layout.height * size) / 2) + text.above * size
+    words: dict[int, Placed] = {}
+    for number, line in enumerate(layout.lines):
+        shift = (area.width - _width(line) * size) * (0.5 if centred else float(text.from_right))
+        origin = area.left + max(0.0, shift)
+        # One height for the whole line, because the highlight slides along it.
+        top = baseline - max([_ABOVE, *(s.above + _AIR for f in line for s, _ in f.parts)]) * size
+        bottom = baseline + max([_BELOW, *(s.below + _AIR for f in line for s, _ in f.parts)]) * size
+        for index, group in groupby(sorted(line, key=lambda f: f.number), key=lambda f: f.number):
+            fragments = list(group)
+            runs = tuple((s, origin + x * size) for f in fragments for s, x in f.parts)
+            widest = max(fragments, key=lambda f: f.right - f.left)
+            box = (origin + widest.left * size, top, origin + widest.right * size, bottom)
+            words[index] = Placed(runs, baseline, number, box)
+        baseline += text.pitch * size
+    return Block(tuple(words[index] for index in sorted(words)), size, _ink(words.values(), size))
 
 
-def _gap(word: _Measured) -> float:
-    """Return the em between the highlights of a word and the next; negative, because highlights can overlap."""
-    return _GAP - 2 * _PAD if word.after == " " else -2 * _PAD
+def _by_level(text: str, of_chars: Sequence[int]) -> list[tuple[int, str]]:
+    """Split a text into the longest parts of one level, but no cluster."""
+    out: list[tuple[int, str]] = []
+    at = 0
+    for cluster in clusters(text):
+        if out and out[-1][0] == of_chars[at]:
+            out[-1] = (of_chars[at], out[-1][1] + cluster)
+        else:
+            out.append((of_chars[at], cluster))
+        at += len(cluster)
+    return out
 
 
-def _line_width(words: Sequence[_Measured], hyphen: float, last: bool) -> float:
-    width = sum(w.width for w in words) + sum(_gap(w) for w in words[:-1])
-    return width + (hyphen if words[-1].after == "-" and not last else 0.0)
+def _hyphenated(word: _Word, hyphen: Shape) -> _Word:
+    level = word.parts[-1][1] if word.parts else 0
+    return replace(word, parts=(*word.parts, (hyphen, level)))
 
 
-def _break(words: Sequence[_Measured], count: int, hyphen: float) -> list[int]:
+def _gap(spaces: int) -> float:
+    """Return the em between the highlights of two neighbours; negative, because highlights can overlap."""
+    return spaces * _GAP - 2 * _PAD
+
+
+def _break(words: Sequence[_Word], count: int, hyphen: float) -> list[int]:
     """Return the cuts into `count` lines with the narrowest widest line; of these, the most even ones."""
+    ends = [word.width for word in words]
     best: dict[int, tuple[float, float, list[int]]] = {0: (0.0, 0.0, [0])}
     for _ in range(count):
         row: dict[int, tuple[float, float, list[int]]] = {}
         for start, (widest, squares, path) in best.items():
+            width = 0.0
             for end in range(start + 1, len(words) + 1):
-                width = _line_width(words[start:end], hyphen, end == len(words))
-                option = (max(widest, width), squares + width * width, [*path, end])
+                width += ends[end - 1]
+                shown = width + (hyphen if words[end - 1].after == "-" else 0.0)
+                option = (max(widest, shown), squares + shown * shown, [*path, end])
                 if end not in row or option[:2] < row[end][:2]:
                     row[end] = option
+                width += _gap(words[end - 1].after == " ")
         best = row
     return best[len(words)][2]
 
 
-def _place(
-    words: Sequence[_Measured],
-    cuts: Sequence[int],
-    size: float,
-    metrics: tuple[float, float, float],
-    area: Area,
-    centred: bool,
-    library: Library,
-) -> Block:
-    above, below, pitch = (m * size for m in metrics)
-    lines = len(cuts) - 1
-    height = pitch * (lines - 1) + above + below
-    baseline = area.top + max(0.0, (area.height - height) / 2) + above
-    rtl = _direction("".join(r.text for w in words for r in w.runs)) == "R"
-    placed: dict[int, Placed] = {}
-    for line, (start, end) in enumerate(pairwise(cuts)):
-        row = list(words[start:end])
-        if row[-1].after == "-" and end != len(words):
-            row[-1] = _hyphenated(row[-1], library)
-        width = _line_width(row, 0.0, True) * size
-        # One height for the whole line, because the highlight slides along it.
-        top, bottom = baseline - max(w.above for w in row) * size, baseline + max(w.below for w in row) * size
-        shift = (area.width - width) / 2 if centred else (area.width - width) * rtl
-        pen = area.left + max(0.0, shift)
-        for index in _visual(row, rtl):
-            word = row[index]
-            x = pen + word.left * size
-            box = (pen, top, pen + word.width * size, bottom)
-            placed[start + index] = Placed(word.runs, x, baseline, line, box)
-            pen += (word.width + _gap(word)) * size
-        baseline += pitch
-    boxes = [p.box for p in placed.values()]
-    left, highest = (math.floor(min(b[side] for b in boxes)) for side in (0, 1))
-    right, lowest = (math.ceil(max(b[side] for b in boxes)) for side in (2, 3))
-    ink = Area(left, highest, right, lowest)
-    return Block(tuple(placed[i] for i in sorted(placed)), size, ink)
+def _line(row: Sequence[_Word], start: int, from_right: bool) -> tuple[_Fragment, ...]:
+    """Return a line's fragments from left to right; `start` is the number of its first word."""
+    # None is a space between words; those at the end of a line are not shown.
+    items: list[tuple[int, Shape | None, int]] = []
+    for number, word in enumerate(row, start):
+        items += [(number, part, level) for part, level in word.parts]
+        if word.after == " " and word is not row[-1]:
+            items.append((number, None, word.level_after))
+    ordered = [items[index] for index in visual_order([level for *_, level in items])]
+    out: list[_Fragment] = []
+    pen, spaces = 0.0, 0
+    for key, group in groupby(ordered, key=lambda item: (item[0], item[1] is None)):
+        number, is_space = key
+        shapes = [part for _, part, _ in group if part is not None]
+        if is_space:
+            spaces += 1
+            continue
+        word = row[number - start]
+        left = pen + (_gap(spaces) if out else 0.0)
+        pen, spaces = left + _PAD + word.left, 0
+        parts = []
+        for part in shapes:
+            parts.append((part, pen))
+            pen += part.advance
+        pen += word.right + _PAD
+        out.append(_Fragment(number, tuple(parts), left, pen))
+    return tuple(out)
 
 
-def _hyphenated(word: _Measured, library: Library) -> _Measured:
-    hyphen = _measure(Token("-"), library)
-    return replace(word, runs=(*word.runs, *hyphen.runs), right=word.right + hyphen.right)
+def _width(line: Sequence[_Fragment]) -> float:
+    return line[-1].right if line else 0.0
 
 
-def _direction(text: str) -> str:
-    """Return R or L for the first letter with a direction; L if none has one."""
-    kinds = (unicodedata.bidirectional(c) for c in text)
-    return next(("R" if k in ("R", "AL") else "L" for k in kinds if k in ("L", "R", "AL")), "L")
-
-
-def _visual(row: Sequence[_Measured], rtl: bool) -> list[int]:
-    """Return the words' indices from left to right; runs of the opposite direction keep their order."""
-    stretches: list[tuple[bool, list[int]]] = []
-    for index, word in enumerate(row):
-        text = "".join(r.text for r in word.runs)
-        foreign = any(c.isalpha() for c in text) and _direction(text) != ("R" if rtl else "L")
-        if foreign and stretches and stretches[-1][0]:
-            stretches[-1][1].append(index)
-        else:
-            stretches.append((foreign, [index]))
-    ordered = [inner[::-1] if foreign and not rtl else inner for foreign, inner in stretches]
-    return [index for inner in (reversed(ordered) if rtl else ordered) for index in inner]
+def _ink(words: Iterable[Placed], size: float) -> Area:
+    """Return the bounds of all highlights, and of the parts of divided words beside their highlights."""
+    boxes = []
+    for word in words:
+        _, top, _, bottom = word.box
+        boxes += [word.box, *((x + s.left * size, top, x + s.right * size, bottom) for s, x in word.runs)]
+    left, top, *_ = (math.floor(min(edge)) for edge in zip(*boxes, strict=True))
+    *_, right, bottom = (math.ceil(max(edge)) for edge in zip(*boxes, strict=True))
+    return Area(left, top, right, bottom)
