@@ -18,9 +18,9 @@ from tenxsom_flow_engine.settings import Settings
 OLDEST = (3, 11)
 #: The packages in `requirements.txt`.
 LIBRARIES = (
-    "av", "click", "cryptography", "flask", "fonttools", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
-    "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "python-dotenv", "redis", "requests",
-    "structlog", "tzdata",
+    "av", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
+    "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "python-dotenv", "redis",
+    "requests", "structlog", "tzdata", "uharfbuzz",
 )  # fmt: skip
 #: Bytes of free space below which the check reports a problem, and a warning.
 LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9

@@ -59,7 +59,7 @@ class MachineState:
     """The result of a `MachineCheck`: `code` and `fix` are empty if nothing is missing."""
 
     text: str
-    #: Machine-readable cause, e.g. `fonts-missing`.
+    #: Machine-readable cause, e.g. `tool-missing`.
     code: str = ""
     #: How to fix it.
     fix: str = ""

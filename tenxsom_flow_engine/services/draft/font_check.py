@@ -7,26 +7,61 @@ from typing import Protocol
 from tenxsom_flow_engine.errors import Rejected
 from tenxsom_flow_engine.services.registry import MachineState
 
-#: A sample text of each script that drafts should be able to show.
-SCRIPTS = {"Chinese and Japanese": "世界", "Arabic": "سلام", "Hindi": "नमस्ते"}
+#: A sample text of each script that a draft can be asked to show.
+SCRIPTS = {
+    "Latin": "Aß",
+    "Cyrillic": "Жя",
+    "Greek": "Ωλ",
+    "Arabic": "سلام",
+    "Armenian": "Ողջույն",
+    "Bengali": "নমস্কার",
+    "Burmese": "မင်္ဂလာ",
+    "Chinese": "世界",
+    "Devanagari": "नमस्ते",
+    "emoji": "🌊",
+    "Ethiopic": "ሰላም",
+    "Georgian": "გამარჯობა",
+    "Gujarati": "નમસ્તે",
+    "Gurmukhi": "ਸਤ ਸ੍ਰੀ",
+    "Hebrew": "שלום",
+    "Japanese": "こんにちは",
+    "Kannada": "ನಮಸ್ಕಾರ",
+    "Khmer": "សួស្តី",
+    "Korean": "안녕",
+    "Lao": "ສະບາຍດີ",
+    "Malayalam": "നമസ്കാരം",
+    "Sinhala": "ආයුබෝවන්",
+    "Tamil": "வணக்கம்",
+    "Telugu": "నమస్కారం",
+    "Thai": "สวัสดี",
+}
 
 
 class Fonts(Protocol):
     """The part of `render.fonts.Library` that the check uses."""
 
-    def runs(self, text: str) -> object:
-        """Split a text into runs of one font. Raises `Rejected` for characters that no font contains."""
+    def check(self, text: str) -> None:
+        """Raise `Rejected` if the text cannot be drawn."""
 
 
 def check_fonts(installed: Fonts | None = None) -> MachineState:
-    """Check that the installed fonts (by default this machine's) cover the scripts of `SCRIPTS`."""
-    from tenxsom_flow_engine.services.draft.render.fonts import library
+    """List the scripts that the installed fonts (by default this machine's) can draw, and those that they cannot.
+
+    A missing script is no fault: a topic in it is refused when it is added.
+    """
+    from tenxsom_flow_engine.services.draft.render.fonts import library, package
 
     installed = installed or library()
+    shown, refused, packages = [], [], set()
     for script, sample in SCRIPTS.items():
         try:
-            installed.runs(sample)
-        except Rejected as error:
-            text = f"drafts cannot show {script} text: {error.message}"
-            return MachineState(text, "fonts-missing", error.next_step)
-    return MachineState(f"drafts can show {', '.join(SCRIPTS)}")
+            installed.check(sample)
+        except Rejected:
+            refused.append(script)
+            packages.add(package(sample[0]))
+        else:
+            shown.append(script)
+    text = f"drafts can show {', '.join(shown)}"
+    if refused:
+        text += f"; not {', '.join(refused)} (apt install {' '.join(sorted(packages))})"
+    return MachineState(text)

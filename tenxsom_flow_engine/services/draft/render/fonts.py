@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import uharfbuzz as hb
@@ -52,12 +52,13 @@ class Face:
 
     @cached_property
     def font(self) -> hb.Font | None:
-        """The loaded face, heavy if it is variable; None if the file is damaged, or has no glyphs that can be scaled."""
+        """The loaded face, heavy if it is variable; None if the file is damaged or has no glyphs that can be scaled."""
         try:
             face = hb.Face(hb.Blob.from_file_path(self.path), self.index)
-        except (hb.HarfBuzzError, OSError):
+            drawable = {"glyf", "CFF ", "CFF2"} & set(face.table_tags) or face.has_color_png
+        except (hb.HarfBuzzError, OSError, UnicodeDecodeError):  # the last for a damaged tag
             return None
-        if not ({"glyf", "CFF ", "CFF2"} & set(face.table_tags) or face.has_color_png):
+        if not drawable:
             return None
         font = hb.Font(face)
         heaviest = next((axis.max_value for axis in face.axis_infos if axis.tag == "wght"), None)
@@ -74,9 +75,7 @@ class Face:
     def covers(self, cluster: str) -> bool:
         """Return whether the face covers the whole cluster, including marks."""
         font = self.font
-        return font is not None and all(
-            is_silent(c) or font.get_nominal_glyph(ord(c)) is not None for c in cluster
-        )
+        return font is not None and all(is_silent(c) or font.get_nominal_glyph(ord(c)) is not None for c in cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,7 @@ class Library:
 
     folders: Sequence[Path] = SYSTEM_FOLDERS
     _chosen: dict[tuple[str, str], Face | None] = field(default_factory=dict)
+    _state: tuple[float, ...] = ()
 
     def runs(self, text: str, language: str = "") -> list[Run]:
         """Split text into runs by face, preferably one for a language that `han_language` returned.
@@ -127,6 +127,17 @@ class Library:
 
     def check(self, text: str) -> None:
         """Raise `Rejected` if the text cannot be drawn: with the characters and the package of a font with them."""
+        try:
+            self._check(text)
+        except Rejected:
+            if self._unchanged():
+                raise
+            # Somebody has installed a font since.
+            self.__dict__.pop("_system", None)
+            self._chosen.clear()
+            self._check(text)
+
+    def _check(self, text: str) -> None:
         needed = {c for c in clusters(text) if not is_symbol(c) and not _silent(c)}
         if missing := {c for c in needed if self._face(c) is None}:
             raise _no_font(missing)
@@ -136,7 +147,9 @@ class Library:
     def _face(self, cluster: str, language: str = "") -> Face | None:
         key = (cluster, language)
         if key not in self._chosen:
-            self._chosen[key] = next((face for face in self._candidates(cluster, language) if face.covers(cluster)), None)
+            self._chosen[key] = next(
+                (face for face in self._candidates(cluster, language) if face.covers(cluster)), None
+            )
         return self._chosen[key]
 
     def _candidates(self, cluster: str, language: str) -> Iterator[Face]:
@@ -148,21 +161,21 @@ class Library:
             yield from (face for face in self._system if _region(face) == region)
         yield from self._system
 
+    def _unchanged(self) -> bool:
+        return self._state == tuple(_modified(self.folders))
+
     @cached_property
     def _system(self) -> list[Face]:
+        self._state = tuple(_modified(self.folders))
         files = [file for folder in self.folders for file in folder.rglob("*")]
         faces = [Face(file) for file in files if file.suffix.lower() in _SINGLE]
         faces += (face for file in files if file.suffix.lower() in _COLLECTIONS for face in _collected(file))
         return sorted(faces, key=_rank)
 
 
+@cache
 def library() -> Library:
-    """Return the library of the machine's fonts, shared until a font is installed or removed."""
-    return _library(tuple(_modified(SYSTEM_FOLDERS)))
-
-
-@lru_cache(maxsize=1)
-def _library(modified: tuple[float, ...]) -> Library:
+    """Return the library of the machine's fonts, shared by all callers."""
     return Library()
 
 
@@ -218,11 +231,11 @@ def _no_font(missing: Iterable[str]) -> Rejected:
     return Rejected(
         NAME,
         f"no font on this machine covers: {listed}",
-        next_step=f"apt install {' '.join(sorted(set(map(_package, shown))))}, or rewrite the text",
+        next_step=f"apt install {' '.join(sorted(set(map(package, shown))))}, or rewrite the text",
     )
 
 
-def _package(cluster: str) -> str:
+def package(cluster: str) -> str:
     """Return the Debian package with a font for the cluster."""
     if is_symbol(cluster):
         return "fonts-noto-color-emoji"

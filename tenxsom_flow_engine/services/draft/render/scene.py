@@ -18,7 +18,6 @@ from tenxsom_flow_engine.services.draft.render.style import Style
 from tenxsom_flow_engine.services.draft.render.text_layers import Lettering
 from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, largest_size, measure, set_block
 
-
 #: Parts of the frame's short side: the size of the largest type, and that below which a screen with a long word is set
 #: smaller than the others.
 _LARGEST, _FLOOR = 0.27, 0.08

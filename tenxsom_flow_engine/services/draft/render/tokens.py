@@ -10,7 +10,14 @@ from itertools import accumulate, groupby, pairwise
 
 from icu4py.breakers import CharacterBreaker, LineBreaker, WordBreaker
 
-from tenxsom_flow_engine.services.draft.render.characters import CONTROLS, JOINERS, TAGS, is_silent, is_spaceless, is_wide
+from tenxsom_flow_engine.services.draft.render.characters import (
+    CONTROLS,
+    JOINERS,
+    TAGS,
+    is_silent,
+    is_spaceless,
+    is_wide,
+)
 from tenxsom_flow_engine.services.draft.render.direction import reads_from_right
 
 #: Clusters of a word above which it is split where it permits a break, and above which it is hyphenated.
@@ -253,7 +260,7 @@ def _sentences(run: Iterable[Token]) -> Iterator[list[Token]]:
         yield sentence
 
 
-def _balanced(run: Sequence[Token]) -> list[Sequence[Token]]:
+def _balanced(run: list[Token]) -> list[list[Token]]:
     cuts = _cuts(run, [_size(t) for t in run], _pages_needed(run))
     return [run[a:b] for a, b in pairwise(cuts)]
 

@@ -66,7 +66,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A measured word: shapes with their embedding level, and the overhang of their ink in em on each side."""
+    """A measured word: shapes with their embedding level; what follows it, with its level."""
 
     parts: tuple[tuple[Shape, int], ...]
     after: str
@@ -74,11 +74,12 @@ class _Word:
 
     @property
     def left(self) -> float:
-        return max((-s.left for s, _ in self.parts), default=0.0)
+        """The em by which ink extends beyond the left of the word; `right` the same."""
+        return max([0.0, *(-s.left for s, _ in self.parts)])
 
     @property
     def right(self) -> float:
-        return max((s.right - s.advance for s, _ in self.parts), default=0.0)
+        return max([0.0, *(s.right - s.advance for s, _ in self.parts)])
 
     @property
     def width(self) -> float:
