@@ -51,7 +51,9 @@ def pictured_emoji(codes: Iterable[int], colour: tuple[int, int, int]) -> bytes:
     strike = Strike(ppem=100, resolution=72)
     for name in font.getGlyphOrder():
         data = picture.getvalue() if name == "square" else b""
-        strike.glyphs[name] = Glyph(name, originOffsetX=0, originOffsetY=0, graphicType="png " if data else None, imageData=data)
+        strike.glyphs[name] = Glyph(
+            name, originOffsetX=0, originOffsetY=0, graphicType="png " if data else None, imageData=data
+        )
     font["sbix"] = table = newTable("sbix")
     table.version, table.flags, table.strikes = 1, 1, {100: strike}
     return _saved(font)

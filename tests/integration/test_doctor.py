@@ -26,8 +26,6 @@ from tenxsom_flow_engine.doctor.checks import Finding, run_check
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import Misconfigured
-from tenxsom_flow_engine.services.draft.font_check import check_fonts
-from tenxsom_flow_engine.services.draft.render.fonts import Library
 from tenxsom_flow_engine.services.http.fake_server import Reply as Answer
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.registry import MachineCheck, MachineState
@@ -104,8 +102,8 @@ def test_a_fresh_installation_has_no_problem(env: Environment) -> None:
     assert not [finding for finding in found if finding.state == "problem"]
     examined = {"python", "libraries", "settings", "disk", "output", "fonts", "store", "clock", "queue"}
     assert examined <= {finding.about for finding in found}
-    # The fonts and the free disk space depend on the machine.
-    assert examined - {"fonts", "disk"} <= {finding.about for finding in found if finding.state == "ok"}
+    # The free disk space depends on the machine.
+    assert examined - {"disk"} <= {finding.about for finding in found if finding.state == "ok"}
     assert all(finding.fix or finding.actions for finding in found if finding.state != "ok")
     assert all((finding.code == "ok") is (finding.state == "ok") for finding in found)
 
@@ -152,24 +150,6 @@ def test_a_disk_that_fills_up(env: Environment, monkeypatch: pytest.MonkeyPatch,
     found = [finding for finding in examine(env) if finding.about == "disk"]
     assert {finding.state for finding in found} == {state}
     assert "TENXSOM_OUTPUT_DIR" in found[0].fix
-
-
-def test_a_script_without_a_font() -> None:
-    """A script without a font is a warning with the package to install."""
-    found = check_fonts(Library(folders=()))
-    assert (found.code, "Chinese" in found.text) == ("fonts-missing", True)
-    assert found.fix.startswith("apt install fonts-noto-cjk")
-
-
-def test_fonts_for_every_script() -> None:
-    """With fonts for every tested script, there is no warning."""
-
-    class EveryFont:
-        def runs(self, text: str) -> object:
-            return [text]
-
-    found = check_fonts(EveryFont())
-    assert (found.code, "Arabic" in found.text, found.fix) == ("", True, "")
 
 
 @pytest.mark.parametrize(

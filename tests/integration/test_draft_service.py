@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tenxsom_flow_engine.errors import Transient
+from tenxsom_flow_engine.errors import InvalidInput, Transient
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Lost, Progress, Ready
 from tenxsom_flow_engine.services.draft import service as module
+from tenxsom_flow_engine.services.draft.render.fonts import Library
 from tenxsom_flow_engine.services.draft.service import CHILD, SETTLED, STALE, DraftService
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
 from tests.service_fixtures import order_and_create
@@ -209,9 +211,35 @@ def test_a_topic_that_cannot_be_shown_is_refused_with_a_next_step(make_service: 
     for _ in range(2):
         assert service.check(ticket) == Failed(
             "no font on this machine covers: 海 (U+6D77)",
-            next_step="apt install fonts-noto-cjk, or rewrite the topic",
+            next_step="apt install fonts-noto-cjk, or rewrite the text",
         )
     assert folder_of(ticket).starts == 1
+
+
+@pytest.mark.parametrize(
+    ("topic", "prompt", "field", "package"),
+    [
+        ("海が光る", "", "topic", "fonts-noto-cjk"),
+        ("The sea", "It glows. लहर", "prompt", "fonts-noto-core"),
+        ("🌊🌊", "", "topic", "fonts-noto-color-emoji"),
+    ],
+)
+def test_a_job_without_a_font_is_refused_when_it_is_added(
+    tmp_path: Path, topic: str, prompt: str, field: str, package: str
+) -> None:
+    """A topic or prompt that no font covers does not fit, with the package to install."""
+    service = DraftService(tmp_path, fonts=Library(folders=()))
+    with pytest.raises(InvalidInput) as caught:
+        service.fit(replace(JOB, topic=topic, prompt=prompt))
+    assert caught.value.field == field
+    assert caught.value.next_step == f"apt install {package}, or rewrite the text"
+
+
+@pytest.mark.parametrize("topic", ["Why the ocean glows at night", "L’été à Zürich", "Почему?", "Octopus 🐙"])
+def test_a_job_with_the_bundled_fonts_fits_everywhere(tmp_path: Path, topic: str) -> None:
+    """A text in the bundled fonts fits on a machine without fonts; its emoji are omitted."""
+    job = replace(JOB, topic=topic)
+    assert DraftService(tmp_path, fonts=Library(folders=())).fit(job).job == job
 
 
 def test_a_full_disk_while_rendering(make_service: MakeService) -> None:

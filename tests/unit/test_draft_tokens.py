@@ -90,7 +90,10 @@ def test_a_space_remains_a_space() -> None:
         ),
         ("日本のAIスタートアップ10選：ChatGPTの次は何？", ["日本のAIスタートアップ10選：", "ChatGPTの次は何？"]),
         ("Stop! Look. Listen!", ["Stop! Look. Listen!"]),
-        ("Is tea good for you every day? Yes, if you like it.", ["Is tea good for you every day?", "Yes, if you like it."]),
+        (
+            "Is tea good for you every day? Yes, if you like it.",
+            ["Is tea good for you every day?", "Yes, if you like it."],
+        ),
     ],
 )
 def test_pages_break_at_the_ends_of_sentences(text: str, expected: list[str]) -> None:
@@ -106,7 +109,9 @@ def test_a_long_word_gets_the_hyphens_of_german() -> None:
     assert plain(page) == text
 
 
-@pytest.mark.parametrize("text", ["Rechtsschutzversicherung", "dinoflagellates", "well-known", "antidisestablishmentarianism"])
+@pytest.mark.parametrize(
+    "text", ["Rechtsschutzversicherung", "dinoflagellates", "well-known", "antidisestablishmentarianism"]
+)
 def test_other_long_words_are_not_divided(text: str) -> None:
     """A word that fits in small type stays whole."""
     assert split(text) == [text]
