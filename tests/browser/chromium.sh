@@ -1,8 +1,8 @@
 #!/bin/sh
-# Make sure that Debian's Chromium and a font are installed; install them if permitted.
+# Make sure that Debian's Chromium and the font DejaVu are installed; install them if permitted.
 set -eu
 packages='chromium fonts-dejavu-core'
-! command -v chromium >/dev/null || exit 0
+if command -v chromium >/dev/null && [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf ]; then exit 0; fi
 say() { echo "error: $1" >&2; exit 1; }
 command -v apt-get >/dev/null || say 'the browser tests need Chromium on PATH, and apt-get is not available to install it'
 if [ "$(id -u)" = 0 ]; then as=''; else as='sudo -n'; fi

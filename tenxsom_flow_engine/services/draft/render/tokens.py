@@ -21,7 +21,7 @@ from tenxsom_flow_engine.services.draft.render.characters import (
 from tenxsom_flow_engine.services.draft.render.direction import reads_from_right
 
 #: Clusters of a word above which it is split where it permits a break, and above which it is hyphenated.
-LONGEST_WORD, LONGEST_PIECE = 16, 30
+LONGEST_WORD, LONGEST_PIECE = 16, 22
 PAGE_CHARS = 36
 PAGE_WORDS = 9
 _LONGEST_PHRASE = 12  # columns, of which a Chinese character takes two
