@@ -104,7 +104,7 @@ def test_pages_break_at_the_ends_of_sentences(text: str, expected: list[str]) ->
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("Donaudampfschifffahrtsgesellschaftskapitän", ["Donaudampfschifffahrts", "gesellschaftskapitän"]),
+        ("Donaudampfschifffahrtsgesellschaftskapitän", ["Donaudampfschiff", "fahrtsgesell", "schaftskapitän"]),
         ("Rechtsschutzversicherung", ["Rechtsschutz", "versicherung"]),
         ("Geschwindigkeitsbegrenzung", ["Geschwindig", "keitsbegrenzung"]),
     ],
@@ -113,7 +113,7 @@ def test_a_very_long_word_gets_the_hyphens_of_german(text: str, parts: list[str]
     """A word too long even for small type is divided at a boundary of its parts, on one page."""
     (page,) = pages(text)
     assert [t.text for t in page] == parts
-    assert [t.after for t in page] == ["-", " "]
+    assert [t.after for t in page] == ["-"] * (len(parts) - 1) + [" "]
     assert plain(page) == text
 
 

@@ -141,9 +141,9 @@ def test_a_hyphen_is_shown_only_where_a_line_ends() -> None:
     text = "Donaudampfschifffahrtsgesellschaftskapitän"
     narrow = set_at_best(text, safe_area(540, 960), 150)
     flat = set_at_best(text, Area(0, 0, 4000, 60), 50)
-    assert [word.line for word in narrow.words] == [0, 1]
-    assert [len(word.runs) for word in narrow.words] == [2, 1]
-    assert [len(word.runs) for word in flat.words] == [1, 1]
+    assert [word.line for word in narrow.words] == [0, 1, 2]
+    assert [len(word.runs) for word in narrow.words] == [2, 2, 1]
+    assert [len(word.runs) for word in flat.words] == [1, 1, 1]
 
 
 @pytest.fixture(scope="module")

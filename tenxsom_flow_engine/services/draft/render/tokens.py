@@ -216,9 +216,9 @@ def _hyphenated(piece: str) -> list[str]:
     A Latin word of this length is a German compound in practice, so it gets the hyphens of German, as soft hyphens.
     """
     chars = clusters(piece)
-    count = -(-len(chars) // LONGEST_PIECE)
-    if count < 2:
+    if len(chars) <= LONGEST_PIECE:
         return [piece]
+    count = -(-len(chars) // LONGEST_WORD)
     ideal = [n * len(chars) / count for n in range(1, count)]
     if not piece.isalpha() or not "A" <= max(piece) < "\u0250":
         return ["".join(chars[round(a) : round(b)]) for a, b in pairwise((0.0, *ideal, len(chars)))]
