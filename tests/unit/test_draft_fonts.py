@@ -60,10 +60,11 @@ def test_a_script_no_font_covers_is_refused(text: str, package: str) -> None:
         assert f"apt install {package}" in caught.value.next_step
 
 
-def test_a_mark_no_font_covers_is_refused_too() -> None:
-    """A mark that no font covers is refused like a letter."""
+@pytest.mark.parametrize("text", ["a\u1ab0", "50㎡", "㊗"])
+def test_marks_and_units_no_font_covers_are_refused_too(text: str) -> None:
+    """A mark or a unit that no font covers is refused like a letter: without it, the text would be wrong."""
     with pytest.raises(Rejected):
-        VENDORED.check("a\u1ab0")
+        VENDORED.check(text)
 
 
 def test_characters_that_are_never_drawn_need_no_font() -> None:

@@ -46,7 +46,9 @@ def is_emoji(cluster: str) -> bool:
 
 def is_symbol(cluster: str) -> bool:
     """Return whether the cluster is an emoji or another pictograph, without which a text can still be read."""
-    return is_emoji(cluster) or cluster[-1] == "\u20e3" or unicodedata.category(cluster[0]) in ("So", "Sk")
+    first = cluster[0]
+    pictograph = unicodedata.category(first) == "So" and ("\u2190" <= first <= "\u2bff" or first >= "\U0001f000")
+    return is_emoji(cluster) or cluster[-1] == "\u20e3" or pictograph
 
 
 def is_wide(char: str) -> bool:

@@ -63,7 +63,7 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
     fonts = fonts or library()
     topic = clean(spec.topic)
     fonts.check(topic)
-    prompt = fonts.drawable(spec.prompt) if spec.prompt else None
+    prompt = "\n".join(fonts.drawable(clean(line)) for line in (spec.prompt or "").splitlines())
     beats = write(fonts.drawable(topic), prompt, spec.duration, spec.seed, beat_seconds(style.score))
     if not beats:
         raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")
