@@ -19,7 +19,6 @@ from typing import Any
 from tenxsom_flow_engine.composition import CLOUD_TASKS, make_services, open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob, slug
-from tenxsom_flow_engine.planning.rotation import builtin_topics
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import Progress
@@ -36,6 +35,7 @@ from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.timings import Timings
+from tenxsom_flow_engine.topics import builtin_topics
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 #: The worker that runs the steps.

@@ -218,8 +218,9 @@ def _fill(
     from msgspec.structs import replace
 
     from tenxsom_flow_engine.jobs import VideoJob
-    from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topic, builtin_topics
+    from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topic
     from tenxsom_flow_engine.planning.slots import slot_job_id
+    from tenxsom_flow_engine.topics import builtin_topics
 
     channel: str = fields["channel"]
     topics = len(builtin_topics() if entries is None else entries)

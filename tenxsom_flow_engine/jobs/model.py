@@ -23,6 +23,7 @@ ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4"
 STYLES = ("documentary", "cinematic", "explainer", "animation", "retro")
 MAX_TOPIC = 500
 MAX_PROMPT = 10_000
+MAX_SCRIPT = 10_000
 MAX_DURATION = 1800
 #: The service name that lets the engine choose a service.
 AUTO = "auto"
@@ -54,6 +55,8 @@ class VideoJob(
     topic: str
     #: The prompt sent to the service; if empty, it is built from the topic in the job's style.
     prompt: str = ""
+    #: The words of the video, which some services show or speak; if empty, those of a built-in topic are used.
+    script: str = ""
     style: str = STYLES[0]
     #: Seconds.
     duration: int = 5
@@ -70,7 +73,7 @@ class VideoJob(
 
     def __post_init__(self) -> None:
         # Python callers create jobs too; without this check, a wrong type would only fail when the job is decoded.
-        for name in ("job_id", "topic", "prompt", "style", "aspect_ratio", "service", "quality", "channel"):
+        for name in ("job_id", "topic", "prompt", "script", "style", "aspect_ratio", "service", "quality", "channel"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
@@ -85,6 +88,7 @@ class VideoJob(
         if all(unicodedata.category(letter)[0] in "CZ" for letter in self.topic):
             raise InvalidInput("topic", "is empty", next_step="describe the video in a few words")
         _check_text("prompt", self.prompt, MAX_PROMPT, controls="\n\t")
+        _check_text("script", self.script, MAX_SCRIPT, controls="\n\t")
         if self.style not in STYLES:
             raise InvalidInput("style", f"must be one of {', '.join(STYLES)}, not {self.style!r}")
         if not 1 <= self.duration <= MAX_DURATION:

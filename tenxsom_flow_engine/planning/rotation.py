@@ -6,23 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 import msgspec
 
 from tenxsom_flow_engine.jobs import PLAYLIST_POSITION, VideoJob
 from tenxsom_flow_engine.planning.slots import Slot
-
-
-@cache
-def builtin_topics() -> tuple[str, ...]:
-    """Return the more than 200 built-in evergreen topics.
-
-    Their number is prime, so no rate makes a day's slots a multiple of it, and the same hour of the next day gets a
-    different topic.
-    """
-    return tuple(resources.files(__package__).joinpath("topics.txt").read_text("utf-8").split("\n")[:-1])
+from tenxsom_flow_engine.topics import builtin_topics
 
 
 def builtin_topic(slot: Slot, channel: str = "") -> str:

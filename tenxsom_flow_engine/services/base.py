@@ -81,6 +81,8 @@ class VideoService(ABC):
     is_fallback: bool = False
     #: The form of its tickets' ids.
     ticket_form: re.Pattern[str] = URL_SAFE_ID
+    #: Whether its videos show or speak a job's script.
+    uses_scripts: bool = False
 
     @abstractmethod
     def fit(self, job: VideoJob) -> Fit:
@@ -88,6 +90,10 @@ class VideoService(ABC):
 
         Raises `InvalidInput` with the field's name if no allowed value is near enough.
         """
+
+    def default_duration(self, job: VideoJob) -> int:
+        """Return the length in seconds of a job whose user gave none. Pure."""
+        return job.duration
 
     def estimate(self, job: VideoJob) -> Cost | None:
         """Return the expected cost of a fitted job, or None if no price is known. Pure."""

@@ -20,8 +20,9 @@ from tenxsom_flow_engine.planning.batch import Batch, Timing, plan_batch
 from tenxsom_flow_engine.planning.entries import FIELDS, BadLine, Comment, Entry
 from tenxsom_flow_engine.planning.files import as_line, read_topics
 from tenxsom_flow_engine.planning.lines import MAX_LINE, NotUtf8
-from tenxsom_flow_engine.planning.rotation import Playlist, Use, builtin_topic, builtin_topics, use_of
+from tenxsom_flow_engine.planning.rotation import Playlist, Use, builtin_topic, use_of
 from tenxsom_flow_engine.planning.slots import Slot
+from tenxsom_flow_engine.topics import builtin_script, builtin_topics
 
 
 def read(content: bytes | str, name: str = "topics.txt", **how: Any) -> list[Entry | BadLine]:

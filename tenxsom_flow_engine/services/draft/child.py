@@ -68,7 +68,7 @@ def render_order(order: Order, folder: WorkFolder, fonts: Library | None = None)
     """
     from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 
-    spec = RenderSpec(order.topic, order.prompt or None, order.duration, order.aspect_ratio, order.quality, order.seed)
+    spec = RenderSpec(order.topic, order.prompt, order.duration, order.aspect_ratio, order.quality, order.seed)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; other allocators need it less
 
     def report(fraction: float) -> None:

@@ -31,8 +31,10 @@ from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
 from tenxsom_flow_engine.services.draft.render.pacing import pause
+from tenxsom_flow_engine.services.draft.render.script import Outline, outline
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
-from tenxsom_flow_engine.text import one_line
+from tenxsom_flow_engine.services.scripts import script_of
+from tenxsom_flow_engine.text import one_line, plural
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.services.draft.render.fonts import Library
@@ -64,6 +66,7 @@ class DraftService(VideoService, Cancels):
     create_timeout = 10.0
     lifetime = 3600.0
     is_fallback = True
+    uses_scripts = True
 
     #: The name of a work folder: the order's reference.
     ticket_form = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
@@ -92,9 +95,12 @@ class DraftService(VideoService, Cancels):
             raise InvalidInput("aspect_ratio", f"drafts are {', '.join(ASPECT_RATIOS)}, not {job.aspect_ratio}")
         if job.quality and job.quality not in QUALITIES:
             raise InvalidInput("quality", f"drafts are {', '.join(QUALITIES)}, not {job.quality}")
-        for name, text in {"topic": job.topic, "prompt": self.prompt(job)}.items():
+        for name, text in {"topic": job.topic, "script" if job.script else "prompt": self.prompt(job)}.items():
             self._check_fonts(name, text)
-        return Fit(job)
+        return Fit(job, self._reading_notes(job))
+
+    def default_duration(self, job: VideoJob) -> int:
+        return min(MAX_DURATION, max(job.duration, math.ceil(self._outline(job).seconds)))
 
     def estimate(self, job: VideoJob) -> Cost | None:
         return Cost(usd=0.0)
@@ -115,8 +121,8 @@ class DraftService(VideoService, Cancels):
             raise InvalidInput(field, error.reason, next_step=error.next_step) from error
 
     def prompt(self, job: VideoJob) -> str:
-        # A draft shows its sentences as text (see `script`), so the generated prompt about light and lenses is unfit.
-        return job.prompt
+        # A draft shows sentences as text, so the generated prompt about light and lenses is unfit.
+        return script_of(job) or job.prompt
 
     def idempotency_window(self, job: VideoJob) -> float:
         return math.inf
@@ -195,6 +201,22 @@ class DraftService(VideoService, Cancels):
                 continue
             except OSError as error:
                 _log.warning("the old draft %s cannot be removed: %s", path, error.strerror or error)
+
+    def _outline(self, job: VideoJob) -> Outline:
+        return outline(job.topic, self.prompt(job), job.duration)
+
+    def _reading_notes(self, job: VideoJob) -> tuple[str, ...]:
+        """Return a note if the text of a draft needs more time than it has."""
+        plan = self._outline(job)
+        seconds, left_out = math.ceil(plan.seconds), plan.sentences - len(plan.points)
+        if seconds <= job.duration:
+            return ()
+        if not plan.sentences:
+            return (f"the topic needs about {seconds} s at a readable pace; the video has {job.duration} s",)
+        return (
+            f"the script needs about {seconds} s at a readable pace; the video has {job.duration} s, without the last "
+            f"{left_out} of {plural(plan.sentences, 'sentence')}",
+        )
 
     def _order(self, job: VideoJob) -> Order:
         quality = job.quality or next(iter(QUALITIES))

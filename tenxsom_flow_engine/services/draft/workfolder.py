@@ -23,6 +23,7 @@ class Order(msgspec.Struct, frozen=True):
     """The order of one draft."""
 
     topic: str
+    #: The script; named as in the orders of earlier releases.
     prompt: str
     duration: int
     aspect_ratio: str

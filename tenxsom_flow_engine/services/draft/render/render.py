@@ -27,12 +27,12 @@ class RenderSpec:
     """The input of a render. Equal specs give equal bytes on one machine with the same libraries.
 
     `duration` is in whole seconds, 1 to 60; `aspect_ratio` is "9:16", "16:9" or "1:1"; `quality` names the short
-    side: "1080p", "720p" or "540p"; `prompt` is a longer description whose sentences become the points; `seed`
-    picks palette, motion, music and the order of the lines.
+    side: "1080p", "720p" or "540p"; the sentences of `script` are shown after the topic; `seed` picks palette, motion
+    and music.
     """
 
     topic: str
-    prompt: str | None
+    script: str
     duration: int
     aspect_ratio: str
     quality: str
@@ -63,8 +63,8 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
     fonts = fonts or library()
     topic = clean(spec.topic)
     fonts.check(topic)
-    prompt = "\n".join(fonts.drawable(clean(line)) for line in (spec.prompt or "").splitlines())
-    beats = write(fonts.drawable(topic), prompt, spec.duration, spec.seed, beat_seconds(style.score))
+    script = "\n".join(fonts.drawable(line) for line in spec.script.splitlines())
+    beats = write(fonts.drawable(topic), script, spec.duration, beat_seconds(style.score))
     if not beats:
         raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")
     progress(0.0)

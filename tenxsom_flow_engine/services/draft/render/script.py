@@ -1,21 +1,30 @@
-"""Write the script of a topic: beats (hook, points, close) with a time for each word."""
+"""Divide a topic and its script into beats (screens of text), with a time for each word.
+
+The topic is shown whole, then as many whole sentences as the video has time for. Nothing is added to them: if there is
+more time, everything is shown longer, and then again.
+"""
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 
-from tenxsom_flow_engine.services.draft.render import phrases as lines
 from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain, wide
+from tenxsom_flow_engine.services.scripts import sentences
 
-_SLOWEST = 1.4  # beats are stretched up to this factor of their reading time before another line is added
-# After a full stop of the Latin, Arabic, Indian, Chinese or Japanese script; at a newline; at a bullet.
-_SENTENCES = re.compile(
-    r"(?<=[.!?\u2026\u061f\u0964])[\"'\u2019\u201d)]*\s+|(?<=[\u3002\uff01\uff1f])|[\r\n]+|\s+[\u2022\u00b7*]\s+"
-)
+#: Characters that a viewer reads in a second. A Chinese character counts as two. Netflix's Timed Text Style Guides allow
+#: 20 in English for adults and 17 for children, and 9 in Chinese.
+READING_SPEED = 17.0
+#: The shortest time of a screen in seconds. The same guides allow 5/6.
+SHORTEST = 0.9
+#: Seconds for which the last screen is shown longer, because a player then starts the video again.
+_LAST_LONGER = 0.5
+#: Everything is shown about once in this many seconds, or in this many times its reading time if that is longer.
+_LOOP_SECONDS, _LOOP_FACTOR = 5.0, 3.0
+
+Page = Sequence[Token]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A screen of text, from `start` to `end` in seconds; `kind` is hook, point or close."""
+    """A screen of text, from `start` to `end` in seconds; `kind` is hook (the topic) or point (the script)."""
 
     kind: str
     words: tuple[Word, ...]
@@ -42,68 +51,91 @@ class Beat:
         return plain([w.token for w in self.words])
 
 
-def write(topic: str, prompt: str | None, duration: float, seed: str, pulse: float = 0.0) -> tuple[Beat, ...]:
-    """Return beats that fill `duration` seconds without a gap, and begin with every word of the topic.
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The screens of a video: those of the topic, and those of each sentence that is shown."""
 
-    The points are the prompt's sentences, followed by stock lines if these are too few. No two beats after the hook
-    have the same text. Cuts are on multiples of `pulse` seconds (a beat of the music) if the beats are long enough.
-    Returns no beats for a topic without visible characters.
+    topic: Sequence[Page]
+    points: Sequence[Sequence[Page]]
+    #: The number of sentences in the script.
+    sentences: int
+    #: Seconds in which the topic and the whole script can be read.
+    seconds: float
+
+
+def outline(topic: str, script: str, duration: float) -> Outline:
+    """Choose the screens of a video. A topic without visible characters has none."""
+    hook = pages(clean(topic))
+    said = [clean(sentence) for sentence in sentences(script)]
+    if said and _bare(said[0]) == _bare(clean(topic)):
+        del said[0]
+    points = [screens for sentence in said if (screens := pages(sentence))]
+    spent = list(accumulate((_reading(screens) for screens in points), initial=_reading(hook) + _LAST_LONGER))
+    shown = sum(seconds <= duration for seconds in spent[1:])
+    # A topic that is too long to be read is shown all the same, on as many screens as can be seen.
+    most = max(1, int(duration / SHORTEST))
+    if len(hook) > most:
+        hook = [list(chain(*hook[len(hook) * n // most : len(hook) * (n + 1) // most])) for n in range(most)]
+    return Outline(hook, points[:shown], len(points), spent[-1])
+
+
+def write(topic: str, script: str, duration: float, pulse: float = 0.0) -> tuple[Beat, ...]:
+    """Return beats that fill `duration` seconds without a gap.
+
+    Cuts are on multiples of `pulse` seconds (a beat of the music) if that leaves time to read each screen. Returns no
+    beats for a topic without visible characters.
     """
-    rng = random.Random(f"script:{seed}")
-    screens = [("hook", page) for page in pages(clean(topic))]
+    plan = outline(topic, script, duration)
+    screens = [("hook", page) for page in plan.topic] + [("point", page) for point in plan.points for page in point]
     if not screens:
         return ()
-    room = duration - _reading([page for _, page in screens])
-    used = {plain(page).casefold() for _, page in screens}
-    points = list(_take(_candidates(clean(topic), prompt, rng), used, room))
-    if len(points) > 1:
-        ending = pages(clean(lines.close(rng)))
-        while len(points) > 1 and sum(map(_reading, points)) + _reading(ending) > room * 1.15:
-            points.pop()
-        screens += [("point", page) for point in points for page in point] + [("close", page) for page in ending]
-    else:
-        screens += [("point", page) for point in points for page in point]
-    times = _cuts([_reading([page]) for _, page in screens], duration, pulse)
-    return tuple(_beat(kind, page, *span) for (kind, page), span in zip(screens, pairwise(times), strict=True))
+    lengths = [_seconds(page) for _, page in screens]
+    times = max(1, round(duration / max(_LOOP_SECONDS, sum(lengths) * _LOOP_FACTOR)))
+    screens, lengths = screens * times, _shortened(lengths * times, duration)
+    lengths[-1] += min(_LAST_LONGER, max(0.0, duration - sum(lengths)))
+    cuts = _cuts(lengths, duration, pulse)
+    return tuple(_beat(kind, page, *span) for (kind, page), span in zip(screens, pairwise(cuts), strict=True))
 
 
-def _candidates(topic: str, prompt: str | None, rng: random.Random) -> Iterator[list[list[Token]]]:
-    """Yield candidate points as pages: the prompt's sentences except the topic itself, then stock lines."""
-    sentences = map(clean, _SENTENCES.split(prompt or ""))
-    new = (s for s in sentences if s.casefold().rstrip(".!?") != topic.casefold().rstrip(".!?"))
-    for sentence in chain(new, lines.points(topic, rng)):
-        yield pages(clean(sentence))
+def _bare(sentence: str) -> str:
+    return sentence.casefold().rstrip(".!?。！？… ")
 
 
-def _take(points: Iterable[list[list[Token]]], used: set[str], room: float) -> Iterator[list[list[Token]]]:
-    """Yield complete points without a text in `used`, until reading them slowly fills `room` seconds."""
-    for point in points:
-        screens = [plain(page).casefold() for page in point]
-        new = len(set(screens)) == len(screens) and used.isdisjoint(screens)
-        if point and new and room >= _reading(point) * 0.6:
-            used.update(screens)
-            room -= _reading(point) * _SLOWEST
-            yield point
+def _reading(screens: Sequence[Page]) -> float:
+    """Return the seconds in which a viewer can read the screens."""
+    return sum(map(_seconds, screens))
 
 
-def _reading(screens: Sequence[Sequence[Token]]) -> float:
-    """Return the seconds that a viewer needs to read the pages."""
-    return sum(max(0.9, 0.45 + sum(_weight(t) for t in page) * 0.18) for page in screens)
+def _seconds(page: Page) -> float:
+    return max(SHORTEST, sum(1 + wide(cluster[0]) for cluster in clusters(plain(page))) / READING_SPEED)
+
+
+def _shortened(lengths: list[float], duration: float) -> list[float]:
+    """Return the lengths; if they exceed the duration, shortened to it, and none to less than the shortest one."""
+    spare, used = duration - SHORTEST * len(lengths), sum(lengths) - SHORTEST * len(lengths)
+    if spare >= used:
+        return lengths
+    return [SHORTEST + max(0.0, spare) * (length - SHORTEST) / used for length in lengths]
+
+
+def _cuts(lengths: Sequence[float], duration: float, pulse: float) -> list[float]:
+    """Return the times between screens: in proportion to their lengths, moved to the pulse if all stay long enough."""
+    scale = duration / sum(lengths)
+    exact = [*(n * scale for n in accumulate(lengths[:-1], initial=0.0)), float(duration)]
+    for unit in (pulse, pulse / 2) if pulse else ():
+        cuts = [0.0]
+        for ideal, length in zip(exact[1:-1], lengths, strict=False):
+            cuts.append(max(round(ideal / unit), math.ceil((cuts[-1] + length) / unit - 1e-9)) * unit)
+        if duration - cuts[-1] >= lengths[-1]:
+            return [*cuts, float(duration)]
+    return exact
 
 
 def _weight(token: Token) -> float:
     return 0.6 + sum(0.14 + 0.16 * wide(c[0]) for c in clusters(token.text))
 
 
-def _cuts(lengths: Sequence[float], duration: float, pulse: float) -> list[float]:
-    scale = duration / sum(lengths)
-    exact = [0.0, *accumulate(n * scale for n in lengths)][:-1]
-    if pulse and min(lengths) * scale > pulse * 1.5:
-        exact = [round(t / pulse) * pulse for t in exact]
-    return [*exact, float(duration)]
-
-
-def _beat(kind: str, page: Sequence[Token], start: float, end: float) -> Beat:
+def _beat(kind: str, page: Page, start: float, end: float) -> Beat:
     lead, tail = min(0.12, (end - start) * 0.06), min(0.3, (end - start) * 0.12)
     weights = [_weight(t) for t in page]
     rate = (end - start - lead - tail) / sum(weights)
