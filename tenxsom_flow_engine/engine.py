@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
+import msgspec
+
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, Clock, SystemClock
 from tenxsom_flow_engine.errors import Action, ActionRefused, ConfigurationError, InvalidInput, ServiceError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates
@@ -115,6 +117,15 @@ class Engine:
         # An `auto` job is stored unfitted, because the best service is only known when the job is due.
         new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), best.fit.notes)
+
+    def at_default_duration(self, job: VideoJob) -> VideoJob:
+        """Return a job whose user gave no duration with the one that suits it at the service that would make it now.
+
+        Raises `InvalidInput` like `prepare`.
+        """
+        self._check_names(job)
+        best = candidates(job, self.services)[0].service
+        return msgspec.structs.replace(job, duration=best.default_duration(job))
 
     def _check_names(self, job: VideoJob) -> None:
         """Raise `InvalidInput` for a service that is not configured, and for options of one that does not exist."""

@@ -1,7 +1,7 @@
 """Choose the video service for a job: the named one, or for `auto` the best of those that can make it.
 
 The best service is the one whose gate opens first, then the cheapest. A job with service-specific options goes to one
-of those services. `auto` is decided again at each submit step, so the service can change until a create is sent.
+of those services; one with a script goes to a service that shows or speaks it, if there is one. `auto` is decided again at each submit step, so the service can change until a create is sent.
 """
 
 from __future__ import annotations
@@ -54,15 +54,23 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
         if service is None:
             names = ", ".join((AUTO, *services))
             raise InvalidInput("service", f"unknown service {job.service!r}", next_step=f"use one of: {names}")
-        return [Candidate(service, service.fit(job))]
+        return [_candidate(service, job)]
     refusals: dict[str, InvalidInput] = {}
     fitting = sorted(_fitting(job, services, refusals), key=lambda candidate: candidate.price)
     if fitting:
-        return fitting
+        return [candidate for candidate in fitting if candidate.service.uses_scripts or not job.script] or fitting
     if len(refusals) == 1:
         raise next(iter(refusals.values()))
     reasons = "; ".join(f"{name}: {refusal.message}" for name, refusal in refusals.items())
     raise InvalidInput("service", f"no service can make this job ({reasons or 'auto has none to choose from'})")
+
+
+def _candidate(service: VideoService, job: VideoJob) -> Candidate:
+    """Fit a job to a service. Raises `InvalidInput`."""
+    fit = service.fit(job)
+    if job.script and not service.uses_scripts:
+        fit = Fit(fit.job, (*fit.notes, f"{service.name} neither shows nor speaks the script"))
+    return Candidate(service, fit)
 
 
 def _fitting(
@@ -73,7 +81,7 @@ def _fitting(
         # Any other service would ignore the options, for example a script to be spoken.
         if name in allowed and (not requested or name in requested):
             try:
-                yield Candidate(service, service.fit(job))
+                yield _candidate(service, job)
             except InvalidInput as refusal:
                 refusals[name] = refusal
     for name in sorted(requested - allowed):

@@ -33,8 +33,8 @@ from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX
 from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.render.script import Outline, outline
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
-from tenxsom_flow_engine.services.scripts import script_of
 from tenxsom_flow_engine.text import one_line, plural
+from tenxsom_flow_engine.topics import builtin_script
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.services.draft.render.fonts import Library
@@ -122,7 +122,7 @@ class DraftService(VideoService, Cancels):
 
     def prompt(self, job: VideoJob) -> str:
         # A draft shows sentences as text, so the generated prompt about light and lenses is unfit.
-        return script_of(job) or job.prompt
+        return job.script.strip() or job.prompt.strip() or builtin_script(job.topic)
 
     def idempotency_window(self, job: VideoJob) -> float:
         return math.inf

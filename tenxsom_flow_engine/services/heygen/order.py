@@ -17,6 +17,7 @@ from tenxsom_flow_engine.services.base import Fit
 from tenxsom_flow_engine.services.fitting import fitted, nearest_quality, nearest_ratio, read_options
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.prompts import LOOKS
+from tenxsom_flow_engine.services.sentences import sentences
 
 NAME = "heygen"
 #: The two endpoints: last part of the path of a create, and first part of a ticket's id.
@@ -47,7 +48,7 @@ class AgentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The options under `options["heygen"]` of a job with a script."""
+    """The options under `options["heygen"]` for a presenter, with the script to speak."""
 
     script: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SCRIPT)]
     avatar_id: str = ""
@@ -58,32 +59,54 @@ class ScriptOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locale: str = ""
 
 
-def options_of(job: VideoJob) -> AgentOptions | ScriptOptions:
-    """Return a job's options: `ScriptOptions` if they contain a script. Raises `InvalidInput`."""
-    scripted = "script" in job.options.get(NAME, {})
-    return read_options(NAME, job, ScriptOptions) if scripted else read_options(NAME, job, AgentOptions)
+def endpoint_of(job: VideoJob, config: HeyGenConfig) -> str:
+    """Return the endpoint for a job: `SCRIPT` if a presenter can speak its script, else `AGENT`.
+
+    The script is that of the options, or else the job's own. Only the agent follows a prompt, a style or a brand kit.
+    """
+    given = job.options.get(NAME, {})
+    if "script" in given:
+        return SCRIPT
+    avatar = given.get("avatar_id") or config.avatar_id
+    speakable = avatar and _words(job) and not job.prompt.strip() and not given.keys() & {"style_id", "brand_kit_id"}
+    return SCRIPT if speakable else AGENT
 
 
-def endpoint_of(job: VideoJob) -> str:
-    """Return the endpoint for a job: `SCRIPT` if it has a script, else `AGENT`."""
-    return SCRIPT if "script" in job.options.get(NAME, {}) else AGENT
+def options_of(job: VideoJob, config: HeyGenConfig) -> AgentOptions | ScriptOptions:
+    """Return a job's options: `ScriptOptions`, with the script, for a presenter. Raises `InvalidInput`."""
+    if endpoint_of(job, config) == AGENT:
+        return read_options(NAME, job, AgentOptions)
+    given = job.options.get(NAME, {})
+    if "script" not in given:
+        words = _words(job)
+        if len(words) > MAX_SCRIPT:
+            raise InvalidInput("script", f"has {len(words)} characters; {NAME}'s presenters speak {MAX_SCRIPT}")
+        job = msgspec.structs.replace(job, options={NAME: {**given, "script": words}})
+    return read_options(NAME, job, ScriptOptions)
 
 
-def prompt_of(job: VideoJob) -> str:
+def prompt_of(job: VideoJob, config: HeyGenConfig) -> str:
     """Return the script, or a prompt that includes the duration, because the agent's API has no field for it."""
-    options = options_of(job)
+    options = options_of(job, config)
     if isinstance(options, ScriptOptions):
         return options.script
     topic = " ".join(job.topic.split())
     request = job.prompt.strip() or f"Make a video on this topic: {topic}\nIts look: {LOOKS[job.style]}"
+    if words := _words(job):
+        request += f"\nThe narrator says exactly these words:\n{words}"
     return f"{request}\nThe video lasts {job.duration} seconds."
+
+
+def _words(job: VideoJob) -> str:
+    """Return the words of the job's own script, without Markdown marks and hashtags."""
+    return "\n".join(sentences(job.script))
 
 
 def fit_to(job: VideoJob, config: HeyGenConfig) -> Fit:
     """Return the job with the nearest values that its endpoint allows. Raises `InvalidInput`."""
-    options = options_of(job)
+    options = options_of(job, config)
     if isinstance(options, AgentOptions):
-        prompt = prompt_of(job)
+        prompt = prompt_of(job, config)
         if len(prompt) > MAX_PROMPT:
             raise InvalidInput("prompt", f"has {len(prompt)} characters; {NAME} accepts {MAX_PROMPT}")
         if job.quality:
@@ -93,18 +116,29 @@ def fit_to(job: VideoJob, config: HeyGenConfig) -> Fit:
                 next_step="leave it out",
             )
         ratio = nearest_ratio(NAME, job.aspect_ratio, tuple(ORIENTATIONS))
-        return fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality="")
+        fit = fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality="")
+        return _spoken(fit, job, _words(job), 1.0)
     if not (options.avatar_id or config.avatar_id):
         raise InvalidInput(
             f"options.{NAME}.avatar_id",
             "a script needs an avatar to speak it",
             next_step="set it to an avatar look from HeyGen's list, or set HEYGEN_AVATAR_ID",
         )
-    duration = min(MAX_DURATION, max(1, round(_letters(options.script) / LETTERS_PER_SECOND / (options.speed or 1.0))))
+    # The job keeps the default avatar of now, so that its endpoint stays the same.
+    given = job.options.get(NAME, {})
+    if "script" not in given:
+        avatar = options.avatar_id or config.avatar_id
+        job = msgspec.structs.replace(job, options={**job.options, NAME: {**given, "avatar_id": avatar}})
     quality = nearest_quality(NAME, job.quality or QUALITIES[0], QUALITIES)
     ratio = nearest_ratio(NAME, job.aspect_ratio, RATIOS)
     fit = fitted(NAME, job, duration=job.duration, aspect_ratio=ratio, quality=quality)
-    if duration == job.duration:
+    return _spoken(fit, job, options.script, options.speed or 1.0)
+
+
+def _spoken(fit: Fit, job: VideoJob, script: str, speed: float) -> Fit:
+    """Return the fit with the time in which the script, if there is one, is spoken."""
+    duration = min(MAX_DURATION, max(1, round(_letters(script) / LETTERS_PER_SECOND / speed)))
+    if not script or duration == job.duration:
         return fit
     note = f"about {duration} s instead of {job.duration} s, because of the script's length"
     return Fit(msgspec.structs.replace(fit.job, duration=duration), (note, *fit.notes))
@@ -116,7 +150,7 @@ def _letters(script: str) -> int:
 
 def cost_of(job: VideoJob, config: HeyGenConfig) -> Cost | None:
     """Return the expected cost of a fitted job, or None if no price is known."""
-    options = options_of(job)
+    options = options_of(job, config)
     kind = options.engine if isinstance(options, ScriptOptions) else "agent"
     price = config.prices.get(kind, PRICES.get(kind))
     return None if price is None else Cost(usd=round(price * job.duration, 4))
@@ -124,11 +158,11 @@ def cost_of(job: VideoJob, config: HeyGenConfig) -> Cost | None:
 
 def order_of(job: VideoJob, config: HeyGenConfig) -> dict[str, Any]:
     """Return the body of a create for a fitted job. Values that are not set are omitted: HeyGen chooses them."""
-    options = options_of(job)
+    options = options_of(job, config)
     order: dict[str, Any]
     if isinstance(options, AgentOptions):
         order = {
-            "prompt": prompt_of(job),
+            "prompt": prompt_of(job, config),
             # In the other mode the agent stops to ask questions.
             "mode": "generate",
             "orientation": ORIENTATIONS[job.aspect_ratio],

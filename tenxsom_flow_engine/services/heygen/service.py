@@ -61,6 +61,7 @@ class HeyGenService(HttpService, HasCredits):
     # A bare id is one that an operator copied from HeyGen's website: of a video or of an agent.
     ticket_form = re.compile(rf"(?:(?:{AGENT}|{SCRIPT})/)?{URL_SAFE_ID.pattern}")
     errors = ERRORS
+    uses_scripts = True
     #: An agent takes 20 to 45 minutes.
     lifetime = 7200.0
     lookup_hint = (
@@ -83,14 +84,15 @@ class HeyGenService(HttpService, HasCredits):
         return cost_of(job, self._config)
 
     def prompt(self, job: VideoJob) -> str:
-        return prompt_of(job)
+        return prompt_of(job, self._config)
 
     def idempotency_window(self, job: VideoJob) -> float:
-        # HeyGen documents idempotency keys for scripts only.
-        return KEY_LASTS if endpoint_of(job) == SCRIPT else 0.0
+        # HeyGen documents idempotency keys for scripts only. The default avatar does not count: it might have been set
+        # after a create for the agent was sent, which a create for a presenter would not repeat.
+        return KEY_LASTS if endpoint_of(job, replace(self._config, avatar_id="")) == SCRIPT else 0.0
 
     def order(self, job: VideoJob, reference: str) -> Post:
-        return post(f"/v3/{endpoint_of(job)}", order_of(job, self._config))
+        return post(f"/v3/{endpoint_of(job, self._config)}", order_of(job, self._config))
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
         endpoint = order["path"].rpartition("/")[2]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 
 from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain, wide
-from tenxsom_flow_engine.services.scripts import sentences
+from tenxsom_flow_engine.services.sentences import sentences
 
 #: Characters that a viewer reads in a second. A Chinese character counts as two. Netflix's Timed Text Style Guides allow
 #: 20 in English for adults and 17 for children, and 9 in Chinese.

@@ -1,4 +1,4 @@
-"""The words of a video: the script of a job, split into sentences that can be shown or spoken.
+"""Split a script into sentences that can be shown or spoken.
 
 Sentence ends are those of ICU, with corrections for list numbers, abbreviations, initials, dates, quotations, ellipses,
 texts without capital letters, and languages that separate sentences by spaces.
@@ -8,16 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-
-from tenxsom_flow_engine.jobs import VideoJob
-from tenxsom_flow_engine.topics import builtin_script
-
-
-def script_of(job: VideoJob) -> str:
-    """Return the job's script; if it has neither script nor prompt, that of its built-in topic; else nothing."""
-    if job.script.strip() or job.prompt.strip():
-        return job.script.strip()
-    return builtin_script(job.topic)
 
 
 def sentences(text: str) -> list[str]:
