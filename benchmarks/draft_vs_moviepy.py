@@ -29,7 +29,7 @@ OURS = """
 import sys
 from pathlib import Path
 from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
-render(RenderSpec(sys.argv[1], None, 5, "9:16", "1080p", "seed"), Path(sys.argv[2]), lambda part: None)
+render(RenderSpec(sys.argv[1], "", 5, "9:16", "1080p", "seed"), Path(sys.argv[2]), lambda part: None)
 """
 
 _BEFORE = """

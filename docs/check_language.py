@@ -51,7 +51,6 @@ QUOTATIONS: dict[str, tuple[str, ...]] = {
     "tenxsom_flow_engine/rate_limits/scripts/forget.lua": ("'told:'",),
     "tenxsom_flow_engine/rate_limits/scripts/snapshot.lua": ("'told:'",),
     "tenxsom_flow_engine/rate_limits/sqlite.py": ("told > ?", "told < ?", "told AS hint"),
-    "tenxsom_flow_engine/services/draft/render/phrases.py": ("Answer before you go on.",),
     "tests/integration/test_earlier_records.py": ("when that is mended",),
 }
 _PATTERNS = {

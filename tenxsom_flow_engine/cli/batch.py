@@ -28,7 +28,7 @@ EPILOG = """\b
 The file has one topic per line. Blank lines, and lines that begin with # and a blank, are not topics.
 It can also be a table with a header row, as spreadsheets save it (commas, semicolons or tabs),
 or JSON (an object per line, or a list of texts and objects), with any of these fields:
-  topic, prompt, style, duration, aspect_ratio, service, quality, channel, at
+  topic, prompt, script, style, duration, aspect_ratio, service, quality, channel, at
 JSON can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
   (auto then chooses among these services only)
 
@@ -90,8 +90,9 @@ def batch(
         salt = secrets.token_hex(8) if again else ""
         with reading(topics_file) as name:
             plan = read_plan(
-                engine.prepare, engine.store, topics_file, name, fields, timing,
+                engine.prepare, engine.store, topics_file, name, options.given(fields), timing,
                 salt=salt, ignore_unknown=ignore_unknown, encoding=encoding,
+                at_default_duration=engine.at_default_duration,
             )  # fmt: skip
         check_lines(name, [*plan.jobs, *plan.past], plan.bad, keep_going=keep_going)
         check_past(name, plan)

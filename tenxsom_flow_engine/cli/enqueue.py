@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.values import Added, NewJob
 
-#: Maximum number of invalid lines printed one by one.
+#: Maximum number of invalid lines, and of notes, printed one by one.
 MAX_LISTED = 20
 #: Jobs added in one call. Ctrl-C takes effect between two calls.
 CHUNK_JOBS = 1000
@@ -121,8 +121,10 @@ def print_left_out(comments: int, ignored: Iterable[str]) -> None:
 
 def print_notes(plan: AddPlan) -> None:
     """Print the adjustments that were made to fit the services: each once, with its number of jobs."""
-    for note, times in plan.notes:
+    for note, times in plan.notes[:MAX_LISTED]:
         info(f"note: {note}" + (f" ({plural(times, 'job')})" if times > 1 else ""))
+    if len(plan.notes) > MAX_LISTED:
+        info(f"and {plural(len(plan.notes) - MAX_LISTED, 'more note')}")
 
 
 def describe_row(row: Row) -> dict[str, Any]:

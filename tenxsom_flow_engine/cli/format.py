@@ -32,6 +32,7 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
         "status": str(record.status_at(now)),
         "topic": job.topic,
         "prompt": record.submission.prompt or job.prompt or None,
+        "script": job.script or None,
         "style": job.style,
         "duration": job.duration,
         "aspect_ratio": job.aspect_ratio,

@@ -41,6 +41,24 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+class TextFile(click.File):
+    """A UTF-8 text file, or `-` for standard input. Converts to its text."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__("rb")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text; a file that cannot be read is a usage error."""
+        stream = super().convert(value, param, ctx)
+        try:
+            lines: list[str] = stream.read().decode("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self.fail(f"{str(value)!r} is not a readable UTF-8 text file: {error}", param, ctx)
+        return "\n".join(lines)
+
+
 class Instant(click.ParamType[float]):
     """A time in ISO 8601, e.g. `2026-12-24T18:00+01:00`, by default in this machine's zone. Converts to seconds."""
 
@@ -112,7 +130,10 @@ def job_options(command: _F) -> _F:
             "--style", default="documentary", show_default=True, shell_complete=_styles,
             help="Visual style of the prompt: documentary, cinematic, explainer, animation, retro.",
         ),
-        click.option("--duration", type=int, default=5, show_default=True, help="Length of the video in seconds."),
+        click.option(
+            "--duration", type=int,
+            help="Length of the video in seconds. Default: 5, or the time to read a draft or to speak a script.",
+        ),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -126,6 +147,11 @@ def file_options(command: _F) -> _F:
     return click.option("--ignore-unknown", is_flag=True, help="Leave out columns and JSON fields that are unknown.")(
         command
     )
+
+
+def given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of `job_options` without a duration that was not given."""
+    return {name: value for name, value in fields.items() if name != "duration" or value is not None}
 
 
 #: Add the argument JOB, or any number of them.

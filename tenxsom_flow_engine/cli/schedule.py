@@ -96,6 +96,7 @@ def schedule(
         raise click.UsageError("--timezone needs --date")
     rate = parse_rate(videos_per_hour)
     channel: str = fields["channel"]
+    fields = options.given(fields)
     with session(queue_type) as engine:
         now = engine.store.now()
         span = window(now, day=date, zone=timezone, start=start)
@@ -116,7 +117,7 @@ def schedule(
         _print_window(span, daily_count, len(slots))
         _print_left_out(past, ahead, slots, known, span, channel)
         new = [slot for slot in ahead if slot.instant not in known]
-        filled = _fill(new, entries, known, fields, now)
+        filled = _fill(engine, new, entries, known, fields, now)
         plan = AddPlan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
         print_notes(plan)
         rows: list[Row] = []
@@ -201,13 +202,16 @@ def _read(
         reading(stream) as name,
         contextlib.closing(read_topics(stream, name, ignore_unknown=ignore_unknown, encoding=encoding)) as lines,
     ):
-        batch = plan_batch(without_times(lines), fields, Timing(now), possible)
+        batch = plan_batch(
+            without_times(lines), fields, Timing(now), possible, at_default_duration=engine.at_default_duration
+        )
     check_lines(name, batch.jobs, batch.bad)
     print_left_out(batch.comments, batch.ignored)
     return batch.jobs
 
 
 def _fill(
+    engine: Engine,
     new: Sequence[Slot],
     entries: Sequence[VideoJob] | None,
     known: Mapping[int, KnownSlot],
@@ -220,7 +224,7 @@ def _fill(
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topic
     from tenxsom_flow_engine.planning.slots import slot_job_id
-    from tenxsom_flow_engine.topics import builtin_topics
+    from tenxsom_flow_engine.topics import builtin_script, builtin_topics
 
     channel: str = fields["channel"]
     topics = len(builtin_topics() if entries is None else entries)
@@ -228,10 +232,14 @@ def _fill(
         kind = "built-in topic" if entries is None else "topic"
         info(f"{plural(topics, kind)} for {plural(len(new), 'new slot')}, so topics will repeat")
     if entries is None:
+        service = engine.services.get(fields["service"])
+        scripted = service is not None and service.uses_scripts
         for slot in new:
             topic = builtin_topic(slot, channel)
+            script = builtin_script(topic) if scripted else ""
             job_id = slot_job_id(channel, slot.instant)
-            yield slot, VideoJob(**{**fields, "topic": topic, "job_id": job_id, "created_at": now})
+            job = VideoJob(**{**fields, "topic": topic, "script": script, "job_id": job_id, "created_at": now})
+            yield slot, job if "duration" in fields else engine.at_default_duration(job)
         return
     used = {at: slot.use for at, slot in known.items() if slot.use and not slot.cancelled}
     by_instant = {slot.instant: slot for slot in new}

@@ -49,8 +49,8 @@ def open_(job_id: str, queue_type: str | None) -> int:
 
 
 _FIELDS = (
-    "job_id", "status", "topic", "prompt", "style", "service", "quality", "channel", "duration", "aspect_ratio",
-    "queue", "added_at", "due", "finished_at", "worker", "attempts",
+    "job_id", "status", "topic", "prompt", "script", "style", "service", "quality", "channel", "duration",
+    "aspect_ratio", "queue", "added_at", "due", "finished_at", "worker", "attempts",
 )  # fmt: skip
 
 

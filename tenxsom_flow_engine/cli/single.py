@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--topic", required=True, help="Subject of the video, one line of text.")
 @click.option("--prompt", default="", help="Prompt for the service. Default: made from topic and style.")
+@click.option("--script", default="", help="Words of the video, which drafts show and HeyGen speaks.")
+@click.option("--script-file", type=options.TextFile(), help="A file with the script, or - for standard input.")
 @options.delay
 @click.option("--at", type=options.Instant(), help="Start at: 2026-12-24T18:00, by default in this machine's zone.")
 @click.option("--job-id", help="Id of the job; an existing id adds nothing. Default: made from the topic.")
@@ -34,6 +36,8 @@ def single(
     dry_run: bool,
     as_json: bool,
     job_id: str | None,
+    script: str,
+    script_file: str | None,
     **fields: Any,
 ) -> int:
     """Add one job, which turns a topic into a video.
@@ -42,6 +46,8 @@ def single(
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other; pass one of them")
+    if script and script_file is not None:
+        raise click.UsageError("--script and --script-file exclude each other; pass one of them")
     from tenxsom_flow_engine.cli.enqueue import describe_row, price, print_notes
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
@@ -52,7 +58,10 @@ def single(
 
     with session(queue_type) as engine:
         now = engine.store.now()
+        fields = options.given(fields) | {"script": script if script_file is None else script_file}
         job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
+        if "duration" not in fields:
+            job = engine.at_default_duration(job)
         due = bounded(now + delay, "delay") if delay is not None else at
         if due is not None and is_past(due, now) and not engine.store.knows_id(job.job_id):
             raise InvalidInput("at", f"{iso(due)} lies in the past", next_step="leave out --at to start now")

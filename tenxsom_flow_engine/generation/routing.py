@@ -1,7 +1,8 @@
 """Choose the video service for a job: the named one, or for `auto` the best of those that can make it.
 
 The best service is the one whose gate opens first, then the cheapest. A job with service-specific options goes to one
-of those services; one with a script goes to a service that shows or speaks it, if there is one. `auto` is decided again at each submit step, so the service can change until a create is sent.
+of those services; one with a script goes to a service that shows or speaks it, if there is one. `auto` is decided again
+at each submit step, so the service can change until a create is sent.
 """
 
 from __future__ import annotations

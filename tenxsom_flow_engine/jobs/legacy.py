@@ -13,7 +13,7 @@ import msgspec
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, new_job_id
 
-_FIELDS = ("job_id", "topic", "prompt", "duration", "aspect_ratio", "service", "quality", "channel")
+_FIELDS = ("job_id", "topic", "prompt", "script", "duration", "aspect_ratio", "service", "quality", "channel")
 
 
 def read_legacy(entry: str | bytes) -> VideoJob:

@@ -65,13 +65,15 @@ def plan_batch(
     salt: str = "",
     known: Callable[[str], bool] = lambda job_id: False,
     added: Callable[[str], bool] = lambda job_id: False,
+    at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
 ) -> Batch[_T]:
     """Make a job of each valid entry.
 
     `prepare` gets each job with its start; it can refuse with `InvalidInput`. A job's id is derived from its content
     and the number of earlier entries with the same content, so the same list gives the same ids; a different `salt`
     gives different ones. Jobs whose ids are `known` take no place in the stagger. The time of a job that was `added`
-    before can be in the past.
+    before can be in the past. `at_default_duration` gives a job its duration if neither its entry nor the defaults have
+    one.
     """
     batch: Batch[_T] = Batch()
     occurrences: Counter[str] = Counter()
@@ -84,7 +86,8 @@ def plan_batch(
             batch.bad.append(entry)
             continue
         batch.ignored.update(dict.fromkeys(entry.ignored))
-        fields = _normal({**defaults, **entry.fields})
+        given = {**defaults, **entry.fields}
+        fields = _normal(given)
         content = _content(fields, entry.at, salt)
         occurrences[content] += 1
         job_id = content_job_id(str(fields["topic"]), f"{content}{occurrences[content]}")
@@ -92,7 +95,8 @@ def plan_batch(
         at = None if late and timing.past is Past.NOW else entry.at
         try:
             due = timing.due(place) if at is None else at
-            prepared = prepare(VideoJob(job_id=job_id, created_at=timing.now, **fields), due)
+            job = VideoJob(job_id=job_id, created_at=timing.now, **fields)
+            prepared = prepare(job if "duration" in given else at_default_duration(job), due)
         except InvalidInput as error:
             wrong = error.field.partition(".")[0]
             if wrong in defaults.keys() - entry.fields.keys():

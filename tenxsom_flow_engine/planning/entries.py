@@ -20,7 +20,7 @@ from tenxsom_flow_engine.jobs import ASPECT_RATIOS
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: The fields that an entry can have.
-FIELDS = ("topic", "prompt", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
+FIELDS = ("topic", "prompt", "script", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
 #: The additional field of an entry in JSON: service-specific settings, by service.
 OPTIONS = "options"
 _OPTIONS = '{"pixverse": {"seed": 7}}'

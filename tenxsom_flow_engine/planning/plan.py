@@ -166,12 +166,14 @@ def read_plan(
     ignore_unknown: bool = False,
     encoding: str | None = None,
     most: int | None = None,
+    at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
 ) -> AddPlan:
     """Plan a list of topics (see `planning.files`), with `defaults` for fields that a line omits.
 
     Planning again with the same `timing` gives the same plan, even if some jobs were added in between. A `salt` gives
-    jobs that differ from existing ones. `zone`, `ignore_unknown` and `encoding` are those of `read_topics`. Raises
-    `InvalidInput` if the file is not a list, or has more than `most` entries.
+    jobs that differ from existing ones. `zone`, `ignore_unknown` and `encoding` are those of `read_topics`.
+    `at_default_duration` gives a job its duration if the list has none for it. Raises `InvalidInput` if the file is not
+    a list, or has more than `most` entries.
     """
 
     def known(job_id: str) -> bool:
@@ -185,7 +187,16 @@ def read_plan(
         return not salt and store.knows_id(job_id)
 
     with closing(read_topics(stream, name, zone, ignore_unknown=ignore_unknown, encoding=encoding)) as lines:
-        batch = plan_batch(_limited(lines, most, name), defaults, timing, prepare, salt=salt, known=known, added=added)
+        batch = plan_batch(
+            _limited(lines, most, name),
+            defaults,
+            timing,
+            prepare,
+            salt=salt,
+            known=known,
+            added=added,
+            at_default_duration=at_default_duration,
+        )
     return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, tuple(batch.ignored))
 
 

@@ -60,21 +60,26 @@ def _has_words(text: str) -> bool:
 
 # Sentence ends.
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: Abbreviations after which a sentence continues, in small letters, without spaces and without the last full stop.
-_CONTINUING = frozenset(
+_CONTINUING = _words(
     "dr mr mrs ms prof st mt ft gen sgt capt lt maj cmdr rev hon sen gov supt sr sra srta dra mme mlle hr hrn "
-    "vs e.g i.e cf viz approx ca z.b d.h u.a i.d.r o.ä bzw ggf evtl bspw vgl ej ex т.е т.к напр".split()
+    "vs e.g i.e cf viz approx ca z.b d.h u.a i.d.r o.ä bzw ggf evtl bspw vgl ej ex т.е т.к напр"
 )
 #: Abbreviations after which it continues with a number.
-_NUMBERED = frozenset("no nr nos fig figs vol ch sec art p pp núm № стр".split())
+_NUMBERED = _words("no nr nos fig figs vol ch sec art p pp núm № стр")
 #: Abbreviations that can end a sentence, as can acronyms (U.S.) and initials: the next word decides.
-_OPEN = frozenset("etc usw usf inc ltd co corp jr bros jan feb mar apr jun jul aug sep sept oct nov dec".split())
+_OPEN = _words("etc usw usf inc ltd co corp jr bros jan feb mar apr jun jul aug sep sept oct nov dec")
 #: Words that begin a sentence much more often than a name.
-_STARTERS = frozenset(
+_STARTERS = _words(
     "the a an it its he she they we you i this that these those there here his her their our your my in on at to for "
     "from with by as of but and so yet or if when while after before because since until then now what why how who "
-    "where which no not some most many all every each both such der die das dann ein eine er sie es wir ihr ich und aber "
-    "el la los las un una en pero le les il elle mais puis".split()
+    "where which no not some most many all every each both such der die das dann ein eine er sie es wir ihr ich und "
+    "aber el la los las un una en pero le les il elle mais puis"
 )
 _LAST_WORD = re.compile(r"(?P<word>(?:\b[^\W\d_]\. ?)+[^\W\d_]|\b\w+)\.$")
 _FIRST_WORD = re.compile(r"\W*(?P<word>[^\W_]+)(?!\.)\b")
@@ -84,9 +89,11 @@ _LIST_NUMBER = re.compile(r"[(\[]?(?:\d{1,3}|[^\W\d_]|[IVX]{1,4})[.)\]]{1,2}")
 _ORDINAL = re.compile(r"\b(?:am|vom|zum|bis|der|die|das|dem|den|des|im|beim|ab|seit) \d{1,3}\.$", re.IGNORECASE)
 #: Japanese words that continue the sentence after a quotation.
 _QUOTATION_GOES_ON = re.compile(r"と|って|など")
-#: Ends that ICU does not know: an ellipsis, and a space between letters of Thai or Lao (ๆ and ໆ repeat a word).
+#: Ends that ICU does not know: an ellipsis, a French closing mark after a space, and a space between letters of Thai or
+#: Lao (ๆ and ໆ repeat a word).
 _MORE_ENDS = re.compile(
-    r"(?<=…)[\"'”’»)\]]* +|(?<=[\u0e01-\u0e45\u0e47-\u0e4e\u0e81-\u0ec4\u0ec8-\u0ecd]) +(?=[\u0e01-\u0e44\u0e81-\u0ec4])"
+    r"(?<=…)[\"'”’»)\]]* +|(?<=[.!?…] [»]) +"
+    r"|(?<=[\u0e01-\u0e45\u0e47-\u0e4e\u0e81-\u0ec4\u0ec8-\u0ecd]) +(?=[\u0e01-\u0e44\u0e81-\u0ec4])"
 )
 
 
@@ -116,7 +123,7 @@ def _possible_ends(text: str) -> list[int]:
 def _ends(sentence: str, rest: str) -> bool:
     """Return whether the sentence is complete before the rest of its line."""
     opening = rest.lstrip("\"'“‘«„([ ")[:1]
-    if opening.islower() or not any(map(str.isalnum, rest)):
+    if opening.islower() or opening == "»" or not any(map(str.isalnum, rest)):
         return False  # "What?" he asked. A symbol at the end of a line belongs to the sentence before it.
     if sentence[-1:] in "」』":
         return _QUOTATION_GOES_ON.match(rest) is None

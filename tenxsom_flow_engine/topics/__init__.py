@@ -1,4 +1,7 @@
-"""The built-in topics, each with the script of its video. `builtin.jsonl` has one per line, in the order of rotation."""
+"""The built-in topics, each with the script of its video.
+
+`builtin.jsonl` has one topic per line, in the order in which slots use them.
+"""
 
 from __future__ import annotations
 

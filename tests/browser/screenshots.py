@@ -19,6 +19,7 @@ from playwright.sync_api import FloatRect
 
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
+from tenxsom_flow_engine.topics import builtin_script
 from tests.browser.conftest import a_browser, afternoon
 from tests.browser.page import NARROW, Visitor
 from tests.browser.seeded_app import Installation
@@ -82,7 +83,7 @@ def an_installation() -> Iterator[Installation]:
     def film(topic: str, at: float) -> bytes | None:
         if at < ends - RENDERED_HOURS * HOUR:
             return None
-        render(RenderSpec(topic, None, 6, "9:16", "720p", topic), drafts, lambda part: None)
+        render(RenderSpec(topic, builtin_script(topic), 6, "9:16", "720p", topic), drafts, lambda part: None)
         return (drafts / "video.mp4").read_bytes()
 
     try:

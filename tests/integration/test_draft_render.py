@@ -26,7 +26,7 @@ from tenxsom_flow_engine.services.draft.render.render import RenderSpec
 from tenxsom_flow_engine.services.draft.render.scene import safe_area
 from tenxsom_flow_engine.services.draft.render.style import LEAST_CONTRAST, look
 
-SPEC = RenderSpec("Why the ocean glows at night", None, 2, "9:16", "540p", "s1")
+SPEC = RenderSpec("Why the ocean glows at night", "", 2, "9:16", "540p", "s1")
 SIZES = {"9:16": (540, 960), "16:9": (960, 540), "1:1": (540, 540)}
 LEGIBLE = 4.5  # WCAG AA
 
@@ -107,7 +107,7 @@ RENDER = """
 import sys
 from pathlib import Path
 from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
-render(RenderSpec("Why the ocean glows at night", None, 2, "16:9", "540p", "s1"), Path(sys.argv[1]), lambda part: None)
+render(RenderSpec("Why the ocean glows at night", "", 2, "16:9", "540p", "s1"), Path(sys.argv[1]), lambda part: None)
 """
 
 

@@ -159,7 +159,7 @@ def test_bad_csv_lines_are_reported_by_number() -> None:
 def test_a_csv_head_must_name_known_columns() -> None:
     """A header without `topic`, or with an unknown column, is one error that lists the allowed names."""
     for head in ("title,channel", "topic,length", "topic,topic"):
-        with pytest.raises(InvalidInput, match="topic, and any of prompt, style, duration"):
+        with pytest.raises(InvalidInput, match="topic, and any of prompt, script, style, duration"):
             read(f"{head}\na,b\n", "plan.csv")
 
 
@@ -445,6 +445,14 @@ def test_builtin_topics_are_many_and_good() -> None:
     assert all(len(listed) % divisor for divisor in range(2, len(listed)))
     for topic in listed:
         VideoJob(job_id="x", topic=topic, created_at=0.0)
+
+
+def test_builtin_scripts_are_found_by_their_topic() -> None:
+    """A built-in topic has its script, whatever its case and spaces; any other topic has none."""
+    script = builtin_script("Why the ocean glows at night")
+    assert "plankton" in script
+    assert builtin_script(" why the  OCEAN glows at night") == script
+    assert builtin_script("Why the ocean glows") == ""
 
 
 @given(st.integers(0, 10**7), st.sampled_from(["", "fun", "work"]))

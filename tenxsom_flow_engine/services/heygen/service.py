@@ -80,6 +80,9 @@ class HeyGenService(HttpService, HasCredits):
     def fit(self, job: VideoJob) -> Fit:
         return fit_to(job, self._config)
 
+    def default_duration(self, job: VideoJob) -> int:
+        return self.fit(job).job.duration
+
     def estimate(self, job: VideoJob) -> Cost | None:
         return cost_of(job, self._config)
 

@@ -22,13 +22,13 @@ from tenxsom_flow_engine.planning.tables import UnknownColumns
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: Fields of a job; they apply to every topic that does not set them.
-_JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "options")
+_JOB = ("service", "duration", "aspect_ratio", "style", "quality", "channel", "prompt", "script", "options")
 #: All fields with the values of an empty form: the defaults of the command line. Each form gets a random salt, so that
 #: submitting it twice adds its duplicates once.
 BLANK: Mapping[str, str] = dict.fromkeys(
     ("topics", *_JOB, "start", "per_hour", "past", "again", "ignore_unknown", "salt"), ""
 ) | {
-    "service": "auto", "duration": "5", "aspect_ratio": "9:16", "style": "documentary"
+    "service": "auto", "aspect_ratio": "9:16", "style": "documentary"
 }  # fmt: skip
 #: Limits of one request: lines, and characters. The command `batch` has no such limits.
 MOST_LINES, MOST_TEXT = 5000, 1_000_000
@@ -83,6 +83,8 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
 
     fields: dict[str, Any] = {}
     for name in _JOB:
+        if name == "duration" and not typed[name].strip():
+            continue
         with noting(name):
             fields[name] = _READ.get(name, str.strip)(typed[name])
             VideoJob(job_id="x", topic="x", created_at=now, **{name: fields[name]})
@@ -108,11 +110,13 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         plan = read_plan(
             engine.prepare, engine.store, stream, "topics", fields, timing,
             salt=salt, zone=UTC, ignore_unknown=bool(typed["ignore_unknown"]), most=MOST_LINES,
+            at_default_duration=engine.at_default_duration,
         )  # fmt: skip
         if not plan.jobs and not plan.bad and not plan.past:
             raise InvalidInput("topics", "are empty", next_step="write one per line")
-    with noting("prompt"):
-        _check_prompt(fields["prompt"], plan)
+    for name in ("prompt", "script"):
+        with noting(name):
+            _check_for_one_video(name, fields[name], plan)
     if not plan.jobs and not plan.past:
         for line in plan.bad:
             wrong.setdefault(line.default or "topics", line.default_reason or "have no valid line")
@@ -144,12 +148,12 @@ def _start(text: str, now: float) -> float | None:
     return start
 
 
-def _check_prompt(prompt: str, plan: AddPlan) -> None:
-    """Reject one prompt for several topics, which would make the same video several times."""
-    same = sum(item.new.job.prompt == prompt for item in plan.jobs) if prompt else 0
+def _check_for_one_video(field: str, text: str, plan: AddPlan) -> None:
+    """Reject one prompt or script for several topics, which would make the same video several times."""
+    same = sum(getattr(item.new.job, field) == text for item in plan.jobs) if text else 0
     if same > 1:
-        step = "set a prompt per line with CSV or JSON lines"
-        raise InvalidInput("prompt", f"is for one video, but {same:,} would use it", next_step=step)
+        step = f"set a {field} per line with CSV or JSON lines"
+        raise InvalidInput(field, f"is for one video, but {same:,} would use it", next_step=step)
 
 
 def _check_size(text: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 
 from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain, wide
 from tenxsom_flow_engine.services.sentences import sentences
 
-#: Characters that a viewer reads in a second. A Chinese character counts as two. Netflix's Timed Text Style Guides allow
-#: 20 in English for adults and 17 for children, and 9 in Chinese.
+#: Characters that a viewer reads in a second; a wide one, such as a Chinese character, counts as two. Netflix's Timed
+#: Text Style Guides allow 20 in English for adults and 17 for children, and 9 in Chinese.
 READING_SPEED = 17.0
 #: The shortest time of a screen in seconds. The same guides allow 5/6.
 SHORTEST = 0.9
@@ -65,11 +66,7 @@ class Outline:
 
 def outline(topic: str, script: str, duration: float) -> Outline:
     """Choose the screens of a video. A topic without visible characters has none."""
-    hook = pages(clean(topic))
-    said = [clean(sentence) for sentence in sentences(script)]
-    if said and _bare(said[0]) == _bare(clean(topic)):
-        del said[0]
-    points = [screens for sentence in said if (screens := pages(sentence))]
+    hook, points = _screens(topic, script)
     spent = list(accumulate((_reading(screens) for screens in points), initial=_reading(hook) + _LAST_LONGER))
     shown = sum(seconds <= duration for seconds in spent[1:])
     # A topic that is too long to be read is shown all the same, on as many screens as can be seen.
@@ -86,15 +83,24 @@ def write(topic: str, script: str, duration: float, pulse: float = 0.0) -> tuple
     beats for a topic without visible characters.
     """
     plan = outline(topic, script, duration)
-    screens = [("hook", page) for page in plan.topic] + [("point", page) for point in plan.points for page in point]
-    if not screens:
+    if not plan.topic:
         return ()
+    screens = [("hook", page) for page in plan.topic] + [("point", page) for point in plan.points for page in point]
     lengths = [_seconds(page) for _, page in screens]
     times = max(1, round(duration / max(_LOOP_SECONDS, sum(lengths) * _LOOP_FACTOR)))
     screens, lengths = screens * times, _shortened(lengths * times, duration)
     lengths[-1] += min(_LAST_LONGER, max(0.0, duration - sum(lengths)))
     cuts = _cuts(lengths, duration, pulse)
     return tuple(_beat(kind, page, *span) for (kind, page), span in zip(screens, pairwise(cuts), strict=True))
+
+
+@lru_cache(maxsize=16)  # a plan asks for the same job with several durations
+def _screens(topic: str, script: str) -> tuple[Sequence[Page], Sequence[Sequence[Page]]]:
+    """Return the screens of the topic and of each sentence; a first sentence that repeats the topic is left out."""
+    said = [clean(sentence) for sentence in sentences(script)]
+    if said and _bare(said[0]) == _bare(clean(topic)):
+        del said[0]
+    return pages(clean(topic)), [screens for sentence in said if (screens := pages(sentence))]
 
 
 def _bare(sentence: str) -> str:
