@@ -64,6 +64,7 @@ _jobs = st.builds(
         lambda text: any(unicodedata.category(letter)[0] not in "CZ" for letter in text)
     ),
     prompt=st.text(st.one_of(_plain, st.sampled_from("\n\t")), max_size=80),
+    script=st.text(st.one_of(_plain, st.sampled_from("\n\t")), max_size=80),
     style=st.sampled_from(STYLES),
     duration=st.integers(1, 1800),
     aspect_ratio=st.sampled_from(ASPECT_RATIOS),

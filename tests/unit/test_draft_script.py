@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.services.draft.render.captions import srt
-from tenxsom_flow_engine.services.draft.render.characters import is_wide
+from tenxsom_flow_engine.services.draft.render.characters import is_silent, is_wide
 from tenxsom_flow_engine.services.draft.render.script import READING_SPEED, SHORTEST, Beat, outline, write
 from tenxsom_flow_engine.services.draft.render.tokens import clean, clusters
 from tenxsom_flow_engine.services.sentences import sentences

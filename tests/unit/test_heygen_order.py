@@ -119,6 +119,69 @@ def test_the_prompt_of_the_agent() -> None:
     assert service().prompt(a_job(SPOKEN)) == SCRIPT
 
 
+#: A job's own script, of 20 seconds.
+OWN = "**Tides** rise.\n" + "Tides fall. " * 24 + "\n#tides #sea"
+
+
+def test_the_script_of_a_job_is_spoken_by_a_presenter() -> None:
+    """A job's script is spoken without its marks, by the avatar of the job or of the settings, in the spoken time."""
+    job = a_job(script=OWN)
+    setup = HeyGenConfig(Secret("key"), avatar_id="usual")
+    fit = service(avatar_id="usual").fit(job)
+    order = order_of(fit.job, setup)
+    assert (order["type"], order["avatar_id"]) == ("avatar", "usual")
+    assert order["script"].splitlines()[:3] == ["Tides rise.", "Tides fall.", "Tides fall."]
+    assert "#" not in order["script"]
+    assert fit.job.duration == service(avatar_id="usual").default_duration(job) == 20
+    assert fit.job.options == {"heygen": {"avatar_id": "usual"}}
+    assert order_of(service().fit(a_job({"avatar_id": "mine"}, script=OWN)).job, setup)["avatar_id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "setup"),
+    [
+        ({}, {}, {}),
+        ({}, {"prompt": "Show the sea."}, {"avatar_id": "usual"}),
+        ({"style_id": "s"}, {}, {"avatar_id": "usual"}),
+    ],
+)
+def test_the_agent_gets_the_script(options: dict[str, Any], changes: dict[str, Any], setup: dict[str, Any]) -> None:
+    """Without an avatar, or with a prompt or a style, the prompt of the agent contains the script and its length."""
+    made = service(**setup)
+    fit = made.fit(a_job(options, script=OWN, **changes))
+    prompt = order_of(fit.job, HeyGenConfig(Secret("key"), **setup))["prompt"]
+    assert "exactly these words:\nTides rise.\nTides fall." in prompt
+    assert prompt.startswith(changes.get("prompt", "Make a video on this topic"))
+    assert prompt.endswith("The video lasts 20 seconds.")
+
+
+def test_a_script_of_the_options_wins() -> None:
+    """The script of HeyGen's options is spoken instead of the job's script."""
+    assert service().prompt(a_job(SPOKEN, script="Other words.")) == SCRIPT
+
+
+def test_a_script_without_words_is_none() -> None:
+    """A script without a letter or digit is not sent."""
+    assert "words" not in service(avatar_id="usual").prompt(a_job(script="🔥\n#sea"))
+
+
+def test_a_script_that_is_too_long_is_refused() -> None:
+    """A presenter speaks at most 5000 characters."""
+    with pytest.raises(InvalidInput, match="speak 5000") as refusal:
+        service(avatar_id="usual").fit(a_job(script="x" * 5001))
+    assert refusal.value.field == "script"
+
+
+def test_only_a_create_that_stays_for_a_presenter_is_repeated() -> None:
+    """A create is idempotent if the job itself has the script and the avatar, whatever the settings are by then."""
+    made = service(avatar_id="usual")
+    assert made.idempotency_window(a_job({"script": "Hi."})) > 0
+    assert made.idempotency_window(a_job({"avatar_id": "mine"}, script="Hi.")) > 0
+    assert made.idempotency_window(made.fit(a_job(script="Hi.")).job) > 0
+    assert made.idempotency_window(a_job(script="Hi.")) == 0
+    assert made.idempotency_window(a_job()) == 0
+
+
 ESTIMATES: list[tuple[dict[str, Any], dict[str, Any], Cost | None]] = [
     ({}, {}, Cost(usd=1.332)),
     (SPOKEN, {}, Cost(usd=2.668)),

@@ -65,6 +65,20 @@ def test_a_fallback_is_used_if_there_is_no_other_service(clock: ManualClock) -> 
         candidates(JOB, known)
 
 
+def test_a_script_goes_to_a_service_that_uses_it(clock: ManualClock) -> None:
+    """A job with a script goes to a service that shows or speaks it; if there is none, its plan has a note."""
+    known = priced_services(clock, dear=0.9, cheap=0.1)
+    scripted = a_job(service=AUTO, script="Tides rise.")
+    assert names(scripted, known) == ["cheap", "dear"]
+    assert candidates(scripted, known)[0].fit.notes == ("cheap neither shows nor speaks the script",)
+    known["dear"].uses_scripts = True
+    assert names(scripted, known) == ["dear"]
+    assert candidates(scripted, known)[0].fit.notes == ()
+    assert names(JOB, known) == ["cheap", "dear"]
+    (named,) = candidates(a_job(service="cheap", script="Tides rise."), known)
+    assert named.fit.notes == ("cheap neither shows nor speaks the script",)
+
+
 def test_a_service_that_is_not_selectable_is_never_chosen(clock: ManualClock) -> None:
     """A service that is not selectable by `auto` gets no `auto` job, even if it is the only one."""
     known = priced_services(clock, simulated=0.0)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import VideoJob, check_job_id
@@ -437,6 +438,24 @@ def test_a_refused_job_is_a_bad_line() -> None:
     ]
 
 
+def test_a_job_without_a_duration_gets_the_default_one() -> None:
+    """The default duration is used if neither the entry nor the defaults have one, and does not change the id."""
+    entries = read('{"topic": "a"}\n{"topic": "b", "duration": 5}\n', "a.jsonl")
+
+    def prepare(job: VideoJob, due: float | None) -> VideoJob:
+        return job
+
+    def plan(defaults: dict[str, Any]) -> list[tuple[str, int]]:
+        jobs, _ = plan_batch(
+            entries, defaults, Timing(0.0), prepare, at_default_duration=lambda job: replace(job, duration=30)
+        )
+        return [(job.job_id, job.duration) for job in jobs]
+
+    first, second = (job.job_id for job in plan_batch(entries, {}, Timing(0.0), prepare)[0])
+    assert plan({}) == [(first, 30), (second, 5)]
+    assert plan({"duration": 5}) == [(first, 5), (second, 5)]
+
+
 def test_builtin_topics_are_many_and_good() -> None:
     """There are more than 200 valid, distinct topics, and their number is prime, so days differ."""
     listed = builtin_topics()
@@ -444,7 +463,7 @@ def test_builtin_topics_are_many_and_good() -> None:
     assert len({topic.casefold() for topic in listed}) == len(listed)
     assert all(len(listed) % divisor for divisor in range(2, len(listed)))
     for topic in listed:
-        VideoJob(job_id="x", topic=topic, created_at=0.0)
+        VideoJob(job_id="x", topic=topic, script=builtin_script(topic), created_at=0.0)
 
 
 def test_builtin_scripts_are_found_by_their_topic() -> None:

@@ -48,6 +48,9 @@ FOLDER = ".drafts"
 #: Seconds from the fetch of a video to the removal of its work folder; by then it has been published.
 SETTLED = 60.0
 
+#: The length of a draft without an ordered length, as a multiple of the shortest time in which it can be read.
+COMFORT = 1.15
+
 #: Arguments of Python for a render; the path of the work folder is appended.
 CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
 _IMPORT_ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +103,7 @@ class DraftService(VideoService, Cancels):
         return Fit(job, self._reading_notes(job))
 
     def default_duration(self, job: VideoJob) -> int:
-        return min(MAX_DURATION, max(job.duration, math.ceil(self._outline(job).seconds)))
+        return min(MAX_DURATION, max(job.duration, math.ceil(self._outline(job).seconds * COMFORT)))
 
     def estimate(self, job: VideoJob) -> Cost | None:
         return Cost(usd=0.0)
@@ -208,15 +211,14 @@ class DraftService(VideoService, Cancels):
     def _reading_notes(self, job: VideoJob) -> tuple[str, ...]:
         """Return a note if the text of a draft needs more time than it has."""
         plan = self._outline(job)
-        seconds, left_out = math.ceil(plan.seconds), plan.sentences - len(plan.points)
+        seconds = math.ceil(plan.seconds)
         if seconds <= job.duration:
             return ()
-        if not plan.sentences:
-            return (f"the topic needs about {seconds} s at a readable pace; the video has {job.duration} s",)
-        return (
-            f"the script needs about {seconds} s at a readable pace; the video has {job.duration} s, without the last "
-            f"{left_out} of {plural(plan.sentences, 'sentence')}",
-        )
+        what = "script" if plan.sentences else "topic"
+        note = f"the {what} needs about {seconds} s at a readable pace, but the draft lasts {job.duration} s"
+        if plan.sentences:
+            note += f" and shows {len(plan.points)} of {plural(plan.sentences, 'sentence')}"
+        return (note,)
 
     def _order(self, job: VideoJob) -> Order:
         quality = job.quality or next(iter(QUALITIES))

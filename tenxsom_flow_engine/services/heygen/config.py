@@ -30,7 +30,7 @@ class HeyGenConfig:
         str,
         Variable(
             "HEYGEN_AVATAR_ID",
-            "default avatar look; jobs with a script need one",
+            "default avatar look; presenters need one",
             default="HeyGen's choice",
         ),
     ] = ""
