@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,24 @@ def test_single_adds_a_job_once(flow: Flow) -> None:
     assert (again.returncode, again.stdout) == (0, "tides\n")
     assert "nothing was added" in again.stderr
     assert flow.json("status")["approximate_task_count"] == 1
+
+
+def test_single_takes_a_script(flow: Flow) -> None:
+    """A script comes from an option or a file; a draft is by default as long, and the plan says if it is too short."""
+    file = flow.home / "script.md"
+    file.write_text("# Tides\r\n" + "- The sea **rises** and falls.\r\n" * 6, "utf-8-sig")
+    order = ("single", "--topic", "How tides work", "--dry-run", "--json")
+    plan = flow.json(*order, "--script-file", str(file))
+    assert plan["prompt"].splitlines()[:2] == ["# Tides", "- The sea **rises** and falls."]
+    assert plan["duration"] in range(12, 18)
+    done = flow.run(*order, "--script", "The sea rises and falls. " * 6, "--duration", "8")
+    assert re.search(
+        r"script needs about 1\d s at a readable pace, but the draft lasts 8 s and shows 4 of 6", done.stderr
+    )
+    both = flow.run(*order, "--script", "a", "--script-file", str(file))
+    assert (both.returncode, "exclude each other" in both.stderr) == (2, True)
+    file.write_bytes(b"\xff")
+    assert "is not a readable UTF-8 text file" in flow.run(*order, "--script-file", str(file)).stderr
 
 
 def test_single_schedules(flow: Flow) -> None:

@@ -38,6 +38,19 @@ def test_a_day_is_scheduled_once(flow: Flow) -> None:
     assert "0 new jobs, about $0.00; 96 already exist" in flow.run(*day, "--dry-run").stderr
 
 
+def test_built_in_topics_have_scripts(flow: Flow) -> None:
+    """Drafts of built-in topics are as long as their scripts; a job that names HeyGen has the script."""
+    day = ("schedule", "--date", "2099-06-01", "--daily-count", "3", "--videos-per-hour", "1", "--json")
+    slots = flow.json(*day, "--dry-run")["slots"]
+    assert all(slot["prompt"].count(". ") >= 2 and slot["duration"] > 10 for slot in slots)
+    short = flow.run(*day, "--dry-run", "--duration", "5")
+    assert short.stderr.count("at a readable pace, but the draft lasts 5 s and shows") == 3
+    flow.environment["HEYGEN_API_KEY"] = "x"
+    spoken = flow.json(*day, "--service", "heygen")
+    assert all(slot["duration"] > 10 and "exactly these words" in slot["prompt"] for slot in spoken["slots"])
+    assert flow.json("show", spoken["added"][0], "--json")["script"] in slots[0]["prompt"]
+
+
 def test_days_join_in_any_zone(flow: Flow) -> None:
     """Days planned one by one have no gap or overlap, even when the clocks change."""
     instants: list[str] = []

@@ -254,6 +254,26 @@ def test_a_prompt_is_for_one_video(adder: Adder) -> None:
     assert adder.plan(own, prompt="A wave.").status_code == 200
 
 
+def test_a_script_is_for_one_video(adder: Adder, engine: Engine) -> None:
+    """A script for several topics is rejected; one that the service does not use is noted in the plan."""
+    assert "is for one video, but 2 would use it" in adder.plan("Tides\nDreams", script="It rolls.").text
+    planned = adder.plan("Tides", script="It rolls.\r\nIt breaks.")
+    assert "pixverse neither shows nor speaks the script" in planned.text
+    adder.add(planned)
+    (record,) = jobs(engine)
+    assert record.job.script == "It rolls.\nIt breaks."
+    assert "It rolls.\nIt breaks." in html.unescape(adder.client.get(f"/jobs/{record.job_id}").text)
+
+
+def test_an_empty_duration_is_the_default_one(adder: Adder, engine: Engine) -> None:
+    """Without a duration, a draft is as long as its script takes to read, and other videos have five seconds."""
+    script = "Tides rise and tides fall. " * 12
+    assert re.search(r"draft, 2\d s", words(adder.plan("Tides", script=script, service="draft").text))
+    assert "pixverse, 5 s" in words(adder.plan("Tides", script=script).text)
+    adder.add(adder.plan("Tides", script=script, service="draft"))
+    assert jobs(engine)[0].job.duration in range(20, 30)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("topics", "Tides\nDreams\nMore"), ("service", "draft"), ("salt", "x"), ("planned_at", "1"), ("digest", "x"),
@@ -422,7 +442,8 @@ def test_an_oversized_form_is_refused_with_a_reason(adder: Adder) -> None:
 def test_a_job_is_duplicated_with_all_its_fields(adder: Adder, engine: Engine) -> None:
     """Duplicating fills in the form with all settings of the job, and adds another job."""
     job = VideoJob(
-        job_id="old", topic="# 1 of the sea", prompt="A <wave>.\nFoam.", style="retro", duration=8, aspect_ratio="16:9",
+        job_id="old", topic="# 1 of the sea", prompt="A <wave>.\nFoam.", script="It <rolls>.\nIt breaks.",
+        style="retro", duration=8, aspect_ratio="16:9",
         service="pixverse", quality="720p", channel="sea", options={"pixverse": {"seed": 7}, "schedule": {"place": 1}},
         created_at=NOON,
     )  # fmt: skip
