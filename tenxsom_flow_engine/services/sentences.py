@@ -28,7 +28,7 @@ _LINE_MARKS = re.compile(r"(?:> ?)*(?:#{1,6} )?(?:[-–—*+•‣▪·→➤►
 _BULLET = re.compile(r" [•‣▪·] ")
 _TAG_OR_LINK = r"(?:[#＃]\w\S*|(?:https?://|www\.)\S+)"
 #: Tags and links after the last sentence of a line, and two or more tags after an unfinished one.
-_TRAILING_TAGS = re.compile(rf"(?<=[.!?…。！？।؟])(?: {_TAG_OR_LINK})+$|(?: [#＃]\w\S*){{2,}}$")
+_TRAILING_TAGS = re.compile(rf"(?<=[.!?…。！？।؟\"”’»)\]」』])(?: {_TAG_OR_LINK})+$|(?: [#＃]\w\S*){{2,}}$")
 _INLINE_MARKS = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
     (re.compile(r"\[([^\]]+)\]\([^)]*\)"), r"\1"),
