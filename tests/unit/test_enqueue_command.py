@@ -90,6 +90,15 @@ def test_adjustments_are_printed_once(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "note: 7 s become 8 s (3 jobs)\nnote: no sound\n"
 
 
+def test_many_different_adjustments_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first 20 different notes are printed, and the number of the others."""
+    (new,) = jobs(1)
+    print_notes(AddPlan([Prepared(new, "x", "", (f"lasts {seconds} s",)) for seconds in range(30)]))
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-2:] == ["note: lasts 19 s", "and 10 more notes"]
+    assert len(printed) == 21
+
+
 @pytest.mark.parametrize(
     ("usd", "expected"),
     [([], ""), ([0.0], ""), ([0.5, 0.25], ", about $0.75"), ([0.5, None], ", about $0.50 and 1 of unknown price"),
