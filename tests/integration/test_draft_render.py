@@ -197,8 +197,8 @@ def test_a_topic_no_font_covers_is_refused(tmp_path: Path, topic: str) -> None:
 
 
 def test_emoji_no_font_covers_are_in_no_screen(tmp_path: Path) -> None:
-    """Without a font for them, the emoji of topic and prompt are in no screen and no caption; the text is complete."""
-    spec = replace(SPEC, topic="🐙 5 facts 🌊", prompt="🔥🔥\n👉 They have three hearts.", duration=4)
+    """Without a font for them, the emoji of topic and script are in no screen and no caption; the text is complete."""
+    spec = replace(SPEC, topic="🐙 5 facts 🌊", script="🔥🔥\n👉 They have three hearts.", duration=4)
     render.render(spec, tmp_path, lambda part: None, Library(folders=()))
     captions = (tmp_path / "captions.srt").read_text(encoding="utf-8").splitlines()
     assert captions[2::4][:2] == ["5 facts", "They have three hearts."]

@@ -446,12 +446,12 @@ def test_a_job_without_a_duration_gets_the_default_one() -> None:
         return job
 
     def plan(defaults: dict[str, Any]) -> list[tuple[str, int]]:
-        jobs, _ = plan_batch(
+        batch = plan_batch(
             entries, defaults, Timing(0.0), prepare, at_default_duration=lambda job: replace(job, duration=30)
         )
-        return [(job.job_id, job.duration) for job in jobs]
+        return [(job.job_id, job.duration) for job in batch.jobs]
 
-    first, second = (job.job_id for job in plan_batch(entries, {}, Timing(0.0), prepare)[0])
+    first, second = (job.job_id for job in plan_batch(entries, {}, Timing(0.0), prepare).jobs)
     assert plan({}) == [(first, 30), (second, 5)]
     assert plan({"duration": 5}) == [(first, 5), (second, 5)]
 

@@ -63,7 +63,7 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
     fonts = fonts or library()
     topic = clean(spec.topic)
     fonts.check(topic)
-    script = "\n".join(fonts.drawable(line) for line in spec.script.splitlines())
+    script = "\n".join(fonts.drawable(clean(line)) for line in spec.script.splitlines())
     beats = write(fonts.drawable(topic), script, spec.duration, beat_seconds(style.score))
     if not beats:
         raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")

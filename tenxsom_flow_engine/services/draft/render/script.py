@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 
-from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain, wide
+from tenxsom_flow_engine.services.draft.render.characters import is_wide
+from tenxsom_flow_engine.services.draft.render.tokens import Token, clean, clusters, pages, plain
 from tenxsom_flow_engine.services.sentences import sentences
 
 #: Characters that a viewer reads in a second; a wide one, such as a Chinese character, counts as two. Netflix's Timed
@@ -113,7 +114,7 @@ def _reading(screens: Sequence[Page]) -> float:
 
 
 def _seconds(page: Page) -> float:
-    return max(SHORTEST, sum(1 + wide(cluster[0]) for cluster in clusters(plain(page))) / READING_SPEED)
+    return max(SHORTEST, sum(1 + is_wide(cluster[0]) for cluster in clusters(plain(page))) / READING_SPEED)
 
 
 def _shortened(lengths: list[float], duration: float) -> list[float]:
@@ -138,7 +139,7 @@ def _cuts(lengths: Sequence[float], duration: float, pulse: float) -> list[float
 
 
 def _weight(token: Token) -> float:
-    return 0.6 + sum(0.14 + 0.16 * wide(c[0]) for c in clusters(token.text))
+    return 0.6 + sum(0.14 + 0.16 * is_wide(c[0]) for c in clusters(token.text))
 
 
 def _beat(kind: str, page: Page, start: float, end: float) -> Beat:

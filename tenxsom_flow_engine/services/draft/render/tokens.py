@@ -99,11 +99,6 @@ def plain(run: Sequence[Token]) -> str:
     return "".join(t.text + ("" if t.after == "-" and t is not run[-1] else t.after) for t in run).strip()
 
 
-def wide(char: str) -> bool:
-    """Return whether the character is as wide as it is high: Chinese, Japanese, Korean."""
-    return is_wide(char)
-
-
 def _words(text: str) -> Iterator[list[str]]:
     """Yield each word between spaces, as the pieces between its possible line breaks."""
     word: list[str] = []
