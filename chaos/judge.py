@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import FINAL, JobRecord, Status, SubmissionState
-from tenxsom_flow_engine.output.media import inspect
+from tenxsom_flow_engine.output.media import examine
 from tenxsom_flow_engine.rate_limits.windows import Limits
 from tenxsom_flow_engine.store.totals import Spent
 from tests.contract.limiter_suite import sliding_maximum
@@ -200,7 +200,7 @@ def _fault(video: Path, size: int, sha256: str) -> str:
     """Return the fault of a published video, or an empty string."""
     try:
         content = video.read_bytes()
-        inspect(video)
+        examine(video)
     except (OSError, OutputError) as error:
         return f"the video cannot be read: {error}"
     actual = (len(content), hashlib.sha256(content).hexdigest())

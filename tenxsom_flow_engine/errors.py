@@ -18,6 +18,7 @@
     │   ├── StoreFull         no space left on the store's disk or server
     │   └── StoreBroken       not a store, damaged, or written by a newer version
     ├── OutputError           a video could not be written or is incomplete
+    │   └── InvalidVideo      a delivered file is not a usable video; the same file fails again
     ├── AccessError
     │   ├── Unauthenticated   the request does not prove its sender
     │   ├── Forbidden         the sender has no permission, or permissions are not configured yet
@@ -212,6 +213,12 @@ class OutputError(FlowError):
     """A video could not be written, or the fetched file is not a complete video."""
 
     code = "output"
+
+
+class InvalidVideo(OutputError):
+    """A fetched file is not a video that can be published. The same file fails again, so its job has failed."""
+
+    code = "invalid_video"
 
 
 class AccessError(FlowError):

@@ -21,6 +21,7 @@ from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import configure
 from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.output.media import examine
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.redis import RedisLedger
@@ -192,7 +193,8 @@ class DyingOutput(OutputFolder):
     """An output folder whose worker can die before and after it publishes."""
 
     def __init__(self, deaths: Deaths, root: Path) -> None:
-        super().__init__(root)
+        # In this process, which has the library loaded: most of these workers die soon after they would start another.
+        super().__init__(root, examine)
         self._deaths = deaths
 
     def publish(

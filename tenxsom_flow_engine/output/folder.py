@@ -17,7 +17,8 @@ from typing import Any
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.output.captions import plain_captions
-from tenxsom_flow_engine.output.media import inspect, write_thumbnail
+from tenxsom_flow_engine.output.inspection import Inspector
+from tenxsom_flow_engine.output.media import MediaFacts
 from tenxsom_flow_engine.output.metadata import metadata_of
 
 #: Seconds after which an unfinished folder counts as left behind by a killed worker.
@@ -29,10 +30,14 @@ MIN_LENGTH_FACTOR, MAX_LENGTH_FACTOR = 0.4, 2.5
 
 
 class OutputFolder:
-    """The folder of all published videos. Several workers, also on several machines, can share it."""
+    """The folder of all published videos. Several workers, also on several machines, can share it.
 
-    def __init__(self, root: Path) -> None:
+    `inspect` reads the properties of a video, and makes the thumbnail if it gets a path; see `Inspector.inspect`.
+    """
+
+    def __init__(self, root: Path, inspect: Callable[[Path, Path | None], MediaFacts] | None = None) -> None:
         self.root = root
+        self._inspect = inspect or Inspector().inspect
         self._staging = root / ".staging"
 
     def check(self) -> None:
@@ -105,10 +110,9 @@ class OutputFolder:
         file = folder / "video.mp4"
         if not file.exists():
             raise OutputError(f"{record.service} delivered no video file")
-        facts = inspect(file)
+        thumbnail = folder / "thumbnail.jpg"
+        facts = self._inspect(file, None if thumbnail.exists() else thumbnail)
         _check_length(facts.duration, record, reported_duration)
-        if not (folder / "thumbnail.jpg").exists():
-            write_thumbnail(file, folder / "thumbnail.jpg")
         if not (folder / "captions.srt").exists():
             (folder / "captions.srt").write_text(plain_captions(record.job.topic, facts.duration), "utf-8")
         with file.open("rb") as stream:

@@ -24,7 +24,7 @@ from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import JobRecord, Status, Video, VideoJob
-from tenxsom_flow_engine.output.media import inspect
+from tenxsom_flow_engine.output.media import examine
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.http.download import Downloader
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, Fault, Reply, Request
@@ -300,7 +300,7 @@ def test_every_point_and_every_answer(
         ) -> Video:
             with tempfile.TemporaryDirectory() as inside:
                 fill(Path(inside))
-                inspect(Path(inside) / "video.mp4")
+                examine(Path(inside) / "video.mp4")
             return VIDEO
 
         journal = Mock(wraps=store, now=store.now, **{

@@ -1,0 +1,174 @@
+"""The inspection's process: `python -m tenxsom_flow_engine.output.inspection_child` examines files that can be crafted.
+
+It reads requests from its standard input and writes one answer for each to its standard output, as lines of JSON. For
+each file it forks a child with limits on memory, time and files, so a file that crashes or stalls the library ends
+that child only. The process itself opens no file; it has the library loaded, so a fork takes some milliseconds. It ends
+with its worker, which closes the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tenxsom_flow_engine.errors import InvalidVideo, OutputError
+from tenxsom_flow_engine.output.media import MediaFacts, examine
+from tenxsom_flow_engine.text import one_line
+
+#: The longest message of an answer in characters.
+MAX_WORDS = 200
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of one inspection: address space and written files in bytes, time in seconds, open files.
+
+    A frame of 8K needs up to 0.9 GiB; slow network file systems read 2 GiB in less than `wall_time`.
+    """
+
+    memory: int = 1536 << 20
+    processor_time: int = 60
+    wall_time: int = 120
+    open_files: int = 32
+    file_size: int = 64 << 20
+
+    def apply(self) -> None:
+        """Limit this process; each limit that is exceeded ends it or fails a call."""
+        for number in (signal.SIGALRM, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self.wall_time)
+        _limit(resource.RLIMIT_AS, self.memory)
+        _limit(resource.RLIMIT_CPU, self.processor_time, more=5)  # at the hard limit, SIGKILL would hide the reason
+        _limit(resource.RLIMIT_NOFILE, self.open_files)
+        _limit(resource.RLIMIT_FSIZE, self.file_size)
+        _limit(resource.RLIMIT_CORE, 0)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The absolute path of a video file, and of the thumbnail to make, if any."""
+
+    video: str
+    thumbnail: str | None = None
+
+
+class Valid(msgspec.Struct, frozen=True, tag=True):
+    """The file is a complete video."""
+
+    facts: MediaFacts
+
+
+class Invalid(msgspec.Struct, frozen=True, tag=True):
+    """The file cannot be published."""
+
+    reason: str
+
+
+class Incomplete(msgspec.Struct, frozen=True, tag=True):
+    """The file is incomplete; another download can be complete."""
+
+    reason: str
+
+
+class Unreadable(msgspec.Struct, frozen=True, tag=True):
+    """The file system refused a read or a write with this `errno`."""
+
+    number: int
+
+
+class Died(msgspec.Struct, frozen=True, tag=True):
+    """The child ended without an answer: by this signal, or else with this exit code."""
+
+    signal: int
+    code: int
+
+
+Answer = Valid | Invalid | Incomplete | Unreadable | Died
+
+
+def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: Limits = Limits()) -> None:
+    """Answer requests until the standard input ends; `examine` and `limits` apply to each file."""
+    # Loaded before the first fork, so that no child loads them again.
+    import av  # noqa: F401
+    from PIL import Image
+
+    Image.preinit()
+    gc.freeze()  # a collection in a child would copy every page that it visits
+    for line in sys.stdin.buffer:
+        request = msgspec.json.decode(line, type=Request)
+        answer = _fork(lambda request=request: _answer(request, examine, limits))
+        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _fork(work: Callable[[], bytes]) -> bytes:
+    """Run `work` in a child and return what it returns, or an encoded `Died`."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for inherited in (0, 1, read_end):  # only this process uses the worker's pipes
+                os.close(inherited)
+            os.write(write_end, work())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(write_end)
+    try:
+        answer = _read_unless_alone(read_end, pid)
+    finally:
+        os.close(read_end)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return answer or msgspec.json.encode(Died(signal=max(-code, 0), code=max(code, 0)))
+
+
+def _read_unless_alone(read_end: int, pid: int) -> bytes:
+    """Return what the child wrote when it has ended; if the worker ends first, kill the child and exit."""
+    poll = select.poll()
+    poll.register(read_end, select.POLLIN)
+    poll.register(sys.stdin.fileno(), 0)  # a hang-up is reported without being asked for
+    while read_end not in (ready := dict(poll.poll())):
+        if sys.stdin.fileno() in ready:
+            os.kill(pid, signal.SIGKILL)
+            sys.exit()
+    return os.read(read_end, select.PIPE_BUF)
+
+
+def _answer(request: Request, examine: Callable[[Path, Path | None], MediaFacts], limits: Limits) -> bytes:
+    """Examine a file within the limits, and encode the answer."""
+    answer: Answer
+    try:
+        limits.apply()
+        thumbnail = Path(request.thumbnail) if request.thumbnail else None
+        answer = Valid(examine(Path(request.video), thumbnail))
+    except InvalidVideo as error:
+        answer = Invalid(one_line(error.message, MAX_WORDS))
+    except OutputError as error:
+        answer = Incomplete(one_line(error.message, MAX_WORDS))
+    except MemoryError:
+        answer = Invalid(f"reading it takes more than {limits.memory >> 20} MiB of memory")
+    except OSError as error:
+        answer = Unreadable(error.errno or 0)
+    except Exception as error:
+        # Also the faults of the library itself: for SVG, for instance, PyAV raises AttributeError.
+        answer = Invalid(one_line(f"the library fails on it: {type(error).__name__}: {error}", MAX_WORDS))
+    return msgspec.json.encode(answer)
+
+
+def _limit(kind: int, value: int, more: int = 0) -> None:
+    """Lower a limit of this process to `value`, and its hard limit to `more` above it."""
+    hard = resource.getrlimit(kind)[1]
+    hard = value + more if hard == resource.RLIM_INFINITY else min(value + more, hard)
+    with contextlib.suppress(ValueError, OSError):  # macOS has no limit on the address space
+        resource.setrlimit(kind, (min(value, hard), hard))
+
+
+if __name__ == "__main__":
+    main()
