@@ -23,6 +23,7 @@ from tenxsom_flow_engine.errors import (
     Busy,
     FlowError,
     InvalidInput,
+    InvalidVideo,
     Misconfigured,
     OutOfCredit,
     OutputError,
@@ -337,6 +338,9 @@ def _fault(record: JobRecord, error: ServiceError | OutputError | InvalidInput, 
             return _held(record, context.service.name)
         case Rejected() | InvalidInput():
             return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
+        case InvalidVideo():
+            step = f"a retry downloads it from {context.service.name} again and buys nothing"
+            return Dead(Failure(error.code, error.message, step, (Action.RETRY,)))
         case Misconfigured() | OutOfCredit() | Busy():
             closed = context.gate.refused(context.service.name, error)
             # The gate holds back a job that has bought nothing. A paid job passes it, so it needs an additional pause

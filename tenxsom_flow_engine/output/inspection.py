@@ -18,11 +18,11 @@ import msgspec
 
 from tenxsom_flow_engine.errors import InvalidVideo, OutputError
 from tenxsom_flow_engine.output.inspection_child import (
+    LIMITS,
     Answer,
     Died,
     Incomplete,
     Invalid,
-    Limits,
     Request,
     Unreadable,
     Valid,
@@ -32,7 +32,7 @@ from tenxsom_flow_engine.output.media import MediaFacts
 #: Arguments of Python for the process that inspects.
 CHILD = ("-m", "tenxsom_flow_engine.output.inspection_child")
 #: Seconds for one file: the child's own limit, and some to start the process and to answer.
-TIMEOUT = Limits().wall_time + 30.0
+TIMEOUT = LIMITS.wall_time + 30.0
 #: Files inspected at once; more would only compete for memory, since one takes some milliseconds.
 AT_ONCE = 2
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,8 @@ class Inspector:
         self._timeout = timeout
         self._turns = threading.BoundedSemaphore(at_once)
         self._idle: list[_Process] = []
-        weakref.finalize(self, _end_all, self._idle)
+        #: Ends the processes; runs also when this object or the program ends.
+        self.close = weakref.finalize(self, _end_all, self._idle)
 
     def inspect(self, video: Path, thumbnail: Path | None = None) -> MediaFacts:
         """Read a video file from start to end; if a path is given, save the frame at about one third as a JPEG.
@@ -137,7 +138,10 @@ class _Process:
             if not part:
                 raise _Ended
             content += part
-        answer: Answer = msgspec.json.decode(content, type=Answer)
+        try:
+            answer: Answer = msgspec.json.decode(content, type=Answer)
+        except msgspec.DecodeError:
+            raise _Ended from None
         return answer
 
     def end(self) -> None:
@@ -156,9 +160,9 @@ def _end_all(processes: list[_Process]) -> None:
 def _death(death: Died, name: str) -> OutputError:
     """Return the error for a file whose child ended without an answer."""
     if death.signal == signal.SIGXCPU:
-        return InvalidVideo(f"reading {name} takes more than {Limits().processor_time} s of processor time")
+        return InvalidVideo(f"reading {name} takes more than {LIMITS.processor_time} s of processor time")
     if death.signal == signal.SIGALRM:
-        return OutputError(f"{name} could not be read within {Limits().wall_time} s")
+        return OutputError(f"{name} could not be read within {LIMITS.wall_time} s")
     if death.signal in (signal.SIGKILL, signal.SIGTERM):
         return OutputError(
             f"the inspection of {name} was killed", next_step="check that the machine has enough free memory"

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,10 @@ class Limits(msgspec.Struct, frozen=True):
         _limit(resource.RLIMIT_NOFILE, self.open_files)
         _limit(resource.RLIMIT_FSIZE, self.file_size)
         _limit(resource.RLIMIT_CORE, 0)
+
+
+#: The limits of the engine.
+LIMITS = Limits()
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -93,7 +98,7 @@ class Died(msgspec.Struct, frozen=True, tag=True):
 Answer = Valid | Invalid | Incomplete | Unreadable | Died
 
 
-def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: Limits = Limits()) -> None:
+def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: Limits = LIMITS) -> None:
     """Answer requests until the standard input ends; `examine` and `limits` apply to each file."""
     # Loaded before the first fork, so that no child loads them again.
     import av  # noqa: F401
@@ -103,7 +108,7 @@ def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: L
     gc.freeze()  # a collection in a child would copy every page that it visits
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=Request)
-        answer = _fork(lambda request=request: _answer(request, examine, limits))
+        answer = _fork(partial(_answer, request, examine, limits))
         sys.stdout.buffer.write(answer + b"\n")
         sys.stdout.buffer.flush()
 

@@ -43,7 +43,7 @@ def examine(path: Path, thumbnail: Path | None = None) -> MediaFacts:
     """Read a video file from start to end; if a path is given, save the frame at about one third as a JPEG.
 
     Raises `InvalidVideo` if the file is not a video that can be published, `OutputError` if it is incomplete, so that
-    another download can give a complete one, and `OSError` if the disk fails. Other exceptions are the library's faults.
+    another download can give a complete one, and `OSError` if the disk fails. Any other exception is the library's.
     """
     import av  # imported here because it is slow, and only the inspection's process needs it
     from av.error import FFmpegError
@@ -142,6 +142,8 @@ def _write_thumbnail(container: InputContainer, video: VideoStream, name: str, p
     video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # a frame can be larger than the header says
     container.seek((video.duration or 0) // 3, stream=video)
     for frame in container.decode(video):
-        frame.to_image().save(picture, "JPEG", quality=88)
+        frame.to_image().save(  # type: ignore[no-untyped-call]
+            picture, "JPEG", quality=88
+        )
         return
     raise InvalidVideo(f"{name} has no frame that can be decoded")

@@ -13,7 +13,7 @@ import av
 import msgspec
 import pytest
 
-from tenxsom_flow_engine.errors import OutputError
+from tenxsom_flow_engine.errors import InvalidVideo, OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, Video, VideoJob
 from tenxsom_flow_engine.output.folder import STALE, OutputFolder
 from tenxsom_flow_engine.output.metadata import duration_note, is_short
@@ -120,8 +120,8 @@ def test_a_wide_video_is_no_short(output: OutputFolder) -> None:
 
 
 def test_a_file_that_is_not_a_video_is_not_published(output: OutputFolder) -> None:
-    """A web page or an empty file instead of a video is an `OutputError` with the reason."""
-    with pytest.raises(OutputError, match="not a complete video"):
+    """A web page instead of a video, or no file, is an `OutputError` with the reason."""
+    with pytest.raises(InvalidVideo, match="not an MP4 or MOV file"):
         output.publish(RECORD, fill(b"<html>expired</html>"))
     with pytest.raises(OutputError, match="delivered no video file"):
         output.publish(RECORD, lambda folder: None)

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.errors import (
     Busy,
     FlowError,
     InvalidInput,
+    InvalidVideo,
     LeaseLost,
     Misconfigured,
     OutOfCredit,
@@ -531,6 +532,20 @@ def test_fetch_with_a_full_disk(bench: Bench) -> None:
     bench.clock.advance(2)
     assert summary(bench.step(), bench.clock.now()) == ("done",)
     assert (bench.record.status, bench.shelf.published) == (Status.SUCCEEDED, ["job-1"])
+
+
+def test_a_file_that_is_no_video_fails_the_job(bench: Bench) -> None:
+    """A delivered file that cannot be published fails its job at once; a retry fetches the paid video again."""
+    bench.at(Step.FETCH)
+    bench.shelf.fault = InvalidVideo("it is not an MP4 or MOV file")
+    assert summary(bench.step(), bench.clock.now()) == ("dead", "invalid_video", False)
+    assert bench.record.error is not None
+    assert (bench.record.error.message, bench.record.error.actions) == (bench.shelf.fault.message, (Action.RETRY,))
+    bench.shelf.fault = None
+    bench.store.retry("job-1")
+    while bench.record.status not in FINAL:
+        bench.step()
+    assert (bench.record.status, bench.service.sent.total()) == (Status.SUCCEEDED, 1)
 
 
 def test_attempts_are_used_up(bench: Bench) -> None:
