@@ -11,7 +11,7 @@ export TOPIC
 PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-unit test-browser check day bench chaos screenshots docs format clean
+.PHONY: help demo test test-unit test-browser check day bench chaos fuzz screenshots docs format clean
 .PHONY: bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo '                          the results and the longer benchmarks: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
+	@echo 'make fuzz [SUBJECTS=media SEED=7 ONLY=12]'
+	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
@@ -71,6 +73,10 @@ bench-lists bench-report bench-dashboard: bench-%: .venv/.development
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
 		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+
+fuzz: .venv/.development
+	.venv/bin/python -m fuzz $(if $(SUBJECTS),--subjects "$(SUBJECTS)") $(SEED:%=--seed %) $(INPUTS:%=--inputs %) \
+		$(ONLY:%=--only %)
 
 screenshots: .venv/.development
 	@tests/browser/chromium.sh

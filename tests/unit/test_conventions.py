@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(path for folder in ("tests", "chaos", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(path for folder in ("tests", "chaos", "benchmarks", "fuzz") for path in (ROOT / folder).rglob("*.py"))
 ENGINE = "tenxsom_flow_engine"
 #: Parts of the names of modules with test doubles, whose attributes tests set.
 DOUBLES = ("fake", "testing", "emulator")
@@ -70,7 +70,7 @@ def _base(node: ast.expr) -> str:
 
 
 def test_nothing_patches_the_engine() -> None:
-    """Tests, chaos runs and benchmarks pass parts to the engine; they never overwrite its attributes."""
+    """Tests, chaos runs, fuzz runs and benchmarks pass parts to the engine; they never overwrite its attributes."""
     found = {path.relative_to(ROOT): patched(path.read_text("utf-8")) for path in FILES}
     assert len(found) > 100
     assert {path: statements for path, statements in found.items() if statements} == {}
@@ -110,7 +110,7 @@ def paths(node: ast.expr) -> Path | None:
 #: Folders that a benchmark makes.
 MADE = {ROOT / ".bench-venv"}
 #: Programs that no test runs as a whole.
-PROGRAMS = [path for folder in ("benchmarks", "chaos", "docs") for path in (ROOT / folder).rglob("*.py")]
+PROGRAMS = [path for folder in ("benchmarks", "chaos", "docs", "fuzz") for path in (ROOT / folder).rglob("*.py")]
 
 
 def test_paths_into_the_repository_exist() -> None:

@@ -93,7 +93,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").removeprefix(f"{PACKAGE}."): (
         path.read_text("utf-8")
     )
-    for folder in (PACKAGE, "tests", "chaos", "benchmarks")
+    for folder in (PACKAGE, "tests", "chaos", "benchmarks", "fuzz")
     for path in (ROOT / folder).rglob("*.py")
 }
 
