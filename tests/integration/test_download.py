@@ -142,6 +142,16 @@ def test_too_large_without_saying_so(store: Store, tmp_path: Path) -> None:
     assert type(refused(tmp_path, store.files.sign("v.mp4"), max_size=len(CONTENT))) is Rejected
 
 
+@pytest.mark.parametrize("size", ["-5", "zz", "", "1_0", "F" * 40, "1" * 5000, "\u0665"])
+def test_a_chunk_with_an_invalid_size(store: Store, tmp_path: Path, size: str) -> None:
+    """A stream whose parts have invalid sizes is incomplete, and requested again."""
+    headers = {"Transfer-Encoding": "chunked", "Connection": "close"}
+    chunks = Reply(200, f"{size}\r\nhello\r\n0\r\n\r\n".encode(), headers)
+    store.faults["file"].extend([chunks] * MAX_CONNECTIONS)
+    assert type(refused(tmp_path, store.files.sign("v.mp4"))) is Transient
+    assert len(store.seen["file"]) == MAX_CONNECTIONS
+
+
 def test_redirects_without_end(store: Store, tmp_path: Path) -> None:
     """A loop of redirects is refused after a limited number."""
     store.faults["redirect"].extend([Reply(302, b"", {"Location": "/to?x"})] * 20)

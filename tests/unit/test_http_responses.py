@@ -21,6 +21,8 @@ WAITS: list[tuple[dict[str, str], Any, float | None]] = [
     ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT", "Date": NOON}, None, 90.0),
     ({"Retry-After": "Mon, 23 Nov 2026 12:01:30 GMT"}, None, 60.0),  # by our clock, which is 30 s ahead
     ({"Retry-After": "Mon, 23 Nov 2026 11:00:00 GMT", "Date": NOON}, None, 0.0),
+    ({"Retry-After": "1e999"}, None, 86400.0),
+    ({"Retry-After": "Mon, 23 Nov 2099 12:00:00 GMT", "Date": NOON}, None, 86400.0),
     ({"Retry-After": "soon"}, None, None),
     ({"Retry-After": "nan"}, None, None),
     ({"Retry-After": "Mon, 99 Nov 2026 12:00:00 GMT"}, None, None),

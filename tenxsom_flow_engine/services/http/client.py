@@ -200,5 +200,5 @@ def _body(response: requests.Response) -> Any:
             if len(content) > MAX_ANSWER:
                 return None
         return json.loads(content)
-    except (*NETWORK_FAULTS, ValueError, RecursionError):
+    except (*NETWORK_FAULTS, RecursionError):
         return None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ from tenxsom_flow_engine.services.http.addresses import public_addresses
 
 #: Connects to an address and port within a time-out; raises `OSError`.
 Connect = Callable[[tuple[str, int], Any], socket.socket]
-#: The exceptions of a request that the network or the peer causes.
-NETWORK_FAULTS = (requests.RequestException, HTTPError, OSError)
+#: The exceptions of a request that the network or the peer causes. The libraries wrap most of them, but http.client
+#: raises ValueError for a chunk with a negative size.
+NETWORK_FAULTS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 class Exchange:

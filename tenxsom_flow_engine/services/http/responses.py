@@ -10,6 +10,9 @@ from typing import Any
 from tenxsom_flow_engine.errors import ServiceError
 from tenxsom_flow_engine.services.base import URL_SAFE_ID
 
+#: The longest wait in seconds that an answer can ask for: a job asks at least once a day.
+MAX_RETRY_AFTER = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
@@ -65,7 +68,7 @@ def read_retry_after(headers: Mapping[str, str], body: Any, now: float | None = 
             return None
         sent_at = _instant(headers.get("Date", ""))
         seconds = until - (sent_at if sent_at is not None else time.time() if now is None else now)
-    return max(seconds, 0.0) if seconds == seconds else None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if seconds == seconds else None
 
 
 def path_id(value: Any) -> str | None:
