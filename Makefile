@@ -8,11 +8,10 @@ TOPIC ?= Why the ocean glows at night
 override TOPIC := $(value TOPIC)
 export TOPIC
 
-PIN := -c constraints.txt
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos fuzz screenshots docs format clean
-.PHONY: bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
+.PHONY: lock bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -29,6 +28,7 @@ help:
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
+	@echo 'make lock [PACKAGE=flask] update the lock files after a change of the requirements, or of one package'
 	@echo 'make screenshots          take the pictures of the dashboard in docs/images'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove the files of the other targets, except videos/'
@@ -86,6 +86,14 @@ docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md
 	.venv/bin/python docs/generate_configuration.py > docs/configuration.md
 
+# Existing pins are kept. PACKAGE updates one package to its latest version; UPGRADE=1 updates all.
+LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(PACKAGE:%=--upgrade-package %) $(if $(UPGRADE),--upgrade)
+
+lock: .venv/.uv
+	$(LOCK) requirements.txt -o requirements.lock
+	$(LOCK) requirements.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+
 format: .venv/.development
 	$(IN_VENV) ruff check --fix .
 	$(IN_VENV) ruff format .
@@ -94,14 +102,18 @@ clean:
 	rm -rf build *.egg-info .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -r {} +
 
-.venv/.runtime: requirements.txt constraints.txt | .venv/bin/python
+.venv/.runtime: requirements.lock | .venv/bin/python
 	@echo 'Installing the requirements of the engine …' >&2
-	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements.txt $(PIN)
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.development: requirements-dev.txt .venv/.runtime
+.venv/.development: requirements-dev.lock .venv/.runtime
 	@echo 'Installing the requirements of tests and checks …' >&2
-	@$(IN_VENV) pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(PIN)
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.uv: | .venv/bin/python
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
 .venv/bin/python:

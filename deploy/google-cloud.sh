@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up a Google Cloud project for Cloud Tasks: APIs, two service accounts, and their roles.
+# Set up a Google Cloud project for Cloud Tasks: APIs, the queue, two service accounts, and their roles on that queue.
 # Prints the commands; with --apply, runs them. It can be repeated safely.
 set -euo pipefail
 
@@ -45,11 +45,17 @@ worker="flow-worker@$project.iam.gserviceaccount.com"
 tokens="flow-tasks@$project.iam.gserviceaccount.com"
 
 run gcloud services enable cloudtasks.googleapis.com iam.googleapis.com --project "$project"
+if [[ $apply ]] && gcloud tasks queues describe "$queue" --location "$location" --project "$project" >/dev/null 2>&1; then
+	echo "# the queue $queue already exists"
+else
+	run gcloud tasks queues create "$queue" --location "$location" --project "$project"
+fi
 account flow-worker 'Tenxsom Flow Engine: adds tasks and manages the queue'
 account flow-tasks 'Tenxsom Flow Engine: signs deliveries to the worker'
-# Add tasks; find lost tasks; manage the queue (depth, pause, purge, limits).
+# Add tasks; find lost tasks; manage the queue (depth, pause, purge, limits). No role applies to other queues.
 for role in roles/cloudtasks.enqueuer roles/cloudtasks.viewer roles/cloudtasks.queueAdmin; do
-	run gcloud projects add-iam-policy-binding "$project" --member "serviceAccount:$worker" --role "$role" --condition None --quiet
+	run gcloud tasks queues add-iam-policy-binding "$queue" --location "$location" --project "$project" \
+		--member "serviceAccount:$worker" --role "$role" --quiet
 done
 # Creating a task with a token requires permission to act as the account of the tokens.
 run gcloud iam service-accounts add-iam-policy-binding "$tokens" --member "serviceAccount:$worker" \
@@ -63,6 +69,6 @@ cat <<END
 #   CLOUD_TASKS_QUEUE=$queue
 #   CLOUD_TASKS_SERVICE_ACCOUNT=$tokens
 #   CLOUD_TASKS_WORKER_URL=${worker_url:-https://YOUR-WORKER}
-# and create the queue with the current limits, as $worker:
-#   .venv/bin/python run_flow_enhanced.py queue create --queue-type cloud_tasks
+# and set the queue's limits, as $worker:
+#   .venv/bin/python run_flow_enhanced.py queue update --queue-type cloud_tasks
 END

@@ -45,7 +45,7 @@ def libraries() -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        step = f"{sys.executable} -m pip install -r requirements.txt -c constraints.txt"
+        step = f"{sys.executable} -m pip install --require-hashes -r requirements.lock"
         yield problem("libraries", "libraries-missing", f"not installed: {', '.join(missing)}", step)
     else:
         yield ok("libraries", f"all {len(LIBRARIES)} are installed")

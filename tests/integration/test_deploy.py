@@ -51,12 +51,27 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_the_units_limit_their_resources() -> None:
+    """No unit writes core dumps or can fill the machine's memory, and a killed child does not stop its worker."""
+    common = (UNITS / "tenxsom-flow-.service.d" / "common.conf").read_text("utf-8").splitlines()
+    assert {"LimitCORE=0", "MemoryMax=80%", "OOMPolicy=continue", "TasksMax=2048", "StateDirectoryMode=0700"} <= {
+        *common
+    }
+
+
 def test_the_image_has_every_entry_point() -> None:
     """The Dockerfile copies every entry point, and names only existing files."""
     copied = set(re.findall(r"^COPY (.+) \./$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE))
     files = {name for line in copied for name in line.split()}
     assert all((ROOT / name).exists() for name in files)
     assert {path.name for path in ROOT.glob("*.py")} <= files
+
+
+def test_the_image_installs_checked_packages_only() -> None:
+    """The image installs from the lock file with its hashes, and its base can be set to a fixed digest."""
+    text = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    assert re.findall(r"pip install .*", text) == ["pip install --no-cache-dir --require-hashes -r requirements.lock"]
+    assert re.findall(r"^(?:ARG|FROM) .*", text, re.MULTILINE) == ["ARG BASE=python:3.12-slim", "FROM ${BASE}"]
 
 
 def test_the_project_script_prints_its_commands() -> None:
@@ -66,9 +81,11 @@ def test_the_project_script_prints_its_commands() -> None:
         ["bash", str(script), "--project", "p1", "--worker-url", "https://flow.example.org"],
         capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=True,
     )  # fmt: skip
-    assert "roles/cloudtasks.enqueuer" in done.stdout
-    assert "roles/cloudtasks.queueAdmin" in done.stdout
-    assert "roles/cloudtasks.viewer" in done.stdout
+    bindings = [line for line in done.stdout.splitlines() if "add-iam-policy-binding" in line]
+    on_the_queue = [line for line in bindings if line.startswith("gcloud tasks queues add-iam-policy-binding tenxsom-")]
+    roles = {role for line in on_the_queue for role in re.findall(r"--role (\S+)", line)}
+    assert roles == {f"roles/cloudtasks.{role}" for role in ("enqueuer", "queueAdmin", "viewer")}
+    assert "gcloud projects add-iam-policy-binding" not in done.stdout
     assert "roles/iam.serviceAccountUser" in done.stdout
     assert "CLOUD_TASKS_WORKER_URL=https://flow.example.org" in done.stdout
 

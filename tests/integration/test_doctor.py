@@ -128,7 +128,7 @@ def test_a_library_that_is_missing(env: Environment, monkeypatch: pytest.MonkeyP
         return right(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    the_problem(env, "libraries", "gunicorn", "pip install -r requirements.txt")
+    the_problem(env, "libraries", "gunicorn", "pip install --require-hashes -r requirements.lock")
 
 
 def test_an_old_python() -> None:
