@@ -6,6 +6,7 @@ This is the only module that chooses a queue backend or a store. The registry of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.clock import Clock, SystemClock
@@ -151,6 +152,15 @@ class Overrides:
     make_services: Callable[[Settings, Clock, Timings], Mapping[str, VideoService]] = make_services
 
 
+def make_home(settings: Settings) -> None:
+    """Create the home, if it does not exist, for its owner only: it holds topics, orders and the admin token.
+
+    A folder that cannot be created is reported by the part that needs it.
+    """
+    with suppress(OSError):
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def open_engine(
     settings: Settings,
     queue_type: str | None = None,
@@ -169,6 +179,7 @@ def open_engine(
 
     A component or `choice` that is passed replaces the default. Raises `ConfigurationError`, `StoreError`.
     """
+    make_home(settings)
     overrides = overrides or Overrides()
     clock, timings = clock or SystemClock(), overrides.timings
     choice = choice or choose_queue(settings, queue_type, pulled=pulled)

@@ -383,7 +383,7 @@ MAX_DEFAULT_CONCURRENCY = 64
 def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
     google = CloudTasksSettings(**read_env(CloudTasksSettings, values))
     kept = google.gcloud_folder.expanduser() / "application_default_credentials.json"
-    file = google.credentials_file or (kept if kept.is_file() else None)
+    file = google.credentials_file or (kept if _is_file(kept) else None)
     facts = _facts(file) if file else {}
     return replace(
         google,
@@ -431,6 +431,14 @@ def _hidden(secret: Secret) -> str:
         return (urlsplit(secret).password or "") if "://" in secret else str(secret)
     except ValueError:
         return str(secret)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file exists; a folder that this user cannot enter has none."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def _facts(credentials_file: Path) -> dict[str, str]:

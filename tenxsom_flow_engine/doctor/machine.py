@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from tenxsom_flow_engine.composition import make_home
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.services.registry import MachineCheck
@@ -53,8 +55,26 @@ def libraries() -> Iterator[Finding]:
 
 def output(settings: Settings) -> Iterator[Finding]:
     """Check that videos can be written to the output folder."""
+    make_home(settings)  # else the check would create it with the permissions of the output folder
     OutputFolder(settings.output_dir).check()
     yield ok("output", f"videos go to {settings.output_dir}")
+
+
+def privacy(settings: Settings) -> Iterator[Finding]:
+    """Check that other users of this machine cannot read the records, which earlier releases let them do."""
+    named = str(settings.store or "")
+    store = Path(named.removeprefix("sqlite://")) if named.startswith("sqlite://") else settings.home / "jobs.sqlite3"
+    loose = {settings.home: "700"} if _open_to_others(settings.home) else {}
+    if _open_to_others(store) and _open_to_others(store.parent):
+        loose[store] = "600"
+    for path, mode in loose.items():
+        yield warning("privacy", "readable-by-others", f"other users can read {path}", f"chmod {mode} {path}")
+    if not loose:
+        yield ok("privacy", "no other user can read the records")
+
+
+def _open_to_others(path: Path) -> bool:
+    return path.exists() and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def disk(settings: Settings) -> Iterator[Finding]:

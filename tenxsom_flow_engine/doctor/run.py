@@ -28,6 +28,7 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
     yield ok("settings", "all environment variables are valid")
     yield from run_check("disk", lambda: machine.disk(settings))
     yield from run_check("output", lambda: machine.output(settings))
+    yield from run_check("privacy", lambda: machine.privacy(settings))
     for check in (check for spec in configured_specs(settings).values() for check in spec.machine_checks):
         yield from run_check(check.about, partial(machine.of_service, check))
     yield from run_check("store", lambda: _opened(settings, choice))

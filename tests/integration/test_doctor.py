@@ -100,12 +100,27 @@ def test_a_fresh_installation_has_no_problem(env: Environment) -> None:
     """Without any server, key or account, there is no problem; each warning has a next step."""
     found = list(examine(env))
     assert not [finding for finding in found if finding.state == "problem"]
-    examined = {"python", "libraries", "settings", "disk", "output", "fonts", "store", "clock", "queue"}
+    examined = {"python", "libraries", "settings", "disk", "output", "privacy", "fonts", "store", "clock", "queue"}
     assert examined <= {finding.about for finding in found}
     # The free disk space depends on the machine.
     assert examined - {"disk"} <= {finding.about for finding in found if finding.state == "ok"}
     assert all(finding.fix or finding.actions for finding in found if finding.state != "ok")
     assert all((finding.code == "ok") is (finding.state == "ok") for finding in found)
+
+
+@pytest.mark.parametrize(("home", "store", "open_to_others"), [
+    (0o700, 0o600, ""), (0o700, 0o644, ""), (0o755, 0o600, "home"), (0o750, 0o640, "home jobs.sqlite3"),
+])  # fmt: skip
+def test_records_that_others_can_read(env: Environment, home: int, store: int, open_to_others: str) -> None:
+    """A home or store that other users can reach and read is a warning, with the command that closes it."""
+    folder = Path(env["TENXSOM_HOME"])
+    with open_engine(load(env), "local"):
+        pass
+    folder.chmod(home)
+    (folder / "jobs.sqlite3").chmod(store)
+    found = [finding for finding in examine(env) if finding.about == "privacy" and finding.state == "warning"]
+    assert [finding.fix.split("/")[-1] for finding in found] == open_to_others.split()
+    assert all(finding.fix.startswith("chmod ") for finding in found)
 
 
 def test_an_invalid_variable(env: Environment) -> None:

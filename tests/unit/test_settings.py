@@ -133,6 +133,22 @@ def test_cloud_tasks(tmp_path: Path) -> None:
     assert load({"K_SERVICE": "flow"}).cloud_tasks.metadata_server
 
 
+def test_credentials_in_a_folder_of_another_user(tmp_path: Path) -> None:
+    """Credentials of gcloud that this user cannot look for count as missing."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    environment = {"TENXSOM_HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(closed / "gcloud")}
+    root = os.geteuid() == 0  # whom no mode keeps out
+    try:
+        if root:
+            os.seteuid(65534)
+        assert load(environment).cloud_tasks.credentials_file is None
+    finally:
+        if root:
+            os.seteuid(0)
+        closed.chmod(0o700)
+
+
 @pytest.mark.parametrize("kept", [False, True], ids=["named", "kept by gcloud"])
 def test_a_key_file_provides_project_and_account(tmp_path: Path, kept: bool) -> None:
     """Values in the credentials file are defaults; variables win."""

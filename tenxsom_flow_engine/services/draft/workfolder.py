@@ -71,7 +71,7 @@ class WorkFolder:
         A child that inherits the descriptor keeps the lock until it exits, even after this block has closed its copy.
         Raises FileNotFoundError if the folder does not exist.
         """
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -102,7 +102,7 @@ class SimulatedService(VideoService, FindsByReference):
             return []
 
     def _sell(self, reference: str) -> Ticket:
-        self._ledger.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._ledger.open("a", encoding="utf-8") as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             if self._plan.idempotent and (sold := self.find(reference)):

@@ -50,7 +50,7 @@ class Connections:
         self._closed = False
         with self.mapped():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreUnavailable(
                     f"the folder {path.parent} cannot be created: {error.strerror}",
@@ -143,6 +143,9 @@ class Connections:
                 owned.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
+        # SQLite would let other users read a new file; its -wal and -shm files get the mode of the file.
+        with contextlib.suppress(OSError):  # it exists, or SQLite cannot create it either
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
             self.path, timeout=self._lock_timeout, isolation_level=None, check_same_thread=False
         )

@@ -168,7 +168,7 @@ def token_file(settings: Settings) -> Path:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Several processes can start at the same time: each writes a token, and the first link wins.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{TOKEN_FILE}.")  # mode 0600
     try:
