@@ -143,7 +143,10 @@ class VideoService(ABC):
 
     @abstractmethod
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
-        """Write `video.mp4` into an empty folder, and `thumbnail.jpg` and `captions.srt` if the service has them."""
+        """Write `video.mp4` into an empty folder, and `thumbnail.jpg` and `captions.srt` if the service has them.
+
+        The video is an MP4 or MOV within the limits of `output.media`; any other file fails the job.
+        """
 
 
 class FindsByReference(ABC):
