@@ -93,7 +93,7 @@ def check_boxes(path: Path) -> None:
             kinds.add(kind)
             position += length
         else:
-            raise InvalidVideo(f"{path.name} has more than {MAX_BOXES} boxes")
+            raise InvalidVideo(f"{path.name} has more than {MAX_BOXES:,} boxes")
     if position > size:
         raise OutputError(f"{path.name} is incomplete: it has {size} of {position} bytes")
     if b"moov" not in kinds:
@@ -115,7 +115,7 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
 
 def _check_frames(frames: int, name: str) -> None:
     if frames > MAX_FRAMES:
-        raise InvalidVideo(f"{name} has more than {MAX_FRAMES} frames")
+        raise InvalidVideo(f"{name} has more than {MAX_FRAMES:,} frames")
 
 
 def _read_all(container: InputContainer, video: VideoStream, name: str) -> MediaFacts:

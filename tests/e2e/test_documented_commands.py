@@ -46,6 +46,9 @@ ELSEWHERE = {
     "cd /opt/tenxsom-flow-engine && git pull": "needs the network",
     "redis-cli CONFIG SET": "changes a server that other tests use",
     "deploy/google-cloud.sh --project PROJECT --worker-url https://flow.example.org --apply": "needs Google",
+    "sudo -u tenxsom .venv/bin/python run_flow_enhanced.py queue update": (
+        "needs the queue that the script creates; tests/e2e/test_cloud_tasks_commands.py runs it"
+    ),
     "gcloud": "needs Google",
 }
 #: The command that exits with 1 on a machine that is not set up.

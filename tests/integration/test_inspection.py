@@ -110,7 +110,7 @@ INVALID = {
     "a GIF": (crafted_media.gif, "not an MP4 or MOV"),
     "pictures in a MOV": (lambda: crafted_media.video("mov", "png", "rgb24"), "has the codec png"),
     "too many pixels": (lambda: crafted_media.with_picture_size(16000, 16000), "16000 × 16000 pixels"),
-    "too many frames": (lambda: crafted_media.with_frames(600_000), f"more than {MAX_FRAMES} frames"),
+    "too many frames": (lambda: crafted_media.with_frames(600_000), f"more than {MAX_FRAMES:,} frames"),
     "too many frames in a chunk": (lambda: crafted_media.with_samples_in_one_chunk(600_000), "frames"),
     "as many frames as possible": (lambda: crafted_media.with_frames(2**32 - 1), "frames"),
     "damaged header": (lambda: crafted_media.with_picture_size(64, 96), "not a valid video"),
