@@ -26,7 +26,7 @@ FACTS = MediaFacts(3.0, 64, 96)
 
 #: Faults of a child, by the name of the file; other files are examined as usual.
 FAULTY = """
-import os, signal, time
+import os, signal, sys, time
 from pathlib import Path
 from tenxsom_flow_engine.output import inspection_child as child
 
@@ -62,7 +62,7 @@ def examine(path, thumbnail):
     FAULTS.get(path.name, lambda: None)()
     return child.examine(path.parent / "video.mp4", thumbnail)
 
-child.main(examine, child.Limits(memory=512 << 20, processor_time=1, wall_time=3, file_size=1 << 20))
+child.main(examine, child.Limits(memory=512 << 20, processor_time=1, wall_time=int(sys.argv[1]), file_size=1 << 20))
 """
 
 
@@ -74,7 +74,7 @@ def inspector() -> Iterator[Inspector]:
 
 @pytest.fixture(scope="module")
 def faulty() -> Iterator[Inspector]:
-    with closing(Inspector(("-c", FAULTY))) as made:
+    with closing(Inspector(("-c", FAULTY, "60"))) as made:
         yield made
 
 
@@ -148,7 +148,6 @@ FAULTS: dict[str, tuple[type[Exception], str]] = {
     "attribute": (InvalidVideo, r"the library fails on it: AttributeError: no \[2J stream"),
     "unicode": (InvalidVideo, "UnicodeDecodeError"),
     "killed": (OutputError, "was killed"),
-    "sleep": (OutputError, "could not be read within"),
     "exit": (OutputError, "exit code 3"),
     "files": (OSError, os.strerror(errno.EMFILE)),
     "large file": (OSError, os.strerror(errno.EFBIG)),
@@ -163,6 +162,14 @@ def test_a_fault_of_a_child(faulty: Inspector, tmp_path: Path, name: str, kind: 
         faulty.inspect(tmp_path / name)
     assert type(caught.value) is kind
     assert faulty.inspect(tmp_path / "video.mp4") == FACTS
+
+
+def test_a_file_that_takes_too_long(tmp_path: Path) -> None:
+    """A file that is not read within the time limit is inspected again later."""
+    with closing(Inspector(("-c", FAULTY, "1"))) as inspector, pytest.raises(OutputError) as caught:
+        inspector.inspect(tmp_path / "sleep")
+    assert type(caught.value) is OutputError
+    assert "could not be read within" in caught.value.message
 
 
 def test_a_process_that_was_killed_is_replaced(tmp_path: Path, children: Callable[[], set[int]]) -> None:
