@@ -128,7 +128,7 @@ def job_options(command: _F) -> _F:
         ),
         click.option(
             "--style", default="documentary", show_default=True, shell_complete=_styles,
-            help="Visual style of the prompt: documentary, cinematic, explainer, animation, retro.",
+            help="Visual style of the video: documentary, cinematic, explainer, animation, retro.",
         ),
         click.option(
             "--duration", type=int,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.services.base import VideoService
+from tenxsom_flow_engine.services.draft.config import DraftConfig
 from tenxsom_flow_engine.services.registry import MachineCheck, MachineState, ServiceContext, ServiceSpec
 
 
-def _make(config: None, context: ServiceContext) -> VideoService:
+def _make(config: DraftConfig, context: ServiceContext) -> VideoService:
     from tenxsom_flow_engine.services.draft.service import FOLDER, DraftService
 
-    return DraftService(context.output_dir / FOLDER)
+    return DraftService(context.output_dir / FOLDER, config=config)
 
 
 def _check_fonts() -> MachineState:
@@ -18,4 +19,11 @@ def _check_fonts() -> MachineState:
     return check_fonts()
 
 
-SPEC = ServiceSpec(name="draft", factory=_make, order=80, machine_checks=(MachineCheck("fonts", _check_fonts),))
+SPEC = ServiceSpec(
+    name="draft",
+    factory=_make,
+    config=DraftConfig,
+    docs="docs/services/draft.md",
+    order=80,
+    machine_checks=(MachineCheck("fonts", _check_fonts),),
+)

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tenxsom_flow_engine.errors import FlowError, OutputError
 from tenxsom_flow_engine.services.draft.render.formats import MORE_SPACE
 from tenxsom_flow_engine.services.draft.workfolder import Fault, Order, WorkFolder
@@ -68,7 +70,8 @@ def render_order(order: Order, folder: WorkFolder, fonts: Library | None = None)
     """
     from tenxsom_flow_engine.services.draft.render.render import RenderSpec, render
 
-    spec = RenderSpec(order.topic, order.prompt, order.duration, order.aspect_ratio, order.quality, order.seed)
+    values = msgspec.structs.asdict(order)
+    spec = RenderSpec(script=values.pop("prompt"), **values)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; other allocators need it less
 
     def report(fraction: float) -> None:

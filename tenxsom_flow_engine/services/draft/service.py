@@ -29,10 +29,21 @@ import msgspec
 from tenxsom_flow_engine.errors import InvalidInput, Rejected, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
-from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
+from tenxsom_flow_engine.services.draft.config import DraftConfig, DraftOptions
+from tenxsom_flow_engine.services.draft.render.formats import (
+    ASPECT_RATIOS,
+    MAX_DURATION,
+    MORE_SPACE,
+    NAME,
+    QUALITIES,
+    REELS,
+    REELS_RATIO,
+    SAFE_AREAS,
+)
 from tenxsom_flow_engine.services.draft.render.pacing import pause
 from tenxsom_flow_engine.services.draft.render.script import Outline, outline
 from tenxsom_flow_engine.services.draft.workfolder import FILES, Order, WorkFolder
+from tenxsom_flow_engine.services.fitting import read_options
 from tenxsom_flow_engine.text import one_line, plural
 from tenxsom_flow_engine.topics import builtin_script
 
@@ -51,6 +62,7 @@ SETTLED = 60.0
 #: The length of a draft without an ordered length, as a multiple of the shortest time in which it can be read.
 COMFORT = 1.15
 
+_DEFAULTS = DraftConfig()
 #: Arguments of Python for a render; the path of the work folder is appended.
 CHILD = ("-m", "tenxsom_flow_engine.services.draft.child")
 _IMPORT_ROOT = Path(__file__).resolve().parents[3]
@@ -79,10 +91,12 @@ class DraftService(VideoService, Cancels):
         root: Path,
         now: Callable[[], float] = time.time,
         *,
+        config: DraftConfig = _DEFAULTS,
         child: Sequence[str] = CHILD,
         fonts: Library | None = None,
     ) -> None:
         self._root = root.absolute()
+        self._config = config
         self._fonts = fonts
         self._child = child
         self._now = now
@@ -98,6 +112,11 @@ class DraftService(VideoService, Cancels):
             raise InvalidInput("aspect_ratio", f"drafts are {', '.join(ASPECT_RATIOS)}, not {job.aspect_ratio}")
         if job.quality and job.quality not in QUALITIES:
             raise InvalidInput("quality", f"drafts are {', '.join(QUALITIES)}, not {job.quality}")
+        if self._options(job).safe_area == REELS and job.aspect_ratio != REELS_RATIO:
+            reason = f"{REELS} are {REELS_RATIO}, not {job.aspect_ratio}"
+            raise InvalidInput(
+                f"options.{NAME}.safe_area", reason, next_step="leave it out, or change the aspect ratio"
+            )
         for name, text in {"topic": job.topic, "script" if job.script else "prompt": self.prompt(job)}.items():
             self._check_fonts(name, text)
         return Fit(job, self._reading_notes(job))
@@ -221,9 +240,24 @@ class DraftService(VideoService, Cancels):
         return (note,)
 
     def _order(self, job: VideoJob) -> Order:
-        quality = job.quality or next(iter(QUALITIES))
-        # The seed is the topic, so the same job always gives the same video.
-        return Order(job.topic, self.prompt(job), job.duration, job.aspect_ratio, quality, seed=job.topic)
+        options, config = self._options(job), self._config
+        # The default applies where it can; an option that cannot be met is refused in `fit`.
+        area = options.safe_area or (config.safe_area if job.aspect_ratio == REELS_RATIO else SAFE_AREAS[0])
+        return Order(
+            topic=job.topic,
+            prompt=self.prompt(job),
+            duration=job.duration,
+            aspect_ratio=job.aspect_ratio,
+            quality=job.quality or next(iter(QUALITIES)),
+            seed=job.topic,  # so the same job always gives the same video
+            style=job.style,
+            mark=config.mark if options.mark is None else options.mark,
+            safe_area=area,
+        )
+
+    @staticmethod
+    def _options(job: VideoJob) -> DraftOptions:
+        return read_options(NAME, job, DraftOptions)
 
     def _sweep(self, folder: WorkFolder) -> None:
         now, published_at = self._now(), folder.published_at()

@@ -16,11 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from tenxsom_flow_engine.jobs import STYLES
+from tenxsom_flow_engine.services.draft.render.formats import SAFE_AREAS
+
 FILES = ("video.mp4", "thumbnail.jpg", "captions.srt")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The order of one draft."""
+    """The order of one draft. Fields with a default are absent from orders of earlier releases."""
 
     topic: str
     #: The script; named as in the orders of earlier releases.
@@ -29,6 +32,9 @@ class Order(msgspec.Struct, frozen=True):
     aspect_ratio: str
     quality: str
     seed: str
+    style: str = STYLES[0]
+    mark: bool = False
+    safe_area: str = SAFE_AREAS[0]
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from av import VideoFrame
@@ -14,6 +15,7 @@ from tenxsom_flow_engine.services.draft.render.gradient import Plane, pixels
 Alpha = NDArray[np.uint16]  # 0..256
 Yuv = tuple[int, int, int]
 _BAND = 48  # rows
+_HALF, _BITS = np.uint16(128), np.uint16(8)
 
 
 def yuv(colour: Floats) -> Yuv:
@@ -34,16 +36,36 @@ def halve(alpha: Alpha) -> Alpha:
     return total >> np.uint16(2)
 
 
-def mix(target: Plane, alpha: Alpha, premultiplied: Alpha) -> None:
-    """Blend in place: target * (1 - alpha) + premultiplied, which is colour * alpha."""
-    # Band by band, so that intermediate results stay in the processor's cache and the heap does not fragment.
-    for top in range(0, target.shape[0], _BAND):
-        band = slice(top, top + _BAND)
-        mixed = target[band] * (256 - alpha[band])
-        mixed += premultiplied[band]
-        mixed += 128
-        mixed >>= 8
-        target[band] = mixed
+class Coat(NamedTuple):
+    """A colour for the pixels under a mask: `kept` is 256 - alpha, `added` is colour * alpha."""
+
+    kept: Alpha
+    added: Alpha
+
+    @classmethod
+    def of(cls, alpha: Alpha, code: int) -> Coat:
+        """Return the coat of one colour."""
+        return cls(np.uint16(256) - alpha, alpha * np.uint16(code))
+
+    def on(self, lower: Coat) -> Coat:
+        """Return both coats in one, this one over the lower one."""
+        return Coat(_scaled(lower.kept, self.kept), _scaled(lower.added, self.kept) + self.added)
+
+    def paint(self, target: Plane) -> None:
+        """Blend into the plane."""
+        # Band by band, so that intermediate results stay in the processor's cache and the heap does not fragment.
+        for top in range(0, target.shape[0], _BAND):
+            band = slice(top, top + _BAND)
+            mixed = target[band] * self.kept[band]
+            mixed += self.added[band]
+            mixed += _HALF
+            mixed >>= _BITS
+            target[band] = mixed
+
+
+def _scaled(values: Alpha, kept: Alpha) -> Alpha:
+    # In 32 bits, because added * kept exceeds 16.
+    return ((values.astype(np.uint32) * kept + 128) >> 8).astype(np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +99,4 @@ class Stencil:
     def fill(self, frame: VideoFrame, colour: Yuv) -> None:
         """Draw the stencil in a colour."""
         for view, alpha, code in zip(self.views(frame), self.alphas(), colour, strict=True):
-            mix(view, alpha, alpha * np.uint16(code))
+            Coat.of(alpha, code).paint(view)

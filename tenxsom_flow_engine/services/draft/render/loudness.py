@@ -32,7 +32,8 @@ def integrated(blocks: Iterable[NDArray[np.float32]], rate: int) -> float:
         at += 0 if block is None else block.shape[1]
         with contextlib.suppress(av.BlockingIOError, av.EOFError):
             while True:
-                loudness = float(sink.pull().metadata["lavfi.r128.I"])
+                # Only frames that complete a step of 0.1 seconds carry a value.
+                loudness = float(sink.pull().metadata.get("lavfi.r128.I", loudness))
     return max(loudness, SILENCE)
 
 

@@ -1,4 +1,4 @@
-"""Draw the overlays of every frame: the progress line, with a segment per beat, and the small draft mark."""
+"""Draw the overlays of every frame: the progress line, with a segment per beat, the draft mark, black bars."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import numpy as np
 from av import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
-from tenxsom_flow_engine.services.draft.render.blend import Stencil, Yuv, halve, mix
-from tenxsom_flow_engine.services.draft.render.fonts import TEXT
-from tenxsom_flow_engine.services.draft.render.gradient import Plane
+from tenxsom_flow_engine.services.draft.render.blend import Stencil, Yuv, halve
+from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY
+from tenxsom_flow_engine.services.draft.render.gradient import Plane, pixels
 
 _REST = 0.3  # opacity of the remaining part
 _SMOOTH = 4  # supersampling factor, for smooth edges
+_WORD = "DRAFT"
+_BLACK = (16, 128, 128)
 
 
 class Progress:
@@ -34,33 +36,44 @@ class Progress:
         reached = np.clip(part * self._width - columns, 0, 1)
         luma = (self._stencil.luma * (_REST + (1 - _REST) * reached)).astype(np.uint16)
         stencil = Stencil(self._stencil.left, self._stencil.top, luma, halve(luma))
-        for view, alpha, code in zip(stencil.views(frame), stencil.alphas(), colour, strict=True):
-            mix(view, alpha, alpha * np.uint16(code))
+        stencil.fill(frame, colour)
 
 
 class Mark:
-    """A dot and the word DRAFT at `size` pixels per em; `top` is the top of the capitals."""
+    """A plate with the word DRAFT, `height` pixels high."""
 
-    def __init__(self, left: int, top: int, size: float) -> None:
-        font = ImageFont.truetype(TEXT, size)
-        rise = round(size * 0.728)
-        dot = round(size * 0.42)
-        round_dot = Image.new("L", (dot * _SMOOTH, dot * _SMOOTH))
-        ImageDraw.Draw(round_dot).ellipse((0, 0, dot * _SMOOTH - 1, dot * _SMOOTH - 1), fill=255)
-        self._dot = Stencil.of(
-            left, top + (rise - dot) // 2, _pixels(round_dot.resize((dot, dot), Image.Resampling.BOX))
-        )
-        image = Image.new("L", (round(size * 6), rise + 2))
-        pen = 0.0
-        for letter in "DRAFT":
-            ImageDraw.Draw(image).text((pen, rise), letter, fill=255, font=font, anchor="ls")
-            pen += font.getlength(letter) + size * 0.14
-        self._word = Stencil.of(left + round(size * 0.74), top, _pixels(image))
+    def __init__(self, left: int, top: int, height: int) -> None:
+        font = ImageFont.truetype(DISPLAY[0], height * 0.72)
+        start, _, end, _ = font.getbbox(_WORD, anchor="ls")
+        width = round(end - start + height * 0.6)
+        plate = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
+        corner = height * 0.22 * _SMOOTH
+        ImageDraw.Draw(plate).rounded_rectangle((0, 0, plate.width - 1, plate.height - 1), corner, fill=255)
+        letters = Image.new("L", (width, height))
+        capitals = height * 0.72 * 0.7
+        pen = (height * 0.3 - start, (height + capitals) / 2)
+        ImageDraw.Draw(letters).text(pen, _WORD, fill=255, font=font, anchor="ls")
+        self._plate = Stencil.of(left, top, _pixels(plate.resize((width, height), Image.Resampling.BOX)))
+        self._letters = Stencil.of(left, top, _pixels(letters))
 
-    def draw(self, frame: VideoFrame, ink: Yuv, accent: Yuv) -> None:
+    def draw(self, frame: VideoFrame, plate: Yuv, letters: Yuv) -> None:
         """Draw the mark."""
-        self._dot.fill(frame, accent)
-        self._word.fill(frame, ink)
+        self._plate.fill(frame, plate)
+        self._letters.fill(frame, letters)
+
+
+class Bars:
+    """Black bars of `height` pixels, an even number, along the top and the bottom."""
+
+    def __init__(self, height: int) -> None:
+        self._height = height
+
+    def draw(self, frame: VideoFrame) -> None:
+        """Draw the bars."""
+        for number, code in enumerate(_BLACK):
+            plane = pixels(frame, number)
+            height = self._height if number == 0 else self._height // 2
+            plane[:height] = plane[-height:] = code
 
 
 def _pixels(image: Image.Image) -> Plane:

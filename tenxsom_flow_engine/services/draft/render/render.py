@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,19 @@ from av.video.reformatter import Colorspace
 from PIL import Image
 
 from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
+from tenxsom_flow_engine.jobs import STYLES
 from tenxsom_flow_engine.services.draft.render.captions import srt
 from tenxsom_flow_engine.services.draft.render.encode import FPS, encode
 from tenxsom_flow_engine.services.draft.render.fonts import Library, library
-from tenxsom_flow_engine.services.draft.render.formats import ASPECT_RATIOS, MAX_DURATION, MORE_SPACE, NAME, QUALITIES
+from tenxsom_flow_engine.services.draft.render.formats import (
+    ASPECT_RATIOS,
+    MAX_DURATION,
+    MORE_SPACE,
+    NAME,
+    QUALITIES,
+    REELS,
+    SAFE_AREAS,
+)
 from tenxsom_flow_engine.services.draft.render.music import Music, beat_seconds
 from tenxsom_flow_engine.services.draft.render.scene import Scene
 from tenxsom_flow_engine.services.draft.render.script import Beat, write
@@ -28,7 +38,8 @@ class RenderSpec:
 
     `duration` is in whole seconds, 1 to 60; `aspect_ratio` is "9:16", "16:9" or "1:1"; `quality` names the short
     side: "1080p", "720p" or "540p"; the sentences of `script` are shown after the topic; `seed` picks palette, motion
-    and music.
+    and music within the `style`, one of `jobs.STYLES`. `mark` burns the word DRAFT in; `safe_area` is "standard", or
+    "reels" for a vertical video whose lower 35 % stay free of text.
     """
 
     topic: str
@@ -37,6 +48,9 @@ class RenderSpec:
     aspect_ratio: str
     quality: str
     seed: str
+    style: str = STYLES[0]
+    mark: bool = False
+    safe_area: str = SAFE_AREAS[0]
 
 
 def frame_size(aspect_ratio: str, quality: str) -> tuple[int, int]:
@@ -59,23 +73,28 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
     if not 1 <= spec.duration <= MAX_DURATION:
         raise InvalidInput("duration", f"must be 1 to {MAX_DURATION} seconds, not {spec.duration}")
     size = frame_size(spec.aspect_ratio, spec.quality)
-    style = look(spec.seed)
+    style = look(spec.seed, spec.style)
     fonts = fonts or library()
     topic = clean(spec.topic)
     fonts.check(topic)
-    script = "\n".join(fonts.drawable(clean(line)) for line in spec.script.splitlines())
-    beats = write(fonts.drawable(topic), script, spec.duration, beat_seconds(style.score))
+    beats = write(fonts.drawable(topic), fonts.drawable(spec.script), spec.duration, beat_seconds(style.score))
     if not beats:
         raise Rejected(NAME, "the topic has no visible characters", next_step="give it at least one letter")
     progress(0.0)
-    scene = Scene(beats, style, size, fonts)
-    music = Music(style.score, spec.duration, beats[1].start if len(beats) > 1 else 0.0)
+    scene = Scene(beats, style, size, fonts, mark=spec.mark, reels=spec.safe_area == REELS)
+    drop = beats[1].start if len(beats) > 1 else 0.0
     try:
-        _thumbnail(scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
-        (folder / "captions.srt").write_text(srt(beats), encoding="utf-8", newline="\n")
-        for number in encode(folder / "video.mp4", size, spec.duration, scene.paint, music.block):
-            if number % FPS == 0:
-                progress((number + 1) / (spec.duration * FPS))
+        with ThreadPoolExecutor(1) as pool:
+            music = pool.submit(Music, style.score, spec.duration, drop)
+            still = pool.submit(_thumbnail, scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
+            (folder / "captions.srt").write_text(srt(beats), encoding="utf-8", newline="\n")
+            frames = encode(
+                folder / "video.mp4", size, spec.duration, scene.paint, lambda *at: music.result().block(*at)
+            )
+            for number in frames:
+                if number % FPS == 0:
+                    progress((number + 1) / (spec.duration * FPS))
+            still.result()
     except MemoryError:  # PyAV's class for it is an FFmpegError too
         raise
     except (OSError, FFmpegError) as error:

@@ -1,14 +1,21 @@
-"""Derive the style of a video from its seed: palette, motion and music parameters."""
+"""Derive the look of a video from its style and seed: palette, motion and music parameters."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tenxsom_flow_engine.jobs import STYLES
 from tenxsom_flow_engine.services.draft.render.colour import Floats, contrast, lab
 from tenxsom_flow_engine.services.draft.render.palettes import PALETTES
+from tenxsom_flow_engine.services.draft.render.treatments import TREATMENTS, Treatment
 
-LEAST_CONTRAST = 4.8  # between text and any colour of the background
+LEAST_CONTRAST = 5.2  # between text and any colour of the background
+_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
+_CHORDS = {"major": ((0, 4, 5, 3), (5, 3, 0, 4), (3, 0, 4, 5)), "minor": ((0, 5, 2, 6), (0, 3, 5, 6), (5, 6, 0, 2))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The style of a video. Colours are OKLab; `entrance` is rise, slide or settle."""
+    """The look of a video. Colours are OKLab; `entrance` is one of its treatment's."""
 
+    treatment: Treatment
     ground: Floats
     lights: tuple[Light, ...]
     ink: Floats
@@ -51,54 +59,64 @@ class Style:
     score: Score
 
 
-def look(seed: str) -> Style:
-    """Return the style for a seed. The contrast of text to background and lights is at least LEAST_CONTRAST."""
+def look(seed: str, style: str = STYLES[0]) -> Style:
+    """Return the look for a seed within a style. The contrast of text to the background is at least LEAST_CONTRAST."""
     rng = random.Random(f"look:{seed}")
-    palette = rng.choice(PALETTES)
+    treatment = TREATMENTS[style]
+    palette = rng.choice(PALETTES[style])
     turn = rng.uniform(-9, 9)
-    ink = lab(*palette.ink)
-    ground, *glows = (_legible(lightness, chroma, hue + turn, ink) for lightness, chroma, hue in palette.field)
+    ink, accent_ink = lab(*palette.ink), lab(*palette.accent_ink)
+    letters = [ink] if treatment.plate.filled else [ink, accent_ink]  # those directly on the background
+    shade = 1 - treatment.vignette
+    ground, *glows = (_legible(lab(at, chroma, hue + turn), letters, shade) for at, chroma, hue in palette.field)
     rng.shuffle(glows)
     return Style(
+        treatment=treatment,
         ground=ground,
-        lights=tuple(_light(rng, colour, n, len(glows)) for n, colour in enumerate(glows)),
+        lights=_arcs(rng, glows) if treatment.ground == "arcs" else _lights(rng, glows),
         ink=ink,
         accent=lab(*palette.accent),
-        accent_ink=lab(*palette.accent_ink),
-        entrance=rng.choice(("rise", "slide", "settle")),
-        centred=rng.random() < 0.3,
-        score=_score(rng),
+        accent_ink=accent_ink,
+        entrance=rng.choice(treatment.entrances),
+        centred=rng.choice(treatment.centred),
+        score=_score(rng, treatment),
     )
 
 
-def _legible(lightness: float, chroma: float, hue: float, ink: Floats) -> Floats:
-    """Return the colour, with its lightness moved away from the ink's until the contrast suffices."""
-    step = -0.01 if ink[0] > lightness else 0.01
-    while contrast(colour := lab(lightness, chroma, hue), ink) < LEAST_CONTRAST and 0 < lightness < 1:
-        lightness += step
+def _legible(colour: Floats, letters: Sequence[Floats], shade: float) -> Floats:
+    """Return the colour with its lightness moved away from the letters' until the contrast suffices, shaded or not."""
+    step = np.array([-0.01 if letters[0][0] > colour[0] else 0.01, 0, 0], np.float32)
+    while min(contrast(one, ink) for one in (colour, colour * shade) for ink in letters) < LEAST_CONTRAST:
+        if not 0 < colour[0] < 1:
+            break
+        colour = colour + step
     return colour
 
 
-def _light(rng: random.Random, colour: Floats, number: int, count: int) -> Light:
-    """Return a light that moves around a point in its own part of the frame, so that lights rarely overlap."""
-    home = ((number + 0.5) / count + rng.uniform(-0.1, 0.1), (number * 0.618 + rng.random() * 0.2) % 1.0)
-    paths = [(at, rng.uniform(0.18, 0.34), rng.choice((-1, 1)) * rng.uniform(0.05, 0.11), rng.random()) for at in home]
-    return Light(colour, rng.uniform(0.24, 0.36), paths[0], paths[1])
+def _lights(rng: random.Random, colours: Sequence[Floats]) -> tuple[Light, ...]:
+    """Return lights that each move around a point in their own part of the frame, so that they rarely overlap."""
+    lights = []
+    for number, colour in enumerate(colours):
+        home = ((number + 0.5) / len(colours) + rng.uniform(-0.1, 0.1), (number * 0.618 + rng.random() * 0.2) % 1.0)
+        paths = [
+            (at, rng.uniform(0.18, 0.34), rng.choice((-1, 1)) * rng.uniform(0.05, 0.11), rng.random()) for at in home
+        ]
+        lights.append(Light(colour, rng.uniform(0.24, 0.36), paths[0], paths[1]))
+    return tuple(lights)
 
 
-def _score(rng: random.Random) -> Score:
-    major, minor = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
-    scale, chords = rng.choice(
-        (
-            (major, (0, 4, 5, 3)),
-            (major, (5, 3, 0, 4)),
-            (major, (3, 0, 4, 5)),
-            (minor, (0, 5, 2, 6)),
-            (minor, (0, 3, 5, 6)),
-            (minor, (5, 6, 0, 2)),
-        )
-    )
+def _arcs(rng: random.Random, colours: Sequence[Floats]) -> tuple[Light, ...]:
+    """Return lights around one point in a lower corner, the largest first."""
+    across = (rng.choice((0.0, 1.0)), 0.05, 0.06, rng.random())
+    down = (rng.uniform(0.88, 1.0), 0.03, 0.09, rng.random())
+    radii = [0.95 - 0.19 * number for number in range(len(colours))]
+    return tuple(Light(colour, radius, across, down) for colour, radius in zip(colours, radii, strict=True))
+
+
+def _score(rng: random.Random, treatment: Treatment) -> Score:
+    key = rng.choice(treatment.keys)
+    scale, chords = _SCALES[key], rng.choice(_CHORDS[key])
     pattern = rng.choice(
         ((0, 2, 4, 2, 1, 2, 4, 3), (0, 1, 2, 4, 3, 2, 1, 2), (4, 2, 1, 0, 2, 4, 2, 1), (0, 4, 2, 4, 1, 4, 2, 3))
     )
-    return Score(rng.choice((92, 96, 100, 104, 108)), rng.randint(45, 54), scale, chords, pattern, rng.getrandbits(32))
+    return Score(rng.choice(treatment.tempos), rng.randint(45, 54), scale, chords, pattern, rng.getrandbits(32))

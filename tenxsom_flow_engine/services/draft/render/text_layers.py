@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from av import VideoFrame
 
-from tenxsom_flow_engine.services.draft.render.blend import Alpha, Stencil, Yuv, halve, mix, to_alpha
-from tenxsom_flow_engine.services.draft.render.colour import codes
+from tenxsom_flow_engine.services.draft.render.blend import Coat, Stencil, Yuv, halve, to_alpha
+from tenxsom_flow_engine.services.draft.render.colour import Floats, codes
 from tenxsom_flow_engine.services.draft.render.gradient import Plane
 from tenxsom_flow_engine.services.draft.render.motion import Highlight, Motion
 from tenxsom_flow_engine.services.draft.render.shaping import Pixels, draw, paint
+from tenxsom_flow_engine.services.draft.render.treatments import Plate
 from tenxsom_flow_engine.services.draft.render.typesetting import Area, Block, Placed
 
-_RADIUS = 0.17  # em
-Ready = list[tuple[Alpha, Alpha]]  # alpha and premultiplied ink of the planes Y, U, V
+Painted = tuple[Stencil, list[Coat]]  # a coat for each of the planes Y, U, V
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,51 +33,59 @@ class _Mask:
 class _Layers:
     """What is drawn at a time: the letters over the highlight, then the emoji."""
 
-    letters: tuple[Stencil, Ready]
-    emoji: tuple[Stencil, Ready] | None
+    letters: Painted
+    emoji: list[Coat] | None
 
 
 class Lettering:
     """Draws a block; `ink`, `accent` and `accent_ink` are the colours of text, highlight and highlighted text."""
 
-    def __init__(self, block: Block, motion: Motion, ink: Yuv, accent: Yuv, accent_ink: Yuv) -> None:
-        self._block, self._motion = block, motion
+    def __init__(self, block: Block, motion: Motion, plate: Plate, ink: Yuv, accent: Yuv, accent_ink: Yuv) -> None:
+        self._block, self._motion, self._shape = block, motion, plate
         self._ink, self._accent, self._accent_ink = ink, accent, accent_ink
         self._plate = _even(block.ink)
         self._masks = [_mask(word, block) for word in block.words]
         self._resting: _Layers | None = None
+        self._kept: tuple[Highlight | None, Painted] | None = None  # the last resting frame
 
     def draw(self, frame: VideoFrame, seconds: float) -> None:
         """Draw the block at a time."""
-        layers = self._layers(seconds)
-        stencil, ready = layers.letters
         highlight = self._motion.highlight(seconds)
-        pill = self._pill(highlight) if highlight else None
-        for number, (view, (letters, premultiplied)) in enumerate(zip(stencil.views(frame), ready, strict=True)):
-            if pill is None:
-                mix(view, letters, premultiplied)
-                continue
-            alpha = pill.alphas()[number]
+        if not self._motion.still(seconds):
+            stencil, coats = self._composed(self._moved(seconds), highlight)
+        else:
+            # Most frames have the same text and highlight as the one before.
+            if self._kept is None or self._kept[0] != highlight:
+                self._resting = self._resting or self._moved(seconds)
+                self._kept = highlight, self._composed(self._resting, highlight)
+            stencil, coats = self._kept[1]
+        for view, coat in zip(stencil.views(frame), coats, strict=True):
+            coat.paint(view)
+
+    def _composed(self, layers: _Layers, highlight: Highlight | None) -> Painted:
+        stencil, coats = self._highlighted(layers.letters, highlight)
+        if layers.emoji:
+            coats = [upper.on(lower) for upper, lower in zip(layers.emoji, coats, strict=True)]
+        return stencil, coats
+
+    def _highlighted(self, text: Painted, highlight: Highlight | None) -> Painted:
+        """Return the text over the highlight, in its second colour where the highlight is."""
+        if highlight is None:
+            return text
+        stencil, coats = text
+        pill = self._pill(highlight)
+        both = []
+        for number, (coat, alpha) in enumerate(zip(coats, pill.alphas(), strict=True)):
             top, left = (pill.top, pill.left) if number == 0 else (pill.top // 2, pill.left // 2)
             window = slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1])
-            mix(view[window], alpha, alpha * np.uint16(self._accent[number]))
-            # The ink changes only over the highlight and only for this frame.
-            resting = premultiplied[window].copy()
             code = (self._ink[number] * (256 - alpha) + self._accent_ink[number] * alpha) >> 8
-            premultiplied[window] = letters[window] * code
-            mix(view, letters, premultiplied)
-            premultiplied[window] = resting
-        if layers.emoji:
-            stencil, ready = layers.emoji
-            for view, (alpha, premultiplied) in zip(stencil.views(frame), ready, strict=True):
-                mix(view, alpha, premultiplied)
-
-    def _layers(self, seconds: float) -> _Layers:
-        if not self._motion.still(seconds):
-            return self._moved(seconds)
-        if self._resting is None:
-            self._resting = self._moved(seconds)
-        return self._resting
+            over = Coat(coat.kept[window], (256 - coat.kept[window]) * code)
+            if self._shape.filled:
+                over = over.on(Coat.of(alpha, self._accent[number]))
+            whole = Coat(coat.kept.copy(), coat.added.copy())
+            whole.kept[window], whole.added[window] = over
+            both.append(whole)
+        return stencil, both
 
     def _moved(self, seconds: float) -> _Layers:
         plate: Plane = np.zeros((self._plate.height, self._plate.width), np.uint8)
@@ -97,9 +105,8 @@ class Lettering:
                 _paste(pictures, faded, left, top, floor)
         luma = to_alpha(plate)
         stencil = Stencil(self._plate.left, self._plate.top, luma, halve(luma))
-        letters = [(a, a * np.uint16(code)) for a, code in zip(stencil.alphas(), self._ink, strict=True)]
-        emoji = None if pictures is None else _coloured(self._plate.left, self._plate.top, pictures)
-        return _Layers((stencil, letters), emoji)
+        letters = [Coat.of(alpha, code) for alpha, code in zip(stencil.alphas(), self._ink, strict=True)]
+        return _Layers((stencil, letters), None if pictures is None else _coloured(pictures))
 
     def _pill(self, highlight: Highlight) -> Stencil:
         """Return the highlight's stencil, relative to the plate."""
@@ -108,13 +115,20 @@ class Lettering:
         top, bottom = top - self._plate.top, bottom - self._plate.top
         x0, x1 = max(0, int(left) // 2 * 2), min(self._plate.width, -(-math.ceil(right) // 2) * 2)
         y0, y1 = max(0, int(top) // 2 * 2), min(self._plate.height, -(-math.ceil(bottom) // 2) * 2)
-        radius = min(_RADIUS * self._block.size, (right - left) / 2, (bottom - top) / 2)
+        radius = min(self._shape.radius * self._block.size, (right - left) / 2, (bottom - top) / 2)
         x = np.abs(np.arange(x0, x1, dtype=np.float32) + 0.5 - (left + right) / 2) - ((right - left) / 2 - radius)
         y = np.abs(np.arange(y0, y1, dtype=np.float32) + 0.5 - (top + bottom) / 2) - ((bottom - top) / 2 - radius)
-        corner = np.hypot(np.maximum(x, 0), np.maximum(y, 0)[:, None])
-        distance = corner + np.minimum(np.maximum(x, y[:, None]), 0) - radius
-        alpha = (np.clip(0.5 - distance, 0, 1) * (256 * highlight.opacity)).astype(np.uint16)
-        return Stencil(x0, y0, alpha, halve(alpha))
+        alpha = _covered(y - radius)[:, None] * _covered(x - radius)
+        corners = np.ix_(y > 0, x > 0)
+        alpha[corners] = _covered(np.hypot(x[x > 0], y[y > 0, None]) - radius)
+        whole = (alpha * np.float32(256 * highlight.opacity)).astype(np.uint16)
+        return Stencil(x0, y0, whole, halve(whole))
+
+
+def _covered(distance: Floats) -> Floats:
+    """Return the share, 0..1, of a pixel inside an edge at a distance (negative: inside) from its centre."""
+    share: Floats = np.clip(np.float32(0.5) - distance, 0, 1)
+    return share
 
 
 def _mask(word: Placed, block: Block) -> _Mask:
@@ -133,14 +147,15 @@ def _faded(mask: Pixels, opacity: float) -> Pixels:
     return mask if opacity >= 1 else (mask * np.float32(opacity)).astype(np.uint8)
 
 
-def _coloured(left: int, top: int, pictures: Pixels) -> tuple[Stencil, Ready]:
-    """Return the stencil of pictures in red, green, blue and opacity, and their colours in the planes Y, U, V."""
-    luma = to_alpha(pictures[:, :, 3])
-    stencil = Stencil(left, top, luma, halve(luma))
-    y, u, v = np.moveaxis(codes(pictures[:, :, :3].astype(np.float32) / 255) * luma[:, :, None], 2, 0)
+def _coloured(pictures: Pixels) -> list[Coat]:
+    """Return the coats of the planes Y, U, V for pictures in red, green, blue and opacity."""
+    alpha = to_alpha(pictures[:, :, 3])
+    y, u, v = np.moveaxis(codes(pictures[:, :, :3].astype(np.float32) / 255) * alpha[:, :, None], 2, 0)
     chroma = (plane.reshape(plane.shape[0] // 2, 2, -1, 2).mean((1, 3)) for plane in (u, v))
-    premultiplied = [plane.astype(np.uint16) for plane in (y, *chroma)]
-    return stencil, list(zip(stencil.alphas(), premultiplied, strict=True))
+    alphas = (alpha, halve(alpha), halve(alpha))
+    return [
+        Coat(np.uint16(256) - one, plane.astype(np.uint16)) for one, plane in zip(alphas, (y, *chroma), strict=True)
+    ]
 
 
 def _paste(plate: Pixels, mask: Pixels, left: int, top: int, floor: int) -> None:
