@@ -29,7 +29,7 @@ help:
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
 	@echo 'make lock [PACKAGE=flask] update the lock files after a change of the requirements, or of one package'
-	@echo 'make screenshots          take the pictures of the dashboard in docs/images'
+	@echo 'make screenshots          take the pictures of the dashboard and of drafts in docs/images'
 	@echo 'make format               format the code'
 	@echo 'make clean                remove the files of the other targets, except videos/'
 
@@ -81,6 +81,7 @@ fuzz: .venv/.development
 screenshots: .venv/.development
 	@tests/browser/chromium.sh
 	$(IN_VENV) tests.browser.screenshots docs/images
+	.venv/bin/python docs/contact_sheet.py docs/images/drafts.jpg
 
 docs: .venv/.runtime
 	.venv/bin/python docs/generate_cli.py > docs/cli.md
