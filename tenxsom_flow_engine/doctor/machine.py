@@ -22,7 +22,7 @@ OLDEST = (3, 11)
 LIBRARIES = (
     "av", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
     "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "python-dotenv", "redis",
-    "requests", "structlog", "tzdata", "uharfbuzz",
+    "requests", "structlog", "tzdata", "uharfbuzz", "waitress",
 )  # fmt: skip
 #: Bytes of free space below which the check reports a problem, and a warning.
 LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9

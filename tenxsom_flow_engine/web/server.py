@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import struct
 import sys
 from typing import Any, NoReturn
 
@@ -19,18 +17,15 @@ from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
 #: Threads in addition to those for steps and videos, so that `/health` and pages answer while all of those are busy:
-#: six for a browser, which opens at most six connections to a host and can hold each for five seconds before its
-#: request (gunicorn's `DEFAULT_WORKER_DATA_TIMEOUT`), and two for probes.
+#: six for a browser, which opens at most six connections to a host, and two for probes.
 SPARE_THREADS = 8
-#: Seconds that a thread waits for the rest of a request. gunicorn has no such timeout, so a few idle connections could
-#: block all threads.
-SILENCE = 10
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings, except the address and the number of processes."""
     return {
-        "worker_class": "gthread",
+        # Not gunicorn's own: in those a few slow clients occupy all threads (see docs/architecture.md).
+        "worker_class": "tenxsom_flow_engine.web.gunicorn_worker.BufferingWorker",
         # The three groups cannot take each other's threads: excess steps and videos are refused immediately, so a
         # request that waits for a thread waits for a spare one.
         "threads": settings.web.concurrency + STREAMS + SPARE_THREADS,
@@ -45,7 +40,6 @@ def options(settings: Settings) -> dict[str, Any]:
         "logger_class": "tenxsom_flow_engine.web.server_log.ServerLog",
         "control_socket_disable": True,
         "on_starting": on_starting,
-        "when_ready": when_ready,
         "post_worker_init": post_worker_init,
         "worker_int": worker_int,
         "worker_exit": worker_exit,
@@ -64,13 +58,6 @@ def configuration() -> dict[str, Any]:
 def on_starting(server: Any) -> None:
     """Make the first Ctrl-C a graceful shutdown, like SIGTERM. gunicorn treats a second one as a quick shutdown."""
     server.handle_int = server.handle_term
-
-
-def when_ready(server: Any, *, silence: int = SILENCE) -> None:
-    """Set a receive timeout, so that an idle connection does not occupy a thread forever."""
-    for listener in server.LISTENERS:
-        # Accepted connections inherit this option of the listening socket; gunicorn does not override it.
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", silence, 0))
 
 
 def post_worker_init(worker: Any) -> None:

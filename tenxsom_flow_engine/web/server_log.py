@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -26,10 +25,3 @@ class ServerLog(Logger):  # type: ignore[misc]
         except ConfigurationError:  # opening the application reports it
             secrets = frozenset()
         logs.configure(cfg.loglevel if cfg.loglevel in logs.LEVELS else "info", secrets)
-
-    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Log a request that timed out half-way (see `server.SILENCE`) in one line, without a traceback."""
-        if isinstance(sys.exc_info()[1], BlockingIOError):
-            self.info("closed a connection: its request was incomplete")
-        else:
-            super().exception(msg, *args, **kwargs)
