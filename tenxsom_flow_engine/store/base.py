@@ -198,6 +198,10 @@ class JobStore(ABC):
         """Take or renew a named lock, so that one owner at a time does a task; return whether `owner` has it."""
 
     @abstractmethod
+    def lock_owner(self, name: str) -> str | None:
+        """Return who has a named lock, or None."""
+
+    @abstractmethod
     def queue_state(self, queue: str) -> QueueState:
         """Return a queue's run-time settings."""
 

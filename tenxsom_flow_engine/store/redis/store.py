@@ -234,6 +234,11 @@ class RedisStore(JobStore, LegacyImport):
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return bool(self._connection.run("acquire_lock", self._clock.instant(), name, owner, seconds))
 
+    def lock_owner(self, name: str) -> str | None:
+        with self._connection.mapped():
+            owner, until = self._connection.client.hmget(self._connection.key(f"hold:{name}"), "owner", "until")
+        return owner if owner and float(until) > self.now() else None
+
     def queue_state(self, queue: str) -> QueueState:
         with self._connection.mapped():
             paused, rate, concurrent = self._connection.client.hmget(

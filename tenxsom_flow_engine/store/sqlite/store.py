@@ -232,7 +232,13 @@ class SQLiteStore(JobStore):
                 " until = excluded.until WHERE until <= ? OR owner = excluded.owner",
                 (name, owner, now + seconds, now),
             )
+            db.execute("DELETE FROM holds WHERE until <= ?", (now,))
             return held.rowcount > 0
+
+    def lock_owner(self, name: str) -> str | None:
+        with self._reading() as (db, now):
+            row = db.execute("SELECT owner FROM holds WHERE name = ? AND until > ?", (name, now)).fetchone()
+        return str(row[0]) if row else None
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         with self._writing() as (db, _):  # one transaction for all of them

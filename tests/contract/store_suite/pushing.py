@@ -169,6 +169,7 @@ class PushingSuite(Suite):
         other = open_store(clock)
         assert store.acquire_lock("sweep", "one", 60)
         assert not other.acquire_lock("sweep", "two", 60)
+        assert (other.lock_owner("sweep"), other.lock_owner("dust")) == ("one", None)
         assert other.acquire_lock("dust", "two", 60)
         clock.advance(50)
         assert store.acquire_lock("sweep", "one", 60)
@@ -178,6 +179,7 @@ class PushingSuite(Suite):
         assert other.acquire_lock("sweep", "two", 60)
         assert not store.acquire_lock("sweep", "one", 60)
         clock.advance(60)
+        assert store.lock_owner("sweep") is None
         assert sorted(race(8, lambda index: store.acquire_lock("sweep", f"r-{index}", 60))) == [False] * 7 + [True]
 
     def test_moving_between_queues(self, store: JobStore, clock: ManualClock) -> None:
