@@ -31,6 +31,10 @@ _SECRETS = re.compile(
     r"(?P<secret>[^\s&\"'@]+)"
 )
 STARS = "***"
+#: Characters with which text from outside could act on a terminal or change the order of what it shows.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+#: Fields of several lines.
+_BLOCKS = ("exception", "stack")
 
 
 def configure(level: str, secrets: Collection[str] = ()) -> None:
@@ -54,7 +58,7 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
     import structlog
 
     encoder = msgspec.json.Encoder(enc_hook=str)
-    form: list[Processor] = [lambda logger, method, line: encoder.encode(line).decode()]
+    form: list[Processor] = [lambda logger, method, line: _without_controls(encoder.encode(line).decode())]
     if stream.isatty():
         # Plain tracebacks, because structlog's default ones show the values of variables, which can be secrets.
         plain = structlog.dev.plain_traceback
@@ -138,4 +142,12 @@ def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:
 
 def _for_people(logger: Any, method: str, event: LogEvent) -> LogEvent:
     event["level"] = event.pop("severity").lower()
-    return event
+    return {
+        name: _without_controls(value, but="\n\t" if name in _BLOCKS else "") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _without_controls(text: str, but: str = "") -> str:
+    """Escape control characters, in the form of JSON, except those in `but`."""
+    return _CONTROL.sub(lambda found: found[0] if found[0] in but else f"\\u{ord(found[0]):04x}", text)

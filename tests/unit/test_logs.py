@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -74,6 +75,27 @@ def test_a_person_gets_lines_to_read() -> None:
     assert "the store is away" in text
     assert "queue" in text
     assert not text.startswith("{")
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_text_from_outside_cannot_control_a_terminal(stream: type[io.StringIO]) -> None:
+    """No control character of a message, field or exception is written raw, also not of the C1 set of Latin-1."""
+    controls = "".join(map(chr, [*range(32), *range(0x7F, 0xA0), 0x202E, 0x2066]))
+    logger = logging.getLogger("tenxsom_flow_engine.x")
+    with Log(stream()) as log:
+        logger.warning("from %s", f"a{controls}b", extra={"forwarded_for": f"c{controls}d", "many": [f"e{controls}f"]})
+        try:
+            raise ValueError(f"g{controls}h")
+        except ValueError:
+            logger.exception("step submit")
+    written = log.stream.getvalue()
+    for one in re.findall(r"(?<=[aceg]).*(?=[bdfh])", written):
+        assert not re.search("[\x7f-\x9f\u202e\u2066]", one)
+    colours = re.sub(r"\x1b\[[0-9;]*m", "", written) if stream is Terminal else written
+    assert not re.search("[\x00-\x08\x0b-\x1f]", colours)
+    assert "\\u009b" in written
+    if stream is io.StringIO:
+        assert log.lines()[0]["forwarded_for"] == f"c{controls}d"
 
 
 def test_all_lines_of_a_step_say_which() -> None:
