@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -40,6 +41,16 @@ def _worker_url(name: str, text: str) -> str:
             next_step="remove the part before the @, and require no password in a proxy in front of the worker",
         )
     return url
+
+
+def _host_names(name: str, text: str) -> tuple[str, ...]:
+    names = tuple(one.strip().rstrip(".").lower() for one in text.split(",") if one.strip())
+    for one in names:
+        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", one):
+            raise ConfigurationError(
+                f"{name}: {one!r} is no host name", next_step="write names without scheme, port and path"
+            )
+    return names
 
 
 #: Shorter tokens could be guessed.
@@ -209,6 +220,17 @@ class WebSettings:
         bool,
         Variable("TENXSOM_ALLOW_UNAUTHENTICATED", "accept deliveries without a token, from any sender", "web worker"),
     ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Variable(
+            "TENXSOM_ALLOWED_HOSTS",
+            "domains of dashboard and web worker, separated by commas; addresses and private names need no entry",
+            "web worker",
+            default="the host of `CLOUD_TASKS_WORKER_URL`",
+            example="ops.example.org",
+            read=_host_names,
+        ),
+    ] = ()
     token_certs_url: Annotated[
         str,
         Variable(

@@ -26,10 +26,9 @@ class Visitor:
 
     def log_in(self, token: str, *, at: str = "/login", onward: str | None = None) -> TestResponse:
         """Submit the login form of an address; `onward` replaces its target page."""
-        page = self.client.get(at).text
-        target = re.search(r'name="next" value="([^"]*)"', page)
+        target = re.search(r'name="next" value="([^"]*)"', self.client.get(at).text)
         assert target
-        return self.post("/login", page=page, token=token, next=target[1] if onward is None else onward)
+        return self.client.post("/login", data={"token": token, "next": target[1] if onward is None else onward})
 
     def post(self, path: str, *, page: str | None = None, **fields: Any) -> TestResponse:
         """Submit a form with the CSRF token of a page of the session."""

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask
+from collections.abc import Collection
+
+from flask import Blueprint, Flask, Response, request
 
 from tenxsom_flow_engine.composition import CLOUD_TASKS
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.dashboard.session import Sessions
-from tenxsom_flow_engine.web.dashboard.views import dashboard
+from tenxsom_flow_engine.web.dashboard.views import dashboard, error_page
 from tenxsom_flow_engine.web.deliveries import deliveries
-from tenxsom_flow_engine.web.errors import tell_errors
+from tenxsom_flow_engine.web.errors import respond, tell_errors
 from tenxsom_flow_engine.web.health import health
+from tenxsom_flow_engine.web.hosts import UnknownHost, check_host
+from tenxsom_flow_engine.web.http_server import MAX_BODY
 from tenxsom_flow_engine.web.report_cache import ReportCache
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
-#: Maximum bytes of a request's body. Cloud Tasks limits a task, with its headers, to 1 MiB.
-MAX_BODY = 1024 * 1024 + 64 * 1024
+#: Routes for any `Host` header: a delivery proves its sender, and `/health` says nothing that is worth protecting.
+_ANY_HOST = ("deliveries.process", "health.alive")
 
 
-def worker_app(runtime: WorkerRuntime, access: Access, *, concurrency: int, admin: str) -> Flask:
+def worker_app(
+    runtime: WorkerRuntime, access: Access, *, concurrency: int, admin: str, hosts: Collection[str] = ()
+) -> Flask:
     """Return the application of a worker that runs up to `concurrency` steps concurrently; opens nothing.
 
-    `admin` is the dashboard's admin token.
+    `admin` is the dashboard's admin token, and `hosts` are the domains of this server.
     """
     reports = ReportCache(runtime)
-    return _app(admin, deliveries(runtime, access, concurrency), health(reports, CLOUD_TASKS), dashboard(reports))
+    groups = (deliveries(runtime, access, concurrency), health(reports, CLOUD_TASKS), dashboard(reports))
+    return _app(reports, admin, hosts, *groups)
 
 
-def dashboard_app(runtime: WorkerRuntime, *, queue_type: str, admin: str) -> Flask:
+def dashboard_app(runtime: WorkerRuntime, *, queue_type: str, admin: str, hosts: Collection[str] = ()) -> Flask:
     """Return the application of a dashboard process: the routes of a worker, without deliveries."""
     reports = ReportCache(runtime)
-    return _app(admin, health(reports, queue_type), dashboard(reports))
+    return _app(reports, admin, hosts, health(reports, queue_type), dashboard(reports))
 
 
-def _app(admin: str, *blueprints: Blueprint) -> Flask:
+def _app(reports: ReportCache, admin: str, hosts: Collection[str], *blueprints: Blueprint) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
-    tell_errors(app)
-    Sessions(admin).serve(app)
+    tell_errors(app, error_page)
+    Sessions(admin, lambda: reports.engine.store).serve(app)
+
+    @app.before_request
+    def check() -> Response | None:
+        try:
+            if request.endpoint not in _ANY_HOST:
+                check_host(request.headers.get("Host"), hosts)
+        except UnknownHost as error:  # no error of a route, whose blueprint would word it
+            return respond(error, error_page)
+        return None
+
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     return app

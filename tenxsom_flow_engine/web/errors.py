@@ -7,8 +7,9 @@ are used only for conditions that affect every delivery.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from tenxsom_flow_engine.errors import (
@@ -24,6 +25,8 @@ from tenxsom_flow_engine.errors import (
     Unauthenticated,
     WorkerBusy,
 )
+from tenxsom_flow_engine.web.headers import DATA, PAGE
+from tenxsom_flow_engine.web.hosts import UnknownHost
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ _STATUSES: tuple[tuple[type[FlowError], int], ...] = (
     (Unauthenticated, 401),
     (Forbidden, 403),
     (JobNotFound, 404),
+    (UnknownHost, 421),
     (ActionRefused, 409),
     (LeasedElsewhere, 409),
     (WorkerBusy, 429),
@@ -39,6 +43,8 @@ _STATUSES: tuple[tuple[type[FlowError], int], ...] = (
     (StoreError, 503),
     (FlowError, 500),
 )
+#: Renders the page about an error from its message and next step.
+Page = Callable[[str, str], str]
 #: Value of the `Retry-After` header in seconds, by status.
 RETRY_AFTER = {429: 1, 503: 10}
 
@@ -62,14 +68,20 @@ def refusal(error: FlowError, message: str | None = None) -> Response:
     return answer
 
 
-def tell_errors(app: Flask) -> None:
-    """Make an application answer every error as JSON, without a traceback."""
+def respond(error: FlowError, page: Page) -> Response:
+    """Return the response for an error: JSON, or a page in a browser."""
+    return _in_browser(refusal(error), page, error.message, error.next_step)
+
+
+def tell_errors(app: Flask, page: Page) -> None:
+    """Make an application answer every error without a traceback: as JSON, and with a `page` in a browser."""
 
     def flow_error(error: FlowError) -> Response:
-        return refusal(error)
+        return respond(error, page)
 
     def http_error(error: HTTPException) -> Response:
         answer = _problem(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
+        answer = _in_browser(answer, page, error.description or error.name)
         # Keep its headers, such as `Allow`.
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return answer
@@ -78,9 +90,24 @@ def tell_errors(app: Flask) -> None:
         _log.exception("unexpected error in a request")
         return _problem(500, "internal_error", "unexpected error", "this is a bug; see the worker's log")
 
+    def protect(answer: Response) -> Response:
+        for name, value in DATA.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+    app.after_request(protect)
     app.register_error_handler(FlowError, flow_error)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, defect)
+
+
+def _in_browser(answer: Response, page: Page, message: str, next_step: str = "") -> Response:
+    """Return an answer with a page as its body if the client prefers one to JSON."""
+    accepted = request.accept_mimetypes
+    if accepted["text/html"] > accepted["application/json"]:
+        answer.data, answer.content_type = page(message, next_step), "text/html; charset=utf-8"
+        answer.headers.update(PAGE)
+    return answer
 
 
 def _problem(status: int, code: str, message: str, next_step: str = "", actions: tuple[Action, ...] = ()) -> Response:

@@ -84,6 +84,7 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
     from tenxsom_flow_engine.web.app import worker_app
     from tenxsom_flow_engine.web.auth import advice, open_access
     from tenxsom_flow_engine.web.dashboard.session import admin_token
+    from tenxsom_flow_engine.web.hosts import known_hosts
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_runtime
 
     runtime = WorkerRuntime(
@@ -98,16 +99,19 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
         # Deliveries do not need the dashboard.
         _log.warning("the dashboard cannot be opened: %s", error)
         admin = secrets.token_urlsafe(32)
-    return worker_app(runtime, access, concurrency=settings.web.concurrency, admin=admin), runtime
+    hosts = known_hosts(settings)
+    return worker_app(runtime, access, concurrency=settings.web.concurrency, admin=admin, hosts=hosts), runtime
 
 
 def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, WorkerRuntime]:
     from tenxsom_flow_engine.web.app import dashboard_app
     from tenxsom_flow_engine.web.dashboard.session import admin_token
+    from tenxsom_flow_engine.web.hosts import known_hosts
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_view
 
     runtime = WorkerRuntime(lambda: open_view(settings, queue_type))
-    return dashboard_app(runtime, queue_type=queue_type, admin=admin_token(settings)), runtime
+    admin, hosts = admin_token(settings), known_hosts(settings)
+    return dashboard_app(runtime, queue_type=queue_type, admin=admin, hosts=hosts), runtime
 
 
 app = Application()

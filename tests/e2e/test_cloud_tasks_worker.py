@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -336,8 +337,7 @@ def test_stalled_viewers_block_no_other_request(cloud: Cloud) -> None:
     assert video is not None
     os.truncate(video.path, 64 << 20)  # more than the socket buffers hold
     with requests.Session() as browser, ExitStack() as viewers:
-        (csrf,) = re.findall(r'name="csrf" value="([^"]*)"', browser.get(f"{cloud.url}/login").text)
-        browser.post(f"{cloud.url}/login", {"csrf": csrf, "token": TOKEN})
+        browser.post(f"{cloud.url}/login", {"token": TOKEN})
         at = f"{cloud.url}/jobs/job-0/video"
         stalled = [viewers.enter_context(browser.get(at, stream=True)) for _ in range(STREAMS)]
         assert [viewer.status_code for viewer in stalled] == [200] * STREAMS
@@ -348,6 +348,45 @@ def test_stalled_viewers_block_no_other_request(cloud: Cloud) -> None:
         cloud.made(2)
         stalled[0].close()
         cloud.flow.until(lambda: browser.get(at, headers={"Range": "bytes=0-9"}).status_code == 206, "a free stream")
+
+
+@pytest.mark.parametrize("start", ["gunicorn", "script"])
+def test_bad_clients_make_no_other_wait(cloud: Cloud, start: str) -> None:
+    """While clients drip requests, say nothing, or leave closed connections open, deliveries and `/health` go on."""
+    limits = {"gunicorn": ["--worker-connections", "100"], "script": []}[start]
+    getattr(cloud, start)(*limits, TENXSOM_SIMULATED="latency=0", TENXSOM_WORKER_CONCURRENCY="1")
+    stop = threading.Event()
+    begun = {
+        b"": 120,
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Drip: ": 30,
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n": 30,
+        b"POST /process HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n": 30,
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n": 30,
+        b"NO REQUEST\r\n\r\n": 30,
+    }
+    with ExitStack() as connections:
+        dripping = []
+        for request, count in begun.items():
+            for _ in range(count):
+                client = connections.enter_context(socket.create_connection(("127.0.0.1", cloud.port)))
+                client.sendall(request)
+                dripping += [client] if request.endswith((b"9999\r\n\r\n", b": ")) else []
+
+        def drip() -> None:
+            while not stop.wait(1.0):
+                for client in dripping:
+                    with suppress(OSError):  # the server closed it
+                        client.send(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            cloud.add(2)
+            cloud.made(2)
+            assert [cloud.get("/health")["status"] for _ in range(20)] == ["ok"] * 20
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_only_valid_tokens_are_accepted(cloud: Cloud) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
+from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable, StoreUnavailable
 from tenxsom_flow_engine.jobs import Failure
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
@@ -47,6 +47,12 @@ def engine(tmp_path: Path, clock: ManualClock, script: Script) -> Iterator[Engin
 def anonymous_client(engine: Engine, token: str = TOKEN) -> FlaskClient:
     parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
     return dashboard_app(parts, queue_type="local", admin=token).test_client()
+
+
+def session_cookie(answer: TestResponse) -> str:
+    """Return the value of the session's cookie in a response to a login."""
+    (found,) = (cookie for cookie in answer.headers.getlist("Set-Cookie") if cookie.startswith("flow="))
+    return found.partition("=")[2].partition(";")[0]
 
 
 @pytest.fixture
@@ -100,23 +106,38 @@ def test_a_login_never_leads_to_another_site(engine: Engine, onward: str) -> Non
 def test_processes_with_the_same_token_share_sessions(engine: Engine) -> None:
     """Every process with the same token accepts a session; a process with another token does not."""
     first, same, other = (anonymous_client(engine, token) for token in (TOKEN, TOKEN, "another-admin-token"))
-    name, _, rest = Visitor(first).log_in(TOKEN).headers["Set-Cookie"].partition("=")
+    cookie = session_cookie(Visitor(first).log_in(TOKEN))
     for client in (same, other):
-        client.set_cookie(name, rest.partition(";")[0])
+        client.set_cookie("flow", cookie)
     assert same.get("/").status_code == 200
     assert other.get("/").status_code == 303
 
 
 def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> None:
     """The session's cookie is HttpOnly and SameSite=Strict, and Secure if the browser uses TLS."""
+    for proxies, secure in (("", False), ("https", True), ("https, http", True)):
+        client = anonymous_client(engine)
+        client.environ_base["HTTP_X_FORWARDED_PROTO"] = proxies
+        cookies = Visitor(client).log_in(TOKEN).headers.getlist("Set-Cookie")
+        assert len(cookies) == 2
+        for cookie in cookies:
+            assert ("HttpOnly" in cookie, "SameSite=Strict" in cookie, "Secure" in cookie) == (True, True, secure)
+
+
+def test_strangers_get_nothing_that_depends_on_the_token(engine: Engine) -> None:
+    """Without the token nobody gets a cookie: its signature would tell whether a guess of the token is right."""
     client = anonymous_client(engine)
-    plain = client.get("/login").headers["Set-Cookie"]
-    assert "HttpOnly" in plain
-    assert "SameSite=Strict" in plain
-    assert "Secure" not in plain
-    for proxies in ("https", "https, http"):
-        behind_tls = anonymous_client(engine).get("/login", headers={"X-Forwarded-Proto": proxies})
-        assert "Secure" in behind_tls.headers["Set-Cookie"]
+    for answer in (client.get("/login"), client.get("/"), Visitor(client).log_in("a-wrong-token")):
+        assert "Set-Cookie" not in answer.headers
+
+
+def test_the_names_of_the_cookies_depend_on_the_port(engine: Engine) -> None:
+    """Two dashboards on one host do not overwrite each other's cookies, and no name depends on the token."""
+    names = set()
+    for token, host in ((TOKEN, "localhost:8090"), (TOKEN, "localhost"), ("another-admin-token", "[::1]:8090")):
+        answer = anonymous_client(engine, token).post("/login", data={"token": token}, headers={"Host": host})
+        names |= {cookie.partition("=")[0] for cookie in answer.headers.getlist("Set-Cookie")}
+    assert names == {"flow_8090", "flow_8090_known", "flow", "flow_known"}
 
 
 def test_a_session_ends_after_a_week(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +160,10 @@ def test_a_change_needs_a_form_of_ours(visitor: Visitor, engine: Engine, path: s
 def test_pages_loaded_in_parallel_share_the_csrf_token(engine: Engine) -> None:
     """The forms of two pages that were loaded in parallel after the login both work."""
     client = anonymous_client(engine)
-    name, _, rest = Visitor(client).log_in(TOKEN).headers["Set-Cookie"].partition("=")
+    cookie = session_cookie(Visitor(client).log_in(TOKEN))
     pages = []
     for _ in range(2):
-        client.set_cookie(name, rest.partition(";")[0])
+        client.set_cookie("flow", cookie)
         pages.append(client.get("/").text)
     for page in pages:
         assert Visitor(client).post("/queue/resume", page=page).status_code == 303
@@ -166,10 +187,57 @@ def test_the_audit_log_separates_the_address_from_the_forwarded_header(
     assert (line["from"], line["forwarded_for"]) == ("127.0.0.1", "203.0.113.9")
 
 
-def test_logging_out_ends_the_session(visitor: Visitor) -> None:
-    """After a logout, pages need a new login."""
-    assert visitor.post("/logout").headers["Location"] == "/login"
-    assert visitor.client.get("/").status_code == 303
+def test_logging_out_ends_the_session(engine: Engine) -> None:
+    """After a logout every process refuses the session, also with a copy of its cookie; other sessions go on."""
+    client, other, copy = (anonymous_client(engine) for _ in range(3))
+    cookie = session_cookie(Visitor(client).log_in(TOKEN))
+    Visitor(other).log_in(TOKEN)
+    copy.set_cookie("flow", cookie)
+    assert copy.get("/").status_code == 200
+    assert Visitor(client).post("/logout").headers["Location"] == "/login"
+    assert client.get("/").status_code == 303
+    assert copy.get("/").headers["Location"] == "/login?next=/"
+    assert copy.post("/queue/pause").status_code == 303
+    assert not engine.queue.status().paused
+    assert other.get("/").status_code == 200
+
+
+def test_a_page_needs_the_store_to_know_its_session(engine: Engine) -> None:
+    """While the store is unavailable, nobody is logged in: pages are a 503, and the login form still opens."""
+
+    def unavailable() -> OpenRuntime:
+        raise StoreUnavailable("no answer")
+
+    cookie = session_cookie(Visitor(anonymous_client(engine)).log_in(TOKEN))
+    client = dashboard_app(WorkerRuntime(unavailable), queue_type="local", admin=TOKEN).test_client()
+    assert client.get("/login").status_code == 200
+    client.set_cookie("flow", cookie)
+    page = client.get("/")
+    assert (page.status_code, "no answer" in page.text, "Log out" in page.text) == (503, True, False)
+
+
+def test_guesses_of_the_token_are_limited(engine: Engine) -> None:
+    """After ten wrong tokens an address has to wait; other addresses, and browsers that were logged in, do not."""
+    client, known = anonymous_client(engine), None
+    known = client.application.test_client()
+    Visitor(known).log_in(TOKEN)
+    Visitor(known).post("/logout")
+    statuses = [Visitor(client).log_in("a-wrong-token").status_code for _ in range(11)]
+    assert statuses == [403] * 10 + [429]
+    refused = Visitor(client).log_in(TOKEN)
+    assert (refused.status_code, "Too many wrong tokens" in refused.text) == (429, True)
+    assert 50 < int(refused.headers["Retry-After"]) <= 60
+    assert Visitor(known).log_in(TOKEN).status_code == 303
+    client.environ_base["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
+    assert Visitor(client).log_in(TOKEN).status_code == 303
+
+
+def test_right_logins_are_not_limited(engine: Engine) -> None:
+    """Any number of logins with the right token is accepted."""
+    client = anonymous_client(engine)
+    for _ in range(30):
+        assert client.post("/login", data={"token": TOKEN}).status_code == 303
+        client = client.application.test_client()
 
 
 def test_pages_load_only_our_files(visitor: Visitor, engine: Engine) -> None:

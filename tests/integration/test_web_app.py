@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,11 +38,9 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.timings import Timings
-from tenxsom_flow_engine.web import server
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
-from tenxsom_flow_engine.web.server_log import ServerLog
 from tenxsom_flow_engine.workers.push import Delivered
 from tests.scripted_parts import Script, ScriptedStore, open_scripted
 
@@ -328,6 +324,40 @@ def test_unknown_paths_and_methods_are_json_errors(client: FlaskClient) -> None:
     assert "POST" in wrong.headers["Allow"]
 
 
+def test_an_unknown_address_is_a_page_in_a_browser(client: FlaskClient) -> None:
+    """A browser gets errors as pages, also where no page is; other clients get JSON."""
+    for path, status in (("/nowhere", 404), ("/process", 405)):
+        page = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (page.status_code, page.mimetype) == (status, "text/html")
+        assert "Back to overview" in page.text
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        assert error_of(client.get(path, headers={"Accept": "*/*"}))
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/stats", "/metrics", "/ready", "/nowhere", "/process", "/", "/login", "//"]
+)
+def test_every_response_forbids_browsers_to_guess_and_to_load(client: FlaskClient, path: str) -> None:
+    """Every response, also of an error, has a content policy and forbids to guess its type."""
+    for method in ("GET", "POST", "PUT"):
+        answer = client.open(path, method=method)
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "a b", "[::1", "127.0.0.1.nip.io"]
+)
+def test_a_foreign_domain_reads_nothing(client: FlaskClient, host: str) -> None:
+    """A request for a domain that is not ours gets nothing but `/health`: it can come from a hostile page."""
+    for path in ("/stats", "/metrics", "/ready", "/", "/login", "/nowhere"):
+        answer = client.get(path, headers={"Host": host})
+        assert (answer.status_code, error_of(answer)["code"]) == (421, "unknown_host")
+        assert "TENXSOM_ALLOWED_HOSTS" in error_of(answer)["next_step"]
+    assert client.get("/health", headers={"Host": host}).status_code == 200
+    assert client.post("/process", json={}, headers={"Host": host}).status_code == 200
+
+
 def unavailable() -> OpenRuntime:
     raise StoreUnavailable("the Redis server cache.internal:6379 does not answer", next_step="start it")
 
@@ -573,23 +603,3 @@ def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWo
     assert runtime.close()
     with pytest.raises(StoreUnavailable):
         engine.store.status_counts()
-
-
-def test_an_incomplete_request_times_out(caplog: pytest.LogCaptureFixture) -> None:
-    """A connection that sends only a part of a request is closed after some seconds, with one line in the log."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server.when_ready(SimpleNamespace(LISTENERS=[SimpleNamespace(sock=listener)]), silence=1)
-        with socket.create_connection(listener.getsockname()) as theirs, listener.accept()[0] as ours:
-            ours.setblocking(True)  # as gunicorn does
-            theirs.sendall(b"GET / HTTP/1.1\r\nHos")
-            assert ours.recv(99)
-            with pytest.raises(BlockingIOError) as silence:
-                ours.recv(99)
-    log = object.__new__(ServerLog)  # `__init__` would configure the logging of this process
-    log.error_log = logging.getLogger("gunicorn.error")
-    caplog.set_level("INFO")
-    try:
-        raise silence.value
-    except BlockingIOError:
-        log.exception("Socket error processing request.")
-    assert [(record.levelname, "was incomplete" in record.message) for record in caplog.records] == [("INFO", True)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, session, url_for
+import math
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from tenxsom_flow_engine.web.dashboard.session import Sessions, audit, logged_in
+from tenxsom_flow_engine.text import duration
+from tenxsom_flow_engine.web.dashboard.session import Sessions, TooManyLogins, audit, logged_in
 
 
 def login() -> Blueprint:
@@ -16,25 +19,44 @@ def login() -> Blueprint:
     def form() -> Response | str:
         if logged_in():
             return redirect(_onward(), 303)
-        return render_template("login.html", onward=_onward(), wrong=False)
+        return _form()
 
     @blueprint.post("/login")
-    def enter() -> Response | tuple[str, int]:
-        sessions: Sessions = current_app.extensions["admin"]
-        if not sessions.log_in(request.form.get("token", "")):
+    def enter() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
+        try:
+            right = _sessions().log_in(request.form.get("token", ""))
+        except TooManyLogins as error:
+            wait = math.ceil(error.wait)
+            text = (
+                f"Too many wrong tokens were sent. Try again in {duration(wait)}, or use a browser that has logged in "
+                "before."
+            )
+            return _form(text), 429, {"Retry-After": str(wait)}
+        if not right:
             audit("login refused")
-            return render_template("login.html", onward=_onward(), wrong=True), 403
+            return _form("That is not the admin token."), 403
         audit("logged in")
-        return redirect(_onward(), 303)
+        answer = redirect(_onward(), 303)
+        _sessions().remember_browser(answer)
+        return answer
 
     @blueprint.post("/logout")
     def leave() -> Response:
-        session.clear()
+        _sessions().log_out()
         audit("logged out")
         flash("You are logged out.")
         return redirect(url_for("dashboard.login.form"), 303)
 
     return blueprint
+
+
+def _sessions() -> Sessions:
+    sessions: Sessions = current_app.extensions["admin"]
+    return sessions
+
+
+def _form(problem: str = "") -> str:
+    return render_template("login.html", onward=_onward(), problem=problem)
 
 
 def _onward() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,26 @@ from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
 from tenxsom_flow_engine.web.dashboard.overview import overview
-from tenxsom_flow_engine.web.dashboard.session import StaleForm, check_csrf, csrf_field, logged_in, messages
+from tenxsom_flow_engine.web.dashboard.session import (
+    StaleForm,
+    check_csrf,
+    csrf_field,
+    logged_in,
+    messages,
+    shows_menu,
+)
 from tenxsom_flow_engine.web.errors import status_of
+from tenxsom_flow_engine.web.headers import PAGE
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-#: Pages load only our own files: no inline script or style, and nothing from other sites.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 #: Seconds that a browser caches a style sheet or script; the address contains a hash of the content.
 KEEP_STATIC = 365 * 86400
 #: Maximum bytes of a form sent without a login: any client can send one, and reading it takes time.
 LOGIN_BODY = 16 * 1024
-_STATIC = "dashboard.static"
+_STATIC, _LOGIN = "dashboard.static", "dashboard.login.enter"
 
 
 def dashboard(reports: ReportCache) -> Blueprint:
@@ -60,14 +64,13 @@ def dashboard(reports: ReportCache) -> Blueprint:
                 # A POST cannot be repeated after the login, because its form data is lost.
                 wanted = request.full_path.rstrip("?") if request.method == "GET" else None
                 return redirect(url_for("dashboard.login.form", next=wanted), 303)
-        check_csrf()
+        if request.endpoint != _LOGIN:  # the token that it sends is what another site does not know
+            check_csrf()
         return None
 
     @blueprint.after_request
     def guard(answer: Response) -> Response:
-        answer.headers["Content-Security-Policy"] = POLICY
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Referrer-Policy"] = "same-origin"
+        answer.headers.update(PAGE)
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
@@ -75,13 +78,11 @@ def dashboard(reports: ReportCache) -> Blueprint:
     def flow_error(error: FlowError) -> tuple[str, int]:
         status = 400 if isinstance(error, StaleForm) else status_of(error)
         _log.warning("%s %s: response %d: %s", request.method, request.path, status, error)
-        advice = links(error.actions, error.subject)
-        return render_template("error.html", message=error.message, next_step=error.next_step, advice=advice), status
+        return error_page(error.message, error.next_step, links(error.actions, error.subject)), status
 
     @blueprint.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        page = render_template("error.html", message=error.description or error.name, next_step="", advice=())
-        answer = Response(page, error.code or 500)
+        answer = Response(error_page(error.description or error.name), error.code or 500)
         # Keep its headers, such as `Allow`.
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return answer
@@ -89,14 +90,14 @@ def dashboard(reports: ReportCache) -> Blueprint:
     @blueprint.errorhandler(Exception)
     def defect(error: Exception) -> tuple[str, int]:
         _log.exception("%s %s: unexpected error", request.method, request.path)
-        context: dict[str, Any] = {
-            "message": "Unexpected error.",
-            "next_step": "This is a bug; see the log of this process.",
-            "advice": (),
-        }
-        return render_template("error.html", **context), 500
+        return error_page("Unexpected error.", "This is a bug; see the log of this process."), 500
 
     return blueprint
+
+
+def error_page(message: str, next_step: str = "", advice: Sequence[Any] = ()) -> str:
+    """Return the page about an error."""
+    return render_template("error.html", message=message, next_step=next_step, advice=advice)
 
 
 def _prepare(state: BlueprintSetupState) -> None:
@@ -108,7 +109,7 @@ def _prepare(state: BlueprintSetupState) -> None:
     templates = state.app.jinja_env
     templates.filters.update(words.FILTERS)
     templates.globals.update(
-        static=static, csrf_field=csrf_field, logged_in=logged_in, messages=messages, version=__version__
+        static=static, csrf_field=csrf_field, logged_in=shows_menu, messages=messages, version=__version__
     )
     templates.undefined = StrictUndefined
     templates.trim_blocks = templates.lstrip_blocks = True
