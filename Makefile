@@ -11,7 +11,7 @@ export TOPIC
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos fuzz screenshots docs format clean
-.PHONY: lock bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard
+.PHONY: lock bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard bench-bad-clients
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -67,8 +67,8 @@ bench: .venv/.development
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-lists bench-report bench-dashboard: bench-%: .venv/.development
-	.venv/bin/python -m benchmarks.$*
+bench-lists bench-report bench-dashboard bench-bad-clients: bench-%: .venv/.development
+	.venv/bin/python -m benchmarks.$(subst -,_,$*)
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \

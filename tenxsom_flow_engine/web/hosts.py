@@ -1,8 +1,8 @@
 """The host names by which a browser can reach this server: a protection against DNS rebinding.
 
 A hostile page can point its own domain at our address, and then read our public routes from a browser in our network.
-Its requests carry its domain in the `Host` header. So a public domain must be a known one; addresses and private names,
-which nobody can register, need no list.
+Its requests carry its domain in the `Host` header. So a public domain must be a known one; addresses and private names
+need no list, because they cannot be registered.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ MAX_HEAD, MAX_BODY = 64 * 1024, 1024 * 1024 + 64 * 1024
 #: Bytes of a response that wait for a slow client before its thread waits: more than the longest piece of a video
 #: (`file_streaming.PIECE`), so that only whole files occupy their thread.
 UNSENT = PIECE + (1 << 20)
-#: Maximum number of connections accepted in one turn of the loop.
-_BATCH = 64
+#: Maximum number of connections accepted in one turn of the loop; few, because other processes want some as well.
+_BATCH = 16
 #: Seconds between two searches for overdue connections, and between two log lines about them.
 _CHECK, _REPORT = 1.0, 60.0
 
@@ -80,7 +80,6 @@ class Server:
         self._pool.set_thread_count(limits.threads)
         options = Adjustments(
             sockets=list(listeners),
-            backlog=2048,
             ident="",
             max_request_header_size=MAX_HEAD,
             max_request_body_size=MAX_BODY + 1,  # waitress refuses this size
@@ -95,8 +94,17 @@ class Server:
     def _listen(self, application: Callable[..., Any], listener: socket.socket, options: Adjustments) -> _Listener:
         kind = _UnixListener if listener.family == socket.AF_UNIX else _TcpListener
         where = (listener.family, listener.type, listener.proto, listener.getsockname())
-        made: _Listener = kind(application, self._map, True, listener, self._pool, options, where, False)
-        made.owner = self
+        made: _Listener = kind(
+            application,
+            self._map,
+            False,
+            listener,
+            dispatcher=self._pool,
+            adj=options,
+            sockinfo=where,
+            bind_socket=False,
+        )
+        made.owner, made.accepting = self, True
         return made
 
     def turn(self, timeout: float = 1.0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +27,7 @@ class Running:
     """A server with an application that answers with what it got, and `/big` with more than the buffers hold."""
 
     def __init__(self, listener: socket.socket, limits: dict[str, Any]) -> None:
-        self.address = listener.getsockname()
+        self.address, self.family = listener.getsockname(), listener.family
         self.server = Server(self.answer, [listener], Limits(**(PATIENT | limits)))
         self.ended = threading.Event()
         #: Requests of `/wait` wait for the second one.
@@ -56,7 +57,7 @@ class Running:
 
     def connect(self, request: bytes = b"") -> socket.socket:
         """Connect, and send the beginning of a request."""
-        client = self.clients.enter_context(socket.socket())
+        client = self.clients.enter_context(socket.socket(self.family))
         client.settimeout(STUCK)
         client.connect(self.address)
         client.sendall(request)
@@ -123,6 +124,19 @@ def test_a_client_that_waits_makes_no_other_wait(begun: bytes) -> None:
         for _ in range(30):
             running.connect(begun)
         assert running.ask().startswith(b"HTTP/1.1 200")
+
+
+def test_a_unix_socket_is_served_too() -> None:
+    """The server accepts connections on a Unix socket, for a proxy on the same machine."""
+    # Not `tmp_path`: the address of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/socket")
+        listener.listen()
+        running = Running(listener, {})
+        try:
+            assert running.ask().startswith(b"HTTP/1.1 200")
+        finally:
+            running.end()
 
 
 def test_a_request_has_a_deadline() -> None:

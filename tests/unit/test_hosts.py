@@ -19,7 +19,7 @@ KNOWN = known_hosts(
      "ops.example.org", "OPS.example.ORG:443", "ops.example.org.", "status.example.org", "run.app"],
 )  # fmt: skip
 def test_addresses_private_names_and_known_domains_are_ours(host: str | None) -> None:
-    """Nobody can point an address or a private name at us; the settings name the domains."""
+    """An address or a private name cannot be registered by an attacker; the settings name the domains."""
     check_host(host, KNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Limits of wrong logins, so that nobody guesses the admin token, and nobody's guesses lock out the operator.
+"""Limits of wrong logins: the admin token cannot be guessed, and guesses cannot lock out the operator.
 
 A browser that has logged in before has limits of its own. All others are limited by their address, and together; so an
 attacker with many addresses can keep only new browsers out.
