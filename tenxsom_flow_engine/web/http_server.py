@@ -74,7 +74,8 @@ class Server:
         self._map: dict[int, Any] = {}
         self._check_at = self._report_at = 0.0
         self._dropped = 0
-        # waitress would log each request that waits for a thread.
+        # waitress would log each client that leaves and each request that waits for a thread.
+        logging.getLogger("waitress").setLevel(logging.WARNING)
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._pool = ThreadedTaskDispatcher()
         self._pool.set_thread_count(limits.threads)
@@ -196,6 +197,9 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
     """A request, with rules of HTTP/1.1 that waitress does not enforce."""
+
+    #: waitress logs it of a client that has left, also if the request has none because it is invalid.
+    path = ""
 
     def parse_header(self, header_plus: bytes) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -216,6 +217,17 @@ def test_what_is_no_valid_request_is_refused(request_: bytes, status: int) -> No
         assert int(head.split()[1]) == status
         assert (b"nosniff" in head, b"Content-Security-Policy" in head) == ((status >= 400,) * 2)
         assert running.ask().startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_leaves_at_once_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that resets its connection before the response arrives causes no line in the log."""
+    with serving() as running:
+        for request in (b"NO REQUEST\r\n\r\n", GET, GET.replace(b"/ ", b"/big ")) * 30:
+            with socket.create_connection(running.address) as client:
+                client.sendall(request)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert running.ask().startswith(b"HTTP/1.1 200")
+    assert caplog.messages == []
 
 
 def test_a_long_body_is_taken_up_to_the_limit() -> None:
