@@ -1,7 +1,7 @@
 """Response times of the web worker while other clients linger, drip, are silent or do not read.
 
-Run by `make bench-bad-clients`; takes ten minutes. Each row starts the worker as the README does, then the bad clients
-in another process, and measures `GET /health` and `POST /process` in turn, each on a new connection from loopback.
+Run by `make bench-bad-clients`; takes eight minutes. Each row starts the worker as the README does, then the bad
+clients in another process, and measures `GET /health` and `POST /process` in turn, each on a new connection.
 `--server` compares other servers of the same application.
 """
 

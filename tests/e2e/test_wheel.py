@@ -155,4 +155,4 @@ def test_gunicorn_finds_application_and_settings(installed: Installed) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"^graceful_timeout += 150$", done.stdout, re.MULTILINE), done.stdout
-    assert re.search(r"^worker_class += gthread$", done.stdout, re.MULTILINE)
+    assert re.search(r"^worker_class += .*BufferingWorker$", done.stdout, re.MULTILINE)

@@ -125,7 +125,8 @@ class Sessions:
         ended = session.get(_ID)
         session.clear()
         if ended is not None:
-            self._locks().acquire_lock(_ended(ended), "logout", LIFETIME.total_seconds())
+            # Longer than the session, because the clocks of store and process can differ.
+            self._locks().acquire_lock(_ended(ended), "logout", 2 * LIFETIME.total_seconds())
 
     def logged_in(self) -> bool:
         """Return whether the request belongs to a session that is logged in. Raises `StoreError`."""
