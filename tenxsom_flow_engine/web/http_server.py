@@ -23,6 +23,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, TcpWSGIServer, UnixWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import RequestEntityTooLarge
 
 from tenxsom_flow_engine.web.file_streaming import PIECE
 from tenxsom_flow_engine.web.headers import DATA
@@ -55,7 +56,7 @@ class Limits:
     #: Without progress, while a client does not read its response.
     stalled: float = 20.0
     #: After a refused request, for the client to read the refusal.
-    linger: float = 2.0
+    linger: float = 10.0
     #: The first two durations, while the server stops.
     stopping: float = 2.0
 
@@ -174,14 +175,15 @@ class _Task(WSGITask):  # type: ignore[misc]
     """A request that the application answers."""
 
     def build_response_header(self) -> bytes:
-        if self.channel.server.owner.stopping:
+        self.channel.refused = self.request.too_long
+        if self.channel.server.owner.stopping or self.request.too_long:
             self.set_close_on_finish()
         head: bytes = super().build_response_header()
         return head
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]
-    """A request that is no valid HTTP or too long, answered in the form of all errors (see `web.errors`)."""
+    """A request that is no valid HTTP, or has too long a head or too many chunks; answered as JSON like all errors."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -200,6 +202,10 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
     #: waitress logs it of a client that has left, also if the request has none because it is invalid.
     path = ""
+    error: Any = None
+    #: Whether its body is not read because it is too long. The application refuses it by its `Content-Length`, in the
+    #: words of the page or route that it was for.
+    too_long = False
 
     def parse_header(self, header_plus: bytes) -> None:
         try:
@@ -211,6 +217,13 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("HTTP/1.1 needs one Host header")
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+
+    def received(self, data: bytes) -> int:
+        consumed: int = super().received(data)
+        if not self.chunked and isinstance(self.error, RequestEntityTooLarge):
+            self.error = None
+            self.too_long = True
+        return consumed
 
 
 class _Connection(HTTPChannel):  # type: ignore[misc]

@@ -45,7 +45,8 @@ class Running:
         facts = {name: request.get(name) for name in ("SCRIPT_NAME", "PATH_INFO")}
         sizes = {"/big": 16 << 20, "/piece": PIECE}
         body = bytes(sizes[path]) if path in sizes else json.dumps(facts).encode() + request["wsgi.input"].read()
-        start_response("200 OK", [("Content-Length", str(len(body)))])
+        too_long = int(request.get("CONTENT_LENGTH", 0)) > MAX_BODY
+        start_response("413 Too Long" if too_long else "200 OK", [("Content-Length", str(len(body)))])
         return [body[at : at + 65536] for at in range(0, len(body), 65536)]
 
     def run(self) -> None:
@@ -231,11 +232,16 @@ def test_a_client_that_leaves_at_once_is_no_error(caplog: pytest.LogCaptureFixtu
 
 
 def test_a_long_body_is_taken_up_to_the_limit() -> None:
-    """The longest allowed body reaches the application; a longer one is refused while the client still sends it."""
+    """The longest allowed body reaches the application, which refuses a longer one while the client still sends it."""
     with serving() as running:
         start = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
         assert running.ask(start % MAX_BODY + bytes(MAX_BODY)).startswith(b"HTTP/1.1 200")
-        assert running.ask(start % (4 * MAX_BODY) + bytes(4 * MAX_BODY)).startswith(b"HTTP/1.1 413")
+        for rest in (bytes(4 * MAX_BODY), GET * (4 * MAX_BODY // len(GET))):
+            client = running.connect()
+            assert running.ask(start % len(rest) + rest, client).startswith(b"HTTP/1.1 413")
+            assert is_closed(client)
+        chunks = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (2 * MAX_BODY)
+        assert running.ask(chunks + bytes(2 * MAX_BODY)).startswith(b"HTTP/1.1 413")
 
 
 def test_a_header_does_not_change_the_address() -> None:
