@@ -15,6 +15,7 @@ from tenxsom_flow_engine.errors import InvalidInput, QueueError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.jobs import JobRecord
     from tenxsom_flow_engine.planning.prepared import Prepared
 
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 @click.option("--script-file", type=options.TextFile(), help="A file with the script, or - for standard input.")
 @options.delay
 @click.option("--at", type=options.Instant(), help="Start at: 2026-12-24T18:00, by default in this machine's zone.")
-@click.option("--job-id", help="Id of the job; an existing id adds nothing. Default: made from the topic.")
+@click.option("--job-id", help="Id of the job; an existing id adds nothing. Default: made from topic and options.")
+@click.option("--again", is_flag=True, help="Add the job again, even if the same one was added before.")
 @click.option("--wait", is_flag=True, help="Wait for the video, print its path; without a worker, make it here.")
 @options.job_options
 def single(
@@ -38,29 +40,39 @@ def single(
     job_id: str | None,
     script: str,
     script_file: str | None,
+    again: bool,
     **fields: Any,
 ) -> int:
     """Add one job, which turns a topic into a video.
 
-    Prints the job's id, or with --wait the path of the video.
+    The same topic with the same options is the same job, so running the command again adds nothing; with --wait it
+    follows the existing job. Prints the job's id, or with --wait the path of the video.
     """
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other; pass one of them")
     if script and script_file is not None:
         raise click.UsageError("--script and --script-file exclude each other; pass one of them")
+    if again and job_id is not None:
+        raise click.UsageError("--again and --job-id exclude each other; pass one of them")
+    import secrets
+
     from tenxsom_flow_engine.cli.enqueue import describe_row, price, print_notes
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
-    from tenxsom_flow_engine.jobs import VideoJob, new_job_id
+    from tenxsom_flow_engine.jobs import VideoJob
+    from tenxsom_flow_engine.planning.batch import normal_fields, planned_job_id
     from tenxsom_flow_engine.planning.past import is_past
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.timestamps import bounded
 
     with session(queue_type) as engine:
         now = engine.store.now()
-        fields = options.given(fields) | {"script": script if script_file is None else script_file}
-        job = VideoJob(job_id=job_id or new_job_id(fields["topic"]), created_at=now, **fields)
-        if "duration" not in fields:
+        given = options.given(fields) | {"script": script if script_file is None else script_file}
+        wanted = normal_fields(given)
+        if not job_id:
+            job_id = planned_job_id(wanted, at, salt=secrets.token_hex(8) if again else "")
+        job = VideoJob(job_id=job_id, created_at=now, **wanted)
+        if "duration" not in given:
             job = engine.at_default_duration(job)
         due = bounded(now + delay, "delay") if delay is not None else at
         if due is not None and is_past(due, now) and not engine.store.knows_id(job.job_id):
@@ -72,9 +84,10 @@ def single(
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
         record = engine.store.get(job.job_id)
         if record:
-            info(f"job {job.job_id} already exists, so nothing would be added")
+            info(f"job {job.job_id} already exists and is {record.status_at(now)}, so nothing would be added")
         else:
-            costs = price([prepared.new]) and f"{price([prepared.new])} at {prepared.service}"
+            where = "" if " to " in price([prepared.new]) else f" at {prepared.service}"
+            costs = price([prepared.new]) and f"{price([prepared.new])}{where}"
             info(f"would add job {job.job_id} to the {engine.queue.name} queue, starting {start}{costs}")
         if as_json:
             print_json(describe_row(Row.planned(prepared, known=record is not None)))
@@ -98,12 +111,12 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     if added.new:
         costs = price([prepared.new])
         info(f"added job {job_id} to the {engine.queue.name} queue ({engine.queue_reason}), starting {start}{costs}")
-    else:
-        info(f"job {job_id} already exists, so nothing was added")
     record = engine.store.get(job_id)
     if record is None:
-        info(f"job {job_id} finished earlier, and its record was removed; pass another --job-id to make it again")
+        info(f"job {job_id} finished earlier, and its record was removed; pass --again to make it again")
         return DONE
+    if not added.new:
+        _describe_existing(engine, record, wait=wait)
     if wait:
         from tenxsom_flow_engine.cli.follow import follow
 
@@ -115,3 +128,18 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
     if unattended and record.due is not None:
         info(f"no worker is running; start one with: {worker_program()}")
     return DONE
+
+
+def _describe_existing(engine: Engine, record: JobRecord, *, wait: bool) -> None:
+    """Say that a job exists and what its state is, and whether its video is missing here."""
+    from pathlib import Path
+
+    from tenxsom_flow_engine.clock import iso
+    from tenxsom_flow_engine.jobs import Status
+
+    status, again = record.status_at(engine.store.now()), "; pass --again to add another"
+    when = f" for {iso(record.due)}" if status is Status.SCHEDULED and record.due is not None else ""
+    missing = record.result is not None and not Path(record.result.path).exists()
+    hint = "" if wait and not missing and record.status not in (Status.FAILED, Status.CANCELLED) else again
+    state = f"{status}{when}" + (", but its video is not on this machine" if missing else "")
+    info(f"job {record.job_id} already exists and is {state}, so nothing was added{hint}")

@@ -87,7 +87,7 @@ def plan_batch(
             continue
         batch.ignored.update(dict.fromkeys(entry.ignored))
         given = {**defaults, **entry.fields}
-        fields = _normal(given)
+        fields = normal_fields(given)
         content = _content(fields, entry.at, salt)
         occurrences[content] += 1
         job_id = content_job_id(str(fields["topic"]), f"{content}{occurrences[content]}")
@@ -115,13 +115,18 @@ def plan_batch(
     return batch
 
 
+def planned_job_id(fields: Mapping[str, Any], at: float | None = None, *, salt: str = "") -> str:
+    """Return the id that a batch gives to the first entry with these normal fields (see `normal_fields`)."""
+    return content_job_id(str(fields["topic"]), f"{_content(fields, at, salt)}1")
+
+
 def content_job_id(topic: str, content: str) -> str:
     """Return a recognisable id that is derived from the content."""
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{slug(topic)}-{digest[:16]}"
 
 
-def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
+def normal_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with text stripped and default values removed."""
     stripped = {name: value.strip() if isinstance(value, str) else value for name, value in fields.items()}
     return {name: value for name, value in stripped.items() if value != _DEFAULTS.get(name)}
