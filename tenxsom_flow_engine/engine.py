@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event
+from typing import Any
 
 import msgspec
 
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, Clock, SystemClock
-from tenxsom_flow_engine.errors import Action, ActionRefused, ConfigurationError, InvalidInput, ServiceError
-from tenxsom_flow_engine.generation.routing import auto_services, candidates
+from tenxsom_flow_engine.errors import (
+    Action,
+    ActionRefused,
+    ConfigurationError,
+    InvalidInput,
+    Rejected,
+    ServiceError,
+)
+from tenxsom_flow_engine.generation.routing import (
+    Candidate,
+    auto_services,
+    candidates,
+    candidates_of,
+    highest_price,
+)
 from tenxsom_flow_engine.generation.runner import StepRunner
+from tenxsom_flow_engine.generation.slots import MOST_SLOTS, UnattendedSlots, free_slots
 from tenxsom_flow_engine.generation.step import expected_cost
 from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, JobRecord, SubmissionState, Ticket, VideoJob, lifecycle
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
@@ -35,6 +50,11 @@ from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
+
+#: The fields of a job that a retry can change.
+CHANGEABLE = frozenset(
+    {"topic", "prompt", "script", "style", "duration", "aspect_ratio", "quality", "service", "options"}
+)
 
 
 class Engine:
@@ -113,10 +133,25 @@ class Engine:
         check_options(job)
         self._check_names(job)
         self.queue.check(job, due)
-        best = candidates(job, self.services)[0]
-        # An `auto` job is stored unfitted, because the best service is only known when the job is due.
-        new = NewJob(best.fit.job if job.service != AUTO else job, due, best.cost)
-        return Prepared(new, best.service.name, best.service.prompt(best.fit.job), best.fit.notes)
+        able = candidates(job, self.services)
+        best, notes = able[0], able[0].fit.notes
+        stored, max_usd = self._stored_form(job, able)
+        if stored.service != job.service:
+            notes = (*notes, f"auto is fixed to the free {stored.service}: no paid service is configured")
+        new = NewJob(stored, due, best.cost, max_usd)
+        return Prepared(new, best.service.name, best.service.prompt(best.fit.job), notes)
+
+    @staticmethod
+    def _stored_form(job: VideoJob, able: Sequence[Candidate]) -> tuple[VideoJob, float | None]:
+        """Return a job as it is stored, and the highest price in USD that it may cost."""
+        best = able[0]
+        if job.service != AUTO:
+            return best.fit.job, None
+        if best.service.is_fallback:
+            # It was planned as free, and must stay free when a paid service is configured later.
+            return msgspec.structs.replace(best.fit.job, service=best.service.name), None
+        # Stored unfitted, because the best service is only known when the job is due.
+        return job, highest_price(able)
 
     def at_default_duration(self, job: VideoJob) -> VideoJob:
         """Return a job whose user gave no duration with the one that suits it at the service that would make it now.
@@ -174,20 +209,48 @@ class Engine:
             return record
         return self.store.update(job_id, lifecycle.render_stopped)
 
-    def retry(self, job_id: str) -> JobRecord:
-        """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
-        return self.dispatch(self.store.retry(job_id))
+    def retry(self, job_id: str, changes: Mapping[str, Any] | None = None) -> JobRecord:
+        """Retry a failed or cancelled job, at the present prices if it is bought again.
 
-    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        `changes` are new values of fields of the job, which is possible only if it is bought again. Raises
+        `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` if no service can make the changed job.
+        """
+        return self.dispatch(self.store.retry(job_id, self.retry_terms(self.store.require(job_id), changes or {})))
+
+    def retry_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> RetryChanges | None:
+        """Return the terms of a retry with changed fields; None if nothing is bought, or not by this process.
+
+        Raises `InvalidInput` if fields are changed and no service can make the job.
+        """
+        if unknown := sorted(changes.keys() - CHANGEABLE):
+            raise InvalidInput(unknown[0], f"cannot be changed; only {', '.join(sorted(CHANGEABLE))} can")
+        job = msgspec.structs.replace(record.job, **changes)
+        changed = [name for name in changes if getattr(job, name) != getattr(record.job, name)]
+        if not changed:
+            try:
+                # The person accepts the present price; but a job that was planned as free stays free.
+                able = candidates_of(msgspec.structs.replace(record, max_usd=None), self.services)
+            except InvalidInput:  # the worker has other services, or reports the reason
+                return None
+            return RetryChanges(*self._stored_form(job, able)) if lifecycle.buys_again(record) else None
+        self._check_names(job)
+        self.queue.check(job, None)
+        stored, max_usd = self._stored_form(job, candidates(job, self.services))
+        return RetryChanges(stored, max_usd, f"changed {', '.join(changed)}")
+
+    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket, *, force: bool = False) -> JobRecord:
         """Apply a user's decision on a create of unknown outcome; a ticket means that it was bought.
 
-        Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for a malformed ticket.
+        Until the video exists, another decision can replace a ticket. The service is asked whether it knows the ticket,
+        unless `force` is set. Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for a malformed
+        ticket.
         """
         if not isinstance(decision, Ticket):
             return self.dispatch(self.store.resolve(job_id, decision))
         record = self.store.require(job_id)
         name, service = record.service, self.services.get(record.service)
-        if service is None and record.submission.state is SubmissionState.UNKNOWN:
+        can_continue = record.submission.state is SubmissionState.UNKNOWN or lifecycle.can_be_corrected(record)
+        if service is None and can_continue:
             raise ActionRefused(
                 f"job {job_id} is unchanged: its service {name} is not configured in this process"
                 if name
@@ -198,6 +261,8 @@ class Engine:
             )
         if service is not None:
             service.check_ticket(decision)
+            if can_continue and record.lease is None and not force:
+                _require_known(service, decision, job_id)
         lifetime = service.lifetime if service else 0.0  # unused: the store refuses, since the outcome is known
         cost = expected_cost(record.job, service) if service else None
         return self.dispatch(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost)))
@@ -227,6 +292,21 @@ class Engine:
             return ImportResult()
         return self.store.import_legacy(self.queue.name, lambda entry: self.prepare(read_legacy(entry)).new)
 
+    def unattended_slots(self, service: str) -> UnattendedSlots:
+        """Return the jobs that hold in-flight slots of a service although no worker polls them."""
+        return UnattendedSlots.among(self.store.slot_holders(service, MOST_SLOTS))
+
+    def free_slots(self, owner: str) -> None:
+        """Free the slots of generations that no worker polls and that have ended; one owner at a time does this."""
+        if not self.store.acquire_lock("slots", owner, self.timings.slot_check_interval):
+            return
+        for service in self.services.values():
+            if self.unattended_slots(service.name):
+                try:
+                    free_slots(service, self.store, settle_margin=self.timings.create_settle_margin)
+                except ServiceError as error:
+                    _log.info("%s cannot be asked whether its slots are free: %s", service.name, error)
+
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""
         self.output.check()
@@ -248,3 +328,20 @@ class Engine:
         """Close the queue and the store. Safe to call twice."""
         self.queue.close()
         self.store.close()
+
+
+def _require_known(service: VideoService, ticket: Ticket, job_id: str) -> None:
+    """Raise `ActionRefused` unless a service knows a ticket that a person entered."""
+    step = "check the ticket"
+    try:
+        if service.knows(ticket):
+            return
+        reason = f"{service.name} knows no generation {ticket.id!r}"
+    except Rejected as error:
+        reason = f"{service.name} refuses the ticket {ticket.id!r}: {error.reason}"
+    except ServiceError as error:
+        reason = f"{service.name} cannot be asked about the ticket: {error.reason}"
+        step = "try again later"
+    raise ActionRefused(
+        f"job {job_id} is unchanged: {reason}", next_step=step, actions=(Action.ACCEPT_UNSEEN,), subject=job_id
+    )

@@ -48,9 +48,10 @@ class Action(StrEnum):
     """
 
     RETRY = "retry"  # try the job again
-    EDIT = "edit"  # add a changed copy of the job
+    EDIT = "edit"  # change the job and try it again
     RESUBMIT = "resubmit"  # decide that the paid create bought nothing: submit it again
     CONFIRM_PURCHASE = "confirm_purchase"  # decide that it bought a video, and enter its ticket
+    ACCEPT_UNSEEN = "accept_unseen"  # continue with a ticket that the service does not confirm
     GIVE_UP = "give_up"  # fail the held job
     LIST_JOBS = "list_jobs"
     LIST_FAILED = "list_failed"

@@ -9,6 +9,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs.outcomes import RetryChanges
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import VideoService
@@ -60,8 +61,8 @@ class ScriptedStore(SQLiteStore):
         state: QueueState = self.script.call(super().queue_state, queue)
         return state
 
-    def retry(self, job_id: str) -> JobRecord:
-        record: JobRecord = self.script.call(super().retry, job_id)
+    def retry(self, job_id: str, changes: RetryChanges | None = None) -> JobRecord:
+        record: JobRecord = self.script.call(super().retry, job_id, changes)
         return record
 
 

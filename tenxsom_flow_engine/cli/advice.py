@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 #: `{job}` and `{service}` are the subject of the action; `{program}` is the name that the user called.
 _WORDS: Mapping[Action, str] = {
     Action.RETRY: "retry it with: {program} retry {job}",
-    Action.EDIT: "add a corrected copy with: {program} single",
+    Action.EDIT: "change it and retry with: {program} retry {job} --prompt TEXT",
     Action.RESUBMIT: "if it was not accepted: {program} jobs resolve {job} --resubmit",
     Action.CONFIRM_PURCHASE: "if it was accepted: {program} jobs resolve {job} --ticket ID",
+    Action.ACCEPT_UNSEEN: "to use it unseen: {program} jobs resolve {job} --ticket ID --force",
     Action.GIVE_UP: "to mark the job as failed: {program} jobs resolve {job} --give-up",
     Action.LIST_JOBS: "list them with: {program} jobs",
     Action.LIST_FAILED: "see them with: {program} jobs --status failed",

@@ -138,6 +138,7 @@ def describe_row(row: Row) -> dict[str, Any]:
         "service": row.service,
         "duration": row.duration,
         "cost_usd": row.usd,
+        "max_usd": row.max_usd,
         "topic": row.topic,
         "prompt": row.prompt or None,
     }
@@ -147,8 +148,13 @@ def price(jobs: Iterable[NewJob]) -> str:
     """Return the expected cost of jobs, for the end of a sentence; nothing if they are free."""
     from tenxsom_flow_engine.planning.plan import Price
 
-    expected = Price.of(job.cost.usd if job.cost else None for job in jobs)
+    expected = Price.of((job.cost.usd if job.cost else None, job.max_usd) for job in jobs)
     return "" if expected.free else f", {expected}"
+
+
+def _price_range(row: Row) -> str:
+    lowest, highest = usd(row.usd), usd(row.max_usd)
+    return lowest if row.max_usd is None or lowest == highest else f"{lowest} to {highest}"
 
 
 def print_plan(plan: Sequence[Row]) -> None:
@@ -167,7 +173,7 @@ def print_plan(plan: Sequence[Row]) -> None:
                 "exists" if row.known else "new",
                 row.service,
                 f"{row.duration} s",
-                usd(row.usd),
+                _price_range(row),
                 row.topic,
             ]
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, print_error, problem
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, PARTLY, USAGE
 from tenxsom_flow_engine.cli.jobs import jobs
+from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.text import plural
@@ -19,6 +21,7 @@ from tenxsom_flow_engine.text import plural
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.jobs import JobRecord, Status
+    from tenxsom_flow_engine.planning.plan import Price
 
 #: Maximum number of jobs printed one by one; for the others only the number is printed.
 MAX_LISTED = 10
@@ -28,26 +31,80 @@ MAX_LISTED = 10
 @options.job_arguments
 @click.option("--failed", is_flag=True, help="Retry all failed jobs.")
 @options.job_filters
+@click.option("--topic", help="New topic.")
+@click.option("--prompt", help="New prompt; empty: made from topic and style.")
+@click.option("--script", help="New words of the video, which drafts show and HeyGen speaks.")
+@click.option("--style", help="New visual style of the prompt.")
+@click.option("--duration", type=int, help="New length of the video in seconds.")
+@click.option("--aspect-ratio", help="New shape of the picture.")
+@click.option("--quality", help="New quality.")
+@click.option("--to-service", help="Make it at this service, or at any with auto.")
 @options.yes
 @options.queue_type
 def retry(
-    job_ids: tuple[str, ...], failed: bool, service: str | None, channel: str | None, yes: bool, queue_type: str | None
+    job_ids: tuple[str, ...],
+    failed: bool,
+    service: str | None,
+    channel: str | None,
+    script: str | None,
+    to_service: str | None,
+    yes: bool,
+    queue_type: str | None,
+    **fields: Any,
 ) -> int:
-    """Retry failed or cancelled jobs.
+    """Retry failed or cancelled jobs, changed or not.
 
-    A paid job continues from its ticket; it is bought again only if the service reported that the generation failed.
-    If a purchase could not be confirmed, the job is held: use `jobs resolve`.
+    A paid job continues from its ticket; it is bought again only if the service reported that the generation failed,
+    and after a question with the price. Only a job that is bought again can be changed. If a purchase could not be
+    confirmed, the job is held: use `jobs resolve`.
     """
     from tenxsom_flow_engine.jobs import Status
 
+    changes = {name: value for name, value in {**fields, "service": to_service}.items() if value is not None}
+    if (changes or script is not None) and len(job_ids) != 1:
+        raise click.UsageError("name exactly one job to change it")
     with session(queue_type) as engine:
         chosen = _choose(engine, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
         if not chosen:
             info("no failed jobs" + " match" * bool(service or channel))
             return DONE
-        if failed and not yes:
-            _confirm("retry", chosen)
-        return _apply(engine.retry, chosen, lambda record: f"is {record.status} again{_continuation(record)}")
+        if script is not None:
+            changes |= _with_script(engine.store.require(chosen[0]).job.options, script)
+        if not yes:
+            _confirm_retry(engine, chosen, changes, always=failed)
+        return _apply(
+            lambda job_id: engine.retry(job_id, changes),
+            chosen,
+            lambda record: f"is {record.status} again{_continuation(record)}",
+        )
+
+
+def _with_script(job_options: Mapping[str, dict[str, Any]], script: str) -> dict[str, Any]:
+    """Return the fields that another script changes: a script in the service options replaces that of the job."""
+    if not any("script" in own for own in job_options.values()):
+        return {"script": script}
+    return {
+        "options": {name: {**own, "script": script} if "script" in own else own for name, own in job_options.items()}
+    }
+
+
+def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any], *, always: bool) -> None:
+    """Ask for confirmation, with the price, if something is bought again for money; `always`: also otherwise."""
+    import msgspec
+
+    from tenxsom_flow_engine.operations.bulk import Act, plan
+
+    records = engine.store.get_each(chosen)
+    if changes and (terms := engine.retry_terms(records[0], changes)):
+        records = [msgspec.structs.replace(records[0], job=terms.job)]
+    effect = plan(Act.RETRY, [records], engine.services, engine.store.now(), most=len(chosen), seconds=math.inf)
+    jobs_ = f"job {chosen[0]}" if len(chosen) == 1 else plural(len(chosen), "job")
+    if effect.price.free:
+        if always:
+            confirm(f"retry {jobs_}?", f"this would retry {jobs_}; pass --yes to confirm")
+        return
+    buys = f"retry {jobs_}, and buy {plural(effect.ordered, 'video')} again {_at(effect.price)}"
+    confirm(f"{buys}?", f"this would {buys}; pass --yes to confirm")
 
 
 @click.command()
@@ -66,7 +123,8 @@ def cancel(
 ) -> int:
     """Cancel jobs.
 
-    A service that is already rendering completes the video and charges for it; the job keeps its ticket and cost.
+    A service that is already rendering completes the video and charges for it; the job keeps its ticket and cost. Its
+    in-flight slot stays occupied until the service reports the end of the render.
     """
     from tenxsom_flow_engine.jobs import Status
 
@@ -77,7 +135,7 @@ def cancel(
             return DONE
         if scheduled and not yes:
             _confirm("cancel", chosen)
-        return _apply(engine.cancel, chosen, lambda record: f"is cancelled{_cost_note(record)}")
+        return _apply(engine.cancel, chosen, lambda record: f"is cancelled{_cancel_note(engine, record)}")
 
 
 @jobs.command()
@@ -85,30 +143,65 @@ def cancel(
 @click.option("--resubmit", is_flag=True, help="It was not accepted: send a new one.")
 @click.option("--ticket", metavar="ID", help="It was accepted: continue with this id of the service.")
 @click.option("--account", metavar="NAME", help="With --ticket: the account, if the service has several.")
+@click.option("--force", is_flag=True, help="With --ticket: do not ask the service whether it knows the ticket.")
 @click.option("--give-up", is_flag=True, help="Mark the job as failed; whether it was paid stays unknown.")
+@options.yes
 @options.queue_type
 def resolve(
-    job_id: str, resubmit: bool, ticket: str | None, account: str | None, give_up: bool, queue_type: str | None
+    job_id: str,
+    resubmit: bool,
+    ticket: str | None,
+    account: str | None,
+    force: bool,
+    give_up: bool,
+    yes: bool,
+    queue_type: str | None,
 ) -> None:
     """Decide whether the paid request of a held job was accepted.
 
     A job is held when neither the engine nor the service's API can tell whether it was bought. Check your account at
-    the service, then pass the result. `show JOB` prints the reference that the request carried.
+    the service, then pass the result. `show JOB` prints the reference that the request carried. Until the video exists,
+    a wrong ticket can be corrected: pass another one, or --resubmit.
     """
     if [resubmit, ticket is not None, give_up].count(True) != 1:
         raise click.UsageError("pass exactly one of --resubmit, --ticket ID, --give-up")
-    if account is not None and ticket is None:
-        raise click.UsageError("--account needs --ticket")
+    for flag, given in (("--account", account is not None), ("--force", force)):
+        if given and ticket is None:
+            raise click.UsageError(f"{flag} needs --ticket")
     from tenxsom_flow_engine.jobs import Ticket
     from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
 
     decision = Resubmit() if resubmit else GiveUp() if ticket is None else Ticket(ticket, account=account or "")
     with session(queue_type) as engine:
+        if resubmit and not yes:
+            _confirm_resubmit(engine, job_id)
         try:
-            record = engine.resolve(job_id, decision)
+            record = engine.resolve(job_id, decision, force=force)
         except ActionRefused as refusal:
             raise Exit(problem(refusal.message, next_step(refusal)), USAGE) from refusal
     info(f"job {job_id} is {record.status}{_continuation(record)}")
+
+
+def _at(price: Price) -> str:
+    """Return a price for the end of a question."""
+    return "at an unknown price" if price.unknown == price.jobs else f"for {price}"
+
+
+def _confirm_resubmit(engine: Engine, job_id: str) -> None:
+    """Ask for confirmation, with the price, if submitting the job again is possible and costs money."""
+    from tenxsom_flow_engine.jobs import lifecycle
+    from tenxsom_flow_engine.jobs.outcomes import Resubmit
+    from tenxsom_flow_engine.operations.bulk import price_of
+
+    record = engine.store.require(job_id)
+    try:
+        lifecycle.resolve(record, engine.store.now(), Resubmit())
+    except ActionRefused:  # the command reports it
+        return
+    price = price_of([record], engine.services)
+    if not price.free:
+        buys = f"buy the video of job {job_id} {_at(price)}"
+        confirm(f"{buys}?", f"this would {buys}; pass --yes to confirm")
 
 
 def _choose(
@@ -170,7 +263,28 @@ def _continuation(record: JobRecord) -> str:
             return " and continues from its ticket"
 
 
-def _cost_note(record: JobRecord) -> str:
-    """Say that a cancelled job is still charged, for the end of a sentence."""
-    costs = record.cost is not None and bool(record.cost.usd or record.cost.credits)
-    return "; its service still completes the order and charges for it" if costs and record.holds_slot else ""
+def _cancel_note(engine: Engine, record: JobRecord) -> str:
+    """Say what is known about the purchase and the slot of a cancelled job, for the end of a sentence."""
+    from tenxsom_flow_engine.jobs import SubmissionState
+    from tenxsom_flow_engine.text import rough_duration
+
+    submission, name = record.submission, record.service or "its service"
+    if not record.holds_slot or (record.cost is not None and record.cost.usd == 0 and not record.cost.credits):
+        return ""
+    seconds = max(0.0, submission.deadline - engine.store.now())
+    slot = f"its in-flight slot is freed when the render ends, at the latest in {rough_duration(seconds)}"
+    match submission.state:
+        case SubmissionState.INTENT:
+            return f"; a worker might be sending its order, and if {name} accepts it, it is charged"
+        case SubmissionState.UNKNOWN:
+            service = engine.services.get(record.service)
+            where = service.lookup_hint if service and service.lookup_hint else f"at {name}"
+            return (
+                f"; it is unknown whether {name} accepted and charged its order {submission.id}: look for it {where}, "
+                f"then pass the result with: {program()} jobs resolve {record.job_id}"
+            )
+        case _ if submission.by_hand:
+            return f"; if the ticket that was entered by hand is right, {name} renders and charges it; {slot}"
+        case _:
+            charges = " and charges for it" if record.cost and (record.cost.usd or record.cost.credits) else ""
+            return f"; {name} completes the render{charges}; {slot}"

@@ -48,7 +48,8 @@ def limits(context: click.Context, queue_type: str | None, as_json: bool) -> Non
 
     A limit is a number of paid requests in any second, minute, hour or day, for one service or for all services
     together (`global`). A limit that is set here is stored and overrides TENXSOM_LIMITS. The line "in flight" counts
-    the generations that the service is rendering now.
+    the generations that the service is rendering now, also those of cancelled jobs; workers ask the service twice a
+    minute whether those have ended.
 
     PACE is the share of the limits in use: it falls when a service reports that it is busy, and recovers. FREE IN is
     the time until a full limit has room again.
@@ -163,6 +164,8 @@ def _bar(used: int, limit: int) -> str:
 
 
 def _notes(found: dict[str, Any]) -> Iterator[str]:
+    from tenxsom_flow_engine.report.verdicts import occupied_slots
+
     services = {**found["services"], "global": found["global"]}
     if any(service["set_at_run_time"] for service in services.values()):
         yield f"* set with this command; undo with: {program()} limits unset SERVICE"
@@ -172,6 +175,9 @@ def _notes(found: dict[str, Any]) -> Iterator[str]:
             resume = f"resume it with: {program()} limits resume {name}"
             when = resume if opens_in is None else f"opens {within(opens_in)}"
             yield f"{service['why']}; {when}"
+        if (slots := service["in_flight"]) and slots["unattended_for"] is not None:
+            ended, in_doubt = len(slots["cancelled_or_failed"]), slots["in_doubt"]
+            yield f"{name}: {occupied_slots(ended, in_doubt, slots['unattended_for'])}"
     total = found["total"]
     wait, score = total["wait"], found["efficiency_metrics"]["efficiency_score"]
     yield (

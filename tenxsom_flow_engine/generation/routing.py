@@ -2,7 +2,8 @@
 
 The best service is the one whose gate opens first, then the cheapest. A job with service-specific options goes to one
 of those services; one with a script goes to a service that shows or speaks it, if there is one. `auto` is decided again
-at each submit step, so the service can change until a create is sent.
+at each submit step, so the service can change until a create is sent. It never chooses a service that costs more than
+the highest price that was shown when the job was added.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import AUTO, Cost, VideoJob
+from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, VideoJob
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.services.base import Fit, VideoService
+from tenxsom_flow_engine.text import usd
 
 #: Seconds for which a service without a free slot counts as closed, because the time of the next free slot is unknown.
 FULL_SERVICE_SECONDS = 5.0
+#: Rounding error of a price in USD (upper bound).
+ROUNDING_USD = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,13 @@ def auto_services(services: Mapping[str, VideoService]) -> frozenset[str]:
     return frozenset(preferred or selectable)
 
 
-def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[Candidate]:
+def candidates(
+    job: VideoJob, services: Mapping[str, VideoService], max_usd: float | None = None
+) -> Sequence[Candidate]:
     """Return the services that can make a job, the cheapest first: the named one, or for `auto` possibly several.
 
-    Raises `InvalidInput` if there is none, with the reason for each service.
+    `max_usd` limits the price in USD for `auto`. Raises `InvalidInput` if there is none, with the reason for each
+    service.
     """
     if job.service != AUTO:
         service = services.get(job.service)
@@ -58,6 +65,8 @@ def candidates(job: VideoJob, services: Mapping[str, VideoService]) -> Sequence[
         return [_candidate(service, job)]
     refusals: dict[str, InvalidInput] = {}
     fitting = sorted(_fitting(job, services, refusals), key=lambda candidate: candidate.price)
+    if max_usd is not None:
+        fitting = _affordable(fitting, max_usd, refusals)
     if fitting:
         return [candidate for candidate in fitting if candidate.service.uses_scripts or not job.script] or fitting
     if len(refusals) == 1:
@@ -72,6 +81,39 @@ def _candidate(service: VideoService, job: VideoJob) -> Candidate:
     if job.script and not service.uses_scripts:
         fit = Fit(fit.job, (*fit.notes, f"{service.name} neither shows nor speaks the script"))
     return Candidate(service, fit)
+
+
+def candidates_of(record: JobRecord, services: Mapping[str, VideoService]) -> Sequence[Candidate]:
+    """Return the candidates of an added job within the price that was shown when it was added.
+
+    Records of release 0.2 have the lowest price only. If it is 0, the job was planned as a free draft and stays one.
+    """
+    max_usd = record.max_usd
+    if record.job.service == AUTO and max_usd is None and record.cost is not None and record.cost.usd == 0:
+        services, max_usd = {name: one for name, one in services.items() if one.is_fallback} or services, 0.0
+    return candidates(record.job, services, max_usd)
+
+
+def highest_price(choice: Sequence[Candidate]) -> float | None:
+    """Return the highest price in USD among candidates; None if one is unknown."""
+    highest = max(candidate.price for candidate in choice)
+    return None if highest == math.inf else highest
+
+
+def _affordable(choice: Sequence[Candidate], max_usd: float, refusals: dict[str, InvalidInput]) -> list[Candidate]:
+    """Return the candidates within a price, and explain the refusal of the others."""
+    found = []
+    for candidate in choice:
+        if candidate.price <= max_usd + ROUNDING_USD:
+            found.append(candidate)
+            continue
+        price = "an unknown amount" if candidate.price == math.inf else f"about {usd(candidate.price)}"
+        refusals[candidate.service.name] = InvalidInput(
+            "service",
+            f"{candidate.service.name} costs {price} now, more than the {usd(max_usd)} shown when the job was added",
+            next_step="retry the job to accept the new price",
+        )
+    return found
 
 
 def _fitting(

@@ -28,6 +28,7 @@ from tenxsom_flow_engine.jobs import (
     Step,
     Submission,
     SubmissionState,
+    Ticket,
     VideoJob,
 )
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id
@@ -41,9 +42,10 @@ from tenxsom_flow_engine.jobs.outcomes import (
     Resolution,
     Resubmit,
     Retry,
+    RetryChanges,
     Wait,
 )
-from tenxsom_flow_engine.jobs.purchases import bought
+from tenxsom_flow_engine.jobs.purchases import bought, corrected, withdrawn
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
 #: A job fails after this many consecutive expired leases in one step: it probably kills its workers.
@@ -61,7 +63,16 @@ _SETTLED_LATE = {
 FIRST_EVENTS, LAST_EVENTS = 10, 50
 
 
-def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: Cost | None = None) -> JobRecord:
+def add(
+    job: VideoJob,
+    *,
+    queue: str,
+    nonce: str,
+    now: float,
+    due: float,
+    cost: Cost | None = None,
+    max_usd: float | None = None,
+) -> JobRecord:
     """Return the record of a job that is added at `now` and due at `due`."""
     later = due > now
     return JobRecord(
@@ -72,6 +83,7 @@ def add(job: VideoJob, *, queue: str, nonce: str, now: float, due: float, cost: 
         dispatched=queue not in PUSHED,
         due=due if later else now,
         cost=cost,
+        max_usd=max_usd,
         added_at=now,
         updated_at=now,
         events=(Event(at=now, what=EventKind.ADDED),),
@@ -283,12 +295,17 @@ def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobReco
 
 
 def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
-    """Save the ticket of a submission, identified by its id: in any status, and without a lease."""
+    """Save the ticket of a submission, identified by its id: in any status, and without a lease.
+
+    It replaces a ticket that a person entered for the same submission, unless the video exists.
+    """
     submission_id, ticket, service = receipt.submission_id, receipt.ticket, receipt.service
     known = record.submission
-    if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED):
+    replaces = known.id == submission_id and can_be_corrected(record)
+    if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED) and not replaces:
         return record
-    before, record = record, bought(record, Purchase(submission_id, service or record.service, now, receipt.cost))
+    purchase = Purchase(submission_id, service or record.service, now, receipt.cost)
+    before, record = record, corrected(record, purchase) if replaces else bought(record, purchase)
     new = record is not before
     if new and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
         # No other submission is recorded, so use this one for the job instead of buying another.
@@ -298,12 +315,15 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         # The job continued with another submission. The money is spent all the same, so the timeline must show it.
         return _change(record, now, record.status, EventKind.LATE_TICKET, f"{ticket.id} of submission {submission_id}")
     submission = msgspec.structs.replace(
-        known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime
-    )
+        known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime,
+        over=False, failed=False, by_hand=False,
+    )  # fmt: skip
+    # A worker polls the other ticket: its outcome must not be applied to this one.
+    released = {"lease": None, "seq": record.seq + 1} if replaces and record.lease is not None else {}
     # A final job stays final, but its record keeps the ticket and the cost.
     status = record.status if record.status in FINAL else Status.RENDERING
     # A job that is held or waits for a lookup of its create continues immediately.
-    due = now if record.status is Status.HELD or record.due is not None else None
+    due = now if record.status is Status.HELD or record.due is not None or released else None
     error = None if record.status is Status.HELD else record.error
     return _change(
         record,
@@ -316,6 +336,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         error=error,
         attempts=0,
         expiries=0,
+        **released,
     )
 
 
@@ -360,11 +381,45 @@ def render_stopped(record: JobRecord, now: float) -> JobRecord:
     return _change(record, now, record.status, EventKind.STOPPED, record.service, submission=submission)
 
 
-def retry(record: JobRecord, now: float) -> JobRecord:
+def generation_ended(record: JobRecord, now: float, ticket: Ticket, *, failure: str = "") -> JobRecord:
+    """Record that the generation of a cancelled or failed job has ended at its service, which frees its slot.
+
+    With a `failure`, a retry buys a new one. A job that continues in the meantime stays unchanged.
+    """
+    submission = record.submission
+    if record.status not in FINAL or submission.ticket != ticket or submission.over:
+        return record
+    what = EventKind.STOPPED if failure else EventKind.RENDERED
+    detail = f"{record.service}: {failure}" if failure else ""
+    return _change(record, now, record.status, what, detail, submission=_over(submission, failed=bool(failure)))
+
+
+def not_running(record: JobRecord, now: float, submission_id: str) -> JobRecord:
+    """Record that the service runs no generation for a create of unknown outcome, which frees its slot.
+
+    Whether it was bought stays unknown.
+    """
+    submission = record.submission
+    if submission.id != submission_id or record.lease is not None or submission.over or not in_doubt(record):
+        return record
+    return _change(record, now, record.status, EventKind.SLOT_FREED, record.service, submission=_over(submission))
+
+
+def in_doubt(record: JobRecord) -> bool:
+    """Return whether it is unknown whether the job's paid create was accepted."""
+    return record.submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
+
+
+def buys_again(record: JobRecord) -> bool:
+    """Return whether a retry of a failed or cancelled job buys a new generation."""
+    return record.submission.state is SubmissionState.NONE or record.submission.failed
+
+
+def retry(record: JobRecord, now: float, changes: RetryChanges | None = None) -> JobRecord:
     """Retry a failed or cancelled job, from its ticket if it has one; only a failed generation is bought again.
 
     If a create was interrupted, the next step looks it up and never buys. If the outcome of a create is unknown, an
-    operator has to resolve it first (`resolve`).
+    operator has to resolve it first (`resolve`). A job that is bought again can be changed.
     """
     over = record.status in (Status.FAILED, Status.CANCELLED)
     if record.submission.state is SubmissionState.UNKNOWN and (over or record.status is Status.HELD):
@@ -375,11 +430,21 @@ def retry(record: JobRecord, now: float) -> JobRecord:
         )
     if not over:
         raise ActionRefused(f"job {record.job_id} is {record.status}; only failed and cancelled jobs can be retried")
+    detail, changed = "", dict[str, Any]()
+    if changes is not None and buys_again(record):
+        detail, changed = changes.detail, {"job": changes.job, "max_usd": changes.max_usd}
+    elif changes is not None and changes.detail:
+        raise ActionRefused(
+            f"job {record.job_id} cannot be changed: its video is bought, or might be",
+            next_step="retry it unchanged, or add a changed copy as a new job",
+        )
     submission = Submission() if record.submission.failed else record.submission
     status = Status.RENDERING if submission.state is SubmissionState.ACCEPTED else Status.QUEUED
     # If nothing was bought, any service can be chosen again.
     service = record.service if submission.state is not SubmissionState.NONE else ""
-    return _begin_again(record, now, status, EventKind.RETRIED, submission=submission, service=service)
+    return _begin_again(
+        record, now, status, EventKind.RETRIED, detail, submission=submission, service=service, **changed
+    )
 
 
 def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
@@ -413,31 +478,35 @@ def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
 
 
 def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
-    """Apply an operator's decision on a create of unknown outcome, unless a worker is looking it up now."""
+    """Apply an operator's decision on a create of unknown outcome, unless a worker is looking it up now.
+
+    A ticket can be corrected until the video exists; its purchase is then replaced, or withdrawn if nothing was bought.
+    """
     submission = record.submission
-    if submission.state is not SubmissionState.UNKNOWN:
+    if submission.state is not SubmissionState.UNKNOWN and not can_be_corrected(record):
         raise ActionRefused(
             f"job {record.job_id} is {record.status} and its paid create is not marked as unknown, "
             "so there is nothing to resolve"
         )
     if record.lease is not None:
         raise ActionRefused(
-            f"a worker is looking up the paid create of job {record.job_id}",
+            f"a worker is asking the service about the paid create of job {record.job_id}",
             next_step="try again in a moment",
         )
     match resolution:
         case Resubmit():
             detail = "not bought, as decided by hand"
+            record = withdrawn(record, submission.id)
             return _begin_again(
                 record, now, Status.QUEUED, EventKind.RESUBMITTED, detail, submission=Submission(), service=""
             )
         case ConfirmedPurchase(ticket, lifetime, cost):
             accepted = msgspec.structs.replace(
-                submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime
-            )
-            detail = f"ticket {ticket.id}, set by hand"
-            record = bought(record, Purchase(submission.id, record.service, now, cost))
-            return _begin_again(record, now, Status.RENDERING, EventKind.ACCEPTED, detail, submission=accepted)
+                submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime,
+                over=False, failed=False, by_hand=True,
+            )  # fmt: skip
+            record = corrected(record, Purchase(submission.id, record.service, now, cost))
+            return _begin_again(record, now, Status.RENDERING, EventKind.TICKET_ENTERED, ticket.id, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:
                 raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held job can be given up")
@@ -448,7 +517,15 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
                 f"check the bill of {service}",
                 ways_to_resolve(),
             )
-            return _final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure)
+            # Nobody waits for this generation any more, so it holds no slot.
+            given_up = _over(submission)
+            return _final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure, submission=given_up)
+
+
+def can_be_corrected(record: JobRecord) -> bool:
+    """Return whether the job continues from a ticket that a person entered, and has no video yet."""
+    submission = record.submission
+    return submission.by_hand and submission.state is SubmissionState.ACCEPTED and record.status is not Status.SUCCEEDED
 
 
 def ways_to_resolve(*, held: bool = False) -> tuple[Action, ...]:

@@ -151,7 +151,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.RENDERING, Status.HELD, Status.FAILED, Status.CANCELLED}),
-    Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
+    # Rendering to queued: a ticket that was entered by hand turned out to be wrong, and nothing was bought.
+    Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED}),
     Status.HELD: frozenset({Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.RENDERING}),
     Status.CANCELLED: frozenset({Status.QUEUED, Status.RENDERING}),
@@ -205,10 +206,12 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     ticket: Ticket | None = None
     #: After this instant the generation counts as timed out and its in-flight slot is free.
     deadline: Instant = 0.0
-    #: The service reported the end of the generation, successful or not, so it no longer holds an in-flight slot.
+    #: The service reported that the generation does not run (any more), so it holds no in-flight slot.
     over: bool = False
     #: The service reported that the generation failed, so a retry buys a new one.
     failed: bool = False
+    #: A person entered the ticket. Until the video exists, it can be corrected (see `lifecycle.resolve`).
+    by_hand: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -283,6 +286,7 @@ class EventKind(StrEnum):
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"
     ACCEPTED = "accepted"
+    TICKET_ENTERED = "ticket entered by hand"
     OUTCOME_UNKNOWN = "outcome unknown"
     NOTHING_BOUGHT = "nothing bought"
     LATE_TICKET = "late ticket"
@@ -298,7 +302,8 @@ class EventKind(StrEnum):
     PUBLISHED = "published"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    STOPPED = "stopped"  # the service stopped the generation of a cancelled job
+    STOPPED = "stopped"  # the generation of a cancelled or failed job was stopped or failed at the service
+    SLOT_FREED = "slot freed"  # the service runs no generation for a create of unknown outcome
     RETRIED = "retried by hand"
     RESUBMITTED = "ordered anew"
     GIVEN_UP = "given up"
@@ -360,6 +365,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: The estimated cost until something is bought, then the total cost of all purchases.
     cost: Cost | None = None
     purchases: tuple[Purchase, ...] = ()
+    #: For `auto`: the highest price in USD that was shown when the job was added or retried. No service that costs more
+    #: is chosen. None: no limit.
+    max_usd: float | None = None
     error: Failure | None = None
     events: tuple[Event, ...] = ()
     added_at: Instant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, Ticket, Video
+from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, Ticket, Video, VideoJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +78,13 @@ class GiveUp:
 
 
 Resolution = Resubmit | ConfirmedPurchase | GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class RetryChanges:
+    """The terms on which a job is bought again: the job, changed or not, and `JobRecord.max_usd`."""
+
+    job: VideoJob
+    max_usd: float | None = None
+    #: What was changed, for the timeline.
+    detail: str = ""

@@ -1,12 +1,13 @@
-"""The purchases of a job: an append-only list with one entry for each generation that a service sold.
+"""The purchases of a job: a list with one entry for each generation that a service sold.
 
 A store adds them to its totals by day and service in the same transaction (`store.base.JobStore.spent`). The submission
-id identifies a purchase, so a ticket that is saved twice counts once.
+id identifies a purchase, so a ticket that is saved twice counts once. An entry changes only if a person entered the
+ticket and corrects it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,9 +23,32 @@ def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
 
 
-def new_purchases(before: JobRecord, after: JobRecord) -> tuple[Purchase, ...]:
-    """Return the purchases that a change of a record added."""
-    return after.purchases[len(before.purchases) :]
+def corrected(record: JobRecord, purchase: Purchase) -> JobRecord:
+    """Return the record with the purchase of the same submission replaced, at its instant, or else appended."""
+    known = next((known for known in record.purchases if known.submission == purchase.submission), None)
+    if known is None:
+        return bought(record, purchase)
+    purchase = msgspec.structs.replace(purchase, at=known.at)
+    purchases = tuple(purchase if one is known else one for one in record.purchases)
+    return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
+
+
+def withdrawn(record: JobRecord, submission: str) -> JobRecord:
+    """Return the record without the purchase of a submission; without purchases, its cost is an estimate again."""
+    known = next((known for known in record.purchases if known.submission == submission), None)
+    if known is None:
+        return record
+    purchases = tuple(one for one in record.purchases if one is not known)
+    estimate = msgspec.structs.replace(known.cost, estimated=True) if known.cost else None
+    return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) if purchases else estimate)
+
+
+def purchase_changes(before: JobRecord, after: JobRecord) -> tuple[Sequence[Purchase], Sequence[Purchase]]:
+    """Return the purchases that a change of a record removed, and those that it added."""
+    if after.purchases is before.purchases:
+        return (), ()
+    removed = [purchase for purchase in before.purchases if purchase not in after.purchases]
+    return removed, [purchase for purchase in after.purchases if purchase not in before.purchases]
 
 
 def day(instant: float) -> str:

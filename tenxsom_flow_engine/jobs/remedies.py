@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from tenxsom_flow_engine.errors import Action, InvalidInput, Rejected
-from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
+from tenxsom_flow_engine.jobs.lifecycle import can_be_corrected, ways_to_resolve
 from tenxsom_flow_engine.jobs.model import AUTO, Failure, JobRecord, Status, SubmissionState
 
 #: Remedies if a service refused a job or failed to make it.
@@ -20,7 +20,12 @@ _COMMANDS = re.compile(r"(?:^|[;,] )[^;,]*run_flow_enhanced\.py .*", re.DOTALL)
 def failure_of(record: JobRecord) -> Failure | None:
     """Return a job's failure; if the record has no actions, derive them and cut commands off the next step."""
     failure = record.error
-    if failure is None or failure.actions or record.status not in (Status.HELD, Status.FAILED):
+    if failure is None or record.status not in (Status.HELD, Status.FAILED):
+        return failure
+    if record.status is Status.FAILED and can_be_corrected(record):
+        actions = dict.fromkeys((*ways_to_resolve(), *failure.actions))
+        return msgspec.structs.replace(failure, actions=tuple(actions))
+    if failure.actions:
         return failure
     next_step = _COMMANDS.sub("", failure.next_step)
     return msgspec.structs.replace(failure, next_step=next_step, actions=_actions(record, failure.code))

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, InvalidInput, JobNotFound
-from tenxsom_flow_engine.generation.routing import candidates
+from tenxsom_flow_engine.generation.routing import candidates_of, highest_price
 from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, Step, lifecycle
+from tenxsom_flow_engine.planning.plan import Price
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import JobFilter
@@ -69,11 +72,23 @@ class BulkPlan:
     ordered: int = 0
     usd: float = 0.0
     unpriced: int = 0
+    #: The cost if `auto` chooses the most expensive service for each.
+    highest_usd: float = 0.0
     #: For a retry: jobs that continue from their ticket, and jobs whose interrupted create is looked up first.
     followed: int = 0
     looked_up: int = 0
     #: For a cancel: jobs for which something was or might have been bought.
     bought: int = 0
+
+    @property
+    def price(self) -> Price:
+        """The cost of the jobs that are ordered again."""
+        return Price(self.ordered, self.usd, self.unpriced, self.highest_usd)
+
+
+def price_of(records: Sequence[JobRecord], services: Mapping[str, VideoService]) -> Price:
+    """Return the cost of ordering jobs again at the present prices."""
+    return Price.of(_prices(record, services) for record in records)
 
 
 def matching(store: JobStore, jobs: JobFilter) -> Iterator[Sequence[JobRecord]]:
@@ -124,21 +139,24 @@ def _predict(found: BulkPlan, record: JobRecord, services: Mapping[str, VideoSer
     match lifecycle.retry(record, now).step:
         case Step.SUBMIT:
             found.ordered += 1
-            price = _price(record, services)
-            found.unpriced += price == math.inf
-            found.usd += price if price < math.inf else 0.0
+            price = price_of([record], services)
+            found.unpriced += price.unknown
+            found.usd += price.usd
+            found.highest_usd += price.highest
         case Step.LOOKUP:
             found.looked_up += 1
         case _:
             found.followed += 1
 
 
-def _price(record: JobRecord, services: Mapping[str, VideoService]) -> float:
-    """Return the minimum cost in USD of ordering a job now; infinity if it is unknown."""
+def _prices(record: JobRecord, services: Mapping[str, VideoService]) -> tuple[float | None, float | None]:
+    """Return the minimum and the maximum cost in USD of ordering a job now; None if unknown."""
     try:
-        return candidates(record.job, services)[0].price
+        able = candidates_of(msgspec.structs.replace(record, max_usd=None), services)
     except InvalidInput:  # no service in this process can make it; the worker will report the reason
-        return math.inf
+        return None, None
+    least = able[0].price
+    return None if least == math.inf else least, highest_price(able)
 
 
 def each(job_ids: Iterable[str], act: Callable[[str], JobRecord]) -> Iterator[JobRecord | Refused]:

@@ -48,6 +48,8 @@ class Row:
     prompt: str
     #: Adjustments made to fit the service.
     notes: tuple[str, ...] = ()
+    #: The highest cost, if several services can make the job.
+    max_usd: float | None = None
 
     @classmethod
     def planned(cls, prepared: Prepared, *, known: bool = False) -> Row:
@@ -56,7 +58,7 @@ class Row:
         usd = cost.usd if cost else None
         return cls(
             job.job_id, job.topic, known, prepared.new.due, prepared.service, job.duration, usd, prepared.prompt,
-            prepared.notes,
+            prepared.notes, prepared.new.max_usd,
         )  # fmt: skip
 
     @classmethod
@@ -75,23 +77,27 @@ class Price:
     jobs: int
     usd: float
     unknown: int
+    #: The cost if `auto` chooses the most expensive service for each job.
+    highest: float = 0.0
 
     @classmethod
-    def of(cls, prices: Iterable[float | None]) -> Price:
-        """Add up prices; None is an unknown price."""
+    def of(cls, prices: Iterable[tuple[float | None, float | None]]) -> Price:
+        """Add up pairs of the estimated and the highest price; None is an unknown price, or the same highest price."""
         every = list(prices)
-        known = [usd for usd in every if usd is not None]
-        return cls(len(every), sum(known), len(every) - len(known))
+        known = [(usd, usd if highest is None else highest) for usd, highest in every if usd is not None]
+        lowest, highest = (sum(amounts) for amounts in zip(*known, strict=True)) if known else (0, 0)
+        return cls(len(every), lowest, len(every) - len(known), highest)
 
     @property
     def free(self) -> bool:
         """Whether all jobs are known to be free."""
-        return not self.usd and not self.unknown
+        return not self.usd and not self.highest and not self.unknown
 
     def __str__(self) -> str:
         if self.jobs and self.unknown == self.jobs:
             return "of unknown price"
-        return f"about {usd(self.usd)}" + (f" and {self.unknown:,} of unknown price" if self.unknown else "")
+        most = f" to {usd(self.highest)}" if usd(self.highest) != usd(self.usd) else ""
+        return f"about {usd(self.usd)}{most}" + (f" and {self.unknown:,} of unknown price" if self.unknown else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Totals:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Totals:
         """Add up the rows of a plan."""
-        new = [row.usd for row in rows if not row.known]
+        new = [(row.usd, row.max_usd) for row in rows if not row.known]
         return cls(len(new), len(rows) - len(new), Price.of(new))
 
 

@@ -129,16 +129,21 @@ class QueueManager:
         """Cancel a job. Raises `JobNotFound`, `ActionRefused`."""
         return await self._call(lambda engine: engine.cancel(job_id))
 
-    async def retry(self, job_id: str) -> JobRecord:
-        """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`."""
-        return await self._call(lambda engine: engine.retry(job_id))
+    async def retry(self, job_id: str, **changes: Any) -> JobRecord:
+        """Retry a failed or cancelled job, at the present price if it is bought again.
 
-    async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket) -> JobRecord:
+        `changes` are new values of the job's fields, such as `prompt`, if it is bought again. Raises `JobNotFound`,
+        `ActionRefused`, `InvalidInput`.
+        """
+        return await self._call(lambda engine: engine.retry(job_id, changes))
+
+    async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket, *, force: bool = False) -> JobRecord:
         """Apply a decision on a paid create of unknown outcome; a ticket means that it was bought.
 
-        Raises `JobNotFound`, `ActionRefused`.
+        Until the video exists, another decision can correct a ticket. The service must know the ticket, unless `force`
+        is set. Raises `JobNotFound`, `ActionRefused`.
         """
-        return await self._call(lambda engine: engine.resolve(job_id, decision))
+        return await self._call(lambda engine: engine.resolve(job_id, decision, force=force))
 
     async def pause(self) -> None:
         """Stop dispatching jobs to any worker until `resume`."""

@@ -128,6 +128,11 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     pace: float = 1.0
     windows: tuple[WindowFigures, ...] = ()
     in_flight: int = 0
+    #: Slots that no worker frees: the number of cancelled and failed jobs, and the ids of jobs in doubt, that hold one;
+    #: and when the last of them is free at the latest, whatever the service says.
+    ended_in_flight: int = 0
+    in_doubt: tuple[str, ...] = ()
+    unattended_for: float = 0.0
     #: Limit of generations in flight; None if the service is not configured in this process.
     slots: int | None = None
     #: Jobs that ended, and how long they took, in the last 24 hours.

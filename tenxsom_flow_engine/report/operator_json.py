@@ -23,9 +23,20 @@ def describe_limits(engine: Engine) -> dict[str, Any]:
     found = engine.limiter.get_rate_limit_stats()
     slots = engine.slots
     for name, service in found["services"].items():
-        in_flight = {"used": engine.store.in_flight(name), "limit": slots[name]} if name in slots else None
-        service["in_flight"] = in_flight
+        service["in_flight"] = _in_flight(engine, name, slots[name]) if name in slots else None
     return found
+
+
+def _in_flight(engine: Engine, service: str, limit: int) -> dict[str, Any]:
+    """Return the slots of a service, with the jobs that hold one although no worker polls them."""
+    unattended = engine.unattended_slots(service)
+    return {
+        "used": engine.store.in_flight(service),
+        "limit": limit,
+        "cancelled_or_failed": list(unattended.ended),
+        "in_doubt": list(unattended.in_doubt),
+        "unattended_for": round(max(0.0, unattended.until - engine.store.now()), 1) if unattended else None,
+    }
 
 
 #: Makes one line of advice from a sentence, the possible actions, and the job or service that they apply to.

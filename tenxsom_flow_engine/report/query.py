@@ -10,6 +10,7 @@ import msgspec
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
+from tenxsom_flow_engine.generation.slots import UnattendedSlots
 from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
@@ -152,11 +153,16 @@ def _services(
         day = _added(sums for (_, service), sums in by_hour.items() if service == name)
         today = _added(sums for (at, service), sums in by_hour.items() if service == name and at >= midnight)
         total = ever.get(("", name), {})
+        in_flight = engine.store.in_flight(name)
+        unattended = engine.unattended_slots(name) if in_flight else UnattendedSlots()
         found.append(
             ServiceFigures(
                 name=name,
                 **_gate(quotas.get(name)),
-                in_flight=engine.store.in_flight(name),
+                in_flight=in_flight,
+                ended_in_flight=len(unattended.ended),
+                in_doubt=unattended.in_doubt,
+                unattended_for=max(0.0, unattended.until - now),
                 slots=slots.get(name),
                 day=_ended(day),
                 making=_making(day),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.errors import Action
@@ -28,6 +28,8 @@ SOON = 5.0
 FEW_FAILED, SHARE_FAILED = 3, 0.5
 #: A service whose pace is below this is reported as slow.
 SLOW_PACE = 0.5
+#: Maximum number of jobs that a detail names.
+MOST_NAMED = 5
 
 _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0: "this day"}
 
@@ -144,10 +146,26 @@ def _services(report: Report) -> Iterator[Verdict]:
                 )
             case _ if service.slots is not None and service.in_flight >= service.slots and _waiting(report):
                 text = f"{name} is full: {service.in_flight} of {service.slots} slots in use"
-                yield Verdict(code="service-full", level=NOTICE, text=text)
+                detail = occupied_slots(service.ended_in_flight, service.in_doubt, service.unattended_for)
+                actions = (Action.LIST_HELD, *ways_to_resolve()) if service.in_doubt else ()
+                yield Verdict(code="service-full", level=NOTICE, text=text, detail=detail, actions=actions)
         if service.pace < SLOW_PACE:
             text = f"{name} runs at {service.pace:.0%} of its limits, because it reported busy or answered slowly"
             yield Verdict(code="service-slow", level=NOTICE, text=text)
+
+
+def occupied_slots(ended: int, in_doubt: Sequence[str], seconds: float) -> str:
+    """Describe the slots that no worker frees; empty if there are none."""
+    parts = []
+    if ended:
+        verb = "occupies its slot" if ended == 1 else "occupy their slots"
+        parts.append(f"{plural(ended, 'generation')} of cancelled or failed jobs still {verb}")
+    if in_doubt:
+        more = f" and {len(in_doubt) - MOST_NAMED:,} more" if len(in_doubt) > MOST_NAMED else ""
+        slots = "a slot" if len(in_doubt) == 1 else "slots"
+        named = ", ".join(in_doubt[:MOST_NAMED])
+        parts.append(f"{slots} occupied by purchases of unknown outcome until they are resolved: {named}{more}")
+    return "; ".join([*parts, f"all free in {rough_duration(seconds)} at the latest"]) if parts else ""
 
 
 def _failing(report: Report) -> Iterator[Verdict]:

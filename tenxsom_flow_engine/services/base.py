@@ -137,6 +137,10 @@ class VideoService(ABC):
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
         """Return the state of a generation."""
 
+    def knows(self, ticket: Ticket) -> bool:
+        """Return whether the service has this generation. Called before a ticket that a person entered is used."""
+        return not isinstance(self.check(ticket), Lost)
+
     def sweep(self) -> None:
         """Remove files of earlier orders from this machine."""
         return
@@ -177,6 +181,17 @@ class HasCredits(ABC):
     @abstractmethod
     def credits(self) -> Credits:
         """Query the remaining balance. Raises `ServiceError`."""
+
+
+class CountsRunning(ABC):
+    """The capability to report how many generations the service runs now."""
+
+    @abstractmethod
+    def running(self) -> int | None:
+        """Return the number of generations under way in the account, ordered by this engine or not; None if unknown.
+
+        Raises `ServiceError`.
+        """
 
 
 class Cancels(ABC):

@@ -18,7 +18,7 @@ from threading import Event
 from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
-from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution
+from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution, RetryChanges
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Total, spending
 from tenxsom_flow_engine.store.values import (
@@ -53,7 +53,13 @@ class LegacyImport(ABC):
 def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
     """Return the record of a job that is added to a queue now."""
     return lifecycle.add(
-        item.job, queue=queue, nonce=secrets.token_hex(6), now=now, due=item.due or now, cost=item.cost
+        item.job,
+        queue=queue,
+        nonce=secrets.token_hex(6),
+        now=now,
+        due=item.due or now,
+        cost=item.cost,
+        max_usd=item.max_usd,
     )
 
 
@@ -150,6 +156,10 @@ class JobStore(ABC):
     @abstractmethod
     def in_flight(self, service: str) -> int:
         """Count the generations of a service that are in flight now; a few might have ended unnoticed."""
+
+    @abstractmethod
+    def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
+        """Return up to `limit` jobs that hold an in-flight slot of a service now, soonest deadline first."""
 
     @abstractmethod
     def claim(self, request: ClaimRequest) -> Claim:
@@ -284,9 +294,9 @@ class JobStore(ABC):
         """Cancel a job. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.cancel)
 
-    def retry(self, job_id: str) -> JobRecord:
+    def retry(self, job_id: str, changes: RetryChanges | None = None) -> JobRecord:
         """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`."""
-        return self.update(job_id, lifecycle.retry)
+        return self.update(job_id, lambda record, now: lifecycle.retry(record, now, changes))
 
     def resolve(self, job_id: str, resolution: Resolution) -> JobRecord:
         """Record an operator's resolution of an unknown create. Raises `JobNotFound`, `ActionRefused`."""

@@ -2,16 +2,21 @@
 
 Reports of what was bought, made or lost read these totals, so their cost does not grow with the number of records,
 and totals outlive the records. Each total covers all queues.
+
+A purchase that a person booked by mistake is taken out of its hour and day again. Totals of all time never go down,
+because Prometheus reads them as counters.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Purchase, Status
-from tenxsom_flow_engine.jobs.purchases import day, new_purchases
+from tenxsom_flow_engine.jobs.purchases import day, purchase_changes
 from tenxsom_flow_engine.store.histogram import bucket
 
 #: The kinds of periods. Totals of hours are kept for `KEEP_HOURS`, the others permanently.
@@ -73,11 +78,7 @@ def hour(instant: float) -> str:
 
 def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
     """Return the amounts that a change adds to the totals; most changes add nothing."""
-    found: list[Total] = []
-    if after.purchases is not before.purchases:
-        for purchase in new_purchases(before, after):
-            found += _of(purchase.at, purchase.service, _bought(purchase))
-            found += [Total(DAY, day(purchase.at), purchase.service, *pair) for pair in _bought(purchase)]
+    found = list(_purchased(before, after))
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
         found += _of(after.finished_at, after.effective_service, _ended(after, after.finished_at))
     return found
@@ -99,6 +100,7 @@ def spending(sums: Iterable[Total]) -> Sequence[Spent]:
     return [
         Spent(day, service, int(sum_["videos"]), sum_["usd"], sum_["credits"], int(sum_["unpriced"]))
         for (day, service), sum_ in sorted(found.items())
+        if sum_["videos"] > 0
     ]
 
 
@@ -106,6 +108,19 @@ def _of(instant: float, service: str, amounts: Iterable[tuple[str, float]]) -> I
     for name, amount in amounts:
         yield Total(HOUR, hour(instant), service, name, amount)
         yield Total(EVER, "", service, name, amount)
+
+
+def _purchased(before: JobRecord, after: JobRecord) -> Iterator[Total]:
+    """Give the amounts of the purchases that a change added, and the negative amounts of those that it removed."""
+    amounts: Counter[tuple[str, str, str, str]] = Counter()
+    for sign, purchases in zip((-1, 1), purchase_changes(before, after), strict=True):
+        for purchase in purchases:
+            periods = ((HOUR, hour(purchase.at)), (DAY, day(purchase.at)), (EVER, ""))
+            for (kind, period), (name, amount) in product(periods, _bought(purchase)):
+                amounts[kind, period, purchase.service, name] += sign * amount  # type: ignore[assignment]
+    for (kind, period, service, name), amount in amounts.items():
+        if amount > 0 or (amount < 0 and kind != EVER):
+            yield Total(kind, period, service, name, amount)
 
 
 def _bought(purchase: Purchase) -> Sequence[tuple[str, float]]:

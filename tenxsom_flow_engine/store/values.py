@@ -21,6 +21,8 @@ class NewJob:
     due: float | None = None
     #: The expected cost, if known.
     cost: Cost | None = None
+    #: The highest price in USD that is accepted (see `JobRecord.max_usd`).
+    max_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

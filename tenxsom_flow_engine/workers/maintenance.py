@@ -32,7 +32,7 @@ class WorkerMaintenance:
     """Keeps the leases of one worker process alive, sends its heartbeats and sweeps.
 
     A worker that is not `counted` handles a single job: it sends no heartbeat, because other processes must not rely on
-    it, and does no sweeps.
+    it, and does no sweeps; it frees slots, because its job might wait for one.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int, counted: bool = True) -> None:
@@ -74,8 +74,7 @@ class WorkerMaintenance:
             self._ended.clear()
             self._thread = threading.Thread(target=self._run_upkeep, name="maintenance", daemon=True)
             self._thread.start()
-            if self._counted:
-                threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
+            threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
         with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
             self._heartbeat()
 
@@ -118,15 +117,18 @@ class WorkerMaintenance:
 
     def _run_chores(self) -> None:
         """Sweep periodically, in a separate thread: a sweep can take long, and leases must be renewed in time."""
-        swept_at = recovered_at = float("-inf")
+        swept_at = recovered_at = checked_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
-            if time.monotonic() - swept_at > self._engine.timings.sweep_interval:
+            if self._counted and time.monotonic() - swept_at > self._engine.timings.sweep_interval:
                 swept_at = time.monotonic()
                 self._guarded(self._engine.sweep)
                 self._guarded(self._check_clock)
-            if time.monotonic() - recovered_at > self._engine.timings.lost_delivery_interval:
+            if self._counted and time.monotonic() - recovered_at > self._engine.timings.lost_delivery_interval:
                 recovered_at = time.monotonic()
                 self._guarded(self._recover_lost)
+            if time.monotonic() - checked_at > self._engine.timings.slot_check_interval:
+                checked_at = time.monotonic()
+                self._guarded(self._free_slots)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Call `act` and log any error: the thread must not end."""
@@ -154,6 +156,9 @@ class WorkerMaintenance:
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)
+
+    def _free_slots(self) -> None:
+        self._engine.free_slots(self.id)
 
     def _check_clock(self) -> None:
         ahead = self._engine.clock_lead

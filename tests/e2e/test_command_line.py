@@ -71,6 +71,53 @@ def test_single_takes_a_script(flow: Flow) -> None:
     assert "is not a readable UTF-8 text file" in flow.run(*order, "--script-file", str(file)).stderr
 
 
+def test_the_same_topic_and_options_are_the_same_job(flow: Flow) -> None:
+    """`single` typed twice adds one job, like a batch of that topic; other options and `--again` add another one."""
+    command = ("single", "--topic", "How tides work", "--service", "simulated")
+    first = flow.run(*command)
+    again = flow.run(*command, "--delay", "1h")
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert again.stderr.startswith(
+        f"job {first.stdout.strip()} already exists and is queued, so nothing was added; pass --again to add another"
+    )
+    (flow.home / "topics.txt").write_text("How tides work\n")
+    batch = flow.run("batch", "--topics-file", str(flow.home / "topics.txt"), "--service", "simulated")
+    assert (batch.returncode, batch.stdout) == (0, "")
+    others = [flow.run(*command, *more).stdout for more in (["--again"], ["--again"], ["--duration", "6"])]
+    assert len({first.stdout, *others}) == 4
+    assert flow.run(*command, "--again", "--job-id", "x").returncode == 2
+
+
+def test_waiting_again_follows_the_same_job(flow: Flow) -> None:
+    """After an interruption, the same command ends with the job's result; a finished video is not made again."""
+    command = ("single", "--topic", "How tides work", "--service", "simulated", "--wait")
+    flow.run(*command[:-1])
+    made = flow.run(*command, **SIMULATED)
+    again = flow.run(*command, **SIMULATED)
+    assert (made.returncode, again.returncode, again.stdout) == (0, 0, made.stdout)
+    assert "already exists and is succeeded, so nothing was added\n" in again.stderr
+    assert len(flow.sold()) == 1
+    Path(made.stdout.strip()).unlink()
+    deleted = flow.run(*command, **SIMULATED)
+    assert "but its video is not on this machine, so nothing was added; pass --again" in deleted.stderr
+
+
+def test_a_failed_job_is_changed_and_retried(flow: Flow) -> None:
+    """`retry` buys a failed job again only after a question with the price, and can change it first."""
+    single = ("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated", "--wait")
+    assert flow.run(*single, TENXSOM_SIMULATED="rejected=1").returncode == 1
+    assert flow.run(*single).returncode == 1  # it is the same job, and has failed
+    asked = flow.run("retry", "tides", "--prompt", "a calm sea")
+    assert (asked.returncode, flow.json("show", "tides", "--json")["status"]) == (2, "failed")
+    assert "this would retry job tides, and buy 1 video again at an unknown price; pass --yes" in asked.stderr
+    for wrong in (["--style", "cubist"], ["--failed", "--prompt", "x"]):
+        assert flow.run("retry", "tides", *wrong, "--yes").returncode == 2
+    assert flow.run("retry", "tides", "--prompt", "a calm sea", "--script", "It rises.", "--yes").returncode == 0
+    shown = flow.json("show", "tides", "--json")
+    assert (shown["status"], shown["prompt"]) == ("queued", "a calm sea")
+    assert shown["events"][-1]["detail"] == "changed prompt, script"
+
+
 def test_single_schedules(flow: Flow) -> None:
     """`--delay` and `--at` set the start; `--dry-run` adds nothing."""
     flow.run("single", "--topic", "Later", "--job-id", "later", "--delay", "2h")
@@ -126,8 +173,8 @@ def test_a_failed_job_says_why(flow: Flow) -> None:
                     TENXSOM_SIMULATED="rejected=1")  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "error: simulated: the prompt was refused (simulated); add a corrected copy with: "
-        "run_flow_enhanced.py single; retry it with: run_flow_enhanced.py retry tides"
+        "error: simulated: the prompt was refused (simulated); change it and retry with: "
+        "run_flow_enhanced.py retry tides --prompt TEXT; retry it with: run_flow_enhanced.py retry tides"
     )
     shown = flow.run("show", "tides").stdout
     assert "the prompt was refused" in shown
@@ -182,7 +229,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["status"], {"TENXSOM_LEASE_SECONDS": "long"}, 2, "TENXSOM_LEASE_SECONDS must be a number, not 'long'"),
     (["status"], {"TENXSOM_SIMULATED": "luck=1"}, 2, "TENXSOM_SIMULATED: 'luck' is not one of busy"),
     (["status"], {"TENXSOM_ENV_FILE": "/none"}, 2, "the environment file /none cannot be read"),
-    (["single", "--topic", "x", "--wait"], {"TENXSOM_OUTPUT_DIR": "/proc/none"}, 1,
+    (["single", "--topic", "x", "--service", "draft", "--wait"], {"TENXSOM_OUTPUT_DIR": "/proc/none"}, 1,
      "videos cannot be written to /proc/none: No such file or directory; set TENXSOM_OUTPUT_DIR"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ import redis
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
-from tests.e2e.test_paid_jobs import hold
+from tests.e2e.test_paid_jobs import TICKET, hold
 from tests.prefork_python import WarmPython
 from tests.redis_server import RedisServer, older_binary
 
@@ -155,7 +155,9 @@ class Reader:
         if "resolve JOB" in statement:
             job_id = secrets.token_hex(6)
             hold(self.flow, self.flow.store(), job_id)
-            statement = statement.replace("JOB", job_id)
+            statement = statement.replace("JOB", job_id).replace("--ticket ID", f"--ticket {TICKET}")
+            # On a terminal, the command asks.
+            statement = statement.replace("--resubmit", "--resubmit --yes")
         # On a separate line, because the statement can end with a comment.
         return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(CAN_EXIT_WITH_1) else statement
 

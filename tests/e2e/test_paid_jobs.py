@@ -46,7 +46,10 @@ def test_an_operator_resolves_held_jobs(either: Flow) -> None:
     refused = either.run("retry", "lost")
     assert refused.returncode == 1
     assert "run_flow_enhanced.py jobs resolve lost --resubmit" in refused.stderr
-    assert either.run("jobs", "resolve", "lost", "--resubmit").returncode == 0
+    asked = either.run("jobs", "resolve", "lost", "--resubmit")
+    assert (asked.returncode, store.require("lost").status) == (2, Status.HELD)
+    assert "this would buy the video of job lost at an unknown price; pass --yes to confirm" in asked.stderr
+    assert either.run("jobs", "resolve", "lost", "--resubmit", "--yes").returncode == 0
     found = either.run("jobs", "resolve", "found", "--ticket", TICKET, "--account", "me@example.org")
     assert (found.returncode, found.stderr) == (0, "job found is rendering and continues from its ticket\n")
     assert store.require("found").submission.ticket == Ticket(TICKET, account="me@example.org")
@@ -77,7 +80,8 @@ def test_a_held_job_is_listed_with_its_next_step(flow: Flow) -> None:
         (["held"], "pass exactly one of --resubmit, --ticket ID, --give-up"),
         (["held", "--resubmit", "--give-up"], "pass exactly one of"),
         (["held", "--resubmit", "--account", "x"], "--account needs --ticket"),
-        (["held", "--ticket", " "], "ticket: must be the service's id of the generation, without spaces"),
+        (["held", "--resubmit", "--force"], "--force needs --ticket"),
+        (["held", "--ticket", " "], "ticket: '' is not the id of a generation at simulated"),
         (["queued", "--resubmit"], "job queued is queued and its paid create is not marked as unknown"),
         (["queued", "--ticket", TICKET], "job queued is queued and its paid create is not marked as unknown"),
         (["leased", "--resubmit"], "job leased is running and its paid create is not marked as unknown"),

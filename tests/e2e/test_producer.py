@@ -88,7 +88,10 @@ def test_a_dry_run_shows_new_and_existing_jobs(flow: Flow) -> None:
     topics = write(flow, "topics.txt", "a\nb\nc\n")
     done = flow.run("batch", "--topics-file", topics, "--dry-run")
     assert [line.split()[-6] for line in done.stdout.splitlines()[1:]] == ["exists", "exists", "new"]
-    assert done.stderr == "1 new job, about $0.00; 2 already exist\n"
+    assert done.stderr == (
+        "note: auto is fixed to the free draft: no paid service is configured (3 jobs)\n"
+        "1 new job, about $0.00; 2 already exist\n"
+    )
     jobs = flow.json("batch", "--topics-file", topics, "--dry-run", "--json", "--stagger", "1d", "--delay", "1h")[
         "jobs"
     ]
@@ -147,11 +150,13 @@ def test_a_refusal_among_several_jobs_is_exit_code_3(flow: Flow) -> None:
 
 
 def test_cancelling_a_free_job_mentions_no_cost(flow: Flow) -> None:
-    """The note about charges appears only for jobs that cost something."""
+    """Only jobs that cost something are said to be charged; the slot of a running generation is mentioned anyway."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated")
     worker = flow.worker(TENXSOM_SIMULATED="latency=600")
     flow.until(lambda: flow.json("show", "tides", "--json")["status"] == "rendering", "the order")
-    assert flow.run("cancel", "tides").stderr == "job tides is cancelled\n"
+    told = flow.run("cancel", "tides").stderr
+    assert told.startswith("job tides is cancelled; simulated completes the render; its in-flight slot is freed when")
+    assert "charge" not in told
     assert worker.poll() is None
 
 

@@ -180,7 +180,7 @@ def test_commands_work_with_closed_streams(flow: Flow, command: str, redirection
     assert "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["jobs --json", "status", "single --topic x", "completion bash"])
+@pytest.mark.parametrize("command", ["jobs --json", "status", "single --topic x --service draft", "completion bash"])
 def test_a_full_disk_for_the_output_is_one_error_line(flow: Flow, command: str) -> None:
     """Unwritable output gives one error line and exit code 1; without standard error, only the exit code."""
     for where, reported in ((">/dev/full", 1), (">/dev/full 2>/dev/full", 0)):

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import InvalidInput, Uncertain
+from tenxsom_flow_engine.errors import InvalidInput, Transient, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit
@@ -221,7 +221,7 @@ def test_a_failure_shows_its_next_step_and_the_button(
     step(engine, 2)
     page = visitor.client.get("/jobs/a").text
     for words in ("alpha failed: too dark", "generation_failed", '<a href="/jobs/a#retry">Retry</a>',
-                  '<a href="/add?from=a">Add a changed copy</a>'):  # fmt: skip
+                  '<a href="/jobs/a#edit">Edit and retry</a>'):  # fmt: skip
         assert words in page
     assert ".py" not in page
     assert 'id="retry"' in page
@@ -274,16 +274,17 @@ SITUATIONS: list[tuple[Status, SubmissionState, dict[str, Any], list[str], str]]
     (Status.RUNNING, INTENT, {}, ["cancel"], "it is charged despite the cancellation"),
     (Status.RENDERING, ACCEPTED, {}, ["cancel"], "It was bought at alpha for $0.20; cancelling does not refund that."),
     (Status.RENDERING, ACCEPTED, {"over": True}, ["cancel"], "is finished but will not be downloaded"),
+    (Status.RENDERING, ACCEPTED, {"by_hand": True}, ["ticket", "resubmit", "cancel"], "Nothing new is bought."),
     (Status.HELD, UNKNOWN, {}, ["ticket", "resubmit", "give-up", "cancel"], "Nothing new is bought."),
     (Status.FAILED, UNKNOWN, {}, ["ticket", "resubmit"], "Nothing new is bought."),
-    (Status.FAILED, NONE, {}, ["retry"], "Retrying costs about $0.14 at alpha."),
+    (Status.FAILED, NONE, {}, ["retry", "edit"], "Retrying costs about $0.14 at alpha."),
     (Status.FAILED, INTENT, {}, ["retry"], "first checks whether the interrupted order bought anything"),
     (Status.FAILED, ACCEPTED, {}, ["retry"], "continues from its ticket at alpha. Nothing new is bought."),
     (
         Status.CANCELLED,
         ACCEPTED,
         {"over": True, "failed": True},
-        ["retry"],
+        ["retry", "edit"],
         "costs about $0.14 more at alpha ($0.20 already spent)",
     ),
     (Status.SUCCEEDED, ACCEPTED, {"over": True}, [], ""),
@@ -309,12 +310,14 @@ def situated(engine: Engine, now: Status, state: SubmissionState, more: dict[str
     record = msgspec.structs.replace(engine.store.require("a"), status=now)
     if state is NONE:
         return record
-    submission = Submission(state=INTENT if state is ACCEPTED else state, id="s-1", **more)
+    submission = Submission(state=INTENT if state is ACCEPTED else state, id="s-1")
     record = msgspec.structs.replace(record, submission=submission, service=ALPHA)
     if state is not ACCEPTED:
         return record
     paid = Cost(usd=0.2, estimated=False)
-    return lifecycle.accept(record, 1.0, Receipt(submission_id="s-1", ticket=Ticket("t-1"), lifetime=9.0, cost=paid))
+    receipt = Receipt(submission_id="s-1", ticket=Ticket("t-1"), lifetime=9.0, cost=paid)
+    record = lifecycle.accept(record, 1.0, receipt)
+    return msgspec.structs.replace(record, submission=msgspec.structs.replace(record.submission, **more))
 
 
 def apply(record: JobRecord, name: str) -> JobRecord:
@@ -322,7 +325,7 @@ def apply(record: JobRecord, name: str) -> JobRecord:
     match name:
         case "cancel":
             return lifecycle.cancel(record, 5.0)
-        case "retry":
+        case "retry" | "edit":
             return lifecycle.retry(record, 5.0)
     ticket = ConfirmedPurchase(Ticket("t-2"), 9.0)
     decisions: dict[str, Resolution] = {"ticket": ticket, "resubmit": Resubmit(), "give-up": GiveUp()}
@@ -342,7 +345,7 @@ def test_the_effect_of_ordering_includes_its_cost(engine: Engine, clock: ManualC
     assert retry(failed, alpha) == ("Retrying costs an unknown amount at alpha.", True)
     alpha.price, beta.price = Cost(usd=0.0), Cost(usd=0.3)
     assert retry(failed, alpha) == ("Retrying costs nothing at alpha.", False)
-    first = "Retrying costs at least $0.00 at the first available service."
+    first = "Retrying costs about $0.00 to $0.30 at the first available service."
     assert retry(automatic, alpha, beta) == (first, True)
     alpha.unfit = InvalidInput("duration", "alpha makes 5 seconds")
     effect = "Retrying puts the job into the queue, but this process cannot make it: duration: alpha makes 5 seconds."
@@ -366,6 +369,56 @@ def terms(page: str) -> str:
     """Return the terms in the form of a confirmation page."""
     (sure,) = re.findall(r'name="sure" value="([^"]*)"', page)
     return html.unescape(sure)
+
+
+def test_a_failed_job_is_edited_and_retried(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """The form has the job's settings; it shows the price, then retries with what was typed; nonsense is refused."""
+    service.checks.append(Failed("too dark"))
+    step(engine, 2)
+    assert 'href="/jobs/a/edit"' in visitor.client.get("/jobs/a").text
+    form = visitor.client.get("/jobs/a/edit").text
+    assert "Why the sea is salt: &lt;b&gt;a list&lt;/b&gt;" in form
+    typed = {
+        "topic": "Why the sea is calm", "prompt": "a calm\r\nsea", "style": "retro", "service": ALPHA, "duration": "9",
+        "aspect_ratio": "9:16", "quality": "", "options": "",
+    }  # fmt: skip
+    refused = visitor.post("/jobs/a/edit", page=form, **(typed | {"duration": "9000"}))
+    assert (refused.status_code, "must be 1 to 1800 seconds" in refused.text) == (400, True)
+    asked = visitor.post("/jobs/a/edit", page=form, **typed).text
+    assert "Retrying costs about $0.14 more at alpha" in asked
+    assert status(engine) is Status.FAILED
+    service.price = Cost(usd=9.0)
+    assert "about $9.00" in visitor.post("/jobs/a/edit", page=asked, sure=terms(asked), **typed).text
+    assert status(engine) is Status.FAILED
+    service.price = Cost(usd=0.14)
+    done = visitor.post("/jobs/a/edit", page=asked, sure=terms(asked), **typed)
+    assert (done.status_code, done.headers["Location"]) == (303, "/jobs/a")
+    record = engine.store.require("a")
+    assert (record.status, record.job.topic, record.job.prompt) == (Status.QUEUED, "Why the sea is calm", "a calm\nsea")
+    assert visitor.client.get("/jobs/a/edit").status_code == 303
+
+
+def test_a_ticket_that_was_entered_by_hand_is_no_fact(
+    visitor: Visitor, engine: Engine, service: ScriptedService
+) -> None:
+    """The page says that a person claimed a purchase, and offers to correct it; the service is asked first."""
+    hold(engine, service)
+    service.checks.append(Transient(ALPHA, "no connection"))
+    visitor.post("/jobs/a/ticket", ticket="1/a")
+    assert "alpha cannot be asked about the ticket: no connection" in visitor.client.get("/jobs/a").text
+    assert status(engine) is Status.HELD
+    visitor.post("/jobs/a/ticket", ticket="1/a", force="on")
+    assert status(engine) is Status.RENDERING
+    page = visitor.client.get("/jobs/a").text
+    for words in (
+        "Is its ticket correct?",
+        "entered by hand as bought at alpha",
+        "According to the ticket that was entered by hand, it was bought at alpha for about $0.14",
+    ):
+        assert words in " ".join(page.split())
+    visitor.post("/jobs/a/ticket", ticket="2/a")
+    record = engine.store.require("a")
+    assert (record.submission.ticket, len(record.purchases)) == (Ticket("2/a"), 1)
 
 
 def test_changed_terms_need_a_new_confirmation(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
@@ -438,7 +491,7 @@ def hold(engine: Engine, service: ScriptedService) -> None:
     [
         ("retry", {}, "job a is queued; only failed and cancelled jobs can be retried"),
         ("give-up", {}, "is not marked as unknown"),
-        ("ticket", {"ticket": "two words"}, "without spaces"),
+        ("ticket", {"ticket": "two words"}, "is not marked as unknown"),
     ],
 )
 def test_a_refusal_is_shown_on_the_page(visitor: Visitor, act: str, fields: dict[str, str], words: str) -> None:

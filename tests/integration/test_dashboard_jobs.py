@@ -15,7 +15,7 @@ from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
-from tenxsom_flow_engine.jobs.outcomes import Dead, Held
+from tenxsom_flow_engine.jobs.outcomes import Dead, Held, RetryChanges
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
@@ -205,7 +205,7 @@ def test_many_are_retried_after_the_price_was_shown(
     text = text_of(asked)
     assert "Retry 4 jobs?" in text
     assert "jobs of channel fun" in text
-    assert "3 will be ordered again , for at least $0.75" in text
+    assert "3 will be ordered again , for about $0.75" in text
     assert "1 will continue from its ticket" in text
     assert "1 of them cannot be retried" in text
     assert "it is unknown whether its paid create was accepted" in text
@@ -288,10 +288,10 @@ def test_a_partial_result_is_reported_if_the_store_fails(
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
 
-    def retry(real: Callable[[str], JobRecord], job_id: str) -> JobRecord:
+    def retry(real: Callable[..., JobRecord], job_id: str, changes: RetryChanges | None) -> JobRecord:
         if job_id == "b":
             raise StoreUnavailable("the store does not answer")
-        return real(job_id)
+        return real(job_id, changes)
 
     script.instead["retry"] = retry
     caplog.set_level(logging.INFO)

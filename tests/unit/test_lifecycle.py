@@ -15,6 +15,7 @@ from tenxsom_flow_engine.jobs import (
     Failure,
     JobRecord,
     Lease,
+    Purchase,
     Status,
     Step,
     Submission,
@@ -49,6 +50,13 @@ def a_record(status: Status, state: SubmissionState = NONE, *, leased: bool = Fa
     )  # fmt: skip
 
 
+def by_hand(record: JobRecord) -> JobRecord:
+    """Return a record whose ticket was entered by a person, and booked."""
+    submission = msgspec.structs.replace(record.submission, by_hand=True)
+    purchase = Purchase("s-1", ALPHA, NOW - 5, Cost(usd=0.14))
+    return msgspec.structs.replace(record, submission=submission, purchases=(purchase,), cost=Cost(usd=0.14))
+
+
 SITUATIONS: dict[str, JobRecord] = {
     "scheduled": lifecycle.add(a_job(), queue="q", nonce="n", now=NOW, due=NOW + 60),
     "queued": a_record(Status.QUEUED),
@@ -59,8 +67,12 @@ SITUATIONS: dict[str, JobRecord] = {
     "rendering": a_record(Status.RENDERING, ACCEPTED),
     "polling": a_record(Status.RENDERING, ACCEPTED, leased=True),
     "fetching": a_record(Status.RENDERING, ACCEPTED, leased=True, over=True),
+    "rendering-by-hand": by_hand(a_record(Status.RENDERING, ACCEPTED)),
+    "polling-by-hand": by_hand(a_record(Status.RENDERING, ACCEPTED, leased=True)),
     "held": a_record(Status.HELD, UNKNOWN),
     "succeeded": a_record(Status.SUCCEEDED, ACCEPTED, over=True),
+    "succeeded-by-hand": by_hand(a_record(Status.SUCCEEDED, ACCEPTED, over=True)),
+    "failed-by-hand": by_hand(a_record(Status.FAILED, ACCEPTED)),
     "failed": a_record(Status.FAILED),
     "failed-paid": a_record(Status.FAILED, ACCEPTED),
     "failed-doubt": a_record(Status.FAILED, UNKNOWN),
@@ -103,8 +115,12 @@ looking-up       no        =     no        queued    queued    failed held      
 rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
 polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
 fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
+rendering-by-hand =       lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       queued   =         no
+polling-by-hand  no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
 held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     queued    cancelled no       queued   rendering failed
 succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
+succeeded-by-hand no      lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
+failed-by-hand   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering queued   rendering no
 failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
 failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
 failed-doubt     no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       queued   rendering no
@@ -145,7 +161,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
     )
     assert (after.finished_at is not None) is (after.status in FINAL)
     assert (after.job, after.nonce, after.queue, after.added_at) == (record.job, "n", "q", record.added_at)
-    if record.submission.ticket is not None:
+    if record.submission.ticket is not None and change != "resubmit":
         assert after.submission.ticket == record.submission.ticket
     # A new delivery has a new number, so that outdated deliveries are recognised.
     handed_on = (record.lease is not None and after.lease is None) or change in (
@@ -353,7 +369,7 @@ def test_giving_up_keeps_the_question_of_payment() -> None:
 
 def test_a_job_is_not_resolved_under_its_worker() -> None:
     """While a worker looks up a paid create, it cannot be resolved by hand."""
-    with pytest.raises(ActionRefused, match="a worker is looking up"):
+    with pytest.raises(ActionRefused, match="a worker is asking the service about"):
         lifecycle.resolve(SITUATIONS["looking-up"], NOW, Resubmit())
 
 

@@ -115,6 +115,9 @@ class HeyGenService(HttpService, HasCredits):
             return self._check_video(order_id) or _GONE
         return self._check_video(ticket.id) or self._check_agent(ticket.id)
 
+    def knows(self, ticket: Ticket) -> bool:
+        return self.check(ticket) != _GONE
+
     def credits(self) -> Credits:
         return credits_of(data_of(self._api.result(self._api.get("/v3/users/me"))))
 

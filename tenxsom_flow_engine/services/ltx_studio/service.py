@@ -27,6 +27,10 @@ from tenxsom_flow_engine.timings import Timings
 VIDEOS = "/v2/text-to-video"
 #: Seconds between two polls, as the documentation recommends.
 POLL_PACE = 5.0
+_GONE = Failed(
+    "LTX has no such video; it deletes videos 24 hours after their end",
+    next_step="check that LTX_API_KEY belongs to the account that ordered it",
+)
 
 
 class LtxStudioService(HttpService, HasCredits):
@@ -61,10 +65,7 @@ class LtxStudioService(HttpService, HasCredits):
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
         answer = self._api.get(f"{VIDEOS}/{ticket.id}")
         if answer.status == 404:
-            return Failed(
-                "LTX has no such video; it deletes videos 24 hours after their end",
-                next_step="check that LTX_API_KEY belongs to the account that ordered it",
-            )
+            return _GONE
         video = self._api.result(answer)
         match video.get("status"):
             case "completed":
@@ -75,6 +76,9 @@ class LtxStudioService(HttpService, HasCredits):
             case "failed":
                 return self._failed(video)
         return Progress(None, POLL_PACE)
+
+    def knows(self, ticket: Ticket) -> bool:
+        return self.check(ticket) is not _GONE
 
     def credits(self) -> Credits:
         """Return no amount, only the place where LTX shows it: the API does not report the balance."""

@@ -9,6 +9,7 @@ from typing import Any
 from tenxsom_flow_engine.errors import Busy, Uncertain
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import (
+    CountsRunning,
     Credits,
     Failed,
     FindsByReference,
@@ -41,7 +42,7 @@ VIDEOS, SCHEDULER, FEATURES = "/pixverse/videos/", "/pixverse/scheduler/availabl
 PAGE, PAGES = 40, 3
 
 
-class PixVerseService(HttpService, FindsByReference, HasCredits):
+class PixVerseService(HttpService, FindsByReference, HasCredits, CountsRunning):
     """A ticket's account is the email of the linked PixVerse account."""
 
     name = NAME
@@ -82,15 +83,11 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         return ticket
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed:
-        # The id is not percent-encoded: UseAPI refuses an encoded one.
-        answer = self._api.get(VIDEOS + ticket.id)
-        if answer.status == 404:
-            # A rendering video cannot always be read by its id, but the list contains it.
-            listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
-            return next((state_of(video) for video in listed), Progress(None, POLL_PACE))
-        if answer.status == 410:
-            return Failed("UseAPI has deleted the video; it keeps videos for 7 days")
-        return state_of(self._api.result(answer))
+        # A new video can be missing everywhere for a moment.
+        return self._state(ticket) or Progress(None, POLL_PACE)
+
+    def knows(self, ticket: Ticket) -> bool:
+        return self._state(ticket) is not None
 
     def find(self, reference: str) -> Ticket | None:
         scheduler = self._api.result(self._api.get(SCHEDULER))
@@ -101,11 +98,29 @@ class PixVerseService(HttpService, FindsByReference, HasCredits):
         tickets = (ticket_of(item) for item in candidates if carries(item, reference))
         return next((ticket for ticket in tickets if ticket is not None), None)
 
+    def running(self) -> int | None:
+        email = self._config.email or None
+        counts = [account.running for account in self._accounts() if email in (None, account.email)]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
+
     def credits(self) -> Credits:
         emails = [self._config.email] if self._config.email else [account.email for account in self._accounts()]
         balances = [credits_of(self._api.result(self._api.get(FEATURES, {"email": email}))) for email in emails]
         known = [balance for balance in balances if balance is not None]
         return Credits(sum(known) if known else None, note=", ".join(emails))
+
+    def _state(self, ticket: Ticket) -> Progress | Ready | Failed | None:
+        """Return the state of a video, or None if UseAPI has no such video."""
+        # The id is not percent-encoded: UseAPI refuses an encoded one.
+        answer = self._api.get(VIDEOS + ticket.id)
+        if answer.status == 404:
+            # A rendering video cannot always be read by its id, but the list contains it.
+            listed = (video for video in self._page(ticket.account, 0) if _same(video, ticket))
+            return next((state_of(video) for video in listed), None)
+        if answer.status == 410:
+            return Failed("UseAPI has deleted the video; it keeps videos for 7 days")
+        return state_of(self._api.result(answer))
 
     def _require_free_slot(self, email: object) -> None:
         """Raise `Busy` if UseAPI has no free slot. Other errors of the query also prevent the create."""

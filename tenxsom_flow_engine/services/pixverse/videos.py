@@ -65,16 +65,27 @@ def objects(body: Any, *names: str) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A PixVerse account linked to UseAPI. `free`: whether it has a free slot."""
+    """A PixVerse account linked to UseAPI."""
 
     email: str
+    #: Whether it has a free slot.
     free: bool
+    #: The number of its generations under way; None if it is not reported.
+    running: int | None = None
 
 
 def accounts_of(scheduler: Mapping[str, Any]) -> list[Account]:
     """Return the scheduler's accounts. An account without a number of free slots counts as free."""
     found = objects(scheduler, "available")
-    return [Account(item["email"], item.get("available") not in (0, False)) for item in found if item.get("email")]
+    return [
+        Account(item["email"], item.get("available") not in (0, False), _count(item.get("executing")))
+        for item in found
+        if item.get("email")
+    ]
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def credits_of(features: Mapping[str, Any]) -> float | None:

@@ -161,6 +161,12 @@ class RedisStore(JobStore, LegacyImport):
             key = self._connection.key(f"slots:{service}")
             return int(self._connection.client.zcount(key, f"({self.now()!r}", "+inf"))
 
+    def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
+        with self._connection.mapped():
+            key = self._connection.key(f"slots:{service}")
+            ids = self._connection.client.zrangebyscore(key, f"({self.now()!r}", "+inf", 0, limit)
+        return self.get_each(ids)
+
     def claim(self, request: ClaimRequest) -> Claim:
         services = [
             part

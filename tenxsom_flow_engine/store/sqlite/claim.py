@@ -34,6 +34,15 @@ def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: s
     return count
 
 
+def slot_holders(db: sqlite3.Connection, service: str, now: float, limit: int) -> list[JobRecord]:
+    """Return up to `limit` jobs that have an in-flight slot of a service, soonest deadline first."""
+    rows = db.execute(
+        "SELECT job_id, record FROM jobs WHERE slot_service = ? AND slot_until > ? ORDER BY slot_until LIMIT ?",
+        (service, now, limit),
+    ).fetchall()
+    return list(readable(rows))
+
+
 def next_claim_at(db: sqlite3.Connection, request: ClaimRequest, now: float) -> float | None:
     """Return when a claim could succeed: an instant up to `now` means now, None means not before a change."""
     queue = queue_state(db, request.queue)

@@ -22,7 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 #: Columns that never change: rewriting them would rewrite their indexes.
-_FIXED = ("job_id", "channel", "topic", "added_at")
+_FIXED = ("job_id", "channel", "added_at")
 _CHANGING = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in _FIXED)
 _UPDATE = f"UPDATE jobs SET {_CHANGING} WHERE job_id = :job_id"
 

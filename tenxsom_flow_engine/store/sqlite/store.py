@@ -19,7 +19,7 @@ from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.sqlite import lists
-from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state
+from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
 from tenxsom_flow_engine.store.sqlite.connections import Connections
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
@@ -165,6 +165,10 @@ class SQLiteStore(JobStore):
     def in_flight(self, service: str) -> int:
         with self._reading() as (db, now):
             return in_flight(db, service, now)
+
+    def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
+        with self._reading() as (db, now):
+            return slot_holders(db, service, now, limit)
 
     def claim(self, request: ClaimRequest) -> Claim:
         revision = self.revision()

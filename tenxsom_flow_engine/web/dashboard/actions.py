@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from tenxsom_flow_engine.errors import Action, InvalidInput
-from tenxsom_flow_engine.generation.routing import candidates
-from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, SubmissionState
+from tenxsom_flow_engine.generation.routing import candidates_of, highest_price
+from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, SubmissionState, lifecycle
+from tenxsom_flow_engine.jobs.purchases import withdrawn
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.text import usd
 
@@ -27,11 +30,13 @@ class Terms:
     price: float | None = None
     #: Amount in USD spent before; None if unknown.
     spent: float | None = None
+    #: Maximum cost in USD; None as for the minimum.
+    highest: float | None = None
 
     @property
     def token(self) -> str:
         """The terms as the value of a form field."""
-        return " ".join(map(str, (self.state, "+".join(self.services), self.price, self.spent)))
+        return " ".join(map(str, (self.state, "+".join(self.services), self.price, self.spent, self.highest)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
     if record.status not in (Status.FAILED, Status.CANCELLED) or submission.state is SubmissionState.UNKNOWN:
         return
     confirm, terms = False, _current_terms(record)
-    if submission.state is SubmissionState.NONE or submission.failed:
+    if lifecycle.buys_again(record):
         effect, confirm, terms = _order(record, services, "Retrying")
     elif submission.state is SubmissionState.ACCEPTED:
         effect = f"Retrying continues from its ticket at {record.service}. Nothing new is bought."
@@ -69,20 +74,27 @@ def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
             "Retrying first checks whether the interrupted order bought anything, and orders again only if it did not."
         )
     yield JobAction("retry", Action.RETRY, "Retry", effect, terms, confirm)
+    if lifecycle.buys_again(record):
+        effect = "Change the prompt, the topic or other settings, and order the video with them."
+        yield JobAction("edit", Action.EDIT, "Edit and retry", effect, terms, confirm=True)
 
 
 def _resolve(record: JobRecord, services: Services) -> Iterator[JobAction]:
     stopped = record.status in (Status.HELD, Status.FAILED, Status.CANCELLED)
-    if not stopped or record.submission.state is not SubmissionState.UNKNOWN or record.lease is not None:
+    unknown = stopped and record.submission.state is SubmissionState.UNKNOWN
+    if not (unknown or lifecycle.can_be_corrected(record)) or record.lease is not None:
         return
     yield JobAction(
         "ticket",
         Action.CONFIRM_PURCHASE,
         "Continue with this ticket",
-        "The engine will poll the purchased video and download it when it is ready. Nothing new is bought.",
+        "The engine asks the service for this video, and downloads it when it is ready. Nothing new is bought.",
         _current_terms(record),
     )
-    effect, confirm, terms = _order(record, services, "Ordering it again")
+    before = record if unknown else withdrawn(record, record.submission.id)
+    effect, confirm, terms = _order(before, services, "Ordering it again")
+    if not unknown:
+        effect = f"The purchase that was entered by hand is withdrawn. {effect}"
     yield JobAction("resubmit", Action.RESUBMIT, "Order it again", effect, terms, confirm)
     if record.status is Status.HELD:
         effect = "Marking the job as failed leaves open whether it was charged. You can still resolve it later."
@@ -108,7 +120,8 @@ def _stop(record: JobRecord, services: Services) -> Iterator[JobAction]:
                 "It is unknown whether its order was charged. Cancelling leaves that open until someone resolves it."
             )
         case SubmissionState.ACCEPTED:
-            paid = f"It was bought at {record.service}{_for(record)}; cancelling does not refund that."
+            by_hand = "According to the ticket that was entered by hand, it" if submission.by_hand else "It"
+            paid = f"{by_hand} was bought at {record.service}{_for(record)}; cancelling does not refund that."
             if submission.over:
                 effect = f"{paid} The video is finished but will not be downloaded; a retry downloads it."
             elif service is not None and isinstance(service, Cancels):
@@ -116,8 +129,8 @@ def _stop(record: JobRecord, services: Services) -> Iterator[JobAction]:
                 effect = f"Cancelling stops its render at {record.service}."
             else:
                 effect = (
-                    f"{paid} The render at {record.service} continues; a retry downloads the result, and buys nothing "
-                    "new."
+                    f"{paid} The render at {record.service} continues, and occupies its slot until it ends; a retry "
+                    "downloads the result, and buys nothing new."
                 )
     yield JobAction("cancel", None, "Cancel", effect, _current_terms(record), confirm)
 
@@ -137,7 +150,7 @@ def _order(record: JobRecord, services: Services, verb: str) -> tuple[str, bool,
     state, spent = record.submission.state, _spent_usd(record)
     before = f" ({_spent(record)} already spent)" if record.purchases else ""
     try:
-        able = candidates(record.job, services)
+        able = candidates_of(msgspec.structs.replace(record, max_usd=None), services)
     except InvalidInput as lack:
         effect = f"{verb} puts the job into the queue{before}, but this process cannot make it: {lack.message}."
         return effect, True, Terms(state, (), spent=spent)
@@ -149,8 +162,13 @@ def _order(record: JobRecord, services: Services, verb: str) -> tuple[str, bool,
     elif least == math.inf:
         cost = "costs an unknown amount"
     else:
-        cost = f"costs {'at least' if several else 'about'} {usd(least)}{' more' if record.purchases else ''}"
-    terms = Terms(state, tuple(one.service.name for one in able), None if least == math.inf else least, spent)
+        most = highest_price(able)
+        upper = f" to {usd(most)}" if most is not None and usd(most) != usd(least) else ""
+        cost = (
+            f"costs {'at least' if most is None else 'about'} {usd(least)}{upper}{' more' if record.purchases else ''}"
+        )
+    price = None if least == math.inf else least
+    terms = Terms(state, tuple(one.service.name for one in able), price, spent, highest_price(able))
     return f"{verb} {cost} at {where}{before}.", not free, terms
 
 

@@ -24,6 +24,7 @@ _ELSEWHERE = {
     Action.CREATE_QUEUE: "Create the queue",
     Action.UPDATE_QUEUE: "Update the queue",
     Action.REPAIR_CLOCK: "Set the store's clock back",
+    Action.ACCEPT_UNSEEN: "Or select “Use it unseen”",
 }
 
 
@@ -35,9 +36,12 @@ class Link:
     url: str = ""
 
 
-def links(actions: Iterable[Action], subject: str = "") -> Sequence[Link]:
-    """Return the links for actions on a job or service; an action that needs a subject is omitted without one."""
-    return [link for action in actions if (link := _link(action, subject)) is not None]
+def links(actions: Iterable[Action], subject: str = "", *, editable: bool = False) -> Sequence[Link]:
+    """Return the links for actions on a job or service; an action that needs a subject is omitted without one.
+
+    `editable`: whether the job can be changed now; otherwise only a copy of it can.
+    """
+    return [link for action in actions if (link := _link(action, subject, editable=editable)) is not None]
 
 
 def in_words(error: FlowError) -> str:
@@ -46,13 +50,15 @@ def in_words(error: FlowError) -> str:
     return ". ".join([str(error), *dict.fromkeys(steps)])
 
 
-def _link(action: Action, subject: str) -> Link | None:
+def _link(action: Action, subject: str, *, editable: bool) -> Link | None:
     if action in _ELSEWHERE:
         return Link(_ELSEWHERE[action])
     if action in _BUTTONS:
         text, button = _BUTTONS[action]
         return Link(text, url_for("dashboard.job.page", job_id=subject, _anchor=button)) if subject else None
     match action:
+        case Action.EDIT if editable and subject:
+            return Link("Edit and retry", url_for("dashboard.job.page", job_id=subject, _anchor="edit"))
         case Action.EDIT:
             copy: dict[str, Any] = {"from": subject}
             return Link("Add a changed copy", url_for("dashboard.add.page", **copy)) if subject else None

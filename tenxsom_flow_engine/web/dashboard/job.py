@@ -54,7 +54,7 @@ def job(reports: ReportCache) -> Blueprint:
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
-            advice=links(_possible(failure, possible.values()), job_id),
+            advice=links(_possible(failure, possible.values()), job_id, editable="edit" in possible),
             lookup_hint=service.lookup_hint if service else "",
         )
 
@@ -94,7 +94,7 @@ def job(reports: ReportCache) -> Blueprint:
 
 def _possible(failure: Failure | None, possible: Iterable[JobAction]) -> Iterator[Action]:
     """Give the actions that the job's failure suggests and that are available now."""
-    now = {Action.EDIT, *(one.action for one in possible)}
+    now = {Action.EDIT, *(one.action for one in possible)}  # without an edit, there is always a changed copy
     return (action for action in (failure.actions if failure else ()) if action in now)
 
 
@@ -135,7 +135,7 @@ def _act(engine: Engine, job_id: str, act: str) -> None:
             engine.resolve(job_id, GiveUp())
         case "ticket":
             ticket = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
-            engine.resolve(job_id, ticket)
+            engine.resolve(job_id, ticket, force="force" in request.form)
 
 
 def _back(job_id: str) -> Response:

@@ -11,6 +11,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.report.model import ServiceFigures
+from tenxsom_flow_engine.report.verdicts import occupied_slots
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.web.dashboard.advice import in_words, links
@@ -43,6 +44,7 @@ def overview(reports: ReportCache) -> Blueprint:
             coming=engine.store.next_scheduled(NEXT_JOBS),
             latest=_latest(engine),
             links=links,
+            occupied=occupied_slots,
             busiest=max(bar.ended.succeeded + bar.ended.failed for bar in report.jobs.hours),
             Status=Status,
         )

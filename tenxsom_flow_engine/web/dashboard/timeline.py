@@ -18,7 +18,8 @@ _WORDS: Mapping[str, str] = {
     EventKind.LATE_TICKET: "A late worker reported the ticket of another order",
     EventKind.LEASE_RAN_OUT: "The worker was lost",
     EventKind.ADOPTED: "Taken over",
-    EventKind.STOPPED: "Stopped at the service",
+    EventKind.STOPPED: "Ended at the service",
+    EventKind.SLOT_FREED: "Its slot is free: the service does not run it",
     EventKind.DELIVERED_AGAIN: "Delivered again",
     EventKind.RESUBMITTED: "Ordered again",
 }

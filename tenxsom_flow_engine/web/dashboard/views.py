@@ -20,6 +20,7 @@ from tenxsom_flow_engine.web.dashboard import filters as words
 from tenxsom_flow_engine.web.dashboard.add import add
 from tenxsom_flow_engine.web.dashboard.advice import links
 from tenxsom_flow_engine.web.dashboard.bulk import bulk
+from tenxsom_flow_engine.web.dashboard.edit import edit
 from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
@@ -51,7 +52,7 @@ def dashboard(reports: ReportCache) -> Blueprint:
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
     blueprint.record_once(_prepare)
-    for view in (login(), overview(reports), jobs(reports), bulk(reports), job(reports), add(reports)):
+    for view in (login(), overview(reports), jobs(reports), bulk(reports), job(reports), edit(reports), add(reports)):
         blueprint.register_blueprint(view)
 
     @blueprint.before_request

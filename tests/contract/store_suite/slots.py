@@ -123,6 +123,18 @@ class SlotSuite(Suite):
         store.cancel("a")
         assert store.in_flight(ALPHA) == 1
 
+    def test_the_holders_of_slots_are_listed(self, store: JobStore, clock: ManualClock) -> None:
+        """The jobs that hold a slot now are listed by their deadline, in any status; others are not."""
+        store.add(QUEUE, [*new("a", "b", "c"), *new("other", service=BETA)])
+        for name, lifetime in (("a", 90.0), ("b", 30.0), ("c", 60.0)):
+            accept(store, intend(store, take(store, only=name)), lifetime=lifetime)
+        intend(store, take(store, only="other"), service=BETA)
+        store.cancel("a")
+        assert ids(store.slot_holders(ALPHA, 9)) == ["b", "c", "a"]
+        assert ids(store.slot_holders(ALPHA, 2)) == ["b", "c"]
+        clock.advance(30.0)
+        assert ids(store.slot_holders(ALPHA, 9)) == ["c", "a"]
+
     def test_a_cleared_submission_frees_its_slot(self, store: JobStore) -> None:
         """Proof that nothing was bought frees the slot at once."""
         store.add(QUEUE, new("a"))

@@ -6,7 +6,7 @@ import pytest
 
 from tenxsom_flow_engine.errors import JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Ticket
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Done, Held
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Done, Held, Resubmit
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.totals import Spent
@@ -47,6 +47,20 @@ class SpendingSuite(Suite):
             self.buy(store, record)
         assert self.total(store) == (1, 0.25)
         assert store.require("a").cost == self.COST
+
+    def test_a_wrong_answer_is_taken_out_of_its_day(self, store: JobStore, clock: ManualClock) -> None:
+        """A corrected ticket replaces its purchase on the day of the first answer; without a purchase, none is left."""
+        clock.set(DAY * 21_000 - 1)
+        store.add(QUEUE, new("a"))
+        record = intend(store, take(store))
+        store.settle("a", record.lease_token, Held(FAILURE))
+        store.resolve("a", ConfirmedPurchase(Ticket("wrong"), 50.0, Cost(usd=0.25)))
+        clock.advance(DAY)
+        store.resolve("a", ConfirmedPurchase(TICKET, 50.0, Cost(usd=0.5)))
+        assert store.spent("") == [Spent("2027-06-30", ALPHA, 1, 0.5, 0.0, 0)]
+        assert store.require("a").cost == Cost(usd=0.5)
+        assert store.resolve("a", Resubmit()).purchases == ()
+        assert store.spent("") == []
 
     def test_a_ticket_of_an_earlier_submission_counts(self, store: JobStore) -> None:
         """A purchase for a job that has since moved to another service counts once, for the service that sold it."""
