@@ -98,11 +98,11 @@ def test_a_paid_retry_needs_confirmation(operator: Visitor, own: Installation) -
     """Retry shows the price first; going back changes nothing, and confirming queues the job again."""
     record = own.newest(Status.FAILED, "pixverse")
     page = operator.open(f"/jobs/{record.job_id}")
-    page.get_by_role("link", name="Retry…").click()
+    page.get_by_role("link", name="Retry…", exact=True).click()
     expect(page.get_by_text("$")).to_be_visible()
     page.get_by_role("link", name="Back", exact=True).click()
     assert own.engine.store.require(record.job_id).status is Status.FAILED
-    page.get_by_role("link", name="Retry…").click()
+    page.get_by_role("link", name="Retry…", exact=True).click()
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("main > [role=status]")).to_contain_text("The job is queued again.")
     expect(page.locator("#timeline")).to_contain_text("Retried")

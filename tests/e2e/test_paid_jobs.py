@@ -74,6 +74,18 @@ def test_a_held_job_is_listed_with_its_next_step(flow: Flow) -> None:
     store.close()
 
 
+def test_cancelling_a_purchase_of_unknown_outcome_claims_nothing(flow: Flow) -> None:
+    """`cancel` says that it is unknown whether the order was charged, where to look, and how to pass the result."""
+    store = flow.store()
+    hold(flow, store, "lost")
+    assert flow.run("cancel", "lost").stderr == (
+        "job lost is cancelled; it is unknown whether simulated accepted and charged its order s-lost: look for it in "
+        "the file simulated-ledger in TENXSOM_HOME, where the line of each sale ends with the reference, then pass the "
+        "result with: run_flow_enhanced.py jobs resolve lost\n"
+    )
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

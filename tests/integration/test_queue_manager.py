@@ -216,3 +216,17 @@ def test_a_cancelled_call_ends_before_the_store_is_closed() -> None:
         assert (await manager.status())["approximate_task_count"] == 50
 
     run(check)
+
+
+def test_a_job_is_changed_and_retried() -> None:
+    """A job that bought nothing can be changed by its retry; an unknown field is refused."""
+
+    async def act(manager: QueueManager) -> None:
+        await manager.enqueue(a_job())
+        await manager.cancel("tides")
+        with pytest.raises(InvalidInput, match="colour: cannot be changed"):
+            await manager.retry("tides", colour="red")
+        record = await manager.retry("tides", prompt="A calm sea.")
+        assert (record.status, record.job.prompt) == (Status.QUEUED, "A calm sea.")
+
+    run(act)
