@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
+from tenxsom_flow_engine.env_file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
@@ -25,7 +26,7 @@ DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
 
 ENV_FILE = Variable(
     "TENXSOM_ENV_FILE",
-    "file with lines `VARIABLE=value`, used for variables that the environment does not set",
+    "file with lines `VARIABLE=value`, used for variables that the environment does not set; read as systemd reads it",
     default=f"`{DEFAULT_ENV_FILE}`, if it exists",
 )
 
@@ -477,19 +478,15 @@ def _with_file(environment: Mapping[str, str], default_file: Path) -> Mapping[st
     path = absolute(ENV_FILE.name, named) if named else default_file
     if not named and not path.is_file():
         return environment
-    from dotenv import dotenv_values
-
     try:
-        with path.open(encoding="utf-8") as file:
-            # systemd reads the same file without expanding variables, so this must not expand them either.
-            defaults = dotenv_values(stream=file, interpolate=False)
+        defaults = read_env_file(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the environment file {path} cannot be read: {error}",
             next_step=f"fix it, or set {ENV_FILE.name} to another file",
         ) from error
     given = {name: value for name, value in environment.items() if value.strip()}
-    return {name: value for name, value in defaults.items() if value is not None} | given
+    return defaults | given
 
 
 def _user_data_folder() -> Path:

@@ -21,7 +21,7 @@ from tenxsom_flow_engine.services.registry import built_in
 ROOT = Path(__file__).resolve().parents[1]
 #: Modules that workers import when they first need them.
 PRELOADED = (
-    "av", "av.error", "av.subtitles.stream", "dotenv", "email.utils", "encodings.idna", "numpy", "structlog",
+    "av", "av.error", "av.subtitles.stream", "email.utils", "encodings.idna", "numpy", "structlog",
     "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
     "tenxsom_flow_engine.composition", "tenxsom_flow_engine.rate_limits.redis",
     "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.services.http.connection",

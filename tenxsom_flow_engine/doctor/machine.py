@@ -21,7 +21,7 @@ OLDEST = (3, 11)
 #: The packages in `requirements.txt`.
 LIBRARIES = (
     "av", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
-    "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "python-dotenv", "redis",
+    "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "redis",
     "requests", "structlog", "tzdata", "uharfbuzz", "waitress",
 )  # fmt: skip
 #: Bytes of free space below which the check reports a problem, and a warning.

@@ -11,10 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import grpc
-from dotenv import dotenv_values
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
+from tenxsom_flow_engine.env_file import read_env_file
 from tests.e2e.conftest import ROOT, WAIT_SECONDS
 from tests.http_target import ScriptedTarget
 
@@ -31,7 +31,7 @@ def test_the_emulator_prints_settings_and_delivers(tmp_path: Path) -> None:
     try:
         assert emulator.stderr is not None
         assert "serving" in emulator.stderr.readline()
-        values = dotenv_values(tmp_path / "env")
+        values = read_env_file(tmp_path / "env")
         with urllib.request.urlopen(str(values["TENXSOM_TOKEN_CERTS_URL"]), timeout=WAIT_SECONDS) as answer:
             assert all("BEGIN CERTIFICATE" in pem for pem in json.load(answer).values())
         with grpc.insecure_channel(values["CLOUD_TASKS_EMULATOR_HOST"]) as channel:

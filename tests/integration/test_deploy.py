@@ -7,9 +7,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tenxsom_flow_engine.env_file import read_env_file
+from tests.unit.test_env_file import ACCEPTED
+
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 HOME = "/opt/tenxsom-flow-engine"
+#: Reads files of variables for user sessions, with systemd's parser of environment files.
+SYSTEMD_READER = Path("/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator")
 
 
 def test_each_unit_runs_an_existing_program() -> None:
@@ -95,3 +102,28 @@ def test_the_project_script_requires_a_project() -> None:
     done = subprocess.run(["bash", str(ROOT / "deploy" / "google-cloud.sh"), "--apply"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "usage" in done.stderr
+
+
+@pytest.mark.skipif(not SYSTEMD_READER.is_file(), reason="systemd is not installed")
+@pytest.mark.parametrize(
+    ("text", "values"),
+    # This reader shares its parser with that of units, but also expands variables and leaves out empty ones.
+    [(text, values) for text, values in ACCEPTED if "$" not in text and all(values.values())],
+    ids=lambda value: repr(value)[:30],
+)
+def test_systemd_reads_the_environment_file_alike(tmp_path: Path, text: str, values: dict[str, str]) -> None:
+    """The lines of an environment file that the engine accepts have the same meaning to systemd."""
+    (tmp_path / "environment.d").mkdir()
+    (tmp_path / "environment.d" / "flow.conf").write_bytes(text.encode())
+    done = subprocess.run([SYSTEMD_READER], stdout=subprocess.PIPE, env={"XDG_CONFIG_HOME": str(tmp_path)}, check=True)
+    printed = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+    for name, value in values.items():
+        quoted = re.fullmatch('"(.*)"', printed[name])
+        read = re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], (quoted or [printed[name]] * 2)[1])
+        assert read == value
+
+
+def test_the_example_of_an_environment_file_is_accepted() -> None:
+    """The example file is valid."""
+    path = ROOT / "deploy" / "tenxsom-flow-engine.env.example"
+    assert read_env_file(path)["TENXSOM_QUEUE_TYPE"] == "redis"
