@@ -20,15 +20,28 @@ from tenxsom_flow_engine.env_file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
+from tenxsom_flow_engine.text import host_in_url
 
 #: Provides defaults for the environment if it exists and TENXSOM_ENV_FILE does not name another file.
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
+
+DEFAULT_REDIS_PORT = 6379
 
 ENV_FILE = Variable(
     "TENXSOM_ENV_FILE",
     "file with lines `VARIABLE=value`, used for variables that the environment does not set; read as systemd reads it",
     default=f"`{DEFAULT_ENV_FILE}`, if it exists",
 )
+
+
+def _redis_port(name: str, text: str) -> int:
+    # Kubernetes sets `tcp://ADDRESS:PORT` where a Service is called `redis`; its address need not be that of REDIS_HOST.
+    if text.startswith("tcp://"):
+        return DEFAULT_REDIS_PORT
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a whole number, not {text!r}") from None
 
 
 def _worker_url(name: str, text: str) -> str:
@@ -111,9 +124,13 @@ class RedisSettings:
     port: Annotated[
         int,
         Variable(
-            "REDIS_PORT", "port of the server; does not select a server without `REDIS_HOST`", minimum=1, maximum=65535
+            "REDIS_PORT",
+            "port of the server; does not select a server without `REDIS_HOST`; the `tcp://…` of Kubernetes is ignored",
+            minimum=1,
+            maximum=65535,
+            read=_redis_port,
         ),
-    ] = 6379
+    ] = DEFAULT_REDIS_PORT
     key: Annotated[str, Variable("REDIS_QUEUE_KEY", "prefix of the engine's keys on the server")] = (
         "tenxsom_flow_engine:job_queue"
     )
@@ -121,7 +138,7 @@ class RedisSettings:
     @property
     def address(self) -> Secret:
         """The server's URL."""
-        return self.url or Secret(f"redis://{self.host or 'localhost'}:{self.port}/0")
+        return self.url or Secret(f"redis://{host_in_url(self.host or 'localhost')}:{self.port}/0")
 
     @property
     def named(self) -> bool:
@@ -173,9 +190,9 @@ class CloudTasksSettings:
             "GOOGLE_APPLICATION_CREDENTIALS", "key file of a service account", default="the credentials of gcloud"
         ),
     ] = None
-    gcloud_folder: Annotated[Path, Variable("CLOUDSDK_CONFIG", "folder of gcloud's credentials")] = Path(
-        "~/.config/gcloud"
-    )
+    gcloud_folder: Annotated[
+        Path | None, Variable("CLOUDSDK_CONFIG", "folder of gcloud's credentials", default="`~/.config/gcloud`")
+    ] = None
     metadata_host: Annotated[
         str,
         Variable("GCE_METADATA_HOST", "if set, credentials come from the metadata server, as on Google's machines"),
@@ -388,7 +405,7 @@ def load(
     settings = Settings(
         home=home,
         output_dir=own.pop("output_dir", home / "videos"),
-        redis=RedisSettings(**read_env(RedisSettings, values)),
+        redis=_redis(values),
         cloud_tasks=_cloud_tasks(values),
         web=WebSettings(),
         services=_configs(values),
@@ -403,10 +420,15 @@ def load(
 MAX_DEFAULT_CONCURRENCY = 64
 
 
+def _redis(values: Mapping[str, str]) -> RedisSettings:
+    if values.get("REDIS_URL", "").strip():
+        values = {**values, "REDIS_HOST": "", "REDIS_PORT": ""}  # the URL wins, so they need not be valid
+    return RedisSettings(**read_env(RedisSettings, values))
+
+
 def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
     google = CloudTasksSettings(**read_env(CloudTasksSettings, values))
-    kept = google.gcloud_folder.expanduser() / "application_default_credentials.json"
-    file = google.credentials_file or (kept if _is_file(kept) else None)
+    file = google.credentials_file or _gcloud_credentials(google.gcloud_folder)
     facts = _facts(file) if file else {}
     return replace(
         google,
@@ -415,6 +437,15 @@ def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
         service_account=google.service_account or facts.get("client_email", ""),
         audience=google.audience or google.worker_url,
     )
+
+
+def _gcloud_credentials(folder: Path | None) -> Path | None:
+    """Return the credentials file that gcloud keeps in its folder, if there is one."""
+    try:
+        path = (folder or Path("~/.config/gcloud").expanduser()) / "application_default_credentials.json"
+    except RuntimeError:  # this user has no home folder
+        return None
+    return path if _is_file(path) else None
 
 
 def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
@@ -492,4 +523,9 @@ def _with_file(environment: Mapping[str, str], default_file: Path) -> Mapping[st
 def _user_data_folder() -> Path:
     from platformdirs import user_data_path
 
-    return user_data_path("tenxsom-flow-engine", appauthor=False)
+    try:
+        return user_data_path("tenxsom-flow-engine", appauthor=False)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "this user has no home folder", next_step="set TENXSOM_HOME to the folder for the records"
+        ) from error

@@ -46,6 +46,12 @@ def within(seconds: float) -> str:
     return f"in {rough_duration(seconds)}" if seconds >= 1 else "now"
 
 
+def host_in_url(host: str) -> str:
+    """Return a host name or address as a URL contains it: IPv6 addresses get brackets."""
+    # A name has no colon; `HOST:PORT` has one, and an IPv6 address at least two.
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+
+
 def usd(amount: float | None) -> str:
     """Format an amount of US dollars: `$0.14`, `$1,200.00`, `$0.0004`; a dash for None."""
     if amount is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,15 @@ def problem(message: str, step: str = "") -> str:
     return f"error: {message}; {step}" if step else f"error: {message}"
 
 
+def can_print(text: str) -> bool:
+    """Return whether the encoding of standard output has all characters of a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def on_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is an open terminal."""
     return stream is not None and not stream.closed and stream.isatty()
@@ -93,6 +103,7 @@ def run(
     `program` is the name that help and messages show; by default the name of the running script.
     """
     _open_closed_streams()
+    _escape_foreign_characters()
     try:
         code = _run(command, arguments, program or called_as(), overrides)
         sys.stdout.flush()
@@ -151,6 +162,13 @@ def _open_closed_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _escape_foreign_characters() -> None:
+    """Print characters that the encoding of a stream lacks as escapes, such as `\\u4e2d`, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _without_output(error: OSError) -> int:

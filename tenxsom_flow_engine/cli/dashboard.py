@@ -7,6 +7,7 @@ import click
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info
 from tenxsom_flow_engine.cli.session import session
+from tenxsom_flow_engine.text import host_in_url
 
 
 @click.command()
@@ -35,5 +36,5 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     settings = replace(settings, web=replace(settings.web, port=port))
     place = "TENXSOM_ADMIN_TOKEN" if settings.admin_token else str(token_file(settings))
     info(f"the dashboard of the {queue_type} queue ({reason}); its token is in {place}")
-    info(f"serving http://{host}:{port}/" if port else "serving on a free port, shown below")
+    info(f"serving http://{host_in_url(host)}:{port}/" if port else "serving on a free port, shown below")
     serve(Application(settings, showing=queue_type), settings, host=host, processes=1, log_level="info")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from tenxsom_flow_engine.cli.advice import next_step_of
-from tenxsom_flow_engine.cli.console import on_terminal, out
+from tenxsom_flow_engine.cli.console import can_print, on_terminal, out
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.remedies import failure_of
@@ -21,7 +21,8 @@ MIN_CELLS = 14
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    out(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    out(text if can_print(text) else json.dumps(value, indent=2))
 
 
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:

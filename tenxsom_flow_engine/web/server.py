@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.text import host_in_url
 from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
@@ -91,7 +92,11 @@ def serve(application: Application, settings: Settings, *, host: str, processes:
     """Serve an application until it is stopped, then end the process."""
     from gunicorn.app.base import BaseApplication
 
-    given = options(settings) | {"bind": f"{host}:{settings.web.port}", "workers": processes, "loglevel": log_level}
+    given = options(settings) | {
+        "bind": f"{host_in_url(host)}:{settings.web.port}",
+        "workers": processes,
+        "loglevel": log_level,
+    }
 
     class Server(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:

@@ -376,3 +376,43 @@ def test_an_argument_that_is_not_text_is_a_usage_error(flow: Flow, command: tupl
     assert (done.returncode, done.stdout) == (2, "")
     assert "the argument caf\\udce9 is not valid UTF-8" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_output_that_is_not_utf8(flow: Flow) -> None:
+    """Characters that the output's encoding lacks are printed as escapes; JSON keeps its meaning."""
+    topic = "Größe — 深海 🐙"
+    flow.run("single", "--topic", topic, "--job-id", "sea")
+    for command in (("jobs",), ("show", "sea"), ("status",)):
+        done = flow.run(*command, PYTHONIOENCODING="ascii")
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "\\u6df1\\u6d77" in flow.run("show", "sea", PYTHONIOENCODING="ascii").stdout
+    shown = flow.run("show", "sea", "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(shown.stdout)["topic"] == topic
+
+
+#: Runs a command as a user id without a home folder, as containers do.
+HOMELESS = """
+import os, pwd, runpy, sys
+os.environ.pop("HOME", None)
+def unknown(*_): raise KeyError
+pwd.getpwuid = unknown
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_user_without_a_home_folder(flow: Flow) -> None:
+    """Without a home folder, TENXSOM_HOME is the only setting needed; without it, the error says so."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", HOMELESS, str(ROOT / "run_flow_enhanced.py"), *arguments],
+            env=flow.environment, capture_output=True, text=True, cwd=flow.home, check=False,
+        )  # fmt: skip
+
+    assert run("single", "--topic", "Tides").returncode == 0
+    flow.environment |= {"TENXSOM_HOME": "", "XDG_DATA_HOME": ""}
+    lost = run("status")
+    assert (lost.returncode, lost.stdout) == (2, "")
+    assert lost.stderr.startswith("error: this user has no home folder; set TENXSOM_HOME")

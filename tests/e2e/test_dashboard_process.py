@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import urllib.request
+
+import pytest
 
 from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
 
 
-def test_the_dashboard_serves_until_stopped(flow: Flow) -> None:
+def has_ipv6() -> bool:
+    """Return whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_dashboard_serves_until_stopped(flow: Flow, host: str) -> None:
     """`dashboard` names the place of its token, serves its address, and redirects visitors to the login."""
-    process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--port", "0"], {})
-    listening = flow.until(lambda: re.search(r"Listening at: (http://[\d.:]+)", flow.log()), "the dashboard's address")
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--host", host, "--port", "0"], {})
+    listening = flow.until(lambda: re.search(r"Listening at: (http://[][\d.:]+)", flow.log()), "the dashboard's address")
     assert str(flow.home / "admin-token") in flow.log()
     with urllib.request.urlopen(f"{listening[1]}/health", timeout=WAIT_SECONDS) as answer:
         assert answer.status == 200

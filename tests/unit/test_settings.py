@@ -115,6 +115,25 @@ def test_the_redis_server(variables: dict[str, str], address: str, named: bool) 
     assert load({"REDIS_QUEUE_KEY": "mine"}).redis.key == "mine"
 
 
+def test_ipv6_addresses_of_redis() -> None:
+    """An IPv6 address in REDIS_HOST works with and without brackets."""
+    for host in ("::1", "[::1]"):
+        assert load({"REDIS_HOST": host}).redis.address == "redis://[::1]:6379/0"
+
+
+def test_the_variables_of_a_kubernetes_service_are_ignored() -> None:
+    """A Service called `redis` makes Kubernetes set REDIS_PORT to a URL, which is not the port of our server."""
+    link = {"REDIS_PORT": "tcp://10.96.7.7:6380"}
+    assert load(link).redis == load({}).redis
+    assert load(link | {"REDIS_HOST": "cache"}).redis.address == "redis://cache:6379/0"
+    assert load(link | {"REDIS_URL": "redis://cache:7000/1"}).redis.address == "redis://cache:7000/1"
+
+
+def test_a_redis_url_replaces_host_and_port() -> None:
+    """If REDIS_URL is set, REDIS_HOST and REDIS_PORT are not read, so they can be invalid."""
+    assert load({"REDIS_URL": "redis://cache/0", "REDIS_PORT": "x"}).redis.address == "redis://cache/0"
+
+
 CLOUD = {
     "GOOGLE_CLOUD_PROJECT": "p-1",
     "CLOUD_TASKS_WORKER_URL": "https://worker.example/",
