@@ -26,8 +26,8 @@ def cloud_tasks_worker(
     """Run the worker that Cloud Tasks calls, until stopped.
 
     It takes deliveries at POST /process. The dashboard is at /, behind a login with the admin token
-    (TENXSOM_ADMIN_TOKEN, else the file admin-token in TENXSOM_HOME). The first SIGTERM or Ctrl-C lets running steps
-    finish; a second Ctrl-C releases them and ends immediately.
+    (TENXSOM_ADMIN_TOKEN, else the file admin-token in TENXSOM_HOME). The first SIGTERM, SIGHUP or Ctrl-C lets running
+    steps finish; a second Ctrl-C releases them and ends immediately.
     """
     from dataclasses import replace
 

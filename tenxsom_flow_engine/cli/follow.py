@@ -33,7 +33,8 @@ _BAR = 24
 def follow(engine: Engine, job_id: str, *, as_json: bool) -> int:
     """Wait until a job is final or held; print its video's path (or the job as JSON) and return the exit code.
 
-    Runs in the main thread. Ctrl-C ends the wait immediately; the job then stays in the queue.
+    Runs in the main thread. SIGTERM, SIGHUP and Ctrl-C end the wait when this process has finished its running step;
+    the job then stays in the queue.
     """
     try:
         record = _wait_until_final(engine, job_id)

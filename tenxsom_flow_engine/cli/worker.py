@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
     """Claim jobs from the queue and make their videos, until stopped.
 
-    The first SIGTERM or Ctrl-C lets running steps finish; a second one releases them and ends immediately.
+    The first SIGTERM, SIGHUP or Ctrl-C lets running steps finish; a second SIGTERM or Ctrl-C releases them and ends
+    immediately.
     """
     import logging
 

@@ -1,7 +1,7 @@
 """gunicorn's options for the worker, shared by `gunicorn -c gunicorn.conf.py` and the command line.
 
 Steps run in threads of one or more processes, which share only the store. SIGTERM or Ctrl-C lets running steps finish;
-a second Ctrl-C releases their leases.
+a second Ctrl-C releases their leases. SIGHUP is like SIGTERM, but makes the `gunicorn` command reload gracefully.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the worker in its process."""
-    # A Ctrl-C reaches the whole process group; the master forwards it as the right signal, so it does nothing here.
-    # This must be a handler: an ignored signal would stay ignored in programs that a step starts.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    # A Ctrl-C and the end of a terminal reach the whole process group; the master forwards them as the right signal, so
+    # they do nothing here. This must be a handler: an ignored signal would stay ignored in programs that a step starts.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: None)
     try:
         worker.wsgi.start()
     except FlowError as error:
@@ -92,7 +93,15 @@ def serve(application: Application, settings: Settings, *, host: str, processes:
     """Serve an application until it is stopped, then end the process."""
     from gunicorn.app.base import BaseApplication
 
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def starting(server: Any) -> None:
+        on_starting(server)
+        # gunicorn reloads its configuration file at SIGHUP, but here it has none.
+        server.handle_hup = (lambda: None) if nohup else server.handle_term
+
     given = options(settings) | {
+        "on_starting": starting,
         "bind": f"{host_in_url(host)}:{settings.web.port}",
         "workers": processes,
         "loglevel": log_level,

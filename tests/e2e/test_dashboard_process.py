@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -33,5 +34,5 @@ def test_the_dashboard_serves_until_stopped(flow: Flow, host: str) -> None:
         assert answer.status == 200
     with urllib.request.urlopen(f"{listening[1]}/", timeout=WAIT_SECONDS) as page:
         assert page.url.startswith(f"{listening[1]}/login")
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGHUP)  # as a terminal that is closed
     assert process.wait(WAIT_SECONDS) == 0

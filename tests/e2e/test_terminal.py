@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -57,6 +57,11 @@ class Terminal:
             pass
         os.close(self._main)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def close(self) -> Callable[[], int]:
+        """Close the terminal; return a function that waits for the command and returns its exit code."""
+        os.close(self._main)
+        return lambda: os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
     def _read(self) -> bool:
         if not select.select([self._main], [], [], WAIT_SECONDS)[0]:

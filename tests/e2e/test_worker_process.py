@@ -122,13 +122,17 @@ def test_a_killed_workers_job_is_claimed_after_its_lease(either: Flow) -> None:
         second.kill()
 
 
-def test_a_stopped_worker_finishes_its_steps(either: Flow) -> None:
-    """After SIGTERM during a paid create, the create completes, its ticket is saved, and no new step starts."""
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_worker_finishes_its_steps(either: Flow, stop: signal.Signals) -> None:
+    """After a signal during a paid create, the create completes, its ticket is saved, and no new step starts."""
     with store_of(either) as store:
         add(either, store, 2)
         worker = either.worker("--concurrency", "1", TENXSOM_SIMULATED="create_latency=1 latency=600")
         either.until(lambda: any(store.require(f"job-{n}").submission.id for n in range(2)), "a create")
-        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(stop)
+        if stop is signal.SIGHUP:  # a shell sends it again when its terminal closes
+            either.until(lambda: "stopping" in either.log(), "the first signal's arrival")
+            worker.send_signal(stop)
         assert worker.wait() == 0
         states = sorted(str(store.require(f"job-{n}").status) for n in range(2))
         assert states == ["queued", "rendering"]
