@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Collection, Mapping, MutableMapping
+import time
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
@@ -129,6 +130,22 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(STARS, text)
         return _SECRETS.sub(rf"\g<before>{STARS}", text)
+
+
+class Reminder:
+    """Says when a message that lasts is due: at first, and once a minute after that."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._due_at = float("-inf")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to log the message now; True starts the next minute."""
+        if (now := self._now()) < self._due_at:
+            return False
+        self._due_at = now + 60.0
+        return True
 
 
 def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:

@@ -29,8 +29,10 @@ def cloud_tasks_worker(
     (TENXSOM_ADMIN_TOKEN, else the file admin-token in TENXSOM_HOME). The first SIGTERM, SIGHUP or Ctrl-C lets running
     steps finish; a second Ctrl-C releases them and ends immediately.
     """
+    from contextlib import suppress
     from dataclasses import replace
 
+    from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.auth import open_access
     from tenxsom_flow_engine.web.runtime import open_runtime
@@ -47,7 +49,8 @@ def cloud_tasks_worker(
     settings = replace(settings, web=web)
     # Opened and closed once here, so that this process reports errors, not a server process.
     open_access(settings)
-    open_runtime(settings).engine.close()
+    with suppress(StoreUnavailable, StoreFull):  # the server processes wait for the store
+        open_runtime(settings).engine.close()
     serve(Application(settings), settings, host=host, processes=workers, log_level=log_level)
 
 

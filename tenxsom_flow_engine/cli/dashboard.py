@@ -6,7 +6,6 @@ import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info
-from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.text import host_in_url
 
 
@@ -23,18 +22,24 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     admin token: TENXSOM_ADMIN_TOKEN, else the content of the file admin-token in TENXSOM_HOME. Expose it to other
     machines only through a proxy with TLS.
     """
+    from contextlib import suppress
     from dataclasses import replace
 
+    from tenxsom_flow_engine.composition import choose_queue, open_engine
+    from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+    from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
     from tenxsom_flow_engine.web.server import serve
     from tenxsom_flow_engine.web.wsgi import Application
 
+    settings = load()
+    choice = choose_queue(settings, queue_type)
     # Opened and closed once here, so that this process reports errors, not the serving one.
-    with session(queue_type) as engine:
-        settings, queue_type, reason = engine.settings, engine.queue.name, engine.queue_reason
+    with suppress(StoreUnavailable, StoreFull):  # the serving process waits for the store
+        open_engine(settings, choice=choice).close()
     admin_token(settings)
     settings = replace(settings, web=replace(settings.web, port=port))
     place = "TENXSOM_ADMIN_TOKEN" if settings.admin_token else str(token_file(settings))
-    info(f"the dashboard of the {queue_type} queue ({reason}); its token is in {place}")
+    info(f"the dashboard of the {choice.queue_type} queue ({choice.reason}); its token is in {place}")
     info(f"serving http://{host_in_url(host)}:{port}/" if port else "serving on a free port, shown below")
-    serve(Application(settings, showing=queue_type), settings, host=host, processes=1, log_level="info")
+    serve(Application(settings, showing=choice.queue_type), settings, host=host, processes=1, log_level="info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -13,7 +14,11 @@ from tenxsom_flow_engine.cli.session import overrides
 from tenxsom_flow_engine.cli.signals import ReceivedSignals, received_signals
 
 if TYPE_CHECKING:
+    from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.workers.pull import PullWorker
+
+#: Seconds between two attempts to open a store that is away.
+RETRY_SECONDS = 1.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +36,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
     """Claim jobs from the queue and make their videos, until stopped.
 
     The first SIGTERM, SIGHUP or Ctrl-C lets running steps finish; a second SIGTERM or Ctrl-C releases them and ends
-    immediately.
+    immediately. A store that is away at the start is waited for, except with --burst.
     """
     import logging
 
@@ -41,11 +46,19 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
 
     given = settings.load()
     logs.configure(log_level, given.secrets)
-    engine = open_engine(given, queue_type, pulled=True, overrides=overrides())
-    runner = PullWorker(engine, concurrency=concurrency, burst=burst)
-    engine.check_output()
     log = logging.getLogger(__name__)
+    handed_in = overrides()
+
+    def opened() -> Engine:
+        return open_engine(given, queue_type, pulled=True, overrides=handed_in)
+
     with received_signals() as signals:
+        # A burst is run by cron or a person, who gets an exit code instead.
+        engine = opened() if burst else _when_available(opened, signals)
+        if engine is None:
+            return DONE
+        runner = PullWorker(engine, concurrency=concurrency, burst=burst)
+        engine.check_output()
         log.info(
             "worker %s serves the %s queue (%s) with %d threads; store %s",
             runner.id,
@@ -63,6 +76,23 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         return INTERRUPTED
     engine.close()
     return DONE
+
+
+def _when_available(opened: Callable[[], Engine], signals: ReceivedSignals) -> Engine | None:
+    """Open the engine, waiting for a store that is away; return None if a signal ends the wait."""
+    import logging
+
+    from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+
+    reminder = logs.Reminder()
+    while True:
+        try:
+            return opened()
+        except (StoreUnavailable, StoreFull) as error:
+            if reminder.is_due:
+                logging.getLogger(__name__).warning("waiting for the store: %s", error)
+        if signals.within(RETRY_SECONDS):
+            return None
 
 
 def _run_in_thread(runner: PullWorker, signals: ReceivedSignals) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.logs import Reminder
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 
@@ -74,6 +75,7 @@ class WorkerRuntime:
         self._closed = threading.Event()
         #: Seconds between two attempts to open an unavailable store.
         self._retry_seconds = retry_seconds
+        self._reminder = Reminder()
 
     def get(self) -> OpenRuntime:
         """Return the engine and worker. Raises the errors of opening them; the next call tries again."""
@@ -95,7 +97,7 @@ class WorkerRuntime:
         try:
             self.get().worker.start()
         except (StoreUnavailable, StoreFull) as error:
-            _log.warning("waiting for the store: %s", error)
+            self._warn(error)
             threading.Thread(target=self._keep_trying, name="opener", daemon=True).start()
 
     def stop(self) -> None:
@@ -123,12 +125,16 @@ class WorkerRuntime:
             opened.engine.close()
         return idle
 
+    def _warn(self, error: FlowError) -> None:
+        if self._reminder.is_due:
+            _log.warning("waiting for the store: %s", error)
+
     def _keep_trying(self) -> None:
         while not self._closed.wait(self._retry_seconds):
             try:
                 self.get().worker.start()
             except FlowError as error:
-                _log.warning("waiting for the store: %s", error)
+                self._warn(error)
                 continue
             _log.info("the store is available again")
             return

@@ -66,6 +66,15 @@ def test_the_units_limit_their_resources() -> None:
     }
 
 
+def test_workers_are_always_started_again() -> None:
+    """systemd restarts a worker forever, with a pause: it would give up after five quick exits otherwise."""
+    for name in ("worker", "web", "dashboard"):
+        unit = (UNITS / f"tenxsom-flow-{name}.service").read_text("utf-8").splitlines()
+        assert {"Restart=always", "RestartSec=2", "StartLimitIntervalSec=0"} <= set(unit)
+    (command,) = re.findall(r"^systemd-run (?:.*\\\n)*.*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert all(f"-p {one}" in command for one in ("Restart=always", "RestartSec=2", "StartLimitIntervalSec=0"))
+
+
 def test_the_image_has_every_entry_point() -> None:
     """The Dockerfile copies every entry point, and names only existing files."""
     copied = set(re.findall(r"^COPY (.+) \./$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE))

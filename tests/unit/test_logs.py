@@ -15,7 +15,7 @@ import pytest
 from tenxsom_flow_engine.jobs import EventKind, Lease, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
-from tenxsom_flow_engine.logs import about, handler
+from tenxsom_flow_engine.logs import Reminder, about, handler
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
 from tenxsom_flow_engine.workers.maintenance import log_step, step_log_context
@@ -214,3 +214,10 @@ def test_the_settings_know_their_secrets() -> None:
     )
     assert settings.secrets == {"p4ss%2Fword", "p4ss/word", KEY, "ltxv_1234567", "hg-1"}
     assert load({}).secrets == frozenset()
+
+
+def test_a_reminder_is_due_once_a_minute() -> None:
+    """A lasting message is due at first, and then once a minute."""
+    clock = iter([0.0, 1.0, 59.9, 60.0, 119.0, 200.0])
+    reminder = Reminder(lambda: next(clock))
+    assert [reminder.is_due for _ in range(6)] == [True, False, False, True, False, True]
