@@ -13,9 +13,10 @@ from threading import Event
 
 from chaos import workers
 from chaos.fast_timings import FAST, LEASE
-from tenxsom_flow_engine.composition import CLOUD_TASKS, open_engine
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tests import fork_server

@@ -1,6 +1,6 @@
-"""The composition root: chooses and opens the components that the settings select, and passes them to the engine.
+"""The composition root: opens the components that the settings select, and passes them to the engine.
 
-This is the only module that chooses a queue backend or a store. The registry of services makes the services.
+`queues.selection` chooses the queue backend and the store. The registry of services makes the services.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from dataclasses import dataclass
 
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.jobs import AUTO
+from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.queues.selection import (
+    CLOUD_TASKS,
+    HomeQueue,
+    QueueChoice,
+    choose_queue,
+    choose_store,
+)
 from tenxsom_flow_engine.queues.stores import open_store_at
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
@@ -25,87 +31,6 @@ from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.timings import Timings
-
-#: The one queue backend that pushes.
-CLOUD_TASKS = "cloud_tasks"
-#: The names of the queue backends, as used on the command line.
-QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueChoice:
-    """Which queue backend was chosen, and why."""
-
-    queue_type: str
-    reason: str
-
-
-def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> QueueChoice:
-    """Choose the queue backend: a flag wins over the environment, and `auto` takes the first that is available.
-
-    A Redis server that is set in the environment is never skipped silently: if it is down, opening its store fails.
-    With `pulled`, the choice is for a pull worker, so `auto` skips backends that push.
-    """
-    requested, source = (flag, "requested") if flag else (settings.queue_type, "set in the environment")
-    if requested != AUTO:
-        if requested not in QUEUE_TYPES:
-            raise ConfigurationError(
-                f"unknown queue type {requested!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
-            )
-        return QueueChoice(requested, source)
-    if pulled:
-        skipped = "workers do not pull from Cloud Tasks"
-    else:
-        from tenxsom_flow_engine.queues.cloud_tasks.access import lacking
-
-        missing = lacking(settings.cloud_tasks)
-        if not missing:
-            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are configured")
-        skipped = f"Cloud Tasks lacks {', '.join(missing)}"
-    if settings.redis.named:
-        return QueueChoice("redis", f"auto: {skipped}, and a Redis server is set in the environment")
-    from tenxsom_flow_engine.store.redis.probe import is_redis_listening
-
-    if is_redis_listening(settings.redis.address):
-        return QueueChoice("redis", f"auto: {skipped}, and a Redis server is running")
-    return QueueChoice("local", f"auto: {skipped}, no Redis server is set or running, so the embedded queue is used")
-
-
-#: The URL schemes of Redis servers.
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-
-
-@dataclass(frozen=True, slots=True)
-class StoreChoice:
-    """Which type of store keeps a queue's records, and its URL, which can contain a password."""
-
-    scheme: str
-    url: str
-
-
-def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
-    """Choose the store that keeps a queue's records. Raises `ConfigurationError`."""
-    named = str(settings.store or "")
-    if queue_type == "redis" and named:
-        raise ConfigurationError(
-            "the redis queue keeps its records on the Redis server, so TENXSOM_STORE does not apply",
-            next_step="unset TENXSOM_STORE",
-        )
-    if queue_type == "redis" or (queue_type == CLOUD_TASKS and not named and settings.redis.named):
-        return StoreChoice("redis", str(settings.redis.address))
-    if not named:
-        return StoreChoice("sqlite", f"sqlite://{settings.home / 'jobs.sqlite3'}")
-    scheme, separator, _ = named.partition("://")
-    if separator and scheme == "sqlite":
-        return StoreChoice("sqlite", named)
-    if separator and scheme in REDIS_SCHEMES and queue_type == CLOUD_TASKS:
-        return StoreChoice("redis", named)
-    alternative = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
-    shown = f"{scheme}://…" if separator else named  # the URL of a server can contain a password
-    raise ConfigurationError(
-        f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
-        next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
-    )
 
 
 def open_store(
@@ -185,7 +110,15 @@ def open_engine(
     choice = choice or choose_queue(settings, queue_type, pulled=pulled)
     if services is None:
         services = overrides.make_services(settings, clock, timings)
-    opened = store or open_store(settings, choice.queue_type, clock, timings)
+    try:
+        opened = store or open_store(settings, choice.queue_type, clock, timings)
+    except StoreUnavailable as error:
+        if choice.by_home and choice.queue_type == "redis":
+            error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
+        raise
+    home = HomeQueue(settings, choice)
+    if not choice.fresh:
+        home.remember()
     return Engine(
         settings,
         store=opened,
@@ -198,5 +131,6 @@ def open_engine(
         retry=overrides.retry,
         open_queue=lambda name: open_queue(settings, name, opened, timings),
         queue_reason=choice.reason,
+        home=home,
         known_services=service_specs(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event
 from typing import Any
 
@@ -15,6 +15,7 @@ from tenxsom_flow_engine.errors import (
     ActionRefused,
     ConfigurationError,
     InvalidInput,
+    QueueError,
     Rejected,
     ServiceError,
 )
@@ -37,6 +38,7 @@ from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
+from tenxsom_flow_engine.queues.selection import HomeQueue, OtherStore
 from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -45,7 +47,7 @@ from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.retrying import RetryingWrites
-from tenxsom_flow_engine.store.values import ImportResult, NewJob, Retention
+from tenxsom_flow_engine.store.values import Added, ImportResult, NewJob, Retention
 from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.timings import Timings
 
@@ -62,7 +64,7 @@ class Engine:
 
     All components are passed in. `gate` is asked before each paid create; it defaults to `limiter`, which operators
     inspect and configure. Without a `limiter`, one is made whose ledger is in the store. `open_queue` opens the
-    backend of a job that belongs to another queue.
+    backend of a job that belongs to another queue. `home` remembers the queue of the first job.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Engine:
         clock: Clock | None = None,
         open_queue: Callable[[str], JobQueue] | None = None,
         queue_reason: str = "",
+        home: HomeQueue | None = None,
         known_services: Collection[str] = (),
     ) -> None:
         self.settings = settings
@@ -93,6 +96,7 @@ class Engine:
         self.clock = clock or SystemClock()
         #: Why this queue backend was chosen.
         self.queue_reason = queue_reason
+        self.home = home
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
         #: Set by a forced stop: writes that fail are no longer repeated.
         self.abandon = Event()
@@ -187,6 +191,17 @@ class Engine:
                 actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
             )
 
+    def add(self, jobs: Iterable[NewJob]) -> Added:
+        """Add prepared jobs to the queue (see `JobQueue.enqueue`). Raises `QueueError`, `StoreError`."""
+        if self.home is not None:
+            self.home.remember()  # first: jobs must not be in a queue that the home does not know
+        return self.queue.enqueue(jobs)
+
+    @property
+    def other_stores(self) -> Sequence[OtherStore]:
+        """The stores of this home that this engine does not use, and that have unfinished jobs."""
+        return self.home.other_stores() if self.home is not None else ()
+
     def step(self, record: JobRecord) -> JobRecord:
         """Run one step of a leased job and apply its outcome.
 
@@ -280,6 +295,16 @@ class Engine:
         finally:
             queue.close()
         return record
+
+    @property
+    def paused(self) -> bool:
+        """Whether the queue was paused by a command or a page, and still is."""
+        if not self.store.queue_state(self.queue.name).paused:
+            return False
+        try:
+            return self.queue.status().paused
+        except QueueError:  # it cannot be reached, so the stored state is the best known
+            return True
 
     @property
     def unattended(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
-from tenxsom_flow_engine.env_file import read_env_file
+from tenxsom_flow_engine.env.file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
@@ -35,7 +35,7 @@ ENV_FILE = Variable(
 
 
 def _redis_port(name: str, text: str) -> int:
-    # Kubernetes sets `tcp://ADDRESS:PORT` where a Service is called `redis`; its address need not be that of REDIS_HOST.
+    # Kubernetes sets `tcp://ADDRESS:PORT` for a Service called `redis`, which need not be the server of REDIS_HOST.
     if text.startswith("tcp://"):
         return DEFAULT_REDIS_PORT
     try:

@@ -16,11 +16,12 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
-from tenxsom_flow_engine.composition import CLOUD_TASKS, make_services, open_engine, open_store
+from tenxsom_flow_engine.composition import make_services, open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob, slug
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.services.base import Progress
 from tenxsom_flow_engine.services.heygen import fake as heygen
 from tenxsom_flow_engine.services.http.fake_files import Files

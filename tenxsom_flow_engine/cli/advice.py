@@ -11,7 +11,7 @@ from tenxsom_flow_engine.errors import Action, FlowError
 if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import Failure
 
-#: `{job}` and `{service}` are the subject of the action; `{program}` is the name that the user called.
+#: `{job}`, `{service}` and `{queue_type}` are the subject of the action; `{program}` is the name that the user called.
 _WORDS: Mapping[Action, str] = {
     Action.RETRY: "retry it with: {program} retry {job}",
     Action.EDIT: "change it and retry with: {program} retry {job} --prompt TEXT",
@@ -22,6 +22,7 @@ _WORDS: Mapping[Action, str] = {
     Action.LIST_JOBS: "list them with: {program} jobs",
     Action.LIST_FAILED: "see them with: {program} jobs --status failed",
     Action.LIST_HELD: "see them with: {program} jobs --status held",
+    Action.LIST_OTHER_QUEUE: "list them with: {program} jobs --queue-type {queue_type}",
     Action.START_WORKER: "start one with: {worker}",
     Action.START_PUSH_WORKER: "start one with: {push_worker}",
     Action.RESUME_QUEUE: "resume it with: {program} queue resume",
@@ -33,9 +34,10 @@ _WORDS: Mapping[Action, str] = {
 
 
 def advise(next_step: str, actions: tuple[Action, ...], subject: str = "") -> str:
-    """Return one line of advice: the next step, then a command for each action on a job or service."""
+    """Return one line of advice: the next step, then a command for each action on the subject."""
     names = {"program": program(), "worker": worker_program(), "push_worker": push_worker_program()}
-    commands = [_WORDS[one].format(job=subject or "JOB", service=subject or "SERVICE", **names) for one in actions]
+    subjects = {"job": subject or "JOB", "service": subject or "SERVICE", "queue_type": subject or "TYPE"}
+    commands = [_WORDS[one].format(**subjects, **names) for one in actions]
     return "; ".join(filter(None, [next_step, *commands]))
 
 

@@ -45,7 +45,8 @@ def completion(ctx: click.Context, shell: str) -> None:
 def job_ids(queue_type: str | None, incomplete: str) -> list[str]:
     """Return the ids of recent jobs that start with a text. Creates no store; after an error, returns no ids."""
     from tenxsom_flow_engine.clock import SystemClock
-    from tenxsom_flow_engine.composition import choose_queue, open_store
+    from tenxsom_flow_engine.composition import open_store
+    from tenxsom_flow_engine.queues.selection import choose_queue
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.store.values import JobFilter
 

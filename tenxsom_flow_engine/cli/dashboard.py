@@ -25,8 +25,9 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     from contextlib import suppress
     from dataclasses import replace
 
-    from tenxsom_flow_engine.composition import choose_queue, open_engine
+    from tenxsom_flow_engine.composition import open_engine
     from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+    from tenxsom_flow_engine.queues.selection import choose_queue
     from tenxsom_flow_engine.settings import load
     from tenxsom_flow_engine.web.dashboard.session import admin_token, token_file
     from tenxsom_flow_engine.web.server import serve

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenxsom_flow_engine.cli.advice import next_step
+from tenxsom_flow_engine.cli.advice import advise, next_step
 from tenxsom_flow_engine.cli.console import Exit, info, on_terminal, out, problem
 from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_code
-from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.cli.signals import deferred_interrupt
-from tenxsom_flow_engine.errors import QueueError, StoreError
+from tenxsom_flow_engine.errors import Action, QueueError, StoreError
 from tenxsom_flow_engine.text import one_line, plural, usd
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def add_and_report(
     before = f"; {len(known):,} already existed" if known else ""
     new = set(added.new)
     costs = price(item for item in jobs if item.job.job_id in new)
-    info(f"added {plural(len(new), 'job')} to the {engine.queue.name} queue ({engine.queue_reason}){costs}{before}")
+    info(f"added {plural(len(new), 'job')} to the {engine.queue.name} queue{costs}{before}")
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:
@@ -213,8 +212,30 @@ def add_and_report(
             out(job_id)
     if stop:
         raise stop
-    if added.new and engine.unattended:
-        info(f"no worker is running; start one with: {worker_program()}")
+    print_home_notes(engine)
+    if added.new:
+        print_obstacles(engine)
+
+
+def print_home_notes(engine: Engine) -> None:
+    """Print which server a fresh home has adopted, and where else this home has unfinished jobs."""
+    if engine.home and engine.home.choice.fresh and engine.home.choice.queue_type == "redis":
+        info(
+            f"note: no setting names a queue, so this home uses the server {engine.store.place} from now on; "
+            "to use another queue, set TENXSOM_QUEUE_TYPE or REDIS_URL"
+        )
+    for other in engine.other_stores:
+        step = advise("", (Action.LIST_OTHER_QUEUE,), other.queue_type)
+        unfinished = plural(other.unfinished, "unfinished job")
+        info(f"note: this home has {unfinished} in another store, {other.place}; {step}")
+
+
+def print_obstacles(engine: Engine) -> None:
+    """Print what keeps jobs from starting: a paused queue, no worker."""
+    if engine.paused:
+        info(f"the queue is paused; {advise('', (Action.RESUME_QUEUE,))}")
+    if engine.unattended:
+        info(f"no worker is running; {advise('', (Action.START_WORKER,))}")
 
 
 def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, Exit | None]:
@@ -236,7 +257,7 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], rest: str) -> tuple[Added, 
                 break
             chunk = jobs[begin : begin + CHUNK_JOBS]
             try:
-                added = engine.queue.enqueue(chunk)
+                added = engine.add(chunk)
             except (StoreError, QueueError) as error:
                 if not new and not known:
                     raise

@@ -109,7 +109,7 @@ def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any]
 
 @click.command()
 @options.job_arguments
-@click.option("--scheduled", is_flag=True, help="Cancel all jobs that are scheduled for later.")
+@click.option("--scheduled", is_flag=True, help="Cancel all scheduled jobs that have not started, also overdue ones.")
 @options.job_filters
 @options.yes
 @options.queue_type
@@ -213,6 +213,7 @@ def _choose(
     channel: str | None,
 ) -> list[str]:
     """Return the given ids, or the ids of all jobs of a status."""
+    from tenxsom_flow_engine.jobs import Status
     from tenxsom_flow_engine.operations.bulk import matching
     from tenxsom_flow_engine.store.values import JobFilter
 
@@ -222,8 +223,11 @@ def _choose(
         if service or channel:
             raise click.UsageError(f"--service and --channel need {flag}")
         return list(dict.fromkeys(job_ids))
-    wanted = JobFilter(statuses=(status,), service=service, channel=channel, queue=engine.queue.name)
-    return [record.job_id for records in matching(engine.store, wanted) for record in records]
+    # An overdue job is listed as queued, but its record is still that of a scheduled one.
+    statuses = (status, Status.QUEUED) if status is Status.SCHEDULED else (status,)
+    wanted = JobFilter(statuses=statuses, service=service, channel=channel, queue=engine.queue.name)
+    found = (record for records in matching(engine.store, wanted) for record in records)
+    return [record.job_id for record in found if record.status is status]
 
 
 def _confirm(verb: str, chosen: list[str]) -> None:

@@ -99,7 +99,7 @@ def _styles(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> 
 
 
 def _queue_types(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.composition import QUEUE_TYPES
+    from tenxsom_flow_engine.queues.selection import QUEUE_TYPES
 
     return [name for name in ("auto", *QUEUE_TYPES) if name.startswith(incomplete)]
 

@@ -52,12 +52,12 @@ def show(queue_type: str | None, as_json: bool) -> None:
         return
     limits = status["rate_limits"]
     rows = [
-        ["queue", f"{status['queue_type']} ({status['selected_because']})"],
+        ["queue", status["queue_type"]],
         ["state", status["state"]],
         ["rate limit", f"{limits['max_dispatches_per_second']:g} steps a second{_source(limits, 'second')}"],
         ["concurrency", f"{plural(limits['max_concurrent_dispatches'], 'step')}{_source(limits, 'concurrent')}"],
         *([["because", status["state_unknown_because"]]] if status["state_unknown_because"] else []),
-        *([["workers", str(status["workers_alive"])]] if status["workers_alive"] is not None else []),
+        ["workers", str(status["workers_alive"])],
         *([name, f"{number:,}"] for name, number in status["jobs"].items()),
     ]
     out(table(rows))

@@ -9,7 +9,6 @@ import click
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.exit_codes import DONE
-from tenxsom_flow_engine.cli.program import worker_program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import InvalidInput, QueueError
 
@@ -95,22 +94,23 @@ def single(
 
 
 def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:
-    from tenxsom_flow_engine.cli.enqueue import price
+    from tenxsom_flow_engine.cli.enqueue import price, print_home_notes, print_obstacles
     from tenxsom_flow_engine.cli.format import job_as_dict, print_json
 
     job_id = prepared.new.job.job_id
-    unattended = engine.unattended
-    if wait and unattended:
+    if wait and engine.unattended:
         engine.check_output()  # fail before a job is added whose video could not be written
     try:
-        added = engine.queue.enqueue([prepared.new])
+        added = engine.add([prepared.new])
     except QueueError:
         if engine.store.get(job_id) is not None:
             info(f"job {job_id} was saved but not queued; run the command again with --job-id {job_id}")
         raise
     if added.new:
         costs = price([prepared.new])
-        info(f"added job {job_id} to the {engine.queue.name} queue ({engine.queue_reason}), starting {start}{costs}")
+        begins = ", which is paused" if engine.paused and start == "now" else f", starting {start}"
+        info(f"added job {job_id} to the {engine.queue.name} queue{begins}{costs}")
+    print_home_notes(engine)
     record = engine.store.get(job_id)
     if record is None:
         info(f"job {job_id} finished earlier, and its record was removed; pass --again to make it again")
@@ -125,8 +125,8 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
         print_json(job_as_dict(record, engine.store.now()))
     else:
         out(job_id)
-    if unattended and record.due is not None:
-        info(f"no worker is running; start one with: {worker_program()}")
+    if record.due is not None:
+        print_obstacles(engine)
     return DONE
 
 

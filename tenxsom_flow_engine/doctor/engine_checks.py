@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
-from tenxsom_flow_engine.composition import CLOUD_TASKS
 from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, problem, run_check, warning
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, Busy, OutOfCredit, ServiceError, Transient
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
@@ -30,6 +30,9 @@ def store(engine: Engine) -> Iterator[Finding]:
     yield ok("store", engine.store.place)
     if advice := engine.store.advice:
         yield warning("store", "store-at-risk", advice.message, advice.next_step)
+    for other in engine.other_stores:
+        text = f"{plural(other.unfinished, 'unfinished job')} of this home in another store: {other.place}"
+        yield warning("store", "jobs-elsewhere", text, "", (Action.LIST_OTHER_QUEUE,), other.queue_type)
 
 
 def clock(engine: Engine) -> Iterator[Finding]:

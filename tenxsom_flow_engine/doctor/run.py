@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from tenxsom_flow_engine.composition import CLOUD_TASKS, QueueChoice, choose_queue, configured_specs, open_engine
+from tenxsom_flow_engine.composition import configured_specs, open_engine
 from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, run_check
 from tenxsom_flow_engine.doctor.engine_checks import parts
 from tenxsom_flow_engine.doctor.worker_url import check_worker_url
 from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS, QueueChoice, choose_queue
 from tenxsom_flow_engine.settings import Settings, load
 
 

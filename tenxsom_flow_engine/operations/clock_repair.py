@@ -35,7 +35,7 @@ def repair_clock(engine: Engine) -> ClockRepair:
     lead = engine.clock_lead
     if lead <= CLOCK_TOLERANCE:
         raise ActionRefused("the store's clock is not ahead of this machine's clock")
-    if alive := engine.store.workers(within=engine.queue.lease):
+    if alive := [worker for worker in engine.store.workers(within=engine.queue.lease) if not worker.ended]:
         raise ActionRefused(
             f"{plural(len(alive), 'worker')} would put the clock ahead again",
             next_step="stop all workers and dashboards first",

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.composition import QUEUE_TYPES, open_store
+from tenxsom_flow_engine.composition import open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
+from tenxsom_flow_engine.queues.selection import QUEUE_TYPES
 from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter
 
 #: Jobs that are moved and then dispatched to the new queue backend in one batch.

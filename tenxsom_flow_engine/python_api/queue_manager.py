@@ -113,7 +113,7 @@ class QueueManager:
 
         def add(engine: Engine) -> Added:
             prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
-            return engine.queue.enqueue(_without_past(prepared, past, engine))
+            return engine.add(_without_past(prepared, past, engine))
 
         return await self._call(add)
 

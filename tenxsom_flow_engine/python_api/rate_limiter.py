@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.composition import choose_queue, open_store
+from tenxsom_flow_engine.composition import open_store
+from tenxsom_flow_engine.queues.selection import choose_queue
 from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.client import RateLimitedAPIClient
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter

@@ -11,6 +11,7 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Failure, JobRecord, VideoJob
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Outcome
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Added, Claim, Counts, DispatchLimits, NewJob
 
 #: Bounds of the limits: those of Cloud Tasks, so that jobs can move between queue backends.
@@ -29,7 +30,7 @@ class QueueStatus:
     #: The names of the run-time limits, which win over the environment.
     set_at_run_time: tuple[str, ...]
     counts: Counts
-    #: Workers with a recent heartbeat; None if the queue backend cannot know.
+    #: Workers that can take jobs now; None for a queue that pushes, which also starts workers.
     workers_alive: int | None
     #: Why the state of the queue backend is unknown; None if it is known. If unknown, `paused` is the state last set.
     unknown: Failure | None = None
@@ -157,6 +158,11 @@ class PushesJobs(ABC):
     @abstractmethod
     def update(self) -> None:
         """Update the queue at the queue backend with the limits in force and the retry settings."""
+
+
+def count_alive(store: JobStore, queue: str, lease: float) -> int:
+    """Return the number of a queue's workers with a heartbeat within one lease."""
+    return sum(not worker.ended for worker in store.workers(queue, within=lease))
 
 
 def check_limits(rate: float | None, concurrent: int | None) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.outcomes import Outcome
-from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits
+from tenxsom_flow_engine.queues.base import LIMITS, JobQueue, PullsJobs, QueueStatus, check_limits, count_alive
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Added, Claim, ClaimRequest, DispatchLimits, NewJob
 
@@ -38,7 +38,7 @@ class PullQueue(JobQueue, PullsJobs):
             limits=state.limits(self._limits),
             set_at_run_time=tuple(name for name in LIMITS if getattr(state, name) is not None),
             counts=self._store.status_counts(self.name),
-            workers_alive=len(self._store.workers(self.name, within=self.lease)),
+            workers_alive=count_alive(self._store, self.name, self.lease),
         )
 
     def pause(self) -> None:

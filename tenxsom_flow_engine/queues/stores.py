@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import Counts
 from tenxsom_flow_engine.timings import Timings
 
 
@@ -22,13 +26,52 @@ def open_store_at(scheme: str, url: str, prefix: str, clock: Clock, timings: Tim
         return RedisStore(url, prefix, timings=timings)
     from tenxsom_flow_engine.store.sqlite import SQLiteStore
 
+    return SQLiteStore(sqlite_path(url), clock, timings)
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file of a `sqlite` URL. Raises `ConfigurationError` if its path is not absolute."""
     path = url.removeprefix("sqlite://")
     if not path.startswith("/") or not path.strip("/"):
         raise ConfigurationError(
             f"TENXSOM_STORE {url!r} has no absolute path", next_step="write sqlite:///ABSOLUTE/PATH"
         )
     # Four slashes also denote an absolute path.
-    return SQLiteStore(Path("/" + path.lstrip("/")), clock, timings)
+    return Path("/" + path.lstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSummary:
+    """A store's place, as shown to operators, and the numbers of its jobs."""
+
+    place: str
+    counts: Counts
+
+    @property
+    def jobs(self) -> int:
+        """The number of its jobs."""
+        return sum(self.counts.by_status.values())
+
+    @property
+    def unfinished(self) -> int:
+        """The number of its jobs that are not final."""
+        return self.counts.unfinished + self.counts.by_status[Status.HELD]
+
+
+def summarize_store(scheme: str, url: str, prefix: str, clock: Clock) -> StoreSummary | None:
+    """Return a summary of a store; None if it does not exist, or has never held a job. Creates nothing.
+
+    Raises `ConfigurationError`, `StoreError`.
+    """
+    if scheme == "redis":
+        from tenxsom_flow_engine.store.redis.probe import is_redis_listening
+
+        if not is_redis_listening(url):
+            return None
+    elif not sqlite_path(url).is_file():
+        return None
+    with closing(open_store_at(scheme, url, prefix, clock)) as store:
+        return StoreSummary(store.place, store.status_counts()) if store.holds_jobs() else None
 
 
 def open_ledger(store: JobStore, timings: Timings = Timings()) -> Ledger:

@@ -8,6 +8,7 @@ import msgspec
 
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import AUTO, Failure, Status
+from tenxsom_flow_engine.queues.selection import OtherStore
 from tenxsom_flow_engine.store.totals import LastError
 from tenxsom_flow_engine.store.values import DispatchLimits, StoreAdvice
 
@@ -100,6 +101,8 @@ class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float | None
     #: Time since the last heartbeat of any worker; None if there was none in the last 24 hours.
     seen: float | None
+    #: Whether that worker has ended since, as intended.
+    ended: bool = False
 
 
 class WindowFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +185,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: Warning about the durability of the records; and the number of rejected entries of the legacy list.
     advice: StoreAdvice | None = None
     rejected_count: int = 0
+    #: Stores of this home that are not used, and have unfinished jobs.
+    other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.
     clock_lead: float = 0.0
     verdicts: tuple[Verdict, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
 from tenxsom_flow_engine.jobs.remedies import failure_of
+from tenxsom_flow_engine.queues.base import count_alive
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
@@ -50,7 +52,7 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
     """
     status = engine.queue.status()
     figures = queue_figures_of(status)
-    verdicts = take_report(engine, figures).verdicts
+    report = take_report(engine, figures)
     waiting = _held(engine) if status.counts.by_status[Status.HELD] else ()
     held = {record.job_id: failure for record in waiting if (failure := failure_of(record)) is not None}
     return {
@@ -58,17 +60,19 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "selected_because": engine.queue_reason,
         "state": figures.state,
         "state_unknown_because": _because(status.unknown, advise) if status.unknown else None,
+        "state_unknown_code": status.unknown.code if status.unknown else None,
         "verdicts": [
-            {**verdict(one), "detail": advise(one.detail, one.actions, one.subject) or None} for one in verdicts
+            {**verdict(one), "detail": advise(one.detail, one.actions, one.subject) or None} for one in report.verdicts
         ],
         "rate_limits": rate_limits(figures),
         "approximate_task_count": status.counts.unfinished if status.task_count is None else status.task_count,
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
         "held": {job_id: advise(error.next_step, error.actions, job_id) for job_id, error in held.items()},
         "held_actions": {job_id: list(map(str, error.actions)) for job_id, error in held.items()},
-        "workers_alive": status.workers_alive,
+        "workers_alive": count_alive(engine.store, engine.queue.name, engine.queue.lease),
         "services": list(engine.services),
         "store": engine.store.place,
+        "other_stores": [asdict(other) for other in report.other_stores],
         "advice": str(engine.store.advice) if engine.store.advice else None,
         "output_dir": str(engine.settings.output_dir),
     } | ({"entries_set_aside": engine.store.rejected_count()} if isinstance(engine.store, LegacyImport) else {})

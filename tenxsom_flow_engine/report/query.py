@@ -61,6 +61,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         overall=_windows(quotas[GLOBAL]["windows"]),
         advice=store.advice,
         clock_lead=engine.clock_lead,
+        other_stores=tuple(engine.other_stores),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))
@@ -128,13 +129,15 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
 
 def _workers(engine: Engine, now: float) -> WorkerFigures:
     known = engine.store.workers(within=FORGET_WORKERS_AFTER_SECONDS)
-    alive = [worker for worker in known if worker.last_heartbeat_at >= now - engine.queue.lease]
+    alive = [one for one in known if not one.ended and one.last_heartbeat_at >= now - engine.queue.lease]
+    latest = max(known, key=lambda worker: worker.last_heartbeat_at, default=None)
     return WorkerFigures(
         alive=len(alive),
         concurrency=sum(worker.concurrency for worker in alive),
         steps=sum(worker.steps for worker in alive),
         uptime=max((now - worker.started_at for worker in alive), default=None),
-        seen=min((max(0.0, now - worker.last_heartbeat_at) for worker in known), default=None),
+        seen=max(0.0, now - latest.last_heartbeat_at) if latest else None,
+        ended=latest is not None and latest.ended,
     )
 
 

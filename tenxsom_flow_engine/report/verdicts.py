@@ -9,15 +9,15 @@ from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures
-from tenxsom_flow_engine.text import duration, plural, rough_duration
+from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures, WorkerFigures
+from tenxsom_flow_engine.text import ago, duration, plural, rough_duration
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
-    "service-paused", "service-closed", "service-full", "service-slow", "store-at-risk", "entries-set-aside",
-    "all-is-well",
+    "service-paused", "service-closed", "service-full", "service-slow", "jobs-elsewhere", "store-at-risk",
+    "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -51,7 +51,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
 def _stuck(report: Report) -> Iterator[Verdict]:
     """Give the reasons why due jobs do not proceed."""
     jobs, workers, queue = report.jobs, report.workers, report.queue
-    waiting = jobs.oldest_due or 0.0
+    waiting, pushed = jobs.oldest_due or 0.0, queue.queue_type in PUSHED
     if queue.unknown:
         yield Verdict(
             code="queue-unknown",
@@ -63,15 +63,17 @@ def _stuck(report: Report) -> Iterator[Verdict]:
     if queue.state == "PAUSED":
         text = f"the queue is paused, with {plural(jobs.unfinished, 'unfinished job')}"
         yield Verdict(code="queue-paused", level=NOTICE, text=text, actions=(Action.RESUME_QUEUE,))
-    elif jobs.oldest_due is not None and not workers.alive:
-        since = "in the last 24 hours" if workers.seen is None else f"for {rough_duration(workers.seen)}"
+    elif not workers.alive and (jobs.oldest_due is not None or (jobs.unfinished and not pushed)):
         late = waiting > NO_WORKER_SECONDS
-        due = f"has been due for {rough_duration(waiting)}" if late else "is due"
+        if jobs.oldest_due is None:
+            work = f"{plural(jobs.unfinished, 'job')} will be due later"
+        else:
+            work = f"a job has been due for {rough_duration(waiting)}" if late else "a job is due"
         yield Verdict(
             code="no-worker",
             level=PROBLEM if late else NOTICE,
-            text=f"no worker alive {since}, and a job {due}",
-            actions=(Action.START_PUSH_WORKER if queue.queue_type in PUSHED else Action.START_WORKER,),
+            text=f"{_no_worker(workers)}, and {work}",
+            actions=(Action.START_PUSH_WORKER if pushed else Action.START_WORKER,),
         )
     elif waiting > LATE_SECONDS and not any(_blocked(service) for service in report.services):
         text = (
@@ -180,18 +182,35 @@ def _failing(report: Report) -> Iterator[Verdict]:
 
 
 def _store(report: Report) -> Iterator[Verdict]:
+    for other in report.other_stores:
+        jobs, are = plural(other.unfinished, "unfinished job"), "is" if other.unfinished == 1 else "are"
+        yield Verdict(
+            code="jobs-elsewhere",
+            level=NOTICE,
+            text=f"{jobs} of this home {are} in a store that the {report.queue.queue_type} queue does not use",
+            detail=other.place,
+            actions=(Action.LIST_OTHER_QUEUE,),
+            subject=other.queue_type,
+        )
     if report.advice:
         text = "recently added jobs could be lost if the store's machine crashes"
         yield Verdict(code="store-at-risk", level=NOTICE, text=text, detail=str(report.advice))
 
 
 def _all_is_well(report: Report) -> Verdict:
-    workers = plural(report.workers.alive, "worker")
-    return Verdict(
-        code="all-is-well",
-        level=OK,
-        text=f"all is well: {workers} alive, {plural(report.jobs.unfinished, 'unfinished job')}",
-    )
+    alive, unfinished = report.workers.alive, plural(report.jobs.unfinished, "unfinished job")
+    # Without a worker, this is a queue that has nothing to do, or one that pushes and has nothing to do yet.
+    text = f"all is well: {plural(alive, 'worker')} alive, {unfinished}" if alive else f"nothing is due: {unfinished}"
+    return Verdict(code="all-is-well", level=OK, text=text)
+
+
+def _no_worker(workers: WorkerFigures) -> str:
+    """Say since when no worker is alive."""
+    if workers.seen is None:
+        return "no worker was alive in the last 24 hours"
+    if workers.ended:
+        return f"the last worker ended {ago(workers.seen)}"
+    return f"no worker has been alive for {rough_duration(workers.seen)}"
 
 
 def _fullest(service: ServiceFigures, report: Report) -> str:

@@ -82,7 +82,7 @@ def unreadable(job_id: str, error: Exception) -> StoreBroken:
 class JobStore(ABC):
     """The records of all jobs. Opened by `composition.open_store`; closed with `close`."""
 
-    #: The scheme of its URL, which names its type (see `composition.choose_store`).
+    #: The scheme of its URL, which names its type (see `queues.selection.choose_store`).
     scheme: str
     #: Where the records are, as shown to operators; without a password.
     place: str
@@ -136,6 +136,10 @@ class JobStore(ABC):
     @abstractmethod
     def status_counts(self, queue: str | None = None) -> Counts:
         """Return the number of jobs by status, from maintained counters."""
+
+    def holds_jobs(self) -> bool:
+        """Return whether the store might have a job. Writes nothing, while other calls can write the store's time."""
+        return True
 
     @abstractmethod
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:

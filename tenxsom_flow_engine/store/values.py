@@ -187,6 +187,11 @@ class WorkerInfo:
     last_heartbeat_at: float = 0.0
     steps: int = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether this is the last word of a worker that ended as intended: it can run no more steps."""
+        return self.concurrency == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:

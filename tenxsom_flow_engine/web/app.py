@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from flask import Blueprint, Flask, Response, request
 
-from tenxsom_flow_engine.composition import CLOUD_TASKS
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.dashboard.session import Sessions
 from tenxsom_flow_engine.web.dashboard.views import dashboard, error_page

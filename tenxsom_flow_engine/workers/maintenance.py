@@ -109,6 +109,9 @@ class WorkerMaintenance:
             self._thread.join(timeout=JOIN_SECONDS)
             with contextlib.suppress(StoreError):
                 self._engine.store.forget_worker(self.id)
+                if self._started_at:
+                    # One for each queue: the report says when its last worker ended.
+                    self._send(f"ended-{self._engine.queue.name}", concurrency=0)
 
     def _run_upkeep(self) -> None:
         while not self._ended.wait(self._engine.queue.lease / 3):
@@ -173,13 +176,16 @@ class WorkerMaintenance:
         if not self._counted:
             return
         self._started_at = self._started_at or self._engine.store.now()
+        self._send(self.id, self._concurrency)
+
+    def _send(self, worker_id: str, concurrency: int) -> None:
         self._engine.store.heartbeat(
             WorkerInfo(
-                self.id,
+                worker_id,
                 self._engine.queue.name,
                 socket.gethostname(),
                 os.getpid(),
-                self._concurrency,
+                concurrency,
                 self._started_at,
                 steps=self._finished_steps,
             )

@@ -15,12 +15,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.composition import CLOUD_TASKS, open_engine
+from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord, Lease, Status
 from tenxsom_flow_engine.jobs.lifecycle import take
 from tenxsom_flow_engine.jobs.outcomes import Done
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import JobFilter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import grpc
@@ -89,6 +90,26 @@ def test_missing_credentials_are_named(cloud: Flow) -> None:
 
 def test_an_unreachable_queue_is_exit_code_5(cloud: Flow) -> None:
     """An unreachable queue ends a command with exit code 5; no other queue is used instead."""
-    done = cloud.run("status", CLOUD_TASKS_EMULATOR_HOST="127.0.0.1:1")
+    done = cloud.run("single", "--topic", "x", CLOUD_TASKS_EMULATOR_HOST="127.0.0.1:1")
     assert (done.returncode, done.stdout) == (5, "")
     assert "Cloud Tasks can be reached" in done.stderr
+
+
+@pytest.mark.parametrize(("host", "code"), [("127.0.0.1:1", 5), ("", 2)])
+def test_status_answers_without_the_queue(cloud: Flow, host: str, code: int) -> None:
+    """If Google cannot be reached, or there are no credentials, `status` prints the figures of the store and why."""
+    cloud.run("queue", "create")
+    cloud.run("single", "--topic", "Tides")
+    done = cloud.run("status", CLOUD_TASKS_EMULATOR_HOST=host, TENXSOM_QUEUE_TYPE="cloud_tasks")
+    assert done.returncode == code
+    status = json.loads(done.stdout)
+    assert (status["state"], status["jobs"]["queued"], status["workers_alive"]) == ("UNKNOWN", 1, 0)
+    assert "queue-unknown" in [verdict["code"] for verdict in status["verdicts"]]
+    assert ("be reached" if host else "credentials") in status["state_unknown_because"]
+
+
+def test_adding_to_a_paused_queue_says_so(cloud: Flow) -> None:
+    """A queue that was paused is mentioned when a job is added, with the command that resumes it."""
+    cloud.run("queue", "create")
+    cloud.run("queue", "pause")
+    assert "resume it with: run_flow_enhanced.py queue resume" in cloud.run("single", "--topic", "Tides").stderr

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from tenxsom_flow_engine.store.values import Retention
+from tests.redis_server import RedisServer
 
 from .conftest import ROOT, Flow
 
@@ -400,6 +401,57 @@ sys.argv = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+def test_adding_to_a_paused_queue_says_so(either: Flow) -> None:
+    """Every command that adds jobs to a paused queue prints how to resume it."""
+    either.run("queue", "pause")
+    (either.home / "topics.txt").write_text("Dreams\n")
+    single = either.run("single", "--topic", "Tides", "--job-id", "tides")
+    assert f"added job tides to the {either.queue} queue, which is paused\n" in single.stderr
+    batch = either.run("batch", "--topics-file", str(either.home / "topics.txt"))
+    schedule = either.run("schedule", "--date", "2099-06-01", "--daily-count", "2")
+    for done in (single, batch, schedule):
+        assert "the queue is paused; resume it with: run_flow_enhanced.py queue resume\n" in done.stderr
+        assert "auto" not in done.stderr
+    either.run("queue", "resume")
+    assert "paused" not in either.run("single", "--topic", "Stars").stderr
+
+
+def test_jobs_stay_in_sight_when_a_server_starts(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A Redis server that somebody starts on this machine hides no job, and the workers keep serving theirs."""
+    flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        flow.environment["REDIS_PORT"] = str(server.port)
+        assert flow.worker("--burst", **SIMULATED).wait() == 0
+        assert flow.json("show", "tides", "--json")["status"] == "succeeded"
+        assert flow.json("status")["queue_type"] == "local"
+    finally:
+        server.kill()
+
+
+def test_a_fresh_home_says_which_server_it_uses(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The first job names the server that no setting names, and later jobs go there too, or fail."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        flow.environment["REDIS_PORT"] = str(server.port)
+        first = flow.run("single", "--topic", "Tides")
+        assert "so this home uses the server redis://localhost:" in first.stderr
+        assert "this home uses" not in flow.run("single", "--topic", "Stars").stderr
+    finally:
+        server.kill()
+    refused = flow.run("single", "--topic", "Dreams")
+    assert refused.returncode == 5
+    assert "set TENXSOM_QUEUE_TYPE=local to use the embedded queue" in refused.stderr
+
+
+def test_jobs_in_another_store_are_mentioned(on_redis: Flow) -> None:
+    """Adding a job mentions unfinished jobs of this home in a store that the queue does not use."""
+    on_redis.run("single", "--topic", "Tides", "--queue-type", "local")
+    added = on_redis.run("single", "--topic", "Stars")
+    assert "note: this home has 1 unfinished job in another store, sqlite:///" in added.stderr
+    assert "list them with: run_flow_enhanced.py jobs --queue-type local" in added.stderr
 
 
 def test_a_user_without_a_home_folder(flow: Flow) -> None:

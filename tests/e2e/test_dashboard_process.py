@@ -28,7 +28,7 @@ def test_the_dashboard_serves_until_stopped(flow: Flow, host: str) -> None:
     if host == "::1" and not has_ipv6():
         pytest.skip("this machine has no IPv6")
     process = flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--host", host, "--port", "0"], {})
-    listening = flow.until(lambda: re.search(r"Listening at: (http://[][\d.:]+)", flow.log()), "the dashboard's address")
+    listening = flow.until(lambda: re.search(r"Listening at: (http://[][\d.:]+)", flow.log()), "the address")
     assert str(flow.home / "admin-token") in flow.log()
     with urllib.request.urlopen(f"{listening[1]}/health", timeout=WAIT_SECONDS) as answer:
         assert answer.status == 200

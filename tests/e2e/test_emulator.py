@@ -14,7 +14,7 @@ import grpc
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
-from tenxsom_flow_engine.env_file import read_env_file
+from tenxsom_flow_engine.env.file import read_env_file
 from tests.e2e.conftest import ROOT, WAIT_SECONDS
 from tests.http_target import ScriptedTarget
 

@@ -58,7 +58,7 @@ def test_a_waiting_worker_can_be_stopped(flow: Flow, server: RedisServer) -> Non
 
 @pytest.mark.parametrize("program", SERVED)
 def test_pages_wait_for_their_store(flow: Flow, server: RedisServer, program: str) -> None:
-    """The dashboard and the web worker are alive without their store, become ready when it returns, and can be stopped."""
+    """The dashboard and the web worker run without their store, are ready when it returns, and can be stopped."""
     script, *arguments = SERVED[program]
     process = flow._start([str(ROOT / script), *arguments], CLOUD if program == "web worker" else {})
     url = flow.until(lambda: re.search(r"Listening at: (http://[\d.:]+)", flow.log()), "the address")[1]

@@ -324,7 +324,7 @@ def test_choosing_imports_no_google_library() -> None:
     """`auto` decides without importing Google's libraries."""
     program = """
 import sys
-from tenxsom_flow_engine.composition import choose_queue
+from tenxsom_flow_engine.queues.selection import choose_queue
 from tenxsom_flow_engine.settings import load
 found = load({"CLOUD_TASKS_WORKER_URL": "https://w", "GOOGLE_CLOUD_PROJECT": "p", "K_SERVICE": "x"})
 assert choose_queue(found, None).queue_type == "cloud_tasks"

@@ -510,6 +510,14 @@ def test_a_message_warns_if_no_worker_runs(adder: Adder, engine: Engine) -> None
     assert "No worker is running" not in adder.messages(adder.add(adder.plan("Dreams")))
 
 
+def test_a_message_warns_if_the_queue_is_paused(adder: Adder, engine: Engine) -> None:
+    """If the queue is paused, the message after adding jobs says that they wait."""
+    engine.queue.pause()
+    assert "The queue is paused" in adder.messages(adder.add(adder.plan("Tides")))
+    engine.queue.resume()
+    assert "The queue is paused" not in adder.messages(adder.add(adder.plan("Dreams")))
+
+
 def test_the_form_and_the_command_line_compute_the_same_ids(adder: Adder, engine: Engine) -> None:
     """A line gets the same job id from the form as from the command `batch`."""
     adder.add(adder.plan('{"topic": "d", "duration": 8}'))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.env_file import read_env_file
+from tenxsom_flow_engine.env.file import read_env_file
 from tests.unit.test_env_file import ACCEPTED
 
 ROOT = Path(__file__).parents[2]
@@ -67,12 +67,13 @@ def test_the_units_limit_their_resources() -> None:
 
 
 def test_workers_are_always_started_again() -> None:
-    """systemd restarts a worker forever, with a pause: it would give up after five quick exits otherwise."""
+    """A worker is restarted forever, with a pause: systemd would give up after five quick exits otherwise."""
     for name in ("worker", "web", "dashboard"):
         unit = (UNITS / f"tenxsom-flow-{name}.service").read_text("utf-8").splitlines()
         assert {"Restart=always", "RestartSec=2", "StartLimitIntervalSec=0"} <= set(unit)
-    (command,) = re.findall(r"^systemd-run (?:.*\\\n)*.*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert all(f"-p {one}" in command for one in ("Restart=always", "RestartSec=2", "StartLimitIntervalSec=0"))
+    for page in ("README.md", "docs/tutorial.md"):
+        (command,) = re.findall(r"^systemd-run (?:.*\\\n)*.*$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+        assert all(f"-p {one}" in command for one in ("Restart=always", "RestartSec=2", "StartLimitIntervalSec=0"))
 
 
 def test_the_image_has_every_entry_point() -> None:
@@ -128,8 +129,8 @@ def test_systemd_reads_the_environment_file_alike(tmp_path: Path, text: str, val
     printed = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
     for name, value in values.items():
         quoted = re.fullmatch('"(.*)"', printed[name])
-        read = re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], (quoted or [printed[name]] * 2)[1])
-        assert read == value
+        text = quoted[1] if quoted else printed[name]
+        assert re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], text) == value
 
 
 def test_the_example_of_an_environment_file_is_accepted() -> None:

@@ -20,6 +20,7 @@ from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Tic
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
+from tenxsom_flow_engine.queues.selection import HomeQueue, OtherStore, QueueChoice
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
@@ -32,6 +33,7 @@ from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import FAILURE, QUEUE, VIDEO, a_claim, new
+from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tests.contract.store_suite.shared import everything
 from tests.redis_server import RedisServer
 from tests.scripted_parts import Script, ScriptedQueue, ScriptedStore, open_scripted
@@ -290,6 +292,18 @@ def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(-5400)
 
 
+class HomeWithTwoStores(HomeQueue):
+    """A home with unfinished jobs on a server that is not used."""
+
+    def other_stores(self) -> tuple[OtherStore, ...]:
+        return (OtherStore("redis", "redis://secret-1:6379/0", 3),)
+
+
+def elsewhere(engine: Engine, time: ManualClock) -> None:
+    alive(engine)
+    engine.home = HomeWithTwoStores(engine.settings, QueueChoice("local", "a test"))
+
+
 def at_risk(engine: Engine, time: ManualClock) -> None:
     assert isinstance(engine.store, ScriptedStore)
     engine.store.warn("the Redis server secret-1 keeps no file")
@@ -299,7 +313,7 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
     ("code", "provoke", "text"),
     [
         ("clock-skew", skewed, "the store's clock is 1 h 30 min ahead of this machine's, so jobs start at wrong times"),
-        ("no-worker", no_worker, "no worker alive for 3 min, and a job has been due for 3 min"),
+        ("no-worker", no_worker, "no worker has been alive for 3 min, and a job has been due for 3 min"),
         ("held", held, "2 jobs need a decision: it is unknown whether they were charged"),
         ("service-stopped", stopped, "pixverse is stopped because of its key, plan or credit; next try in 5 min"),
         ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
@@ -310,6 +324,11 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
+        (
+            "jobs-elsewhere",
+            elsewhere,
+            "3 unfinished jobs of this home are in a store that the local queue does not use",
+        ),
         ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],
@@ -346,7 +365,28 @@ def test_a_job_without_a_worker_is_a_notice_at_first(engine: Engine) -> None:
     engine.store.add(QUEUE, new("a"))
     (verdict,) = take_report(engine).verdicts
     assert (verdict.code, verdict.level) == ("no-worker", "notice")
-    assert verdict.text == "no worker alive in the last 24 hours, and a job is due"
+    assert verdict.text == "no worker was alive in the last 24 hours, and a job is due"
+
+
+def test_a_worker_that_ended_is_not_missing(engine: Engine, time: ManualClock) -> None:
+    """After the graceful end of the only worker, the verdict says when it ended, and not that all is well."""
+    worker = WorkerMaintenance(engine, concurrency=4)
+    worker.start()
+    engine.store.add(QUEUE, new("a", due=NOW + 3600))
+    assert take_report(engine).verdicts[0].text == "all is well: 1 worker alive, 1 unfinished job"
+    worker.end()
+    time.advance(20)
+    report = take_report(engine)
+    (verdict,) = report.verdicts
+    assert (verdict.code, verdict.level) == ("no-worker", "notice")
+    assert verdict.text == "the last worker ended 20 s ago, and 1 job will be due later"
+    assert (report.workers.alive, describe_queue(engine)["workers_alive"]) == (0, 0)
+
+
+def test_nothing_to_do_without_a_worker(engine: Engine) -> None:
+    """Without jobs, no worker is missing, and the verdict does not count workers."""
+    (verdict,) = take_report(engine).verdicts
+    assert (verdict.code, verdict.text) == ("all-is-well", "nothing is due: 0 unfinished jobs")
 
 
 def test_jobs_without_a_chosen_service_count_as_auto(any_engine: Engine) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.composition import choose_queue
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project, lacking
+from tenxsom_flow_engine.queues.selection import choose_queue
 from tenxsom_flow_engine.settings import Settings, load
 
 URL, PROJECT, KEY = "CLOUD_TASKS_WORKER_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS"

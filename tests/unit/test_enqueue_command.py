@@ -33,8 +33,11 @@ def engine(fault: Callable[[int], None]) -> Engine:
         taken.extend(new)
         return Added(new, ())
 
-    queue = SimpleNamespace(name="local", enqueue=enqueue, status=lambda: SimpleNamespace(workers_alive=1))
-    return cast(Engine, SimpleNamespace(queue=queue, queue_reason="a test", unattended=False))
+    queue = SimpleNamespace(name="local")
+    return cast(
+        Engine,
+        SimpleNamespace(queue=queue, add=enqueue, home=None, other_stores=(), paused=False, unattended=False),
+    )
 
 
 @pytest.mark.parametrize("again", [1, 2])

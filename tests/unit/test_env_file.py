@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tenxsom_flow_engine.env_file import read_env_file
+from tenxsom_flow_engine.env.file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError
 
 #: Lines and the values of their variables. `tests/integration/test_deploy.py` gives them to systemd's reader too.

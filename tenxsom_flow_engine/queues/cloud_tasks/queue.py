@@ -21,12 +21,12 @@ import msgspec
 
 from tenxsom_flow_engine.errors import (
     ActionRefused,
+    ConfigurationError,
     InvalidInput,
     JobNotFound,
     LeaseLost,
     QueueError,
     QueueForbidden,
-    QueueUnavailable,
     StoreError,
 )
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Lease, Status, SubmissionState, VideoJob, lifecycle
@@ -286,12 +286,10 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             self.dispatch([record])
 
     def _facts(self) -> tuple[QueueFacts | None, Failure | None]:
-        """Return the queue as Google reports it, or the reason why it is unknown. Raises `QueueUnavailable`."""
+        """Return the queue as Google reports it, or the reason why it is unknown."""
         try:
             return self._api.facts(), None
-        except QueueUnavailable:
-            raise
-        except QueueError as error:
+        except (QueueError, ConfigurationError) as error:
             return None, Failure.of(error)
 
     def _paused(self) -> bool:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 #: A server on the same machine answers within a thousandth of this.
 TIMEOUT_SECONDS = 0.25
+#: The first byte of each reply: https://redis.io/docs/latest/develop/reference/protocol-spec/
+_REPLIES = (b"+", b"-", b":", b"$", b"*")
 
 
 def is_redis_listening(url: str) -> bool:
-    """Return whether a Redis server listens at `url`."""
-    parts = urlsplit(url)
+    """Return whether a Redis server listens at `url`.
+
+    Any reply counts: a server that answers LOADING, BUSY, MISCONF, NOAUTH or "max number of clients reached" is there,
+    though it cannot be used now. With TLS, a connection counts.
+    """
     try:
-        with socket.create_connection(
-            (parts.hostname or "localhost", parts.port or 6379), TIMEOUT_SECONDS
-        ) as connection:
-            connection.settimeout(TIMEOUT_SECONDS)
+        with _connected(url) as connection:
+            if urlsplit(url).scheme == "rediss":
+                return True
             connection.sendall(b"PING\r\n")
-            # A server that requires a password answers NOAUTH to the PING.
-            return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
-    except OSError:
+            return connection.recv(1) in _REPLIES
+    except (OSError, ValueError):  # an invalid address is reported when the store is opened
         return False
+
+
+def _connected(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return socket.create_connection((parts.hostname or "localhost", parts.port or 6379), TIMEOUT_SECONDS)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT_SECONDS)
+    try:
+        connection.connect(unquote(parts.path))
+    except OSError:
+        connection.close()
+        raise
+    return connection

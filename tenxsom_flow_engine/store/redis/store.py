@@ -141,6 +141,10 @@ class RedisStore(JobStore, LegacyImport):
     def status_counts(self, queue: str | None = None) -> Counts:
         return self._lists.status_counts(queue, self.now())
 
+    def holds_jobs(self) -> bool:
+        with self._connection.mapped():
+            return bool(self._connection.client.exists(self._connection.key("queues")))
+
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         return self._lists.next_scheduled(limit, self.now())
 

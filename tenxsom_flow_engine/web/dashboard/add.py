@@ -111,13 +111,15 @@ def add(reports: ReportCache) -> Blueprint:
         if plan.refused or not plan.jobs:
             return plan_page(typed, at, trouble="Nothing was added: the times of its jobs lie in the past."), 409
         try:
-            added = engine.queue.enqueue(plan.new)
+            added = engine.add(plan.new)
         except FlowError as error:
             trouble = f"{in_words(error)}. Jobs added so far stay. Add again to add the rest; no job is added twice."
             return plan_page(typed, at, trouble=trouble), status_of(error)
         first = plan.new[0].job
         audit("jobs added", jobs=len(added.new), known=len(added.known), queue=engine.queue.name, first=first.job_id)
         flash(_result(added))
+        if added.new and engine.paused:
+            flash("The queue is paused; the jobs wait until you resume it on the overview.", "error")
         if added.new and engine.unattended:
             flash("No worker is running; the jobs wait until you start one.", "error")
         if len(plan.jobs) == 1:

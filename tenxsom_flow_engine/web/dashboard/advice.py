@@ -19,6 +19,7 @@ _BUTTONS = {
 }
 #: Actions outside the dashboard, described in `docs/operations.md`.
 _ELSEWHERE = {
+    Action.LIST_OTHER_QUEUE: "List them on the command line",
     Action.START_WORKER: "Start a worker",
     Action.START_PUSH_WORKER: "Start a worker",
     Action.CREATE_QUEUE: "Create the queue",

@@ -23,7 +23,7 @@ _DOUBLE_QUOTED = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 #: Escapes in double quotes with two meanings: `\n` was a line feed here, and is two letters to systemd.
 _UNCLEAR_ESCAPES = frozenset("$`'abfnrtv\n")
 
-_BACKSLASH_STEP = r'put the value in double quotes, with \\ for each backslash and \" for each quote'
+_BACKSLASH_STEP = r"put the value in double quotes, with \\ for each backslash and \" for each quote"
 _COMMENT_STEP = "put the comment on its own line, or the value in single quotes"
 
 

@@ -1,0 +1,229 @@
+"""Which queue backend a process uses, and which store keeps its records.
+
+A flag wins over the environment. If neither decides, the home does: it remembers the queue backend of its first job, so
+that a server which starts or stops later does not change where jobs go.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.errors import ConfigurationError, StoreError
+from tenxsom_flow_engine.jobs import AUTO
+from tenxsom_flow_engine.queues.stores import StoreSummary, summarize_store
+from tenxsom_flow_engine.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+#: The one queue backend that pushes.
+CLOUD_TASKS = "cloud_tasks"
+#: The names of the queue backends, as used on the command line.
+QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
+#: The URL schemes of Redis servers.
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+#: The file in the home with the name of the queue backend of its first job.
+MEMORY = "queue"
+#: Seconds for which the numbers of jobs in other stores are reused: a dashboard asks every few seconds.
+OTHERS_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChoice:
+    """Which queue backend was chosen, and why."""
+
+    queue_type: str
+    reason: str
+    #: Whether `auto` chose it although no variable names it, so that the home must remember it with its first job.
+    by_home: bool = False
+    #: Whether the home had neither jobs nor a memory.
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChoice:
+    """Which type of store keeps a queue's records, and its URL, which can contain a password."""
+
+    scheme: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStore:
+    """A store of this home that the chosen queue does not use, with the number of its unfinished jobs."""
+
+    queue_type: str
+    place: str
+    unfinished: int
+
+
+def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) -> QueueChoice:
+    """Choose the queue backend: a flag wins over the environment, and `auto` takes the first that is configured.
+
+    If none is, the home decides (see `_choose_by_home`). A Redis server that was chosen is never skipped: if it is
+    down, opening its store fails. With `pulled`, the choice is for a pull worker, so `auto` skips backends that push.
+    """
+    requested, source = (flag, "requested") if flag else (settings.queue_type, "set in the environment")
+    if requested != AUTO:
+        if requested not in QUEUE_TYPES:
+            raise ConfigurationError(
+                f"unknown queue type {requested!r}", next_step=f"use one of: {AUTO}, {', '.join(QUEUE_TYPES)}"
+            )
+        return QueueChoice(requested, source)
+    if pulled:
+        skipped = "workers do not pull from Cloud Tasks"
+    else:
+        from tenxsom_flow_engine.queues.cloud_tasks.access import lacking
+
+        missing = lacking(settings.cloud_tasks)
+        if not missing:
+            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are configured")
+        skipped = f"Cloud Tasks lacks {', '.join(missing)}"
+    if settings.redis.named:
+        return QueueChoice("redis", f"auto: {skipped}, and a Redis server is set in the environment")
+    if str(settings.store or "").startswith("sqlite://"):
+        return QueueChoice("local", f"auto: {skipped}, no Redis server is set, and TENXSOM_STORE names a file")
+    return _choose_by_home(settings, f"auto: {skipped}, no Redis server is set")
+
+
+def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
+    """Choose between the embedded queue and a Redis server on this machine that no variable names.
+
+    What the home remembers wins. A home of release 0.2 remembers nothing, so the place of its jobs decides: the
+    embedded queue if it has unfinished ones, else the server if it has any. A fresh home uses a server that is running.
+    """
+    if remembered := _remembered(settings.home):
+        return QueueChoice(remembered, f"{before}, and this home has used it since its first job", by_home=True)
+    from tenxsom_flow_engine.store.redis.probe import is_redis_listening
+
+    embedded = _summary(settings, "local")
+    if not is_redis_listening(settings.redis.address):
+        reason = f"{before} or running, so the embedded queue is used"
+        return QueueChoice("local", reason, by_home=True, fresh=not (embedded and embedded.jobs))
+    server = _summary(settings, "redis")
+    if embedded and embedded.jobs and (embedded.unfinished or not (server and server.jobs)):
+        return QueueChoice("local", f"{before}, and the embedded queue of this home has jobs", by_home=True)
+    reason = f"{before}, but one is running on this machine"
+    return QueueChoice("redis", reason, by_home=True, fresh=not (server and server.jobs))
+
+
+def _remembered(home: Path) -> str:
+    """Return the queue backend that a home remembers; empty if it remembers none."""
+    path = home / MEMORY
+    try:
+        name = path.read_text("utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error}", next_step="fix it, or set TENXSOM_QUEUE_TYPE"
+        ) from error
+    if name not in QUEUE_TYPES:
+        raise ConfigurationError(
+            f"{path} does not contain a queue type", next_step=f"write one of: {', '.join(QUEUE_TYPES)}"
+        )
+    return name
+
+
+def remember(settings: Settings, queue_type: str) -> None:
+    """Let the home remember a queue backend, unless it remembers one. Raises `ConfigurationError`."""
+    path = settings.home / MEMORY
+    if path.is_file():
+        return
+    written = path.with_name(f".{MEMORY}-{secrets.token_hex(4)}")
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with written.open("w", encoding="utf-8") as file:
+            file.write(f"{queue_type}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the queue of this home cannot be saved in {path}: {error.strerror}",
+            next_step=f"make the folder writable, or set TENXSOM_QUEUE_TYPE={queue_type}",
+        ) from error
+
+
+def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
+    """Choose the store that keeps a queue's records. Raises `ConfigurationError`."""
+    named = str(settings.store or "")
+    if queue_type == "redis" and named:
+        raise ConfigurationError(
+            "the redis queue keeps its records on the Redis server, so TENXSOM_STORE does not apply",
+            next_step="unset TENXSOM_STORE",
+        )
+    if queue_type == "redis" or (queue_type == CLOUD_TASKS and not named and settings.redis.named):
+        return StoreChoice("redis", str(settings.redis.address))
+    if not named:
+        return StoreChoice("sqlite", f"sqlite://{settings.home / 'jobs.sqlite3'}")
+    scheme, separator, _ = named.partition("://")
+    if separator and scheme == "sqlite":
+        return StoreChoice("sqlite", named)
+    if separator and scheme in REDIS_SCHEMES and queue_type == CLOUD_TASKS:
+        return StoreChoice("redis", named)
+    alternative = " or redis://HOST" if queue_type == CLOUD_TASKS else ""
+    shown = f"{scheme}://…" if separator else named  # the URL of a server can contain a password
+    raise ConfigurationError(
+        f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
+        next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
+    )
+
+
+class HomeQueue:
+    """The queue backend of a process within its home: what the home remembers, and the stores that are not used."""
+
+    def __init__(self, settings: Settings, choice: QueueChoice) -> None:
+        self.choice = choice
+        self._settings = settings
+        self._others: tuple[OtherStore, ...] = ()
+        self._read_at = float("-inf")
+
+    def remember(self) -> None:
+        """Let the home remember the choice, if it made it."""
+        if not self.choice.by_home:
+            return
+        try:
+            remember(self._settings, self.choice.queue_type)
+        except ConfigurationError as error:
+            _log.warning("%s", error)
+
+    def other_stores(self) -> tuple[OtherStore, ...]:
+        """Return the other stores of this home with unfinished jobs, as read within the last minute.
+
+        They are its embedded store and its Redis server; a server that no variable names counts only if the home made
+        the choice. A store that cannot be read is left out: there might be none.
+        """
+        if time.monotonic() - self._read_at > OTHERS_SECONDS:
+            self._others = tuple(self._read_others())
+            self._read_at = time.monotonic()
+        return self._others
+
+    def _read_others(self) -> Iterator[OtherStore]:
+        settings = self._settings
+        used = _store_of(settings, self.choice.queue_type)
+        for queue_type in ("local", "redis") if settings.redis.named or self.choice.by_home else ("local",):
+            store = _store_of(settings, queue_type)
+            if store and store != used and (summary := _summary(settings, queue_type)) and summary.unfinished:
+                yield OtherStore(queue_type, summary.place, summary.unfinished)
+
+
+def _store_of(settings: Settings, queue_type: str) -> StoreChoice | None:
+    try:
+        return choose_store(settings, queue_type)
+    except ConfigurationError:  # TENXSOM_STORE excludes it
+        return None
+
+
+def _summary(settings: Settings, queue_type: str) -> StoreSummary | None:
+    store = _store_of(settings, queue_type)
+    try:
+        return summarize_store(store.scheme, store.url, settings.redis.key, SystemClock()) if store else None
+    except (ConfigurationError, StoreError):
+        return None
