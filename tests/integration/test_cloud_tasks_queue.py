@@ -238,7 +238,10 @@ def test_a_missing_role(made: Setting) -> None:
 def test_google_unreachable(made: Setting) -> None:
     """While Google is unreachable, each call fails within its timeout, and a recorded job is kept."""
     away = made.open({"CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:1"}, timings=Timings(task_create_retry=0))
-    for act in (away.status, away.pause, away.update, lambda: away.enqueue(new("a"))):
+    status = away.status()
+    assert status.unknown is not None
+    assert status.unknown.code == "queue_unavailable"
+    for act in (away.pause, away.update, lambda: away.enqueue(new("a"))):
         with pytest.raises(QueueUnavailable):
             act()
     assert made.store.require("a").undispatched

@@ -299,6 +299,9 @@ class HomeWithTwoStores(HomeQueue):
         return (OtherStore("redis", "redis://secret-1:6379/0", 3),)
 
 
+OTHER_STORE = "3 unfinished jobs of this home are in a store that the local queue does not use"
+
+
 def elsewhere(engine: Engine, time: ManualClock) -> None:
     alive(engine)
     engine.home = HomeWithTwoStores(engine.settings, QueueChoice("local", "a test"))
@@ -324,11 +327,7 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
-        (
-            "jobs-elsewhere",
-            elsewhere,
-            "3 unfinished jobs of this home are in a store that the local queue does not use",
-        ),
+        ("jobs-elsewhere", elsewhere, OTHER_STORE),
         ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],
