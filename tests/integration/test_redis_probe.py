@@ -67,9 +67,7 @@ def test_a_real_server(tmp_path: Path) -> None:
     assert not is_redis_listening(f"unix://{tmp_path}/redis.sock?db=0")
 
 
-@pytest.mark.parametrize(
-    "url", [f"redis://127.0.0.1:{free_port()}/0", "redis://127.0.0.1:x/0", "unix:///nowhere/r.sock"]
-)
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "redis://127.0.0.1:x/0", "unix:///nowhere/r.sock"])
 def test_no_server(url: str) -> None:
     """Where nothing listens, there is no server."""
-    assert not is_redis_listening(url)
+    assert not is_redis_listening(url.format(port=free_port()))
