@@ -43,4 +43,4 @@ def dashboard(host: str, port: int, queue_type: str | None) -> None:
     place = "TENXSOM_ADMIN_TOKEN" if settings.admin_token else str(token_file(settings))
     info(f"the dashboard of the {choice.queue_type} queue ({choice.reason}); its token is in {place}")
     info(f"serving http://{host_in_url(host)}:{port}/" if port else "serving on a free port, shown below")
-    serve(Application(settings, showing=choice.queue_type), settings, host=host, processes=1, log_level="info")
+    serve(Application(settings, showing=choice), settings, host=host, processes=1, log_level="info")

@@ -59,6 +59,8 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
             return DONE
         runner = PullWorker(engine, concurrency=concurrency, burst=burst)
         engine.check_output()
+        if engine.home and not burst:
+            engine.home.remember()  # the first job must come to this worker
         log.info(
             "worker %s serves the %s queue (%s) with %d threads; store %s",
             runner.id,

@@ -12,6 +12,7 @@ from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.logs import Reminder
+from tenxsom_flow_engine.queues.selection import QueueChoice
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 
@@ -151,6 +152,6 @@ def open_runtime(settings: Settings, overrides: Overrides | None = None) -> Open
     return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency))
 
 
-def open_view(settings: Settings, queue_type: str) -> OpenRuntime:
+def open_view(settings: Settings, choice: QueueChoice) -> OpenRuntime:
     """Open the runtime of a dashboard process. Raises `ConfigurationError`, `StoreError`."""
-    return OpenRuntime(open_engine(settings, queue_type), NullWorker())
+    return OpenRuntime(open_engine(settings, choice=choice), NullWorker())

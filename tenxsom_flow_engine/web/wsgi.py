@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from tenxsom_flow_engine.composition import Overrides
+    from tenxsom_flow_engine.queues.selection import QueueChoice
     from tenxsom_flow_engine.web.runtime import WorkerRuntime
 
 
@@ -30,11 +31,15 @@ _log = logging.getLogger(__name__)
 class Application:
     """A WSGI application, built by `start` or at the first request; the settings default to the environment's.
 
-    `showing`: a queue type; the application then serves only the dashboard of that queue, and takes no deliveries.
+    With `showing`, the application serves only the dashboard of that queue, and takes no deliveries.
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, showing: str = "", overrides: Overrides | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        showing: QueueChoice | None = None,
+        overrides: Overrides | None = None,
     ) -> None:
         self._settings = settings
         self._overrides = overrides
@@ -103,15 +108,15 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
     return worker_app(runtime, access, concurrency=settings.web.concurrency, admin=admin, hosts=hosts), runtime
 
 
-def _dashboard(settings: Settings, queue_type: str) -> tuple[Flask, WorkerRuntime]:
+def _dashboard(settings: Settings, choice: QueueChoice) -> tuple[Flask, WorkerRuntime]:
     from tenxsom_flow_engine.web.app import dashboard_app
     from tenxsom_flow_engine.web.dashboard.session import admin_token
     from tenxsom_flow_engine.web.hosts import known_hosts
     from tenxsom_flow_engine.web.runtime import WorkerRuntime, open_view
 
-    runtime = WorkerRuntime(lambda: open_view(settings, queue_type))
+    runtime = WorkerRuntime(lambda: open_view(settings, choice))
     admin, hosts = admin_token(settings), known_hosts(settings)
-    return dashboard_app(runtime, queue_type=queue_type, admin=admin, hosts=hosts), runtime
+    return dashboard_app(runtime, queue_type=choice.queue_type, admin=admin, hosts=hosts), runtime
 
 
 app = Application()

@@ -262,13 +262,16 @@ def test_faults_of_deliveries_are_harmless(on_either: Cloud) -> None:
     assert 500 in cloud.answers()
 
 
-@pytest.mark.parametrize("start", ["gunicorn", "script"])
+@pytest.mark.parametrize("start", ["gunicorn", "script", "script on a closed terminal"])
 def test_a_graceful_stop_completes_a_create(cloud: Cloud, start: str) -> None:
-    """After SIGTERM during a paid create, the create completes, its ticket is saved, and the delivery is answered."""
+    """After a signal during a paid create, the create completes, its ticket is saved, and the delivery is answered."""
     cloud.add(1)
-    worker = getattr(cloud, start)(TENXSOM_SIMULATED="create_latency=1 latency=600")
+    worker = getattr(cloud, start.split()[0])(TENXSOM_SIMULATED="create_latency=1 latency=600")
     cloud.flow.until(lambda: cloud.record().submission.id, "the create")
-    worker.send_signal(signal.SIGTERM)
+    if start.endswith("terminal"):
+        os.killpg(worker.pid, signal.SIGHUP)
+    else:
+        worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert cloud.record().submission.state is SubmissionState.ACCEPTED
     assert len(cloud.flow.sold()) == 1

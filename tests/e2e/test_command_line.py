@@ -284,7 +284,7 @@ def test_wait_on_a_paused_queue_says_so(flow: Flow) -> None:
     )
     assert process.stderr is not None
     line = ""
-    while "is paused" not in line:
+    while "the queue is paused" not in line:
         line = process.stderr.readline()
         assert line
         assert "makes the video" not in line
@@ -429,6 +429,20 @@ def test_jobs_stay_in_sight_when_a_server_starts(flow: Flow, tmp_path_factory: p
         assert flow.json("status")["queue_type"] == "local"
     finally:
         server.kill()
+
+
+def test_the_first_job_comes_to_a_waiting_worker(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A worker that starts before the first job decides for its home, though a server starts in between."""
+    worker = flow.worker(**SIMULATED)
+    flow.until(lambda: "serves the local queue" in flow.log(), "the worker's start")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        flow.environment["REDIS_PORT"] = str(server.port)
+        added = flow.run("single", "--topic", "Tides", "--service", "simulated", "--wait")
+        assert (added.returncode, "no worker is running" in added.stderr) == (0, False)
+    finally:
+        server.kill()
+    assert worker.poll() is None
 
 
 def test_a_fresh_home_says_which_server_it_uses(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:

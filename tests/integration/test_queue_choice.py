@@ -141,7 +141,7 @@ def test_jobs_in_another_store_are_reported(home: Home) -> None:
         (other,) = status["other_stores"]
         assert other == {"queue_type": "local", "place": f"sqlite://{home.folder}/jobs.sqlite3", "unfinished": 1}
         (verdict,) = [one for one in status["verdicts"] if one["code"] == "jobs-elsewhere"]
-        assert verdict["text"].startswith("1 unfinished job of this home is in a store that the redis queue")
+        assert verdict["text"] == "1 unfinished job of this home is in a store that the redis queue does not use"
     (finding,) = [one for one in examine(home.environment) if one.code == "jobs-elsewhere"]
     assert finding.state == "warning"
     with home.open("local") as engine:

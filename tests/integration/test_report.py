@@ -20,7 +20,6 @@ from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Tic
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
-from tenxsom_flow_engine.queues.selection import HomeQueue, OtherStore, QueueChoice
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
@@ -292,21 +291,6 @@ def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(-5400)
 
 
-class HomeWithTwoStores(HomeQueue):
-    """A home with unfinished jobs on a server that is not used."""
-
-    def other_stores(self) -> tuple[OtherStore, ...]:
-        return (OtherStore("redis", "redis://secret-1:6379/0", 3),)
-
-
-OTHER_STORE = "3 unfinished jobs of this home are in a store that the local queue does not use"
-
-
-def elsewhere(engine: Engine, time: ManualClock) -> None:
-    alive(engine)
-    engine.home = HomeWithTwoStores(engine.settings, QueueChoice("local", "a test"))
-
-
 def at_risk(engine: Engine, time: ManualClock) -> None:
     assert isinstance(engine.store, ScriptedStore)
     engine.store.warn("the Redis server secret-1 keeps no file")
@@ -327,7 +311,6 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
-        ("jobs-elsewhere", elsewhere, OTHER_STORE),
         ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],
