@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,20 +98,30 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
 
     What the home remembers wins. A home of release 0.2 remembers nothing, so the place of its jobs decides: the
     embedded queue if it has unfinished ones, else the server if it has any. A fresh home uses a server that is running.
+    A store that cannot be read now is chosen, so that opening it reports the error.
     """
     if remembered := _remembered(settings.home):
         return QueueChoice(remembered, f"{before}, and this home has used it since its first job", by_home=True)
     from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 
-    embedded = _summary(settings, "local")
+    def chosen(queue_type: str, reason: str, summary: StoreSummary | None) -> QueueChoice:
+        return QueueChoice(queue_type, f"{before}{reason}", by_home=True, fresh=not (summary and summary.jobs))
+
+    try:
+        embedded = _summary(settings, "local")
+    except (ConfigurationError, StoreError):
+        return chosen("local", ", and the embedded store of this home cannot be read", None)
     if not is_redis_listening(settings.redis.address):
-        reason = f"{before} or running, so the embedded queue is used"
-        return QueueChoice("local", reason, by_home=True, fresh=not (embedded and embedded.jobs))
-    server = _summary(settings, "redis")
-    if embedded and embedded.jobs and (embedded.unfinished or not (server and server.jobs)):
-        return QueueChoice("local", f"{before}, and the embedded queue of this home has jobs", by_home=True)
-    reason = f"{before}, but one is running on this machine"
-    return QueueChoice("redis", reason, by_home=True, fresh=not (server and server.jobs))
+        return chosen("local", " or running, so the embedded queue is used", embedded)
+    if embedded and embedded.unfinished:
+        return chosen("local", ", and the embedded queue of this home has jobs", embedded)
+    try:
+        server = _summary(settings, "redis")
+    except (ConfigurationError, StoreError):
+        return chosen("redis", ", but one is running on this machine", None)
+    if embedded and embedded.jobs and not (server and server.jobs):
+        return chosen("local", ", and the embedded queue of this home has jobs", embedded)
+    return chosen("redis", ", but one is running on this machine", server)
 
 
 def _remembered(home: Path) -> str:
@@ -138,13 +149,15 @@ def remember(settings: Settings, queue_type: str) -> None:
         return
     written = path.with_name(f".{MEMORY}-{secrets.token_hex(4)}")
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with written.open("w", encoding="utf-8") as file:
             file.write(f"{queue_type}\n")
             file.flush()
             os.fsync(file.fileno())
         written.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            written.unlink(missing_ok=True)
         raise ConfigurationError(
             f"the queue of this home cannot be saved in {path}: {error.strerror}",
             next_step=f"make the folder writable, or set TENXSOM_QUEUE_TYPE={queue_type}",
@@ -209,9 +222,12 @@ class HomeQueue:
         settings = self._settings
         used = _store_of(settings, self.choice.queue_type)
         for queue_type in ("local", "redis") if settings.redis.named or self.choice.by_home else ("local",):
-            store = _store_of(settings, queue_type)
-            if store and store != used and (summary := _summary(settings, queue_type)) and summary.unfinished:
-                yield OtherStore(queue_type, summary.place, summary.unfinished)
+            if _store_of(settings, queue_type) == used:
+                continue
+            with suppress(ConfigurationError, StoreError):
+                summary = _summary(settings, queue_type)
+                if summary and summary.unfinished:
+                    yield OtherStore(queue_type, summary.place, summary.unfinished)
 
 
 def _store_of(settings: Settings, queue_type: str) -> StoreChoice | None:
@@ -222,8 +238,6 @@ def _store_of(settings: Settings, queue_type: str) -> StoreChoice | None:
 
 
 def _summary(settings: Settings, queue_type: str) -> StoreSummary | None:
+    """Return a summary of a queue's store; None if there is none. Raises `ConfigurationError`, `StoreError`."""
     store = _store_of(settings, queue_type)
-    try:
-        return summarize_store(store.scheme, store.url, settings.redis.key, SystemClock()) if store else None
-    except (ConfigurationError, StoreError):
-        return None
+    return summarize_store(store.scheme, store.url, settings.redis.key, SystemClock()) if store else None

@@ -11,7 +11,7 @@ import redis
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ConfigurationError, StoreUnavailable
+from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.queues.selection import MEMORY, choose_queue
 from tenxsom_flow_engine.queues.stores import summarize_store
@@ -130,6 +130,14 @@ def test_a_home_of_the_last_release(home: Home, embedded: str, server: str, chos
     assert (home.folder / MEMORY).read_text() == f"{chosen}\n"
     home.server.kill()
     assert home.chosen() == chosen
+
+
+def test_a_store_that_cannot_be_read_is_not_replaced(home: Home) -> None:
+    """A damaged store of a home that remembers nothing is an error, although a server is running."""
+    home.add("first", "local")
+    (home.folder / "jobs.sqlite3").write_bytes(b"no database")
+    with pytest.raises(StoreBroken, match="not a job store"):
+        home.open()
 
 
 def test_jobs_in_another_store_are_reported(home: Home) -> None:
