@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -167,7 +168,7 @@ def _open_closed_streams() -> None:
 def _escape_foreign_characters() -> None:
     """Print characters that the encoding of a stream lacks as escapes, such as `\\u4e2d`, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(errors="backslashreplace")
 
 
