@@ -36,7 +36,7 @@ class ReceivedSignals:
         return number != 0
 
     def within(self, seconds: float) -> bool:
-        """Wait for a signal up to some seconds; return whether one is there, which `next` then returns."""
+        """Wait for a signal up to some seconds; return whether one has arrived, which `next` then returns."""
         return bool(select.select([self._reader], [], [], seconds)[0])
 
     def end(self) -> None:

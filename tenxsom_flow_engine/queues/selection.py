@@ -96,7 +96,7 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
 def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
     """Choose between the embedded queue and a Redis server on this machine that no variable names.
 
-    What the home remembers wins. A home of release 0.2 remembers nothing, so the place of its jobs decides: the
+    The memory of the home wins. A home of release 0.2 remembers nothing, so the place of its jobs decides: the
     embedded queue if it has unfinished ones, else the server if it has any. A fresh home uses a server that is running.
     A store that cannot be read now is chosen, so that opening it reports the error.
     """

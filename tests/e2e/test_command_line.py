@@ -419,7 +419,7 @@ def test_adding_to_a_paused_queue_says_so(either: Flow) -> None:
 
 
 def test_jobs_stay_in_sight_when_a_server_starts(flow: Flow, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A Redis server that somebody starts on this machine hides no job, and the workers keep serving theirs."""
+    """A Redis server that starts on this machine hides no job, and the workers keep serving theirs."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides", "--service", "simulated")
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     try:

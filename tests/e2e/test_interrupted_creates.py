@@ -22,7 +22,7 @@ SINGLE = ("single", "--topic", "Tides", "--job-id", "tides", "--duration", "6", 
 
 
 class SlowVendor:
-    """A fake LTX that has sold a video, and answers only when it is told to."""
+    """A fake LTX that sells a video, and answers when the test allows it."""
 
     def __init__(self, ltx: FakeLtx) -> None:
         self.sold = threading.Event()

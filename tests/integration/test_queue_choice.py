@@ -65,7 +65,7 @@ def test_a_server_that_starts_later_is_not_used(home: Home) -> None:
         assert "since its first job" in engine.queue_reason
         describe_queue(engine)
     with redis.Redis(port=home.server.port) as client:
-        assert client.keys("*") == []  # nothing was written to a server that nobody named
+        assert client.keys("*") == []  # nothing was written to a server that no setting names
 
 
 def test_a_fresh_home_keeps_its_server(home: Home) -> None:
@@ -81,7 +81,7 @@ def test_a_fresh_home_keeps_its_server(home: Home) -> None:
 
 
 def test_looking_decides_nothing(home: Home) -> None:
-    """A fresh home remembers a queue with its first job, not when it is only looked at."""
+    """A fresh home remembers a queue with its first job, not when a command reads its state."""
     home.open().close()
     assert not (home.folder / MEMORY).exists()
     home.server.kill()

@@ -1,4 +1,4 @@
-"""The probe that tells whether a Redis server is there."""
+"""The probe that finds a Redis server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def answering(listener: socket.socket, reply: bytes) -> Iterator[None]:
     ],
 )
 def test_any_reply_of_the_protocol_counts(reply: bytes, there: bool) -> None:
-    """A server that cannot be used now is there; another kind of server is not."""
+    """A server that cannot be used now is found; another kind of server is not."""
     listener = socket.create_server(("127.0.0.1", 0))
     with answering(listener, reply):
         assert is_redis_listening(f"redis://127.0.0.1:{listener.getsockname()[1]}/0") is there

@@ -14,7 +14,7 @@ _REPLIES = (b"+", b"-", b":", b"$", b"*")
 def is_redis_listening(url: str) -> bool:
     """Return whether a Redis server listens at `url`.
 
-    Any reply counts: a server that answers LOADING, BUSY, MISCONF, NOAUTH or "max number of clients reached" is there,
+    Any reply counts: a server that answers LOADING, BUSY, MISCONF, NOAUTH or "max number of clients reached" runs,
     though it cannot be used now. With TLS, a connection counts.
     """
     try:
