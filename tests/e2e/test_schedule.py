@@ -186,9 +186,9 @@ def test_channels_have_different_topics(flow: Flow) -> None:
 
 def test_overdue_jobs_are_cancelled_too(either: Flow) -> None:
     """`cancel --scheduled` also cancels jobs whose time passed while no worker ran, but no job that started at once."""
-    for job_id, start in (("overdue", ["--delay", "0.01"]), ("later", ["--delay", "2h"]), ("now", [])):
+    for job_id, start in (("overdue", ["--delay", "3s"]), ("later", ["--delay", "2h"]), ("now", [])):
         either.run("single", "--topic", "Tides", "--channel", "fun", "--job-id", job_id, *start)
-    assert either.json("status")["jobs"]["queued"] == 2
+    either.until(lambda: either.json("status")["jobs"]["queued"] == 2, "the start of the first job")
     cancelled = either.run("cancel", "--scheduled", "--channel", "fun", "--yes")
     assert "2 of 2 jobs done" in cancelled.stderr
     assert [either.json("show", name, "--json")["status"] for name in ("overdue", "later", "now")] == [
