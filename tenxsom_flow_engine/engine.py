@@ -34,6 +34,7 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges
 from tenxsom_flow_engine.logs import Redactor
+from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
@@ -103,7 +104,9 @@ class Engine:
         self._open_queue = open_queue
         #: The names of all services that exist, configured or not.
         self._known_services = frozenset(known_services) | services.keys()
-        self._persist = RetryingWrites(self.abandon, timings)
+        #: The outages of the store, as the threads of this process notice them.
+        self.store_outage = Outage(_log, "the store")
+        self._persist = RetryingWrites(self.abandon, timings, self.store_outage)
         self._runner = StepRunner(
             services,
             store,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+import textwrap
+from collections.abc import Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
+
+import click
 
 from tenxsom_flow_engine.clock import iso
 
@@ -26,6 +28,12 @@ LogEvent = MutableMapping[str, Any]
 
 LEVELS = ("debug", "info", "warning", "error")
 
+#: The maximum number of characters of a line on a terminal, and of a value in it.
+TERMINAL_LINE, LONGEST_VALUE = 159, 24
+_COLORS = {"ERROR": "red", "WARNING": "yellow", "DEBUG": "bright_black"}
+#: Fields that a terminal does not show.
+_FOR_PROGRAMS = frozenset({"logger", "seq", "took_ms"})
+
 #: Patterns of secrets in any text: a bearer token, a login in a URL, a signature in a query.
 _SECRETS = re.compile(
     r"(?i)(?P<before>\bbearer\s+|://[^\s/@:]*:(?=[^\s/@]+@)|[?&][\w.-]*(?:sig|signature|token|key|credential)[\w.-]*=)"
@@ -34,8 +42,8 @@ _SECRETS = re.compile(
 STARS = "***"
 #: Characters with which text from outside could act on a terminal or change the order of what it shows.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-#: Fields of several lines.
-_BLOCKS = ("exception", "stack")
+#: The controls that text of several lines keeps.
+_BREAKS = "\n\t"
 
 
 def configure(level: str, secrets: Collection[str] = ()) -> None:
@@ -61,12 +69,7 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
     encoder = msgspec.json.Encoder(enc_hook=str)
     form: list[Processor] = [lambda logger, method, line: _without_controls(encoder.encode(line).decode())]
     if stream.isatty():
-        # Plain tracebacks, because structlog's default ones show the values of variables, which can be secrets.
-        plain = structlog.dev.plain_traceback
-        form = [
-            _for_people,
-            structlog.dev.ConsoleRenderer(event_key="message", timestamp_key="time", exception_formatter=plain),
-        ]
+        form = [_for_people]
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *form],
         foreign_pre_chain=[
@@ -132,22 +135,6 @@ class Redactor:
         return _SECRETS.sub(rf"\g<before>{STARS}", text)
 
 
-class Reminder:
-    """Says when a message that lasts is due: at first, and once a minute after that."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._due_at = float("-inf")
-
-    @property
-    def is_due(self) -> bool:
-        """Whether to log the message now; True starts the next minute."""
-        if (now := self._now()) < self._due_at:
-            return False
-        self._due_at = now + 60.0
-        return True
-
-
 def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:
     """Add the fields that every line has, in a fixed order."""
     record: logging.LogRecord = event["_record"]
@@ -157,14 +144,27 @@ def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:
     return {**line, **event}
 
 
-def _for_people(logger: Any, method: str, event: LogEvent) -> LogEvent:
-    event["level"] = event.pop("severity").lower()
-    return {
-        name: _without_controls(value, but="\n\t" if name in _BLOCKS else "") if isinstance(value, str) else value
-        for name, value in event.items()
-    }
-
-
 def _without_controls(text: str, but: str = "") -> str:
     """Escape control characters, in the form of JSON, except those in `but`."""
     return _CONTROL.sub(lambda found: found[0] if found[0] in but else f"\\u{ord(found[0]):04x}", text)
+
+
+def _for_people(logger: Any, method: str, event: LogEvent) -> str:
+    """Render an event for a terminal: lines of at most `TERMINAL_LINE` characters, with the fields that fit.
+
+    A field is omitted if the message contains its value, or if only programs need it.
+    """
+    severity, exception = event.pop("severity"), event.pop("exception", "")
+    head = f"{event.pop('time')[:19]}Z {severity:7} "
+    message, room = event.pop("message"), TERMINAL_LINE - len(head)
+    body = _without_controls(message, but=_BREAKS)
+    for name, value in event.items():
+        text = " ".join(_without_controls(str(value), but=_BREAKS).split())
+        # The end of a long value distinguishes it: it can be a path.
+        field = f"  {name}={text if len(text) <= LONGEST_VALUE else '…' + text[1 - LONGEST_VALUE :]}"
+        if name not in _FOR_PROGRAMS and str(value) not in message and len(body) + len(field) <= room:
+            body += field
+    lines = textwrap.wrap(body, room, break_on_hyphens=False) or [""]
+    colored = click.style(head, fg=_COLORS[severity]) if severity in _COLORS else head
+    trace = "\n" + _without_controls(exception, but=_BREAKS) if exception else ""
+    return colored + ("\n" + " " * len(head)).join(lines) + trace

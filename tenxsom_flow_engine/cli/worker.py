@@ -9,7 +9,8 @@ import click
 
 from tenxsom_flow_engine import logs
 from tenxsom_flow_engine.cli import console, options
-from tenxsom_flow_engine.cli.exit_codes import DONE, INTERRUPTED
+from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import overrides
 from tenxsom_flow_engine.cli.signals import ReceivedSignals, received_signals
 
@@ -30,18 +31,20 @@ RETRY_SECONDS = 1.0
     show_default=True,
     help="Number of steps run concurrently. Waiting jobs use none.",
 )
-@click.option("--burst", is_flag=True, help="End when every due job has succeeded or failed.")
+@click.option("--burst", is_flag=True, help="End when no job is due or rendering any more.")
 @options.log_level
 def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str) -> int:
     """Claim jobs from the queue and make their videos, until stopped.
 
     The first SIGTERM, SIGHUP or Ctrl-C lets running steps finish; a second SIGTERM or Ctrl-C releases them and ends
-    immediately. A store that is away at the start is waited for, except with --burst.
+    immediately. A store that is away at the start is waited for, except with --burst, which exits with 1 if a job
+    failed or is held.
     """
     import logging
 
     from tenxsom_flow_engine import settings
     from tenxsom_flow_engine.composition import open_engine
+    from tenxsom_flow_engine.text import plural
     from tenxsom_flow_engine.workers.pull import PullWorker
 
     given = settings.load()
@@ -77,6 +80,9 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         # Hanging steps still run in their threads and might use the store, so it stays open.
         return INTERRUPTED
     engine.close()
+    if burst and runner.unsuccessful:
+        log.error("%s failed or held; list them with: %s jobs", plural(runner.unsuccessful, "job"), program())
+        return FAILED
     return DONE
 
 
@@ -85,14 +91,17 @@ def _when_available(opened: Callable[[], Engine], signals: ReceivedSignals) -> E
     import logging
 
     from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
+    from tenxsom_flow_engine.outage import Outage
 
-    reminder = logs.Reminder()
+    outage = Outage(logging.getLogger(__name__), "the store")
     while True:
         try:
-            return opened()
+            engine = opened()
         except (StoreUnavailable, StoreFull) as error:
-            if reminder.is_due:
-                logging.getLogger(__name__).warning("waiting for the store: %s", error)
+            outage.failed("open", f"waiting for the store: {error}")
+        else:
+            outage.succeeded("open")
+            return engine
         if signals.within(RETRY_SECONDS):
             return None
 

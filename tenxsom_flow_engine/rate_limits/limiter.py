@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -15,8 +16,12 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, write_windows
 
+_log = logging.getLogger(__name__)
+
 #: Seconds for which a process caches the state of closed gates.
 GATE_CACHE_SECONDS = 1.0
+#: Seconds between two log lines of one process about a stopped service.
+STOPPED_LOG_INTERVAL = 60.0
 
 
 class RateLimiter:
@@ -40,6 +45,8 @@ class RateLimiter:
         #: The gates that this process has found closed, and until when; read again once a second.
         self._closed: dict[str, float] = {}
         self._checked_at = monotonic()
+        #: When this process may log the next error of a stopped service.
+        self._log_again_at: dict[str, float] = {}
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -84,6 +91,8 @@ class RateLimiter:
             return pace.refused(gate, error, now, timings)
 
         gate = self._ledger.change(service, refuse, count="refused")
+        if not isinstance(error, Busy):
+            self._log_stopped(service, error)
         opens_at = gate.reopens(instant) or instant
         self._remember(service, opens_at)
         # An operator can resume a service at any moment, so hints stay short even if the service is stopped for long.
@@ -150,6 +159,12 @@ class RateLimiter:
         self.require(service)
         self._ledger.change(service, lambda gate, now: pace.resumed(gate))
         self._closed.pop(service, None)
+
+    def _log_stopped(self, service: str, error: ServiceError) -> None:
+        now = self._monotonic()
+        if now >= self._log_again_at.get(service, now):
+            self._log_again_at[service] = now + STOPPED_LOG_INTERVAL
+            _log.error("%s is stopped: %s", service, error, extra={"service": service, "error": error.code})
 
     def _remember(self, service: str, opens_at: float) -> None:
         if not self._closed:

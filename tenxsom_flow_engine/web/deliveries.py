@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import UnsupportedMediaType
 
-from tenxsom_flow_engine.errors import AccessError, FlowError, WorkerBusy
+from tenxsom_flow_engine.errors import AccessError, FlowError, StoreFull, StoreUnavailable, WorkerBusy
 from tenxsom_flow_engine.web.auth import Access
 from tenxsom_flow_engine.web.errors import refusal
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
@@ -55,11 +55,13 @@ def deliveries(runtime: WorkerRuntime, access: Access, concurrency: int) -> Blue
                 next_step="start more workers, or raise TENXSOM_WORKER_CONCURRENCY",
             )
         try:
-            done = runtime.get().worker.deliver(
+            opened = runtime.get()
+            done = opened.worker.deliver(
                 body, previous_attempt_unanswered=previous_attempt_got_no_response(request.headers)
             )
         finally:
             free.release()
+        opened.engine.store_outage.succeeded("delivery")
         return jsonify(job=done.job_id, worked=done.worked, status=done.status, detail=done.detail)
 
     @blueprint.errorhandler(FlowError)
@@ -67,7 +69,11 @@ def deliveries(runtime: WorkerRuntime, access: Access, concurrency: int) -> Blue
         answer = refusal(error)
         # The headers of a request that is not authenticated can hold any text, so they are not logged.
         task = "" if isinstance(error, AccessError) else request.headers.get("X-CloudTasks-TaskName", "")[:200]
-        _log.warning("delivery %s: response %d: %s", task or "-", answer.status_code, error)
+        message = f"delivery {task or '-'}: response {answer.status_code}: {error}"
+        if isinstance(error, StoreUnavailable | StoreFull):
+            runtime.store_failed("delivery", message)
+        else:
+            _log.warning("%s", message)
         return answer
 
     return blueprint

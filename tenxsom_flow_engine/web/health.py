@@ -13,7 +13,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
-from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.report.model import Report
 from tenxsom_flow_engine.report.public_json import stats, verdict
 from tenxsom_flow_engine.report.verdicts import OK
@@ -27,6 +28,7 @@ def health(reports: ReportCache, queue_type: str) -> Blueprint:
     """Return the routes for the state of this process and its queue."""
     blueprint = Blueprint("health", __name__)
     started_at = time.monotonic()
+    outage = Outage(_log, "this worker")
 
     def check_output() -> None:
         reports.engine.check_output()
@@ -45,8 +47,8 @@ def health(reports: ReportCache, queue_type: str) -> Blueprint:
     def ready() -> tuple[Response, int]:
         taken: list[Report] = []
         checks = {
-            "store": _check(lambda: taken.append(reports.report())),
-            "output_folder": _check(check_output),
+            "store": _check(outage, "store", lambda: taken.append(reports.report())),
+            "output_folder": _check(outage, "output_folder", check_output),
             "accepting": {"ok": not reports.stopping} | ({"code": "stopping"} if reports.stopping else {}),
         }
         if not all(check["ok"] for check in checks.values()):
@@ -68,16 +70,18 @@ def health(reports: ReportCache, queue_type: str) -> Blueprint:
     @blueprint.errorhandler(FlowError)
     def unknown(error: FlowError) -> Response:
         # The route is public: the response must not contain the address of the store.
-        _log.warning("statistics unavailable: %s", error)
+        if not isinstance(error, StoreUnavailable | StoreFull):  # else `ReportCache` has logged it
+            _log.warning("statistics unavailable: %s", error)
         return refusal(error, "statistics are temporarily unavailable")
 
     return blueprint
 
 
-def _check(act: Callable[[], object]) -> dict[str, Any]:
+def _check(outage: Outage, name: str, act: Callable[[], object]) -> dict[str, Any]:
     try:
         act()
     except FlowError as error:
-        _log.warning("this worker is not ready: %s", error)
+        outage.failed(name, f"this worker is not ready: {error}")
         return {"ok": False, "code": error.code}
+    outage.succeeded(name)
     return {"ok": True}

@@ -7,6 +7,7 @@ import threading
 import time
 
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
 from tenxsom_flow_engine.report.model import QueueFigures, Report
 from tenxsom_flow_engine.report.query import queue_figures, take_report
 from tenxsom_flow_engine.store.values import QueueState
@@ -39,7 +40,13 @@ class ReportCache:
     def report(self) -> Report:
         """Query the report. Raises `StoreError`."""
         engine = self.engine
-        return take_report(engine, self._queue(engine))
+        try:
+            report = take_report(engine, self._queue(engine))
+        except (StoreUnavailable, StoreFull) as error:
+            engine.store_outage.failed("report", f"the state of the queue cannot be read: {error}")
+            raise
+        engine.store_outage.succeeded("report")
+        return report
 
     def _queue(self, engine: Engine) -> QueueFigures:
         # One thread refreshes the figures. The others use the cached ones rather than wait for a slow queue backend.

@@ -11,7 +11,7 @@ from typing import Protocol
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.logs import Reminder
+from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.queues.selection import QueueChoice
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
@@ -76,14 +76,25 @@ class WorkerRuntime:
         self._closed = threading.Event()
         #: Seconds between two attempts to open an unavailable store.
         self._retry_seconds = retry_seconds
-        self._reminder = Reminder()
+        #: The outage of the store before the engine is open; `Engine.store_outage` is a later one.
+        self._outage = Outage(_log, "the store")
 
     def get(self) -> OpenRuntime:
         """Return the engine and worker. Raises the errors of opening them; the next call tries again."""
         with self._lock:
             if self._opened is None:
-                self._opened = self._open_runtime()
+                try:
+                    self._opened = self._open_runtime()
+                except (StoreUnavailable, StoreFull) as error:
+                    self._outage.failed("open", f"waiting for the store: {error}")
+                    raise
+                self._outage.succeeded("open")
             return self._opened
+
+    def store_failed(self, caller: str, message: str) -> None:
+        """Log that a request found the store unavailable; its next success is reported to `Engine.store_outage`."""
+        if (opened := self._opened) is not None:  # else `get` has logged it
+            opened.engine.store_outage.failed(caller, message)
 
     @property
     def stopping(self) -> bool:
@@ -97,8 +108,7 @@ class WorkerRuntime:
         """
         try:
             self.get().worker.start()
-        except (StoreUnavailable, StoreFull) as error:
-            self._warn(error)
+        except (StoreUnavailable, StoreFull):  # `get` has logged it
             threading.Thread(target=self._keep_trying, name="opener", daemon=True).start()
 
     def stop(self) -> None:
@@ -126,18 +136,13 @@ class WorkerRuntime:
             opened.engine.close()
         return idle
 
-    def _warn(self, error: FlowError) -> None:
-        if self._reminder.is_due:
-            _log.warning("waiting for the store: %s", error)
-
     def _keep_trying(self) -> None:
         while not self._closed.wait(self._retry_seconds):
             try:
                 self.get().worker.start()
             except FlowError as error:
-                self._warn(error)
+                self._outage.failed("open", f"waiting for the store: {error}")
                 continue
-            _log.info("the store is available again")
             return
 
 

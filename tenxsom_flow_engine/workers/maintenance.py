@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status
 from tenxsom_flow_engine.logs import about
 from tenxsom_flow_engine.store.values import WorkerInfo
 
@@ -135,13 +135,18 @@ class WorkerMaintenance:
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Call `act` and log any error: the thread must not end."""
+        name = act.__name__.strip("_")
         try:
             act()
+        except (StoreUnavailable, StoreFull) as error:
+            self._engine.store_outage.failed(name, f"{name} failed and will be repeated: {error}")
+            return
         except FlowError as error:
-            _log.warning("%s failed and will be repeated: %s", act.__name__.strip("_"), error)
+            _log.warning("%s failed and will be repeated: %s", name, error)
         except Exception:
             if not self._ended.is_set():  # after the end, its resources can be closed
-                _log.exception("%s", act.__name__.strip("_"))
+                _log.exception("%s", name)
+        self._engine.store_outage.succeeded(name)
 
     def renew(self) -> None:
         """Renew the leases of all running steps."""
@@ -198,25 +203,38 @@ def step_log_context(record: JobRecord) -> contextlib.AbstractContextManager[Non
 
 
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
-    """Log a finished step as one line."""
+    """Log a finished step as one line; the level says whether a person should read it."""
     event, submission = after.events[-1], after.submission
     fields = {
         "job_id": before.job_id,
         "step": before.step.value,
         "service": after.effective_service,
         "status": after.status.value,
-        "took_ms": round(seconds * 1000),
         "outcome": event.what,
-        "queue": before.queue,
-        "seq": before.seq,
+        "error": after.error.code if after.error else None,
         "attempts": after.attempts or None,
-        "channel": before.job.channel or None,
-        "ticket": submission.ticket.id if submission.ticket else None,
         "progress": round(after.progress, 3) or None,
         "due": iso(after.due) if after.due is not None else None,
         "usd": after.cost.usd if after.cost and after.purchases else None,
-        "error": after.error.code if after.error else None,
+        "channel": before.job.channel or None,
+        "ticket": submission.ticket.id if submission.ticket else None,
+        "took_ms": round(seconds * 1000),
+        "queue": before.queue,
+        "seq": before.seq,
     }
     detail = f"{event.what}: {event.detail}" if event.detail else event.what
     known = {name: value for name, value in fields.items() if value is not None}
-    _log.info("%s of %s: %s", before.step, before.job_id, detail, extra=known)
+    _log.log(_level(after), "%s of %s: %s", before.step, before.job_id, detail, extra=known)
+
+
+def _level(after: JobRecord) -> int:
+    """Return the level for the outcome of a step: a person must act on an error, and on nothing below."""
+    if after.status in (Status.FAILED, Status.HELD):
+        return logging.ERROR
+    match after.events[-1].what:
+        case EventKind.FAULT:  # it will be retried
+            return logging.WARNING
+        case EventKind.RENDERING:  # the service is still rendering: many of these lines for each job
+            return logging.DEBUG
+        case _:
+            return logging.INFO

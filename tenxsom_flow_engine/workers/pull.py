@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
@@ -48,6 +48,8 @@ class PullWorker:
         self._wake = WakeupEvent()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
         self._next_import = float("-inf")
+        #: The jobs whose last step in this process left them failed or held.
+        self._unsuccessful: set[str] = set()
 
     def run(self) -> None:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
@@ -83,6 +85,11 @@ class PullWorker:
         return self._maintenance.id
 
     @property
+    def unsuccessful(self) -> int:
+        """How many jobs failed or were held in their last step here."""
+        return len(self._unsuccessful)
+
+    @property
     def firm(self) -> bool:
         """Whether `stop` was called twice, so the worker ends without waiting for running steps."""
         return self._engine.abandon.is_set()
@@ -104,6 +111,7 @@ class PullWorker:
                 only=self._only,
                 closed=self._engine.gate.closed(),
             )
+            self._engine.store_outage.succeeded("claim")
             for record in claim.records:
                 self._maintenance.track(record)
                 self._steps.put(record)
@@ -113,7 +121,7 @@ class PullWorker:
                 return True
             self._engine.store.wait(claim.revision, timeout=self._rest(claim), wake=self._wake)
         except (StoreUnavailable, StoreFull) as error:
-            _log.warning("waiting for the store: %s", error)
+            self._engine.store_outage.failed("claim", f"waiting for the store: {error}")
             self._wake.wait(self._engine.timings.store_retry)
         return False
 
@@ -156,6 +164,10 @@ class PullWorker:
         began = time.monotonic()
         try:
             after = self._engine.step(record)
+            if after.status in (Status.FAILED, Status.HELD):
+                self._unsuccessful.add(record.job_id)
+            else:
+                self._unsuccessful.discard(record.job_id)
             log_step(record, after, time.monotonic() - began)
         except LeaseLost as error:
             _log.warning("%s; the outcome of this step is discarded", error)

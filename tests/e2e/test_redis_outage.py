@@ -42,6 +42,8 @@ def test_purchases_during_an_outage_are_kept(flow: Flow, server: RedisServer, di
         made = (VideoJob(job_id=name, topic=name, service="simulated", created_at=now) for name in jobs)
         store.add(flow.queue, map(NewJob, made))
         worker = flow.worker(
+            "--log-level",
+            "debug",  # each attempt is a line
             TENXSOM_SIMULATED="create_latency=3 latency=0.1",
             REDIS_URL=f"{server.url}?socket_timeout={TIMEOUT}&socket_connect_timeout={TIMEOUT}",
         )

@@ -7,22 +7,26 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tenxsom_flow_engine.composition import open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import Misconfigured, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
 from tenxsom_flow_engine.services.base import Cancels, Fit, Progress, VideoService
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.store.values import Claim, NewJob
+from tenxsom_flow_engine.store.values import Claim, DispatchLimits, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
+from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tenxsom_flow_engine.workers.pull import PullWorker
 
@@ -206,3 +210,50 @@ def test_only_a_running_steps_lost_lease_is_reported(
         for _ in range(3):
             maintenance.renew()
     assert [line.getMessage() for line in caplog.records] == ["lost the lease on job lost"]
+
+
+def test_a_stopped_service_is_an_error_in_the_log(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refused key is logged as an error with the service, once a minute, however many jobs are refused."""
+    service = ScriptedService(clock)
+    with opened(tmp_path, clock, service, limits="alpha=100/s") as engine:
+        for _ in range(2):
+            for _ in range(3):
+                engine.gate.refused(ALPHA, Misconfigured(ALPHA, "the key is wrong"))
+            clock.advance(60)
+    assert [(line.levelname, line.__dict__["service"], line.__dict__["error"]) for line in caplog.records] == [
+        ("ERROR", ALPHA, "misconfigured")
+    ] * 2
+
+
+class AwayQueue(PullQueue):
+    """An embedded queue whose store is unavailable for a number of claims."""
+
+    away = 5
+
+    def claim(self, *arguments: Any, **options: Any) -> Claim:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("the store is locked")
+        return super().claim(*arguments, **options)
+
+
+def test_a_worker_warns_once_while_its_store_is_away(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the store is unavailable a worker warns once a minute, not at each try, and says when it works again."""
+    caplog.set_level("INFO")
+    settings = load({"TENXSOM_HOME": str(tmp_path)})
+    with closing(open_store(settings, "local", clock)) as store:
+        queue = AwayQueue(QUEUE, store, DispatchLimits(500.0, 8), lease=30.0)
+        timings = Timings(store_retry=0.001)
+        service = ScriptedService(clock)
+        services = {ALPHA: service}
+        with Engine(settings, store=store, queue=queue, services=services, timings=timings, clock=clock) as engine:
+            PullWorker(engine, concurrency=1, burst=True).run()
+    said = [(line.levelname, line.getMessage()) for line in caplog.records if "the store" in line.getMessage()]
+    assert [(level, message.partition(" after ")[0]) for level, message in said] == [
+        ("WARNING", "waiting for the store: the store is locked"),
+        ("INFO", "the store is available again"),
+    ]

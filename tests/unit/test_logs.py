@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import click
 import pytest
 
-from tenxsom_flow_engine.jobs import EventKind, Lease, Ticket, lifecycle
-from tenxsom_flow_engine.jobs.outcomes import Wait
+from tenxsom_flow_engine.jobs import EventKind, Failure, Lease, Ticket, lifecycle
+from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
-from tenxsom_flow_engine.logs import Reminder, about, handler
+from tenxsom_flow_engine.logs import about, handler
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
 from tenxsom_flow_engine.workers.maintenance import log_step, step_log_context
@@ -31,14 +32,15 @@ class Terminal(io.StringIO):
 class Log:
     """The output of the package's log while a test runs."""
 
-    def __init__(self, stream: io.StringIO, *secrets: str) -> None:
+    def __init__(self, stream: io.StringIO, *secrets: str, level: str = "INFO") -> None:
         self.stream = stream
+        self._level = level
         self._handler = handler(stream, secrets)
         self._logger = logging.getLogger("tenxsom_flow_engine")
 
     def __enter__(self) -> Log:
         self._logger.addHandler(self._handler)
-        self._logger.setLevel(logging.INFO)
+        self._logger.setLevel(self._level)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -132,6 +134,52 @@ def test_a_finished_step_is_one_rich_line() -> None:
     assert "error" not in line
 
 
+FAILURE = Failure("rejected", "alpha: the prompt was refused")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "severity"),
+    [
+        (Wait(10.0, progress=0.5, kind=EventKind.RENDERING), "DEBUG"),
+        (Wait(10.0, "paused", worked=False), "INFO"),
+        (Wait(10.0, rendered=True), "INFO"),
+        (Retry(10.0, FAILURE), "WARNING"),
+        (Dead(FAILURE), "ERROR"),
+        (Held(FAILURE), "ERROR"),
+    ],
+)
+def test_the_level_of_a_step_says_who_should_read_it(outcome: Outcome, severity: str) -> None:
+    """A poll is DEBUG, another step INFO, a retry WARNING, a failed or held job ERROR with its code."""
+    record = lifecycle.add(a_job(), queue="local", nonce="n", now=1.0, due=1.0)
+    leased = lifecycle.take(record, Lease("t", "w", 60.0), 2.0)
+    intended = lifecycle.intend(leased, "t", 3.0, Intent(submission_id="s", service=ALPHA, lifetime=99.0))
+    after = lifecycle.settle(intended, "t", outcome, 5.0)
+    with Log(io.StringIO(), level="DEBUG") as log:
+        log_step(intended, after, 0.25)
+    (line,) = log.lines()
+    assert line["severity"] == severity
+    assert line.get("error") == (FAILURE.code if severity in ("WARNING", "ERROR") else None)
+
+
+def test_a_line_of_a_terminal_stays_short() -> None:
+    """On a terminal a long value keeps its end, other fields are left out, and a long message is wrapped in full."""
+    folder = "/var/lib/tenxsom-flow-engine/drafts/a-lighthouse-in-a-storm-seen-from-the-sea-977dbb5732.703efc3576b0.0"
+    fields = {"ticket": folder, "status": "rendering", "progress": 0.25, "channel": "c" * 64, "queue": "local"}
+    message = "saving the ticket of a job failed and will be retried: " + "the disk is full; " * 30 + "free some space"
+    with Log(Terminal()) as log:
+        logging.getLogger("tenxsom_flow_engine.x").info("poll of %s: rendering", "j" * 60, extra=fields)
+        logging.getLogger("tenxsom_flow_engine.x").warning("%s", message)
+    text = click.unstyle(log.stream.getvalue())
+    assert max(map(len, text.splitlines())) < 160
+    assert "977dbb5732.703efc3576b0.0"[-23:] in text
+    assert folder not in text
+    assert " ".join(text.split()).count("the disk is full;") == 30
+    assert text.endswith("free some space\n")
+    with Log(io.StringIO()) as log:
+        logging.getLogger("tenxsom_flow_engine.x").info("poll", extra=fields)
+    assert log.lines()[0]["ticket"] == folder
+
+
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 @pytest.mark.parametrize(
     ("text", "secret"),
@@ -214,10 +262,3 @@ def test_the_settings_know_their_secrets() -> None:
     )
     assert settings.secrets == {"p4ss%2Fword", "p4ss/word", KEY, "ltxv_1234567", "hg-1"}
     assert load({}).secrets == frozenset()
-
-
-def test_a_reminder_is_due_once_a_minute() -> None:
-    """A lasting message is due at first, and then once a minute."""
-    clock = iter([0.0, 1.0, 59.9, 60.0, 119.0, 200.0])
-    reminder = Reminder(lambda: next(clock))
-    assert [reminder.is_due for _ in range(6)] == [True, False, False, True, False, True]
