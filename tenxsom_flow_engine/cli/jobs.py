@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.jobs import JobRecord
+    from tenxsom_flow_engine.store.base import JobStore
+    from tenxsom_flow_engine.store.values import JobFilter
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[resolve JOB ...]")
@@ -19,6 +28,12 @@ from tenxsom_flow_engine.cli.session import session
 @click.option("--text", help="Only jobs whose topic or id contains this text.")
 @click.option("--since", type=options.Instant(), help="Only jobs added at this time or later.")
 @click.option("--until", type=options.Instant(), help="Only jobs added before this time (exclusive).")
+@click.option(
+    "--sort",
+    type=click.Choice(("attention", "due", "added", "finished")),
+    help="attention (held, failed, running, next due, latest results), due (earliest first), added or finished (latest "
+    "first). Default: attention; with --json or --after: added.",
+)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="List at most this many.")
 @click.option("--after", metavar="CURSOR", help="Continue where the previous list ended.")
 @options.queue_type
@@ -32,47 +47,94 @@ def jobs(
     text: str | None,
     since: float | None,
     until: float | None,
+    sort: str | None,
     limit: int,
     after: str | None,
     queue_type: str | None,
     as_json: bool,
 ) -> None:
-    """List jobs, newest first; `jobs resolve` decides a held job."""
+    """List jobs with time and reason; `jobs resolve` decides a held job."""
     if context.invoked_subcommand:
         _refuse_list_options(context)
         return
-    from tenxsom_flow_engine.cli.format import job_as_dict, print_json, short_time, table
-    from tenxsom_flow_engine.clock import iso
+    from tenxsom_flow_engine.cli.format import job_as_dict, print_json
     from tenxsom_flow_engine.jobs import Status
     from tenxsom_flow_engine.store.values import JobFilter
 
+    sort = sort or ("added" if as_json or after else "attention")
+    if after and sort != "added":
+        raise click.UsageError("--after continues a list in the order of adding; leave out --sort")
     wanted = JobFilter(
         statuses=tuple(map(Status, statuses)), service=service, channel=channel, text=text,
         added_from=since, added_before=until,
     )  # fmt: skip
     with session(queue_type) as engine:
-        page = engine.store.page(wanted, limit=limit, cursor=after)
+        records, more, cursor = _list(engine.store, wanted, sort, limit, after)
         now = engine.store.now()
     if as_json:
-        print_json({"jobs": [job_as_dict(record, now) for record in page.records], "next": page.cursor})
+        print_json({"jobs": [job_as_dict(record, now) for record in records], "next": cursor, "more": more})
         return
-    if not page.records and page.cursor is None:
+    if not records and not more:
         info("no jobs" + (" match" if wanted != JobFilter() else f" yet; add one with: {program()} single"))
         return
-    rows = []
-    for record in page.records:
-        status = record.status_at(now)
-        start = short_time(iso(record.due)) if status is Status.SCHEDULED and record.due is not None else ""
-        added = short_time(iso(record.added_at))
-        rows.append([record.job_id, status, record.effective_service, added, start, record.job.topic])
-    head = ("JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "TOPIC")
-    if rows:
-        out(table(rows, head=head, may_cut=("TOPIC",)))
-    if page.cursor:
+    if records:
+        _print_table(records, now, sort)
+    if cursor:
         # A search stops after a maximum number of records, even if the list is not full.
-        info(
-            f"{'more jobs match' if len(rows) == limit else 'older jobs were not searched yet'}: --after {page.cursor}"
-        )
+        info(f"{'more jobs match' if len(records) == limit else 'older jobs were not searched yet'}: --after {cursor}")
+    elif more:
+        info("more jobs can match: narrow the list (--status), raise --limit, or see all with --sort added")
+
+
+def _list(
+    store: JobStore, wanted: JobFilter, sort: str, limit: int, after: str | None
+) -> tuple[Sequence[JobRecord], bool, str | None]:
+    """Return the jobs, whether more can match, and the cursor of the next page in the order of adding."""
+    from tenxsom_flow_engine.jobs import Status
+    from tenxsom_flow_engine.operations.job_lists import by_attention
+    from tenxsom_flow_engine.store.values import Order
+
+    if sort == "added":
+        page = store.page(wanted, limit=limit, cursor=after)
+        return page.records, page.cursor is not None, page.cursor
+    if sort == "attention":
+        found = by_attention(store, wanted, limit=limit)
+    else:
+        if sort == Order.DUE and not wanted.statuses:  # the next step of a rendering job is only a poll
+            wanted = replace(wanted, statuses=(Status.SCHEDULED, Status.QUEUED))
+        found = store.ordered(Order(sort), wanted, limit=limit)
+    return found.records, found.more, None
+
+
+def _print_table(records: Sequence[JobRecord], now: float, sort: str) -> None:
+    """Print one line for each job; the columns of ended jobs only if there are any."""
+    from tenxsom_flow_engine.cli.format import short_time, table
+    from tenxsom_flow_engine.clock import iso
+    from tenxsom_flow_engine.jobs import FINAL, Status, SubmissionState
+    from tenxsom_flow_engine.jobs.remedies import failure_of
+
+    head = ["JOB", "STATUS", "SERVICE", "ADDED (UTC)", "DUE (UTC)", "SINCE (UTC)", "REASON", "TOPIC"]
+    rows = []
+    for record in records:
+        status, failure = record.status_at(now), failure_of(record)
+        waits = status in (Status.SCHEDULED, Status.QUEUED)
+        unknown = waits and record.submission.state is SubmissionState.UNKNOWN
+        ended = record.finished_at or record.updated_at if status in (*FINAL, Status.HELD) else None
+        rows.append([
+            record.job_id,
+            f"{status} (outcome unknown)" if unknown else status,
+            record.effective_service,
+            *(short_time(iso(at)) if at else "" for at in (record.added_at, record.due if waits else None, ended)),
+            failure.message if failure else "",
+            record.job.topic,
+        ])  # fmt: skip
+    empty = {name for place, name in enumerate(head) if not any(row[place] for row in rows)}
+    hidden = empty & {"SINCE (UTC)", "REASON"}
+    if "SINCE (UTC)" not in empty and sort != "added":
+        hidden.add("ADDED (UTC)")  # leaves room for the reason
+    shown = [place for place, name in enumerate(head) if name not in hidden]
+    rows = [[row[place] for place in shown] for row in rows]
+    out(table(rows, head=[head[place] for place in shown], may_cut=("TOPIC", "REASON")))
 
 
 def _refuse_list_options(context: click.Context) -> None:

@@ -30,6 +30,8 @@ from tenxsom_flow_engine.store.values import (
     JobFilter,
     MatchCount,
     NewJob,
+    Order,
+    OrderedJobs,
     Page,
     QueueState,
     Retention,
@@ -127,6 +129,14 @@ class JobStore(ABC):
 
         Its cost is bounded for any filter and any number of jobs. Raises `InvalidInput` for a cursor that no page
         returned.
+        """
+
+    @abstractmethod
+    def ordered(self, order: Order, jobs: JobFilter, *, limit: int) -> OrderedJobs:
+        """Return at most `limit` matching records in an order.
+
+        Its cost is bounded like that of `page`. Where more jobs have failed than it examines, `Order.FINISHED` includes
+        only those that were added last.
         """
 
     @abstractmethod

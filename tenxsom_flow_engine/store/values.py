@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob
 
@@ -142,6 +143,21 @@ class Page:
 
     records: tuple[JobRecord, ...]
     cursor: str | None
+
+
+class Order(StrEnum):
+    """An order of a list of jobs, other than that of adding."""
+
+    DUE = "due"  # waiting and rendering jobs by the time of their next step, the earliest first
+    FINISHED = "finished"  # finished jobs, the latest first
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedJobs:
+    """The first records of an order; `more`: others follow, or could follow beyond the bound of the search."""
+
+    records: tuple[JobRecord, ...]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,31 @@ def test_jobs_lists_and_pages(flow: Flow) -> None:
     assert len(table) == 4
 
 
+def test_jobs_answers_what_failed_and_what_comes_next(either: Flow) -> None:
+    """`jobs` lists held and failed jobs with time and reason first, then the next due and results."""
+    for job_id, plan in {"fails": "rejected=1", "works": "latency=0"}.items():
+        either.run("single", "--topic", "Tides", "--service", "simulated", "--job-id", job_id)
+        either.worker("--burst", TENXSOM_SIMULATED=plan).wait()
+    for job_id, hour in {"late": 18, "early": 12}.items():
+        either.run("single", "--topic", "Tides", "--job-id", job_id, "--at", f"2099-12-24T{hour}:00Z")
+    _, *rows = either.run("jobs").stdout.splitlines()
+    assert [row.split()[0] for row in rows] == ["fails", "early", "late", "works"]
+    assert "the prompt was refused" in rows[0]
+    failed_at = either.json("show", "fails", "--json")["finished_at"]
+    assert f"{failed_at[:10]} {failed_at[11:16]}" in rows[0]
+    assert "2099-12-24 12:00" in rows[1]
+
+    def listed(*options: str) -> list[str]:
+        return [job["job_id"] for job in either.json("jobs", "--json", *options)["jobs"]]
+
+    assert listed() == listed("--sort", "added") == ["early", "late", "works", "fails"]
+    assert listed("--sort", "due") == ["early", "late"]
+    assert listed("--sort", "finished") == ["works", "fails"]
+    assert listed("--sort", "attention", "--status", "failed") == ["fails"]
+    refused = either.run("jobs", "--sort", "due", "--after", "7")
+    assert (refused.returncode, "leave out --sort" in refused.stderr) == (2, True)
+
+
 def test_cancel_and_retry(flow: Flow) -> None:
     """A job can be cancelled and retried; a second cancel is refused with a reason."""
     flow.run("single", "--topic", "Tides", "--job-id", "tides")

@@ -11,8 +11,8 @@ from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.position_bitmaps import TOP_POSITION, Range, ranges
 from tenxsom_flow_engine.store.redis.records import Records, Row
-from tenxsom_flow_engine.store.redis.rows import Stored, Summary
-from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
+from tenxsom_flow_engine.store.redis.rows import Stored, Summary, id_in, packed
+from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Order, OrderedJobs, Page
 
 #: Reading a record takes about 5 µs, decoding it completely about 4 µs more.
 LIST_BOUNDS = ListBounds(page=3_000, count=10_000)
@@ -41,6 +41,52 @@ class Lists:
                 end = found[limit - 1].position
                 break
         return Page(tuple(item.record for item in found[:limit]), None if end is None else str(end))
+
+    def ordered(self, order: Order, jobs: JobFilter, now: float, *, limit: int) -> OrderedJobs:
+        """See `JobStore.ordered`."""
+        most = max(self._bounds.page, limit + 1)
+        ids, more = self._due(jobs, most) if order is Order.DUE else self._finished(jobs, most)
+        matching = _matches(jobs)
+        found: list[JobRecord] = []
+        size = limit + 1
+        while ids and len(found) <= limit:
+            rows = self._records.values(ids[:size])
+            ids, size = ids[size:], self._batch
+            found += [
+                item.record
+                for item in self._decode(rows if matching is None else list(filter(matching, rows)), jobs, now)
+                # It can have changed since its index was read.
+                if (item.record.due if order is Order.DUE else item.record.finished_at) is not None
+                and jobs.queue in (None, item.record.queue)
+            ]
+        return OrderedJobs(tuple(found[:limit]), more or len(found) > limit)
+
+    def _due(self, jobs: JobFilter, most: int) -> tuple[list[str], bool]:
+        """Return the ids of at most `most` jobs by due time, and whether others follow."""
+        keys = [f"due:{queue}:{lane}" for queue in self._queues(jobs.queue) for lane in self.lanes(queue)]
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            for key in keys:
+                pipeline.zrange(self._connection.key(key), 0, most, withscores=True)
+            members = sorted((due, member) for answer in pipeline.execute() for member, due in answer)
+        with self._connection.decoding("due"):
+            return [id_in(member) for _, member in members[:most]], len(members) > most
+
+    def _finished(self, jobs: JobFilter, most: int) -> tuple[list[str], bool]:
+        """Return the ids of at most `most` finished jobs, the latest first, and whether others follow.
+
+        There is no index of failed jobs by time, so those that were added last are read.
+        """
+        with self._connection.mapped(), self._connection.client.pipeline() as pipeline:
+            pipeline.zrevrange(self._connection.key("finished"), 0, most, withscores=True)
+            for queue in self._queues(jobs.queue):
+                pipeline.zrevrange(self._connection.key(f"status:{queue}:{Status.FAILED}"), 0, most)
+            finished, *failed = pipeline.execute()
+        members = [(at, member) for member, at in finished]
+        for item in self._records.read_many([job_id for answer in failed for job_id in answer]):
+            members.append((item.record.finished_at or 0.0, packed(item.position) + item.record.job_id))
+        members.sort(reverse=True)
+        with self._connection.decoding("finished"):
+            return [id_in(member) for _, member in members[:most]], len(members) > most
 
     def count_matching(self, jobs: JobFilter, now: float) -> MatchCount:
         """See `JobStore.count_matching`."""

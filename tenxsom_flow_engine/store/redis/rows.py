@@ -95,6 +95,11 @@ def end_of_packed(text: str, begin: int) -> int:
     return begin + ord(text[begin]) - 95
 
 
+def id_in(member: str) -> str:
+    """Return the job id in a member of an index, without the packed position before it."""
+    return member[end_of_packed(member, 0) :]
+
+
 def add_args(record: JobRecord) -> list[object]:
     """Return a record as arguments of the scripts that add jobs."""
     _, lane, status, due, *_ = index_position(record)

@@ -28,7 +28,7 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
 from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
-from tenxsom_flow_engine.store.redis.rows import add_args, end_of_packed, index_position
+from tenxsom_flow_engine.store.redis.rows import add_args, id_in, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
@@ -43,6 +43,8 @@ from tenxsom_flow_engine.store.values import (
     ListBounds,
     MatchCount,
     NewJob,
+    Order,
+    OrderedJobs,
     Page,
     QueueState,
     Retention,
@@ -145,6 +147,9 @@ class RedisStore(JobStore, LegacyImport):
         with self._connection.mapped():
             return bool(self._connection.client.exists(self._connection.key("queues")))
 
+    def ordered(self, order: Order, jobs: JobFilter, *, limit: int) -> OrderedJobs:
+        return self._lists.ordered(order, jobs, self.now(), limit=limit)
+
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         return self._lists.next_scheduled(limit, self.now())
 
@@ -226,7 +231,7 @@ class RedisStore(JobStore, LegacyImport):
             with self._connection.mapped():
                 key = self._connection.key(f"due:{queue}:{lane}")
                 waiting = self._connection.client.zrange(key, 0, limit - cancelled - 1)
-            cancelled += self._records.change_each([_id_in(member) for member in waiting], _cancel_waiting)
+            cancelled += self._records.change_each([id_in(member) for member in waiting], _cancel_waiting)
         return cancelled
 
     def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
@@ -237,7 +242,7 @@ class RedisStore(JobStore, LegacyImport):
                 due += client.zrangebyscore(key(f"due:{queue}:{lane}"), *bounds, start=0, num=limit, withscores=True)
         with self._connection.mapped():
             leased = client.zrangebyscore(key(f"leased:{queue}"), *bounds, start=0, num=limit)
-        oldest = [_id_in(member) for member, _ in sorted(due, key=lambda pair: pair[1])]
+        oldest = [id_in(member) for member, _ in sorted(due, key=lambda pair: pair[1])]
         ids = [*oldest, *leased][:limit]
         return [stored.record for stored in self._records.read_many(ids)] if ids else []
 
@@ -304,7 +309,7 @@ class RedisStore(JobStore, LegacyImport):
                     client.hdel(key("workers"), worker.id)
             if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
                 client.hdel(key(f"sums:{HOUR}"), *past_hours)
-        ids = [_id_in(member) for member in old]
+        ids = [id_in(member) for member in old]
         chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)
 
@@ -369,11 +374,6 @@ def decode_worker(data: bytes) -> WorkerInfo:
     """Decode a stored heartbeat."""
     fields = msgspec.json.decode(data)
     return WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
-
-
-def _id_in(member: str) -> str:
-    """Return the job id in a member of an index, without the position before it."""
-    return member[end_of_packed(member, 0) :]
 
 
 def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:

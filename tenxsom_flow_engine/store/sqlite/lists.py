@@ -11,7 +11,7 @@ from typing import Any
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status
 from tenxsom_flow_engine.store.sqlite.rows import readable
-from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Page
+from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, MatchCount, Order, OrderedJobs, Page
 
 #: Reading a row takes about 0.5 µs, or 1 µs if its topic is searched.
 LIST_BOUNDS = ListBounds(page=15_000, count=50_000)
@@ -72,6 +72,44 @@ def page(
         last = f"SELECT position {question.rows(walk)} ORDER BY position DESC LIMIT 1 OFFSET {most - 1}"
         after = next((row["position"] for row in db.execute(last, question.values)), None)
     return Page(tuple(readable(rows[:limit])), None if after is None else str(after))
+
+
+def ordered(
+    db: sqlite3.Connection, order: Order, jobs: JobFilter, now: float, bounds: ListBounds, *, limit: int
+) -> OrderedJobs:
+    """See `JobStore.ordered`."""
+    question = _question(db, jobs, now, _TOP)
+    question.where += ["position >= :lowest", "position < :below"]
+    most = max(bounds.page, limit + 1)
+    if order is Order.DUE:
+        key, queues = "due, position", _queues(db) if jobs.queue is None else [jobs.queue]
+        question.values |= {f"queue{number}": name for number, name in enumerate(queues)}
+        walks = [
+            f"jobs INDEXED BY jobs_oldest_due WHERE queue = :queue{number} AND due IS NOT NULL ORDER BY due, position"
+            for number in range(len(queues))
+        ]
+    else:
+        key = "finished_at DESC, position DESC"
+        walks = [
+            f"jobs INDEXED BY jobs_trimmable WHERE status IN ('succeeded', 'cancelled') ORDER BY {key}",
+            "jobs INDEXED BY jobs_status WHERE status = 'failed' ORDER BY position DESC",
+        ]
+    found: list[sqlite3.Row] = []
+    more = False
+    for walk in walks:
+        examined = f"SELECT {_FILTERED}, finished_at FROM {walk} LIMIT {most}"
+        matching = f"SELECT position FROM ({examined}) WHERE {' AND '.join(question.where)} ORDER BY {key} LIMIT :limit"
+        found += db.execute(
+            f"SELECT position, job_id, due, finished_at, record FROM jobs WHERE position IN ({matching})",
+            question.values | {"limit": limit + 1},
+        )
+        beyond = f"SELECT 1 FROM {walk} LIMIT 1 OFFSET {most}"
+        more = more or db.execute(beyond, question.values).fetchone() is not None
+    if order is Order.DUE:
+        found.sort(key=lambda row: (row["due"], row["position"]))
+    else:
+        found.sort(key=lambda row: (row["finished_at"], row["position"]), reverse=True)
+    return OrderedJobs(tuple(readable(found[:limit])), more or len(found) > limit)
 
 
 def count_matching(db: sqlite3.Connection, jobs: JobFilter, now: float, bounds: ListBounds) -> MatchCount:

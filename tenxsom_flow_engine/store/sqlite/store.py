@@ -33,6 +33,8 @@ from tenxsom_flow_engine.store.values import (
     ListBounds,
     MatchCount,
     NewJob,
+    Order,
+    OrderedJobs,
     Page,
     QueueState,
     Retention,
@@ -141,6 +143,10 @@ class SQLiteStore(JobStore):
     def status_counts(self, queue: str | None = None) -> Counts:
         with self._reading() as (db, now):
             return lists.status_counts(db, queue, now)
+
+    def ordered(self, order: Order, jobs: JobFilter, *, limit: int) -> OrderedJobs:
+        with self._reading() as (db, now):
+            return lists.ordered(db, order, jobs, now, self._bounds, limit=limit)
 
     def next_scheduled(self, limit: int) -> Sequence[JobRecord]:
         with self._reading() as (db, now):

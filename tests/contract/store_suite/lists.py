@@ -14,7 +14,7 @@ from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore
-from tenxsom_flow_engine.store.values import JobFilter, ListBounds, MatchCount, Retention
+from tenxsom_flow_engine.store.values import JobFilter, ListBounds, MatchCount, Order, OrderedJobs, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_job, new
 from tests.contract.store_suite.shared import DAY, OpenStore, Suite, accept, everything, ids, intend, settle, take
@@ -104,6 +104,10 @@ def matches(record: JobRecord, jobs: JobFilter, now: float) -> bool:
     )
 
 
+def _instant(record: JobRecord, order: Order) -> float | None:
+    return record.due if order is Order.DUE else record.finished_at
+
+
 class ListsSuite(Suite):
     """`page` and `count_matching`."""
 
@@ -142,6 +146,40 @@ class ListsSuite(Suite):
             assert tally.jobs == len(expected) if tally.complete else tally.jobs <= len(expected), jobs
             partial += not tally.complete
         assert partial
+
+    @pytest.mark.parametrize("order", Order)
+    def test_an_order_equals_a_plain_search(self, store: JobStore, clock: ManualClock, order: Order) -> None:
+        """For every filter, the first jobs by due time, or of those that finished last, are those of a plain search."""
+        dice, begin = random.Random(3), clock.now()
+        fill_with_history(store, clock, dice)
+        now = clock.now()
+        # A search yields the newest first; of equal instants, the job that was added first is due first.
+        records = [record for record in everything(store) if _instant(record, order) is not None]
+        records.sort(key=lambda record: _instant(record, order) or 0.0, reverse=order is Order.FINISHED)
+        if order is Order.DUE:
+            places = {record.job_id: place for place, record in enumerate(reversed(everything(store)))}
+            records.sort(key=lambda record: (record.due, places[record.job_id]))
+        for jobs in some_filters(dice, begin, now, 100):
+            expected, limit = [record for record in records if matches(record, jobs, now)], dice.choice([1, 4, 500])
+            assert store.ordered(order, jobs, limit=limit) == OrderedJobs(
+                tuple(expected[:limit]), more=len(expected) > limit
+            ), jobs
+
+    @pytest.mark.parametrize("order", Order)
+    def test_an_order_examines_a_bounded_number_of_records(
+        self, narrow_store: JobStore, clock: ManualClock, order: Order
+    ) -> None:
+        """A search for jobs that are late in an order ends before it finds them, and says that more can follow."""
+        for number in range(60):
+            clock.advance(1)
+            narrow_store.add(
+                QUEUE, new("needle" if number == (30 if order is Order.FINISHED else 59) else f"straw-{number}")
+            )
+        if order is Order.FINISHED:
+            for record in everything(narrow_store)[::-1]:
+                clock.advance(1)
+                narrow_store.cancel(record.job_id)
+        assert narrow_store.ordered(order, JobFilter(text="needle"), limit=5) == OrderedJobs((), more=True)
 
     def test_a_page_examines_a_bounded_number_of_records(self, narrow_store: JobStore) -> None:
         """A search without a match among the newest records ends there, with a cursor to continue."""
