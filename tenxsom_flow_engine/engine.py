@@ -34,7 +34,6 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
@@ -47,6 +46,7 @@ from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
+from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.store.retrying import RetryingWrites
 from tenxsom_flow_engine.store.values import Added, ImportResult, NewJob, Retention
 from tenxsom_flow_engine.text import duration

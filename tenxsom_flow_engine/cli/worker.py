@@ -91,7 +91,7 @@ def _when_available(opened: Callable[[], Engine], signals: ReceivedSignals) -> E
     import logging
 
     from tenxsom_flow_engine.errors import StoreFull, StoreUnavailable
-    from tenxsom_flow_engine.outage import Outage
+    from tenxsom_flow_engine.store.outage import Outage
 
     outage = Outage(logging.getLogger(__name__), "the store")
     while True:

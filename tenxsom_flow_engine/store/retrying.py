@@ -8,7 +8,7 @@ from threading import Event
 from typing import TypeVar
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.outage import Outage
+from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.timings import Timings
 
 _T = TypeVar("_T")

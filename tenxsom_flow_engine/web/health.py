@@ -14,10 +14,10 @@ from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.report.model import Report
 from tenxsom_flow_engine.report.public_json import stats, verdict
 from tenxsom_flow_engine.report.verdicts import OK
+from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.web.errors import refusal
 from tenxsom_flow_engine.web.report_cache import ReportCache
 

@@ -11,9 +11,9 @@ from typing import Protocol
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.outage import Outage
 from tenxsom_flow_engine.queues.selection import QueueChoice
 from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
 
 _log = logging.getLogger(__name__)

@@ -61,6 +61,16 @@ def test_an_operator_resolves_held_jobs(either: Flow) -> None:
     store.close()
 
 
+def test_a_held_job_can_be_rehearsed(flow: Flow) -> None:
+    """The simulator can lose the answer to a create that cannot be looked up; the job is held until it is resolved."""
+    flow.run("single", "--topic", "Tides", "--service", SERVICE, "--job-id", "tides")
+    assert flow.worker("--burst", TENXSOM_SIMULATED="uncertain=1 searchable=0").wait() == 1
+    assert list(flow.json("status")["held"]) == ["tides"]
+    assert flow.run("jobs", "resolve", "tides", "--resubmit").returncode == 0
+    assert flow.worker("--burst", TENXSOM_SIMULATED="latency=0 searchable=0").wait() == 0
+    assert flow.json("show", "tides", "--json")["status"] == "succeeded"
+
+
 def test_a_held_job_is_listed_with_its_next_step(flow: Flow) -> None:
     """`status` lists held jobs; a job that is given up keeps the error that its payment is unknown."""
     store = flow.store()

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from tenxsom_flow_engine.errors import LeaseLost, StoreUnavailable
-from tenxsom_flow_engine.outage import Outage
+from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.store.retrying import RetryingWrites
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings

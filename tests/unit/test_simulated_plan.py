@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,15 @@ def test_a_plan() -> None:
     """A plan has times in seconds and probabilities up to one, separated by blanks or commas."""
     plan = SimulationPlan.parse("latency=600, slots=5 busy=1 idempotent=1 create_timeout=0.5")
     assert plan == SimulationPlan(latency=600, slots=5, busy=1, idempotent=1, create_timeout=0.5)
+
+
+def test_the_page_has_every_option_with_its_default() -> None:
+    """The table of `docs/services/simulated.md` lists exactly the options of a plan, with their defaults."""
+    page = (Path(__file__).parents[2] / "docs/services/simulated.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.MULTILINE)
+    assert {name: float(default) for name, default in documented} == asdict(SimulationPlan())
+    for plan in re.findall(r"^\|[^|]+\| `([\w=. ]+=[\w=. ]+)` \|$", page, re.MULTILINE):
+        SimulationPlan.parse(plan)
 
 
 def test_a_rehearsal_can_shorten_the_time_out_of_a_create(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from tenxsom_flow_engine.services.simulated.config import SimulatedConfig
 
 
 def _make(config: SimulatedConfig, context: ServiceContext) -> VideoService:
-    from tenxsom_flow_engine.services.simulated.service import SimulatedService
+    from tenxsom_flow_engine.services.simulated.service import SimulatedService, UnsearchableSimulatedService
 
-    return SimulatedService(config.plan, context.home / "simulated-ledger", context.clock)
+    kind = SimulatedService if config.plan.searchable else UnsearchableSimulatedService
+    return kind(config.plan, context.home / "simulated-ledger", context.clock)
 
 
-SPEC = ServiceSpec(name="simulated", factory=_make, config=SimulatedConfig, order=90, rehearsal=True)
+SPEC = ServiceSpec(name="simulated", factory=_make, config=SimulatedConfig, order=90, rehearsal=True,
+                   docs="docs/services/simulated.md")  # fmt: skip

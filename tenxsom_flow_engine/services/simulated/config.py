@@ -26,6 +26,8 @@ class SimulationPlan:
     slots: float = 1000
     #: 1: a repeated create with the same reference sells nothing new (an idempotency key).
     idempotent: float = 0
+    #: 0: sales cannot be looked up, so a job whose create has an unknown outcome is held.
+    searchable: float = 1
     #: Probabilities of the outcomes of a create.
     rejected: float = 0.0
     busy: float = 0.0
@@ -52,7 +54,11 @@ class SimulationPlan:
         for word in text.replace(",", " ").split():
             name, _, value = word.partition("=")
             if name not in known:
-                raise InvalidInput("TENXSOM_SIMULATED", f"{name!r} is not one of {', '.join(sorted(known))}")
+                raise InvalidInput(
+                    "TENXSOM_SIMULATED",
+                    f"{name!r} is not one of {', '.join(sorted(known))}",
+                    next_step="see docs/services/simulated.md",
+                )
             try:
                 values[name] = float(value)
             except ValueError:

@@ -26,14 +26,13 @@ from tenxsom_flow_engine.services.tiny_video import tiny_video
 NAME = "simulated"
 
 
-class SimulatedService(VideoService, FindsByReference):
+class UnsearchableSimulatedService(VideoService):
     """See the module. A ticket's id holds the whole state of its generation: start/end/fate/reference."""
 
     name = NAME
     ticket_form = re.compile(r"[0-9]{1,12}\.[0-9]{3}/[0-9]{1,12}\.[0-9]{3}/[a-z]+/[A-Za-z0-9_.-]{1,200}")
     auto_selectable = False
     lifetime = 3600.0
-    find_is_complete = True
     lookup_hint = "in the file simulated-ledger in TENXSOM_HOME, where the line of each sale ends with the reference"
 
     def __init__(self, plan: SimulationPlan, ledger: Path, clock: Clock) -> None:
@@ -91,9 +90,6 @@ class SimulatedService(VideoService, FindsByReference):
         self._crash()
         (folder / "video.mp4").write_bytes(tiny_video(job.aspect_ratio, job.duration))
 
-    def find(self, reference: str) -> Ticket | None:
-        return next((ticket for ticket in self.sold() if ticket.id.endswith(f"/{reference}")), None)
-
     def sold(self) -> list[Ticket]:
         """Return the ledger: the tickets of all generations sold, in order."""
         try:
@@ -105,7 +101,7 @@ class SimulatedService(VideoService, FindsByReference):
         self._ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._ledger.open("a", encoding="utf-8") as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
-            if self._plan.idempotent and (sold := self.find(reference)):
+            if self._plan.idempotent and (sold := self._sale(reference)):
                 return sold
             now = self._clock.now()
             latency = self._plan.latency * (1 + self._plan.jitter * random.uniform(-1, 1))
@@ -114,6 +110,9 @@ class SimulatedService(VideoService, FindsByReference):
             ledger.write(f"{ticket.id}\n")
         return ticket
 
+    def _sale(self, reference: str) -> Ticket | None:
+        return next((ticket for ticket in self.sold() if ticket.id.endswith(f"/{reference}")), None)
+
     def _crash(self) -> None:
         if self._happens(self._plan.crash):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -121,3 +120,12 @@ class SimulatedService(VideoService, FindsByReference):
     @staticmethod
     def _happens(probability: float) -> bool:
         return random.random() < probability
+
+
+class SimulatedService(UnsearchableSimulatedService, FindsByReference):
+    """The service that can also look up its sales."""
+
+    find_is_complete = True
+
+    def find(self, reference: str) -> Ticket | None:
+        return self._sale(reference)
