@@ -399,7 +399,31 @@ def load(
     `default_file` is read, if it exists, unless `TENXSOM_ENV_FILE` names another; the environment wins over it. `over`
     contains variables that win over all others. Raises `ConfigurationError` naming the invalid variable.
     """
-    values = {**_with_file(os.environ if environment is None else environment, default_file), **(over or {})}
+    return _settings({**_with_file(os.environ if environment is None else environment, default_file), **(over or {})})
+
+
+def load_valid(
+    environment: Mapping[str, str] | None = None, *, default_file: Path = DEFAULT_ENV_FILE
+) -> tuple[Settings, Mapping[str, ConfigurationError]]:
+    """Read the settings without the variables whose values are invalid, and return the errors of those by name.
+
+    Raises `ConfigurationError` for any other error.
+    """
+    values = dict(_with_file(os.environ if environment is None else environment, default_file))
+    groups = (Settings, RedisSettings, CloudTasksSettings, WebSettings)
+    configs = [spec.config for spec in _switched_on(values).values() if spec.config]
+    errors: dict[str, ConfigurationError] = {}
+    for one in (one for group in (*groups, *configs) for one in fields_of(group)):
+        try:
+            if text := values.get(one.variable.name, "").strip():
+                one.value(text)
+        except ConfigurationError as error:
+            errors[one.variable.name] = error
+            del values[one.variable.name]
+    return _settings(values), errors
+
+
+def _settings(values: Mapping[str, str]) -> Settings:
     own = read_env(Settings, values)
     home = own.pop("home", None) or _user_data_folder()
     settings = Settings(
@@ -452,10 +476,14 @@ def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the configs of the services by name, ignoring services whose switch is not set."""
     refuse_variables(service_specs().values(), own_variables())
     return {
-        name: spec.config(**read_env(spec.config, values))
-        for name, spec in service_specs().items()
-        if spec.config and (not spec.switch or values.get(spec.switch, "").strip())
+        name: spec.config(**read_env(spec.config, values)) for name, spec in _switched_on(values).items() if spec.config
     }
+
+
+def _switched_on(values: Mapping[str, str]) -> Mapping[str, ServiceSpec]:
+    """Return the specs of the services whose switch is set, or that need none."""
+    specs = service_specs().items()
+    return {name: spec for name, spec in specs if not spec.switch or values.get(spec.switch, "").strip()}
 
 
 def declared() -> Mapping[str, Sequence[Field]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tenxsom_flow_engine.composition import make_home
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
+from tenxsom_flow_engine.env import fields_of
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.services.registry import MachineCheck
 from tenxsom_flow_engine.settings import Settings
@@ -89,6 +92,23 @@ def disk(settings: Settings) -> Iterator[Finding]:
             yield warning("disk", "disk-low", text, f"add space soon, or move the {name}: set {_VARIABLE[name]}")
         else:
             yield ok("disk", text)
+
+
+def network(settings: Settings) -> Iterator[Finding]:
+    """Check that the host of each configured service has an address."""
+    for name, config in settings.services.items():
+        host = urlsplit(getattr(config, "base_url", "")).hostname
+        if not host:
+            continue
+        variable = next(one.variable.name for one in fields_of(type(config)) if one.field == "base_url")
+        try:
+            socket.getaddrinfo(host, None)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a host name"
+            step = f"check the network and DNS of this machine, or correct {variable}"
+            yield problem("network", "host-unknown", f"the host {host} of {name} does not resolve: {reason}", step)
+        else:
+            yield ok("network", f"the host {host} of {name} resolves")
 
 
 def of_service(check: MachineCheck) -> Iterator[Finding]:

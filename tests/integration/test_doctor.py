@@ -128,6 +128,33 @@ def test_an_invalid_variable(env: Environment) -> None:
     the_problem(env | {"CLOUD_TASKS_MAX_DISPATCHES": "fast"}, "settings", "CLOUD_TASKS_MAX_DISPATCHES", "fast")
 
 
+def test_a_wrong_setting_does_not_stop_the_other_checks(env: Environment) -> None:
+    """Each invalid variable is a problem, nothing says that all are valid, and the other parts are checked."""
+    found = list(examine(env | {"TENXSOM_SIMULATED": "help", "CLOUD_TASKS_MAX_DISPATCHES": "fast"}))
+    first, second = [finding.text for finding in found if finding.state == "problem"]
+    assert "CLOUD_TASKS_MAX_DISPATCHES" in first
+    assert "TENXSOM_SIMULATED" in second
+    assert {"disk", "output", "store", "queue", "workers"} <= {finding.about for finding in found}
+    assert ("settings", "ok") not in {(finding.about, finding.state) for finding in found}
+
+
+@pytest.mark.parametrize("variable", ["REDIS_PORT", "TENXSOM_QUEUE_TYPE"])
+def test_another_store_than_the_intended_one_is_not_checked(env: Environment, variable: str) -> None:
+    """If the setting of the queue or its server is wrong, the doctor says that it did not check the store."""
+    found = list(examine(env | {variable: "wrong"}))
+    assert [(one.about, one.state) for one in found if one.about in ("settings", "store", "queue")] == [
+        ("store", "warning"), ("settings", "problem")
+    ]  # fmt: skip
+    assert {"disk", "output"} <= {finding.about for finding in found}
+    assert not Path(env["TENXSOM_HOME"], "jobs.sqlite3").exists()
+
+
+def test_a_service_whose_host_does_not_exist(env: Environment) -> None:
+    """A configured service whose host does not resolve is a problem, with the variable that names the host."""
+    service = {"LTX_API_KEY": "a-key-of-ltx", "LTX_BASE_URL": "https://api.ltx.invalid"}
+    the_problem(env | service, "network", "api.ltx.invalid", "LTX_BASE_URL")
+
+
 def test_a_queue_type_that_does_not_exist(env: Environment) -> None:
     """An unknown queue type is named, with the known types."""
     the_problem(env | {"TENXSOM_QUEUE_TYPE": "rabbit"}, "settings", "rabbit", "redis, local")
