@@ -49,6 +49,10 @@ class ScriptedStore(SQLiteStore):
         """Warn operators about the durability of the records."""
         self.advice = StoreAdvice(message)
 
+    def free_space(self) -> int | None:
+        free: int | None = self.script.call(super().free_space)
+        return free
+
     def page(self, jobs: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
         page: Page = self.script.call(super().page, jobs, limit=limit, cursor=cursor)
         return page

@@ -16,6 +16,7 @@ from tenxsom_flow_engine.composition import make_home
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.env import fields_of
 from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.report.verdicts import LEAST_SPACE, LITTLE_SPACE
 from tenxsom_flow_engine.services.registry import MachineCheck
 from tenxsom_flow_engine.settings import Settings
 
@@ -27,8 +28,6 @@ LIBRARIES = (
     "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "redis",
     "requests", "structlog", "tzdata", "uharfbuzz", "waitress",
 )  # fmt: skip
-#: Bytes of free space below which the check reports a problem, and a warning.
-LEAST_SPACE, LITTLE_SPACE = 200 * 10**6, 2 * 10**9
 
 
 def python(oldest: tuple[int, int] = OLDEST) -> Iterator[Finding]:

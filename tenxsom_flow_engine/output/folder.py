@@ -48,6 +48,14 @@ class OutputFolder:
             probe.write_bytes(b"")
             probe.unlink()
 
+    def free_space(self) -> int | None:
+        """Return the free bytes of the folder's file system; None if it cannot be read."""
+        existing = next(place for place in (self.root, *self.root.parents) if place.exists())
+        try:
+            return shutil.disk_usage(existing).free
+        except OSError:
+            return None
+
     def sweep(self) -> None:
         """Remove unfinished folders that killed workers left behind."""
         if not self._staging.is_dir():

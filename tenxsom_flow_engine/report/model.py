@@ -170,6 +170,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return f"docs/operations.md#{self.code}"
 
 
+class DiskFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A file system of the machine that shows the report."""
+
+    #: What is stored there: `videos` or `records`.
+    place: str
+    #: Free bytes.
+    free: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All figures at one moment."""
 
@@ -189,4 +198,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.
     clock_lead: float = 0.0
+    #: Without `records` if they are on a server.
+    disks: tuple[DiskFigures, ...] = ()
     verdicts: tuple[Verdict, ...] = ()

@@ -58,6 +58,10 @@ def _state(report: Report) -> Iterator[Metric]:
     for state in ("RUNNING", "PAUSED", "UNKNOWN"):
         queue.add_metric([state], report.queue.state == state)
     yield queue
+    disk = GaugeMetricFamily("tenxsom_disk_free_bytes", "Free bytes of a file system.", labels=["place"])
+    for one in report.disks:
+        disk.add_metric([one.place], one.free)
+    yield disk
     verdict = GaugeMetricFamily(
         "tenxsom_verdict", "1 for each active verdict; see docs/operations.md.", labels=["code", "level"]
     )

@@ -16,6 +16,7 @@ from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.model import (
     Bar,
+    DiskFigures,
     Ended,
     JobFigures,
     Making,
@@ -62,6 +63,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         advice=store.advice,
         clock_lead=engine.clock_lead,
         other_stores=tuple(engine.other_stores),
+        disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))
@@ -177,6 +179,11 @@ def _services(
             )
         )
     return found
+
+
+def _disks(engine: Engine) -> tuple[DiskFigures, ...]:
+    free = {"videos": engine.output.free_space(), "records": engine.store.free_space()}
+    return tuple(DiskFigures(place=place, free=size) for place, size in free.items() if size is not None)
 
 
 def _gate(quota: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from tenxsom_flow_engine.text import ago, duration, plural, rough_duration
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
-    "clock-skew", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown", "queue-paused",
-    "service-paused", "service-closed", "service-full", "service-slow", "jobs-elsewhere", "store-at-risk",
+    "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown",
+    "queue-paused", "service-paused", "service-closed", "service-full", "service-slow", "jobs-elsewhere", "disk-low",
+    "store-at-risk",
     "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
@@ -31,6 +32,9 @@ SLOW_PACE = 0.5
 #: Maximum number of jobs that a detail names.
 MOST_NAMED = 5
 
+#: Bytes of free disk space below which it is a notice, and below which it is a problem.
+LITTLE_SPACE, LEAST_SPACE = 2 * 10**9, 200 * 10**6
+
 _SPANS = {1.0: "this second", 60.0: "this minute", 3600.0: "this hour", 86400.0: "this day"}
 
 
@@ -38,6 +42,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
     """Return all verdicts that apply; if there is none, the verdict `all-is-well`."""
     found = [
         *_clock(report),
+        *_disks(report),
         *_stuck(report),
         *_decisions(report),
         *_services(report),
@@ -92,6 +97,14 @@ def _clock(report: Report) -> Iterator[Verdict]:
             text=f"the store's clock is {duration(abs(lead))} {side} this machine's, so jobs start at wrong times",
             actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
         )
+
+
+def _disks(report: Report) -> Iterator[Verdict]:
+    levels = (("disk-full", PROBLEM, 0, LEAST_SPACE), ("disk-low", NOTICE, LEAST_SPACE, LITTLE_SPACE))
+    for code, level, least, below in levels:
+        found = [f"{disk.free / 1e9:.1f} GB for {disk.place}" for disk in report.disks if least <= disk.free < below]
+        if found:
+            yield Verdict(code=code, level=level, text=f"little disk space is left: {' and '.join(found)}")
 
 
 def _decisions(report: Report) -> Iterator[Verdict]:

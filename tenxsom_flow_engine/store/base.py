@@ -91,6 +91,10 @@ class JobStore(ABC):
     #: A warning for operators about the durability of the records; None if there is none.
     advice: StoreAdvice | None = None
 
+    def free_space(self) -> int | None:
+        """Return the free bytes of the file system of the records; None if they are on a server, or it is unknown."""
+        return None
+
     # Primitives: each store implements them.
 
     @abstractmethod

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
+from tenxsom_flow_engine.report.public_json import stats
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES
 from tenxsom_flow_engine.settings import load
@@ -296,9 +297,19 @@ def at_risk(engine: Engine, time: ManualClock) -> None:
     engine.store.warn("the Redis server secret-1 keeps no file")
 
 
+def disk(free: int) -> Callable[[Engine, ManualClock], None]:
+    def fill(engine: Engine, time: ManualClock) -> None:
+        assert isinstance(engine.store, ScriptedStore)
+        engine.store.script.instead["free_space"] = lambda real: free
+
+    return fill
+
+
 @pytest.mark.parametrize(
     ("code", "provoke", "text"),
     [
+        ("disk-full", disk(10**8), "little disk space is left: 0.1 GB for records"),
+        ("disk-low", disk(10**9), "little disk space is left: 1.0 GB for records"),
         ("clock-skew", skewed, "the store's clock is 1 h 30 min ahead of this machine's, so jobs start at wrong times"),
         ("no-worker", no_worker, "no worker has been alive for 3 min, and a job has been due for 3 min"),
         ("held", held, "2 jobs need a decision: it is unknown whether they were charged"),
@@ -409,6 +420,17 @@ def test_full_slots_are_reported_only_while_jobs_wait(engine: Engine) -> None:
     engine.store.add(QUEUE, new("more", service="simulated"))
     text = f"simulated is full: {slots} of {slots} slots in use"
     assert [verdict.text for verdict in take_report(engine).verdicts] == [text]
+
+
+def test_the_free_disk_space_is_a_figure(engine: Engine, any_engine: Engine) -> None:
+    """The report has the free bytes for videos, and for records in a file, for Prometheus and as JSON."""
+    disk(10**8)(engine, ManualClock())
+    found = stats(take_report(engine))["disk"]
+    assert found["records"] == {"free_bytes": 10**8}
+    assert found["videos"]["free_bytes"] > 0
+    assert 'tenxsom_disk_free_bytes{place="records"} 1e+08' in metrics(take_report(engine)).decode()
+    on_a_server = any_engine.store.scheme == "redis"
+    assert ("records" in stats(take_report(any_engine))["disk"]) is not on_a_server
 
 
 def test_verdicts_are_sorted_by_severity(engine: Engine, time: ManualClock) -> None:

@@ -6,6 +6,7 @@ The file must be on a local disk: SQLite's locks do not work on network file sys
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,13 @@ class SQLiteStore(JobStore):
         self._connections = Connections(path, timings.sqlite_lock)
         self._bounds = bounds
         self.place = f"sqlite://{path}"
+        self._folder = path.parent
+
+    def free_space(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError:
+            return None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, float]]:
