@@ -8,6 +8,9 @@ TOPIC ?= Why the ocean glows at night
 override TOPIC := $(value TOPIC)
 export TOPIC
 
+# The demo must not touch the records of an installation.
+DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
+
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos fuzz screenshots docs format clean
@@ -34,8 +37,9 @@ help:
 	@echo 'make clean                remove the files of the other targets, except videos/'
 
 demo: .venv/.runtime
-	@TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" \
-		--queue-type local --service draft --wait
+	@$(DEMO) .venv/bin/python run_flow_enhanced.py single --topic "$$TOPIC" --service draft --wait
+	@echo 'The demo has its own records, which other commands do not see. List them with:' >&2
+	@echo '    $(DEMO) .venv/bin/python run_flow_enhanced.py jobs' >&2
 
 test: .venv/.development
 	$(IN_VENV) pytest -n auto

@@ -15,7 +15,7 @@ import pytest
 from tenxsom_flow_engine.store.values import Retention
 from tests.redis_server import RedisServer
 
-from .conftest import ROOT, Flow
+from .conftest import ROOT, WAIT_SECONDS, Flow
 
 SIMULATED = {"TENXSOM_SIMULATED": "latency=0"}
 
@@ -128,6 +128,32 @@ def test_single_schedules(flow: Flow) -> None:
     assert flow.json("status")["jobs"]["scheduled"] == 2
     assert flow.json("show", "then", "--json")["due"] == "2099-12-24T17:00:00.000Z"
     assert flow.run("show", "never").returncode == 1
+
+
+def test_the_demo_says_how_to_look_at_it(flow: Flow) -> None:
+    """`make demo` prints a command that lists the job of the demo, whose records no other command sees."""
+    target = (ROOT / "Makefile").read_text("utf-8")
+    recipe = target.partition("\ndemo: ")[2].partition("\n\n")[0].split("\n", 1)[1]
+    variables = re.findall(r"^DEMO := (.*)$", target, re.MULTILINE)[0]
+    for written, here in {
+        "\t@": "", "$$": "$", "$(DEMO)": variables, ".venv/bin/python run_": f"{sys.executable} {ROOT}/run_",
+        "--service draft": "--service simulated",
+    }.items():  # fmt: skip
+        recipe = recipe.replace(written, here)
+    environment = {"TOPIC": "Why the ocean glows", **SIMULATED}
+
+    def run(commands: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-e"], input=commands, env=flow.environment | environment, cwd=flow.home, capture_output=True,
+            text=True, timeout=WAIT_SECONDS, check=True,
+        )  # fmt: skip
+
+    made = run(recipe)
+    video = Path(made.stdout.strip())
+    assert video.is_file()
+    listed = run(made.stderr.rpartition("with:\n")[2].strip()).stdout
+    assert video.parent.name in listed
+    assert flow.json("jobs", "--json")["jobs"] == []
 
 
 def test_status_is_one_json_object(flow: Flow) -> None:
