@@ -36,7 +36,7 @@ _FOR_PROGRAMS = frozenset({"logger", "seq", "took_ms"})
 
 #: Patterns of secrets in any text: a bearer token, a login in a URL, a signature in a query.
 _SECRETS = re.compile(
-    r"(?i)(?P<before>\bbearer\s+|://[^\s/@:]*:(?=[^\s/@]+@)|[?&][\w.-]*(?:sig|signature|token|key|credential)[\w.-]*=)"
+    r"(?i)(?P<before>\bbearer\s+(?!token\b)|://[^\s/@:]*:(?=[^\s/@]+@)|[?&][\w.-]*(?:sig|signature|token|key|credential)[\w.-]*=)"
     r"(?P<secret>[^\s&\"'@]+)"
 )
 STARS = "***"

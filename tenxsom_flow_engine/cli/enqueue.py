@@ -13,6 +13,7 @@ import click
 from tenxsom_flow_engine.cli.advice import advise, next_step
 from tenxsom_flow_engine.cli.console import Exit, info, on_terminal, out, problem
 from tenxsom_flow_engine.cli.exit_codes import INTERRUPTED, PARTLY, USAGE, exit_code
+from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.signals import deferred_interrupt
 from tenxsom_flow_engine.errors import Action, QueueError, StoreError
 from tenxsom_flow_engine.text import one_line, plural, usd
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Maximum number of invalid lines, and of notes, printed one by one.
 MAX_LISTED = 20
+#: Maximum number of ids printed on a terminal.
+MAX_IDS = 10
 #: Jobs added in one call. Ctrl-C takes effect between two calls.
 CHUNK_JOBS = 1000
 _IGNORE = "leave out unknown fields with --ignore-unknown"
@@ -208,8 +211,12 @@ def add_and_report(
     if facts is not None:
         print_json({"added": list(added.new), "known": list(known), **facts})
     else:
-        for job_id in added.new:
+        # A person needs a few of many ids, a program all of them.
+        shown = added.new[:MAX_IDS] if on_terminal(sys.stdout) else added.new
+        for job_id in shown:
             out(job_id)
+        if len(shown) < len(added.new):
+            info(f"and {len(added.new) - len(shown):,} more; list them with: {program()} jobs --sort due")
     if stop:
         raise stop
     print_home_notes(engine)

@@ -24,10 +24,12 @@ from tenxsom_flow_engine.text import balance, usd
 def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     """Show a job: facts, files, timeline, and how to fix an error."""
     from tenxsom_flow_engine.cli.format import job_as_dict, print_json
+    from tenxsom_flow_engine.jobs.purchases import bought_nothing
 
     with session(queue_type) as engine:
-        facts = job_as_dict(engine.store.require(job_id), engine.store.now())
-    print_json(facts) if as_json else _print_job(facts)
+        record = engine.store.require(job_id)
+        facts = job_as_dict(record, engine.store.now())
+    print_json(facts) if as_json else _print_job(facts, with_cost=not bought_nothing(record))
 
 
 @click.command("open", cls=Command, epilog='Example: mpv "$({program} open JOB)"')
@@ -54,7 +56,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def _print_job(facts: dict[str, Any]) -> None:
+def _print_job(facts: dict[str, Any], *, with_cost: bool) -> None:
     for name in _FIELDS:
         if facts[name] not in (None, 0):
             _field(name.replace("_", " "), facts[name])
@@ -62,7 +64,7 @@ def _print_job(facts: dict[str, Any]) -> None:
         ticket = facts["submission"]["ticket"]
         order = f"{facts['submission']['state']}, reference {facts['submission']['id']}"
         _field("submission", order + (f", ticket {ticket}" if ticket else ""))
-    if cost := facts["cost"]:
+    if (cost := facts["cost"]) and with_cost:
         known = [usd(cost["usd"])] if cost["usd"] is not None else []
         known += [balance(cost["credits"], "credits")] if cost["credits"] is not None else []
         _field("cost", (", ".join(known) or "unknown") + (" (estimated)" if cost["estimated"] else ""))

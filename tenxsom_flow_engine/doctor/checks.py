@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tenxsom_flow_engine.errors import Action, FlowError
+from tenxsom_flow_engine.errors import Action, FlowError, ServiceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ def problem(
 
 def failed(about: str, error: FlowError, fix: str = "") -> Finding:
     """Return a check's error as a finding; `fix` is used if the error names no next step."""
-    return problem(about, error.code, error.message, error.next_step or fix, error.actions, error.subject)
+    # The message of a service begins with its name, which the finding shows already.
+    text = error.reason if isinstance(error, ServiceError) and error.service == about else error.message
+    return problem(about, error.code, text, error.next_step or fix, error.actions, error.subject)
 
 
 def run_check(about: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

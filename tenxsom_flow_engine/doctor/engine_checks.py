@@ -104,7 +104,7 @@ def _credits(name: str, service: HasCredits) -> Finding:
         left = service.credits()
     except (Transient, Busy) as error:
         step = error.next_step or "try again later, and see the service's status page"
-        return warning(name, error.code, error.message, step)
+        return warning(name, error.code, error.reason, step)
     except ServiceError as error:
         return failed(name, error, "check the key and the account")
     note = f" ({left.note})" if left.note else ""

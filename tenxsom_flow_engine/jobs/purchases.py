@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tenxsom_flow_engine.clock import utc_datetime
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase, Status, SubmissionState
 
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
@@ -49,6 +49,12 @@ def purchase_changes(before: JobRecord, after: JobRecord) -> tuple[Sequence[Purc
         return (), ()
     removed = [purchase for purchase in before.purchases if purchase not in after.purchases]
     return removed, [purchase for purchase in after.purchases if purchase not in before.purchases]
+
+
+def bought_nothing(record: JobRecord) -> bool:
+    """Return whether a job ended without a purchase, so that its expected cost will not be charged."""
+    ended = record.status in (Status.FAILED, Status.CANCELLED)
+    return ended and not record.purchases and record.submission.state is SubmissionState.NONE
 
 
 def day(instant: float) -> str:

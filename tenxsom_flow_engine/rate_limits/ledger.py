@@ -137,7 +137,8 @@ def decide(
 def reason(service: str, message: str, *, stopped: str = "", last: tuple[str, Window, float] | None = None) -> str:
     """Say why a gate is closed: paused, stopped, rate-limited by the service, or the last window that is full."""
     if stopped == BY_HAND:
-        return f"{service} is paused: {message}"
+        # `paused` is the default of the command that pauses.
+        return f"{service} is paused: {message}" if message not in ("", "paused") else f"{service} is paused"
     if stopped:
         return f"{service} is stopped ({stopped}): {message}"
     if last is None:

@@ -164,7 +164,8 @@ class RateLimiter:
         now = self._monotonic()
         if now >= self._log_again_at.get(service, now):
             self._log_again_at[service] = now + STOPPED_LOG_INTERVAL
-            _log.error("%s is stopped: %s", service, error, extra={"service": service, "error": error.code})
+            why = f"{error.reason} ({error.next_step})" if error.next_step else error.reason
+            _log.error("%s is stopped: %s", service, why, extra={"service": service, "error": error.code})
 
     def _remember(self, service: str, opens_at: float) -> None:
         if not self._closed:

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.store.values import DispatchLimits, StoreAdvice
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """Number of jobs that ended in a period."""
+    """Number of jobs that ended in a period and were not retried since."""
 
     succeeded: int = 0
     failed: int = 0
@@ -143,6 +143,8 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     making: Making = Making()
     bought_today: PurchaseTotals = PurchaseTotals()
     last_error: LastError | None = None
+    #: The same if it ended its job, so that it is the latest failure.
+    last_failure: LastError | None = None
     #: Since the store was created.
     ended: Mapping[str, int] = {}
     made: Making = Making()

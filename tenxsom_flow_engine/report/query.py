@@ -30,7 +30,7 @@ from tenxsom_flow_engine.report.model import (
 from tenxsom_flow_engine.report.verdicts import verdicts
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
-from tenxsom_flow_engine.store.totals import BUCKET_PREFIX, EVER, HOUR, SECONDS, Total, hour
+from tenxsom_flow_engine.store.totals import BUCKET_PREFIX, EVER, HOUR, RETRIED, SECONDS, LastError, Total, hour
 from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS
 
 #: Seconds.
@@ -120,7 +120,7 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
         oldest_due=None if counts.oldest_due is None else max(0.0, now - counts.oldest_due),
         today=_ended(today),
         day=_ended(_added(amounts.values())),
-        planned_today=int(sum(today.get(status.value, 0) for status in Status if status in FINAL))
+        planned_today=int(sum(_now_in(today, status) for status in FINAL))
         + in_progress
         + store.scheduled_before(midnight),
         hours=tuple(Bar(at=at, ended=_ended(amounts[at])) for at in starts),
@@ -173,12 +173,19 @@ def _services(
                 making=_making(day),
                 bought_today=_bought(today),
                 last_error=errors.get(name),
+                last_failure=_failure(engine.store, errors.get(name)),
                 ended={status.value: int(total.get(status.value, 0)) for status in Status if status in FINAL},
                 made=_making(total),
                 bought=_bought(total),
             )
         )
     return found
+
+
+def _failure(store: JobStore, error: LastError | None) -> LastError | None:
+    """Return an error if its job has failed; a retry or a held job has an error too."""
+    record = store.get(error.job_id) if error else None
+    return error if record is not None and record.status is Status.FAILED else None
 
 
 def _disks(engine: Engine) -> tuple[DiskFigures, ...]:
@@ -212,7 +219,12 @@ def _windows(windows: Iterable[Mapping[str, Any]]) -> tuple[WindowFigures, ...]:
 
 
 def _ended(amounts: _Amounts) -> Ended:
-    return Ended(succeeded=int(amounts.get("succeeded", 0)), failed=int(amounts.get("failed", 0)))
+    return Ended(succeeded=_now_in(amounts, Status.SUCCEEDED), failed=_now_in(amounts, Status.FAILED))
+
+
+def _now_in(amounts: _Amounts, status: Status) -> int:
+    """Return the number of jobs that ended with a status and still have it."""
+    return int(amounts.get(status.value, 0) - amounts.get(f"{RETRIED}{status.value}", 0))
 
 
 def _bought(amounts: _Amounts) -> PurchaseTotals:

@@ -187,7 +187,7 @@ def _failing(report: Report) -> Iterator[Verdict]:
     for service in (*report.services, report.unchosen):
         failed, ended = service.day.failed, service.day.failed + service.day.succeeded
         if failed >= FEW_FAILED and failed >= SHARE_FAILED * ended:
-            last = service.last_error
+            last = service.last_failure
             why = f", last with {last.code}" if last else ""
             text = f"{service.name}: {failed} of {ended} jobs failed in 24 hours{why}"
             detail = f"{last.message} (job {last.job_id})" if last else ""

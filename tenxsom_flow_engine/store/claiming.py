@@ -6,14 +6,26 @@ A store counts the load of its queue, calls `capacity`, reads the due jobs of th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK
+from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits
+
+_log = logging.getLogger(__name__)
 
 #: Rounding error of a present-day instant as a float, in seconds (upper bound).
 ROUNDING_SECONDS = 1e-6
+
+
+def expire(record: JobRecord, now: float) -> JobRecord:
+    """Return a job after its lease expired (see `lifecycle.expire`); log one that fails by that, as no worker does."""
+    after = lifecycle.expire(record, now)
+    if after.status is Status.FAILED and after.error is not None:
+        fields = {"job_id": after.job_id, "service": after.effective_service, "error": after.error.code}
+        _log.error("%s of %s: failed: %s", record.step, after.job_id, after.error.message, extra=fields)
+    return after
 
 
 @dataclass(frozen=True, slots=True)

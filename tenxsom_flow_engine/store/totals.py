@@ -25,6 +25,8 @@ DAY, HOUR, EVER = "day", "hour", "ever"
 KEEP_HOURS = 49 * 3600.0
 #: The name of the total of seconds that succeeded jobs took, and the name prefix of the histogram's buckets.
 SECONDS, BUCKET_PREFIX = "seconds", "s"
+#: Prefix of the name of a total of retried jobs.
+RETRIED = "retried_"
 _BOUGHT = ("videos", "usd", "credits", "unpriced")
 
 
@@ -33,8 +35,8 @@ class Total:
     """One counter of one service in one period (UTC).
 
     Counters of purchases: `videos`, `usd`, `credits` and `unpriced`. Counters of finished jobs: `succeeded`, `failed`,
-    `cancelled`; for succeeded jobs also the `seconds` from the create to the published video, and their `histogram`
-    as `s<bucket>`.
+    `cancelled`; for succeeded jobs also the `seconds` from the create to the published video, and their `histogram` as
+    `s<bucket>`. By hour also `retried_failed` and `retried_cancelled`: of those that finished in it, the retried ones.
     """
 
     kind: str
@@ -81,6 +83,9 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
     found = list(_purchased(before, after))
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
         found += _of(after.finished_at, after.effective_service, _ended(after, after.finished_at))
+    if before.finished_at is not None and before.status in FINAL and after.status not in FINAL:
+        ended = before.finished_at
+        found.append(Total(HOUR, hour(ended), before.effective_service, f"{RETRIED}{before.status.value}", 1.0))
     return found
 
 

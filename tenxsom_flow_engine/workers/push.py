@@ -97,7 +97,9 @@ class PushWorker:
             fields = {"job_id": delivery.job_id, "seq": delivery.seq}
             _log.info("delivery %d of %s: nothing to do", delivery.seq, delivery.job_id, extra=fields)
             return Delivered(delivery.job_id, False, known.status if known else None, "nothing to do")
-        if record.lease is None:
+        if record.lease is None:  # too many workers died in this step
+            fields = {"job_id": record.job_id, "error": record.error.code if record.error else None}
+            _log.error("%s: failed: %s", record.job_id, record.error, extra=fields)
             return _delivered(record, worked=False)
         with self._maintenance.tracking(record), step_log_context(record):
             return _delivered(self._step(record), worked=True)

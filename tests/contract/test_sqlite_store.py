@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tenxsom_flow_engine.clock import Clock
+from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
@@ -27,7 +27,7 @@ from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
-from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Retention
+from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Order, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.timings import Timings
@@ -254,6 +254,20 @@ def test_a_store_in_a_folder_that_became_read_only(read_only_folder: Path) -> No
     assert refusal.value.next_step
 
 
+def test_only_its_user_can_read_a_new_store(file: Path, open_store: OpenStore) -> None:
+    """A new file, its log and a new folder are for their user alone; the permissions of an existing file stay."""
+    store = SQLiteStore(file.parent / "home" / "jobs.sqlite3", SystemClock())
+    store.add(QUEUE, new("a"))
+    folder = file.parent / "home"
+    assert {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {
+        "home": 0o700, "jobs.sqlite3": 0o600, "jobs.sqlite3-wal": 0o600, "jobs.sqlite3-shm": 0o600,
+    }  # fmt: skip
+    (folder / "jobs.sqlite3").chmod(0o640)
+    SQLiteStore(folder / "jobs.sqlite3", SystemClock()).close()
+    store.close()
+    assert (folder / "jobs.sqlite3").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_file_that_another_process_locks(file: Path) -> None:
     """A write that waits too long for another process fails and writes nothing; reads work; a later write succeeds."""
     store = SQLiteStore(file, ManualClock(), Timings(sqlite_lock=0.05))
@@ -400,6 +414,8 @@ CALLS: dict[str, Callable[[JobStore], object]] = {
     "page of a service": lambda store: store.page(JobFilter(service=ALPHA), limit=5),
     "page of a time": lambda store: store.page(JobFilter(added_from=1.0, added_before=2e9), limit=5),
     "page of all": lambda store: store.page(JobFilter(text="sea"), limit=5),
+    "jobs by due time": lambda store: store.ordered(Order.DUE, JobFilter(text="sea"), limit=5),
+    "finished jobs": lambda store: store.ordered(Order.FINISHED, JobFilter(), limit=5),
     "count": lambda store: store.count_matching(JobFilter(channel="sea", statuses=[Status.FAILED, Status.HELD])),
 }
 

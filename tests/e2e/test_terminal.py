@@ -210,3 +210,13 @@ def test_a_reader_that_closes_early_is_success(flow: Flow) -> None:
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
     assert flow.json("status")["approximate_task_count"] == 10_000
+
+
+def test_a_terminal_shows_a_few_of_many_ids(flow: Flow) -> None:
+    """After a day was planned, a terminal shows ten ids and how to list the others; a pipe gets all of them."""
+    day = ("schedule", "--date", "2099-06-01", "--daily-count", "24", "--videos-per-hour", "1", "--channel")
+    terminal = Terminal(flow, *day, "one")
+    assert terminal.end() == 0
+    assert len(re.findall(r"^one-[^ ]*\r?$", terminal.output, re.MULTILINE)) == 10
+    assert "and 14 more; list them with: run_flow_enhanced.py jobs --sort due" in terminal.output
+    assert len(flow.run(*day, "two").stdout.splitlines()) == 24

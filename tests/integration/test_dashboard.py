@@ -445,3 +445,13 @@ def test_words() -> None:
     assert [sentence(text, ["ltx_studio"]) for text in ("ltx_studio rests", "all is well")] == [
         "ltx_studio rests", "All is well"
     ]  # fmt: skip
+
+
+def test_an_unknown_address_is_a_page_in_a_browser(engine: Engine) -> None:
+    """A browser gets a page for an unknown address, with the headers of every page; a program gets JSON."""
+    client = anonymous_client(engine)
+    page = client.get("/zzz", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "Back to overview" in page.text
+    assert page.headers["Content-Security-Policy"] == client.get("/login").headers["Content-Security-Policy"]
+    assert client.get("/zzz").get_json()["error"]["code"] == "not_found"

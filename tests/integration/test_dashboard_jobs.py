@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, RetryChanges
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
@@ -342,3 +342,14 @@ def test_a_search_round_trips_through_an_address() -> None:
     assert search.words == (
         "failed or held jobs of channel fun, at pixverse, with “a & b” in topic or id, added on 2026-12-24 (UTC)"
     )
+
+
+def test_a_job_that_bought_nothing_shows_no_cost(visitor: Visitor, engine: Engine) -> None:
+    """The expected cost of a job is shown until the job ends without a purchase."""
+    job = VideoJob(job_id="a", topic="Tides", service=ALPHA, created_at=1.0)
+    engine.store.add("local", [engine.prepare(job).new])
+    assert "about $0.25" in visitor.client.get("/jobs").text
+    assert "$0.25" in visitor.client.get("/jobs/a").text
+    engine.store.cancel("a")
+    assert "about $0.25" not in visitor.client.get("/jobs").text
+    assert "Expected" not in visitor.client.get("/jobs/a").text

@@ -340,6 +340,8 @@ def test_a_worker_without_encryption(
 def test_a_key_that_is_wrong(env: Environment, useapi: FakeUseApi) -> None:
     """A key that the service refuses is a problem of that service; the key is not shown."""
     the_problem(env | {"USEAPI_TOKEN": "user:9-secret-word"}, "pixverse", "USEAPI_TOKEN")
+    (found,) = wrong(env | {"USEAPI_TOKEN": "user:9-secret-word"})
+    assert not found.text.startswith("pixverse")  # the name of the part is shown before it
     assert "secret-word" not in str(list(examine(env | {"USEAPI_TOKEN": "user:9-secret-word"})))
 
 

@@ -17,7 +17,7 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
-from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Wait
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
@@ -392,6 +392,39 @@ def test_jobs_without_a_chosen_service_count_as_auto(any_engine: Engine) -> None
     assert report.verdicts[0].text == "auto: 3 of 3 jobs failed in 24 hours, last with rejected"
     assert AUTO not in [service.name for service in report.services]
     assert 'tenxsom_jobs_ended_total{service="auto",status="failed"} 3.0' in metrics(report).decode()
+
+
+def test_a_job_that_is_retried_counts_once(any_engine: Engine, time: ManualClock) -> None:
+    """A job that failed twice is one failed job, and one of the planned ones; the counters have both failures."""
+    for name in "abc":
+        any_engine.store.settle(name, lease(any_engine, name).lease_token, Dead(Failure("rejected", "no")))
+    for outcome in (Dead(Failure("rejected", "no")), None):
+        any_engine.store.retry("a")
+        record = any_engine.store.claim(a_claim(only="a", slots={"draft": 100})).records[0]
+        if outcome:
+            any_engine.store.settle("a", record.lease_token, outcome)
+    make(any_engine.store, record)
+    report = take_report(any_engine)
+    assert (report.jobs.today.succeeded, report.jobs.today.failed) == (1, 2)
+    assert (report.jobs.day.failed, service(report, "draft").day.failed) == (2, 2)
+    assert report.jobs.planned_today == 3
+    assert service(report, "draft").ended["failed"] == 4
+    any_engine.store.retry("b")
+    any_engine.store.cancel("b")
+    assert take_report(any_engine).jobs.planned_today == 3
+
+
+def test_the_last_failure_is_that_of_a_failed_job(engine: Engine, time: ManualClock) -> None:
+    """The verdict on failing jobs names the error of a failed job, not that of one that is retried."""
+    held(engine, time)
+    for name in "cde":
+        engine.store.settle(name, lease(engine, name).lease_token, Dead(FAILURE))
+    (verdict,) = [one for one in take_report(engine).verdicts if one.code == "failing"]
+    assert verdict.text == f"draft: 3 of 3 jobs failed in 24 hours, last with {FAILURE.code}"
+    record = lease(engine, "f")
+    engine.store.settle("f", record.lease_token, Retry(time.now() + 60, FAILURE))
+    (verdict,) = [one for one in take_report(engine).verdicts if one.code == "failing"]
+    assert verdict.text == "draft: 3 of 3 jobs failed in 24 hours"
 
 
 def test_rejected_entries_are_a_verdict(tmp_path: Path, time: ManualClock, redis_store: RedisStore) -> None:

@@ -262,3 +262,10 @@ def test_the_settings_know_their_secrets() -> None:
     )
     assert settings.secrets == {"p4ss%2Fword", "p4ss/word", KEY, "ltxv_1234567", "hg-1"}
     assert load({}).secrets == frozenset()
+
+
+def test_a_plain_sentence_about_a_token_stays_whole() -> None:
+    """The words "bearer token" are not a secret."""
+    with Log(io.StringIO()) as log:
+        logging.getLogger("tenxsom_flow_engine.x").warning("the request carries no bearer token (create tasks)")
+    assert log.lines()[0]["message"] == "the request carries no bearer token (create tasks)"

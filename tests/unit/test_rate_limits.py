@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.pace import LEAST, Gate
+from tenxsom_flow_engine.rate_limits.ledger import reason
+from tenxsom_flow_engine.rate_limits.pace import BY_HAND, LEAST, Gate
 from tenxsom_flow_engine.rate_limits.windows import Window, last_begin, parse_limits, parse_windows, write_windows
 from tenxsom_flow_engine.store.histogram import bound, bucket, percentile
 
@@ -184,3 +185,9 @@ def test_pausing_keeps_the_pace() -> None:
     """A service that is paused and resumed keeps its pace."""
     slowed = replace(Gate(), pace=0.4, ceiling=0.5)
     assert pace.resumed(pace.paused(slowed, "a person")) == slowed
+
+
+def test_a_pause_without_a_reason_is_said_once() -> None:
+    """The default reason of a pause is not repeated; another one is shown."""
+    assert reason("heygen", "paused", stopped=BY_HAND) == "heygen is paused"
+    assert reason("heygen", "the card is blocked", stopped=BY_HAND) == "heygen is paused: the card is blocked"

@@ -23,6 +23,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
+from tenxsom_flow_engine.store.claiming import expire
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
@@ -191,7 +192,7 @@ class RedisStore(JobStore, LegacyImport):
             if not expired:
                 break
             self._clock.learn(now)
-            self._records.change_each(expired, lifecycle.expire, claimed_in=request.queue)
+            self._records.change_each(expired, expire, claimed_in=request.queue)
         self._clock.learn(now)
         stored = list(self._records.readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
         for item in stored:

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 
 from tenxsom_flow_engine.jobs import JobRecord, Lease, lifecycle
-from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capacity, refilled, select
+from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capacity, expire, refilled, select
 from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
 from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
@@ -149,7 +149,7 @@ def _expire_leases(db: sqlite3.Connection, queue: str, now: float) -> None:
         "SELECT job_id, record FROM jobs WHERE queue = ? AND lease_until <= ? LIMIT ?", (queue, now, EXPIRED_LEASES)
     ).fetchall()
     for record in readable(rows, db):
-        keep(db, record, lifecycle.expire(record, now))
+        keep(db, record, expire(record, now))
 
 
 def _tokens(db: sqlite3.Connection, queue: str, limits: DispatchLimits, now: float) -> float:

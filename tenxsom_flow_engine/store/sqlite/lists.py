@@ -91,7 +91,8 @@ def ordered(
     else:
         key = "finished_at DESC, position DESC"
         walks = [
-            f"jobs INDEXED BY jobs_trimmable WHERE status IN ('succeeded', 'cancelled') ORDER BY {key}",
+            "jobs INDEXED BY jobs_trimmable WHERE status IN ('succeeded', 'cancelled') AND finished_at > 0"
+            f" ORDER BY {key}",
             "jobs INDEXED BY jobs_status WHERE status = 'failed' ORDER BY position DESC",
         ]
     found: list[sqlite3.Row] = []

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.errors import FlowError
+from tenxsom_flow_engine.jobs.purchases import bought_nothing
 from tenxsom_flow_engine.web.dashboard import filters as words
 from tenxsom_flow_engine.web.dashboard.add import add
 from tenxsom_flow_engine.web.dashboard.advice import links
@@ -110,7 +111,12 @@ def _prepare(state: BlueprintSetupState) -> None:
     templates = state.app.jinja_env
     templates.filters.update(words.FILTERS)
     templates.globals.update(
-        static=static, csrf_field=csrf_field, logged_in=shows_menu, messages=messages, version=__version__
+        bought_nothing=bought_nothing,
+        static=static,
+        csrf_field=csrf_field,
+        logged_in=shows_menu,
+        messages=messages,
+        version=__version__,
     )
     templates.undefined = StrictUndefined
     templates.trim_blocks = templates.lstrip_blocks = True

@@ -43,8 +43,10 @@ class LeaseSuite(Suite):
         assert (second.expiries, second.attempts, second.seq) == (1, 0, first.seq + 1)
         assert any("w-dead" in event.detail for event in second.events)
 
-    def test_a_job_that_kills_its_workers_fails(self, store: JobStore, clock: ManualClock) -> None:
-        """After ten consecutive leases expired in one step, the job fails with that reason."""
+    def test_a_job_that_kills_its_workers_fails(
+        self, store: JobStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """After ten consecutive leases expired in one step, the job fails with that reason, which is in the log."""
         store.add(QUEUE, new("a"))
         for number in range(MAX_EXPIRIES):
             assert take(store).expiries == number
@@ -54,6 +56,7 @@ class LeaseSuite(Suite):
         assert record.status is Status.FAILED
         assert record.error is not None
         assert (record.error.code, record.expiries) == ("worker_lost", MAX_EXPIRIES)
+        assert [(line.levelname, line.__dict__["job_id"]) for line in caplog.records] == [("ERROR", "a")]
         check_counts(store)
 
     def test_a_step_that_worked_resets_expiries(self, store: JobStore, clock: ManualClock) -> None:
