@@ -10,6 +10,7 @@ from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.outcomes import RetryChanges
+from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.services.base import VideoService
@@ -64,6 +65,10 @@ class ScriptedStore(SQLiteStore):
     def queue_state(self, queue: str) -> QueueState:
         state: QueueState = self.script.call(super().queue_state, queue)
         return state
+
+    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
+        record: JobRecord = self.script.call(super().intend, job_id, token, intent)
+        return record
 
     def retry(self, job_id: str, changes: RetryChanges | None = None) -> JobRecord:
         record: JobRecord = self.script.call(super().retry, job_id, changes)

@@ -129,7 +129,7 @@ def _print_table(records: Sequence[JobRecord], now: float, sort: str) -> None:
             record.job.topic,
         ])  # fmt: skip
     empty = {name for place, name in enumerate(head) if not any(row[place] for row in rows)}
-    hidden = empty & {"SINCE (UTC)", "REASON"}
+    hidden = empty & {"DUE (UTC)", "SINCE (UTC)", "REASON"}
     if "SINCE (UTC)" not in empty and sort != "added":
         hidden.add("ADDED (UTC)")  # leaves room for the reason
     shown = [place for place, name in enumerate(head) if name not in hidden]

@@ -175,7 +175,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class DiskFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A file system of the machine that shows the report."""
 
-    #: What is stored there: `videos` or `records`.
+    #: Its contents: `videos` or `records`.
     place: str
     #: Free bytes.
     free: int

@@ -169,15 +169,23 @@ class PullWorker:
             else:
                 self._unsuccessful.discard(record.job_id)
             log_step(record, after, time.monotonic() - began)
+            self._engine.store_outage.succeeded("step")
         except LeaseLost as error:
             _log.warning("%s; the outcome of this step is discarded", error)
+        except (StoreUnavailable, StoreFull) as error:
+            self._engine.store_outage.failed("step", f"cannot run the {record.step} step of {record.job_id}: {error}")
+            self._stopping.wait(self._engine.timings.store_retry)  # else it would be claimed again at once
+            self._return(record)
         except StoreError as error:
-            # This worker cannot save the step's outcome; the job returns to its queue unchanged.
             _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
-            with suppress(StoreError):
-                self._engine.queue.release_lease(record)
+            self._return(record)
         except Exception:  # a bug must not end the thread; the lease expires and is counted
             _log.exception("step %s of job %s", record.step, record.job_id)
         finally:
             self._maintenance.untrack(record)
             self._wake.set()
+
+    def _return(self, record: JobRecord) -> None:
+        """Return a job to its queue unchanged, because this worker cannot save the outcome of its step."""
+        with suppress(StoreError):
+            self._engine.queue.release_lease(record)

@@ -21,6 +21,8 @@ from tenxsom_flow_engine.errors import (
     QueueError,
     Stopping,
     StoreError,
+    StoreFull,
+    StoreUnavailable,
 )
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.codec import decode_delivery
@@ -123,7 +125,8 @@ class PushWorker:
             # The new owner might fail, so this delivery must be sent again to check the job then.
             raise LeasedElsewhere(record.job_id) from error
         except StoreError as error:
-            _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
+            if not isinstance(error, StoreUnavailable | StoreFull):  # else the caller reports it, once a minute
+                _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
             with suppress(StoreError, QueueError):
                 self._engine.queue.release_lease(record)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tenxsom_flow_engine.composition import open_engine, open_store
+from tenxsom_flow_engine.composition import Overrides, open_engine, open_store
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import Misconfigured, StoreUnavailable
-from tenxsom_flow_engine.jobs import AUTO, Status, Step, SubmissionState, Ticket, VideoJob
+from tenxsom_flow_engine.errors import Misconfigured, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, Step, SubmissionState, Ticket, VideoJob
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.queues.stores import open_ledger
@@ -29,6 +29,7 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tenxsom_flow_engine.workers.pull import PullWorker
+from tests.scripted_parts import Script, open_scripted
 
 STUCK = 60.0
 
@@ -225,6 +226,38 @@ def test_a_stopped_service_is_an_error_in_the_log(
     assert [(line.levelname, line.__dict__["service"], line.__dict__["error"]) for line in caplog.records] == [
         ("ERROR", ALPHA, "misconfigured")
     ] * 2
+
+
+def test_a_full_store_is_one_warning(tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """If intents cannot be written, the job is tried again and again with one warning, and nothing is bought."""
+    service = ScriptedService(clock)
+    refusals = 20
+
+    def full(real: Callable[..., JobRecord], *arguments: Any) -> JobRecord:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise StoreFull("no space is left")
+        return real(*arguments)
+
+    script = Script()
+    script.instead["intend"] = full
+    overrides = Overrides(timings=Timings(store_retry=0.001))
+    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
+    with open_scripted(settings, clock, script, services={ALPHA: service}, overrides=overrides) as engine:
+        engine.store.add(QUEUE, [NewJob(a_job())])
+        worker = PullWorker(engine, concurrency=1)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        while not service.sold:  # each claim takes a token of the dispatch rate
+            clock.advance(0.1)
+            threading.Event().wait(0.01)
+        worker.stop()
+        thread.join(STUCK)
+    assert len(service.sold) == 1
+    warned = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
+    assert warned == ["cannot run the submit step of job-1: no space is left"]
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
 
 
 class AwayQueue(PullQueue):
