@@ -217,6 +217,6 @@ def test_a_terminal_shows_a_few_of_many_ids(flow: Flow) -> None:
     day = ("schedule", "--date", "2099-06-01", "--daily-count", "24", "--videos-per-hour", "1", "--channel")
     terminal = Terminal(flow, *day, "one")
     assert terminal.end() == 0
-    assert len(re.findall(r"^one-[^ ]*\r?$", terminal.output, re.MULTILINE)) == 10
+    assert len(re.findall(r"^one-[0-9TZ]+\r?$", terminal.output, re.MULTILINE)) == 10
     assert "and 14 more; list them with: run_flow_enhanced.py jobs --sort due" in terminal.output
     assert len(flow.run(*day, "two").stdout.splitlines()) == 24
