@@ -54,6 +54,11 @@ class Timings:
     # Google Cloud Tasks (`queues.cloud_tasks`).
     #: How long the creation of a task is retried while Cloud Tasks is unreachable; 0: no retries.
     task_create_retry: float = 20.0
+    #: Timeout of one call.
+    task_call: float = 5.0
+    #: A call without an answer for this long has its connection checked, which is closed after `task_ping_timeout`.
+    task_ping: float = 30.0
+    task_ping_timeout: float = 10.0
 
     # Workers and the store (`workers`, `store`).
     #: How often maintenance removes old records and leftovers.

@@ -33,7 +33,7 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
-from tenxsom_flow_engine.queues.cloud_tasks.api import Api, _Clients
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 from tenxsom_flow_engine.settings import CloudTasksSettings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
@@ -256,15 +256,13 @@ def test_google_unreachable(made: Setting) -> None:
 def test_a_missing_setting_is_named(made: Setting, variable: str, calls: str) -> None:
     """A missing variable that a call needs is named before anything is added; other calls still work."""
 
-    class LentApi(Api):
-        """Calls through the connection of another queue."""
-
-        def _open(self) -> _Clients:
-            return made.queue._api._clients()
+    def lent(settings: CloudTasksSettings) -> Api:
+        """Return an API that calls through the connection of another queue."""
+        return Api(settings, connection=made.queue._api._connection)
 
     # Without an emulator the worker must be called with an account.
     emulated = variable != "CLOUD_TASKS_SERVICE_ACCOUNT"
-    queue = made.open({variable: ""}, make_api=None if emulated else LentApi, emulated=emulated)
+    queue = made.open({variable: ""}, make_api=None if emulated else lent, emulated=emulated)
     with pytest.raises(ConfigurationError) as refusal:
         queue.enqueue(new("a"))
     assert variable in str(refusal.value)
@@ -275,11 +273,12 @@ def test_a_missing_setting_is_named(made: Setting, variable: str, calls: str) ->
 
 def test_a_child_process_opens_a_connection(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork the child opens a separate connection and does not touch its parent's."""
-    parent = made.queue._api._clients()
-    monkeypatch.setattr(os, "getpid", lambda: parent.pid + 1)
-    child = made.queue._api._clients()
+    connection, here = made.queue._api._connection, os.getpid()
+    parent = connection.clients()
+    monkeypatch.setattr(os, "getpid", lambda: here + 1)
+    child = connection.clients()
     assert child.channel is not parent.channel
-    assert made.queue._api._clients() is child
+    assert connection.clients() is child
     parent.v2.get_queue(name=QUEUE)
     child.channel.close()
 

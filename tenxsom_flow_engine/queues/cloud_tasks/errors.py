@@ -22,8 +22,7 @@ from tenxsom_flow_engine.queues.cloud_tasks.access import CREDENTIALS_STEP
 #: The role that each kind of call needs (https://docs.cloud.google.com/iam/docs/roles-permissions/cloudtasks).
 ENQUEUER, QUEUE_ADMIN, VIEWER = "roles/cloudtasks.enqueuer", "roles/cloudtasks.queueAdmin", "roles/cloudtasks.viewer"
 
-#: Errors after which the same call can succeed later.
-AWAY = (
+_AWAY = (
     api.ServiceUnavailable,
     api.DeadlineExceeded,
     api.ResourceExhausted,
@@ -33,6 +32,11 @@ AWAY = (
     api.Cancelled,
     api.ServerError,
 )
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether the same call can succeed later."""
+    return isinstance(error, _AWAY) and not isinstance(error, api.MethodNotImplemented)
 
 
 @contextlib.contextmanager
@@ -88,7 +92,12 @@ def _error(error: Exception, what: str, queue: str, role: str) -> FlowError:
             return ConfigurationError(f"{what} failed: Google rejected the login: {text}", next_step=CREDENTIALS_STEP)
         case api.RetryError() | auth.TransportError():
             return QueueUnavailable(failed, next_step="check that Google Cloud Tasks can be reached from here")
-        case _ if isinstance(error, AWAY):
+        case api.MethodNotImplemented():
+            return QueueError(
+                f"{what} failed: this server of the Cloud Tasks API does not support the call: {text}",
+                next_step="check CLOUD_TASKS_EMULATOR_HOST; the emulator command serves all calls that are needed",
+            )
+        case _ if is_away(error):
             return QueueUnavailable(failed, next_step="check that Google Cloud Tasks can be reached from here")
         case auth.GoogleAuthError():
             return ConfigurationError(f"{what} failed: {text}", next_step=CREDENTIALS_STEP)

@@ -107,7 +107,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         # Google's library takes a large part of a second to import, and not every command needs it.
         from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 
-        return Api(self._settings, create_retry=self._timings.task_create_retry)
+        return Api(self._settings, self._timings)
 
     def enqueue(self, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
@@ -162,7 +162,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             counts=self._store.status_counts(self.name),
             workers_alive=None,
             unknown=unknown,
-            task_count=facts.tasks if facts else None,
+            task_count=self._api.task_count() if facts else None,
             set_at_backend=tuple(name for name in LIMITS if name not in ours),
         )
 
