@@ -5,17 +5,19 @@ The caller's address proves nothing: behind a proxy every caller is local.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tenxsom_flow_engine.errors import ConfigurationError, Forbidden, Unauthenticated
+from tenxsom_flow_engine.queues.cloud_tasks.certificates import CLOCK_SKEW, GOOGLE_CERTS_URL, fetch
 from tenxsom_flow_engine.settings import Settings
-from tenxsom_flow_engine.web.certificates import GOOGLE_CERTS_URL, Certificates, fetch
+from tenxsom_flow_engine.text import duration
+from tenxsom_flow_engine.web.certificates import Certificates
 
 #: Issuers of Google's ID tokens (google-auth's `id_token` accepts the same two).
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
-#: Tolerated difference in seconds between this machine's clock and the signer's.
-CLOCK_SKEW = 10
 
 
 class Access(Protocol):
@@ -60,7 +62,7 @@ class TokensOf:
 
     def _verified(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a token after checking its signature and times. Raises `Unauthenticated`."""
-        from google.auth import exceptions, jwt
+        from google.auth import jwt
 
         # Exceptions of google-auth quote parts of the token, so they appear neither in the message nor as the cause.
         try:
@@ -70,13 +72,34 @@ class TokensOf:
         certificate = self._certificates.find(key_id) if isinstance(key_id, str) else None
         if certificate is None:
             raise Unauthenticated("the token is not signed with one of Google's keys")
-        try:
-            claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
-                token, certs=certificate, clock_skew_in_seconds=CLOCK_SKEW
+        if (claims := _decoded(token, certificate, CLOCK_SKEW)) is not None:
+            return claims
+        if (early_or_late := _decoded(token, certificate, math.inf)) is None:
+            raise Unauthenticated("the token is forged or invalid")
+        seconds = early_or_late["iat"] - time.time()
+        if seconds > 0:
+            raise Unauthenticated(
+                "the token is not valid yet: check this machine's clock, "
+                f"which is about {duration(seconds)} behind the signer's",
+                next_step="set this machine's clock: timedatectl set-ntp true",
             )
-        except (exceptions.GoogleAuthError, ValueError, TypeError):
-            raise Unauthenticated("the token is forged, expired or not valid yet") from None
-        return claims
+        raise Unauthenticated(
+            "the token has expired",
+            next_step="if all tokens have, check this machine's clock: timedatectl set-ntp true",
+        )
+
+
+def _decoded(token: str, certificate: str, clock_skew: float) -> Mapping[str, Any] | None:
+    """Return the claims of a token; None if its signature is wrong or its times differ by more than `clock_skew`."""
+    from google.auth import exceptions, jwt
+
+    try:
+        claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
+            token, certs=certificate, clock_skew_in_seconds=clock_skew
+        )
+    except (exceptions.GoogleAuthError, ValueError, TypeError):
+        return None
+    return claims
 
 
 def open_access(settings: Settings) -> Access:

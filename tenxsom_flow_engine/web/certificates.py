@@ -8,26 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from tenxsom_flow_engine.errors import CertificatesUnavailable
+from tenxsom_flow_engine.queues.cloud_tasks.certificates import Fetched
 
-#: Google's certificates for ID tokens, as `{key id: PEM}` (google-auth's `id_token` uses the same address).
-GOOGLE_CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
-#: Seconds to keep certificates if their server names no time, and the bounds for the time that it names.
-USUAL_AGE, LEAST_AGE, LONGEST_AGE = 3600.0, 60.0, 86400.0
 #: Minimum seconds between two fetches, so that made-up key ids or an outage cannot cause a burst of requests.
 PAUSE = 10.0
-#: Timeouts in seconds: to connect, and to read each part of the response.
-TIMEOUTS = (3.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Certificates by key id, and the number of seconds to keep them."""
-
-    by_key: Mapping[str, str]
-    age: float
 
 
 class Certificates:
@@ -75,31 +61,3 @@ class Certificates:
             raise CertificatesUnavailable(
                 self._failure, next_step="check that this machine can reach the address; deliveries are retried"
             )
-
-
-def fetch(url: str) -> Fetched:
-    """Fetch certificates in the form `{key id: PEM}`. Raises `CertificatesUnavailable`."""
-    import requests
-
-    try:
-        answer = requests.get(url, timeout=TIMEOUTS, allow_redirects=False)
-        if answer.status_code != 200:
-            raise CertificatesUnavailable(f"the server of the certificates returned {answer.status_code}: {url}")
-        by_key = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        raise CertificatesUnavailable(f"cannot fetch the certificates from {url}: {type(error).__name__}") from error
-    if not isinstance(by_key, dict) or not all(isinstance(text, str) for text in by_key.values()):
-        raise CertificatesUnavailable(f"{url} does not contain certificates by key id")
-    return Fetched(by_key, _age(answer.headers))
-
-
-def _age(headers: Mapping[str, str]) -> float:
-    """Return the number of seconds to keep a response (RFC 9111: its `max-age` minus its `Age`)."""
-    from werkzeug.datastructures import ResponseCacheControl
-    from werkzeug.http import parse_age, parse_cache_control_header
-
-    longest = parse_cache_control_header(headers.get("Cache-Control"), cls=ResponseCacheControl).max_age
-    if longest is None:
-        return USUAL_AGE
-    age = parse_age(headers.get("Age"))
-    return min(max(longest - (age.total_seconds() if age else 0.0), LEAST_AGE), LONGEST_AGE)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,10 @@ from google.cloud import tasks_v2
 
 from cloud_tasks_queue import CloudTasksQueue
 from queue_manager import QueueManager
+from tenxsom_flow_engine.emulator.cloud import Cloud
+from tenxsom_flow_engine.emulator.faults import Faults
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
+from tenxsom_flow_engine.emulator.service import V2, handlers
 from tenxsom_flow_engine.errors import (
     Action,
     ConfigurationError,
@@ -221,6 +225,52 @@ def test_the_number_of_tasks(made: Setting) -> None:
     """The status reports Google's number of tasks."""
     made.queue.enqueue(new("a", "b", "c"))
     assert made.queue.status().task_count == 3
+
+
+@pytest.fixture
+def other_server() -> Iterator[str]:
+    """Return the address of a server with the API v2 only, as other emulators have it."""
+    with ThreadPoolExecutor() as threads:
+        server = grpc.server(threads)
+        services = handlers(Cloud(ManualClock()), Faults(), lambda queue, task: None)
+        server.add_generic_rpc_handlers([service for service in services if service.service_name() == V2])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"127.0.0.1:{port}"
+        server.stop(None).wait()
+
+
+def test_a_server_without_v2beta3(setting: Setting, other_server: str) -> None:
+    """Only the number of tasks needs v2beta3: state, limits, changes, purges and the sweep work with v2."""
+    queue = setting.open({"CLOUD_TASKS_EMULATOR_HOST": other_server})
+    queue.create()
+    queue.enqueue(new("a", "b"))
+    queue.set_limits(3.0, None)
+    queue.update()
+    status = queue.status()
+    assert (status.limits, status.paused, status.task_count, status.unknown) == (
+        DispatchLimits(3.0, 5),
+        False,
+        None,
+        None,
+    )
+    queue.pause()
+    assert queue.status().paused
+    queue.resume()
+    queue._api.purge()
+    setting.clock.advance(3600.0)
+    assert queue.recover_lost("sweeper") == 2
+    assert queue.purge() == 2
+
+
+def test_a_call_that_the_server_lacks(made: Setting) -> None:
+    """A call that the server does not support is neither retried nor reported as an outage."""
+    made.server.faults.refuse("CreateTask", grpc.StatusCode.UNIMPLEMENTED, times=9)
+    with pytest.raises(QueueError, match="does not support the call") as refusal:
+        made.queue.enqueue(new("a"))
+    assert not isinstance(refusal.value, QueueUnavailable)
+    assert "CLOUD_TASKS_EMULATOR_HOST" in refusal.value.next_step
+    assert made.server.faults.used["API calls refused"] == 1
 
 
 def test_a_missing_role(made: Setting) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tenxsom_flow_engine.errors import CertificatesUnavailable
+from tenxsom_flow_engine.queues.cloud_tasks.certificates import Fetched, fetch
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.web.certificates import PAUSE, Certificates, Fetched, fetch
+from tenxsom_flow_engine.web.certificates import PAUSE, Certificates
 
 
 class Source:
@@ -117,6 +120,7 @@ class Site:
     def __init__(self) -> None:
         self.status, self.body = 200, b'{"one": "PEM 1"}'
         self.headers: dict[str, str] = {}
+        self.date = ""
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -126,6 +130,9 @@ class Site:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(site.body)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return site.date or super().date_time_string(timestamp)
 
             def log_message(self, format: str, *arguments: object) -> None:
                 pass
@@ -158,7 +165,8 @@ def site() -> Iterator[Site]:
 def test_certificates_are_kept_as_long_as_their_server_says(site: Site, headers: dict[str, str], age: float) -> None:
     """The age is `max-age` minus `Age`, within bounds."""
     site.headers = headers
-    assert fetch(site.url) == Fetched({"one": "PEM 1"}, age)
+    fetched = fetch(site.url)
+    assert (fetched.by_key, fetched.age) == ({"one": "PEM 1"}, age)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +178,26 @@ def test_an_invalid_response_is_an_outage(site: Site, status: int, body: bytes) 
     site.headers = {"Location": site.url + "/elsewhere"}
     with pytest.raises(CertificatesUnavailable, match=site.url):
         fetch(site.url)
+
+
+@pytest.mark.parametrize("in_caches", [0, 7200])
+def test_the_clock_of_the_server(site: Site, in_caches: int) -> None:
+    """The date of a response, and its time in caches, show how far the server's clock is ahead; to about a second."""
+    site.date = formatdate(time.time() + 3600 - in_caches, usegmt=True)
+    site.headers = {"Age": str(in_caches)} if in_caches else {}
+    ahead = fetch(site.url).server_ahead
+    assert ahead is not None
+    assert abs(ahead - 3600) < 30  # of a slow machine
+    site.date = "soon"
+    assert fetch(site.url).server_ahead is None
+
+
+def test_a_proxy_does_not_get_requests_to_this_machine(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates on the loopback interface are fetched directly, though the environment names a proxy."""
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert fetch(site.url).by_key == {"one": "PEM 1"}
 
 
 def test_a_server_that_does_not_answer_is_an_outage() -> None:

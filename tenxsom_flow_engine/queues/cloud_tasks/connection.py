@@ -1,8 +1,8 @@
 """The connection to Cloud Tasks: opened at the first call, after a fork, and after repeated timeouts.
 
 A firewall that forgets an idle connection drops its packets without closing it. Every call then ends with its timeout
-until the kernel gives up, a quarter of an hour later. So gRPC checks the connection during calls, and a connection whose
-calls time out one after another is replaced.
+until the kernel gives up, a quarter of an hour later. So gRPC checks the connection during calls, and a connection is
+replaced when its calls time out one after another.
 """
 
 from __future__ import annotations
