@@ -9,6 +9,7 @@ from tenxsom_flow_engine.composition import configured_specs, open_engine
 from tenxsom_flow_engine.doctor import machine
 from tenxsom_flow_engine.doctor.checks import Finding, failed, ok, run_check, warning
 from tenxsom_flow_engine.doctor.engine_checks import parts
+from tenxsom_flow_engine.doctor.tokens import check_tokens
 from tenxsom_flow_engine.doctor.worker_url import check_worker_url
 from tenxsom_flow_engine.env import fields_of
 from tenxsom_flow_engine.errors import FlowError
@@ -48,6 +49,7 @@ def examine(environment: Mapping[str, str] | None = None, queue_type: str | None
     if choice is not None:
         yield from run_check("store", partial(_opened, settings, choice))
     if choice is not None and choice.queue_type == CLOUD_TASKS:
+        yield from run_check("tokens", lambda: check_tokens(settings))
         yield from run_check("worker address", lambda: check_worker_url(settings))
     if choice is None:
         step = "correct the settings, then run this command again"

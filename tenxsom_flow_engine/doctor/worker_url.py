@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem
 from tenxsom_flow_engine.errors import Action, Forbidden
+from tenxsom_flow_engine.loopback import is_loopback, proxies
 from tenxsom_flow_engine.settings import Settings
 
 #: Timeouts in seconds: to connect, and to read the response.
 PROBE_TIMEOUTS = (5.0, 15.0)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def check_worker_url(settings: Settings) -> Iterator[Finding]:
@@ -24,7 +23,7 @@ def check_worker_url(settings: Settings) -> Iterator[Finding]:
             "set CLOUD_TASKS_WORKER_URL to its https address",
         )  # fmt: skip
         return
-    if url.startswith("http://") and urlsplit(url).hostname not in _LOOPBACK:
+    if url.startswith("http://") and not is_loopback(url):
         yield problem(
             "worker address", "not-encrypted", f"{url} is not encrypted, so tokens can be read in transit",
             "put a TLS proxy in front of the worker, as deploy/Caddyfile does, and set CLOUD_TASKS_WORKER_URL to "
@@ -39,11 +38,10 @@ def _probe(url: str) -> Iterator[Finding]:
     try:
         # Redirects are not followed: Cloud Tasks does not follow them either. A body is read only where it matters,
         # because a server other than the worker might send an endless one.
-        with requests.get(f"{url}/health", timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True) as health:
+        options: dict[str, Any] = {"allow_redirects": False, "stream": True, "proxies": dict(proxies(url))}
+        with requests.get(f"{url}/health", timeout=PROBE_TIMEOUTS, **options) as health:
             pass
-        with requests.post(
-            f"{url}/process", json={}, timeout=PROBE_TIMEOUTS, allow_redirects=False, stream=True
-        ) as unauthenticated:
+        with requests.post(f"{url}/process", json={}, timeout=PROBE_TIMEOUTS, **options) as unauthenticated:
             guarded = unauthenticated.status_code in (401, 403)
             refusal = _error(unauthenticated) if guarded else {}
     except requests.RequestException as error:

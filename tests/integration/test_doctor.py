@@ -8,6 +8,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +32,7 @@ from tenxsom_flow_engine.services.http.fake_server import Reply as Answer
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.services.registry import MachineCheck, MachineState
 from tenxsom_flow_engine.settings import load
+from tests.certificate_site import Site
 from tests.http_target import ScriptedTarget
 from tests.redis_server import RedisServer
 
@@ -265,6 +268,7 @@ def test_credentials_that_are_missing(env: Environment, worker: ScriptedTarget, 
     """Missing credentials for Cloud Tasks are a problem, with the command that creates them."""
     worker.answer(200, 401)
     google = {"GOOGLE_CLOUD_PROJECT": "p-1", "CLOUD_TASKS_WORKER_URL": worker.address}
+    env |= {"TENXSOM_ALLOW_UNAUTHENTICATED": "true"}  # else Google's certificates would be fetched
     named = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "none.json"), "TENXSOM_QUEUE_TYPE": "cloud_tasks"}
     the_problem(env | google | named, "queue", "none.json", "gcloud auth")
 
@@ -316,6 +320,40 @@ def test_an_answer_without_an_end(env: Environment, cloud: CloudTasksServer) -> 
         over.set()
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("server_ahead", "state", "words"),
+    [
+        (0, "ok", "this machine's clock agrees"),
+        (
+            40,
+            "problem",
+            "behind the clock of the tokens' signer, so a worker here rejects all deliveries",
+        ),
+        (-40, "warning", "ahead of the clock of the tokens' signer"),
+    ],
+)
+def test_a_clock_that_tokens_do_not_agree_with(
+    env: Environment, cloud: CloudTasksServer, server_ahead: float, state: str, words: str
+) -> None:
+    """The clock must agree with that of the tokens' signer to the 10 s that the check of tokens accepts."""
+    with closing(Site()) as site:
+        site.date = formatdate(time.time() + server_ahead, usegmt=True) if server_ahead else ""
+        env |= {"TENXSOM_TOKEN_CERTS_URL": site.url}
+        found = [finding for finding in examine(env) if finding.about == "tokens"]
+    assert [finding.state for finding in found] == [state]
+    assert words in found[0].text
+    assert ("timedatectl" in found[0].fix) is (state != "ok")
+
+
+def test_certificates_that_cannot_be_fetched(env: Environment, cloud: CloudTasksServer) -> None:
+    """Certificates out of reach are a warning, since only workers need them; without authentication nobody does."""
+    env |= {"TENXSOM_TOKEN_CERTS_URL": "http://127.0.0.1:1/certs"}
+    found = [finding for finding in examine(env) if finding.about == "tokens"]
+    assert [(finding.state, "127.0.0.1:1" in finding.text) for finding in found] == [("warning", True)]
+    env |= {"TENXSOM_ALLOW_UNAUTHENTICATED": "true"}
+    assert [finding for finding in examine(env) if finding.about == "tokens"] == []
 
 
 def test_a_worker_that_does_not_answer(env: Environment, cloud: CloudTasksServer) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,6 +14,7 @@ from tenxsom_flow_engine.errors import CertificatesUnavailable
 from tenxsom_flow_engine.queues.cloud_tasks.certificates import Fetched, fetch
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.web.certificates import PAUSE, Certificates
+from tests.certificate_site import Site
 
 
 class Source:
@@ -114,42 +115,10 @@ def test_threads_share_a_fetch(source: Source) -> None:
     assert (found, source.fetches) == (["PEM 1"] * 8, 1)
 
 
-class Site:
-    """A web server with a scripted response."""
-
-    def __init__(self) -> None:
-        self.status, self.body = 200, b'{"one": "PEM 1"}'
-        self.headers: dict[str, str] = {}
-        self.date = ""
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(site.status)
-                for name, value in site.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(site.body)
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return site.date or super().date_time_string(timestamp)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/certs"
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site()
-    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
-    thread.join()
+    with closing(Site()) as site:
+        yield site
 
 
 @pytest.mark.parametrize(
