@@ -187,7 +187,9 @@ class CloudTasksSettings:
     credentials_file: Annotated[
         Path | None,
         Variable(
-            "GOOGLE_APPLICATION_CREDENTIALS", "key file of a service account", default="the credentials of gcloud"
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "file with Google credentials of any type: a service account's key, a workload identity, an impersonation",
+            default="the credentials of gcloud",
         ),
     ] = None
     gcloud_folder: Annotated[

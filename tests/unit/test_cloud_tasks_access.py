@@ -89,18 +89,11 @@ def test_a_bad_key_file_is_named(tmp_path: Path, text: str | None) -> None:
     assert str(file) in refusal.value.message
 
 
-def test_a_key_file_is_read(tmp_path: Path) -> None:
-    """A service account's key supplies credentials and project, even if only an environment file names it."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    facts = {"type": "service_account", "project_id": "p-2", "client_email": "key@p-2.test",
-             "token_uri": "https://oauth2.googleapis.com/token", "private_key": key.decode()}  # fmt: skip
-    file, env = tmp_path / "key.json", tmp_path / "flow.env"
-    file.write_text(json.dumps(facts))
-    env.write_text(f"{KEY}={file}\n")
-    found, project = credentials_and_project(settings(tmp_path, TENXSOM_ENV_FILE=str(env)).cloud_tasks)
-    assert (found.service_account_email, project) == ("key@p-2.test", "p-2")  # type: ignore[attr-defined]
+@pytest.mark.parametrize("kind", ["impersonated_service_account", "no_such_type"])
+def test_an_incomplete_file_is_named(tmp_path: Path, kind: str) -> None:
+    """A file without the fields of its type is an error that names the file."""
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps({"type": kind}))
+    with pytest.raises(ConfigurationError) as refusal:
+        credentials_and_project(settings(tmp_path, **{KEY: str(file)}).cloud_tasks)
+    assert str(file) in refusal.value.message

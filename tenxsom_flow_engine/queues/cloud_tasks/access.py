@@ -6,10 +6,11 @@ Google's libraries are imported only to load credentials, because `auto` calls t
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.errors import ConfigurationError, QueueUnavailable
 from tenxsom_flow_engine.settings import CloudTasksSettings
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 CREDENTIALS_STEP = (
-    "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, "
+    "set GOOGLE_APPLICATION_CREDENTIALS to the credentials file of a service account or a workload identity, "
     "or run: gcloud auth application-default login"
 )
 
@@ -34,38 +35,55 @@ def lacking(settings: CloudTasksSettings) -> list[str]:
 
 
 def credentials_and_project(settings: CloudTasksSettings) -> tuple[Credentials, str]:
-    """Return the credentials and the project, which can be empty. Raises `ConfigurationError`."""
-    from google.auth.exceptions import GoogleAuthError
+    """Return the credentials and the project, which can be empty. Raises `ConfigurationError` or `QueueUnavailable`."""
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
-    if settings.credentials_file is None and not _on_google(settings):
+    file = settings.credentials_file
+    if file is None and not _on_google(settings):
         raise ConfigurationError("no Google credentials found", next_step=CREDENTIALS_STEP)
+    where = f"in {file} " if file else ""
     try:
-        found, project = _load(settings.credentials_file)
-    except (GoogleAuthError, OSError, ValueError) as error:
-        where = f"in {settings.credentials_file} " if settings.credentials_file else ""
+        found, project = _from_file(file) if file else _from_metadata_server()
+    except TransportError as error:
+        raise QueueUnavailable(
+            f"the Google credentials {where}cannot be used now: {error}",
+            next_step="check that the server of these credentials can be reached from here",
+        ) from error
+    # google-auth assumes that a file of a known type has all its fields.
+    except (GoogleAuthError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"the Google credentials {where}cannot be used: {error}", next_step=CREDENTIALS_STEP
         ) from error
     return found, settings.project or project or ""
 
 
-def _load(file: Path | None) -> tuple[Credentials, str | None]:
-    """Load a credentials file of the common types directly: google-auth reads its path only from the environment."""
-    import google.auth
-    from google.oauth2 import credentials as user
-    from google.oauth2 import service_account
+def _from_file(file: Path) -> tuple[Credentials, str | None]:
+    """Load the credentials in a file of any type that Google has.
 
-    facts = json.loads(file.read_bytes()) if file else {}
-    match facts.get("type") if isinstance(facts, dict) else None:
-        case "service_account":
-            loaded = service_account.Credentials.from_service_account_info(facts, scopes=[SCOPE])  # type: ignore[no-untyped-call]
-            return loaded, loaded.project_id
-        case "authorized_user":
-            return user.Credentials.from_authorized_user_info(facts, scopes=[SCOPE]), None  # type: ignore[no-untyped-call]
-        case None if file:
-            raise ValueError("it has no field type")
-        case _:  # a metadata server, or another type, which google-auth loads from the same variable
-            return google.auth.default(scopes=[SCOPE])
+    `google.auth.default` would find the file by the process's environment, not by the settings, and otherwise use the
+    login of whoever runs the command.
+    """
+    import google.auth
+
+    facts = json.loads(file.read_bytes())
+    if not isinstance(facts, dict) or "type" not in facts:
+        raise ValueError("it has no field type")
+    with warnings.catch_warnings():
+        # google-auth warns of files that strangers supply, since these can name other servers.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return google.auth.load_credentials_from_file(str(file), scopes=[SCOPE])  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _from_metadata_server() -> tuple[Credentials, str | None]:
+    import google.auth
+    from google.auth import compute_engine
+
+    found, project = google.auth.default(scopes=[SCOPE])
+    if not isinstance(found, compute_engine.Credentials):
+        raise ValueError(
+            "google-auth found another login than the metadata server's; set CLOUDSDK_CONFIG in the environment"
+        )
+    return found, project
 
 
 def _on_google(settings: CloudTasksSettings) -> bool:
