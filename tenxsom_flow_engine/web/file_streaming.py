@@ -1,9 +1,10 @@
-"""Serve large files to slow or paused browsers: bounded range responses, and few whole files at a time.
+"""Serve large files to slow or paused browsers: bounded range responses for players, and few files at a time.
 
 A video player requests an open-ended range and reads only as much as it plays. With a response of bounded size, which
 RFC 9110 (section 15.3.7) allows, it requests the next piece when it needs it. A piece fits into the server's buffer for
-unsent bytes (`http_server.UNSENT`), so its thread does not wait for the client. A whole file occupies a thread until
-all but its end is sent.
+unsent bytes (`http_server.UNSENT`), so its thread does not wait for the client. Other clients, such as a resumed
+download, would take the first piece for all that is left. They get the whole range, which occupies a thread until all
+but its end is sent.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
 #: Maximum number of video streams in each process.
 STREAMS = 4
-#: Maximum bytes of a response to a range request.
+#: Maximum bytes of a response to the range request of a player.
 PIECE = 2 << 20
+#: Values of `Sec-Fetch-Dest` that browsers send for their players (https://www.w3.org/TR/fetch-metadata/).
+PLAYERS = ("video", "audio")
 #: Bytes per read.
 BLOCK = 64 << 10
 #: Value of the `Retry-After` header, in seconds, if no stream is free.
@@ -40,6 +42,8 @@ def send(
 ) -> Response:
     """Return the response to a GET or HEAD of a file: the whole file, a range (206, 416) or `Not Modified` (304).
 
+    Several ranges and units other than bytes are ignored, as RFC 9110 (section 14.2) allows or requires.
+
     With `streams`, the response occupies one of them until it is sent, and is a 503 if none is free. `max_age` is the
     number of seconds that the browser can reuse the file without a request. Raises `OSError`.
     """
@@ -51,9 +55,11 @@ def send(
     answer.set_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
     answer.cache_control.private = True
     answer.cache_control.max_age = max_age
-    narrowed = {**request.environ, **_piece(request.range, stat.st_size)}
+    environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
+    if wanted := _range(request, stat.st_size):
+        environ["HTTP_RANGE"] = wanted
     try:
-        answer.make_conditional(narrowed, accept_ranges=True, complete_length=stat.st_size)
+        answer.make_conditional(environ, accept_ranges=True, complete_length=stat.st_size)
     except RequestedRangeNotSatisfiable as refusal:
         answer.close()
         return Response(status=416, headers={"Content-Range": f"bytes */{refusal.length}"})
@@ -66,12 +72,15 @@ def send(
     return answer
 
 
-def _piece(wanted: Range | None, size: int) -> dict[str, str]:
-    """Return the header that shortens a requested range to its first piece; empty if the range is short enough."""
-    span = wanted.range_for_length(size) if wanted else None
-    if span is None or span[0] is None or span[1] - span[0] <= PIECE:
-        return {}
-    return {"HTTP_RANGE": f"bytes={span[0]}-{span[0] + PIECE - 1}"}
+def _range(request: Request, size: int) -> str:
+    """Return the header `Range` to answer: empty for the whole file; for a player, at most a piece."""
+    wanted = request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return ""
+    span = wanted.range_for_length(size)
+    if span and span[1] - span[0] > PIECE and request.headers.get("Sec-Fetch-Dest") in PLAYERS:
+        return f"bytes={span[0]}-{span[0] + PIECE - 1}"
+    return wanted.to_header()
 
 
 class _Outgoing(FileWrapper):

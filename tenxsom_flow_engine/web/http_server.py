@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 #: Maximum bytes of a request's head, and of its body. Cloud Tasks limits a task, with its headers, to 1 MiB.
 MAX_HEAD, MAX_BODY = 64 * 1024, 1024 * 1024 + 64 * 1024
 #: Bytes of a response that wait for a slow client before its thread waits: more than the longest piece of a video
-#: (`file_streaming.PIECE`), so that only whole files occupy their thread.
+#: (`file_streaming.PIECE`), so that only downloads occupy their thread.
 UNSENT = PIECE + (1 << 20)
 #: Maximum number of connections accepted in one turn of the loop; few, because other processes want some as well.
 _BATCH = 16

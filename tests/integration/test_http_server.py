@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from werkzeug.wrappers import Request
 
-from tenxsom_flow_engine.web.file_streaming import PIECE
+from tenxsom_flow_engine.web.file_streaming import PIECE, send
 from tenxsom_flow_engine.web.http_server import MAX_BODY, MAX_HEAD, Limits, Server
 
 #: Seconds after which a test gives up. No test waits for it.
@@ -33,15 +37,19 @@ class Running:
         self.ended = threading.Event()
         #: Requests of `/wait` wait for the second one.
         self.begun, self.released = threading.Semaphore(0), threading.Event()
+        #: The answer to `/video`.
+        self.video = Path()
         self.clients = ExitStack()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
-    def answer(self, request: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    def answer(self, request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = request["PATH_INFO"]
         if path == "/wait":
             self.begun.release()
             assert self.released.wait(STUCK)
+        if path == "/video":
+            return send(Request(request), self.video, "video/mp4", max_age=0)(request, start_response)
         facts = {name: request.get(name) for name in ("SCRIPT_NAME", "PATH_INFO")}
         sizes = {"/big": 16 << 20, "/piece": PIECE}
         body = bytes(sizes[path]) if path in sizes else json.dumps(facts).encode() + request["wsgi.input"].read()
@@ -96,6 +104,18 @@ def serving(**limits: Any) -> Iterator[Running]:
             yield running
         finally:
             running.end()
+
+
+@pytest.mark.parametrize("start", [0, 1000, 2 * PIECE])
+def test_a_resumed_download_is_complete(tmp_path: Path, start: int) -> None:
+    """A client that is no player and asks for all from some byte on gets all of it in one response."""
+    video = tmp_path / "video.mp4"
+    video.write_bytes(os.urandom(3 * PIECE))
+    with serving() as running:
+        running.video = video
+        url = "http://{}:{}/video".format(*running.address)
+        answer = requests.get(url, headers={"Range": f"bytes={start}-"}, timeout=STUCK)
+    assert (answer.status_code, answer.content) == (206, video.read_bytes()[start:])
 
 
 def is_closed(client: socket.socket) -> bool:
