@@ -203,6 +203,21 @@ def test_a_damaged_file(file: Path, open_store: OpenStore, damage: str) -> None:
     assert str(file) in refusal.value.message
 
 
+def test_a_store_that_cannot_be_opened_leaves_no_connection(
+    driver: list[sqlite3.Connection], file: Path, open_store: OpenStore
+) -> None:
+    """If a store cannot be opened, its connection is closed, so that it holds neither the file nor its locks."""
+    open_store(ManualClock()).close()
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA user_version = 99")
+    driver.clear()
+    with pytest.raises(StoreBroken, match="schema version 99"):
+        open_store(ManualClock())
+    (connection,) = driver
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
 @contextlib.contextmanager
 def powerless() -> Iterator[None]:
     """Run without superuser rights, so that read-only has an effect."""

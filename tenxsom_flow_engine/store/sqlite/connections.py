@@ -56,8 +56,12 @@ class Connections:
                     f"the folder {path.parent} cannot be created: {error.strerror}",
                     next_step="set TENXSOM_HOME to a folder you can write to",
                 ) from error
-            with self.use() as connection:
-                self._prepare(connection)
+            try:
+                with self.use() as connection:
+                    self._prepare(connection)
+            except BaseException:
+                self.close()
+                raise
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
