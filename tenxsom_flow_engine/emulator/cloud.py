@@ -17,6 +17,13 @@ RECREATE_AFTER = 3 * 86_400.0
 #: Seconds for which the name of a finished task cannot be used: the documented default for queues created by the API.
 TOMBSTONE_TTL = 3600.0
 
+_NO_QUEUE = "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize."
+_UNKNOWN = "Requested entity was not found."
+_GONE = (
+    "The task no longer exists, though a task with this name existed recently. The task either successfully completed "
+    "or was deleted."
+)
+
 
 class Cloud:
     """Queues by name. Callers must hold `changed` while they read or change anything, and notify after a change."""
@@ -55,7 +62,7 @@ class Cloud:
         """Add a queue, unless its name is in use or was until recently."""
         name, now = message.name, self.clock.now()
         if name in self.queues:
-            raise Refused(StatusCode.ALREADY_EXISTS, f'The queue "{name}" already exists.')
+            raise Refused(StatusCode.ALREADY_EXISTS, "Queue already exists")
         if name in self._deleted and now < self._deleted[name] + RECREATE_AFTER:
             raise Refused(
                 StatusCode.FAILED_PRECONDITION,
@@ -69,16 +76,15 @@ class Cloud:
         """Return an existing queue. Raises `Refused`."""
         self.check_project(name)
         if (queue := self.queues.get(name)) is None:
-            raise Refused(
-                StatusCode.NOT_FOUND,
-                "Requested entity was not found: the queue does not exist. "
-                "If it was created just now, wait at least a minute for it to become ready.",
-            )
+            raise Refused(StatusCode.NOT_FOUND, _NO_QUEUE)
         queue.forget(self.clock.now())
         return queue
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with its tasks."""
+        self.check_project(name)
+        if name not in self.queues:
+            raise Refused(StatusCode.NOT_FOUND, _UNKNOWN)
         self.queue(name).purge(self.clock.now())
         del self.queues[name]
         self._deleted[name] = self.clock.now()
@@ -87,6 +93,5 @@ class Cloud:
         """Return a task that has not ended, and its queue. Raises `Refused`."""
         queue = self.queue(parent(name))
         if (task := queue.tasks.get(name)) is None:
-            recently = " It was executed or deleted recently." if queue.knows(name, self.clock.now()) else ""
-            raise Refused(StatusCode.NOT_FOUND, f"Requested entity was not found: the task does not exist.{recently}")
+            raise Refused(StatusCode.NOT_FOUND, _GONE if queue.knows(name, self.clock.now()) else _UNKNOWN)
         return queue, task

@@ -1,4 +1,8 @@
-"""Helpers for API messages: refusals, resource names, timestamps and durations."""
+"""Helpers for API messages: refusals, resource names, timestamps and durations.
+
+The texts of refusals are those of the service where they are known (recorded answers are in the conformance tests of
+github.com/aertje/cloud-tasks-emulator), because some callers read them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from grpc import StatusCode
 
 _LOCATION = r"projects/([A-Za-z0-9.:-]+)/locations/([A-Za-z0-9-]+)"
 _QUEUE = _LOCATION + r"/queues/([A-Za-z0-9-]{1,100})"
-_TASK = _QUEUE + r"/tasks/([A-Za-z0-9_-]{1,500})"
+_TASK_ID = r"[A-Za-z0-9_-]{1,500}"
 
 
 class Refused(Exception):
@@ -28,22 +32,28 @@ def invalid(message: str) -> Refused:
 
 def check_location(name: str) -> None:
     """Refuse a name that is not `projects/P/locations/L`."""
-    _match(_LOCATION, name, "projects/PROJECT_ID/locations/LOCATION_ID")
+    _match(_LOCATION, name, "Location", "projects/<PROJECT_ID>/locations/<LOCATION_ID>")
 
 
 def check_queue(name: str) -> None:
     """Refuse an invalid queue name; its id has 1 to 100 letters, digits and hyphens."""
-    _match(_QUEUE, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID")
+    _match(_QUEUE, name, "Queue", "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>")
 
 
 def check_task(name: str) -> None:
     """Refuse an invalid task name; its id has 1 to 500 letters, digits, hyphens and underscores."""
-    _match(_TASK, name, "projects/PROJECT_ID/locations/LOCATION_ID/queues/QUEUE_ID/tasks/TASK_ID")
+    form = "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"
+    _match(_QUEUE + "/tasks/[^/]*", name, "Task", form)
+    if not re.fullmatch(_TASK_ID, short(name)):
+        raise invalid(
+            f'Task ID "{short(name)}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or '
+            "underscores (_). Task ID must between 1 and 500 characters."
+        )
 
 
-def _match(pattern: str, name: str, form: str) -> None:
+def _match(pattern: str, name: str, kind: str, form: str) -> None:
     if not re.fullmatch(pattern, name):
-        raise invalid(f'The resource name "{name}" must be formatted: "{form}".')
+        raise invalid(f'{kind} name must be formatted: "{form}".')
 
 
 def project(name: str) -> str:

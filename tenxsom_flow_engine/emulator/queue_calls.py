@@ -94,7 +94,7 @@ class QueueCalls:
         return _ListQueuesResponse(queues=found, next_page_token=token)
 
     def delete_queue(self, request: Any) -> Any:
-        self._found(request.name)
+        check_queue(request.name)
         self._cloud.delete_queue(request.name)
         return empty_pb2.Empty()
 

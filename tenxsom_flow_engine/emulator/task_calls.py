@@ -60,8 +60,10 @@ class TaskCalls:
         message.create_time.FromSeconds(int(now))
         limits.check_size(message)
         if queue.knows(message.name, now):
-            how = "exists already" if message.name in queue.tasks else "existed too recently"
-            raise Refused(StatusCode.ALREADY_EXISTS, f"The task cannot be created because a task with this name {how}.")
+            text = "The task cannot be created because a task with this name existed too recently."
+            if message.name in queue.tasks:
+                text = "Requested entity already exists"
+            raise Refused(StatusCode.ALREADY_EXISTS, text)
         task = StoredTask(message, due=due, created=now)
         queue.add(task)
         return _view(task, request.response_view)
@@ -95,7 +97,10 @@ class TaskCalls:
         if name := request.task.name:
             check_task(name)
             if parent(name) != request.parent:
-                raise invalid("The task's name must be in the queue that is the parent.")
+                raise invalid(
+                    f"The queue name from request ('{request.parent}') must be the same as the queue name in the named "
+                    f"task ('{parent(name)}')."
+                )
 
 
 def _view(task: StoredTask, view: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -22,11 +23,18 @@ COMMAND = [sys.executable, str(ROOT / "run_flow_enhanced.py"), "emulator"]
 
 
 def test_the_emulator_prints_settings_and_delivers(tmp_path: Path) -> None:
-    """The emulator prints a settings file, creates a queue with our limits, and delivers with a token."""
+    """Even behind a proxy, the emulator prints a settings file, creates a queue, and delivers with a token."""
     target = ScriptedTarget()
+    names = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+    proxied = {name: value for name, value in os.environ.items() if name.lower() not in ("no_proxy", "no_grpc_proxy")}
+    proxied |= dict.fromkeys([*names, *(name.upper() for name in names)], "http://127.0.0.1:1")
     with (tmp_path / "env").open("w") as output:
         emulator = subprocess.Popen(
-            [*COMMAND, "--port", "0", "--queue", "videos"], stdout=output, stderr=subprocess.PIPE, text=True
+            [*COMMAND, "--port", "0", "--queue", "videos"],
+            env=proxied,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     try:
         assert emulator.stderr is not None

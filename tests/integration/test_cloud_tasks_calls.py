@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.emulator_harness import LOCATION, QUEUE, Setting
 DAY = 86_400.0
 TASK = f"{QUEUE}/tasks/t-1"
 PAUSED, RUNNING = tasks_v2.Queue.State.PAUSED, tasks_v2.Queue.State.RUNNING
+NO_ENTITY = "^404 Requested entity was not found.$"
+NO_QUEUE = "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize."
 #: Far enough ahead that nothing is delivered.
 LATER = datetime.timedelta(days=1)
 
@@ -120,13 +123,44 @@ def test_a_queue_is_created_once_and_by_the_rules(cloud: Setting) -> None:
 def test_a_missing_queue_is_not_found_by_any_call(cloud: Setting) -> None:
     """Every call for a queue that was never created returns NOT_FOUND."""
     client = cloud.client
-    for call in (
-        client.get_queue, client.pause_queue, client.resume_queue, client.purge_queue, client.delete_queue
-    ):  # fmt: skip
-        with pytest.raises(exceptions.NotFound, match="queue does not exist"):
+    for call in (client.get_queue, client.pause_queue, client.resume_queue, client.purge_queue):
+        with pytest.raises(exceptions.NotFound, match=NO_QUEUE):
             call(name=QUEUE)
-    with pytest.raises(exceptions.NotFound, match="wait at least a minute"):
+    with pytest.raises(exceptions.NotFound, match=NO_QUEUE):
         cloud.task()
+    with pytest.raises(exceptions.NotFound, match=NO_ENTITY):
+        client.delete_queue(name=QUEUE)
+
+
+def test_refusals_have_the_texts_of_the_service(cloud: Setting) -> None:
+    """Callers that read the texts get those that were recorded from the service."""
+    cloud.queue()
+    client, other = cloud.client, QUEUE + "-other"
+    cloud.task("t-1", schedule_time=soon(cloud))
+    cloud.task("t-2", schedule_time=soon(cloud))
+    client.delete_task(name=f"{QUEUE}/tasks/t-2")
+    request = {"url": cloud.target.url}
+    bad_queue, bad_task = f"{LOCATION}/queues/a_b", f"{QUEUE}/tasks/not a valid id"
+    calls: dict[str, Callable[[], object]] = {
+        "Queue already exists": cloud.queue,
+        'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".': (
+            lambda: client.create_queue(parent=LOCATION, queue=tasks_v2.Queue(name=bad_queue))
+        ),
+        "Requested entity already exists": lambda: cloud.task("t-1"),
+        "existed too recently": lambda: cloud.task("t-2"),
+        'Task ID "not a valid id" can contain only letters ([A-Za-z])': lambda: client.get_task(name=bad_task),
+        "Task name must be formatted": lambda: client.get_task(name="t-1"),
+        f"The queue name from request ('{QUEUE}') must be the same as the queue name in the named task ('{other}').": (
+            lambda: client.create_task(parent=QUEUE, task=tasks_v2.Task(name=f"{other}/tasks/t", http_request=request))
+        ),
+        "Requested entity was not found.": lambda: client.get_task(name=f"{QUEUE}/tasks/t-9"),
+        "The task no longer exists, though a task with this name existed recently.": (
+            lambda: client.get_task(name=f"{QUEUE}/tasks/t-2")
+        ),
+    }
+    for text, call in calls.items():
+        with pytest.raises(exceptions.GoogleAPICallError, match=re.escape(text)):
+            call()
 
 
 def test_a_deleted_queue_cannot_be_created_again_for_three_days(cloud: Setting) -> None:
