@@ -1,4 +1,4 @@
-"""The built wheel, installed into a fresh virtual environment, without the network."""
+"""The built wheel, installed into a fresh virtual environment, and the source distribution; without the network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -82,6 +83,20 @@ def test_the_wheel_holds_the_package_and_its_data_only(wheel: Path) -> None:
     files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert names == {path.relative_to(ROOT).as_posix() for path in files}
     assert {Path(name).suffix for name in names} >= {".py", ".sql", ".lua", ".ttf", ".html", ".css", ".js", ".txt"}
+
+
+def test_the_source_distribution_holds_the_project(tmp_path: Path) -> None:
+    """The source distribution has every file of the project: what tests, documents and deployments need, too."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=NOT_COPIED)
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    build = "from setuptools import build_meta; build_meta.build_sdist('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, check=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert files - names == set()
+    assert {name for name in names if "__pycache__" in name} == set()
 
 
 def test_nothing_but_the_package_is_installed(installed: Installed) -> None:

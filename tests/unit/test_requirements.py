@@ -30,6 +30,23 @@ def test_each_package_is_pinned_with_hashes(lock: str) -> None:
     assert re.search(r"://|^--?[a-z]|find-links", (ROOT / lock).read_text("utf-8"), re.MULTILINE) is None
 
 
+def test_each_package_has_a_lower_bound_that_is_tested() -> None:
+    """An installation without the lock file gets no release older than those that the tests run with."""
+    requirements = re.findall(r"^([a-z][^\s;#]*)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    for requirement in requirements:
+        name, _, bound = requirement.partition(">=")
+        pinned = [numbers(version) for version in re.findall(rf"^{name}==([\d.]+)", lock, re.MULTILINE)]
+        assert bound, f"{name} has no lower bound"
+        assert min(pinned)[: len(numbers(bound))] == numbers(bound), (
+            f"{requirement}, but the lock file has {min(pinned)}"
+        )
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
 def test_the_lock_files_are_up_to_date() -> None:
     """Every package that the requirements name is locked; after a change of the requirements, run `make lock`."""
     assert named("requirements.txt") <= locked("requirements.lock").keys()
