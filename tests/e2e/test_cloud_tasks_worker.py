@@ -402,6 +402,7 @@ def test_only_valid_tokens_are_accepted(cloud: Cloud) -> None:
         "forged, of an unknown key": (tokens.forge(ACCOUNT, cloud.url, known_key=False), 401),
         "unsigned": (tokens.unsigned(ACCOUNT, cloud.url), 401),
         "expired": (tokens.issue(ACCOUNT, cloud.url, age=3700), 401),
+        "of a clock ahead": (tokens.issue(ACCOUNT, cloud.url, age=-60), 401),
         "of another issuer": (tokens.issue(ACCOUNT, cloud.url, iss="https://example.test"), 401),
         "for another audience": (tokens.issue(ACCOUNT, "https://example.test"), 401),
         "of another account": (tokens.issue("mallory@project.iam.gserviceaccount.com", cloud.url), 403),
@@ -414,6 +415,7 @@ def test_only_valid_tokens_are_accepted(cloud: Cloud) -> None:
     assert (status, answer["error"]["code"]) == (400, "invalid_input")
     log = cloud.flow.log()
     assert "401" in log
+    assert "the token is not valid yet: check this machine's clock" in log
     assert not any(part in log for token, _ in refused.values() for part in (token or "").split(".") if len(part) > 20)
 
 
