@@ -25,6 +25,6 @@ from tenxsom_flow_engine.loopback import is_loopback, proxies
     ],
 )
 def test_loopback_addresses(address: str, expected: bool) -> None:
-    """Loopback addresses and `localhost` are recognised in URLs and in `host:port`; only their requests use no proxy."""
+    """Loopback addresses and `localhost` are recognised in URLs and in `host:port`; they get no proxy."""
     assert is_loopback(address) is expected
     assert proxies(address) == ({"http": "", "https": ""} if expected else {})

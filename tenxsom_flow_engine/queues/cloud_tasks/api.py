@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from google.api_core.exceptions import AlreadyExists, MethodNotImplemented, NotFound
@@ -20,7 +19,7 @@ from google.cloud import tasks_v2
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.queues.cloud_tasks.connection import Clients, Connection, open_clients, required
+from tenxsom_flow_engine.queues.cloud_tasks.connection import Clients, Connection, opener, required
 from tenxsom_flow_engine.queues.cloud_tasks.errors import ENQUEUER, QUEUE_ADMIN, VIEWER, is_away, mapped
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import DispatchLimits
@@ -64,7 +63,7 @@ class Api:
             if timings.task_create_retry
             else None
         )
-        self._connection = connection or Connection(partial(open_clients, settings, timings))
+        self._connection = connection or Connection(opener(settings, timings))
 
     def check(self) -> None:
         """Raise `ConfigurationError` if a setting for creating tasks is missing."""

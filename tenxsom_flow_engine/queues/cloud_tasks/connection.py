@@ -13,9 +13,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 import grpc
 from google.api_core.exceptions import DeadlineExceeded
+from google.auth.credentials import Credentials
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
@@ -103,8 +105,17 @@ class Connection:
             opened.clients.channel.close()
 
 
-def open_clients(settings: CloudTasksSettings, timings: Timings) -> Clients:
-    """Open a connection to the emulator or to Google. Raises `ConfigurationError`."""
+def opener(settings: CloudTasksSettings, timings: Timings) -> Callable[[], Clients]:
+    """Return a function that opens a connection to the emulator or to Google.
+
+    It loads the credentials once, since that can need a network that fails. Raises `ConfigurationError`, or
+    `QueueUnavailable` if the credentials cannot be loaded now.
+    """
+    credentials = cache(partial(credentials_and_project, settings))
+    return lambda: _open(settings, timings, credentials)
+
+
+def _open(settings: CloudTasksSettings, timings: Timings, load: Callable[[], tuple[Credentials, str]]) -> Clients:
     options = [
         # Only during calls: a server may refuse pings between them (https://grpc.io/docs/guides/keepalive).
         ("grpc.keepalive_time_ms", round(timings.task_ping * 1000)),
@@ -121,7 +132,7 @@ def open_clients(settings: CloudTasksSettings, timings: Timings) -> Clients:
         channel = grpc.insecure_channel(settings.emulator_host, options=options)
         project = settings.project
     else:
-        credentials, project = credentials_and_project(settings)
+        credentials, project = load()
         channel = CloudTasksGrpcTransport.create_channel(credentials=credentials, options=options)
     v2 = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
     return Clients(channel, required(project, "GOOGLE_CLOUD_PROJECT"), v2)
