@@ -125,17 +125,16 @@ def _open(settings: CloudTasksSettings, timings: Timings, load: Callable[[], tup
         # Else gRPC would give a new channel the socket of the old one.
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    if settings.emulator_host:
+    credentials, project = (None, settings.project) if settings.emulator_host else load()
+    project = required(project, "GOOGLE_CLOUD_PROJECT")
+    if credentials is None:
         if is_loopback(settings.emulator_host):
             options.append(("grpc.enable_http_proxy", 0))
         # The library does not support an emulator: it would use TLS for any address.
         channel = grpc.insecure_channel(settings.emulator_host, options=options)
-        project = settings.project
     else:
-        credentials, project = load()
         channel = CloudTasksGrpcTransport.create_channel(credentials=credentials, options=options)
-    v2 = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
-    return Clients(channel, required(project, "GOOGLE_CLOUD_PROJECT"), v2)
+    return Clients(channel, project, tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel)))
 
 
 def required(value: str, variable: str) -> str:
