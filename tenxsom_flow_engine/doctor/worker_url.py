@@ -7,7 +7,7 @@ from typing import Any
 
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem
 from tenxsom_flow_engine.errors import Action, Forbidden
-from tenxsom_flow_engine.loopback import is_loopback, proxies
+from tenxsom_flow_engine.queues.cloud_tasks.loopback import is_loopback, proxies
 from tenxsom_flow_engine.settings import Settings
 
 #: Timeouts in seconds: to connect, and to read the response.

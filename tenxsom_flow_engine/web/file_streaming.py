@@ -55,11 +55,11 @@ def send(
     answer.set_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
     answer.cache_control.private = True
     answer.cache_control.max_age = max_age
-    environ = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
+    asked = {name: value for name, value in request.environ.items() if name != "HTTP_RANGE"}
     if wanted := _range(request, stat.st_size):
-        environ["HTTP_RANGE"] = wanted
+        asked["HTTP_RANGE"] = wanted
     try:
-        answer.make_conditional(environ, accept_ranges=True, complete_length=stat.st_size)
+        answer.make_conditional(asked, accept_ranges=True, complete_length=stat.st_size)
     except RequestedRangeNotSatisfiable as refusal:
         answer.close()
         return Response(status=416, headers={"Content-Range": f"bytes */{refusal.length}"})

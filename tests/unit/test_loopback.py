@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenxsom_flow_engine.loopback import is_loopback, proxies
+from tenxsom_flow_engine.queues.cloud_tasks.loopback import is_loopback, proxies
 
 
 @pytest.mark.parametrize(

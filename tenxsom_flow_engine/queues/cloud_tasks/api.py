@@ -177,7 +177,7 @@ class Api:
 
     @contextlib.contextmanager
     def _call(self, what: str, role: str) -> Iterator[tuple[Clients, str]]:
-        """Yield the clients and the queue's name for one call, whose errors are mapped (see `errors.mapped`)."""
+        """Yield the clients and the queue's name for one call, whose errors it maps."""
         with mapped(what, self._settings.queue, role), self._connection.call() as clients:
             yield clients, self._path(clients)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.errors import CertificatesUnavailable
-from tenxsom_flow_engine.loopback import proxies
+from tenxsom_flow_engine.queues.cloud_tasks.loopback import proxies
 
 #: Google's certificates for ID tokens, as `{key id: PEM}` (google-auth's `id_token` uses the same address).
 GOOGLE_CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"

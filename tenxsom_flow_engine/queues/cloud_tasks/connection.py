@@ -22,8 +22,8 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
 from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.loopback import is_loopback
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
+from tenxsom_flow_engine.queues.cloud_tasks.loopback import is_loopback
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.timings import Timings
 
