@@ -102,6 +102,35 @@ def test_pages_break_at_the_ends_of_sentences(text: str, expected: list[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Sunlight looks white, but it carries every colour of the rainbow.",
+            ["Sunlight looks white,", "but it carries every colour of the rainbow."],
+        ),
+        (
+            "Kittens purr within days of birth, often while they drink their mother’s milk.",
+            ["Kittens purr within days of birth,", "often while they drink", "their mother’s milk."],
+        ),
+        (
+            "Under bare desert sand, Mr. Fox waits for one good rain",
+            ["Under bare desert sand,", "Mr. Fox waits for one good rain"],
+        ),
+    ],
+)
+def test_pages_break_after_the_punctuation_of_a_sentence(text: str, expected: list[str]) -> None:
+    """A sentence that needs more pages is cut after its punctuation, even if the pages are then less equal."""
+    assert screens(text) == expected
+
+
+def test_a_long_text_without_punctuation_fills_its_pages_equally() -> None:
+    """The search for good breaks does not make fewer and fuller pages."""
+    sizes = [len(page) for page in screens("this or that word " * 16)]
+    assert len(sizes) == 8
+    assert max(sizes) <= 40
+
+
+@pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("Donaudampfschifffahrtsgesellschaftskapitän", ["Donaudampfschiff", "fahrtsgesell", "schaftskapitän"]),

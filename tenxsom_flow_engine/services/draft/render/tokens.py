@@ -281,9 +281,13 @@ def _cuts(run: Sequence[Token], sizes: Sequence[int], count: int) -> list[int]:
 
 
 def _roughness(last: Token) -> float:
-    """Return the penalty for a page that ends with the token: none after punctuation, highest inside a word."""
-    if unicodedata.category(last.text[-1]) in ("Po", "Pd", "Pe", "Pf"):
-        return 0.0
+    """Return the penalty for a page that ends with the token: negative after punctuation, highest inside a word.
+
+    It is 0 after most words, so that it does not change the number of pages.
+    """
+    abbreviated = last.text.endswith(".") and not _SENTENCE_END.search(last.text)  # perhaps: Mr.
+    if unicodedata.category(last.text[-1]) in ("Po", "Pd", "Pe", "Pf") and not abbreviated:
+        return -0.3
     if last.after != " ":
-        return 0.2 if is_spaceless(last.text[-1]) else 6.0
-    return 0.12 + 0.15 * (len(last.text) <= 3 and not is_spaceless(last.text))
+        return 0.1 if is_spaceless(last.text[-1]) else 6.0
+    return 0.2 * (len(last.text) <= 3 and not is_spaceless(last.text))
