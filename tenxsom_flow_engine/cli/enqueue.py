@@ -58,13 +58,13 @@ def file_name(stream: io.BufferedReader) -> str:
 @contextlib.contextmanager
 def reading(stream: io.BufferedReader) -> Iterator[str]:
     """Yield the name of a topics stream; end the command if it cannot be read."""
+    from tenxsom_flow_engine.planning.entries import UnknownFields
     from tenxsom_flow_engine.planning.lines import NotUtf8
-    from tenxsom_flow_engine.planning.tables import UnknownColumns
 
     name = file_name(stream)
     try:
         yield name
-    except UnknownColumns as error:
+    except UnknownFields as error:
         raise Exit(problem(error.message, f"rename or remove them, or {_IGNORE}"), USAGE) from error
     except NotUtf8 as error:
         step = f"save the file as UTF-8, or pass --encoding {error.code_page} if that line is right"

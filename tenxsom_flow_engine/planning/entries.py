@@ -32,6 +32,10 @@ _MISSING = frozenset({"", "nan", "none", "null"})
 _CAN_BE_MISSING = frozenset({"style", "duration", "aspect_ratio", "service", "at"})
 
 
+class UnknownFields(InvalidInput):
+    """A table or a JSON document has columns or fields that are not fields of a job."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """The job fields of an entry. `at` is an instant in seconds since 1970."""

@@ -10,21 +10,26 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.planning.entries import (
+    FIELDS,
+    OPTIONS,
     BadLine,
     Comment,
     Entry,
     Rules,
+    UnknownFields,
+    describe_unknown,
     field_named,
     make_entry,
     parse_object,
 )
 from tenxsom_flow_engine.planning.lines import MAX_LINE, Line, Lines, numbered
 from tenxsom_flow_engine.planning.plain import is_comment
+from tenxsom_flow_engine.text import plural
 
 #: Maximum number of characters of a document.
 MAX_DOCUMENT = 8 * 2**20
@@ -104,6 +109,8 @@ def _read_document(document: Any, text: str, first: int, name: str, rules: Rules
             why = f"contains more than a list of topics: {', '.join(repr(key[:40]) for key in list(document)[:10])}"
             raise InvalidInput(name, why, next_step='write {"topics": […]}')
         begin = next(place for place, key in _members(text, begin) if key == lists[0])
+        document = document[lists[0]]
+    _check_items(document, name, rules)
     line, seen = first, 0
     for count, (place, value) in enumerate(_items(text, begin), start=1):
         line, seen = line + text.count("\n", seen, place), place
@@ -113,6 +120,19 @@ def _read_document(document: Any, text: str, first: int, name: str, rules: Rules
             yield make_entry(line, value, rules)
         else:
             yield BadLine(line, f"has item {count:,} of the list, which is neither a text nor an object")
+
+
+def _check_items(items: Sequence[Any], name: str, rules: Rules) -> None:
+    """Raise `InvalidInput` if all items are invalid in kind, or if some have unknown fields, as in a table."""
+    if items and not any(isinstance(item, str | dict) for item in items):
+        why = f"is a list of {plural(len(items), 'item')} that are neither texts nor objects"
+        raise InvalidInput(name, why, next_step=f"write objects such as {_EXAMPLE}")
+    keys = dict.fromkeys(key for item in items if isinstance(item, dict) for key in item)
+    unknown = [describe_unknown(key) for key in keys if key != OPTIONS and not field_named(key)]
+    if unknown and not rules.ignore_unknown:
+        fields = "the unknown field" if len(unknown) == 1 else "the unknown fields"
+        known = f"known are {', '.join(FIELDS)}"
+        raise UnknownFields(name, f"has {fields} {', '.join(unknown[:10])}; {known}")
 
 
 def _items(text: str, begin: int) -> Iterator[tuple[int, Any]]:

@@ -17,6 +17,7 @@ from tenxsom_flow_engine.planning.entries import (
     BadLine,
     Entry,
     Rules,
+    UnknownFields,
     describe_unknown,
     field_named,
     make_entry,
@@ -34,10 +35,6 @@ _RAW = frozenset({"\t", _NONE})
 _TEXT_FOLLOWS = "expected after"
 #: A first line that spreadsheets write and read, which names the separator.
 _SEP_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
-
-
-class UnknownColumns(InvalidInput):
-    """A table has columns that are not fields of a job."""
 
 
 def is_header(text: str) -> bool:
@@ -105,7 +102,7 @@ def _header(row: Sequence[str], place: str, rules: Rules) -> Sequence[str]:
         raise InvalidInput(place, f"the header row names {twice} twice; it can have {allowed}")
     if unknown and not rules.ignore_unknown:
         columns = "the unknown column" if len(unknown) == 1 else "the unknown columns"
-        raise UnknownColumns(place, f"the header row has {columns} {', '.join(unknown[:10])}; it can have {allowed}")
+        raise UnknownFields(place, f"the header row has {columns} {', '.join(unknown[:10])}; it can have {allowed}")
     return head
 
 
@@ -119,7 +116,7 @@ def _entry(number: int, row: Sequence[str], head: Sequence[str], name: str, rule
     for place, (column, cell) in enumerate(zip(head, cells, strict=False), start=1):
         if cell.strip():
             if not column and not rules.ignore_unknown:
-                raise UnknownColumns(f"{name} line {number}", f"has a value in column {place}, which has no name")
+                raise UnknownFields(f"{name} line {number}", f"has a value in column {place}, which has no name")
             given[column or f"column {place}"] = cell
     return make_entry(number, given, rules)
 

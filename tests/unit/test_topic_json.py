@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry
+from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry, UnknownFields
 from tenxsom_flow_engine.planning.files import read_topics
 from tenxsom_flow_engine.planning.json_lists import MAX_DOCUMENT
 from tenxsom_flow_engine.planning.lines import MAX_LINE
@@ -84,6 +84,7 @@ def test_topics_can_look_like_missing_values_and_comments() -> None:
         ("[" * 100_000, r"^topics\.json: is not readable JSON"),
         ('"Tides"', "is neither a JSON list nor an object"),
         ('{"topics": ["Tides"], "more": ["Dreams"]}', "contains more than a list of topics: 'topics', 'more'"),
+        (json.dumps([1, 2.5, None, ["Tides"]], indent=1), r"^topics\.json: is a list of 4 items that are neither"),
         ('{"topics": ["Tides"], "channel": "fun"}', "contains more than a list of topics: 'topics', 'channel'"),
     ],
 )
@@ -97,6 +98,21 @@ def test_other_fields_of_a_document_can_be_ignored() -> None:
     """With `ignore_unknown`, only the list of an object is read, and unknown fields of its entries are left out."""
     content = '{"version": {"topics": [1]}, "topics": [{"topic": "Tides", "notes": "x"}]}'
     assert read(content, ignore_unknown=True) == [Entry(1, {"topic": "Tides"}, None, ("notes",))]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_unknown_fields_of_a_document_are_one_error(indent: int | None) -> None:
+    """Exports have the same fields in all objects, so a document is refused once, with their names."""
+    records = [{"id": number, "fields": {"topic": "Tides"}, "lenght": 8} for number in range(50)]
+    for document in (records, {"records": records}):
+        with pytest.raises(UnknownFields) as refused:
+            read(json.dumps(document, indent=indent))
+        assert str(refused.value).startswith(
+            "topics.json: has the unknown fields 'id', 'fields', 'lenght'; known are topic, prompt,"
+        )
+    assert read(json.dumps([{"id": 1, "topic": "Tides"}]), ignore_unknown=True) == [
+        Entry(1, {"topic": "Tides"}, None, ("id",))
+    ]
 
 
 def test_unknown_fields_are_named() -> None:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry
+from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry, UnknownFields
 from tenxsom_flow_engine.planning.files import read_topics
-from tenxsom_flow_engine.planning.tables import UnknownColumns
 
 
 def read(content: bytes | str, name: str = "plan.csv", **how: Any) -> list[Entry | BadLine | Comment]:
@@ -130,14 +129,14 @@ def test_a_row_with_too_many_cells_is_refused() -> None:
 def test_a_column_without_a_name_is_one_error() -> None:
     """A column with values must have a name, e.g. the index that data frames write; by choice it is left out."""
     content = ",topic,duration\n0,How tides work,8\n1,Why we dream,8\n"
-    with pytest.raises(UnknownColumns, match=r"^plan\.csv line 2: has a value in column 1, which has no name$"):
+    with pytest.raises(UnknownFields, match=r"^plan\.csv line 2: has a value in column 1, which has no name$"):
         read(content)
     assert fields(content, ignore_unknown=True) == [TIDES, DREAMS]
 
 
 def test_unknown_columns_are_named_with_the_nearest_known_one() -> None:
     """A table with unknown columns is refused as a whole; the error names them."""
-    with pytest.raises(UnknownColumns) as refused:
+    with pytest.raises(UnknownFields) as refused:
         read("topic,Lenght,Aspect Ration,durations\nTides,8,9:16,8\n")
     assert refused.value.message.startswith(
         "plan.csv line 1: the header row has the unknown columns 'Lenght', "

@@ -13,12 +13,11 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, InvalidInput
 from tenxsom_flow_engine.jobs import PLAYLIST_POSITION, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing
-from tenxsom_flow_engine.planning.entries import BadLine, read_options, read_whole
+from tenxsom_flow_engine.planning.entries import BadLine, UnknownFields, read_options, read_whole
 from tenxsom_flow_engine.planning.files import as_line
 from tenxsom_flow_engine.planning.past import GRACE_SECONDS, Past
 from tenxsom_flow_engine.planning.plan import AddPlan, read_plan
 from tenxsom_flow_engine.planning.slots import parse_rate
-from tenxsom_flow_engine.planning.tables import UnknownColumns
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: Fields of a job; they apply to every topic that does not set them.
@@ -78,7 +77,7 @@ def plan_form(engine: Engine, typed: Typed, now: float) -> AddPlan:
         try:
             yield
         except InvalidInput as error:
-            step = _IGNORE if isinstance(error, UnknownColumns) else error.next_step
+            step = _IGNORE if isinstance(error, UnknownFields) else error.next_step
             wrong.setdefault(field, f"{error.reason}; {step}" if step else error.reason)
 
     fields: dict[str, Any] = {}
