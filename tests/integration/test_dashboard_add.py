@@ -320,6 +320,7 @@ def test_times_in_the_past_need_a_choice(adder: Adder, engine: Engine) -> None:
     text = words(planned.text)
     assert "The times of 2 jobs lie in the past, so nothing can be added yet:" in text
     assert "Line 2 2025-12-24 12:00 UTC" in text
+    assert '<bdi dir="auto"><q class="hint">Tides' in planned.text
     assert 'value="add"' not in planned.text
     answer = adder.add(planned)
     assert answer.status_code == 409

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import Rejected
 from tenxsom_flow_engine.services.draft.font_check import SCRIPTS, check_fonts
-from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY, TEXT, Face, Library
+from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY, Face, Library
 from tenxsom_flow_engine.services.draft.render.shaping import shape
 from tests.made_fonts import layered_emoji, made_collection, made_font, variable_font
 
@@ -35,9 +35,13 @@ def fonts(folder: Path) -> Library:
 
 def test_the_vendored_faces_cover_four_alphabets() -> None:
     """The bundled fonts cover Latin, Cyrillic, Greek and Vietnamese."""
-    for path in (*DISPLAY[1:], TEXT):
-        assert all(Face(path).covers(char) for char in "AzßŐłÿЖяЇЂΩλάỆựơ0€“…—")
+    assert all(Face(DISPLAY[1]).covers(char) for char in "AzßŐłÿЖяЇЂΩλάỆựơ0€“…—")
     assert all(run.face.path == DISPLAY[0] for run in VENDORED.runs("Why Почему Γιατί Vì sao đại dương"))
+
+
+def test_every_bundled_font_is_used() -> None:
+    """The package has no font files that no draft needs."""
+    assert sorted(DISPLAY[0].parent.glob("*.ttf")) == sorted(DISPLAY)
 
 
 @pytest.mark.parametrize(

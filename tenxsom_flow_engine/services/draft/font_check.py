@@ -30,6 +30,7 @@ SCRIPTS = {
     "Korean": "안녕",
     "Lao": "ສະບາຍດີ",
     "Malayalam": "നമസ്കാരം",
+    "Odia": "ନମସ୍କାର",
     "Sinhala": "ආයුබෝවන්",
     "Tamil": "வணக்கம்",
     "Telugu": "నమస్కారం",

@@ -20,7 +20,6 @@ from tenxsom_flow_engine.services.draft.render.tokens import clusters
 
 _VENDORED = Path(__file__).parent / "fonts"
 DISPLAY = (_VENDORED / "Geologica-Black.ttf", _VENDORED / "InterTight-Black.ttf")
-TEXT = _VENDORED / "InterTight-SemiBold.ttf"
 SYSTEM_FOLDERS = tuple(
     Path(folder)
     for folder in (
