@@ -26,19 +26,24 @@ _FENCE = re.compile(r"[`~]{3,}\S*")
 #: Marks at the start of a line: quotations, headings, bullets, check boxes.
 _LINE_MARKS = re.compile(r"(?:> ?)*(?:#{1,6} )?(?:[-–—*+•‣▪·→➤►▶▸] )?(?:\[[ xX]\] )?")
 _BULLET = re.compile(r" [•‣▪·] ")
+#: A heading with marks on both sides; the target of a reference, or a footnote.
+_CLOSED_HEADING = re.compile(r"(#{1,6} .*?) #+")
+_DEFINITION = re.compile(r"\[\^[^\]]+\]: .*|\[[^\]]+\]: <?https?://.*")
 _TAG_OR_LINK = r"(?:[#＃]\w\S*|(?:https?://|www\.)\S+)"
 #: Tags and links after the last sentence of a line, and two or more tags after an unfinished one.
 _TRAILING_TAGS = re.compile(rf"(?<=[.!?…。！？।؟\"”’»)\]」』])(?: {_TAG_OR_LINK})+$|(?: [#＃]\w\S*){{2,}}$")
 _INLINE_MARKS = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
-    (re.compile(r"\[([^\]]+)\]\([^)]*\)"), r"\1"),
+    (re.compile(r"\[\^[^\]]+\]"), ""),
+    (re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])"), r"\1"),
     (re.compile(r"<((?:https?://|mailto:)[^>]*)>"), r"\1"),
     (re.compile(r"(`+)([^`]+)\1"), r"\2"),
     *[
         # The outermost marks first: ***a*** is bold and italic.
-        (re.compile(rf"(?<![A-Za-z0-9*_~]){mark}(?=[^\s*_~])(.{{1,500}}?)(?<=\S){mark}(?![A-Za-z0-9*_~])"), r"\1")
+        (re.compile(rf"(?<![\w*~\\]){mark}(?=[^\s*_~])(.{{1,500}}?)(?<=[^\s\\]){mark}(?![\w*~])", re.ASCII), r"\1")
         for mark in (r"\*\*\*", "___", r"\*\*", "__", "~~", r"\*", "_")
     ],
+    (re.compile(r"\\([!-/:-@\[-`{-~])"), r"\1"),
 )
 
 
@@ -46,8 +51,10 @@ def _lines(text: str) -> Iterator[str]:
     """Yield the lines of a plain or Markdown text without marks and trailing tags."""
     for line in _LINE_BREAK.split(text):
         line = " ".join(line.split())
-        if _FENCE.fullmatch(line):
+        if _FENCE.fullmatch(line) or _DEFINITION.fullmatch(line):
             continue
+        if heading := _CLOSED_HEADING.fullmatch(line):
+            line = heading[1]
         line = _LINE_MARKS.sub("", line, count=1)
         for pattern, replacement in _INLINE_MARKS:
             line = pattern.sub(replacement, line)

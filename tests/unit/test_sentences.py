@@ -59,6 +59,12 @@ def test_sentences_end_without_spaces(text: str) -> None:
         ("> quoted\n```python\nx = 1\n```\n---\n***", ["quoted", "x = 1"]),
         ("**Dr. Smith** says *yes*, __no__ and ~~maybe~~.", ["Dr. Smith says yes, no and maybe."]),
         ("这是**重点**内容。", ["这是重点内容。"]),
+        (r"Write \*args\* and **a\*b**, not C:\dir", [r"Write *args* and a*b, not C:\dir"]),
+        ("## Tides ##\nUse C #", ["Tides", "Use C #"]),
+        (
+            "See [the map][1].[^2]\n[1]: https://example.com\n[^2]: A note.\n[Scene 1]: a ship",
+            ["See the map.", "[Scene 1]: a ship"],
+        ),
         ("2 * 3 * 4, 2*3*4, snake_case_name and f***", ["2 * 3 * 4, 2*3*4, snake_case_name and f***"]),
         ("![a wave](w.png) See [the source](https://example.com/a) or `code`.", ["See the source or code."]),
         ("First line\r\nsecond line<br>third line", ["First line", "second line", "third line"]),
