@@ -62,7 +62,7 @@ class Lines(Iterator[Line]):
         head = stream.peek(_HEAD)[:_HEAD]
         found = next((known for mark, known in _BYTE_ORDER_MARKS if head.startswith(mark)), None) or _utf16(head)
         if found is None and b"\0" in head:
-            raise InvalidInput(name, "is not a text file", next_step="save it as UTF-8 text")
+            raise InvalidInput(name, "is not a text file", next_step="save it as UTF-8 text, a spreadsheet as CSV")
         self._encoding = found or (check_encoding(encoding) if encoding else "utf-8")
         self._name = name
         #: In UTF-8, single damaged characters become unpaired surrogates, which `VideoJob` rejects with their position.
