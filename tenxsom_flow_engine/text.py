@@ -1,13 +1,15 @@
-"""Formats counts, durations, money and external text for people, in one form everywhere."""
+"""Formats counts, durations, money, captions and external text for people, in one form everywhere."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 #: Control characters except newline and tab, and unpaired surrogates.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: What players of captions take for a command (`{\an8}`) or a tag (`<i>`). SRT has no way to escape them.
+_COMMAND = re.compile(r"[{<](?=[\\/A-Za-z])")
 _UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -88,6 +90,26 @@ def one_line(text: str, most: int) -> str:
 def either(names: Sequence[str]) -> str:
     """Format alternatives: `a`, `a or b`, `a, b or c`."""
     return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def srt(cues: Iterable[tuple[float, float, str]]) -> str:
+    """Return the content of an SRT file with these cues: start and end in seconds, and a line of text.
+
+    A word joiner, which is not visible, makes commands and tags text; an arrow replaces the one of times.
+    """
+    return "\n".join(
+        f"{place}\n{_stamp(start)} --> {_stamp(end)}\n{_harmless(text)}\n"
+        for place, (start, end, text) in enumerate(cues, start=1)
+    )
+
+
+def _harmless(text: str) -> str:
+    return _COMMAND.sub("\\g<0>\u2060", text).replace("-->", "→")
+
+
+def _stamp(seconds: float) -> str:
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02},{milliseconds % 1000:03}"
 
 
 def _count(count: int, unit: str) -> str:

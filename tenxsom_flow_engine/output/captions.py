@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tenxsom_flow_engine.output.titles import title
+from tenxsom_flow_engine.text import srt
 
 _TIME = r"(?:(\d+):)?(\d\d?):(\d\d?)[,.](\d{1,3})"
 #: The times of a cue, and perhaps its place on the screen, which WebVTT writes differently.
@@ -14,28 +15,23 @@ _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s+[XY]\d:\d+)*\s*")
 
 def plain_captions(topic: str, duration: float) -> str:
     """Return the content of an SRT file that shows the title during the whole video, `duration` in seconds."""
-    milliseconds = round(duration * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    end = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"
-    # Players read `{\…}` as a command; a word joiner between the two characters makes it text.
-    text = title(topic).replace("{\\", "{\u2060\\")
-    return f"1\n00:00:00,000 --> {end}\n{text}\n"
+    return srt([(0.0, duration, title(topic))])
 
 
-def webvtt(srt: str) -> str:
+def webvtt(captions: str) -> str:
     """Convert captions from SRT to WebVTT.
 
     The text is shown as it is written, without a meaning of tags such as `<i>`: captions of topics can contain any
     characters, and SRT has no way to escape them.
     """
-    return "\n".join(["WEBVTT\n", *(f"{number}\n{cue}\n" for number, cue in enumerate(_cues(srt), start=1))])
+    return "\n".join(["WEBVTT\n", *(f"{number}\n{cue}\n" for number, cue in enumerate(_cues(captions), start=1))])
 
 
-def _cues(srt: str) -> Iterator[str]:
+def _cues(captions: str) -> Iterator[str]:
     """Yield the time line and the text lines of each cue, without blank lines, which would end it."""
     cue: list[str] = []
     before = ""
-    for line in srt.removeprefix("\ufeff").splitlines():
+    for line in captions.removeprefix("\ufeff").splitlines():
         # Text can look like times too; before those of a cue is its number, or nothing.
         numbered = before.strip().isdecimal()
         if (times := _TIMES.fullmatch(line)) and (numbered or not before.strip()):

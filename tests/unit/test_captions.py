@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenxsom_flow_engine.output.captions import plain_captions, webvtt
+from tenxsom_flow_engine.text import srt
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,15 @@ from tenxsom_flow_engine.output.captions import plain_captions, webvtt
 def test_plain_captions_show_the_title(topic: str, text: str) -> None:
     """Captions without a script are one cue with the title, which no player reads as times or as a command."""
     assert plain_captions(topic, 3725.5) == f"1\n00:00:00,000 --> 01:02:05,500\n{text}\n"
+
+
+def test_cues_are_text_only() -> None:
+    """Cues are numbered, and no player reads their text as a tag, a command or times."""
+    cues = [(0.0, 1.2345, "Vec<String> & 1 < 2"), (1.2345, 3600.0, "{\\an8}up: a --> b</i>")]
+    assert srt(cues) == (
+        "1\n00:00:00,000 --> 00:00:01,234\nVec<\u2060String> & 1 < 2\n\n"
+        "2\n00:00:01,234 --> 01:00:00,000\n{\u2060\\an8}up: a → b<\u2060/i>\n"
+    )
 
 
 def test_webvtt_shows_text_as_it_is_written() -> None:

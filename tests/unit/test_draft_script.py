@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.services.draft.render.captions import srt
 from tenxsom_flow_engine.services.draft.render.characters import is_silent, is_wide
 from tenxsom_flow_engine.services.draft.render.script import READING_SPEED, SHORTEST, Beat, outline, write
 from tenxsom_flow_engine.services.draft.render.tokens import clean, clusters
@@ -49,7 +48,7 @@ def squeezed(text: str) -> str:
 def test_beats_and_words_fill_the_clip_in_order(topic: str, script: str, duration: int, pulse: float) -> None:
     """Beats and their words follow each other without gaps or overlaps, from the start of the clip to its end."""
     beats = write(topic, script, duration, pulse)
-    if not clean(topic):
+    if all(is_silent(character) for character in clean(topic).replace(" ", "")):
         assert beats == ()
         return
     assert beats[0].start == 0.0
@@ -158,14 +157,3 @@ def test_cuts_are_on_the_pulse() -> None:
     beats = write("Why the ocean glows at night", "It is full of light. The light is alive.", 20, 0.6)
     assert len(beats) > 2
     assert all(abs(b.start / 0.6 - round(b.start / 0.6)) < 1e-6 for b in beats)
-
-
-def test_captions_are_the_beats() -> None:
-    """The captions have the text of the beats, from the first second to the last."""
-    beats = write("Tea time", "Put the kettle on.", 5)
-    cues = srt(beats).strip().split("\n\n")
-    assert len(cues) == len(beats)
-    assert cues[0].startswith("1\n00:00:00,000 --> 00:00:0")
-    assert cues[0].endswith("\nTea time")
-    assert cues[-1].endswith("\nPut the kettle on.")
-    assert cues[-1].splitlines()[1].endswith("--> 00:00:05,000")

@@ -13,7 +13,6 @@ from PIL import Image
 
 from tenxsom_flow_engine.errors import InvalidInput, OutputError, Rejected
 from tenxsom_flow_engine.jobs import STYLES
-from tenxsom_flow_engine.services.draft.render.captions import srt
 from tenxsom_flow_engine.services.draft.render.encode import FPS, encode
 from tenxsom_flow_engine.services.draft.render.fonts import Library, library
 from tenxsom_flow_engine.services.draft.render.formats import (
@@ -30,6 +29,7 @@ from tenxsom_flow_engine.services.draft.render.scene import Scene
 from tenxsom_flow_engine.services.draft.render.script import Beat, write
 from tenxsom_flow_engine.services.draft.render.style import look
 from tenxsom_flow_engine.services.draft.render.tokens import clean
+from tenxsom_flow_engine.text import srt
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ def render(spec: RenderSpec, folder: Path, progress: Callable[[float], None], fo
         with ThreadPoolExecutor(1) as pool:
             music = pool.submit(Music, style.score, spec.duration, drop)
             still = pool.submit(_thumbnail, scene.paint(round(_still(beats[0]) * FPS)), folder / "thumbnail.jpg")
-            (folder / "captions.srt").write_text(srt(beats), encoding="utf-8", newline="\n")
+            captions = srt((beat.start, beat.end, beat.text) for beat in beats)
+            (folder / "captions.srt").write_text(captions, encoding="utf-8", newline="\n")
             frames = encode(
                 folder / "video.mp4", size, spec.duration, scene.paint, lambda *at: music.result().block(*at)
             )
