@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenxsom_flow_engine.clock import iso
-from tenxsom_flow_engine.jobs import JobRecord, Video
+from tenxsom_flow_engine.jobs import JobRecord, Video, VideoJob
 from tenxsom_flow_engine.jobs.codec import to_builtins
 from tenxsom_flow_engine.output.hashtags import hashtags
 from tenxsom_flow_engine.output.titles import plain_text, title
 from tenxsom_flow_engine.output.truncation import shorten, utf8_length
+from tenxsom_flow_engine.topics import builtin_script
 
 #: The limit of YouTube's descriptions, in bytes of UTF-8.
 MAX_DESCRIPTION = 5000
@@ -27,7 +28,7 @@ def metadata_of(record: JobRecord, video: Video) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "title": title(job.topic),
-        "description": description(job.prompt.strip() or job.topic.strip(), tags),
+        "description": description(_about(job), tags),
         "hashtags": tags,
         "duration": round(video.duration, 3),
         "duration_note": duration_note(job.duration, video.duration),
@@ -58,6 +59,11 @@ def description(text: str, tags: Sequence[str]) -> str:
     """Return a text and its hashtags as a description; a text that is too long is shortened, never the hashtags."""
     end = f"\n\n{' '.join(tags)}" if tags else ""
     return shorten(plain_text(text), MAX_DESCRIPTION - utf8_length(end), utf8_length) + end
+
+
+def _about(job: VideoJob) -> str:
+    """Return the words that describe a video: its script, its prompt, the script of a built-in topic, or its topic."""
+    return job.script.strip() or job.prompt.strip() or builtin_script(job.topic) or job.topic.strip()
 
 
 def duration_note(ordered: int, duration: float) -> str | None:

@@ -21,6 +21,7 @@ from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.rate_limits.windows import parse_limits
 from tenxsom_flow_engine.services.base import Cancels, Fit, Progress, VideoService
+from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import Claim, DispatchLimits, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -231,6 +232,7 @@ def test_a_stopped_service_is_an_error_in_the_log(
 def test_a_full_store_is_one_warning(tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     """If intents cannot be written, the job is tried again and again with one warning, and nothing is bought."""
     service = ScriptedService(clock)
+    service.video = tiny_video("9:16", 5)
     refusals = 20
 
     def full(real: Callable[..., JobRecord], *arguments: Any) -> JobRecord:

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from icu4py.breakers import CharacterBreaker
 
-from tenxsom_flow_engine.output.metadata import MAX_DESCRIPTION, description
+from tenxsom_flow_engine.output.metadata import MAX_DESCRIPTION, description, metadata_of
 from tenxsom_flow_engine.output.titles import MAX_TITLE, title
 from tenxsom_flow_engine.output.truncation import shorten, utf8_length, utf16_length
+from tenxsom_flow_engine.store.base import new_record
+from tenxsom_flow_engine.store.values import NewJob
+from tenxsom_flow_engine.testing.samples import VIDEO, a_job
 
 ANECDOTE = (
     "TIFU by telling my boss that I had already finished the report that I had not even started and then having to "
@@ -126,3 +129,19 @@ def test_a_description_keeps_its_hashtags() -> None:
     assert MAX_DESCRIPTION - 20 < utf8_length(text) <= MAX_DESCRIPTION
     assert text.endswith(("Größe…\n\n#größe #maß", "und…\n\n#größe #maß", "Maß…\n\n#größe #maß"))
     assert description("One.\r\nTwo.\x0bThree.", []) == "One.\nTwo.\nThree."
+
+
+@pytest.mark.parametrize(
+    ("fields", "begins"),
+    [
+        ({"script": "The sea rises.", "prompt": "a calm sea"}, "The sea rises.\n\n#"),
+        ({"prompt": "a calm sea"}, "a calm sea\n\n#"),
+        ({"topic": "Why the ocean glows at night"}, "Stir a dark sea"),
+        ({}, "Why the sea is salty here\n\n#"),
+    ],
+)
+def test_a_description_is_what_the_video_says(fields: dict[str, str], begins: str) -> None:
+    """The description is the script, the prompt, the script of a built-in topic, or else the topic."""
+    job = a_job(**{"topic": "Why the sea is salty here", **fields})
+    record = new_record("local", NewJob(job, None), 1.0)
+    assert metadata_of(record, VIDEO)["description"].startswith(begins)
