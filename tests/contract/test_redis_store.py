@@ -319,3 +319,19 @@ def test_jobs_from_before_the_marks_are_found(redis_server: RedisServer) -> None
         assert len(everything(store, JobFilter(channel="sky"))) == 1
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("password", ["se/cr#et", "p@ss/secret#et:1%", "a@b?secret=1", "a@secret/b#c", "a@b/secret"])
+def test_an_unescaped_password_is_not_shown(password: str) -> None:
+    """An address whose password needs percent-encoding is refused without any part of the password."""
+    with pytest.raises(StoreBroken) as error:
+        RedisStore(f"redis://:{password}@127.0.0.1:1/0", "flow")
+    assert "percent-encode" in error.value.next_step
+    assert not any(part in str(error.value) for part in ("secret", "cr#et", "a@", "b?"))
+    assert error.value.__cause__ is None
+
+
+def test_a_socket_path_can_contain_an_at_sign(tmp_path: Path) -> None:
+    """The path of a Unix socket is not taken for a password."""
+    with pytest.raises(StoreUnavailable):
+        RedisStore(f"unix://{tmp_path}/redis@1.sock", "flow")

@@ -166,6 +166,10 @@ def _client(url: str, timings: Timings) -> Any:
         "in the password"
     )
     try:
+        parts = urlsplit(url)
+        # An unescaped / ? or # in a password ends the host too early: the rest of the password would be in the path.
+        if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValueError
         client = redis.Redis.from_url(
             url,
             decode_responses=True,
