@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -15,9 +16,11 @@ from tenxsom_flow_engine.errors import (
     ActionRefused,
     ConfigurationError,
     InvalidInput,
+    JobNotFound,
     QueueError,
     Rejected,
     ServiceError,
+    StoreError,
 )
 from tenxsom_flow_engine.generation.routing import (
     Candidate,
@@ -29,7 +32,16 @@ from tenxsom_flow_engine.generation.routing import (
 from tenxsom_flow_engine.generation.runner import StepRunner
 from tenxsom_flow_engine.generation.slots import MOST_SLOTS, UnattendedSlots, free_slots
 from tenxsom_flow_engine.generation.step import expected_cost
-from tenxsom_flow_engine.jobs import AUTO, PLAYLIST_POSITION, JobRecord, SubmissionState, Ticket, VideoJob, lifecycle
+from tenxsom_flow_engine.jobs import (
+    AUTO,
+    PLAYLIST_POSITION,
+    EventKind,
+    JobRecord,
+    SubmissionState,
+    Ticket,
+    VideoJob,
+    lifecycle,
+)
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges
@@ -40,7 +52,7 @@ from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.selection import HomeQueue, OtherStore
 from tenxsom_flow_engine.queues.stores import open_ledger
-from tenxsom_flow_engine.rate_limits.base import QuotaGate
+from tenxsom_flow_engine.rate_limits.base import MovedUp, QuotaGate
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Cancels, VideoService
@@ -216,6 +228,7 @@ class Engine:
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job, and its generation if the service supports that. Raises `JobNotFound`, `ActionRefused`."""
         record = self.store.cancel(job_id)
+        self._leave_the_line(record)
         service, ticket = self.services.get(record.service), record.submission.ticket
         if service is None or ticket is None or not record.holds_slot or not isinstance(service, Cancels):
             return record
@@ -226,6 +239,26 @@ class Engine:
             _log.warning("could not stop the generation of the cancelled job %s: %s", job_id, error)
             return record
         return self.store.update(job_id, lifecycle.render_stopped)
+
+    def _leave_the_line(self, record: JobRecord) -> None:
+        """Let the last job that waits for a quota take the place of a cancelled job that waited for it too."""
+        if all(event.what != EventKind.WAITING for event in record.events):
+            return
+        name = record.effective_service
+        for service in self.auto_services if name == AUTO else (name,):
+            try:
+                if moved := self.limiter.forget(service, record.job_id):
+                    self._move_up(moved)
+            except (QueueError, StoreError) as error:
+                _log.warning("no job moves up to the place of the cancelled job %s: %s", record.job_id, error)
+
+    def _move_up(self, moved: MovedUp) -> None:
+        with suppress(ActionRefused, JobNotFound):  # it has just been claimed, or the waiter is not a job
+            self.dispatch(
+                self.store.update(
+                    moved.waiter_id, lambda record, now: lifecycle.move_up(record, moved.ask_again_at, now)
+                )
+            )
 
     def retry(self, job_id: str, changes: Mapping[str, Any] | None = None) -> JobRecord:
         """Retry a failed or cancelled job, at the present prices if it is bought again.

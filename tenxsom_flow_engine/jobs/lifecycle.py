@@ -175,6 +175,13 @@ def redispatch(record: JobRecord, seq: int, now: float) -> JobRecord:
     )
 
 
+def move_up(record: JobRecord, due: float, now: float) -> JobRecord:
+    """Let a job that waits to be ordered be due earlier, at `due`, with a new delivery."""
+    if record.due is None or record.submission.state is not SubmissionState.NONE or record.due <= due:
+        raise ActionRefused(f"job {record.job_id} does not wait for a later time than that")
+    return _change(record, now, record.status, due=due, seq=record.seq + 1)
+
+
 def move(record: JobRecord, source: str, target: str, now: float) -> JobRecord:
     """Move a waiting job to another queue backend; its due time and its purchases stay."""
     if record.queue != source or record.due is None:

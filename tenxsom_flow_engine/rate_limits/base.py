@@ -37,6 +37,14 @@ class Closed:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class MovedUp:
+    """A waiter that took the place of one that was removed, and its new, earlier hint."""
+
+    waiter_id: str
+    ask_again_at: float
+
+
 class QuotaGate(Protocol):
     """The gate that `generate_video` asks before each paid create. Never blocks. Methods can raise `StoreError`."""
 

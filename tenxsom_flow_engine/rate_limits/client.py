@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 #: Statuses that mean busy, and the status that means busy if it has a `Retry-After`.
 _BUSY, _UNAVAILABLE = (429, 529), 503
 
+#: The share of its remaining wait, and the minimum of seconds, that a waiter sleeps before it reads its hint again.
+PAUSE_SHARE, MIN_PAUSE_SECONDS = 0.1, 1.0
+
 
 class RateLimitedAPIClient:
     """Makes calls of services that have limits, in an event loop. `sleep` replaces `asyncio.sleep` in tests."""
@@ -59,7 +62,7 @@ class RateLimitedAPIClient:
                 if not waiting:
                     _log.info("a call of %s waits: %s", service, answer.why)
                 waiting = True
-                await self._sleep(max(0.0, answer.ask_again_at - answer.at))
+                await self._sleep(_pause(answer.ask_again_at - answer.at))
         except asyncio.CancelledError:
             if waiting:
                 _afterwards(self._limiter.forget, service, waiter_id)
@@ -103,6 +106,11 @@ class RateLimitedAPIClient:
                 await asyncio.to_thread(self._limiter.answered, service, seconds)
         except FlowError as error:
             _log.warning("the result of a call of %s is not counted: %s", service, error)
+
+
+def _pause(seconds: float) -> float:
+    """Return how long to sleep before asking again: part of a long wait, because the waiter can be moved up."""
+    return max(0.0, min(seconds, max(MIN_PAUSE_SECONDS, seconds * PAUSE_SHARE)))
 
 
 def _afterwards(act: Callable[..., object], *args: object) -> None:

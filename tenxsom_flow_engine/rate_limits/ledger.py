@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import Limits, Window, Windows, parse_windows
 from tenxsom_flow_engine.timings import Timings
@@ -71,8 +71,8 @@ class Ledger(ABC):
         """Remove an admission from the logs."""
 
     @abstractmethod
-    def forget(self, service: str, waiter_id: str) -> None:
-        """Remove a waiter that will not ask again."""
+    def forget(self, service: str, waiter_id: str) -> MovedUp | None:
+        """Remove a waiter that will not ask again; the last waiter takes its place in the line, if that is earlier."""
 
     @abstractmethod
     def answered(self, service: str, seconds: float) -> None:

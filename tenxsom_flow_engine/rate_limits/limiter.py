@@ -10,7 +10,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
@@ -72,9 +72,9 @@ class RateLimiter:
         """See `QuotaGate.give_back`."""
         self._ledger.give_back(admission)
 
-    def forget(self, service: str, waiter_id: str) -> None:
-        """Remove a refused waiter that will not ask again."""
-        self._ledger.forget(service, waiter_id)
+    def forget(self, service: str, waiter_id: str) -> MovedUp | None:
+        """Remove a refused waiter that will not ask again; return the waiter that takes its place, if any."""
+        return self._ledger.forget(service, waiter_id)
 
     def answered(self, service: str, seconds: float) -> None:
         """See `QuotaGate.answered`."""

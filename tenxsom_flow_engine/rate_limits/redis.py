@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import ledger, pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
 from tenxsom_flow_engine.rate_limits.ledger import Ledger, LedgerSnapshot, reason
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
@@ -71,8 +71,9 @@ class RedisLedger(Ledger):
     def give_back(self, admission: Admission) -> None:
         self._run("give_back", admission.service, f"{admission.at:.17g}")
 
-    def forget(self, service: str, waiter_id: str) -> None:
-        self._run("forget", service, waiter_id)
+    def forget(self, service: str, waiter_id: str) -> MovedUp | None:
+        moved = self._run("forget", service, waiter_id)
+        return MovedUp(moved[0], float(moved[1])) if moved else None
 
     def answered(self, service: str, seconds: float) -> None:
         usual, count = self._run("answered", service, repr(seconds), histogram.bucket(seconds))

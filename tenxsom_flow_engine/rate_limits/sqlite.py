@@ -11,7 +11,7 @@ from importlib import resources
 import msgspec
 
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
 from tenxsom_flow_engine.rate_limits.ledger import (
     FORGET_WAITERS,
     TRIM,
@@ -88,9 +88,19 @@ class SQLiteLedger(Ledger):
                 _remove(db, GLOBAL, admission.at)
                 _add(db, admission.service, given_back=1)
 
-    def forget(self, service: str, waiter_id: str) -> None:
-        with self._store.writing_lazily() as (db, _):
-            db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (service, waiter_id))
+    def forget(self, service: str, waiter_id: str) -> MovedUp | None:
+        with self._store.writing_lazily() as (db, now):
+            freed = db.execute(
+                "DELETE FROM waiters WHERE service = ? AND asker = ? RETURNING told", (service, waiter_id)
+            ).fetchall()
+            latest = "SELECT asker, told FROM waiters WHERE service = ? ORDER BY told DESC, asker DESC LIMIT 1"
+            last = db.execute(latest, (service,)).fetchone()
+            if not freed or last is None or not now < freed[0]["told"] < last["told"]:
+                return None
+            moved = MovedUp(last["asker"], freed[0]["told"])
+            hint = "UPDATE waiters SET told = ? WHERE service = ? AND asker = ?"
+            db.execute(hint, (moved.ask_again_at, service, moved.waiter_id))
+            return moved
 
     def answered(self, service: str, seconds: float) -> None:
         with self._store.writing_lazily() as (db, _):

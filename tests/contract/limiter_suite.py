@@ -200,6 +200,37 @@ class LimiterSuite:
         limiter.forget(ALPHA, "here")
         assert refused(limiter, waiter_id="other").ask_again_at == clock.now() + 60
 
+    def test_the_last_waiter_takes_a_free_place(self, ledger: Ledger, clock: ManualClock) -> None:
+        """When waiters leave, those that remain have the earliest hints, use the full limit and never exceed it."""
+        limiter = limiter_of(ledger, "alpha=2/10s", clock)
+        begin = clock.now()
+        admitted(limiter, waiter_id="a"), admitted(limiter, waiter_id="b")
+        hints = {f"w{number}": refused(limiter, waiter_id=f"w{number}").ask_again_at for number in range(36)}
+        for number in range(33):
+            if moved := limiter.forget(ALPHA, f"w{number}"):
+                assert moved.ask_again_at < hints[moved.waiter_id]
+                hints[moved.waiter_id] = moved.ask_again_at
+            del hints[f"w{number}"]
+        assert sorted(hints.values()) == [begin + 10, begin + 10, begin + 20]
+        assert {name: refused(limiter, waiter_id=name).ask_again_at for name in hints} == hints
+        times = [begin, begin]
+        for name, hint in sorted(hints.items(), key=lambda pair: pair[1]):
+            clock.set(hint)
+            times.append(admitted(limiter, waiter_id=name).at)
+        assert sliding_maximum(times, 10.0) == 2
+        assert limiter.forget(ALPHA, "nobody") is None
+
+    def test_a_place_in_the_past_moves_nobody(self, ledger: Ledger, clock: ManualClock) -> None:
+        """A waiter that leaves after its hint has no place to give."""
+        limiter = limiter_of(ledger, "alpha=1/m", clock)
+        admitted(limiter)
+        refused(limiter, waiter_id="first")
+        second = refused(limiter, waiter_id="second")
+        clock.advance(60)
+        assert limiter.forget(ALPHA, "first") is None
+        admitted(limiter)
+        assert refused(limiter, waiter_id="second").ask_again_at == second.ask_again_at
+
     def test_hints_are_never_far_off(self, ledger: Ledger, clock: ManualClock) -> None:
         """A waiter asks again within 15 minutes, however long the limit is exhausted, and not all ask at once."""
         limiter = limiter_of(ledger, "alpha=1/d", clock)

@@ -19,10 +19,11 @@ from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import Resubmit
+from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.base import Progress
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.testing.samples import ALPHA, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.workers.push import Delivered
@@ -425,6 +426,24 @@ def test_cancel_and_retry(chain: Chain) -> None:
     assert record.submission.state is SubmissionState.ACCEPTED
     chain.play()
     made_once(chain)
+
+
+def test_jobs_behind_cancelled_ones_move_up(chain: Chain) -> None:
+    """When waiting jobs are cancelled, those that remain are bought in their places, and not after them."""
+    chain.producer.limiter.set_limits(ALPHA, parse_windows("2/10s"))
+    chain.queue.set_limits(500.0, 64)
+    names = [f"job-{number}" for number in range(36)]
+    begin = chain.clock.now()
+    chain.queue.enqueue(new(*names))
+    chain.play(seconds=0.5)
+    waiting = [name for name in names if chain.record(name).submission.state is SubmissionState.NONE]
+    assert len(waiting) == 34
+    for name in waiting[:31]:
+        chain.producer.cancel(name)
+    chain.play()
+    for name in waiting[31:]:
+        made_once(chain, name)
+        assert chain.record(name).submission.intended_at <= begin + 21
 
 
 def test_a_stopping_worker_takes_nothing_more(chain: Chain) -> None:

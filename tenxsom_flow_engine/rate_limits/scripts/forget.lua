@@ -1,3 +1,13 @@
--- Remove a waiter. ARGV[2]: service, [3]: waiter.
+-- Remove a waiter, and let the last waiter take its place if that is earlier. ARGV[2]: service, [3]: waiter. Returns the moved
+-- waiter and its new hint, or nothing.
+local instant = now()
+local hints = P .. 'told:' .. ARGV[2]
+local freed = redis.call('ZSCORE', hints, ARGV[3])
 redis.call('ZREM', P .. 'asked:' .. ARGV[2], ARGV[3])
-redis.call('ZREM', P .. 'told:' .. ARGV[2], ARGV[3])
+redis.call('ZREM', hints, ARGV[3])
+local last = redis.call('ZREVRANGE', hints, 0, 0, 'WITHSCORES')
+if freed and last[1] and tonumber(freed) > instant and tonumber(freed) < tonumber(last[2]) then
+  redis.call('ZADD', hints, freed, last[1])
+  return {last[1], freed}
+end
+return {}
