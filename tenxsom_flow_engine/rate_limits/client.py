@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tenxsom_flow_engine.errors import Busy, FlowError, Misconfigured, OutOfCredit, ServiceError
@@ -74,13 +75,17 @@ class RateLimitedAPIClient:
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            asking.add_done_callback(self._return_unused)
+            asking.add_done_callback(partial(self._return_unused, service, waiter_id))
             raise
 
-    def _return_unused(self, asking: asyncio.Future[Admission | Closed]) -> None:
-        """Give back an admission that arrived after its caller was cancelled."""
-        if not asking.cancelled() and asking.exception() is None and isinstance(answer := asking.result(), Admission):
+    def _return_unused(self, service: str, waiter_id: str, asking: asyncio.Future[Admission | Closed]) -> None:
+        """Give back an admission, or the place in the line, that arrived after its caller was cancelled."""
+        if asking.cancelled() or asking.exception() is not None:
+            return
+        if isinstance(answer := asking.result(), Admission):
             _afterwards(self._limiter.give_back, answer)
+        else:
+            _afterwards(self._limiter.forget, service, waiter_id)
 
     async def _call(self, admission: Admission, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(fn):
