@@ -8,6 +8,7 @@ import click
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
+    backup,
     batch,
     cloud_tasks_worker,
     completion,
@@ -67,6 +68,8 @@ for command in (
     cost.cost,
     queue.queue,
     limits.limits,
+    backup.backup,
+    backup.restore,
     emulator.emulator,
     completion.completion,
 ):

@@ -375,6 +375,30 @@ def clear_submission(record: JobRecord, now: float, *, submission_id: str, reaso
     )
 
 
+def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
+    """Hold a job whose record is older than the latest purchases, because it might have been bought since.
+
+    It is not looked up: its create carried a reference that the older record does not know.
+    """
+    if record.status in FINAL or record.submission.state is not SubmissionState.NONE:
+        raise ActionRefused(f"job {record.job_id} is {record.status}, so its record shows what was bought")
+    failure = Failure(
+        code="restored",
+        message="its record is from a backup, and it might have been bought since",
+        next_step="search for it at the service by its topic",
+        actions=ways_to_resolve(held=True),
+    )
+    service = record.service or ("" if record.job.service == AUTO else record.job.service)
+    submission = Submission(
+        state=SubmissionState.UNKNOWN, id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now
+    )
+    running = record if record.status is Status.RUNNING else _change(record, now, Status.RUNNING)
+    return _change(
+        running, now, Status.HELD, EventKind.HELD, failure.message,
+        error=failure, submission=submission, service=service, lease=None, due=None, seq=record.seq + 1,
+    )  # fmt: skip
+
+
 def cancel(record: JobRecord, now: float) -> JobRecord:
     """Cancel a job. A running generation continues at the service, and a late ticket is still saved."""
     if Status.CANCELLED not in TRANSITIONS[record.status]:

@@ -37,11 +37,12 @@ def script(name: str, *, flags: bool = False) -> str:
 class Connection:
     """A server and the prefix of our keys there. Thread-safe, and safe to use after a fork."""
 
-    def __init__(self, url: str, prefix: str, timings: Timings = Timings()) -> None:
+    def __init__(self, url: str, prefix: str, timings: Timings = Timings(), suffix: str = "") -> None:
         #: Seconds to wait for an answer.
         self.answer_timeout = timings.redis_answer
         self._file_timeout = timings.redis_file
-        self.prefix = f"{{{prefix}}}"
+        #: With a suffix, the keys are those of another store in the same slot of a cluster.
+        self.prefix = f"{{{prefix}}}{suffix}"
         self.client: Any = _client(url, timings)
         self._scripts: dict[str, Any] = {}
         self._server = Server()
@@ -78,6 +79,16 @@ class Connection:
                 return self._run_and_wait(known, arguments)
             return known(keys=[self.prefix], args=arguments)
 
+    def run_for_bytes(self, name: str) -> Any:
+        """Run a script without arguments, and return its answer undecoded."""
+        with self.mapped():
+            return self.client.execute_command("EVAL", self._script(name).script, 1, self.prefix, "", NEVER_DECODE=True)
+
+    def raise_error(self, answer: object) -> None:
+        """Raise the `StoreError` for an answer of a pipeline that is an error."""
+        if isinstance(answer, redis.RedisError):
+            raise self._error(answer) from answer
+
     def run_each(self, name: str, calls: Sequence[Sequence[object]]) -> list[Any]:
         """Run a script once for each list of arguments, in one round trip."""
         known = self._script(name)
@@ -88,8 +99,8 @@ class Connection:
         for index, answer in enumerate(answers):
             if isinstance(answer, redis.exceptions.NoScriptError):
                 answers[index] = self.run(name, *calls[index])  # loads it
-            elif isinstance(answer, redis.RedisError):
-                raise self._error(answer) from answer
+            else:
+                self.raise_error(answer)
         return list(answers)
 
     def _script(self, name: str) -> Any:

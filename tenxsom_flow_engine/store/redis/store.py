@@ -65,7 +65,10 @@ SHOWN_ENTRY = 120
 
 
 class RedisStore(JobStore, LegacyImport):
-    """See `store.base.JobStore`. `clock` replaces the server's time in tests; `bounds` limit the cost of a list."""
+    """See `store.base.JobStore`. `clock` replaces the server's time in tests; `bounds` limit the cost of a list.
+
+    `suffix` follows the prefix of the keys: another store beside this one, for a restore.
+    """
 
     scheme = "redis"
 
@@ -76,8 +79,9 @@ class RedisStore(JobStore, LegacyImport):
         clock: Clock | None = None,
         timings: Timings = Timings(),
         bounds: ListBounds = LIST_BOUNDS,
+        suffix: str = "",
     ) -> None:
-        self._connection = Connection(url, prefix, timings)
+        self._connection = Connection(url, prefix, timings, suffix)
         #: The legacy list: its key is the prefix of the store's keys.
         self._list = prefix
         self.place = self._connection.place

@@ -114,9 +114,9 @@ class Connections:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._error(error) from error
+            raise store_error(self.path, error) from error
         except UnicodeDecodeError as error:  # the driver's, for a text in a damaged file
-            raise self._damaged(error) from error
+            raise _damaged(self.path, error) from error
 
     def _own(self) -> _Owned:
         """Return this thread's connection; the first call opens it, and so does the first call after a fork."""
@@ -212,26 +212,29 @@ class Connections:
         number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
         return number
 
-    def _error(self, error: sqlite3.Error) -> StoreError:
-        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if primary == sqlite3.SQLITE_FULL:
-            return StoreFull(f"the disk of the job store {self.path} is full", next_step="free some space")
-        if primary == sqlite3.SQLITE_READONLY:
-            return StoreBroken(f"the job store {self.path} is read-only", next_step="make the file and folder writable")
-        if primary in _DAMAGED:
-            return self._damaged(error)
-        if primary in _AWAY:
-            return StoreUnavailable(
-                f"the job store {self.path} cannot be used now: {error}",
-                next_step="check which process locks the file, and that its folder is writable",
-            )
-        return StoreBroken(f"the job store {self.path} failed: {error}")
 
-    def _damaged(self, reason: object) -> StoreBroken:
-        return StoreBroken(
-            f"{self.path} is not a job store, or is damaged: {reason}",
-            next_step="restore it from a backup, or configure another store",
+def store_error(path: Path, error: sqlite3.Error) -> StoreError:
+    """Return the engine's error for an error of the driver."""
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFull(f"the disk of the job store {path} is full", next_step="free some space")
+    if primary == sqlite3.SQLITE_READONLY:
+        return StoreBroken(f"the job store {path} is read-only", next_step="make the file and folder writable")
+    if primary in _DAMAGED:
+        return _damaged(path, error)
+    if primary in _AWAY:
+        return StoreUnavailable(
+            f"the job store {path} cannot be used now: {error}",
+            next_step="check which process locks the file, and that its folder is writable",
         )
+    return StoreBroken(f"the job store {path} failed: {error}")
+
+
+def _damaged(path: Path, reason: object) -> StoreBroken:
+    return StoreBroken(
+        f"{path} is not a job store, or is damaged: {reason}",
+        next_step="restore it from a backup, or configure another store",
+    )
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

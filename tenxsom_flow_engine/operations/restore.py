@@ -1,0 +1,178 @@
+"""Restore a store from a backup without buying a video twice.
+
+A backup does not know what was bought after it. The contents that it replaces usually do: jobs that they show as bought
+since are carried over. Where they are missing or damaged, each job that can have been bought since is held for an
+operator. The queue is paused until it is resumed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from tenxsom_flow_engine.clock import SystemClock
+from tenxsom_flow_engine.composition import (
+    QUEUE_TYPES,
+    Overrides,
+    choose_queue,
+    choose_store,
+    make_home,
+    open_queue,
+)
+from tenxsom_flow_engine.errors import ActionRefused, StoreBroken
+from tenxsom_flow_engine.generation.routing import auto_services
+from tenxsom_flow_engine.jobs import AUTO, FINAL, JobRecord, Status, SubmissionState, lifecycle
+from tenxsom_flow_engine.queues.stores import sqlite_path
+from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.store.backup import Exchange
+from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.values import JobFilter
+
+#: Records read per page.
+PAGE_JOBS = 500
+#: Submission states by how much they tell about a purchase.
+_EVIDENCE = (SubmissionState.NONE, SubmissionState.INTENT, SubmissionState.UNKNOWN, SubmissionState.ACCEPTED)
+
+
+@dataclass(slots=True)
+class Restored:
+    """The result of a restore."""
+
+    #: The store's time at the backup.
+    backup_at: float
+    #: Where the replaced contents are; empty if there were none.
+    kept: str = ""
+    #: Whether the replaced contents could be read completely.
+    compared: bool = False
+    #: Jobs that were bought since the backup; their later records were carried over.
+    carried: list[JobRecord] = field(default_factory=list)
+    #: Jobs that might have been bought since, and are held.
+    held: list[JobRecord] = field(default_factory=list)
+    #: Jobs that were added since and not bought: they are only in the replaced contents.
+    missing: list[str] = field(default_factory=list)
+    #: The names of the paused queues.
+    paused: tuple[str, ...] = ()
+
+
+def restore(
+    settings: Settings,
+    queue_type: str | None,
+    file: Path,
+    *,
+    progress: Callable[[int], None] = lambda jobs: None,
+    overrides: Overrides | None = None,
+) -> Restored:
+    """Replace the contents of the store by those of a backup; `progress` gets the number of compared jobs.
+
+    Raises `StoreUnavailable` while other processes use the store, `ConfigurationError`, `StoreError`, `QueueError`.
+    """
+    make_home(settings)
+    overrides = overrides or Overrides()
+    clock = SystemClock()
+    services = overrides.make_services(settings, clock, overrides.timings)
+    paying = {name for name, service in services.items() if not service.is_fallback}
+    any_pays = bool(auto_services(services) & paying)
+
+    def pays(record: JobRecord) -> bool:
+        name = record.effective_service
+        return any_pays if name == AUTO else name in paying or name not in services
+
+    queue = choose_queue(settings, queue_type).queue_type
+    with ExitStack() as cleanup:
+        exchange = cleanup.enter_context(_exchange(settings, queue, file, overrides))
+        restored = exchange.restored
+        result = Restored(exchange.backup_at, exchange.kept, exchange.complete)
+        used = {name for name in QUEUE_TYPES if name == queue or restored.status_counts(name).unfinished}
+        for name in sorted(used):
+            paused = cleanup.enter_context(closing(open_queue(settings, name, restored, overrides.timings)))
+            paused.pause()
+        result.paused = tuple(sorted(used))
+        if exchange.replaced is not None:
+            try:
+                _carry_over(exchange.replaced, restored, result, progress)
+            except StoreBroken:  # damaged contents show what they can
+                if exchange.complete:
+                    raise
+        _hold(exchange.replaced if exchange.complete else None, restored, result, pays, progress)
+        exchange.commit()
+    return result
+
+
+def _exchange(settings: Settings, queue: str, file: Path, overrides: Overrides) -> AbstractContextManager[Exchange]:
+    choice = choose_store(settings, queue)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    if choice.scheme == "redis":
+        from tenxsom_flow_engine.store.redis import backup as redis_backup
+
+        return redis_backup.exchange(
+            choice.url, settings.redis.key, file, stamp, alive_within=settings.lease, timings=overrides.timings
+        )
+    from tenxsom_flow_engine.store.sqlite import backup
+
+    return backup.exchange(sqlite_path(choice.url), file, stamp, SystemClock(), overrides.timings)
+
+
+def _carry_over(replaced: JobStore, restored: JobStore, result: Restored, progress: Callable[[int], None]) -> None:
+    """Replace the restored records of jobs that were bought or finished since by the later ones."""
+    for records in _pages(replaced, JobFilter()):
+        for later in records:
+            earlier = restored.get(later.job_id)
+            if not _knows_more(later, earlier):
+                if earlier is None and not restored.knows_id(later.job_id):
+                    result.missing.append(later.job_id)
+                continue
+            if earlier is None and not restored.adopt(msgspec.structs.replace(later, purchases=())):
+                continue  # it ended before the backup, and was removed since
+            restored.update(later.job_id, lambda record, now, later=later: later)  # type: ignore[misc]
+            result.carried.append(later)
+        progress(len(records))
+
+
+def _knows_more(later: JobRecord, earlier: JobRecord | None) -> bool:
+    """Return whether a record shows a purchase, or a video, that an earlier record of the job does not."""
+    submission = later.submission
+    if earlier is None:
+        return bool(later.purchases) or submission.state is not SubmissionState.NONE
+    if len(later.purchases) > len(earlier.purchases):
+        return True
+    if later.status is Status.SUCCEEDED and earlier.status is not Status.SUCCEEDED:
+        return True
+    if submission.state is SubmissionState.NONE:
+        return False
+    known = earlier.submission
+    return submission.id != known.id or _EVIDENCE.index(submission.state) > _EVIDENCE.index(known.state)
+
+
+def _hold(
+    replaced: JobStore | None,
+    restored: JobStore,
+    result: Restored,
+    pays: Callable[[JobRecord], bool],
+    progress: Callable[[int], None],
+) -> None:
+    """Hold the jobs that can have been bought since, as far as the replaced contents do not show the opposite."""
+    now = restored.now()
+    waiting = JobFilter(statuses=frozenset(Status) - FINAL)
+    for records in _pages(restored, waiting):
+        for record in records:
+            later = record.due is not None and record.due > now
+            if later or record.submission.state is not SubmissionState.NONE or not pays(record):
+                continue
+            known = replaced.get(record.job_id) if replaced else None
+            if known is not None and known.nonce == record.nonce:
+                continue  # it has not been bought, or it would have been carried over
+            try:
+                result.held.append(restored.update(record.job_id, lifecycle.hold_after_restore))
+            except ActionRefused:  # it has been carried over
+                continue
+        progress(len(records))
+
+
+def _pages(store: JobStore, jobs: JobFilter) -> Iterator[tuple[JobRecord, ...]]:
+    for page in store.pages(jobs, limit=PAGE_JOBS):
+        yield page.records
