@@ -64,6 +64,7 @@ class Action(StrEnum):
     UPDATE_QUEUE = "update_queue"
     RESUME_SERVICE = "resume_service"
     REPAIR_CLOCK = "repair_clock"  # set the store's clock back
+    RESTORE = "restore"  # restore the store from a backup
 
 
 class FlowError(Exception):

@@ -29,6 +29,7 @@ _WORDS: Mapping[Action, str] = {
     Action.CREATE_QUEUE: "create it with: {program} queue create (it can take a minute to become visible)",
     Action.UPDATE_QUEUE: "change it with: {program} queue update",
     Action.RESUME_SERVICE: "resume it with: {program} limits resume {service}",
+    Action.RESTORE: "restore a backup with: {program} restore FILE",
     Action.REPAIR_CLOCK: "if this machine's clock is right, set the store's back with: {program} queue repair-clock",
 }
 

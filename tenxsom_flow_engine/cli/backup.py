@@ -48,15 +48,18 @@ def backup(file: Path, force: bool, queue_type: str | None) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--hold", is_flag=True, help="Hold all jobs that the backup would buy now, whatever the store shows.")
 @options.yes
 @options.queue_type
 @options.as_json
-def restore(file: Path, yes: bool, queue_type: str | None, as_json: bool) -> None:
+def restore(file: Path, hold: bool, yes: bool, queue_type: str | None, as_json: bool) -> None:
     """Replace all records by those of a backup, and pause the queue.
 
     Stop all workers, dashboards and producers first, and run it with the settings of the workers. The replaced records
     are kept. Jobs that they show as bought since the backup are carried over. If they are damaged or missing, jobs that
     might have been bought since are held until you resolve them.
+
+    Pass --hold if the store has been replaced by hand, for example by copying a file: it does not show what was bought.
     """
     from dataclasses import asdict
 
@@ -70,7 +73,7 @@ def restore(file: Path, yes: bool, queue_type: str | None, as_json: bool) -> Non
     with click.progressbar(
         length=0, label="comparing", show_pos=True, file=sys.stderr, hidden=not on_terminal(sys.stderr)
     ) as bar:
-        done = operation.restore(load(), queue_type, file, progress=bar.update, overrides=overrides())
+        done = operation.restore(load(), queue_type, file, hold=hold, progress=bar.update, overrides=overrides())
     if as_json:
         shown = asdict(done) | {"backup_at": iso(done.backup_at)}
         shown |= {name: [record.job_id for record in shown[name]] for name in ("carried", "held")}

@@ -16,6 +16,9 @@ from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.text import balance, duration, plural
 
+#: Seconds to look for damage in the store's file; the rest of a larger file is not examined.
+CHECK_SECONDS = 20.0
+
 
 def parts(engine: Engine) -> Iterator[Finding]:
     """Run all checks of an open engine."""
@@ -25,9 +28,13 @@ def parts(engine: Engine) -> Iterator[Finding]:
 
 
 def store(engine: Engine) -> Iterator[Finding]:
-    """Check that records can be read, and report a risk to their durability."""
+    """Check that records can be read and are undamaged, and report a risk to their durability."""
     engine.store.status_counts()
-    yield ok("store", engine.store.place)
+    if damage := engine.store.find_damage(CHECK_SECONDS):
+        text = f"{engine.store.place} is damaged: {damage.splitlines()[0]}"
+        yield problem("store", "store-damaged", text, "stop all workers", (Action.RESTORE,))
+    else:
+        yield ok("store", engine.store.place)
     if advice := engine.store.advice:
         yield warning("store", "store-at-risk", advice.message, advice.next_step)
     for other in engine.other_stores:

@@ -64,12 +64,14 @@ def restore(
     queue_type: str | None,
     file: Path,
     *,
+    hold: bool = False,
     progress: Callable[[int], None] = lambda jobs: None,
     overrides: Overrides | None = None,
 ) -> Restored:
     """Replace the contents of the store by those of a backup; `progress` gets the number of compared jobs.
 
-    Raises `StoreUnavailable` while other processes use the store, `ConfigurationError`, `StoreError`, `QueueError`.
+    With `hold`, the replaced contents count as incomplete. Raises `StoreUnavailable` while other processes use the
+    store, `ConfigurationError`, `StoreError`, `QueueError`.
     """
     make_home(settings)
     overrides = overrides or Overrides()
@@ -86,7 +88,8 @@ def restore(
     with ExitStack() as cleanup:
         exchange = cleanup.enter_context(_exchange(settings, queue, file, overrides))
         restored = exchange.restored
-        result = Restored(exchange.backup_at, exchange.kept, exchange.complete)
+        complete = exchange.complete and not hold
+        result = Restored(exchange.backup_at, exchange.kept, complete)
         used = {name for name in QUEUE_TYPES if name == queue or restored.status_counts(name).unfinished}
         for name in sorted(used):
             paused = cleanup.enter_context(closing(open_queue(settings, name, restored, overrides.timings)))
@@ -98,7 +101,7 @@ def restore(
             except StoreBroken:  # damaged contents show what they can
                 if exchange.complete:
                     raise
-        _hold(exchange.replaced if exchange.complete else None, restored, result, pays, progress)
+        _hold(exchange.replaced if complete else None, restored, result, pays, progress)
         exchange.commit()
     return result
 

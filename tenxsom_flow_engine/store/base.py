@@ -264,6 +264,10 @@ class JobStore(ABC):
         A `wakeup.WakeupEvent` is noticed at once, any other event within 0.2 s.
         """
 
+    def find_damage(self, seconds: float) -> str:
+        """Examine the store's file for at most `seconds`; return a description of the damage found, or nothing."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Close files and connections. Can be called again."""

@@ -63,8 +63,11 @@ def exchange(
         raise StoreBroken(f"{file} is not a backup of a Redis store, or is damaged") from error
     with contextlib.ExitStack() as cleanup:
         present = cleanup.enter_context(contextlib.closing(RedisStore(url, prefix, timings=timings)))
+        client, key = present.connection.client, present.connection.key
+        with present.connection.mapped():
+            used, latest = client.exists(key("position")), client.get(key("clock"))
+        replaced_at = float(latest or 0) if used else 0.0
         _refuse_workers(present, alive_within)
-        replaced_at = present.now() if present.connection.client.exists(present.connection.key("clock")) else 0.0
         loaded, kept = f"{{{prefix}}}.restoring-{stamp}", f"{{{prefix}}}.before-restore-{stamp}"
         cleanup.callback(_delete, present.connection, loaded)
         _load(present.connection, loaded, dump, file)
@@ -73,7 +76,7 @@ def exchange(
 
         def commit() -> None:
             _refuse_workers(present, alive_within)
-            present.connection.run("exchange", loaded, kept)
+            present.connection.run("exchange", "", loaded, kept)
 
         shown = f"keys {kept}:* on the Redis server" if replaced_at else ""
         yield Exchange(restored, present if replaced_at else None, replaced_at >= dump.at, dump.at, shown, commit)

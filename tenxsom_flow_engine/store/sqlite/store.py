@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 from tenxsom_flow_engine.clock import Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
@@ -329,6 +329,19 @@ class SQLiteStore(JobStore):
         while (left := ends - time.monotonic()) > 0 and self.revision() == revision:
             if wake.wait(min(WATCH_INTERVAL_SECONDS, left)):
                 return
+
+    def find_damage(self, seconds: float) -> str:
+        with self._connections.use() as db:
+            limit = Timer(seconds, db.interrupt)
+            limit.start()
+            try:
+                found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            except sqlite3.DatabaseError as error:
+                found = "ok" if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else str(error)
+            finally:
+                limit.cancel()
+                limit.join()
+        return "" if found == "ok" else found
 
     def close(self) -> None:
         self._connections.close()

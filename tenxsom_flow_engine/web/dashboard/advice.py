@@ -26,6 +26,7 @@ _ELSEWHERE = {
     Action.UPDATE_QUEUE: "Update the queue",
     Action.REPAIR_CLOCK: "Set the store's clock back",
     Action.ACCEPT_UNSEEN: "Or select “Use it unseen”",
+    Action.RESTORE: "Restore the store from a backup",
 }
 
 
