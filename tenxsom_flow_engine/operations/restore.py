@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import (
     QUEUE_TYPES,
@@ -124,30 +122,40 @@ def _carry_over(replaced: JobStore, restored: JobStore, result: Restored, progre
     """Replace the restored records of jobs that were bought or finished since by the later ones."""
     for records in _pages(replaced, JobFilter()):
         for later in records:
-            earlier = restored.get(later.job_id)
-            if not _knows_more(later, earlier):
-                if earlier is None and not restored.knows_id(later.job_id):
+            if not _shows_something(later):
+                if later.added_at > result.backup_at and not restored.knows_id(later.job_id):
                     result.missing.append(later.job_id)
                 continue
-            if earlier is None and not restored.adopt(msgspec.structs.replace(later, purchases=())):
+            earlier = restored.get(later.job_id)
+            if earlier is not None and not _knows_more(later, earlier):
+                continue
+            if earlier is None and not restored.adopt(_as_added(later)):
                 continue  # it ended before the backup, and was removed since
             restored.update(later.job_id, lambda record, now, later=later: later)  # type: ignore[misc]
             result.carried.append(later)
         progress(len(records))
 
 
-def _knows_more(later: JobRecord, earlier: JobRecord | None) -> bool:
+def _as_added(record: JobRecord) -> JobRecord:
+    """Return the record as it was when its job was added: the change to its later form updates the totals."""
+    return lifecycle.add(record.job, queue=record.queue, nonce=record.nonce, now=record.added_at, due=record.added_at)
+
+
+def _shows_something(record: JobRecord) -> bool:
+    """Return whether a record shows a purchase, a possible one, or a video."""
+    bought = record.purchases or record.submission.state is not SubmissionState.NONE
+    return bool(bought) or record.status is Status.SUCCEEDED
+
+
+def _knows_more(later: JobRecord, earlier: JobRecord) -> bool:
     """Return whether a record shows a purchase, or a video, that an earlier record of the job does not."""
-    submission = later.submission
-    if earlier is None:
-        return bool(later.purchases) or submission.state is not SubmissionState.NONE
-    if len(later.purchases) > len(earlier.purchases):
-        return True
+    submission, known = later.submission, earlier.submission
     if later.status is Status.SUCCEEDED and earlier.status is not Status.SUCCEEDED:
+        return True
+    if len(later.purchases) > len(earlier.purchases):
         return True
     if submission.state is SubmissionState.NONE:
         return False
-    known = earlier.submission
     return submission.id != known.id or _EVIDENCE.index(submission.state) > _EVIDENCE.index(known.state)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,9 +17,16 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.jobs.outcomes import Resubmit
+from tenxsom_flow_engine.operations import restore as operations
+from tenxsom_flow_engine.operations.backup import back_up
+from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import JobFilter, NewJob
+from tenxsom_flow_engine.workers.pull import PullWorker
 from tests.redis_server import RedisServer, newer_binary
 
 from .conftest import Flow
@@ -50,17 +58,18 @@ def sales(flow: Flow) -> Counter[str]:
     return Counter(line.rsplit("/", 1)[1].split(".")[0] for line in flow.sold())
 
 
-def restore(flow: Flow, file: Path, *options: str) -> Any:
+def restore(flow: Flow, file: Path) -> Any:
     """Restore a backup and return the report."""
-    done = flow.run("restore", str(file), "--yes", "--json", *options)
+    done = flow.run("restore", str(file), "--yes", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def finish(flow: Flow) -> None:
     """Resume the queue, and work until nothing is left to do."""
-    assert flow.run("queue", "resume").returncode == 0
-    assert flow.worker("--burst").wait() == 0
+    with open_engine(load(flow.environment)) as engine:
+        engine.queue.resume()
+        PullWorker(engine, concurrency=4, burst=True).run()
 
 
 def test_the_drill(either: Flow, tmp_path: Path) -> None:
@@ -103,10 +112,10 @@ def test_the_drill(either: Flow, tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", ["missing", "emptied", "garbage", "torn", "stale log"])
 def test_what_a_lost_store_had_bought_is_held(flow: Flow, tmp_path: Path, loss: str) -> None:
     """If the replaced file does not show what was bought since the backup, due jobs are held until resolved."""
-    file, store = tmp_path / "backup", flow.home / "jobs.sqlite3"
+    file, store, settings = tmp_path / "backup", flow.home / "jobs.sqlite3", load(flow.environment)
     add(flow, "one", "two", "three")
-    assert flow.run("backup", str(file)).returncode == 0
-    assert flow.worker("--burst").wait() == 0
+    back_up(settings, None, file)
+    finish(flow)
     match loss:
         case "missing":
             store.unlink()
@@ -123,15 +132,17 @@ def test_what_a_lost_store_had_bought_is_held(flow: Flow, tmp_path: Path, loss: 
             flow.until(lambda: Path(f"{store}-wal").exists(), "a log")
             flow.kill(worker)
             shutil.copyfile(file, store)
-    report = restore(flow, file, *(["--hold"] if loss == "stale log" else []))
-    assert sorted({*report["held"], *report["carried"]}) == ["one", "three", "two"]
-    assert not report["compared"]
+    report = operations.restore(settings, None, file, hold=loss == "stale log")
+    held = [record.job_id for record in report.held]
+    assert sorted({*held, *(record.job_id for record in report.carried)}) == ["one", "three", "two"]
+    assert not report.compared
     assert sqlite3.connect(store).execute("PRAGMA integrity_check").fetchone() == ("ok",)
     finish(flow)
     assert set(sales(flow).values()) == {1}
-    for name in report["held"]:
-        assert statuses(flow)[name] is Status.HELD
-        assert flow.run("jobs", "resolve", name, "--resubmit").returncode == 0
+    with open_engine(settings) as engine:
+        for name in held:
+            assert engine.store.require(name).status is Status.HELD
+            engine.resolve(name, Resubmit())
     finish(flow)
     assert set(statuses(flow).values()) == {Status.SUCCEEDED}
 
@@ -140,14 +151,13 @@ def test_an_invalid_backup_changes_nothing(either: Flow, tmp_path: Path) -> None
     """A file that is not a backup, or is cut off, is refused; the store and its folder are as before."""
     add(either, "one")
     file = tmp_path / "backup"
-    assert either.run("backup", str(file)).returncode == 0
+    settings = load(either.environment)
+    back_up(settings, None, file)
     names = {path.name for path in either.home.iterdir()}
     for contents in (b"", b"nothing", file.read_bytes()[:-5000] if either.queue == "local" else file.read_bytes()[:-9]):
         file.write_bytes(contents)
-        refused = either.run("restore", str(file), "--yes")
-        assert refused.returncode == 1, refused.stderr
-        assert str(file) in refused.stderr
-        assert "Traceback" not in refused.stderr
+        with pytest.raises(FlowError, match=re.escape(str(file))):
+            operations.restore(settings, None, file)
         assert {path.name for path in either.home.iterdir()} == names
         assert statuses(either) == {"one": Status.QUEUED}
 
