@@ -33,6 +33,8 @@ def backup(file: Path, force: bool, queue_type: str | None) -> None:
     from tenxsom_flow_engine.operations.backup import back_up
     from tenxsom_flow_engine.settings import load
 
+    if file.is_file() and not force:
+        raise click.UsageError(f"{file} exists already; pass --force to replace it")
     with click.progressbar(length=1000, label="backing up", file=sys.stderr, hidden=not on_terminal(sys.stderr)) as bar:
         size = back_up(
             load(),

@@ -31,8 +31,7 @@ def back_up(
     if choice.scheme == "sqlite" and file.exists() and _same(file, sqlite_path(choice.url)):
         raise ConfigurationError(f"{file} is the store itself", next_step="name another file")
     if file.exists() and not (overwrite and file.is_file()):
-        step = "pass --force to replace it, or name another file" if file.is_file() else "name a file"
-        raise ConfigurationError(f"{file} exists already", next_step=step)
+        raise ConfigurationError(f"{file} exists already", next_step="name another file")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)  # mode 0600
         os.close(handle)

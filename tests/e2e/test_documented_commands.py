@@ -8,6 +8,7 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -149,12 +150,13 @@ class Reader:
         return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(commands)}
 
     def _localized(self, statement: str) -> str:
-        """Replace the page's paths and addresses by those of this test, and `JOB` by a held job."""
+        """Replace the page's paths and addresses by those of this test, `JOB` by a held job, and `ID` by a ticket."""
         for shown, here in self.replacements.items():
             statement = re.sub(shown, here, statement)
         if "resolve JOB" in statement:
             job_id = secrets.token_hex(6)
-            hold(self.flow, self.flow.store(), job_id)
+            with closing(self.flow.store()) as store:
+                hold(self.flow, store, job_id)
             statement = statement.replace("JOB", job_id).replace("--ticket ID", f"--ticket {TICKET}")
             # On a terminal, the command asks.
             statement = statement.replace("--resubmit", "--resubmit --yes")
