@@ -7,8 +7,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tenxsom_flow_engine.composition import Overrides, choose_queue, choose_store
+from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.queues.selection import choose_queue, choose_store
 from tenxsom_flow_engine.queues.stores import sqlite_path
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.backup import Progress

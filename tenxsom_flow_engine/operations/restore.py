@@ -14,17 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tenxsom_flow_engine.clock import SystemClock
-from tenxsom_flow_engine.composition import (
-    QUEUE_TYPES,
-    Overrides,
-    choose_queue,
-    choose_store,
-    make_home,
-    open_queue,
-)
+from tenxsom_flow_engine.composition import Overrides, make_home, open_queue
 from tenxsom_flow_engine.errors import ActionRefused, StoreBroken
 from tenxsom_flow_engine.generation.routing import auto_services
 from tenxsom_flow_engine.jobs import AUTO, FINAL, JobRecord, Status, SubmissionState, lifecycle
+from tenxsom_flow_engine.queues.selection import QUEUE_TYPES, choose_queue, choose_store
 from tenxsom_flow_engine.queues.stores import sqlite_path
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.backup import Exchange
