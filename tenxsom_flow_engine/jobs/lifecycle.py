@@ -380,8 +380,8 @@ def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
 
     It is not looked up: its create carried a reference that the older record does not know.
     """
-    if record.status in FINAL or record.submission.state is not SubmissionState.NONE:
-        raise ActionRefused(f"job {record.job_id} is {record.status}, so its record shows what was bought")
+    if record.status in FINAL or record.status is Status.HELD or record.submission.state is SubmissionState.ACCEPTED:
+        raise ActionRefused(f"job {record.job_id} is {record.status}, so it buys nothing")
     failure = Failure(
         code="restored",
         message="its record is from a backup, and it might have been bought since",
@@ -389,9 +389,10 @@ def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
         actions=ways_to_resolve(held=True),
     )
     service = record.service or ("" if record.job.service == AUTO else record.job.service)
-    submission = Submission(
-        state=SubmissionState.UNKNOWN, id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now
-    )
+    submission = record.submission
+    if submission.state is SubmissionState.NONE:
+        submission = Submission(id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now)
+    submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
     running = record if record.status is Status.RUNNING else _change(record, now, Status.RUNNING)
     return _change(
         running, now, Status.HELD, EventKind.HELD, failure.message,

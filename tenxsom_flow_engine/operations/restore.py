@@ -166,7 +166,7 @@ def _hold(
     for records in _pages(restored, waiting):
         for record in records:
             later = record.due is not None and record.due > now
-            if later or record.submission.state is not SubmissionState.NONE or not pays(record):
+            if later or record.submission.state is SubmissionState.ACCEPTED or not pays(record):
                 continue
             known = replaced.get(record.job_id) if replaced else None
             if known is not None and known.nonce == record.nonce:

@@ -19,7 +19,7 @@ import pytest
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.errors import FlowError
-from tenxsom_flow_engine.jobs import Status, VideoJob
+from tenxsom_flow_engine.jobs import Status, SubmissionState, VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Resubmit
 from tenxsom_flow_engine.operations import restore as operations
 from tenxsom_flow_engine.operations.backup import back_up
@@ -30,6 +30,7 @@ from tenxsom_flow_engine.workers.pull import PullWorker
 from tests.redis_server import RedisServer, newer_binary
 
 from .conftest import Flow
+from .test_paid_jobs import claim
 
 PLAN = {"TENXSOM_SIMULATED": "latency=0.2 slots=200 create_latency=0.02"}
 
@@ -145,6 +146,20 @@ def test_what_a_lost_store_had_bought_is_held(flow: Flow, tmp_path: Path, loss: 
             engine.resolve(name, Resubmit())
     finish(flow)
     assert set(statuses(flow).values()) == {Status.SUCCEEDED}
+
+
+def test_an_interrupted_create_of_a_lost_store_is_held(either: Flow, tmp_path: Path) -> None:
+    """A create without a known outcome in the backup can have been refused and repeated since, so its job is held."""
+    file, settings = tmp_path / "backup", load(either.environment)
+    add(either, "one")
+    with closing(either.store()) as store:
+        claim(either, store, "one")
+    back_up(settings, None, file)
+    report = operations.restore(settings, None, file, hold=True)
+    (record,) = report.held
+    assert (record.status, record.submission.state, record.submission.id) == (
+        Status.HELD, SubmissionState.UNKNOWN, "s-one",
+    )  # fmt: skip
 
 
 def test_an_invalid_backup_changes_nothing(either: Flow, tmp_path: Path) -> None:
