@@ -13,10 +13,11 @@ from fuzz.subject import Subject
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, VideoJob
 from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.testing.samples import TICKET
 from tests import crafted_media
 
 RECORD = JobRecord(
-    submission=Submission(state=SubmissionState.ACCEPTED, id="s-1"),
+    submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", ticket=TICKET),
     job=VideoJob(job_id="fuzz", topic="how tides work", duration=3, created_at=1.0),
     queue="local", nonce="aaaa", service="simulated", added_at=1.0, updated_at=1.0,
 )  # fmt: skip

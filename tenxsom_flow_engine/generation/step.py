@@ -21,7 +21,6 @@ from tenxsom_flow_engine.errors import (
     Action,
     ActionRefused,
     Busy,
-    FlowError,
     InvalidInput,
     InvalidVideo,
     Misconfigured,
@@ -274,8 +273,7 @@ def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
 
 def _poll(record: JobRecord, context: StepContext) -> Outcome:
     ticket = record.submission.ticket
-    if ticket is None:
-        raise FlowError(f"job {record.job_id} counts as accepted but has no ticket")
+    assert ticket is not None  # an accepted submission has one
     context.service.check_ticket(ticket)
     answer = context.service.check(ticket)
     now = context.journal.now()

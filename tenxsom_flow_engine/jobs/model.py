@@ -213,6 +213,10 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     #: A person entered the ticket. Until the video exists, it can be corrected (see `lifecycle.resolve`).
     by_hand: bool = False
 
+    def __post_init__(self) -> None:
+        if self.state is SubmissionState.ACCEPTED and self.ticket is None:
+            raise InvalidInput("submission", "counts as accepted but has no ticket")
+
 
 class Lease(msgspec.Struct, frozen=True):
     """A worker's exclusive right to a job until `until`. `token` is the fencing token, different for each delivery."""

@@ -18,9 +18,10 @@ from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, Vid
 from tenxsom_flow_engine.output.folder import STALE, OutputFolder
 from tenxsom_flow_engine.output.metadata import duration_note, is_short
 from tenxsom_flow_engine.services.tiny_video import tiny_video
+from tenxsom_flow_engine.testing.samples import TICKET
 
 RECORD = JobRecord(
-    submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", prompt="Tides, seen from above."),
+    submission=Submission(state=SubmissionState.ACCEPTED, id="s-1", ticket=TICKET, prompt="Tides, seen from above."),
     job=VideoJob(job_id="tides", topic="how tides work, and why", created_at=1.0),
     queue="local", nonce="aaaa", service="simulated", added_at=1.0, updated_at=1.0,
 )  # fmt: skip

@@ -30,7 +30,8 @@ from tenxsom_flow_engine.jobs import (
     VideoJob,
     lifecycle,
 )
-from tenxsom_flow_engine.jobs.codec import decode, decode_record, encode, to_builtins
+from tenxsom_flow_engine.jobs.codec import decode, decode_delivery, decode_record, encode, to_builtins
+from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_job
 
 _job_decoder = msgspec.json.Decoder(VideoJob)
@@ -226,6 +227,15 @@ def test_a_bad_field_deep_in_a_record_is_named() -> None:
         with pytest.raises(InvalidInput) as refusal:
             decode_record(json.dumps(spoiled))
         assert last in str(refusal.value)
+
+
+def test_an_accepted_submission_needs_a_ticket() -> None:
+    """A record or delivery that counts as accepted but has no ticket is refused when it is decoded."""
+    record = lifecycle.add(a_job(), queue="q", nonce="n", now=1.0, due=2.0)
+    for value, read in ((record, decode_record), (Delivery.of(record), decode_delivery)):
+        spoiled = json.loads(encode(value)) | {"submission": {"state": "accepted", "id": "s-1"}}
+        with pytest.raises(InvalidInput, match="accepted but has no ticket"):
+            read(json.dumps(spoiled))
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])

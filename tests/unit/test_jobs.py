@@ -24,7 +24,7 @@ from tenxsom_flow_engine.jobs import (
     lifecycle,
     new_job_id,
 )
-from tenxsom_flow_engine.testing.samples import ALPHA, a_job
+from tenxsom_flow_engine.testing.samples import ALPHA, TICKET, a_job
 
 GOOD: list[tuple[str, Any]] = [
     ("job_id", "a"),
@@ -151,8 +151,8 @@ STATES = [
     (Submission(), Step.SUBMIT, False),
     (Submission(state=SubmissionState.INTENT), Step.LOOKUP, True),
     (Submission(state=SubmissionState.UNKNOWN), Step.LOOKUP, True),
-    (Submission(state=SubmissionState.ACCEPTED), Step.POLL, True),
-    (Submission(state=SubmissionState.ACCEPTED, over=True), Step.FETCH, False),
+    (Submission(state=SubmissionState.ACCEPTED, ticket=TICKET), Step.POLL, True),
+    (Submission(state=SubmissionState.ACCEPTED, ticket=TICKET, over=True), Step.FETCH, False),
 ]
 
 
