@@ -210,6 +210,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
+        except ParsingError as error:  # it can quote a header line, such as a cookie
+            raise ParsingError(str(error).partition(' "')[0]) from None
         except ValueError as error:  # such as a `Content-Length` with thousands of digits
             raise ParsingError("Invalid header") from error
         # RFC 9112: section 3.2 for `Host`, section 6.1 for two lengths of one body.

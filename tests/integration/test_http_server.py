@@ -240,6 +240,20 @@ def test_what_is_no_valid_request_is_refused(request_: bytes, status: int) -> No
         assert running.ask().startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("line", [b"Cookie: secret\r: 1", b" secret: 1"])
+def test_a_refusal_quotes_no_header(line: bytes) -> None:
+    """The response to an invalid request does not quote its headers, which can be cookies or tokens."""
+    with serving() as running:
+        client = running.connect(b"GET / HTTP/1.1\r\n" + line + b"\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while received := client.recv(65536):
+            answer += received
+            if answer.endswith(b"}}"):
+                break
+    assert answer.startswith(b"HTTP/1.0 400")
+    assert b"secret" not in answer
+
+
 def test_a_client_that_leaves_at_once_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     """A client that resets its connection before the response arrives causes no line in the log."""
     with serving() as running:
