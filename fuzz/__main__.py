@@ -7,10 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.table import print_table
+from fuzz.databases import Databases
+from fuzz.deliveries import Deliveries
 from fuzz.media import Media
+from fuzz.records import Records
+from fuzz.requests import Requests
 from fuzz.subject import Result, Subject, try_inputs
+from fuzz.tokens import Tokens
 
-SUBJECTS: Mapping[str, type[Subject]] = {subject.name: subject for subject in (Media,)}
+SUBJECTS: Mapping[str, type[Subject]] = {subject.name: subject for subject in (Requests, Tokens, Databases, Records, Deliveries, Media)}
 
 
 def main(arguments: Sequence[str] | None = None, subjects: Mapping[str, type[Subject]] = SUBJECTS) -> int:

@@ -1,11 +1,11 @@
-"""A proxy in front of a Redis server that can refuse all commands, and whose target can change, as after a failover."""
+"""A proxy in front of a Redis server that can answer in its place, and whose target can change, as after a failover."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 #: Commands that set up a connection; they are never refused.
 _SETUP = (b"HELLO", b"CLIENT", b"SELECT", b"AUTH")
@@ -17,7 +17,8 @@ class RedisProxy:
     def __init__(self, to_port: int) -> None:
         #: The port of the server that new connections reach.
         self.to_port = to_port
-        self._refusal = b""
+        #: Returns the answer to a command, by its name; None: the server answers it.
+        self._answer: Callable[[bytes], bytes | None] = lambda name: None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -25,11 +26,17 @@ class RedisProxy:
     @contextlib.contextmanager
     def refusing(self, reply: str) -> Iterator[None]:
         """Answer every command with this error reply during a block."""
-        self._refusal = f"-{reply}\r\n".encode()
+        with self.answering(lambda name: None if name in _SETUP else f"-{reply}\r\n".encode()):
+            yield
+
+    @contextlib.contextmanager
+    def answering(self, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:
+        """Ask this function for the answer to each command during a block; None leaves a command to the server."""
+        before, self._answer = self._answer, answer
         try:
             yield
         finally:
-            self._refusal = b""
+            self._answer = before
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -53,10 +60,11 @@ class RedisProxy:
             commands = client.makefile("rb")
             while command := _read_command(commands):
                 name, raw = command
-                if self._refusal and name not in _SETUP:
-                    client.sendall(self._refusal)
-                else:
+                answer = self._answer(name)
+                if answer is None:
                     server.sendall(raw)
+                else:
+                    client.sendall(answer)
 
 
 def _read_command(stream: object) -> tuple[bytes, bytes] | None:
