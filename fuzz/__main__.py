@@ -15,7 +15,9 @@ from fuzz.requests import Requests
 from fuzz.subject import Result, Subject, try_inputs
 from fuzz.tokens import Tokens
 
-SUBJECTS: Mapping[str, type[Subject]] = {subject.name: subject for subject in (Requests, Tokens, Databases, Records, Deliveries, Media)}
+SUBJECTS: Mapping[str, type[Subject]] = {
+    subject.name: subject for subject in (Requests, Tokens, Databases, Records, Deliveries, Media)
+}
 
 
 def main(arguments: Sequence[str] | None = None, subjects: Mapping[str, type[Subject]] = SUBJECTS) -> int:

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chaos.fast_timings import FAST
-from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.cli import console
+from tenxsom_flow_engine.cli.main import cli
 from tests import fork_server
 
 #: What each damaged store must survive.

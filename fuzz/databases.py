@@ -125,7 +125,9 @@ def _overwrite_page(home: Path, draw: random.Random) -> None:
 def _change_text(home: Path, draw: random.Random) -> None:
     """Overwrite a part of a text with bytes that are not UTF-8, or with other letters."""
     with _bytes_of(home, draw) as content:
-        word = draw.choice((b"Topic of", b"simulated", b"waiting-", b"rendering", b"local", b'"state"', b'"submission"'))
+        word = draw.choice(
+            (b"Topic of", b"simulated", b"waiting-", b"rendering", b"local", b'"state"', b'"submission"')
+        )
         places = [at for at in range(len(content)) if content.startswith(word, at)]
         for at in draw.sample(places, min(len(places), draw.randint(1, 3))):
             content[at : at + 3] = draw.choice((b"\xff\xfe\xfd", b"\0\0\0", b"xyz", b"\xe2\x82\xac"))
@@ -193,7 +195,9 @@ def _remove_rows(home: Path, draw: random.Random) -> None:
 def _drop(home: Path, draw: random.Random) -> None:
     """Remove a table, an index, a trigger, or a column."""
     with _database(home) as db:
-        rows = db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name").fetchall()
+        rows = db.execute(
+            "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+        ).fetchall()
         kind, name = draw.choice(rows)
         db.execute(f"DROP {kind} {name}")
 

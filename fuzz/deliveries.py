@@ -41,7 +41,11 @@ class Deliveries(Subject):
         self._visitor = Visitor.let_in(self._worker.app.test_client(), ADMIN)
         self._folder = tempfile.TemporaryDirectory(prefix="fuzz-redis-")
         self._redis = RedisServer(Path(self._folder.name))
-        variables = {"TENXSOM_HOME": self._folder.name, "REDIS_URL": self._redis.url, "CLOUDSDK_CONFIG": self._folder.name}
+        variables = {
+            "TENXSOM_HOME": self._folder.name,
+            "REDIS_URL": self._redis.url,
+            "CLOUDSDK_CONFIG": self._folder.name,
+        }
         self._importer = open_engine(load(variables), "redis")
         return self
 

@@ -29,8 +29,26 @@ STUCK = 60.0
 FINE = frozenset({501})
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) [A-Za-z]")
 
-OPEN_PATHS = ("/health", "/ready", "/stats", "/metrics", "/login", "/static/style.css", "/static/live.js", "/static/icon.svg")
-PAGES = ("/", "/jobs", "/add", "/bulk", "/jobs/job-1", "/jobs/job-1/retry", "/jobs/job-1/captions.vtt", "/jobs/job-1/video.mp4")
+OPEN_PATHS = (
+    "/health",
+    "/ready",
+    "/stats",
+    "/metrics",
+    "/login",
+    "/static/style.css",
+    "/static/live.js",
+    "/static/icon.svg",
+)
+PAGES = (
+    "/",
+    "/jobs",
+    "/add",
+    "/bulk",
+    "/jobs/job-1",
+    "/jobs/job-1/retry",
+    "/jobs/job-1/captions.vtt",
+    "/jobs/job-1/video.mp4",
+)
 ACTIONS = (
     "/jobs/job-1/retry", "/jobs/job-1/cancel", "/jobs/job-1/resubmit", "/jobs/job-1/give-up", "/jobs/job-1/ticket",
     "/services/simulated/pause", "/services/simulated/resume", "/services/nosuch/pause", "/queue/pause", "/queue/resume", "/bulk",
@@ -42,9 +60,53 @@ ODD_PATHS = (
     "http://", "http://[::1", "https://localhost:99999/health", "localhost:80", "/?" + "a=1&" * 3000, "/%", "/%zz", "/\x7f", "/é", "",
     "/jobs?status=" + "x" * 3000, "/health#fragment", "/;/", "/\\", "/jobs/<script>", "/process?alt=json", "/socket.io/",
 )  # fmt: skip
-FIELDS = ("status", "service", "channel", "text", "after", "from", "to", "act", "topic", "page", "next", "queue", "days", "all", "id")
-METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get", "G T", "", "A" * 300, "\x00")
-VERSIONS = ("HTTP/1.1", "HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.10", "HTTP/9.9", "http/1.1", "HTTP/", "", "HTTP/1.1 x", "FTP/1.1")
+FIELDS = (
+    "status",
+    "service",
+    "channel",
+    "text",
+    "after",
+    "from",
+    "to",
+    "act",
+    "topic",
+    "page",
+    "next",
+    "queue",
+    "days",
+    "all",
+    "id",
+)
+METHODS = (
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "get",
+    "G T",
+    "",
+    "A" * 300,
+    "\x00",
+)
+VERSIONS = (
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "HTTP/0.9",
+    "HTTP/2.0",
+    "HTTP/1.10",
+    "HTTP/9.9",
+    "http/1.1",
+    "HTTP/",
+    "",
+    "HTTP/1.1 x",
+    "FTP/1.1",
+)
 TYPES = (
     "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "multipart/form-data",
     "application/json; charset=utf-16", "application/json; charset=nosuch", "text/plain", "", "/", ";", "a" * 3000,
@@ -95,7 +157,9 @@ class Parts:
             headers.append(("Transfer-Encoding", "chunked"))
         elif body or self.method == "POST" or self.length is not None:
             headers.append(("Content-Length", str(len(body) if self.length is None else self.length)))
-        head = "".join([f"{self.method} {self.path} {self.version}\r\n", *(f"{n}: {v}\r\n" for n, v in headers), "\r\n"])
+        head = "".join(
+            [f"{self.method} {self.path} {self.version}\r\n", *(f"{n}: {v}\r\n" for n, v in headers), "\r\n"]
+        )
         return head.encode("utf-8", "replace") + body
 
 
@@ -136,7 +200,9 @@ class Requests(Subject):
     def make(self, draw: random.Random) -> Sent:
         requests, proven = [], False
         for _ in range(draw.choice((1, 1, 1, 1, 1, 1, 2, 3))):
-            parts, genuine = draw.choice((self._open, self._page, self._action, self._login, self._process, self._process))(draw)
+            parts, genuine = draw.choice(
+                (self._open, self._page, self._action, self._login, self._process, self._process)
+            )(draw)
             proven |= genuine
             for _ in range(draw.choice((0, 1, 1, 1, 2, 3))):
                 draw.choice(MUTATIONS)(parts, draw)
@@ -192,22 +258,32 @@ class Requests(Subject):
         parts = Parts("POST", draw.choice(ACTIONS if draw.random() < 0.9 else ACTIONS[:-1]))
         genuine = parts.path != "/logout" and self._sign(parts, draw)
         fields = {"csrf": self._csrf if genuine or draw.random() < 0.2 else draw.choice(TEXTS)}
-        for name in draw.sample((*FIELDS, "topics", "duration", "service", "planned_at", "salt", "digest", "ticket", "count"), 5):
-            fields[name] = str(draw.choice((*TEXTS[:-8], *NUMBERS, "add", "plan", "1", "5", "job-1", "How tides work", "simulated")))
+        for name in draw.sample(
+            (*FIELDS, "topics", "duration", "service", "planned_at", "salt", "digest", "ticket", "count"), 5
+        ):
+            fields[name] = str(
+                draw.choice((*TEXTS[:-8], *NUMBERS, "add", "plan", "1", "5", "job-1", "How tides work", "simulated"))
+            )
         parts.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
         parts.body = urlencode(fields, errors="replace").encode()
         return parts, genuine
 
     def _login(self, draw: random.Random) -> tuple[Parts, bool]:
         token = draw.choice((*TEXTS, ADMIN[:-1], ADMIN.upper()))
-        body = urlencode({"token": token, "next": draw.choice((*TEXTS, "//evil.test", "/\\evil.test", "/jobs"))}, errors="replace")
+        body = urlencode(
+            {"token": token, "next": draw.choice((*TEXTS, "//evil.test", "/\\evil.test", "/jobs"))}, errors="replace"
+        )
         parts = Parts("POST", "/login", body=body.encode())
         parts.headers.append(("Content-Type", "application/x-www-form-urlencoded"))
         return parts, False
 
     def _process(self, draw: random.Random) -> tuple[Parts, bool]:
         genuine = draw.random() < 0.4
-        token = self._worker.token if genuine else draw.choice(("a.b.c", self._worker.token[:-4], self._worker.token[:-9] + "AAAAAAAAA"))
+        token = (
+            self._worker.token
+            if genuine
+            else draw.choice(("a.b.c", self._worker.token[:-4], self._worker.token[:-9] + "AAAAAAAAA"))
+        )
         parts = Parts("POST", "/process")
         parts.headers += [("Content-Type", "application/json"), ("Authorization", f"Bearer {token}")]
         body = delivery(f"job-{draw.randrange(10**9)}", draw)
@@ -218,7 +294,9 @@ class Requests(Subject):
         """Add a cookie, a genuine one or not; return whether it is genuine."""
         genuine = draw.random() < 0.5
         forged = self._session[:-3] + "abc"
-        parts.headers.append(("Cookie", self._session if genuine else draw.choice((forged, "flow=x", self._session.upper()))))
+        parts.headers.append(
+            ("Cookie", self._session if genuine else draw.choice((forged, "flow=x", self._session.upper())))
+        )
         return genuine
 
 
@@ -227,7 +305,9 @@ def _change_method(parts: Parts, draw: random.Random) -> None:
 
 
 def _change_path(parts: Parts, draw: random.Random) -> None:
-    parts.path = draw.choice((*ODD_PATHS, parts.path + "/", parts.path.upper(), "/" + parts.path, parts.path.replace("/", "%2f")))
+    parts.path = draw.choice(
+        (*ODD_PATHS, parts.path + "/", parts.path.upper(), "/" + parts.path, parts.path.replace("/", "%2f"))
+    )
 
 
 def _add_query(parts: Parts, draw: random.Random) -> None:
@@ -271,7 +351,16 @@ def _change_body(parts: Parts, draw: random.Random) -> None:
     long = b"a" * draw.choice((20_000, 300_000))
     multipart = b'--b\r\nContent-Disposition: form-data; name="topics"; filename="\xff"\r\n\r\n' + body + b"\r\n--b--"
     encoded = gzip.compress(body, mtime=0)
-    changes = (damage(body, draw), b"", long, multipart, encoded, body * 3, json.dumps("\ud800").encode(), b"csrf=" * 2000)
+    changes = (
+        damage(body, draw),
+        b"",
+        long,
+        multipart,
+        encoded,
+        body * 3,
+        json.dumps("\ud800").encode(),
+        b"csrf=" * 2000,
+    )
     parts.body = draw.choice(changes)
 
 

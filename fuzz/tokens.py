@@ -8,11 +8,10 @@ import hmac
 import json
 import random
 import time
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, Self
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from fuzz.deliveries import delivery
@@ -58,8 +57,12 @@ class Tokens(Subject):
 
     def _send(self, authorization: str) -> Any:
         return self._client.post(
-            "/process", data=delivery("forged"), content_type="application/json", headers={"Authorization": authorization}
+            "/process",
+            data=delivery("forged"),
+            content_type="application/json",
+            headers={"Authorization": authorization},
         )
+
 
 def _wrong_claims(issuer: TokenIssuer, draw: random.Random) -> str:
     """Return a token with a genuine signature, but for somebody else or for another time."""
@@ -89,7 +92,9 @@ def _foreign_key(issuer: TokenIssuer, draw: random.Random) -> str:
 def _other_algorithm(issuer: TokenIssuer, draw: random.Random) -> str:
     """Return a token that names another algorithm: none, one with our public key as its secret, or one with another key."""
     ((key_id, certificate),) = issuer.certificates().items()
-    name = draw.choice(("none", "None", "nOnE", "", None, "HS256", "HS384", "HS512", "ES256", "PS256", "RS512", "RS256", 7))
+    name = draw.choice(
+        ("none", "None", "nOnE", "", None, "HS256", "HS384", "HS512", "ES256", "PS256", "RS512", "RS256", 7)
+    )
     body = f"{_part({'alg': name, 'typ': 'JWT', 'kid': key_id})}.{_part(_claims())}"
     match name:
         case "HS256" | "HS384" | "HS512":

@@ -165,6 +165,4 @@ def _open(settings: Settings) -> Engine:
     store = SQLiteStore(settings.home / "jobs.sqlite3", clock)
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     queue = CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease, api=NoTasks(settings.cloud_tasks))
-    return open_engine(
-        settings, "cloud_tasks", services={SERVICE: service}, store=store, queue=queue, overrides=FAST
-    )
+    return open_engine(settings, "cloud_tasks", services={SERVICE: service}, store=store, queue=queue, overrides=FAST)

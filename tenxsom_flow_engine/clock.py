@@ -12,6 +12,9 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 #: The last whole second of these years.
 MAX_INSTANT = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp() - 1
 
+#: The latest time of a store: instants that are computed from it, such as the end of a lease, are possible, too.
+LATEST_NOW = MAX_INSTANT - 400 * 86400.0
+
 #: The difference in seconds between the clocks of a store and of a machine from which on one of them must be wrong.
 CLOCK_TOLERANCE = 60.0
 

@@ -26,6 +26,7 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
 from tenxsom_flow_engine.store.histogram import bucket
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.sqlite.rows import decoding
 from tenxsom_flow_engine.timings import Timings
 
 
@@ -244,7 +245,8 @@ def _remove(db: sqlite3.Connection, log: str, instant: float) -> bool:
 
 def _gate(db: sqlite3.Connection, service: str) -> Gate:
     row = db.execute("SELECT gate FROM gates WHERE service = ?", (service,)).fetchone()
-    return pace.from_stored(msgspec.json.decode(row[0])) if row else Gate()
+    with decoding("gates"):
+        return pace.from_stored(msgspec.json.decode(row[0])) if row else Gate()
 
 
 def _save(db: sqlite3.Connection, service: str, gate: Gate) -> None:

@@ -9,9 +9,11 @@ because Prometheus reads them as counters.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 
 from tenxsom_flow_engine.clock import utc_datetime
@@ -45,6 +47,15 @@ class Total:
     service: str
     name: str
     amount: float
+
+
+def read_total(kind: str, period: str, service: str, name: str, amount: float) -> Total:
+    """Return a stored total. Raises `ValueError` or `TypeError` for an impossible period or amount."""
+    if period:
+        datetime.fromisoformat(period)
+    if not math.isfinite(amount):
+        raise ValueError(f"the amount {amount} of {name}")
+    return Total(kind, period, service, name, amount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -65,6 +66,12 @@ class QueueState:
     paused: bool = False
     max_dispatches_per_second: float | None = None
     max_concurrent_dispatches: int | None = None
+
+    def __post_init__(self) -> None:
+        # Stored values: `check_limits` has refused those of a user.
+        for limit in (self.max_dispatches_per_second, self.max_concurrent_dispatches):
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"the limit {limit}")
 
     def with_limits(self, rate: float | None, concurrent: int | None) -> QueueState:
         """Return the state with other limits; None keeps the current one."""

@@ -19,14 +19,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tenxsom_flow_engine.clock import Clock, SystemClock
+from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SystemClock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
+from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Order, Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
@@ -182,6 +184,89 @@ def test_a_newer_schema(file: Path, open_store: OpenStore) -> None:
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("PRAGMA user_version = 99")
     refuses(file, "99")
+
+
+@pytest.mark.parametrize(
+    ("table", "damage"),
+    [
+        ("counts", "UPDATE counts SET status = '../../etc'"),
+        ("sums", "INSERT INTO sums VALUES ('ever', 'no day', 'alpha', 'videos', 1.0)"),
+        ("sums", "INSERT INTO sums VALUES ('ever', '', 'alpha', 'videos', 9e999)"),
+        ("queues", "INSERT INTO queues (name, max_dispatches_per_second) VALUES ('local', 0.0)"),
+        ("queues", "INSERT INTO queues (name, max_concurrent_dispatches) VALUES ('local', -1)"),
+        ("gates", "INSERT INTO gates VALUES ('alpha', '{')"),
+        ("gates", "INSERT INTO gates VALUES ('alpha', '{\"pace\": \"x\"}')"),
+        ("last_errors", "INSERT INTO last_errors VALUES ('alpha', 1.0, 'a', x'', 'm')"),
+    ],
+)
+def test_a_value_that_is_not_the_engines(file: Path, open_store: OpenStore, table: str, damage: str) -> None:
+    """A value that the engine cannot have written is an error that names the file and the table."""
+    first = open_store(ManualClock())
+    assert isinstance(first, SQLiteStore)
+    SQLiteLedger(first)
+    first.add(QUEUE, new("a"))
+    first.close()
+    with damaging(file) as db:
+        db.execute(damage)
+    store = open_store(ManualClock())
+    assert isinstance(store, SQLiteStore)
+    uses: dict[str, Callable[[], object]] = {
+        "counts": store.status_counts,
+        "sums": lambda: store.totals(EVER),
+        "queues": lambda: store.queue_state("local"),
+        "gates": lambda: SQLiteLedger(store).snapshot(ALPHA),
+        "last_errors": store.last_errors,
+    }
+    with pytest.raises(StoreBroken, match=f"{re.escape(str(file))}.* in its table {table} ") as refusal:
+        uses[table]()
+    assert refusal.value.next_step
+
+
+def test_a_record_that_is_missing_stops_nothing_else(file: Path, open_store: OpenStore) -> None:
+    """A row without a record, which only damage leaves, is reported like a damaged record."""
+    open_store(ManualClock()).add(QUEUE, new("a", "b"))
+    with damaging(file) as db:
+        db.execute("UPDATE jobs SET record = NULL WHERE job_id = 'a'")
+    store = open_store(ManualClock())
+    assert [record.job_id for record in store.page(JobFilter(), limit=9).records] == ["b"]
+    assert [record.job_id for record in store.claim(a_claim()).records] == ["b"]
+    with pytest.raises(StoreBroken, match="record of job a cannot be read"):
+        store.get("a")
+
+
+def test_a_clock_without_its_row(file: Path, open_store: OpenStore, clock: ManualClock) -> None:
+    """A store whose stored time is lost takes the machine's time and stores it."""
+    open_store(clock).add(QUEUE, new("a"))
+    with damaging(file) as db:
+        db.execute("DELETE FROM clock")
+    assert open_store(clock).now() == clock.now()
+    open_store(clock).add(QUEUE, new("b"))
+    assert open_store(ManualClock(0.0)).now() >= clock.now()
+
+
+@pytest.mark.parametrize("last", ["9e999", "1e300", "253370764800.0"])
+def test_an_impossible_clock(file: Path, open_store: OpenStore, last: str) -> None:
+    """A stored time that is impossible counts as the latest possible one, whose leases and deadlines are valid."""
+    open_store(ManualClock()).add(QUEUE, new("a"))
+    with damaging(file) as db:
+        db.execute(f"UPDATE clock SET last = {last}")
+    store = open_store(ManualClock())
+    assert store.now() == LATEST_NOW
+    (record,) = store.claim(a_claim()).records
+    assert store.get("a") == record
+
+
+@contextlib.contextmanager
+def damaging(file: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection for which the columns of the tables have no types and can be empty."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+        version = db.execute("PRAGMA schema_version").fetchone()[0]
+        sql = "replace(replace(sql, ') STRICT', ') '), 'NOT NULL', '')"
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(f"UPDATE sqlite_master SET sql = replace({sql}, ' , WITHOUT', ' WITHOUT') WHERE type = 'table'")
+        db.execute(f"PRAGMA schema_version = {version + 1}")
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+        yield db
 
 
 @pytest.mark.parametrize("damage", ["overwritten", "cut"])

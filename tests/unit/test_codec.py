@@ -76,6 +76,17 @@ _jobs = st.builds(
     created_at=_instants,
 )
 _tickets = st.builds(Ticket, id=_words, account=_words, credits=st.none() | _instants)
+
+
+def _submissions(state: SubmissionState) -> st.SearchStrategy[Submission]:
+    """Return the submissions in a state."""
+    return st.builds(
+        Submission, state=st.just(state), id=_words, intended_at=_instants,
+        ticket=_tickets if state is SubmissionState.ACCEPTED else st.none() | _tickets,
+        deadline=_instants, over=st.booleans(), failed=st.booleans(),
+    )  # fmt: skip
+
+
 _records = st.builds(
     JobRecord,
     job=_jobs,
@@ -87,10 +98,7 @@ _records = st.builds(
     attempts=st.integers(0, 99),
     expiries=st.integers(0, 99),
     service=_words,
-    submission=st.builds(
-        Submission, state=st.sampled_from(SubmissionState), id=_words, intended_at=_instants,
-        ticket=st.none() | _tickets, deadline=_instants, over=st.booleans(), failed=st.booleans(),
-    ),
+    submission=st.sampled_from(SubmissionState).flatmap(_submissions),
     order=_words,
     due=st.none() | _instants,
     lease=st.none() | st.builds(Lease, token=_words, worker=_words, until=_instants),

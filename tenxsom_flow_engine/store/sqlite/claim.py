@@ -10,7 +10,7 @@ import sqlite3
 
 from tenxsom_flow_engine.jobs import JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capacity, expire, refilled, select
-from tenxsom_flow_engine.store.sqlite.rows import keep, readable, save
+from tenxsom_flow_engine.store.sqlite.rows import decoding, keep, readable, save
 from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
 #: Maximum number of expired leases that one transaction ends.
@@ -22,7 +22,8 @@ def queue_state(db: sqlite3.Connection, queue: str) -> QueueState:
     row = db.execute(
         "SELECT paused, max_dispatches_per_second, max_concurrent_dispatches FROM queues WHERE name = ?", (queue,)
     ).fetchone()
-    return QueueState(bool(row[0]), row[1], row[2]) if row else QueueState()
+    with decoding("queues"):
+        return QueueState(bool(row[0]), row[1], row[2]) if row else QueueState()
 
 
 def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: str = "") -> int:

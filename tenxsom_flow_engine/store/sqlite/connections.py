@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.store.sqlite.rows import ForeignValue
 
 SCHEMA_VERSION = 2
 #: Marks the file as a job store of this engine: the application id in SQLite's header.
@@ -215,6 +216,8 @@ class Connections:
 
 def store_error(path: Path, error: sqlite3.Error) -> StoreError:
     """Return the engine's error for an error of the driver."""
+    if isinstance(error, ForeignValue):
+        return _damaged(path, error)
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if primary == sqlite3.SQLITE_FULL:
         return StoreFull(f"the disk of the job store {path} is full", next_step="free some space")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.codec import encode
-from tenxsom_flow_engine.store.base import read_record
+from tenxsom_flow_engine.store.base import read_record, unreadable
 from tenxsom_flow_engine.store.totals import additions, new_error
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 COLUMNS = (
@@ -27,6 +31,25 @@ _CHANGING = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in _FI
 _UPDATE = f"UPDATE jobs SET {_CHANGING} WHERE job_id = :job_id"
 
 _ADD = "INSERT INTO sums VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
+
+
+class ForeignValue(sqlite3.DatabaseError):
+    """A table has a value that the engine cannot have written: the file is damaged. Mapped like the driver's errors."""
+
+
+@contextlib.contextmanager
+def decoding(table: str) -> Iterator[None]:
+    """Raise `ForeignValue` naming a table if the block cannot decode a value of it."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OverflowError) as error:  # msgspec's errors are ValueErrors
+        raise ForeignValue(f"a value in its table {table} is not the engine's: {error}") from error
+
+
+def rows_as(kind: type[_T], table: str, rows: Iterable[sqlite3.Row]) -> list[_T]:
+    """Return the rows of a table as dataclasses. The types of the columns are checked: a damaged page can have any."""
+    with decoding(table):
+        return [msgspec.convert(dict(row), kind) for row in rows]
 
 
 def row_of(record: JobRecord) -> dict[str, Any]:
@@ -51,6 +74,8 @@ def row_of(record: JobRecord) -> dict[str, Any]:
 
 def record_of(row: sqlite3.Row) -> JobRecord:
     """Read the record of a row. Raises `StoreBroken` naming the job if it cannot be read."""
+    if not isinstance(row["record"], bytes | str):
+        raise unreadable(row["job_id"], ValueError("it is missing"))
     return read_record(row["job_id"], row["record"])
 
 

@@ -15,15 +15,15 @@ from itertools import islice
 from pathlib import Path
 from threading import Event, Timer
 
-from tenxsom_flow_engine.clock import Clock, SteadyClock
+from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
 from tenxsom_flow_engine.store.sqlite.connections import Connections
-from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, keep, readable, record_of, row_of, save
-from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, decoding, keep, readable, record_of, row_of, rows_as, save
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour, read_total
 from tenxsom_flow_engine.store.values import (
     FORGET_WORKERS_AFTER_SECONDS,
     Added,
@@ -79,15 +79,22 @@ class SQLiteStore(JobStore):
     def _writing(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run a write transaction at the store's time."""
         with self._connections.transaction() as db:
-            advance = "UPDATE clock SET last = max(last, ?) RETURNING last"
-            yield db, self._time.learn(db.execute(advance, (self._time.now(),)).fetchone()[0])
+            now = self._learn(db)
+            if not db.execute("UPDATE clock SET last = ?", (now,)).rowcount:  # a damaged file can lack the row
+                db.execute("INSERT INTO clock VALUES (?)", (now,))
+            yield db, now
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Run reads of one snapshot, at the store's time."""
         with self._connections.snapshot() as db:
-            self._time.learn(db.execute("SELECT last FROM clock").fetchone()[0])
-            yield db, self._time.now()
+            yield db, self._learn(db)
+
+    def _learn(self, db: sqlite3.Connection) -> float:
+        """Return the store's time: this clock's, or the later one that another process has stored."""
+        last = db.execute("SELECT max(last) FROM clock").fetchone()[0]
+        with decoding("clock"):
+            return self._time.learn(min(float(last or 0.0), LATEST_NOW))
 
     @contextlib.contextmanager
     def writing_lazily(self) -> Iterator[tuple[sqlite3.Connection, float]]:
@@ -169,12 +176,15 @@ class SQLiteStore(JobStore):
             rows = db.execute(
                 "SELECT * FROM sums WHERE kind = ? AND period >= ? ORDER BY period, service, name", (kind, since)
             ).fetchall()
-        return [Total(**row) for row in rows]
+            with decoding("sums"):
+                return [read_total(**row) for row in rows]
 
     def last_errors(self) -> Mapping[str, LastError]:
         with self._connections.use() as db:
             rows = db.execute("SELECT service, at, job_id, code, message FROM last_errors").fetchall()
-        return {row[0]: LastError(*row[1:]) for row in rows}
+            return {
+                row["service"]: error for row, error in zip(rows, rows_as(LastError, "last_errors", rows), strict=True)
+            }
 
     def in_flight(self, service: str) -> int:
         with self._reading() as (db, now):
@@ -307,8 +317,7 @@ class SQLiteStore(JobStore):
                 "SELECT id, queue, host, pid, concurrency, started_at, seen_at AS last_heartbeat_at, steps FROM workers"
                 " WHERE queue = ifnull(?, queue) AND seen_at >= ?"
             )
-            rows = db.execute(alive, (queue, now - within)).fetchall()
-        return [WorkerInfo(**row) for row in rows]
+            return rows_as(WorkerInfo, "workers", db.execute(alive, (queue, now - within)).fetchall())
 
     def trim(self, retention: Retention) -> int:
         removed = 0
