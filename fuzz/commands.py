@@ -21,8 +21,8 @@ from tests import fork_server
 
 #: What each damaged store must survive.
 COMMANDS = (
-    ("status",), ("jobs",), ("jobs", "--json"), ("show", "waiting-1"), ("show", "rendering-1", "--json"), ("stats",), ("cost",),
-    ("doctor",), ("worker", "--burst"), ("jobs",),
+    ("status",), ("jobs",), ("jobs", "--json"), ("show", "waiting-1"), ("show", "rendering-1", "--json"), ("stats",),
+    ("cost",), ("doctor",), ("worker", "--burst"), ("jobs",),
 )  # fmt: skip
 #: The exit codes that the help documents.
 CODES = frozenset({0, 1, 2, 3, 5})

@@ -37,7 +37,7 @@ class Databases(Subject):
     """Homes with a damaged store: no command hangs or prints a traceback, and no readable job is bought twice."""
 
     name = "databases"
-    count = 325
+    count, few = 325, 5
 
     def __enter__(self) -> Self:
         self._root = Path(tempfile.mkdtemp(prefix="fuzz-databases-"))
@@ -90,8 +90,8 @@ def _intact(home: Path, sample: Sample) -> frozenset[str]:
             rows = db.execute("SELECT job_id, record FROM jobs").fetchall()
     except (sqlite3.Error, UnicodeDecodeError):
         return frozenset()
-    found = [job_id for job_id, record in rows if job_id in sample.records and record == encode(sample.records[job_id])]
-    return frozenset(job_id for job_id in found if isinstance(job_id, str))
+    original = {job_id: encode(record) for job_id, record in sample.records.items()}
+    return frozenset(job_id for job_id, record in rows if original.get(job_id) == record)
 
 
 def _change_bits(home: Path, draw: random.Random) -> None:
@@ -244,9 +244,9 @@ def _change_column(home: Path, draw: random.Random) -> None:
 
 
 DAMAGES = (
-    _change_bits, _change_bits, _change_header, _cut, _overwrite_page, _overwrite_page, _change_text, _change_text, _swap_files,
-    _damage_log, _replace_file, _change_version, _remove_rows, _drop, _repeat_clock, _change_clock, _change_record, _change_record,
-    _change_record, _change_column, _change_column, _change_column,
+    _change_bits, _change_bits, _change_header, _cut, _overwrite_page, _overwrite_page, _change_text, _change_text,
+    _swap_files, _damage_log, _replace_file, _change_version, _remove_rows, _drop, _repeat_clock, _change_clock,
+    _change_record, _change_record, _change_record, _change_column, _change_column, _change_column,
 )  # fmt: skip
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 #: Numbers at and beyond the limits of clocks, databases and number formats.
 NUMBERS = (
-    0, -1, 1, 0.5, -0.0, 2**31, 2**53 - 1, 2**53 + 1, 2**63, 10**30, -(10**18), 1e300, -1e300, 1e15, 253370764799, 5e-324,
+    0, -1, 1, 0.5, -0.0, 2**31, 2**53 - 1, 2**53 + 1, 2**63, 10**30, -(10**18), 1e300, -1e300, 1e15, 253370764799,
+    5e-324,
 )  # fmt: skip
 #: Texts that are dangerous in a path, a URL, a terminal, a page, a key or a query.
 TEXTS = (
     "", " ", "\0", "\n", "\x1b[31m", "\x9b", "\u202e", "\ufeff", "\ud800", "\U0001f30a" * 5, "\u0301" * 50, "ß" * 600,
     "../../etc", "/etc/passwd", ".", "..", "a/b", "a?b=c", "a b", "a:b|c", "{a}", "%s%n", "'; DROP TABLE jobs; --",
-    "<script>alert(1)</script>", "{{7*7}}", "null", "NaN", "1e999", "9" * 400, "x" * 20_000, "auto", "draft", "simulated",
-    "accepted", "succeeded", "#simulated", "2026-12-24T18:00:00Z",
+    "<script>alert(1)</script>", "{{7*7}}", "null", "NaN", "1e999", "9" * 400, "x" * 20_000, "auto", "draft",
+    "simulated", "accepted", "succeeded", "#simulated", "2026-12-24T18:00:00Z",
 )  # fmt: skip
 #: Texts that are no JSON value, or one that JSON libraries disagree about.
 RAW = ("NaN", "Infinity", "-Infinity", "1e999", "01", "+1", "'a'", "[", "{}}", "tru", '"\\ud800"', '"\\x"', "1" * 5000)
@@ -52,7 +54,7 @@ def damage(text: bytes, draw: random.Random) -> bytes:
 
 def odd_value(draw: random.Random) -> Any:
     """Return a value that is rarely the right one."""
-    kinds = (
+    kinds: tuple[Callable[[], Any], ...] = (
         lambda: draw.choice(NUMBERS),
         lambda: draw.choice(TEXTS),
         lambda: draw.choice((None, True, False)),

@@ -26,19 +26,23 @@ PREFIX = "fuzz"
 JOBS = f"{{{PREFIX}}}:jobs".encode()
 #: Values that are not the engine's.
 GARBAGE = (
-    *(text.encode("utf-8", "replace") for text in TEXTS), *(str(number).encode() for number in NUMBERS), b"\xff\xfe", b"caf\xe9",
-    pickle.dumps({"topic": "a"}, 2), b"nan", b"inf", b"-inf", b"a1", b"a1a1", b"a1a1{}", b"a1nosuch", b"z", b"z" * 40, b"|", b"||||", b"{}",
-    b"[]", b"[1]", b'{"v":1}', b"1|2", b"0|0|0|0|0", b"1-1", b"day|a|videos", b"2026-12-24|simulated|videos",
+    *(text.encode("utf-8", "replace") for text in TEXTS), *(str(number).encode() for number in NUMBERS), b"\xff\xfe",
+    b"caf\xe9", pickle.dumps({"topic": "a"}, 2), b"nan", b"inf", b"-inf", b"a1", b"a1a1", b"a1a1{}", b"a1nosuch", b"z",
+    b"z" * 40, b"|", b"||||", b"{}", b"[]", b"[1]", b'{"v":1}', b"1|2", b"0|0|0|0|0", b"1-1", b"day|a|videos",
+    b"2026-12-24|simulated|videos",
 )  # fmt: skip
 #: Replies that do not fit a command, or no command.
 REPLIES = (
-    b":1\r\n", b":-1\r\n", b":99999999999999999999\r\n", b":x\r\n", b"+OK\r\n", b"+\r\n", b"+" + b"x" * 100_000 + b"\r\n", b"$-1\r\n",
-    b"$0\r\n\r\n", b"$2\r\n\xff\xfe\r\n", b"$3\r\nnan\r\n", b"$3\r\ninf\r\n", b"$-5\r\n", b"$x\r\n", b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"*x\r\n",
-    b"*1\r\n*0\r\n", b"*2\r\n$-1\r\n$-1\r\n", b"*3\r\n:1\r\n$1\r\na\r\n*0\r\n", b"*5\r\n*0\r\n*0\r\n$0\r\n\r\n$1\r\n1\r\n$1\r\n0\r\n",
-    b"*1\r\n" * 50 + b":1\r\n", b"*1\r\n" * 5000 + b":1\r\n", b"%1\r\n+a\r\n:1\r\n", b"~1\r\n+a\r\n", b"_\r\n", b"#t\r\n", b"#x\r\n",
-    b",nan\r\n", b",1.5\r\n", b"(123456789012345678901234567890\r\n", b"=5\r\ntxt:a\r\n", b">1\r\n+message\r\n", b"!5\r\nERR x\r\n",
-    b"-\r\n", b"-ERR\r\n", b"-ERR \xff\xfe\r\n", b"-NOSCRIPT No matching script.\r\n", b"-WRONGTYPE x\r\n", b"-X\x1b[31m\r\n", b"-EXECABORT x\r\n",
-    b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\r\n", b"\0\0\0\0", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01\0\x02\x02\x0a",
+    b":1\r\n", b":-1\r\n", b":99999999999999999999\r\n", b":x\r\n", b"+OK\r\n", b"+\r\n",
+    b"+" + b"x" * 100_000 + b"\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$2\r\n\xff\xfe\r\n", b"$3\r\nnan\r\n",
+    b"$3\r\ninf\r\n", b"$-5\r\n", b"$x\r\n", b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"*x\r\n", b"*1\r\n*0\r\n",
+    b"*2\r\n$-1\r\n$-1\r\n", b"*3\r\n:1\r\n$1\r\na\r\n*0\r\n", b"*5\r\n*0\r\n*0\r\n$0\r\n\r\n$1\r\n1\r\n$1\r\n0\r\n",
+    b"*1\r\n" * 50 + b":1\r\n", b"*1\r\n" * 5000 + b":1\r\n", b"%1\r\n+a\r\n:1\r\n", b"~1\r\n+a\r\n", b"_\r\n",
+    b"#t\r\n", b"#x\r\n", b",nan\r\n", b",1.5\r\n", b"(123456789012345678901234567890\r\n", b"=5\r\ntxt:a\r\n",
+    b">1\r\n+message\r\n", b"!5\r\nERR x\r\n", b"-\r\n", b"-ERR\r\n", b"-ERR \xff\xfe\r\n",
+    b"-NOSCRIPT No matching script.\r\n", b"-WRONGTYPE x\r\n", b"-X\x1b[31m\r\n", b"-EXECABORT x\r\n",
+    b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\r\n", b"\0\0\0\0", b"SSH-2.0-OpenSSH_9.6\r\n",
+    b"\x15\x03\x01\0\x02\x02\x0a",
 )  # fmt: skip
 #: Replies after which the client waits in vain for the rest.
 UNFINISHED = (b"", b"$100\r\nabc", b"*3\r\n:1\r\n", b"+OK", b"$9999999999\r\na")
@@ -58,17 +62,18 @@ class Records(Subject):
     """Redis servers with damaged values or odd replies: what holds for damaged databases holds for them, too."""
 
     name = "records"
-    count = 400
+    count, few = 400, 5
 
     def __enter__(self) -> Self:
         self._root = Path(tempfile.mkdtemp(prefix="fuzz-records-"))
         self._server = RedisServer(self._root)
         self._proxy = RedisProxy(self._server.port)
-        self._client: Any = redis.Redis(port=self._server.port)
+        client: Any = redis.Redis(port=self._server.port)
+        self._client = client
         self._original = self._root / "original"
         self._sample = fill(self._variables(self._original))
-        self._values: Mapping[bytes, bytes] = {key: self._client.dump(key) for key in sorted(self._client.keys())}
-        self._records: Mapping[bytes, bytes] = self._client.hgetall(JOBS)
+        self._values: Mapping[bytes, bytes] = {key: client.dump(key) for key in sorted(client.keys())}
+        self._records: Mapping[bytes, bytes] = client.hgetall(JOBS)
         return self
 
     def __exit__(self, *exception: object) -> None:

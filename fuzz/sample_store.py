@@ -41,9 +41,10 @@ class Sample:
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the variables of an installation whose service sells at once, and whose leases soon run out."""
     return {
-        "TENXSOM_HOME": str(home), "TENXSOM_OUTPUT_DIR": str(home / "videos"), "TENXSOM_SIMULATED": "latency=0 create_timeout=0.1",
-        "TENXSOM_QUEUE_TYPE": "local", "TENXSOM_LEASE_SECONDS": "1", "CLOUDSDK_CONFIG": str(home),
-        "CLOUD_TASKS_MAX_DISPATCHES": "500", "CLOUD_TASKS_MAX_CONCURRENT": "64", **more,
+        "TENXSOM_HOME": str(home), "TENXSOM_OUTPUT_DIR": str(home / "videos"),
+        "TENXSOM_SIMULATED": "latency=0 create_timeout=0.1", "TENXSOM_QUEUE_TYPE": "local",
+        "TENXSOM_LEASE_SECONDS": "1", "CLOUDSDK_CONFIG": str(home), "CLOUD_TASKS_MAX_DISPATCHES": "500",
+        "CLOUD_TASKS_MAX_CONCURRENT": "64", **more,
     }  # fmt: skip
 
 

@@ -17,9 +17,10 @@ class Subject(ABC):
     To add one, write a module in this package with a subclass, and list it in `fuzz.__main__.SUBJECTS`.
     """
 
-    #: Its name, and the number of inputs of a whole run.
+    #: Its name, the number of inputs of a whole run, and that of the run in `make test`.
     name: ClassVar[str]
     count: ClassVar[int]
+    few: ClassVar[int] = 30
 
     def __enter__(self) -> Self:
         return self

@@ -25,10 +25,10 @@ _HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512(
 
 
 class Tokens(Subject):
-    """`Authorization` headers with forged tokens: each gets 401 or 403, and neither the answer nor the log quotes it."""
+    """`Authorization` headers with forged tokens: each gets 401 or 403, and no answer or log line quotes it."""
 
     name = "tokens"
-    count = 138
+    count, few = 138, 138
 
     def __enter__(self) -> Self:
         self._worker = WebWorker(serve=False)
@@ -58,7 +58,7 @@ class Tokens(Subject):
     def _send(self, authorization: str) -> Any:
         return self._client.post(
             "/process",
-            data=delivery("forged"),
+            data=delivery("forged", random.Random(7)),
             content_type="application/json",
             headers={"Authorization": authorization},
         )
@@ -68,8 +68,8 @@ def _wrong_claims(issuer: TokenIssuer, draw: random.Random) -> str:
     """Return a token with a genuine signature, but for somebody else or for another time."""
     now = int(time.time())
     others: dict[str, tuple[Any, ...]] = {
-        "iss": ("https://accounts.google.com.evil.test", "http://accounts.google.com", "https://accounts.google.com/", "",
-                [ISSUER], None, {"a": ISSUER}),
+        "iss": ("https://accounts.google.com.evil.test", "http://accounts.google.com", f"{ISSUER}/", "", [ISSUER], None,
+                {"a": ISSUER}),
         "aud": (f"{AUDIENCE}/", AUDIENCE.upper(), "https://evil.test", [AUDIENCE], {AUDIENCE: 1}, "", None, True, 0),
         "email": (f" {ACCOUNT}", ACCOUNT.upper(), f"{ACCOUNT}.evil.test", "caller@project", [ACCOUNT], "", None,
                   ACCOUNT.replace("a", "\u0430", 1), f"{ACCOUNT}\0"),
@@ -90,7 +90,7 @@ def _foreign_key(issuer: TokenIssuer, draw: random.Random) -> str:
 
 
 def _other_algorithm(issuer: TokenIssuer, draw: random.Random) -> str:
-    """Return a token that names another algorithm: none, one with our public key as its secret, or one with another key."""
+    """Return a token with another algorithm: none, one whose secret is the public key, or one with another key."""
     ((key_id, certificate),) = issuer.certificates().items()
     name = draw.choice(
         ("none", "None", "nOnE", "", None, "HS256", "HS384", "HS512", "ES256", "PS256", "RS512", "RS256", 7)
@@ -113,12 +113,13 @@ def _other_algorithm(issuer: TokenIssuer, draw: random.Random) -> str:
 
 def _other_header(issuer: TokenIssuer, draw: random.Random) -> str:
     """Return a token whose header names a key of its own, or is odd."""
-    header, claims, signature = issuer.issue(ACCOUNT, AUDIENCE).split(".")
+    _, claims, signature = issuer.issue(ACCOUNT, AUDIENCE).split(".")
     jwk = {"kty": "oct", "k": _text(b"secret")}
     odd: list[Any] = [
-        {"alg": "RS256", "kid": None}, {"alg": "RS256"}, {"kid": odd_value(draw), "alg": "RS256"}, [], None, "RS256", 1,
-        {"alg": "RS256", "jku": "https://evil.test/keys", "kid": "evil"}, {"alg": "RS256", "jwk": jwk, "kid": "evil"},
-        {"alg": "RS256", "kid": "../../../dev/null"}, {"alg": "RS256", "x5u": "https://evil.test", "kid": ""},
+        {"alg": "RS256", "kid": None}, {"alg": "RS256"}, {"kid": odd_value(draw), "alg": "RS256"}, [], None, "RS256",
+        1, {"alg": "RS256", "jku": "https://evil.test/keys", "kid": "evil"},
+        {"alg": "RS256", "jwk": jwk, "kid": "evil"}, {"alg": "RS256", "kid": "../../../dev/null"},
+        {"alg": "RS256", "x5u": "https://evil.test", "kid": ""},
         {"alg": "RS256", "crit": ["exp"], "kid": draw.choice(TEXTS)},
     ]  # fmt: skip
     return f"{_part(draw.choice(odd))}.{claims}.{signature}"
@@ -161,10 +162,10 @@ def _other_shape(issuer: TokenIssuer, draw: random.Random) -> str:
     token = issuer.issue(ACCOUNT, AUDIENCE)
     header, claims, signature = token.split(".")
     shapes = (
-        "", ".", "..", "...", header, f"{header}.{claims}", f"{header}.{claims}.", f".{claims}.{signature}", token + ".",
-        f"{token}.{signature}", f"{header}..{signature}", token.swapcase(), token[::-1], f"{header}.{claims}.{'A' * 50_000}",
-        "A" * 60_000, "." * 5_000, f"{header}.{claims}.====", "\u00e9" * 40, f"{header} {claims} {signature}",
-        f"{claims}.{header}.{signature}", hashlib.sha256(token.encode()).hexdigest(),
+        "", ".", "..", "...", header, f"{header}.{claims}", f"{header}.{claims}.", f".{claims}.{signature}",
+        token + ".", f"{token}.{signature}", f"{header}..{signature}", token.swapcase(), token[::-1],
+        f"{header}.{claims}.{'A' * 50_000}", "A" * 60_000, "." * 5_000, f"{header}.{claims}.====", "\u00e9" * 40,
+        f"{header} {claims} {signature}", f"{claims}.{header}.{signature}", hashlib.sha256(token.encode()).hexdigest(),
     )  # fmt: skip
     return draw.choice(shapes)
 
@@ -178,7 +179,8 @@ FORGERIES = (
 def _claims() -> dict[str, Any]:
     now = int(time.time())
     return {
-        "iss": ISSUER, "aud": AUDIENCE, "email": ACCOUNT, "email_verified": True, "iat": now, "exp": now + 3600, "sub": "1"
+        "iss": ISSUER, "aud": AUDIENCE, "email": ACCOUNT, "email_verified": True, "iat": now, "exp": now + 3600,
+        "sub": "1"
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The web worker in this process: its server on a socket, with a queue that sends no tasks and a service that sells at once."""
+"""The web worker in this process, with a queue that sends no tasks and a service that sells at once."""
 
 from __future__ import annotations
 

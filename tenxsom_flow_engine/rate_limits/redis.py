@@ -18,6 +18,7 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
 from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.redis.replies import LEDGER_SCRIPTS, checked
 from tenxsom_flow_engine.timings import Timings
 
 
@@ -90,7 +91,7 @@ class RedisLedger(Ledger):
                 return after
             pairs = [text for name, value in pace.to_stored(after).items() for text in (name, _text(value))]
             state = self._run("gate", service, version, count, *pairs)
-            if state is None:
+            if not state[1]:
                 return after
 
     def set_clock_back(self, service: str, now: float, lead: float) -> None:
@@ -121,9 +122,10 @@ class RedisLedger(Ledger):
         instant = "" if self._clock is None else repr(self._clock.now())
         with self._connection.mapped():
             try:
-                return self._client.evalsha(digest, 1, self._connection.prefix, instant, *arguments)
+                reply = self._client.evalsha(digest, 1, self._connection.prefix, instant, *arguments)
             except NoScriptError:
-                return self._client.eval(script, 1, self._connection.prefix, instant, *arguments)
+                reply = self._client.eval(script, 1, self._connection.prefix, instant, *arguments)
+            return checked(name, reply, LEDGER_SCRIPTS)
 
 
 def _closed(service: str, answer: Sequence[str]) -> Closed:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import FlowError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.jobs.outcomes import Done
+from tenxsom_flow_engine.rate_limits.redis import RedisLedger
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
@@ -93,6 +94,52 @@ def test_each_reply_has_its_meaning_in_every_call(proxy: RedisProxy, reply: str)
             assert "{" not in refused.value.message
     done = store.settle(record.job_id, accept(store, record).lease_token, Done(VIDEO))
     assert done.result == VIDEO
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b":1\r\n",
+        b":x\r\n",
+        b"+OK\r\n",
+        b"$2\r\n\xff\xfe\r\n",
+        b"*2\r\n$1\r\na\r\n*0\r\n",
+        b"*1\r\n" * 5000 + b":1\r\n",
+        b"_\r\n",
+    ],
+)
+def test_a_reply_that_fits_no_command(proxy: RedisProxy, reply: bytes) -> None:
+    """A server whose replies do not fit the commands is an error of the tree in every call and at the start."""
+    store = RedisStore(proxy.url, secrets.token_hex(6))
+    ledger = RedisLedger(store.connection)
+    calls: list[Callable[[], object]] = [
+        store.now,
+        lambda: store.get("a"),
+        lambda: store.claim(a_claim()),
+        lambda: store.renew({"a": "t"}, 30.0),
+        lambda: ledger.snapshot("alpha"),
+        lambda: ledger.change("alpha", lambda gate, now: gate),
+    ]
+    with proxy.answering(lambda name: reply):
+        for call in calls:
+            with pytest.raises(StoreError):
+                call()
+        with pytest.raises(FlowError):
+            RedisStore(proxy.url, "x")
+    assert store.get("a") is None
+    store.close()
+
+
+def test_foreign_members_of_an_index_are_left_out(redis_server: RedisServer) -> None:
+    """A list of jobs leaves out members of an index that other programs added, and shows all others."""
+    prefix = secrets.token_hex(6)
+    store = RedisStore(redis_server.url, prefix)
+    store.add(QUEUE, new("a", "b"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        members: dict[str | bytes, float] = {"no job": 1, "c": 0.5, "": 2, "1 2": 2, "x": 2, b"\xff": 1, "d 5": 1}
+        client.zadd(f"{{{prefix}}}:status:{QUEUE}:queued", members)
+    assert [record.job_id for record in store.page(JobFilter(), limit=10).records] == ["b", "a"]
     store.close()
 
 

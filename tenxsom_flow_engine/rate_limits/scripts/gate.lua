@@ -1,6 +1,6 @@
 -- Read a gate, or replace it if it has not changed since it was read. ARGV[2]: service, [3]: the version that was read, or
--- empty to read, [4]: a tally to increment, or empty, [5]...: its fields. Returns {instant, version, fields ...}, or nil
--- if the gate was replaced.
+-- empty to read, [4]: a tally to increment, or empty, [5]...: its fields. Returns {instant, version, fields ...}; the
+-- version is empty if the gate was replaced.
 local key = P .. 'gate:' .. ARGV[2]
 local version = redis.call('HGET', key, 'version') or '0'
 if ARGV[3] ~= version then
@@ -11,3 +11,4 @@ redis.call('HINCRBY', key, 'version', 1)
 if ARGV[4] ~= '' then
   redis.call('HINCRBY', P .. 'tally:' .. ARGV[2], ARGV[4], 1)
 end
+return {text(now()), '', {}}

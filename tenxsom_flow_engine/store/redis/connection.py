@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
+from tenxsom_flow_engine.store.redis.replies import Client, checked
 from tenxsom_flow_engine.store.redis.server import Server, examine
 from tenxsom_flow_engine.store.redis.server_errors import DEMOTED, code_of, store_error
 from tenxsom_flow_engine.store.values import StoreAdvice
@@ -76,8 +77,8 @@ class Connection:
         known = self._script(name)
         with self.mapped():
             if on_disk and (self._server.waits_for_file or self._server.waits_for_replicas):
-                return self._run_and_wait(known, arguments)
-            return known(keys=[self.prefix], args=arguments)
+                return checked(name, self._run_and_wait(known, arguments))
+            return checked(name, known(keys=[self.prefix], args=arguments))
 
     def run_for_bytes(self, name: str) -> Any:
         """Run a script without arguments, and return its answer undecoded."""
@@ -101,7 +102,8 @@ class Connection:
                 answers[index] = self.run(name, *calls[index])  # loads it
             else:
                 self.raise_error(answer)
-        return list(answers)
+        with self.mapped():
+            return [checked(name, answer) for answer in answers]
 
     def _script(self, name: str) -> Any:
         known = self._scripts.get(name)
@@ -181,7 +183,7 @@ def _client(url: str, timings: Timings) -> Any:
         # An unescaped / ? or # in a password ends the host too early: the rest of the password would be in the path.
         if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise ValueError
-        client = redis.Redis.from_url(
+        client = Client.from_url(
             url,
             decode_responses=True,
             # Foreign bytes in our keys are kept as they are, and fail where one value is decoded.

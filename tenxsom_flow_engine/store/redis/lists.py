@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -16,6 +17,8 @@ from tenxsom_flow_engine.store.values import Counts, JobFilter, ListBounds, Matc
 
 #: Reading a record takes about 5 µs, decoding it completely about 4 µs more.
 LIST_BOUNDS = ListBounds(page=3_000, count=10_000)
+#: A job's id and its position in the text that `newest.lua` returns.
+_ID_AND_POSITION = re.compile(r"(?<!\S)([A-Za-z0-9_-]+) (\d{1,16})(?!\S)")
 
 
 class Lists:
@@ -185,7 +188,11 @@ class Lists:
         edges = [edge for range_ in within for edge in range_]
         done, text = self._connection.run("newest", "", count, len(sets), *sets, *edges)
         parts = text.split()
-        found = sorted(zip(parts[::2], map(int, parts[1::2]), strict=True), key=lambda pair: -pair[1])
+        try:
+            pairs = list(zip(parts[::2], map(int, parts[1::2]), strict=True))
+        except ValueError:  # another program has added members
+            pairs = [(job_id, int(position)) for job_id, position in _ID_AND_POSITION.findall(text)]
+        found = sorted(pairs, key=lambda pair: -pair[1])
         left = list(within[done:])
         if len(found) >= count:
             found = found[:count]
