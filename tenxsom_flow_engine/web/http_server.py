@@ -225,6 +225,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
         if not self.chunked and isinstance(self.error, RequestEntityTooLarge):
             self.error = None
             self.too_long = True
+        if self.error or self.too_long:
+            self.expect_continue = False  # else waitress would ask for the body of a request that is refused
         return consumed
 
 
