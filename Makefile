@@ -26,7 +26,7 @@ help:
 	@echo '                          the results and the longer benchmarks: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
-	@echo 'make fuzz [SUBJECTS=media SEED=7 ONLY=12]'
+	@echo 'make fuzz [SUBJECTS="requests tokens databases records deliveries media" SEED=7 ONLY=12]'
 	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
