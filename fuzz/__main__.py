@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.table import print_table
 from fuzz.databases import Databases
@@ -12,7 +15,7 @@ from fuzz.deliveries import Deliveries
 from fuzz.media import Media
 from fuzz.records import Records
 from fuzz.requests import Requests
-from fuzz.subject import Result, Subject, try_inputs
+from fuzz.subject import Result, Subject, try_new
 from fuzz.tokens import Tokens
 
 SUBJECTS: Mapping[str, type[Subject]] = {
@@ -31,11 +34,14 @@ def main(arguments: Sequence[str] | None = None, subjects: Mapping[str, type[Sub
     names = options.subjects.split()
     if not names or set(names) - subjects.keys():
         parser.error(f"the subjects are {', '.join(subjects)}")
-    results = []
-    for name in names:
-        count = options.inputs or subjects[name].count
-        numbers = range(count) if options.only is None else (options.only,)
-        results.append(try_inputs(subjects[name](), options.seed, numbers))
+    chosen = [subjects[name] for name in names]
+    counts = [options.inputs or subject.count for subject in chosen]
+    numbers = [range(count) if options.only is None else (options.only,) for count in counts]
+    if len(chosen) == 1:
+        results = [try_new(chosen[0], options.seed, numbers[0])]
+    else:
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+            results = list(pool.map(try_new, chosen, [options.seed] * len(chosen), numbers))
     _print(results, options.seed)
     return 1 if any(result.unexpected for result in results) else 0
 

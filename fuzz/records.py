@@ -62,7 +62,7 @@ class Records(Subject):
     """Redis servers with damaged values or odd replies: what holds for damaged databases holds for them, too."""
 
     name = "records"
-    count, few = 400, 5
+    count, few = 200, 5
 
     def __enter__(self) -> Self:
         self._root = Path(tempfile.mkdtemp(prefix="fuzz-records-"))

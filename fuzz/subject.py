@@ -68,3 +68,8 @@ def try_inputs(subject: Subject, seed: int, numbers: Iterable[int]) -> Result:
                 result.refused += not accepted
             result.slowest = max(result.slowest, time.monotonic() - began)
     return result
+
+
+def try_new(kind: type[Subject], seed: int, numbers: Iterable[int]) -> Result:
+    """Try inputs of a kind, in any process."""
+    return try_inputs(kind(), seed, numbers)
