@@ -5,6 +5,7 @@ Each method is one transaction (or one script on a server) at the store's time, 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,15 @@ def reason(service: str, message: str, *, stopped: str = "", last: tuple[str, Wi
         return f"{service} is rate-limiting us: {message}"
     name, window, share = last
     return f"all of {name}'s {window} are used" + (f", at a pace of {share:.0%}" if share < 1 else "")
+
+
+def read_tally(pairs: Iterable[tuple[str, float | str]]) -> dict[str, float]:
+    """Return stored counts and sums by name. Raises `ValueError` or `TypeError` for an impossible one."""
+    tally = {name: float(value) for name, value in pairs}
+    for name, value in tally.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return tally
 
 
 def kept(windows: Iterable[Window]) -> int:

@@ -101,7 +101,7 @@ class RedisLedger(Ledger):
     def snapshot(self, service: str) -> LedgerSnapshot:
         now, gate, recent, waiting, tally = self._run("snapshot", service)
         with self._connection.decoding(f"tally:{service}"):
-            counts = {name: float(value) for name, value in _pairs(tally)}
+            counts = ledger.read_tally(_pairs(tally))
         with self._connection.decoding(f"log:{service}"):
             admissions = [float(at) for at in recent]
         return LedgerSnapshot(float(now), self._gate(service, gate), admissions, int(waiting), counts)

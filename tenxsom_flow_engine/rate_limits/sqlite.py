@@ -21,6 +21,7 @@ from tenxsom_flow_engine.rate_limits.ledger import (
     decide,
     in_force,
     kept,
+    read_tally,
 )
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
@@ -255,7 +256,8 @@ def _save(db: sqlite3.Connection, service: str, gate: Gate) -> None:
 
 
 def _tally(db: sqlite3.Connection, service: str) -> dict[str, float]:
-    return dict(db.execute("SELECT name, value FROM tallies WHERE service = ?", (service,)).fetchall())
+    with decoding("tallies"):
+        return read_tally(db.execute("SELECT name, value FROM tallies WHERE service = ?", (service,)).fetchall())
 
 
 def _add(db: sqlite3.Connection, service: str, **counts: float) -> None:

@@ -196,6 +196,7 @@ def test_a_newer_schema(file: Path, open_store: OpenStore) -> None:
         ("queues", "INSERT INTO queues (name, max_concurrent_dispatches) VALUES ('local', -1)"),
         ("gates", "INSERT INTO gates VALUES ('alpha', '{')"),
         ("gates", "INSERT INTO gates VALUES ('alpha', '{\"pace\": \"x\"}')"),
+        ("tallies", "INSERT INTO tallies VALUES ('alpha', 'at_once', 9e999)"),
         ("last_errors", "INSERT INTO last_errors VALUES ('alpha', 1.0, 'a', x'', 'm')"),
     ],
 )
@@ -215,6 +216,7 @@ def test_a_value_that_is_not_the_engines(file: Path, open_store: OpenStore, tabl
         "sums": lambda: store.totals(EVER),
         "queues": lambda: store.queue_state("local"),
         "gates": lambda: SQLiteLedger(store).snapshot(ALPHA),
+        "tallies": lambda: SQLiteLedger(store).snapshot(ALPHA),
         "last_errors": store.last_errors,
     }
     with pytest.raises(StoreBroken, match=f"{re.escape(str(file))}.* in its table {table} ") as refusal:
