@@ -100,6 +100,7 @@ def test_each_reply_has_its_meaning_in_every_call(proxy: RedisProxy, reply: str)
 @pytest.mark.parametrize(
     "reply",
     [
+        b"%1\r\n+a\r\n:1\r\n",
         b":1\r\n",
         b":x\r\n",
         b"+OK\r\n",
@@ -116,6 +117,8 @@ def test_a_reply_that_fits_no_command(proxy: RedisProxy, reply: bytes) -> None:
     calls: list[Callable[[], object]] = [
         store.now,
         lambda: store.get("a"),
+        lambda: store.queue_state(QUEUE),
+        lambda: store.lock_owner("sweep"),
         lambda: store.claim(a_claim()),
         lambda: store.renew({"a": "t"}, 30.0),
         lambda: ledger.snapshot("alpha"),

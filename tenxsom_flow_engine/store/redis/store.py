@@ -256,15 +256,17 @@ class RedisStore(JobStore, LegacyImport):
 
     def lock_owner(self, name: str) -> str | None:
         with self._connection.mapped():
-            owner, until = self._connection.client.hmget(self._connection.key(f"hold:{name}"), "owner", "until")
-        return owner if owner and float(until) > self.now() else None
+            found = self._connection.client.hmget(self._connection.key(f"hold:{name}"), "owner", "until")
+        with self._connection.decoding(f"hold:{name}"):
+            owner, until = found
+            return owner if owner and float(until) > self.now() else None
 
     def queue_state(self, queue: str) -> QueueState:
+        name = f"queue:{queue}"
         with self._connection.mapped():
-            paused, rate, concurrent = self._connection.client.hmget(
-                self._connection.key(f"queue:{queue}"), "paused", "rate", "concurrent"
-            )
-        with self._connection.decoding(f"queue:{queue}"):
+            found = self._connection.client.hmget(self._connection.key(name), "paused", "rate", "concurrent")
+        with self._connection.decoding(name):
+            paused, rate, concurrent = found
             return QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
 
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
