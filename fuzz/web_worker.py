@@ -18,6 +18,7 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.tokens import TokenIssuer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.queues.cloud_tasks.api import Api, QueueFacts
+from tenxsom_flow_engine.queues.cloud_tasks.certificates import Fetched
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.simulated.config import SimulationPlan
 from tenxsom_flow_engine.services.simulated.service import SimulatedService
@@ -26,7 +27,7 @@ from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import TokensOf
-from tenxsom_flow_engine.web.certificates import Certificates, Fetched
+from tenxsom_flow_engine.web.certificates import Certificates
 from tenxsom_flow_engine.web.http_server import Limits, Server
 from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
 from tenxsom_flow_engine.workers.push import PushWorker
@@ -51,7 +52,11 @@ class NoTasks(Api):
 
     def facts(self) -> QueueFacts:
         """Return the state of a queue that runs."""
-        return QueueFacts(paused=False, limits=DispatchLimits(500.0, 64), tasks=0)
+        return QueueFacts(paused=False, limits=DispatchLimits(500.0, 64))
+
+    def task_count(self) -> int | None:
+        """Return that the queue is empty."""
+        return 0
 
     def pause(self) -> None:
         """Do nothing."""
