@@ -171,7 +171,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a client sends, and whether it carries a genuine token or session."""
+    """A request to send, and whether it carries a genuine token or session."""
 
     raw: bytes
     proven: bool

@@ -1,4 +1,4 @@
-"""What is fuzzed, and how its inputs are tried."""
+"""The interface of a subject: its inputs, and how each is tried."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Tokens(Subject):
 
 
 def _wrong_claims(issuer: TokenIssuer, draw: random.Random) -> str:
-    """Return a token with a genuine signature, but for somebody else or for another time."""
+    """Return a token with a genuine signature, but for another account or another time."""
     now = int(time.time())
     others: dict[str, tuple[Any, ...]] = {
         "iss": ("https://accounts.google.com.evil.test", "http://accounts.google.com", f"{ISSUER}/", "", [ISSUER], None,
@@ -112,7 +112,7 @@ def _other_algorithm(issuer: TokenIssuer, draw: random.Random) -> str:
 
 
 def _other_header(issuer: TokenIssuer, draw: random.Random) -> str:
-    """Return a token whose header names a key of its own, or is odd."""
+    """Return a token whose header carries a key, or is odd."""
     _, claims, signature = issuer.issue(ACCOUNT, AUDIENCE).split(".")
     jwk = {"kty": "oct", "k": _text(b"secret")}
     odd: list[Any] = [

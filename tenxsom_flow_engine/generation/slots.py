@@ -1,6 +1,6 @@
 """In-flight slots that no worker frees: their jobs were cancelled, failed, or have a paid create of unknown outcome.
 
-Workers poll only jobs that continue. So the generations of the other jobs are looked at here, and their slots are freed
+Workers poll only jobs that continue. So the generations of the other jobs are checked here, and their slots are freed
 as soon as the service says so.
 """
 
@@ -17,7 +17,7 @@ from tenxsom_flow_engine.store.base import JobStore
 
 _log = logging.getLogger(__name__)
 
-#: Maximum number of slots of a service that are looked at.
+#: Maximum number of slots of a service that are checked.
 MOST_SLOTS = 1000
 #: Number of errors after which a service is asked no more: it is probably away.
 MOST_ERRORS = 3

@@ -549,7 +549,7 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
                 f"check the bill of {service}",
                 ways_to_resolve(),
             )
-            # Nobody waits for this generation any more, so it holds no slot.
+            # No job waits for this generation any more, so it holds no slot.
             given_up = _over(submission)
             return _final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure, submission=given_up)
 

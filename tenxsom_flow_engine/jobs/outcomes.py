@@ -86,5 +86,5 @@ class RetryChanges:
 
     job: VideoJob
     max_usd: float | None = None
-    #: What was changed, for the timeline.
+    #: The changed fields in words, for the timeline.
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Set a store's clock back after it was ahead, and correct what was written meanwhile.
+"""Set a store's clock back after it was ahead, and correct the records of that time.
 
 A store's time never goes back on its own, so that no lease ends twice. A process or a Redis server with a wrong clock
 can therefore put it far ahead: then scheduled jobs start too early, and polls and leases end too late.

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-#: The maximum length of a hashtag's word, in characters; nobody looks for longer ones.
+#: The maximum length of a hashtag's word, in characters; no one searches for longer ones.
 MAX_WORD = 30
 _SMALL_WORDS = frozenset(
     re.findall(

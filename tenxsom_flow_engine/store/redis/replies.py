@@ -36,7 +36,7 @@ LEDGER_SCRIPTS: dict[str, Any] = {
     "gate": tuple[_Number, str, list[str]],
     "snapshot": tuple[_Number, list[str], list[str], int, list[str]],
 }
-#: What the driver raises for a reply that it cannot parse or convert.
+#: The errors that the driver raises for a reply that it cannot parse or convert.
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 

@@ -323,7 +323,7 @@ class RedisStore(JobStore, LegacyImport):
     def import_legacy(self, queue: str, read: Callable[[bytes], NewJob]) -> ImportResult:
         with self._connection.mapped():
             try:
-                # As bytes: other programs write these, and each is decoded by itself.
+                # As bytes: other programs write these, and each is decoded separately.
                 entries = self._connection.client.execute_command(
                     "LRANGE", self._list, -CHUNK_ENTRIES, -1, NEVER_DECODE=True
                 )

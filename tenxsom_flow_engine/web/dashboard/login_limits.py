@@ -1,6 +1,6 @@
 """Limits of wrong logins: the admin token cannot be guessed, and guesses cannot lock out the operator.
 
-A browser that has logged in before has limits of its own. All others are limited by their address, and together; so an
+A browser that has logged in before has separate limits. All others are limited by their address, and together; so an
 attacker with many addresses can keep only new browsers out.
 """
 

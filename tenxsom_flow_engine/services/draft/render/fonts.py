@@ -131,7 +131,7 @@ class Library:
         except Rejected:
             if self._unchanged():
                 raise
-            # Somebody has installed a font since.
+            # A font was installed since.
             self.__dict__.pop("_system", None)
             self._chosen.clear()
             self._check(text)

@@ -31,7 +31,7 @@ class _Mask:
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """What is drawn at a time: the letters over the highlight, then the emoji."""
+    """The layers of a frame: the letters over the highlight, then the emoji."""
 
     letters: Painted
     emoji: list[Coat] | None
