@@ -156,7 +156,7 @@ class Engine:
         best, notes = able[0], able[0].fit.notes
         stored, max_usd = self._stored_form(job, able)
         if stored.service != job.service:
-            notes = (*notes, f"auto is fixed to the free {stored.service}: no paid service is configured")
+            notes = (*notes, f"no paid service is configured, so this is a free {stored.service}")
         new = NewJob(stored, due, best.cost, max_usd)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), notes)
 

@@ -82,7 +82,8 @@ def test_an_interrupted_batch_is_completed(cloud: Flow, server: CloudTasksServer
 
 def test_missing_credentials_are_named(cloud: Flow) -> None:
     """Without credentials, a command for Cloud Tasks ends with one line that names them and the next step."""
-    done = cloud.run("single", "--topic", "x", "--queue-type", "cloud_tasks", CLOUD_TASKS_EMULATOR_HOST="")
+    command = ("single", "--topic", "x", "--service", "draft", "--queue-type", "cloud_tasks")
+    done = cloud.run(*command, CLOUD_TASKS_EMULATOR_HOST="")
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "GOOGLE_APPLICATION_CREDENTIALS" in done.stderr
     assert len(done.stderr.splitlines()) == 1

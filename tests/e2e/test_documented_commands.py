@@ -158,7 +158,7 @@ class Reader:
             with closing(self.flow.store()) as store:
                 hold(self.flow, store, job_id)
             statement = statement.replace("JOB", job_id).replace("--ticket ID", f"--ticket {TICKET}")
-            # On a terminal, the command asks.
+        if "--resubmit" in statement:  # on a terminal, the command asks
             statement = statement.replace("--resubmit", "--resubmit --yes")
         # On a separate line, because the statement can end with a comment.
         return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(CAN_EXIT_WITH_1) else statement

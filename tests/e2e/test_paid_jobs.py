@@ -66,7 +66,7 @@ def test_a_held_job_can_be_rehearsed(flow: Flow) -> None:
     flow.run("single", "--topic", "Tides", "--service", SERVICE, "--job-id", "tides")
     assert flow.worker("--burst", TENXSOM_SIMULATED="uncertain=1 searchable=0").wait() == 1
     assert list(flow.json("status")["held"]) == ["tides"]
-    assert flow.run("jobs", "resolve", "tides", "--resubmit").returncode == 0
+    assert flow.run("jobs", "resolve", "tides", "--resubmit", "--yes").returncode == 0
     assert flow.worker("--burst", TENXSOM_SIMULATED="latency=0 searchable=0").wait() == 0
     assert flow.json("show", "tides", "--json")["status"] == "succeeded"
 

@@ -89,7 +89,7 @@ def test_a_dry_run_shows_new_and_existing_jobs(flow: Flow) -> None:
     done = flow.run("batch", "--topics-file", topics, "--dry-run")
     assert [line.split()[-6] for line in done.stdout.splitlines()[1:]] == ["exists", "exists", "new"]
     assert done.stderr == (
-        "note: auto is fixed to the free draft: no paid service is configured (3 jobs)\n"
+        "note: no paid service is configured, so this is a free draft (3 jobs)\n"
         "1 new job, about $0.00; 2 already exist\n"
     )
     jobs = flow.json("batch", "--topics-file", topics, "--dry-run", "--json", "--stagger", "1d", "--delay", "1h")[

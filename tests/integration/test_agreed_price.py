@@ -84,7 +84,7 @@ def test_a_job_that_was_planned_as_free_is_never_bought(home: Home) -> None:
     """A draft that was planned without any key stays a draft when a key is set."""
     with home.engine("draft") as engine:
         prepared = engine.prepare(JOB)
-        assert prepared.notes == ("auto is fixed to the free draft: no paid service is configured",)
+        assert prepared.notes == ("no paid service is configured, so this is a free draft",)
         engine.queue.enqueue([prepared.new])
     with home.engine("draft", ALPHA) as engine:
         assert step(engine).service == "draft"
