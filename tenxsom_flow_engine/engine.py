@@ -283,11 +283,11 @@ class Engine:
                 able = candidates_of(msgspec.structs.replace(record, max_usd=None), self.services)
             except InvalidInput:  # the worker has other services, or reports the reason
                 return None
-            return RetryChanges(*self._stored_form(job, able)) if lifecycle.buys_again(record) else None
+            return RetryChanges(*self._stored_form(job, able), able[0].cost) if lifecycle.buys_again(record) else None
         self._check_names(job)
         self.queue.check(job, None)
-        stored, max_usd = self._stored_form(job, candidates(job, self.services))
-        return RetryChanges(stored, max_usd, f"changed {', '.join(changed)}")
+        able = candidates(job, self.services)
+        return RetryChanges(*self._stored_form(job, able), able[0].cost, f"changed {', '.join(changed)}")
 
     def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket, *, force: bool = False) -> JobRecord:
         """Apply a user's decision on a create of unknown outcome; a ticket means that it was bought.

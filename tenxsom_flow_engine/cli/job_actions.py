@@ -95,8 +95,8 @@ def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any]
     from tenxsom_flow_engine.operations.bulk import Act, plan
 
     records = engine.store.get_each(chosen)
-    if changes and (terms := engine.retry_terms(records[0], changes)):
-        records = [msgspec.structs.replace(records[0], job=terms.job)]
+    if changes and records and (terms := engine.retry_terms(records[0], changes)):
+        records = [msgspec.structs.replace(records[0], job=terms.job, cost=terms.cost)]
     effect = plan(Act.RETRY, [records], engine.services, engine.store.now(), most=len(chosen), seconds=math.inf)
     jobs_ = f"job {chosen[0]}" if len(chosen) == 1 else plural(len(chosen), "job")
     if effect.price.free:
@@ -273,7 +273,10 @@ def _cancel_note(engine: Engine, record: JobRecord) -> str:
     from tenxsom_flow_engine.text import rough_duration
 
     submission, name = record.submission, record.service or "its service"
-    if not record.holds_slot or (record.cost is not None and record.cost.usd == 0 and not record.cost.credits):
+    doubtful = submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
+    if not (record.holds_slot or doubtful) or (
+        record.cost is not None and record.cost.usd == 0 and not record.cost.credits
+    ):
         return ""
     seconds = max(0.0, submission.deadline - engine.store.now())
     slot = f"its in-flight slot is freed when the render ends, at the latest in {rough_duration(seconds)}"

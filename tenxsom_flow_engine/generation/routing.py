@@ -95,9 +95,8 @@ def candidates_of(record: JobRecord, services: Mapping[str, VideoService]) -> Se
 
 
 def highest_price(choice: Sequence[Candidate]) -> float | None:
-    """Return the highest price in USD among candidates; None if one is unknown."""
-    highest = max(candidate.price for candidate in choice)
-    return None if highest == math.inf else highest
+    """Return the highest known price in USD among candidates; None if none is known."""
+    return max((candidate.price for candidate in choice if candidate.price != math.inf), default=None)
 
 
 def _affordable(choice: Sequence[Candidate], max_usd: float, refusals: dict[str, InvalidInput]) -> list[Candidate]:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Annotated
 
 import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Submission, VideoJob
-from tenxsom_flow_engine.jobs.model import Count, Instant
+from tenxsom_flow_engine.jobs.model import Instant
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SERVICE = re.compile(r"[a-z0-9_]{0,40}")
+_SUBMISSION = re.compile(r"(?!\.)[A-Za-z0-9_.-]{0,255}")
+#: Lower bounds than those of records: the steps of a delivery increase its counts.
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=10**8)]
+_Attempts = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
@@ -27,18 +32,20 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     #: Distinguishes this chain of deliveries from an earlier one of the same job id.
     nonce: str
     #: The number of this delivery in the chain.
-    seq: Count
+    seq: _Sequence
     #: The chosen service; empty if none has been chosen yet.
     service: str = ""
     submission: Submission = Submission()
     #: Consecutive failures of the current step.
-    attempts: Count = 0
+    attempts: _Attempts = 0
     added_at: Instant
 
     def __post_init__(self) -> None:
         # These become parts of names at the queue backend and in the store.
         if not _NONCE.fullmatch(self.nonce):
             raise InvalidInput("nonce", f"must be 1 to 64 letters, digits, _ or -, not {self.nonce[:80]!r}")
+        if not _SUBMISSION.fullmatch(self.submission.id):
+            raise InvalidInput("submission", f"{self.submission.id[:80]!r} is not a valid submission id")
         if not _SERVICE.fullmatch(self.service):
             raise InvalidInput("service", f"{self.service[:80]!r} is not a valid service name")
 

@@ -465,6 +465,8 @@ def retry(record: JobRecord, now: float, changes: RetryChanges | None = None) ->
     detail, changed = "", dict[str, Any]()
     if changes is not None and buys_again(record):
         detail, changed = changes.detail, {"job": changes.job, "max_usd": changes.max_usd}
+        if not record.purchases:
+            changed["cost"] = changes.cost
     elif changes is not None and changes.detail:
         raise ActionRefused(
             f"job {record.job_id} cannot be changed: its video is bought, or might be",
@@ -479,12 +481,18 @@ def retry(record: JobRecord, now: float, changes: RetryChanges | None = None) ->
     )
 
 
+def was_ahead(record: JobRecord, now: float) -> bool:
+    """Return whether a record, or its lease, was written while the store's clock was ahead of `now`."""
+    # A renewal of a lease does not change the record.
+    return record.updated_at > now or (record.lease is not None and record.lease.until > now)
+
+
 def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
     """Correct a record that was changed while the store's clock was `lead` seconds ahead; `now` is the correct time.
 
     The times that a person chose, of a scheduled job, stay. Each other delivery moves back, and is dispatched again.
     """
-    if record.updated_at <= now:
+    if not was_ahead(record, now):
         return record
 
     def back(instant: float) -> float:

@@ -5,7 +5,6 @@ Instants are seconds since 1970-01-01 UTC (see `clock`). `lifecycle` changes rec
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 import unicodedata
@@ -78,8 +77,8 @@ class VideoJob(
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
             raise InvalidInput("duration", f"must be a whole number of seconds, not {self.duration!r}")
-        if type(self.created_at) not in (int, float) or not math.isfinite(self.created_at):
-            raise InvalidInput("created_at", "must be a finite number of seconds since 1970")
+        if type(self.created_at) not in (int, float) or not 0 <= self.created_at <= MAX_INSTANT:
+            raise InvalidInput("created_at", "must be a number of seconds since 1970")
         if not isinstance(self.options, dict) or not all(isinstance(own, dict) for own in self.options.values()):
             raise InvalidInput("options", "must be a dict of dicts, by service")
         check_job_id(self.job_id)

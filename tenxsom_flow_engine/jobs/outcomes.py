@@ -82,9 +82,10 @@ Resolution = Resubmit | ConfirmedPurchase | GiveUp
 
 @dataclass(frozen=True, slots=True)
 class RetryChanges:
-    """The terms on which a job is bought again: the job, changed or not, and `JobRecord.max_usd`."""
+    """The terms on which a job is bought again: the job, changed or not, its `max_usd` and its estimated cost."""
 
     job: VideoJob
     max_usd: float | None = None
+    cost: Cost | None = None
     #: The changed fields in words, for the timeline.
     detail: str = ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused
+from tenxsom_flow_engine.generation.slots import MOST_SLOTS
 from tenxsom_flow_engine.jobs import FINAL, JobRecord, Status, lifecycle
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.text import plural
@@ -49,7 +50,12 @@ def repair_clock(engine: Engine) -> ClockRepair:
     unfinished = JobFilter(statuses=frozenset(Status) - FINAL)
     for page in engine.store.pages(unfinished, limit=PAGE_JOBS):
         for record in page.records:
-            if record.updated_at > now:
+            if lifecycle.was_ahead(record, now):
+                engine.store.update(record.job_id, correct)
+                jobs += 1
+    for service in engine.services:
+        for record in engine.store.slot_holders(service, MOST_SLOTS):
+            if record.status in FINAL and lifecycle.was_ahead(record, now):
                 engine.store.update(record.job_id, correct)
                 jobs += 1
     engine.limiter.set_clock_back(now, lead)

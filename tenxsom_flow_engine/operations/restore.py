@@ -144,6 +144,8 @@ def _shows_something(record: JobRecord) -> bool:
 def _knows_more(later: JobRecord, earlier: JobRecord) -> bool:
     """Return whether a record shows a purchase, or a video, that an earlier record of the job does not."""
     submission, known = later.submission, earlier.submission
+    if later.updated_at < earlier.updated_at:  # the backup is the newer one
+        return False
     if later.status is Status.SUCCEEDED and earlier.status is not Status.SUCCEEDED:
         return True
     if len(later.purchases) > len(earlier.purchases):
@@ -165,7 +167,7 @@ def _hold(
     waiting = JobFilter(statuses=frozenset(Status) - FINAL)
     for records in _pages(restored, waiting):
         for record in records:
-            later = record.due is not None and record.due > now
+            later = record.status is Status.SCHEDULED and record.due is not None and record.due > now
             if later or record.submission.state is SubmissionState.ACCEPTED or not pays(record):
                 continue
             known = replaced.get(record.job_id) if replaced else None

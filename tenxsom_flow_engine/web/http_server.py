@@ -37,6 +37,8 @@ MAX_HEAD, MAX_BODY = 64 * 1024, 1024 * 1024 + 64 * 1024
 UNSENT = PIECE + (1 << 20)
 #: Maximum number of connections accepted in one turn of the loop; few, because other processes want some as well.
 _BATCH = 16
+#: Requests that one connection can send before their responses; no browser and no proxy sends several.
+MAX_PIPELINED = 4
 #: Seconds between two searches for overdue connections, and between two log lines about them.
 _CHECK, _REPORT = 1.0, 60.0
 
@@ -61,9 +63,9 @@ class Limits:
     stopping: float = 2.0
 
     def within_descriptors(self) -> Limits:
-        """Return these limits, reduced so that the connections use at most three quarters of the file descriptors."""
+        """Return these limits, reduced so that connections and their bodies use at most half of the descriptors."""
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return self if most == resource.RLIM_INFINITY else replace(self, waiting=min(self.waiting, max(most // 4, 1)))
+        return self if most == resource.RLIM_INFINITY else replace(self, waiting=min(self.waiting, max(most // 8, 1)))
 
 
 class Server:
@@ -174,6 +176,12 @@ class Server:
 class _Task(WSGITask):  # type: ignore[misc]
     """A request that the application answers."""
 
+    def get_environment(self) -> dict[str, Any]:
+        environment: dict[str, Any] = super().get_environment()
+        # It would keep a static file open until the client has read it.
+        environment.pop("wsgi.file_wrapper", None)
+        return environment
+
     def build_response_header(self) -> bytes:
         self.channel.refused = self.request.too_long
         if self.channel.server.owner.stopping or self.request.too_long:
@@ -267,6 +275,8 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         between = self.request is None
         taken: bool = super().received(data)
+        if len(self.requests) > MAX_PIPELINED:
+            self.will_close = True
         if between and self.served and self.request is not None:
             self.since = time.monotonic()
         return taken

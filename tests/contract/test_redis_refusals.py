@@ -18,7 +18,7 @@ from tenxsom_flow_engine.rate_limits.redis import RedisLedger
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import JobFilter, NewJob, WorkerInfo
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
-from tenxsom_flow_engine.testing.samples import QUEUE, VIDEO, a_claim, a_job, new
+from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.timings import Timings
 from tests.contract.store_suite.shared import accept, intend, take
 from tests.redis_proxy import RedisProxy
@@ -258,6 +258,9 @@ FOREIGN = [
     ("ZADD", "due:{queue}:auto", "0", b"\xff\xfe"),
     ("ZADD", "leased:{queue}", "0", "nosuch"),
     ("HSET", "wanting:{queue}", "auto", "many"),
+    ("HSET", "wanting:{queue}", ALPHA, "many"),
+    ("SET", "clock", "1e300"),
+    ("SET", "clock", "nan"),
     ("HSET", "queue:{queue}", "rate", "fast", "concurrent", "x", "tokens", "y", "refilled_at", "z"),
     ("SET", "clock", "yesterday"),
 ]

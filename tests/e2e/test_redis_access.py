@@ -104,12 +104,12 @@ def test_jobs_are_made_over_tls(on_redis: Flow, proxy: TlsProxy, certificates: d
 
 
 def test_an_untrusted_certificate_is_refused(on_redis: Flow, proxy: TlsProxy, certificates: dict[str, Path]) -> None:
-    """A server with an untrusted certificate gives exit code 5 and one line with the reason."""
+    """A server with an untrusted certificate ends a worker with exit code 1 and one line with the reason."""
     workers = [
         on_redis.worker(REDIS_URL=f"rediss://:s3cret@127.0.0.1:{proxy.port}/0{trusted}")
         for trusted in ("", f"?ssl_ca_certs={certificates['another']}")
     ]
-    assert [worker.wait() for worker in workers] == [5, 5]
+    assert [worker.wait() for worker in workers] == [1, 1]
     lines = on_redis.log().splitlines()
     assert len(lines) == len(workers)
     for line in lines:

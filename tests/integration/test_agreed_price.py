@@ -132,10 +132,12 @@ def test_auto_can_use_every_service_that_was_shown(home: Home) -> None:
         assert step(engine).service == BETA
 
 
-def test_a_price_that_was_unknown_sets_no_limit(home: Home) -> None:
-    """If the price of a candidate is unknown, so is the highest price."""
+def test_a_service_of_unknown_price_is_not_used_if_a_price_was_shown(home: Home) -> None:
+    """The highest known price is the limit; without any known price there is none."""
     home.services[BETA].price = None
     with home.engine(ALPHA, BETA) as engine:
+        assert engine.prepare(JOB).new.max_usd == 0.1
+    with home.engine(BETA) as engine:
         assert engine.prepare(JOB).new.max_usd is None
 
 

@@ -315,7 +315,7 @@ def test_the_connections_leave_descriptors_for_the_engine() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
-        assert Limits(threads=1, waiting=500).within_descriptors().waiting == 100
-        assert Limits(threads=1, waiting=50).within_descriptors().waiting == 50
+        assert Limits(threads=1, waiting=500).within_descriptors().waiting == 50
+        assert Limits(threads=1, waiting=40).within_descriptors().waiting == 40
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

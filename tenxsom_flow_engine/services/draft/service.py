@@ -153,6 +153,8 @@ class DraftService(VideoService, Cancels):
         return msgspec.structs.asdict(self._order(job))
 
     def create(self, order: Mapping[str, object], reference: str) -> Ticket:
+        if not self.ticket_form.fullmatch(reference):  # a delivery can carry the reference of an earlier create
+            raise InvalidInput("submission", f"{one_line(reference, 100)!r} is not the name of a work folder")
         folder = WorkFolder(self._root / reference)
         with _mapped_errors(folder):
             folder.begin(msgspec.convert(order, Order))

@@ -74,6 +74,7 @@ class Records:
                 if claimed_in is not None:
                     with self._connection.mapped():
                         self._connection.client.zrem(self._connection.key(f"leased:{claimed_in}"), job_id)
+                        self._connection.client.hdel(self._connection.key("leases"), job_id)
 
     def change(
         self, job_id: str, change: Change, *, slots: tuple[str, int] | None = None, on_disk: bool = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
@@ -41,7 +41,10 @@ class Stored:
         if lease:
             # A claim does not write the record; the first commit after it writes the lease into the record.
             if record.lease is None:
-                record = lifecycle.take(record, held, float(at))
+                try:
+                    record = lifecycle.take(record, held, float(at))
+                except ActionRefused as error:  # a foreign member of an index
+                    raise unreadable(job_id, error) from error
             else:
                 held = msgspec.structs.replace(held, due=record.lease.due, step=record.lease.step)
                 record = msgspec.structs.replace(record, lease=held)

@@ -96,18 +96,20 @@ def store_error(error: redis.RedisError, *, place: str, client: str) -> StoreErr
         reason, next_step = (part.format(**words) for part in (meaning.reason, meaning.next_step))
         return meaning.error(f"the Redis server {place} {reason}", next_step=next_step)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        if (step := _certificate_step(text)) is not None:  # waiting does not help
+            return StoreBroken(f"the Redis server {place} cannot be used: {text}", next_step=step)
         return StoreUnavailable(
-            f"the Redis server cannot be used now: {text}", next_step=_connection_step(text, client)
+            f"the Redis server cannot be used now: {text}", next_step=f"check that it is running: {client} ping"
         )
     return StoreBroken(f"the Redis server {place} failed: {text}")
 
 
-def _connection_step(text: str, client: str) -> str:
-    """Return the next step for a connection that failed."""
+def _certificate_step(text: str) -> str | None:
+    """Return the next step for a connection that failed because of a certificate; None for any other."""
     if "Hostname mismatch" in text or "doesn't match" in text:
         return "use the host name of the server's certificate in REDIS_URL"
     if "CERTIFICATE_REQUIRED" in text or "certificate required" in text:
         return "give your certificate with ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL"
     if "CERTIFICATE" in text:
         return "give its certificate authority with ?ssl_ca_certs=FILE in REDIS_URL"
-    return f"check that it is running: {client} ping"
+    return None

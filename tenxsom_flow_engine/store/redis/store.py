@@ -380,7 +380,7 @@ def encode_worker(worker: WorkerInfo) -> bytes:
 def decode_worker(data: bytes) -> WorkerInfo:
     """Decode a stored heartbeat."""
     fields = msgspec.json.decode(data)
-    return WorkerInfo(last_heartbeat_at=fields.pop("seen_at"), **fields)
+    return msgspec.convert({**fields, "last_heartbeat_at": fields["seen_at"]}, WorkerInfo)
 
 
 def _cancel_waiting(record: JobRecord, now: float) -> JobRecord:

@@ -117,7 +117,8 @@ class SQLiteStore(JobStore):
         with self._connections.transaction() as db:
             db.execute("UPDATE clock SET last = ?", (instant,))
             db.execute("DELETE FROM workers WHERE seen_at > ?", (instant,))
-            db.execute("DELETE FROM holds WHERE until > ?", (instant,))
+            # The locks of ended sessions stay: without them, a cookie would be valid again.
+            db.execute("DELETE FROM holds WHERE until > ? AND name NOT LIKE 'ended-session:%'", (instant,))
             db.execute("UPDATE queues SET tokens = 0, refilled_at = ? WHERE refilled_at > ?", (instant, instant))
 
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:

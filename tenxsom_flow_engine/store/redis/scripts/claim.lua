@@ -14,7 +14,10 @@ if settings[1] == '1' then
 end
 local expired = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', text(instant), 'LIMIT', 0, 100)) do
-  if is_ours(redis.call('HGET', P .. 'jobs', id), 2) then
+  local ends, of = string.match(redis.call('HGET', P .. 'leases', id) or '', '^[^|]*|([^|]*)|.*|([^|]*)$')
+  if of == queue and (tonumber(ends) or 0) > instant then  -- a foreign score
+    redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
+  elseif of == queue and is_ours(redis.call('HGET', P .. 'jobs', id), 2) then
     expired[#expired + 1] = id
   else
     set_aside(P .. 'leased:' .. queue, id)
@@ -171,7 +174,7 @@ for _, candidate in ipairs(candidates) do
     if string.sub(lane, 1, 1) ~= '#' then
       -- It needs a slot: counted here until its intent takes one.
       redis.call('HSET', P .. 'wanting', id, lane)
-      redis.call('HINCRBY', P .. 'wanting:' .. queue, lane, 1)
+      add_wanting(queue, lane, 1)
     end
     -- A job with a ticket keeps the status rendering, leased or not.
     local statuses = P .. 'status:' .. queue .. ':'

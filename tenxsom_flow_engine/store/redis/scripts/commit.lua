@@ -43,7 +43,7 @@ end
 local lane = redis.call('HGET', P .. 'wanting', id)
 if lane and (ARGV[5] == '' or after[5] ~= '') then
   redis.call('HDEL', P .. 'wanting', id)
-  redis.call('HINCRBY', P .. 'wanting:' .. before[1], lane, -1)
+  add_wanting(before[1], lane, -1)
 end
 if ARGV[5] ~= '' then
   redis.call('HSET', P .. 'leases', id, ARGV[5])
@@ -56,7 +56,9 @@ if ARGV[23] ~= '' then
   redis.call('HSET', P .. 'last_errors', ARGV[23], ARGV[24])
 end
 for i = 25, #ARGV, 3 do
-  redis.call('HINCRBYFLOAT', P .. 'sums:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if type(redis.pcall('HINCRBYFLOAT', P .. 'sums:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])) == 'table' then
+    redis.pcall('HSET', P .. 'sums:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])  -- a foreign value
+  end
 end
 changed()
 return 'done'

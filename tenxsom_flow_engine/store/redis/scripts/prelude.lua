@@ -19,6 +19,9 @@ local function now()
   end
   local latest = redis.call('GET', P .. 'clock') or '0'
   local last = tonumber(latest) or 0
+  if not (last >= 0 and last <= 253336204799) then  -- clock.LATEST_NOW; a foreign value
+    last = 0
+  end
   if instant > last then
     redis.pcall('SET', P .. 'clock', text(instant))
     return instant
@@ -69,6 +72,13 @@ local function is_ours(value, numbers)
     at = at + size + 1
   end
   return at <= #value
+end
+
+-- Change the number of leased jobs of a lane that want a slot.
+local function add_wanting(queue, lane, change)
+  if type(redis.pcall('HINCRBY', P .. 'wanting:' .. queue, lane, change)) == 'table' then
+    redis.pcall('HSET', P .. 'wanting:' .. queue, lane, math.max(change, 0))  -- a foreign value
+  end
 end
 
 -- Move a foreign member of an index to a bounded list, with the name of its key.
