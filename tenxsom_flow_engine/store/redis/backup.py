@@ -83,7 +83,7 @@ def exchange(
 
 
 def _refuse_workers(store: RedisStore, within: float) -> None:
-    if alive := store.workers(within=within):
+    if alive := [worker for worker in store.workers(within=within) if not worker.ended]:
         raise StoreUnavailable(
             f"{plural(len(alive), 'worker')} of the store {store.place} were alive {within:g} s ago",
             next_step="stop all workers, dashboards and other commands that use it, and wait for that time",

@@ -109,7 +109,7 @@ def ordered(
     if order is Order.DUE:
         found.sort(key=lambda row: (row["due"], row["position"]))
     else:
-        found.sort(key=lambda row: (row["finished_at"], row["position"]), reverse=True)
+        found.sort(key=lambda row: (row["finished_at"] or 0.0, row["position"]), reverse=True)
     return OrderedJobs(tuple(readable(found[:limit])), more or len(found) > limit)
 
 
