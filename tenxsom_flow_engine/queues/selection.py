@@ -121,8 +121,7 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
         return chosen("redis", ", but one is running on this machine", None)
     if embedded and embedded.jobs and not (server and server.jobs):
         return chosen("local", ", and the embedded queue of this home has jobs", embedded)
-    # Announced, and remembered with the first job only: the server can be another user's.
-    return chosen("redis", ", but one is running on this machine", None)
+    return chosen("redis", ", but one is running on this machine", server)
 
 
 def _remembered(home: Path) -> str:

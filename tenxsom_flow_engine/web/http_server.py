@@ -37,8 +37,6 @@ MAX_HEAD, MAX_BODY = 64 * 1024, 1024 * 1024 + 64 * 1024
 UNSENT = PIECE + (1 << 20)
 #: Maximum number of connections accepted in one turn of the loop; few, because other processes want some as well.
 _BATCH = 16
-#: Requests that one connection can send before their responses; no browser and no proxy sends several.
-MAX_PIPELINED = 4
 #: Seconds between two searches for overdue connections, and between two log lines about them.
 _CHECK, _REPORT = 1.0, 60.0
 
@@ -275,8 +273,6 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         between = self.request is None
         taken: bool = super().received(data)
-        if len(self.requests) > MAX_PIPELINED:
-            self.will_close = True
         if between and self.served and self.request is not None:
             self.since = time.monotonic()
         return taken
