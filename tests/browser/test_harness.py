@@ -14,14 +14,14 @@ from tests.browser.seeded_app import Installation
         ("console.error('a word')", "console: a word"),
         ("setTimeout(() => { throw new Error('a fault') })", "a fault"),
         ("fetch('/nowhere')", "404: GET"),
-        ("fetch('http://127.0.0.1:1/').catch(() => {})", "failed: GET http://127.0.0.1:1/"),
+        ("fetch('http://127.0.0.1:1/').catch(() => {})", "Content Security Policy"),
     ],
 )
 def test_an_error_in_a_page_fails_the_test(visitor: Visitor, untouched: Installation, act: str, complaint: str) -> None:
-    """A console error, an exception, an error response and a failed request each fail the test."""
-    page = visitor.open("/health", logged_in=False)
+    """A console error, an exception, an error response and a forbidden request each fail the test."""
+    page = visitor.open("/login", logged_in=False)
     page.evaluate(f"() => {{ {act}; }}")
-    untouched.until(lambda: page.title() == "" and len(visitor.watched.complaints) > 0, "a complaint")
+    untouched.until(lambda: bool(page.title()) and len(visitor.watched.complaints) > 0, "a complaint")
     with pytest.raises(AssertionError, match=complaint):
         visitor.leave()
 
