@@ -7,21 +7,22 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
+from tests.tcp_proxy import TcpProxy, forward
+
 #: Commands that set up a connection; they are never refused.
 _SETUP = (b"HELLO", b"CLIENT", b"SELECT", b"AUTH")
 
 
-class RedisProxy:
-    """Listens on a free loopback port. Open connections stay with the server that they were opened to."""
+class RedisProxy(TcpProxy):
+    """Open connections stay with the server that they were opened to."""
 
     def __init__(self, to_port: int) -> None:
         #: The port of the server that new connections reach.
         self.to_port = to_port
         #: Returns the answer to a command, by its name; None: the server answers it.
         self._answer: Callable[[bytes], bytes | None] = lambda name: None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     @contextlib.contextmanager
     def refusing(self, reply: str) -> Iterator[None]:
@@ -38,25 +39,14 @@ class RedisProxy:
         finally:
             self._answer = before
 
-    def close(self) -> None:
-        """Accept no more connections."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
+        """Answer commands, or pass them to the server."""
         with (
             contextlib.suppress(OSError, ValueError),
             client,
             socket.create_connection(("127.0.0.1", self.to_port)) as server,
         ):
-            threading.Thread(target=_forward, args=(server, client), daemon=True).start()
+            threading.Thread(target=forward, args=(server, client), daemon=True).start()
             commands = client.makefile("rb")
             while command := _read_command(commands):
                 name, raw = command
@@ -80,9 +70,3 @@ def _read_command(stream: object) -> tuple[bytes, bytes] | None:
         parts.append(body[:-2])
         raw += size + body
     return parts[0].upper(), raw
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)

@@ -6,38 +6,34 @@ import contextlib
 import socket
 import threading
 
+from tests.tcp_proxy import TcpProxy
 
-class SilentProxy:
-    """Listens on a free loopback port and forwards to `target` (`host:port`)."""
+
+class SilentProxy(TcpProxy):
+    """Forwards to `target` (`host:port`)."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
         self._to = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
         #: Number of connections so far.
         self.connections = 0
         self._silent = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._lock = threading.Lock()
+        super().__init__()
+        self.target = f"127.0.0.1:{self.port}"
 
     def silence(self) -> None:
         """Forward nothing more on the connections that are open, and leave them open."""
         self._silent = self.connections
 
-    def close(self) -> None:
-        """Accept no more connections."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            server = socket.create_connection(self._to)
+    def serve(self, client: socket.socket) -> None:
+        """Forward in both directions until the connection falls silent."""
+        server = socket.create_connection(self._to)
+        with self._lock:
             self.connections += 1
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._forward, args=(self.connections, source, sink), daemon=True).start()
+            number = self.connections
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self._forward, args=(number, source, sink), daemon=True).start()
 
     def _forward(self, number: int, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError), source, sink:

@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.tcp_proxy import TcpProxy, forward
+
 
 def certificate(folder: Path, name: str) -> Path:
     """Write a self-signed certificate for 127.0.0.1 and its key to one file; return its path."""
@@ -39,47 +41,25 @@ def certificate(folder: Path, name: str) -> Path:
     return path
 
 
-class TlsProxy:
-    """Accepts TLS connections on a free loopback port and forwards them in plain text."""
+class TlsProxy(TcpProxy):
+    """Accepts TLS connections and forwards them in plain text."""
 
     def __init__(self, to_port: int, certificate: Path) -> None:
         self._to_port = to_port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        """Accept no more connections."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
+    def serve(self, plain: socket.socket) -> None:
+        """Forward what a client that trusts the certificate sends."""
         try:
             with (
                 self._context.wrap_socket(plain, server_side=True) as client,
                 socket.create_connection(("127.0.0.1", self._to_port)) as server,
             ):
-                back = threading.Thread(target=_forward, args=(server, client), daemon=True)
+                back = threading.Thread(target=forward, args=(server, client), daemon=True)
                 back.start()
-                _forward(client, server)
+                forward(client, server)
                 back.join()
         except OSError:  # a client that does not trust the certificate disconnects
             pass
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
