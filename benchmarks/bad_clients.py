@@ -154,7 +154,7 @@ def measure(server: str, client: Client | None, count: int, seconds: float) -> l
             "CLOUD_TASKS_WORKER_URL": f"http://127.0.0.1:{port}", "TENXSOM_QUEUE_TYPE": "cloud_tasks",
         }  # fmt: skip
         command = shlex.split(server.format(port=port))
-        # What does not begin with a flag or a script of ours is a program of its own, such as another server.
+        # An absolute path is another program, such as another server; the rest are arguments of Python.
         program = command if Path(command[0]).is_absolute() else [sys.executable, *command]
         process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=nowhere, stderr=nowhere)
         bad = multiprocessing.Process(target=be_bad, args=(client, count, port), daemon=True) if client else None

@@ -61,7 +61,7 @@ def _from_file(file: Path) -> tuple[Credentials, str | None]:
     """Load the credentials in a file of any type that Google has.
 
     `google.auth.default` would find the file by the process's environment, not by the settings, and otherwise use the
-    login of whoever runs the command.
+    login of the user who runs the command.
     """
     import google.auth
 
