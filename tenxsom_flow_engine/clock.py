@@ -72,6 +72,11 @@ def utc_datetime(instant: float) -> datetime:
     return datetime.fromtimestamp(min(max(instant, 0.0), MAX_INSTANT), UTC)
 
 
+def set_back(instant: float, now: float, lead: float) -> float:
+    """Return the correct instant for one that was set while the clock was `lead` seconds ahead; past ones stay."""
+    return max(now, instant - lead) if instant > now else instant
+
+
 def iso(instant: float) -> str:
     """Format an instant as ISO 8601 in UTC with milliseconds, e.g. `2026-11-23T09:30:00.000Z`."""
     return utc_datetime(instant).isoformat(timespec="milliseconds").replace("+00:00", "Z")

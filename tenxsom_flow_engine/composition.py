@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
+from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -83,7 +84,7 @@ def make_home(settings: Settings) -> None:
     A folder that cannot be created is reported by the part that needs it.
     """
     with suppress(OSError):
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(settings.home)
 
 
 def open_engine(

@@ -61,7 +61,7 @@ from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.store.retrying import RetryingWrites
 from tenxsom_flow_engine.store.values import Added, ImportResult, NewJob, Retention
-from tenxsom_flow_engine.text import duration
+from tenxsom_flow_engine.text import clock_lead
 from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
@@ -199,9 +199,8 @@ class Engine:
         """Raise `ConfigurationError` if start times would be wrong."""
         lead = self.clock_lead
         if abs(lead) > CLOCK_TOLERANCE:
-            side = "ahead of" if lead > 0 else "behind"
             raise ConfigurationError(
-                f"the store's clock is {duration(abs(lead))} {side} this machine's, so start times would be wrong",
+                f"the store's clock is {clock_lead(lead)} this machine's, so start times would be wrong",
                 next_step="set the clocks of all machines: timedatectl set-ntp true",
                 actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
             )
@@ -362,11 +361,10 @@ class Engine:
         if not self.store.acquire_lock("slots", owner, self.timings.slot_check_interval):
             return
         for service in self.services.values():
-            if self.unattended_slots(service.name):
-                try:
-                    free_slots(service, self.store, settle_margin=self.timings.create_settle_margin)
-                except ServiceError as error:
-                    _log.info("%s cannot be asked whether its slots are free: %s", service.name, error)
+            try:
+                free_slots(service, self.store, settle_margin=self.timings.create_settle_margin)
+            except ServiceError as error:
+                _log.info("%s cannot be asked whether its slots are free: %s", service.name, error)
 
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""

@@ -32,6 +32,11 @@ def duration(seconds: float | None) -> str:
     return "0 s"
 
 
+def clock_lead(seconds: float) -> str:
+    """Format how far one clock is from another, before its name: `3 min 20 s ahead of`, `2 h behind`."""
+    return f"{duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
+
+
 def rough_duration(seconds: float) -> str:
     """Format a duration in its largest unit: `12 min`."""
     unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])

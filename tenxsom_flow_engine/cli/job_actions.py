@@ -269,12 +269,11 @@ def _continuation(record: JobRecord) -> str:
 
 def _cancel_note(engine: Engine, record: JobRecord) -> str:
     """Say what is known about the purchase and the slot of a cancelled job, for the end of a sentence."""
-    from tenxsom_flow_engine.jobs import SubmissionState
+    from tenxsom_flow_engine.jobs import SubmissionState, lifecycle
     from tenxsom_flow_engine.text import rough_duration
 
     submission, name = record.submission, record.service or "its service"
-    doubtful = submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
-    if not (record.holds_slot or doubtful) or (
+    if not (record.holds_slot or lifecycle.in_doubt(record)) or (
         record.cost is not None and record.cost.usd == 0 and not record.cost.credits
     ):
         return ""

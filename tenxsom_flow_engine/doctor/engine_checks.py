@@ -14,7 +14,7 @@ from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.store.values import IN_PROGRESS
-from tenxsom_flow_engine.text import balance, duration, plural
+from tenxsom_flow_engine.text import balance, clock_lead, plural
 
 #: Seconds to look for damage in the store's file; the rest of a larger file is not examined.
 CHECK_SECONDS = 20.0
@@ -46,8 +46,7 @@ def clock(engine: Engine) -> Iterator[Finding]:
     """Compare the store's clock, which schedules and leases use, with this machine's."""
     ahead = engine.clock_lead
     if abs(ahead) > CLOCK_TOLERANCE:
-        side = "ahead of" if ahead > 0 else "behind"
-        text = f"the store's clock is {duration(abs(ahead))} {side} this machine's clock"
+        text = f"the store's clock is {clock_lead(ahead)} this machine's clock"
         step = "set the clocks of all machines: timedatectl set-ntp true"
         yield problem("clock", "clock-skew", text, step, (Action.REPAIR_CLOCK,) if ahead > 0 else ())
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tenxsom_flow_engine.clock import set_back
 from tenxsom_flow_engine.errors import Action, ActionRefused, LeasedElsewhere, LeaseLost
 from tenxsom_flow_engine.jobs import (
     AUTO,
@@ -494,26 +495,25 @@ def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
     """
     if not was_ahead(record, now):
         return record
-
-    def back(instant: float) -> float:
-        return max(now, instant - lead) if instant > now else instant
-
+    submission, lease, due = record.submission, record.lease, record.due
+    if due is not None and record.status is not Status.SCHEDULED:
+        due = set_back(due, now, lead)
+    if lease:
+        lease = msgspec.structs.replace(lease, until=set_back(lease.until, now, lead))
     submission = msgspec.structs.replace(
-        record.submission,
-        intended_at=min(record.submission.intended_at, now),
-        first_intended_at=min(record.submission.first_intended_at, now),
-        deadline=back(record.submission.deadline),
+        submission,
+        intended_at=min(submission.intended_at, now),
+        first_intended_at=min(submission.first_intended_at, now),
+        deadline=set_back(submission.deadline, now, lead),
     )
-    moved = record.due is not None and record.status is not Status.SCHEDULED and back(record.due) != record.due
-    lease = msgspec.structs.replace(record.lease, until=back(record.lease.until)) if record.lease else None
     return _change(
         record,
         now,
         record.status,
         submission=submission,
         lease=lease,
-        due=back(record.due) if moved and record.due is not None else record.due,
-        seq=record.seq + 1 if moved else record.seq,
+        due=due,
+        seq=record.seq + (due != record.due),
     )
 
 

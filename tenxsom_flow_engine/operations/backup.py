@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.files import sync
 from tenxsom_flow_engine.queues.selection import choose_queue, choose_store
 from tenxsom_flow_engine.queues.stores import sqlite_path
 from tenxsom_flow_engine.settings import Settings
@@ -53,7 +54,7 @@ def back_up(
             backup.back_up(sqlite_path(choice.url), part, progress)
         size = part.stat().st_size
         part.replace(file)
-        _sync(file.parent)
+        sync(file.parent)
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
@@ -62,12 +63,3 @@ def back_up(
 
 def _same(file: Path, store: Path) -> bool:
     return any(other.exists() and file.samefile(other) for other in (store, Path(f"{store}-wal"), Path(f"{store}-shm")))
-
-
-def _sync(folder: Path) -> None:
-    """Put the new name on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

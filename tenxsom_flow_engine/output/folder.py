@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tenxsom_flow_engine.errors import OutputError
+from tenxsom_flow_engine.files import sync
 from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.output.captions import plain_captions
 from tenxsom_flow_engine.output.inspection import Inspector
@@ -129,8 +129,8 @@ class OutputFolder:
         facts_of_job = metadata_of(record, video) | {"nonce": record.nonce}
         (folder / "metadata.json").write_text(json.dumps(facts_of_job, ensure_ascii=False, indent=2) + "\n", "utf-8")
         for path in folder.iterdir():
-            _sync(path)
-        _sync(folder)
+            sync(path)
+        sync(folder)
 
     def _appear(self, staging: Path, final: Path) -> Video:
         try:
@@ -139,7 +139,7 @@ class OutputFolder:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
-            _sync(self.root)
+            sync(self.root)
         return self._published(final)
 
     @staticmethod
@@ -187,12 +187,3 @@ def _check_length(duration: float, record: JobRecord, reported_duration: float |
 def _read(folder: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text("utf-8"))
     return metadata
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to disk, so that a published folder is complete even after a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,6 @@ that a server which starts or stops later does not change where jobs go.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreError
+from tenxsom_flow_engine.files import make_private_folder, write_whole
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.queues.stores import StoreSummary, summarize_store
 from tenxsom_flow_engine.settings import Settings
@@ -147,17 +146,10 @@ def remember(settings: Settings, queue_type: str) -> None:
     path = settings.home / MEMORY
     if path.is_file():
         return
-    written = path.with_name(f".{MEMORY}-{secrets.token_hex(4)}")
     try:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with written.open("w", encoding="utf-8") as file:
-            file.write(f"{queue_type}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(path)
+        make_private_folder(settings.home)
+        write_whole(path, f"{queue_type}\n".encode(), durable=True)
     except OSError as error:
-        with suppress(OSError):
-            written.unlink(missing_ok=True)
         raise ConfigurationError(
             f"the queue of this home cannot be saved in {path}: {error.strerror}",
             next_step=f"make the folder writable, or set TENXSOM_QUEUE_TYPE={queue_type}",

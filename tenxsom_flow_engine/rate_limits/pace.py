@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 
 import msgspec
 
+from tenxsom_flow_engine import clock
 from tenxsom_flow_engine.errors import Busy, ServiceError
 from tenxsom_flow_engine.timings import Timings
 
@@ -155,8 +156,8 @@ def resumed(gate: Gate) -> Gate:
 
 def set_back(gate: Gate, now: float, lead: float) -> Gate:
     """Return the gate with the instants that were set while the clock was `lead` seconds ahead of `now`."""
-
-    def back(instant: float) -> float:
-        return max(now, instant - lead) if instant > now else instant
-
-    return replace(gate, closed_until=back(gate.closed_until), probe_at=back(gate.probe_at))
+    return replace(
+        gate,
+        closed_until=clock.set_back(gate.closed_until, now, lead),
+        probe_at=clock.set_back(gate.probe_at, now, lead),
+    )

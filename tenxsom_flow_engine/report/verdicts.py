@@ -10,7 +10,7 @@ from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures, WorkerFigures
-from tenxsom_flow_engine.text import ago, duration, plural, rough_duration
+from tenxsom_flow_engine.text import ago, clock_lead, duration, plural, rough_duration
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
@@ -90,11 +90,10 @@ def _stuck(report: Report) -> Iterator[Verdict]:
 def _clock(report: Report) -> Iterator[Verdict]:
     lead = report.clock_lead
     if abs(lead) > CLOCK_TOLERANCE:
-        side = "ahead of" if lead > 0 else "behind"
         yield Verdict(
             code="clock-skew",
             level=PROBLEM,
-            text=f"the store's clock is {duration(abs(lead))} {side} this machine's, so jobs start at wrong times",
+            text=f"the store's clock is {clock_lead(lead)} this machine's, so jobs start at wrong times",
             actions=(Action.REPAIR_CLOCK,) if lead > 0 else (),
         )
 

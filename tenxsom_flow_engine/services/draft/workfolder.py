@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from tenxsom_flow_engine.files import write_whole
 from tenxsom_flow_engine.jobs import STYLES
 from tenxsom_flow_engine.services.draft.render.formats import SAFE_AREAS
 
@@ -55,7 +56,7 @@ class WorkFolder:
     def begin(self, order: Order) -> None:
         """Create the folder if it does not exist, and write the order."""
         self.files.mkdir(parents=True, exist_ok=True)
-        self._write("order.json", msgspec.json.encode(order))
+        write_whole(self.path / "order.json", msgspec.json.encode(order))
 
     def order(self) -> Order:
         """Return the order."""
@@ -110,11 +111,11 @@ class WorkFolder:
         """Record the start of a render and remove progress, completion mark and fault of earlier ones."""
         for name in ("done", "fault.json", "progress"):
             (self.path / name).unlink(missing_ok=True)
-        self._write("starts", str(self.starts + 1).encode())
+        write_whole(self.path / "starts", str(self.starts + 1).encode())
 
     def report(self, fraction: float) -> None:
         """Record the progress of the render, 0 to 1."""
-        self._write("progress", f"{fraction:.3f}".encode())
+        write_whole(self.path / "progress", f"{fraction:.3f}".encode())
 
     def progress(self) -> tuple[float, float, float]:
         """Return the progress (0 to 1), and the times of the render's start and of that progress report."""
@@ -129,7 +130,7 @@ class WorkFolder:
 
     def finish(self) -> None:
         """Record that all files are complete."""
-        self._write("done", b"")
+        write_whole(self.path / "done", b"")
 
     @property
     def finished(self) -> bool:
@@ -139,7 +140,7 @@ class WorkFolder:
     def fail(self, fault: Fault) -> None:
         """Record why the render failed, and remove its files."""
         self.clear()
-        self._write("fault.json", msgspec.json.encode(fault))
+        write_whole(self.path / "fault.json", msgspec.json.encode(fault))
 
     def fault(self) -> Fault | None:
         """Return why the last render failed, or None."""
@@ -184,13 +185,3 @@ class WorkFolder:
         except FileNotFoundError:
             return None
         return video.st_ctime if video.st_nlink > 1 else None
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file atomically: readers see the old content or the new."""
-        aside = self.path / f".{name}.{secrets.token_hex(4)}"  # several workers and threads can write at the same time
-        try:
-            aside.write_bytes(content)
-            aside.replace(self.path / name)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise

@@ -30,6 +30,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.errors import ConfigurationError, FlowError, StoreError
+from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.settings import MIN_ADMIN_TOKEN_CHARACTERS, Settings
 from tenxsom_flow_engine.web.dashboard.login_limits import LoginLimits, keys_of
 
@@ -265,7 +266,7 @@ def token_file(settings: Settings) -> Path:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     # Several processes can start at the same time: each writes a token, and the first link wins.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{TOKEN_FILE}.")  # mode 0600
     try:
