@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Busy, Rejected, Transient, Uncertain
+from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.jobs import Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, Fit, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.simulated.config import SimulationPlan
@@ -98,7 +99,7 @@ class UnsearchableSimulatedService(VideoService):
             return []
 
     def _sell(self, reference: str) -> Ticket:
-        self._ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._ledger.parent)
         with self._ledger.open("a", encoding="utf-8") as ledger:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             if self._plan.idempotent and (sold := self._sale(reference)):

@@ -7,13 +7,13 @@ list is not part of it. A restore loads the keys under another prefix, and one s
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreUnavailable
+from tenxsom_flow_engine.files import sync
 from tenxsom_flow_engine.store.backup import Exchange
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.store import RedisStore
@@ -42,10 +42,8 @@ def back_up(url: str, prefix: str, target: Path, timings: Timings) -> None:
     keys = [(name.decode(), life, dump) for name, life, dump in zip(names, lives, dumps, strict=True)]
     if not keys:
         raise StoreUnavailable(f"there is no job store at {store.place}", next_step="check REDIS_URL")
-    with target.open("wb") as file:
-        file.write(msgspec.msgpack.encode(_Dump(at, keys)))
-        file.flush()
-        os.fsync(file.fileno())
+    target.write_bytes(msgspec.msgpack.encode(_Dump(at, keys)))
+    sync(target)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
+from tenxsom_flow_engine.files import make_private_folder, sync
 from tenxsom_flow_engine.store.backup import Exchange, Progress
 from tenxsom_flow_engine.store.sqlite.connections import APPLICATION_ID, SCHEMA_VERSION, store_error
 from tenxsom_flow_engine.store.sqlite.store import SQLiteStore
@@ -53,8 +54,7 @@ def back_up(path: Path, target: Path, progress: Progress) -> None:
                 raise KeyboardInterrupt from error
             raise
     _check(target, target)
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(target)
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ def _exclusive(path: Path, kept: Path) -> Iterator[_Lock]:
                 if source.exists():
                     source.rename(target)
                     moved.append((target, source))
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path.parent)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             connection = _locked(path)
             readable = False

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.store.sqlite.rows import ForeignValue
 
 SCHEMA_VERSION = 2
@@ -51,7 +52,7 @@ class Connections:
         self._closed = False
         with self.mapped():
             try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(path.parent)
             except OSError as error:
                 raise StoreUnavailable(
                     f"the folder {path.parent} cannot be created: {error.strerror}",
