@@ -100,11 +100,13 @@ def _relay() -> Iterator[tuple[Callable[[], None], threading.Event]]:
     def call() -> None:
         calls.put(None)
 
-    threading.Thread(target=relay, name="interrupt", daemon=True).start()
+    thread = threading.Thread(target=relay, name="interrupt", daemon=True)
+    thread.start()
     try:
         yield call, event
     finally:
         call()  # ends the thread
+        thread.join()
 
 
 class _ProgressLine:

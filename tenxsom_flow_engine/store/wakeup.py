@@ -16,7 +16,8 @@ class WakeupEvent(threading.Event):
         self._reader, self._writer = os.pipe()
         for end in (self._reader, self._writer):
             os.set_blocking(end, False)
-            weakref.finalize(self, os.close, end)
+            # Not at exit: a daemon thread may still set the event, and the system closes the pipe anyway.
+            weakref.finalize(self, os.close, end).atexit = False
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
