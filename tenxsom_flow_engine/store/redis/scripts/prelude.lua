@@ -17,8 +17,7 @@ local function now()
     local time = redis.call('TIME')
     instant = tonumber(time[1]) + tonumber(time[2]) / 1000000
   end
-  local latest = redis.call('GET', P .. 'clock') or '0'
-  local last = tonumber(latest) or 0
+  local last = tonumber(redis.call('GET', P .. 'clock') or '0') or 0
   if not (last >= 0 and last <= 253336204799) then  -- clock.LATEST_NOW; a foreign value
     last = 0
   end
@@ -30,7 +29,7 @@ local function now()
     return last
   end
   local seen, of = string.match(redis.call('GET', P .. 'behind') or '', '^(.*)|(.*)$')
-  if of == latest and tonumber(seen) and instant > tonumber(seen) then
+  if tonumber(of) == last and tonumber(seen) and instant > tonumber(seen) then
     last = last + (instant - tonumber(seen)) / 2
     redis.pcall('SET', P .. 'clock', text(last))
   end
