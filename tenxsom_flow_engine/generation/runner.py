@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StoreError
-from tenxsom_flow_engine.generation.routing import auto_services, candidates_of, first_to_open
+from tenxsom_flow_engine.generation.routing import auto_services, candidates, candidates_of, first_to_open
 from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
@@ -89,10 +89,12 @@ class StepRunner:
 
     def _submit_to_best(self, record: JobRecord) -> Outcome:
         """Submit an `auto` job to the best service."""
-        choice = candidates_of(record, self._services)
+        looks_up = record.step is Step.LOOKUP
+        # A lookup buys nothing, and a service whose price has risen since might have sold the video.
+        choice = candidates(record.job, self._services) if looks_up else candidates_of(record, self._services)
         if len(choice) == 1:
             return generate_video(record, self._contexts[choice[0].service.name])
-        if record.step is Step.LOOKUP:
+        if looks_up:
             return Held(_maybe_bought_somewhere(record, [one.service.name for one in choice]))
         _, best = first_to_open(choice, self._gate, self._store.in_flight, self._store.now())
         outcome = generate_video(record, self._contexts[best.service.name])

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import JobRecord, Submission, VideoJob
+from tenxsom_flow_engine.jobs import Cost, JobRecord, Submission, VideoJob
 from tenxsom_flow_engine.jobs.model import Instant
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -22,6 +22,21 @@ _SUBMISSION = re.compile(r"(?!\.)[A-Za-z0-9_.-]{0,255}")
 #: Lower bounds than those of records: the steps of a delivery increase its counts.
 _Sequence = Annotated[int, msgspec.Meta(ge=0, le=10**8)]
 _Attempts = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+
+
+#: A price in USD or credits.
+_Amount = Annotated[float, msgspec.Meta(ge=0, le=10**9)]
+
+
+class _SubmissionAndTerms(Submission, frozen=True, omit_defaults=True):
+    """A job's submission, with the terms on which the job can be bought.
+
+    Release 0.2 refuses unknown fields of a delivery, but ignores those of a submission, so the terms are here.
+    """
+
+    max_usd: _Amount | None = None
+    usd: _Amount | None = None
+    credits: _Amount | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
@@ -35,7 +50,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     seq: _Sequence
     #: The chosen service; empty if none has been chosen yet.
     service: str = ""
-    submission: Submission = Submission()
+    carried: _SubmissionAndTerms = msgspec.field(default=_SubmissionAndTerms(), name="submission")
     #: Consecutive failures of the current step.
     attempts: _Attempts = 0
     added_at: Instant
@@ -57,7 +72,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
             nonce=record.nonce,
             seq=record.seq,
             service=record.service,
-            submission=record.submission,
+            carried=_SubmissionAndTerms(
+                **msgspec.structs.asdict(record.submission),
+                max_usd=record.max_usd,
+                usd=record.cost.usd if record.cost else None,
+                credits=record.cost.credits if record.cost else None,
+            ),
             attempts=record.attempts,
             added_at=record.added_at,
         )
@@ -66,6 +86,22 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     def job_id(self) -> str:
         """The job's id."""
         return self.job.job_id
+
+    @property
+    def submission(self) -> Submission:
+        """The submission of the job's record."""
+        return Submission(**{name: getattr(self.carried, name) for name in Submission.__struct_fields__})
+
+    @property
+    def max_usd(self) -> float | None:
+        """The price limit of the job's record. None also if a release wrote the delivery that did not include it."""
+        return self.carried.max_usd
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost that was shown for the job, as an estimate; None likewise."""
+        carried = self.carried
+        return None if carried.usd is carried.credits is None else Cost(usd=carried.usd, credits=carried.credits)
 
 
 def submission_id(link: JobRecord | Delivery) -> str:

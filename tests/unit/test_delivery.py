@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, LeasedElsewhere, LeaseLost
-from tenxsom_flow_engine.jobs import FINAL, JobRecord, Lease, Status, Step, Submission, SubmissionState, lifecycle
+from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Lease, Status, Step, Submission, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_delivery, encode
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id, task_id
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
@@ -129,13 +129,54 @@ def test_a_store_set_back_to_an_earlier_state_catches_up(situation: str) -> None
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_adoption(situation: str) -> None:
     """A job that is restored from its delivery keeps its submission and its chain."""
-    known = msgspec.structs.replace(WAITING[situation], attempts=3)
+    known = msgspec.structs.replace(WAITING[situation], attempts=3, max_usd=0.2, cost=Cost(usd=0.14, credits=7.0))
     delivery = decode_delivery(encode(Delivery.of(known)))
     record = lifecycle.adopt(delivery, "cloud_tasks", NOW + 5)
     assert (record.job, record.nonce, record.seq, record.attempts) == (known.job, known.nonce, 7, 3)
     assert (record.submission, record.service, record.step) == (known.submission, known.service, known.step)
     assert (record.undispatched, record.added_at) == (False, known.added_at)
+    assert (record.max_usd, record.cost) == (0.2, Cost(usd=0.14, credits=7.0))
     assert receive(record, delivery).lease_token == MINE.token
+
+
+class Delivery02(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="v", tag=1):
+    """The delivery of release 0.2, which refuses unknown fields here and in the job, but not in the submission."""
+
+    job: dict[str, Any]
+    nonce: str
+    seq: int
+    service: str = ""
+    submission: Submission = Submission()
+    attempts: int = 0
+    added_at: float
+
+
+def test_the_last_release_reads_new_deliveries() -> None:
+    """Release 0.2 accepts a delivery with terms, and ignores them."""
+    record = msgspec.structs.replace(PUSHED["rendering"], max_usd=0.2, cost=Cost(usd=0.14))
+    read = msgspec.json.decode(encode(Delivery.of(record)), type=Delivery02)
+    assert (read.nonce, read.seq, read.service) == ("n", 7, ALPHA)
+    assert read.submission == record.submission
+
+
+def test_deliveries_of_the_last_release_are_read() -> None:
+    """A delivery of release 0.2 has no terms, and is adopted without a limit."""
+    body = (
+        b'{"v":1,"job":{"v":1,"job_id":"tides","topic":"How tides work","created_at":1000.0},"nonce":"0123456789ab",'
+        b'"seq":3,"service":"alpha","submission":{"state":"accepted","id":"s-1","ticket":{"id":"t-1"}},"added_at":990.0}'
+    )
+    record = lifecycle.adopt(decode_delivery(body), "cloud_tasks", NOW)
+    assert (record.seq, record.submission.id, record.max_usd, record.cost) == (3, "s-1", None, None)
+
+
+@pytest.mark.parametrize("field", ["max_usd", "usd", "credits"])
+@pytest.mark.parametrize("amount", [-0.01, 1e10])
+def test_impossible_terms_are_refused(field: str, amount: float) -> None:
+    """A delivery with a negative or absurd price is refused, and the error names the field."""
+    body = json.loads(encode(Delivery.of(PUSHED["queued"])))
+    with pytest.raises(InvalidInput) as refused:
+        decode_delivery(json.dumps(body | {"submission": {field: amount}}))
+    assert refused.value.field == f"submission.{field}"
 
 
 @pytest.mark.parametrize("situation", list(WAITING))

@@ -74,6 +74,8 @@ def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unansw
         service=service,
         submission=submission,
         due=now,
+        cost=delivery.cost,
+        max_usd=delivery.max_usd,
         added_at=min(delivery.added_at, now),
         updated_at=now,
         events=(Event(at=now, what=EventKind.ADOPTED, detail=f"from its delivery {delivery.seq}"),),
