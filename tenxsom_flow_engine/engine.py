@@ -44,7 +44,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges, Withdraw
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
@@ -288,7 +288,9 @@ class Engine:
         able = candidates(job, self.services)
         return RetryChanges(*self._stored_form(job, able), able[0].cost, f"changed {', '.join(changed)}")
 
-    def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket, *, force: bool = False) -> JobRecord:
+    def resolve(
+        self, job_id: str, decision: Resubmit | GiveUp | Withdraw | Ticket, *, force: bool = False
+    ) -> JobRecord:
         """Apply a user's decision on a create of unknown outcome; a ticket means that it was bought.
 
         Until the video exists, another decision can replace a ticket. The service is asked whether it knows the ticket,

@@ -145,6 +145,7 @@ def cancel(
 @click.option("--account", metavar="NAME", help="With --ticket: the account, if the service has several.")
 @click.option("--force", is_flag=True, help="With --ticket: do not ask the service whether it knows the ticket.")
 @click.option("--give-up", is_flag=True, help="Mark the job as failed; whether it was paid stays unknown.")
+@click.option("--withdraw", is_flag=True, help="The ticket that failed before a retry was wrong: remove its purchase.")
 @options.yes
 @options.queue_type
 def resolve(
@@ -154,6 +155,7 @@ def resolve(
     account: str | None,
     force: bool,
     give_up: bool,
+    withdraw: bool,
     yes: bool,
     queue_type: str | None,
 ) -> None:
@@ -161,17 +163,26 @@ def resolve(
 
     A job is held when neither the engine nor the service's API can tell whether it was bought. Check your account at
     the service, then pass the result. `show JOB` prints the reference that the request carried. Until the video exists,
-    a wrong ticket can be corrected: pass another one, or --resubmit.
+    a wrong ticket can be corrected: pass another one, or --resubmit. If its generation failed and the job was retried
+    since, pass --withdraw.
     """
-    if [resubmit, ticket is not None, give_up].count(True) != 1:
-        raise click.UsageError("pass exactly one of --resubmit, --ticket ID, --give-up")
+    if [resubmit, ticket is not None, give_up, withdraw].count(True) != 1:
+        raise click.UsageError("pass exactly one of --resubmit, --ticket ID, --give-up, --withdraw")
     for flag, given in (("--account", account is not None), ("--force", force)):
         if given and ticket is None:
             raise click.UsageError(f"{flag} needs --ticket")
     from tenxsom_flow_engine.jobs import Ticket
-    from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+    from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Withdraw
 
-    decision = Resubmit() if resubmit else GiveUp() if ticket is None else Ticket(ticket, account=account or "")
+    decision = (
+        Ticket(ticket, account=account or "")
+        if ticket is not None
+        else Resubmit()
+        if resubmit
+        else GiveUp()
+        if give_up
+        else Withdraw()
+    )
     with session(queue_type) as engine:
         if resubmit and not yes:
             _confirm_resubmit(engine, job_id)

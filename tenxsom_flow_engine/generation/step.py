@@ -276,6 +276,8 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
     assert ticket is not None  # an accepted submission has one
     context.service.check_ticket(ticket)
     answer = context.service.check(ticket)
+    if record.submission.by_hand and isinstance(answer, Failed | Lost) and not context.service.knows(ticket):
+        return _wrong_ticket(ticket, context.service.name)
     now = context.journal.now()
     match answer:
         case Progress(fraction, poll_after) if now < record.submission.deadline:
@@ -318,6 +320,17 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
 
             reported = answer.duration or _fitted_duration(record.job, context.service)
             return Done(context.publisher.publish(record, fetch, reported_duration=reported))
+
+
+def _wrong_ticket(ticket: Ticket, name: str) -> Held:
+    """Hold a job whose ticket, entered by hand, the service does not know: what its create bought is unknown again."""
+    failure = Failure(
+        "wrong_ticket",
+        f"{name} knows no generation {ticket.id!r}, which was entered by hand, so its purchase is withdrawn",
+        f"search for the video in your account at {name}",
+        ways_to_resolve(held=True),
+    )
+    return Held(failure, wrong_ticket=True)
 
 
 def _fitted_duration(job: VideoJob, service: VideoService) -> float | None:

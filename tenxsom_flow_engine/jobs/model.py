@@ -151,7 +151,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.RENDERING, Status.HELD, Status.FAILED, Status.CANCELLED}),
     # Rendering to queued: a ticket that was entered by hand turned out to be wrong, and nothing was bought.
-    Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED}),
+    # Rendering to held: the service does not know the ticket that was entered by hand.
+    Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED, Status.HELD}),
     Status.HELD: frozenset({Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.RENDERING}),
     Status.CANCELLED: frozenset({Status.QUEUED, Status.RENDERING}),
@@ -246,6 +247,8 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
     at: Instant
     #: None if the price is unknown.
     cost: Cost | None = None
+    #: Only a person's word says that it was bought, so it can be withdrawn (see `lifecycle.resolve`).
+    by_hand: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

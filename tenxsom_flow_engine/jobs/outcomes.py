@@ -51,6 +51,8 @@ class Held:
     """The outcome of a paid create cannot be determined: the job waits for an operator's decision."""
 
     failure: Failure
+    #: The service does not know the ticket that a person entered, so it proves no purchase.
+    wrong_ticket: bool = False
 
 
 Outcome = Done | Wait | Retry | Dead | Held
@@ -77,7 +79,12 @@ class GiveUp:
     """A decision on a held job: fail it, whether or not something was bought."""
 
 
-Resolution = Resubmit | ConfirmedPurchase | GiveUp
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A decision on a purchase that a person entered, and that failed before a retry: it was another job's."""
+
+
+Resolution = Resubmit | ConfirmedPurchase | GiveUp | Withdraw
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A store adds them to its totals by day and service in the same transaction (`store.base.JobStore.spent`). The submission
 id identifies a purchase, so a ticket that is saved twice counts once. An entry changes only if a person entered the
-ticket and corrects it.
+ticket: until the video exists it can be replaced, and it can be withdrawn at any time after it failed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase, Status, Submissi
 
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
-    """Return the record with a purchase appended and the total cost updated; a known purchase changes nothing."""
-    if any(known.submission == purchase.submission for known in record.purchases):
-        return record
+    """Return the record with a purchase appended and the total cost updated.
+
+    A known purchase changes nothing, except that a ticket of the service replaces one that a person entered.
+    """
+    known = next((known for known in record.purchases if known.submission == purchase.submission), None)
+    if known is not None:
+        return corrected(record, purchase) if known.by_hand else record
     purchases = (*record.purchases, purchase)
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
 
@@ -41,6 +45,12 @@ def withdrawn(record: JobRecord, submission: str) -> JobRecord:
     purchases = tuple(one for one in record.purchases if one is not known)
     estimate = msgspec.structs.replace(known.cost, estimated=True) if known.cost else None
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) if purchases else estimate)
+
+
+def entered_by_hand(record: JobRecord) -> Purchase | None:
+    """Return the latest purchase that a person entered and that an earlier, failed submission of the job made."""
+    earlier = (one for one in reversed(record.purchases) if one.submission != record.submission.id)
+    return next((purchase for purchase in earlier if purchase.by_hand), None)
 
 
 def purchase_changes(before: JobRecord, after: JobRecord) -> tuple[Sequence[Purchase], Sequence[Purchase]]:

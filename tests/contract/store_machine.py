@@ -39,7 +39,9 @@ from tenxsom_flow_engine.jobs.outcomes import (
     Resubmit,
     Retry,
     Wait,
+    Withdraw,
 )
+from tenxsom_flow_engine.jobs.purchases import entered_by_hand
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.totals import EVER, HOUR
@@ -55,13 +57,13 @@ PUSHED = "cloud_tasks"
 #: Few ids, so that operations often meet the same job.
 IDS = [f"j{number}" for number in range(8)]
 #: An operator's possible resolutions of an unknown create.
-DECISIONS: list[Resolution] = [Resubmit(), ConfirmedPurchase(TICKET, 100.0), GiveUp()]
+DECISIONS: list[Resolution] = [Resubmit(), ConfirmedPurchase(TICKET, 100.0), GiveUp(), Withdraw()]
 
 Seen = dict[str, JobRecord]
 _delays = st.sampled_from([0.0, 1.0, 29.0, 31.0, 200.0])
 _handles = st.integers(0, 1)
 _picks = st.integers(0, 1000)
-_kinds = st.sampled_from(["done", "wait", "rendered", "retry", "dead", "gone", "held"])
+_kinds = st.sampled_from(["done", "wait", "rendered", "retry", "dead", "gone", "held", "wrong"])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -147,6 +149,7 @@ class StoreMachine(RuleBasedStateMachine):
         outcomes: dict[str, Outcome] = {
             "done": Done(VIDEO), "wait": Wait(until, "waiting", worked=bool(delay)), "retry": Retry(until, FAILURE),
             "rendered": Wait(until, "rendered", rendered=True), "dead": Dead(FAILURE), "held": Held(FAILURE),
+            "wrong": Held(FAILURE, wrong_ticket=True),
             "gone": Dead(FAILURE, generation_failed=True),
         }  # fmt: skip
         self._as_owner(pick, lambda record: store.settle(record.job_id, record.lease_token, outcomes[kind]))
@@ -258,10 +261,12 @@ class StoreMachine(RuleBasedStateMachine):
         """Resolve an unknown create that no worker is looking up."""
         if name in self.added:
             before = self.seen[name]
-            after = self._change(name, lambda name: self.handles[handle].resolve(name, decision), requeues=True)
-            open_question = before.submission.state is SubmissionState.UNKNOWN and before.lease is None
+            withdraws, store = isinstance(decision, Withdraw), self.handles[handle]
+            after = self._change(name, lambda name: store.resolve(name, decision), requeues=not withdraws)
+            in_question = before.submission.state is SubmissionState.UNKNOWN or lifecycle.can_be_corrected(before)
             allowed = before.status is Status.HELD or not isinstance(decision, GiveUp)
-            assert isinstance(after, JobRecord) is (open_question and allowed)
+            possible = in_question and before.lease is None and allowed
+            assert isinstance(after, JobRecord) is (bool(entered_by_hand(before)) if withdraws else possible)
 
     @rule(handle=_handles, limit=st.integers(1, 3))
     def purge(self, handle: int, limit: int) -> None:

@@ -421,6 +421,21 @@ def test_a_ticket_that_was_entered_by_hand_is_no_fact(
     assert (record.submission.ticket, len(record.purchases)) == (Ticket("2/a"), 1)
 
 
+def test_the_purchase_of_a_wrong_ticket_is_withdrawn_after_a_retry(
+    visitor: Visitor, engine: Engine, service: ScriptedService
+) -> None:
+    """After a failed ticket and a retry, the page offers to withdraw the purchase that was entered by hand."""
+    hold(engine, service)
+    service.checks.extend([Failed("too dark"), Failed("too dark")])
+    visitor.post("/jobs/a/ticket", ticket="1/a")
+    step(engine)
+    engine.retry("a")
+    assert "withdraw its purchase from the totals" in " ".join(visitor.client.get("/jobs/a").text.split())
+    visitor.post("/jobs/a/withdraw")
+    assert engine.store.require("a").purchases == ()
+    assert "withdraw its purchase" not in visitor.client.get("/jobs/a").text
+
+
 def test_changed_terms_need_a_new_confirmation(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
     """If the price has changed since the page was loaded, the action needs another confirmation."""
     service.checks.append(Failed("too dark"))

@@ -10,9 +10,9 @@ import pytest
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ActionRefused, Misconfigured, Rejected, Transient
+from tenxsom_flow_engine.errors import Action, ActionRefused, Misconfigured, Rejected, Transient
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, SubmissionState, Ticket
-from tenxsom_flow_engine.jobs.outcomes import Held, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import Held, Resubmit, Withdraw
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.services.base import Failed, Lost, Progress, Ready
 from tenxsom_flow_engine.services.http.fake_server import Reply
@@ -31,7 +31,7 @@ PRICE = Cost(usd=0.14)
 class PickyService(ScriptedService):
     """A scripted service that knows only one generation."""
 
-    answer: Lost | BaseException = Lost("no such generation")
+    answer: Failed | Lost | Ready | BaseException = Lost("no such generation")
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:  # type: ignore[override]
         if ticket.id == "right":
@@ -126,10 +126,51 @@ def test_a_wrong_purchase_is_withdrawn(engine: Engine) -> None:
 
 def test_a_ticket_that_failed_is_corrected(engine: Engine, service: PickyService) -> None:
     """A wrong ticket can be corrected also after the job failed because of it."""
-    engine.resolve("a", Ticket("wrong"), force=True)
+    service.answer = Failed("too dark")
+    engine.resolve("a", Ticket("wrong"))
     assert step(engine).status is Status.FAILED
     record = engine.resolve("a", Ticket("right"))
     assert (record.status, record.submission.failed, spent(engine)) == (Status.RENDERING, False, (1, 0.14))
+
+
+def test_a_ticket_that_the_service_never_knew_proves_nothing(engine: Engine, service: PickyService) -> None:
+    """Its purchase is withdrawn, and the job is held again instead of being bought by a retry."""
+    engine.resolve("a", Ticket("wrong"), force=True)
+    record = step(engine)
+    assert (record.status, record.submission.state) == (Status.HELD, SubmissionState.UNKNOWN)
+    assert (record.submission.ticket, record.submission.by_hand) == (None, False)
+    assert record.error is not None
+    assert "alpha knows no generation 'wrong', which was entered by hand" in record.error.message
+    assert (record.purchases, spent(engine)) == ((), (0, 0.0))
+    assert engine.resolve("a", Ticket("right")).status is Status.RENDERING
+    assert spent(engine) == (1, 0.14)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_the_purchase_of_a_failed_ticket_is_withdrawn_after_a_retry(
+    engine: Engine, service: PickyService, finished: bool
+) -> None:
+    """A retry keeps the purchase of a failed ticket, until a person says that the ticket was wrong."""
+    service.answer = Failed("too dark")
+    engine.resolve("a", Ticket("wrong"))
+    assert step(engine).status is Status.FAILED
+    with pytest.raises(ActionRefused, match="no purchase that was entered by hand and followed") as correctable:
+        engine.resolve("a", Withdraw())
+    assert correctable.value.actions == (Action.RESUBMIT,)
+    assert engine.retry("a").status is Status.QUEUED
+    assert spent(engine) == (1, 0.14)
+    if finished:
+        service.answer = Ready("https://example.test/second")
+        while step(engine).status is not Status.SUCCEEDED:
+            pass
+        assert spent(engine) == (2, 0.28)
+    before = engine.store.require("a")
+    record = engine.resolve("a", Withdraw())
+    assert (record.status, record.due, record.submission) == (before.status, before.due, before.submission)
+    assert (len(record.purchases), spent(engine)) == ((1, (1, 0.14)) if finished else (0, (0, 0.0)))
+    assert record.cost == Cost(usd=0.14, estimated=True)
+    with pytest.raises(ActionRefused):
+        engine.resolve("a", Withdraw())
 
 
 def test_a_worker_knows_better_than_a_person(engine: Engine) -> None:

@@ -24,7 +24,17 @@ from tenxsom_flow_engine.jobs import (
     lifecycle,
 )
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, GiveUp, Held, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import (
+    ConfirmedPurchase,
+    Dead,
+    Done,
+    GiveUp,
+    Held,
+    Resubmit,
+    Retry,
+    Wait,
+    Withdraw,
+)
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, TICKET, VIDEO, a_job
 
@@ -53,7 +63,7 @@ def a_record(status: Status, state: SubmissionState = NONE, *, leased: bool = Fa
 def by_hand(record: JobRecord) -> JobRecord:
     """Return a record whose ticket was entered by a person, and booked."""
     submission = msgspec.structs.replace(record.submission, by_hand=True)
-    purchase = Purchase("s-1", ALPHA, NOW - 5, Cost(usd=0.14))
+    purchase = Purchase("s-1", ALPHA, NOW - 5, Cost(usd=0.14), by_hand=True)
     return msgspec.structs.replace(record, submission=submission, purchases=(purchase,), cost=Cost(usd=0.14))
 
 
@@ -69,6 +79,7 @@ SITUATIONS: dict[str, JobRecord] = {
     "fetching": a_record(Status.RENDERING, ACCEPTED, leased=True, over=True),
     "rendering-by-hand": by_hand(a_record(Status.RENDERING, ACCEPTED)),
     "polling-by-hand": by_hand(a_record(Status.RENDERING, ACCEPTED, leased=True)),
+    "retried-by-hand": msgspec.structs.replace(by_hand(a_record(Status.QUEUED)), submission=Submission()),
     "held": a_record(Status.HELD, UNKNOWN),
     "succeeded": a_record(Status.SUCCEEDED, ACCEPTED, over=True),
     "succeeded-by-hand": by_hand(a_record(Status.SUCCEEDED, ACCEPTED, over=True)),
@@ -90,6 +101,7 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "retry": lambda r: lifecycle.settle(r, "mine", Retry(NOW + 5, FAILURE), NOW),
     "dead": lambda r: lifecycle.settle(r, "mine", Dead(FAILURE), NOW),
     "hold": lambda r: lifecycle.settle(r, "mine", Held(FAILURE), NOW),
+    "wrong-ticket": lambda r: lifecycle.settle(r, "mine", Held(FAILURE, wrong_ticket=True), NOW),
     "back": lambda r: lifecycle.release_lease(r, "mine", NOW),
     "expire": lambda r: lifecycle.expire(r, NOW + 30),
     "intend": lambda r: lifecycle.intend(r, "mine", NOW, Intent(submission_id="s-1", service=ALPHA, lifetime=100)),
@@ -101,33 +113,35 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
     "resubmit": lambda r: lifecycle.resolve(r, NOW, Resubmit()),
     "bought": lambda r: lifecycle.resolve(r, NOW, ConfirmedPurchase(TICKET, 200.0)),
     "give-up": lambda r: lifecycle.resolve(r, NOW, GiveUp()),
+    "withdraw": lambda r: lifecycle.resolve(r, NOW, Withdraw()),
 }
 
 # The resulting status. `lost`: LeaseLost. `no`: ActionRefused. `=`: unchanged.
 TABLE = """
-                 take      renew done      wait      retry     dead   hold      back      expire    intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit bought    give-up
-scheduled        running   lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
-queued           running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       no       no        no
-in-doubt         running   lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     =        cancelled no       =        rendering no
-running          no        =     no        queued    queued    failed queued    queued    queued    =      rendering =     =        cancelled no       no       no        no
-submitting       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
-looking-up       no        =     no        queued    queued    failed held      queued    queued    =      rendering =     =        cancelled no       no       no        no
-rendering        =         lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       no       no        no
-polling          no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
-fetching         no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
-rendering-by-hand =       lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        cancelled no       queued   =         no
-polling-by-hand  no        =     succeeded =         =         failed =         =         =         no     =         =     =        cancelled no       no       no        no
-held             no        lost  lost      lost      lost      lost   lost      lost      no        lost   rendering =     queued    cancelled no       queued   rendering failed
-succeeded        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
-succeeded-by-hand no      lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       no       no        no
-failed-by-hand   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering queued   rendering no
-failed           no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
-failed-paid      no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
-failed-doubt     no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no       queued   rendering no
-cancelled        no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
-cancelled-paid   no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        rendering no       no        no
-cancelled-doubt  no        lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        queued   no       no        no
-cancelled-unknown no      lost  lost      lost      lost      lost   lost      lost      no        lost   =         =     =        no        no        queued   rendering no
+                  take    renew done      wait   retry  dead   hold   wrong-ticket back   expire intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit bought    give-up withdraw
+scheduled         running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no       no        no      no
+queued            running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no       no        no      no
+in-doubt          running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            =        rendering no      no
+running           no      =     no        queued queued failed queued queued       queued queued =      rendering =            =                cancelled no            no       no        no      no
+submitting        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no       no        no      no
+looking-up        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no       no        no      no
+rendering         =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no       no        no      no
+polling           no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no       no        no      no
+fetching          no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no       no        no      no
+rendering-by-hand =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            queued   =         no      no
+polling-by-hand   no      =     succeeded =      =      failed =      held         =      =      no     =         =            =                cancelled no            no       no        no      no
+retried-by-hand   running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no       no        no      =
+held              no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            queued           cancelled no            queued   rendering failed  no
+succeeded         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no       no        no      no
+succeeded-by-hand no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no       no        no      no
+failed-by-hand    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     queued   rendering no      no
+failed            no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
+failed-paid       no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no       no        no      no
+failed-doubt      no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued   rendering no      no
+cancelled         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
+cancelled-paid    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no       no        no      no
+cancelled-doubt   no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
+cancelled-unknown no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued   rendering no      no
 """  # noqa: E501
 
 _HEAD, *_ROWS = [line.split() for line in TABLE.strip().splitlines()]
@@ -161,7 +175,7 @@ def test_every_change_in_every_situation(situation: str, change: str, expected: 
     )
     assert (after.finished_at is not None) is (after.status in FINAL)
     assert (after.job, after.nonce, after.queue, after.added_at) == (record.job, "n", "q", record.added_at)
-    if record.submission.ticket is not None and change != "resubmit":
+    if record.submission.ticket is not None and change != "resubmit" and after.status is not Status.HELD:
         assert after.submission.ticket == record.submission.ticket
     # A new delivery has a new number, so that outdated deliveries are recognised.
     handed_on = (record.lease is not None and after.lease is None) or change in (

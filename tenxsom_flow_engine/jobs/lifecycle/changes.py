@@ -12,6 +12,7 @@ from tenxsom_flow_engine.jobs.model import (
     TRANSITIONS,
     Event,
     EventKind,
+    Failure,
     JobRecord,
     Lease,
     Status,
@@ -66,6 +67,14 @@ def final(
     return change(
         record, now, status, what, detail, lease=None, due=None, seq=record.seq + 1, finished_at=now, **changes
     )
+
+
+def hold(record: JobRecord, now: float, failure: Failure, submission: Submission, **changes: Any) -> JobRecord:
+    """Let a job wait for a person's decision on its submission."""
+    return change(
+        record, now, Status.HELD, EventKind.HELD, failure.message,
+        error=failure, submission=submission, lease=None, due=None, seq=record.seq + 1, **changes,
+    )  # fmt: skip
 
 
 def begin_again(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tenxsom_flow_engine.errors import Action, ActionRefused
-from tenxsom_flow_engine.jobs.lifecycle.changes import begin_again, final, over
+from tenxsom_flow_engine.jobs.lifecycle.changes import begin_again, change, final, over
 from tenxsom_flow_engine.jobs.lifecycle.journal import buys_again, can_be_corrected
 from tenxsom_flow_engine.jobs.model import (
     TRANSITIONS,
@@ -19,8 +19,8 @@ from tenxsom_flow_engine.jobs.model import (
     Submission,
     SubmissionState,
 )
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, RetryChanges
-from tenxsom_flow_engine.jobs.purchases import corrected, withdrawn
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, RetryChanges, Withdraw
+from tenxsom_flow_engine.jobs.purchases import corrected, entered_by_hand, withdrawn
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
@@ -68,7 +68,10 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
     """Apply an operator's decision on a create of unknown outcome, unless a worker is looking it up now.
 
     A ticket can be corrected until the video exists; its purchase is then replaced, or withdrawn if nothing was bought.
+    After a retry, only the purchase can be withdrawn (`Withdraw`), and the job continues unchanged.
     """
+    if isinstance(resolution, Withdraw):
+        return _withdraw(record, now)
     submission = record.submission
     if submission.state is not SubmissionState.UNKNOWN and not can_be_corrected(record):
         raise ActionRefused(
@@ -92,7 +95,7 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime,
                 over=False, failed=False, by_hand=True,
             )  # fmt: skip
-            record = corrected(record, Purchase(submission.id, record.service, now, cost))
+            record = corrected(record, Purchase(submission.id, record.service, now, cost, by_hand=True))
             return begin_again(record, now, Status.RENDERING, EventKind.TICKET_ENTERED, ticket.id, submission=accepted)
         case GiveUp():
             if record.status is not Status.HELD:
@@ -107,6 +110,18 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
             # No job waits for this generation any more, so it holds no slot.
             given_up = over(submission)
             return final(record, now, Status.FAILED, EventKind.GIVEN_UP, error=failure, submission=given_up)
+
+
+def _withdraw(record: JobRecord, now: float) -> JobRecord:
+    wrong = entered_by_hand(record)
+    if wrong is None:
+        raise ActionRefused(
+            f"job {record.job_id} has no purchase that was entered by hand and followed by another one",
+            actions=(Action.RESUBMIT,) if can_be_corrected(record) else (),
+            subject=record.job_id,
+        )
+    detail = f"the ticket that was entered by hand for {wrong.submission} was wrong"
+    return change(withdrawn(record, wrong.submission), now, record.status, EventKind.NOTHING_BOUGHT, detail)
 
 
 def ways_to_resolve(*, held: bool = False) -> tuple[Action, ...]:

@@ -9,7 +9,7 @@ import msgspec
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.jobs.lifecycle.changes import change, own_lease
 from tenxsom_flow_engine.jobs.model import FINAL, EventKind, JobRecord, Purchase, Status, Submission, SubmissionState
-from tenxsom_flow_engine.jobs.purchases import bought, corrected
+from tenxsom_flow_engine.jobs.purchases import bought
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
 
@@ -45,7 +45,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
     if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED) and not replaces:
         return record
     purchase = Purchase(submission_id, service or record.service, now, receipt.cost)
-    before, record = record, corrected(record, purchase) if replaces else bought(record, purchase)
+    before, record = record, bought(record, purchase)
     new = record is not before
     if new and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
         # No other submission is recorded, so use this one for the job instead of buying another.

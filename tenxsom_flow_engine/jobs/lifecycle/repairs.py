@@ -7,7 +7,7 @@ import msgspec
 from tenxsom_flow_engine.clock import set_back
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.jobs.delivery import submission_id
-from tenxsom_flow_engine.jobs.lifecycle.changes import change
+from tenxsom_flow_engine.jobs.lifecycle.changes import change, hold
 from tenxsom_flow_engine.jobs.lifecycle.decisions import ways_to_resolve
 from tenxsom_flow_engine.jobs.model import (
     AUTO,
@@ -40,10 +40,7 @@ def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
         submission = Submission(id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now)
     submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
     running = record if record.status is Status.RUNNING else change(record, now, Status.RUNNING)
-    return change(
-        running, now, Status.HELD, EventKind.HELD, failure.message,
-        error=failure, submission=submission, service=service, lease=None, due=None, seq=record.seq + 1,
-    )  # fmt: skip
+    return hold(running, now, failure, submission, service=service)
 
 
 def was_ahead(record: JobRecord, now: float) -> bool:

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
-from tenxsom_flow_engine.jobs.lifecycle.changes import change, final, give_back, over, own_lease
+from tenxsom_flow_engine.jobs.lifecycle.changes import final, give_back, hold, over, own_lease
+from tenxsom_flow_engine.jobs.lifecycle.journal import can_be_corrected
 from tenxsom_flow_engine.jobs.model import EventKind, JobRecord, Lease, Status, Step, SubmissionState
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.purchases import withdrawn
 
 #: Why a job is not held after all: a late worker has since settled the create, with this state of the submission.
 _SETTLED_LATE = {
@@ -52,6 +54,11 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
             return final(
                 record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, submission=submission
             )
+        case Held(failure, wrong_ticket=True) if can_be_corrected(record):
+            submission = msgspec.structs.replace(
+                record.submission, state=SubmissionState.UNKNOWN, ticket=None, over=False, failed=False, by_hand=False
+            )
+            return hold(withdrawn(record, submission.id), now, failure, submission)
         case Held() if record.submission.state in _SETTLED_LATE:
             detail = _SETTLED_LATE[record.submission.state]
             return give_back(record, now, due=now, what=EventKind.WAITING, detail=detail)
@@ -59,18 +66,7 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
             submission = record.submission
             if submission.state is SubmissionState.INTENT:
                 submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
-            return change(
-                record,
-                now,
-                Status.HELD,
-                EventKind.HELD,
-                failure.message,
-                error=failure,
-                submission=submission,
-                lease=None,
-                due=None,
-                seq=record.seq + 1,
-            )
+            return hold(record, now, failure, submission)
 
 
 def _wait(record: JobRecord, wait: Wait, now: float, *, due: float) -> JobRecord:

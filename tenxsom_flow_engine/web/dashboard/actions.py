@@ -11,7 +11,7 @@ import msgspec
 from tenxsom_flow_engine.errors import Action, InvalidInput
 from tenxsom_flow_engine.generation.routing import candidates_of, highest_price
 from tenxsom_flow_engine.jobs import TRANSITIONS, JobRecord, Status, SubmissionState, lifecycle
-from tenxsom_flow_engine.jobs.purchases import withdrawn
+from tenxsom_flow_engine.jobs.purchases import entered_by_hand, withdrawn
 from tenxsom_flow_engine.services.base import Cancels, VideoService
 from tenxsom_flow_engine.text import usd
 
@@ -80,6 +80,12 @@ def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
 
 
 def _resolve(record: JobRecord, services: Services) -> Iterator[JobAction]:
+    if wrong := entered_by_hand(record):
+        effect = (
+            f"If the ticket that was entered by hand for {wrong.submission} was wrong, withdraw its purchase from the "
+            "totals. The job continues unchanged."
+        )
+        yield JobAction("withdraw", None, "Withdraw the purchase", effect, _current_terms(record))
     stopped = record.status in (Status.HELD, Status.FAILED, Status.CANCELLED)
     unknown = stopped and record.submission.state is SubmissionState.UNKNOWN
     if not (unknown or lifecycle.can_be_corrected(record)) or record.lease is not None:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, JobNotFound, QueueError
 from tenxsom_flow_engine.jobs import EventKind, Failure, JobRecord, Status, Ticket
-from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Withdraw
 from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.web.dashboard.actions import JobAction, choices
@@ -27,6 +27,7 @@ _DONE = {
     "ticket": "The job continues with this ticket.",
     "resubmit": "The job will be ordered again.",
     "give-up": "The job is marked as failed.",
+    "withdraw": "The purchase that was entered by hand is withdrawn.",
 }
 
 
@@ -58,7 +59,7 @@ def job(reports: ReportCache) -> Blueprint:
             lookup_hint=service.lookup_hint if service else "",
         )
 
-    @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up'):act>")
+    @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', withdraw):act>")
     def ask(job_id: str, act: str) -> Response | str:
         engine = reports.engine
         record = engine.store.require(job_id)
@@ -67,7 +68,7 @@ def job(reports: ReportCache) -> Blueprint:
             return _back(job_id)
         return render_template("ask.html", record=record, choice=choice)
 
-    @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', ticket):act>")
+    @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', withdraw, ticket):act>")
     def do(job_id: str, act: str) -> Response:
         engine = reports.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
@@ -133,6 +134,8 @@ def _act(engine: Engine, job_id: str, act: str) -> None:
             engine.resolve(job_id, Resubmit())
         case "give-up":
             engine.resolve(job_id, GiveUp())
+        case "withdraw":
+            engine.resolve(job_id, Withdraw())
         case "ticket":
             ticket = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
             engine.resolve(job_id, ticket, force="force" in request.form)
