@@ -289,18 +289,27 @@ class Engine:
         return RetryChanges(*self._stored_form(job, able), able[0].cost, f"changed {', '.join(changed)}")
 
     def resolve(
-        self, job_id: str, decision: Resubmit | GiveUp | Withdraw | Ticket, *, force: bool = False
+        self,
+        job_id: str,
+        decision: Resubmit | GiveUp | Withdraw | Ticket,
+        *,
+        service_name: str = "",
+        force: bool = False,
     ) -> JobRecord:
         """Apply a user's decision on a create of unknown outcome; a ticket means that it was bought.
 
         Until the video exists, another decision can replace a ticket. The service is asked whether it knows the ticket,
-        unless `force` is set. Raises `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` for a malformed
-        ticket.
+        unless `force` is set. For an `auto` job, `service_name` names the service of the ticket: after the loss of a
+        store, the record can have none, or another one. Raises `JobNotFound`, `ActionRefused`, `QueueError`, and
+        `InvalidInput` for a malformed ticket.
         """
         if not isinstance(decision, Ticket):
             return self.dispatch(self.store.resolve(job_id, decision))
         record = self.store.require(job_id)
-        name, service = record.service, self.services.get(record.service)
+        if service_name and record.job.service not in (AUTO, service_name):
+            raise InvalidInput("service", f"is {record.job.service} for this job, not {service_name!r}")
+        name = service_name or record.service
+        service = self.services.get(name)
         can_continue = record.submission.state is SubmissionState.UNKNOWN or lifecycle.can_be_corrected(record)
         if service is None and can_continue:
             raise ActionRefused(
@@ -308,7 +317,7 @@ class Engine:
                 if name
                 else f"job {job_id} is unchanged: its service is unknown, so a ticket cannot be polled",
                 next_step="run this where the service is configured" if name else "",
-                actions=() if name else (Action.RESUBMIT, Action.GIVE_UP),
+                actions=() if name else (Action.NAME_SERVICE,),
                 subject=job_id,
             )
         if service is not None:
@@ -317,7 +326,7 @@ class Engine:
                 _require_known(service, decision, job_id)
         lifetime = service.lifetime if service else 0.0  # unused: the store refuses, since the outcome is known
         cost = expected_cost(record.job, service) if service else None
-        return self.dispatch(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost)))
+        return self.dispatch(self.store.resolve(job_id, ConfirmedPurchase(decision, lifetime, cost, name)))
 
     def dispatch(self, record: JobRecord) -> JobRecord:
         """Dispatch a job's next delivery to the queue that owns it, if that queue pushes; return the record."""

@@ -49,6 +49,7 @@ class Action(StrEnum):
 
     RETRY = "retry"  # try the job again
     EDIT = "edit"  # change the job and try it again
+    NAME_SERVICE = "name_service"  # say which service accepted the paid create; never in a stored failure
     RESUBMIT = "resubmit"  # decide that the paid create bought nothing: submit it again
     CONFIRM_PURCHASE = "confirm_purchase"  # decide that it bought a video, and enter its ticket
     ACCEPT_UNSEEN = "accept_unseen"  # continue with a ticket that the service does not confirm

@@ -17,6 +17,7 @@ _WORDS: Mapping[Action, str] = {
     Action.EDIT: "change it and retry with: {program} retry {job} --prompt TEXT",
     Action.RESUBMIT: "if it was not accepted: {program} jobs resolve {job} --resubmit",
     Action.CONFIRM_PURCHASE: "if it was accepted: {program} jobs resolve {job} --ticket ID",
+    Action.NAME_SERVICE: "name the service that sold it: {program} jobs resolve {job} --ticket ID --service NAME",
     Action.ACCEPT_UNSEEN: "to use it unseen: {program} jobs resolve {job} --ticket ID --force",
     Action.GIVE_UP: "to mark the job as failed: {program} jobs resolve {job} --give-up",
     Action.LIST_JOBS: "list them with: {program} jobs",

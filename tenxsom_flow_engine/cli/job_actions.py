@@ -143,6 +143,7 @@ def cancel(
 @click.option("--resubmit", is_flag=True, help="It was not accepted: send a new one.")
 @click.option("--ticket", metavar="ID", help="It was accepted: continue with this id of the service.")
 @click.option("--account", metavar="NAME", help="With --ticket: the account, if the service has several.")
+@click.option("--service", metavar="NAME", help="With --ticket: the service, for a job with service auto.")
 @click.option("--force", is_flag=True, help="With --ticket: do not ask the service whether it knows the ticket.")
 @click.option("--give-up", is_flag=True, help="Mark the job as failed; whether it was paid stays unknown.")
 @click.option("--withdraw", is_flag=True, help="The ticket that failed before a retry was wrong: remove its purchase.")
@@ -153,6 +154,7 @@ def resolve(
     resubmit: bool,
     ticket: str | None,
     account: str | None,
+    service: str | None,
     force: bool,
     give_up: bool,
     withdraw: bool,
@@ -168,7 +170,7 @@ def resolve(
     """
     if [resubmit, ticket is not None, give_up, withdraw].count(True) != 1:
         raise click.UsageError("pass exactly one of --resubmit, --ticket ID, --give-up, --withdraw")
-    for flag, given in (("--account", account is not None), ("--force", force)):
+    for flag, given in (("--account", account is not None), ("--service", service is not None), ("--force", force)):
         if given and ticket is None:
             raise click.UsageError(f"{flag} needs --ticket")
     from tenxsom_flow_engine.jobs import Ticket
@@ -187,7 +189,7 @@ def resolve(
         if resubmit and not yes:
             _confirm_resubmit(engine, job_id)
         try:
-            record = engine.resolve(job_id, decision, force=force)
+            record = engine.resolve(job_id, decision, service_name=service or "", force=force)
         except ActionRefused as refusal:
             raise Exit(problem(refusal.message, next_step(refusal)), USAGE) from refusal
     info(f"job {job_id} is {record.status}{_continuation(record)}")

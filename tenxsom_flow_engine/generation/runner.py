@@ -152,8 +152,8 @@ def _maybe_bought_somewhere(record: JobRecord, services: Sequence[str]) -> Failu
     return Failure(
         "submission_unknown",
         f"a worker might have ordered it as {record.submission.id}, but its store is lost, so the service is unknown",
-        f"look for it at {', '.join(services)}",
-        (Action.RESUBMIT, Action.GIVE_UP),
+        f"look for it at {', '.join(services)}, and name the service with the ticket",
+        lifecycle.ways_to_resolve(held=True),
     )
 
 

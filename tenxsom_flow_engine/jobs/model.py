@@ -153,7 +153,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     # Rendering to queued: a ticket that was entered by hand turned out to be wrong, and nothing was bought.
     # Rendering to held: the service does not know the ticket that was entered by hand.
     Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED, Status.HELD}),
-    Status.HELD: frozenset({Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
+    # Held to scheduled: submitted again before its start time.
+    Status.HELD: frozenset({Status.SCHEDULED, Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.RENDERING}),
     Status.CANCELLED: frozenset({Status.QUEUED, Status.RENDERING}),
     Status.SUCCEEDED: frozenset(),
@@ -374,6 +375,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: For `auto`: the highest price in USD that was shown when the job was added or retried. No service that costs more
     #: is chosen. None: no limit.
     max_usd: float | None = None
+    #: The start time of a scheduled job that is held before it: if the job is submitted again, it waits until then.
+    planned: Instant | None = None
     error: Failure | None = None
     events: tuple[Event, ...] = ()
     added_at: Instant

@@ -72,6 +72,8 @@ class ConfirmedPurchase:
     lifetime: float
     #: The cost, if known.
     cost: Cost | None = None
+    #: The service that sold it; if empty, the record's service.
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import msgspec
 
 from tenxsom_flow_engine.errors import Action, InvalidInput, Rejected
 from tenxsom_flow_engine.jobs.lifecycle import can_be_corrected, ways_to_resolve
-from tenxsom_flow_engine.jobs.model import AUTO, Failure, JobRecord, Status, SubmissionState
+from tenxsom_flow_engine.jobs.model import Failure, JobRecord, Status, SubmissionState
 
 #: Remedies if a service refused a job or failed to make it.
 AFTER_REFUSAL = (Action.EDIT, Action.RETRY)
@@ -33,8 +33,6 @@ def failure_of(record: JobRecord) -> Failure | None:
 
 def _actions(record: JobRecord, code: str) -> tuple[Action, ...]:
     if record.status is Status.HELD:
-        if record.effective_service == AUTO:  # a ticket of an unknown service cannot be polled
-            return (Action.RESUBMIT, Action.GIVE_UP)
         return ways_to_resolve(held=True)
     if record.submission.state is SubmissionState.UNKNOWN:
         return ways_to_resolve()

@@ -163,12 +163,10 @@ def _hold(
     progress: Callable[[int], None],
 ) -> None:
     """Hold the jobs that can have been bought since, as far as the replaced contents do not show the opposite."""
-    now = restored.now()
     waiting = JobFilter(statuses=frozenset(Status) - FINAL)
     for records in _pages(restored, waiting):
         for record in records:
-            later = record.status is Status.SCHEDULED and record.due is not None and record.due > now
-            if later or record.submission.state is SubmissionState.ACCEPTED or not pays(record):
+            if record.submission.state is SubmissionState.ACCEPTED or not pays(record):
                 continue
             known = replaced.get(record.job_id) if replaced else None
             if known is not None and known.nonce == record.nonce:

@@ -162,6 +162,29 @@ def test_an_interrupted_create_of_a_lost_store_is_held(either: Flow, tmp_path: P
     )  # fmt: skip
 
 
+def test_a_scheduled_job_of_a_lost_store_is_held(flow: Flow, tmp_path: Path) -> None:
+    """A scheduled job can have been retried and bought before its time; submitted again, it keeps its time."""
+    file, settings = tmp_path / "backup", load(flow.environment)
+    with closing(flow.store()) as store:
+        later = store.now() + 86400
+        store.add(flow.queue, [NewJob(VideoJob(job_id="one", topic="one", service="simulated", created_at=1), later)])
+    back_up(settings, None, file)
+    with open_engine(settings) as engine:
+        engine.cancel("one")
+        engine.retry("one")
+    finish(flow)
+    assert sales(flow) == {"one": 1}
+    for lost in flow.home.glob("jobs.sqlite3*"):
+        lost.unlink()
+    (held,) = operations.restore(settings, None, file).held
+    assert (held.job_id, held.status, held.due) == ("one", Status.HELD, None)
+    finish(flow)
+    assert sales(flow) == {"one": 1}
+    with open_engine(settings) as engine:
+        again = engine.resolve("one", Resubmit())
+    assert (again.status, again.due) == (Status.SCHEDULED, later)
+
+
 def test_an_invalid_backup_changes_nothing(either: Flow, tmp_path: Path) -> None:
     """A file that is not a backup, or is cut off, is refused; the store and its folder are as before."""
     add(either, "one")

@@ -10,8 +10,9 @@ import pytest
 
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import Action, ActionRefused, Misconfigured, Rejected, Transient
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, SubmissionState, Ticket
+from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, Misconfigured, Rejected, Transient
+from tenxsom_flow_engine.jobs import AUTO, Cost, JobRecord, Lease, Status, SubmissionState, Ticket, lifecycle
+from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.outcomes import Held, Resubmit, Withdraw
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.services.base import Failed, Lost, Progress, Ready
@@ -21,7 +22,7 @@ from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, a_claim, a_job
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, a_claim, a_job
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tests.contract.store_suite.shared import intend, take
 
@@ -186,6 +187,40 @@ def test_a_worker_knows_better_than_a_person(engine: Engine) -> None:
     with pytest.raises(ActionRefused, match="nothing to resolve"):
         engine.resolve("a", Ticket("wrong"), force=True)
     assert polling.lease is not None
+
+
+def test_a_person_names_the_service_of_a_lost_store(tmp_path: Path, clock: ManualClock, service: PickyService) -> None:
+    """If only a lost store knew which service `auto` chose, the person names it with the ticket."""
+    services = {ALPHA: service, BETA: PickyService(clock, name=BETA, price=Cost(usd=0.5))}
+    settings = replace(load({"TENXSOM_HOME": str(tmp_path)}), max_dispatches_per_second=500.0)
+    with open_engine(settings, "local", clock=clock, services=services) as engine:
+        delivery = Delivery(job=a_job("a", service=AUTO), nonce="n", seq=0, added_at=clock.now())
+        engine.store.adopt(lifecycle.adopt(delivery, "local", clock.now(), previous_attempt_unanswered=True))
+        lease = Lease("token", "worker", clock.now() + 60)
+        leased = engine.store.update("a", lambda record, now: lifecycle.take(record, lease, now))
+        record = engine.step(leased)
+        assert (record.status, record.service) == (Status.HELD, "")
+        assert record.error is not None
+        assert record.error.actions == (Action.RESUBMIT, Action.CONFIRM_PURCHASE, Action.GIVE_UP)
+        with pytest.raises(ActionRefused, match="its service is unknown") as unnamed:
+            engine.resolve("a", Ticket("right"))
+        assert unnamed.value.actions == (Action.NAME_SERVICE,)
+        with pytest.raises(ActionRefused, match="its service gamma is not configured"):
+            engine.resolve("a", Ticket("right"), service_name="gamma")
+        with pytest.raises(ActionRefused, match="beta knows no generation 'wrong'"):
+            engine.resolve("a", Ticket("wrong"), service_name=BETA)
+        record = engine.resolve("a", Ticket("right"), service_name=BETA)
+        assert (record.status, record.service, spent(engine)) == (Status.RENDERING, BETA, (1, 0.5))
+        record = engine.resolve("a", Ticket("right"), service_name=ALPHA)
+        assert (record.service, [one.service for one in record.purchases]) == (ALPHA, [ALPHA])
+        assert spent(engine) == (1, 0.14)
+        assert {day.service: day.videos for day in engine.store.spent("")} == {ALPHA: 1}
+
+
+def test_the_service_of_a_job_that_names_one_is_fixed(engine: Engine) -> None:
+    """Only for `auto` can a ticket be of another service."""
+    with pytest.raises(InvalidInput, match="is alpha for this job, not 'beta'"):
+        engine.resolve("a", Ticket("right"), service_name=BETA)
 
 
 def test_pixverse_is_asked(tmp_path: Path, clock: ManualClock) -> None:

@@ -81,6 +81,7 @@ SITUATIONS: dict[str, JobRecord] = {
     "polling-by-hand": by_hand(a_record(Status.RENDERING, ACCEPTED, leased=True)),
     "retried-by-hand": msgspec.structs.replace(by_hand(a_record(Status.QUEUED)), submission=Submission()),
     "held": a_record(Status.HELD, UNKNOWN),
+    "held-planned": msgspec.structs.replace(a_record(Status.HELD, UNKNOWN), planned=NOW + 60),
     "succeeded": a_record(Status.SUCCEEDED, ACCEPTED, over=True),
     "succeeded-by-hand": by_hand(a_record(Status.SUCCEEDED, ACCEPTED, over=True)),
     "failed-by-hand": by_hand(a_record(Status.FAILED, ACCEPTED)),
@@ -118,30 +119,31 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
 
 # The resulting status. `lost`: LeaseLost. `no`: ActionRefused. `=`: unchanged.
 TABLE = """
-                  take    renew done      wait   retry  dead   hold   wrong-ticket back   expire intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit bought    give-up withdraw
-scheduled         running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no       no        no      no
-queued            running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no       no        no      no
-in-doubt          running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            =        rendering no      no
-running           no      =     no        queued queued failed queued queued       queued queued =      rendering =            =                cancelled no            no       no        no      no
-submitting        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no       no        no      no
-looking-up        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no       no        no      no
-rendering         =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no       no        no      no
-polling           no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no       no        no      no
-fetching          no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no       no        no      no
-rendering-by-hand =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            queued   =         no      no
-polling-by-hand   no      =     succeeded =      =      failed =      held         =      =      no     =         =            =                cancelled no            no       no        no      no
-retried-by-hand   running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no       no        no      =
-held              no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            queued           cancelled no            queued   rendering failed  no
-succeeded         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no       no        no      no
-succeeded-by-hand no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no       no        no      no
-failed-by-hand    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     queued   rendering no      no
-failed            no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
-failed-paid       no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no       no        no      no
-failed-doubt      no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued   rendering no      no
-cancelled         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
-cancelled-paid    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no       no        no      no
-cancelled-doubt   no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no       no        no      no
-cancelled-unknown no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued   rendering no      no
+                  take    renew done      wait   retry  dead   hold   wrong-ticket back   expire intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit  bought    give-up withdraw
+scheduled         running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no        no        no      no
+queued            running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no        no        no      no
+in-doubt          running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            =         rendering no      no
+running           no      =     no        queued queued failed queued queued       queued queued =      rendering =            =                cancelled no            no        no        no      no
+submitting        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no        no        no      no
+looking-up        no      =     no        queued queued failed held   held         queued queued =      rendering =            =                cancelled no            no        no        no      no
+rendering         =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no        no        no      no
+polling           no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no        no        no      no
+fetching          no      =     succeeded =      =      failed =      =            =      =      no     =         =            =                cancelled no            no        no        no      no
+rendering-by-hand =       lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            queued    =         no      no
+polling-by-hand   no      =     succeeded =      =      failed =      held         =      =      no     =         =            =                cancelled no            no        no        no      no
+retried-by-hand   running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no        no        no      =
+held              no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            queued           cancelled no            queued    rendering failed  no
+held-planned      no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            scheduled        cancelled no            scheduled rendering failed  no
+succeeded         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no        no        no      no
+succeeded-by-hand no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            no        no        no      no
+failed-by-hand    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     queued    rendering no      no
+failed            no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no        no        no      no
+failed-paid       no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no        no        no      no
+failed-doubt      no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued    rendering no      no
+cancelled         no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no        no        no      no
+cancelled-paid    no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        rendering     no        no        no      no
+cancelled-doubt   no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        queued        no        no        no      no
+cancelled-unknown no      lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                no        no            queued    rendering no      no
 """  # noqa: E501
 
 _HEAD, *_ROWS = [line.split() for line in TABLE.strip().splitlines()]

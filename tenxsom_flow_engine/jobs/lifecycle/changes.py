@@ -77,25 +77,19 @@ def hold(record: JobRecord, now: float, failure: Failure, submission: Submission
     )  # fmt: skip
 
 
+def start(record: JobRecord, now: float) -> tuple[Status, float]:
+    """Return the status of a job that bought nothing after all, and when it is due."""
+    if record.status is Status.HELD and record.planned is not None and record.planned > now:
+        return Status.SCHEDULED, record.planned
+    return Status.QUEUED, now
+
+
 def begin_again(
     record: JobRecord, now: float, status: Status, what: EventKind, detail: str = "", **changes: Any
 ) -> JobRecord:
-    """Return a job to its queue on a user's request: due immediately, with its attempts reset."""
-    return change(
-        record,
-        now,
-        status,
-        what,
-        detail,
-        due=now,
-        seq=record.seq + 1,
-        attempts=0,
-        expiries=0,
-        error=None,
-        finished_at=None,
-        progress=0.0,
-        **changes,
-    )
+    """Return a job to its queue on a user's request: due immediately, unless changed, with its attempts reset."""
+    reset = {"due": now, "attempts": 0, "expiries": 0, "error": None, "finished_at": None, "progress": 0.0}
+    return change(record, now, status, what, detail, seq=record.seq + 1, **(reset | changes))
 
 
 def over(submission: Submission, *, failed: bool = False) -> Submission:

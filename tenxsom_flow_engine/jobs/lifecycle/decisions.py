@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tenxsom_flow_engine.errors import Action, ActionRefused
-from tenxsom_flow_engine.jobs.lifecycle.changes import begin_again, change, final, over
+from tenxsom_flow_engine.jobs.lifecycle.changes import begin_again, change, final, over, start
 from tenxsom_flow_engine.jobs.lifecycle.journal import buys_again, can_be_corrected
 from tenxsom_flow_engine.jobs.model import (
     TRANSITIONS,
@@ -87,16 +87,20 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
         case Resubmit():
             detail = "not bought, as decided by hand"
             record = withdrawn(record, submission.id)
+            status, due = start(record, now)
             return begin_again(
-                record, now, Status.QUEUED, EventKind.RESUBMITTED, detail, submission=Submission(), service=""
+                record, now, status, EventKind.RESUBMITTED, detail, due=due, submission=Submission(), service=""
             )
         case ConfirmedPurchase(ticket, lifetime, cost):
+            service = resolution.service or record.service
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime,
                 over=False, failed=False, by_hand=True,
             )  # fmt: skip
-            record = corrected(record, Purchase(submission.id, record.service, now, cost, by_hand=True))
-            return begin_again(record, now, Status.RENDERING, EventKind.TICKET_ENTERED, ticket.id, submission=accepted)
+            record = corrected(record, Purchase(submission.id, service, now, cost, by_hand=True))
+            return begin_again(
+                record, now, Status.RENDERING, EventKind.TICKET_ENTERED, ticket.id, submission=accepted, service=service
+            )
         case GiveUp():
             if record.status is not Status.HELD:
                 raise ActionRefused(f"job {record.job_id} is {record.status}, and only a held job can be given up")

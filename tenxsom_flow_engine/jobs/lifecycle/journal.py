@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused
-from tenxsom_flow_engine.jobs.lifecycle.changes import change, own_lease
+from tenxsom_flow_engine.jobs.lifecycle.changes import change, own_lease, start
 from tenxsom_flow_engine.jobs.model import FINAL, EventKind, JobRecord, Purchase, Status, Submission, SubmissionState
 from tenxsom_flow_engine.jobs.purchases import bought
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
@@ -102,7 +102,8 @@ def clear_submission(record: JobRecord, now: float, *, submission_id: str, reaso
         return record
     status, changes = record.status, dict[str, Any]()
     if status is Status.HELD:  # the outcome is known now, so there is nothing left to decide
-        status, changes = Status.QUEUED, {"due": now, "error": None, "attempts": 0, "expiries": 0}
+        status, due = start(record, now)
+        changes = {"due": due, "error": None, "attempts": 0, "expiries": 0}
     return change(record, now, status, EventKind.NOTHING_BOUGHT, reason, submission=Submission(), service="", **changes)
 
 

@@ -12,7 +12,6 @@ from tenxsom_flow_engine.jobs.lifecycle.decisions import ways_to_resolve
 from tenxsom_flow_engine.jobs.model import (
     AUTO,
     FINAL,
-    EventKind,
     Failure,
     JobRecord,
     Status,
@@ -20,18 +19,22 @@ from tenxsom_flow_engine.jobs.model import (
     SubmissionState,
 )
 
+#: The end of the next step of a job that several services can have sold.
+_NAME_SERVICE = ", and name the service with the ticket"
+
 
 def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
     """Hold a job whose record is older than the latest purchases, because it might have been bought since.
 
-    It is not looked up: its create carried a reference that the older record does not know.
+    It is not looked up: its create carried a reference that the older record does not know. That includes a scheduled
+    job before its start time: one that is cancelled and retried, or delivered early, is bought at once.
     """
     if record.status in FINAL or record.status is Status.HELD or record.submission.state is SubmissionState.ACCEPTED:
         raise ActionRefused(f"job {record.job_id} is {record.status}, so it buys nothing")
     failure = Failure(
         code="restored",
         message="its record is from a backup, and it might have been bought since",
-        next_step="search for it at the service by its topic",
+        next_step="search for it at the service by its topic" + (_NAME_SERVICE if record.job.service == AUTO else ""),
         actions=ways_to_resolve(held=True),
     )
     service = record.service or ("" if record.job.service == AUTO else record.job.service)
@@ -39,8 +42,9 @@ def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
     if submission.state is SubmissionState.NONE:
         submission = Submission(id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now)
     submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
+    planned = record.due if record.status is Status.SCHEDULED else None
     running = record if record.status is Status.RUNNING else change(record, now, Status.RUNNING)
-    return hold(running, now, failure, submission, service=service)
+    return hold(running, now, failure, submission, service=service, planned=planned)
 
 
 def was_ahead(record: JobRecord, now: float) -> bool:

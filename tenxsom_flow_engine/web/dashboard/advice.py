@@ -25,6 +25,7 @@ _ELSEWHERE = {
     Action.CREATE_QUEUE: "Create the queue",
     Action.UPDATE_QUEUE: "Update the queue",
     Action.REPAIR_CLOCK: "Set the store's clock back",
+    Action.NAME_SERVICE: "Name the service that sold it",
     Action.ACCEPT_UNSEEN: "Or select “Use it unseen”",
     Action.RESTORE: "Restore the store from a backup",
 }

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, JobNotFound, QueueError
-from tenxsom_flow_engine.jobs import EventKind, Failure, JobRecord, Status, Ticket
+from tenxsom_flow_engine.jobs import AUTO, EventKind, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Withdraw
 from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.text import duration
@@ -55,6 +55,7 @@ def job(reports: ReportCache) -> Blueprint:
             order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
+            sellers=sorted(engine.auto_services | {record.service} - {""}) if record.job.service == AUTO else (),
             advice=links(_possible(failure, possible.values()), job_id, editable="edit" in possible),
             lookup_hint=service.lookup_hint if service else "",
         )
@@ -138,7 +139,8 @@ def _act(engine: Engine, job_id: str, act: str) -> None:
             engine.resolve(job_id, Withdraw())
         case "ticket":
             ticket = Ticket(request.form.get("ticket", "").strip(), account=request.form.get("account", "").strip())
-            engine.resolve(job_id, ticket, force="force" in request.form)
+            name = request.form.get("service", "").strip()
+            engine.resolve(job_id, ticket, service_name=name, force="force" in request.form)
 
 
 def _back(job_id: str) -> Response:
