@@ -13,6 +13,7 @@ import logging
 import resource
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,6 +76,8 @@ class Server:
         self._map: dict[int, Any] = {}
         self._check_at = self._report_at = 0.0
         self._dropped = 0
+        #: Connections whose client sent more requests before the response to the first.
+        self.pipelining: deque[_Connection] = deque()
         # waitress would log each client that leaves and each request that waits for a thread.
         logging.getLogger("waitress").setLevel(logging.WARNING)
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -112,6 +115,10 @@ class Server:
     def turn(self, timeout: float = 1.0) -> None:
         """Handle what clients sent or read, after waiting at most `timeout` seconds for it."""
         wasyncore.poll2(timeout, self._map)
+        for _ in range(len(self.pipelining)):
+            connection = self.pipelining.popleft()
+            if not connection.resume():
+                self.pipelining.append(connection)
         # Not during `poll2`: a new connection could get the descriptor of a closed one, and then its events.
         if any(listener.accepted for listener in self._listeners):
             self._make_room()
@@ -212,6 +219,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     #: Whether its body is not read because it is too long. The application refuses it by its `Content-Length`, in the
     #: words of the page or route that it was for.
     too_long = False
+    #: What the client sent after this request: it is read when the response is sent.
+    rest = b""
 
     def parse_header(self, header_plus: bytes) -> None:
         try:
@@ -233,11 +242,18 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             self.too_long = True
         if self.error or self.too_long:
             self.expect_continue = False  # else waitress would ask for the body of a request that is refused
+        if self.completed and not self.empty and consumed < len(data):
+            self.rest = data[consumed:]
+            return len(data)
         return consumed
 
 
 class _Connection(HTTPChannel):  # type: ignore[misc]
-    """One client's connection."""
+    """One client's connection.
+
+    It has one request at a time: the next is read when the response is sent. So a client that sends many, and reads
+    nothing, occupies no thread, and at most the memory of one response and one read.
+    """
 
     task_class = _Task
     error_task_class = _Refusal
@@ -248,6 +264,8 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
     refused = False
     #: Whether the response is sent, and only the client's end of the connection is awaited.
     lingering = False
+    #: What the client sent after its present request.
+    rest = b""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -284,11 +302,26 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
         return sent
 
     def service(self) -> None:
+        request = self.requests[0]
+        if request.rest and not (request.error or request.too_long):  # else it is the body of a refused request
+            self.rest = request.rest
+            self.server.owner.pipelining.append(self)
         super().service()
         self.served = True
 
+    def resume(self) -> bool:
+        """Read the client's next request if the response is sent; return whether there is nothing to wait for."""
+        if not self.connected:
+            return True
+        if self.requests or self.total_outbufs_len:
+            return False
+        rest, self.rest = self.rest, b""
+        self.received(rest)
+        return True
+
     def readable(self) -> bool:
-        return self.lingering or bool(super().readable())
+        # In this order: `service` sets `rest` before it removes its request.
+        return self.lingering or (bool(super().readable()) and not self.rest)
 
     def writable(self) -> bool:
         return not self.lingering and bool(super().writable())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -390,6 +391,39 @@ def test_bad_clients_make_no_other_wait(cloud: Cloud, start: str) -> None:
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.mark.parametrize("start", ["gunicorn", "script"])
+def test_clients_that_pipeline_make_no_other_wait(cloud: Cloud, start: str) -> None:
+    """Clients that send many requests and read nothing occupy no thread; an upload after requests gets its refusal."""
+    getattr(cloud, start)(TENXSOM_SIMULATED="latency=0", TENXSOM_WORKER_CONCURRENCY="1", TENXSOM_ADMIN_TOKEN=TOKEN)
+    asked = b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000
+    with ExitStack() as connections:
+
+        def connect() -> socket.socket:
+            return connections.enter_context(socket.create_connection(("127.0.0.1", cloud.port), 60))
+
+        for _ in range(40):
+            client = connect()
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                while asked:
+                    client.send(asked)
+        cloud.add(2)
+        cloud.made(2)
+        assert [cloud.get("/health")["status"] for _ in range(20)] == ["ok"] * 20
+        client, length = connect(), 8 << 20
+        upload = b"POST /process HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length
+        health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        sending = threading.Thread(target=client.sendall, args=(health * 20 + upload + bytes(length),))
+        sending.start()
+        received = b""
+        while more := client.recv(65536):
+            received += more
+        sending.join(60)
+        statuses = re.findall(rb"HTTP/1\.[01] (\d+) ", received)
+        assert statuses[:20] == [b"200"] * 20
+        assert statuses[20:] in ([b"401"], [b"413"])
 
 
 def test_only_valid_tokens_are_accepted(cloud: Cloud) -> None:

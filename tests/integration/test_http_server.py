@@ -279,6 +279,38 @@ def test_a_long_body_is_taken_up_to_the_limit() -> None:
         assert running.ask(chunks + bytes(2 * MAX_BODY)).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("path", [b"/piece", b"/"])
+def test_a_client_that_pipelines_makes_no_other_wait(path: bytes) -> None:
+    """Requests that are sent before the responses are read occupy no thread; read, they are answered in order."""
+    many = 300
+    asked = b"".join(GET.replace(b"/ ", path + b"?%d " % number) for number in range(many))
+    with serving(threads=1) as running:
+        clients = [running.connect(asked) for _ in range(8)]
+        for _ in range(10):
+            assert running.ask().startswith(b"HTTP/1.1 200")
+        if path == b"/piece":
+            # Each waits for its client after one response: the rest is not even parsed.
+            held = [len(one.requests) or one.total_outbufs_len for one in running.server.connections]
+            assert max(held) <= PIECE + MAX_HEAD
+        for _ in range(many):
+            assert running.ask(b"", clients[0]).startswith(b"HTTP/1.1 200")
+        assert running.ask(GET, clients[0]).startswith(b"HTTP/1.1 200")
+
+
+def test_a_refused_upload_after_other_requests_is_answered() -> None:
+    """A client that sends requests and a body that is too long, without reading, gets all responses."""
+    upload = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (4 * MAX_BODY)
+    with serving(threads=1) as running:
+        client = running.connect()
+        sending = threading.Thread(target=client.sendall, args=(GET * 20 + upload + bytes(4 * MAX_BODY),))
+        sending.start()
+        for _ in range(20):
+            assert running.ask(b"", client).startswith(b"HTTP/1.1 200")
+        assert running.ask(b"", client).startswith(b"HTTP/1.1 413")
+        sending.join(STUCK)
+        assert is_closed(client)
+
+
 def test_a_header_does_not_change_the_address() -> None:
     """Headers with the names of WSGI's variables are headers and nothing else."""
     with serving() as running:
