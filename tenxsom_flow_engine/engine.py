@@ -207,9 +207,13 @@ class Engine:
 
     def add(self, jobs: Iterable[NewJob]) -> Added:
         """Add prepared jobs to the queue (see `JobQueue.enqueue`). Raises `QueueError`, `StoreError`."""
-        if self.home is not None:
-            self.home.remember()  # first: jobs must not be in a queue that the home does not know
+        self.remember_queue()  # first: jobs must not be in a queue that the home does not know
         return self.queue.enqueue(jobs)
+
+    def remember_queue(self) -> None:
+        """Let the home keep its queue from now on, if no setting names one."""
+        if self.home is not None:
+            self.home.remember()
 
     @property
     def other_stores(self) -> Sequence[OtherStore]:

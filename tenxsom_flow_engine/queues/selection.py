@@ -1,7 +1,7 @@
 """Which queue backend a process uses, and which store keeps its records.
 
-A flag wins over the environment. If neither decides, the home does: it remembers the queue backend of its first job, so
-that a server which starts or stops later does not change where jobs go.
+A flag wins over the environment. If neither decides, the home does: it remembers the queue backend of its first job or
+worker, so that a server which starts or stops later does not change where jobs go.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tenxsom_flow_engine.files import make_private_folder, write_whole
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.queues.stores import StoreSummary, summarize_store
 from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.text import plural
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ CLOUD_TASKS = "cloud_tasks"
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The URL schemes of Redis servers.
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-#: The file in the home with the name of the queue backend of its first job.
+#: The file in the home with the name of the queue backend of its first job or worker.
 MEMORY = "queue"
 #: Seconds for which the numbers of jobs in other stores are reused: a dashboard asks every few seconds.
 OTHERS_SECONDS = 60.0
@@ -95,9 +96,9 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
 def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
     """Choose between the embedded queue and a Redis server on this machine that no variable names.
 
-    The memory of the home wins. A home of release 0.2 remembers nothing, so the place of its jobs decides: the
-    embedded queue if it has unfinished ones, else the server if it has any. A fresh home uses a server that is running.
-    A store that cannot be read now is chosen, so that opening it reports the error.
+    The memory of the home wins. Without one, the embedded queue is used if it has unfinished jobs. Otherwise a server
+    that is running is used if it has no jobs: they can be those of somebody else, so a person has to name it then. A
+    store that cannot be read now is chosen, so that opening it reports the error. Raises `ConfigurationError`.
     """
     if remembered := _remembered(settings.home):
         return QueueChoice(remembered, f"{before}, and this home has used it since its first job", by_home=True)
@@ -118,7 +119,14 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
         server = _summary(settings, "redis")
     except (ConfigurationError, StoreError):
         return chosen("redis", ", but one is running on this machine", None)
-    if embedded and embedded.jobs and not (server and server.jobs):
+    if server and server.jobs:
+        raise ConfigurationError(
+            f"the Redis server {server.place} already has {plural(server.jobs, 'job')}, and nothing says that they "
+            f"belong to the home {settings.home}",
+            next_step="set TENXSOM_QUEUE_TYPE=redis to use the server with its jobs, or TENXSOM_QUEUE_TYPE=local for "
+            "the embedded queue; or name another server with REDIS_URL",
+        )
+    if embedded and embedded.jobs:
         return chosen("local", ", and the embedded queue of this home has jobs", embedded)
     return chosen("redis", ", but one is running on this machine", server)
 

@@ -53,6 +53,8 @@ class PullWorker:
 
     def run(self) -> None:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
+        # A restarted worker would not use an unnamed server that has jobs by then.
+        self._engine.remember_queue()
         # Daemon threads, so that a forced stop does not wait for a step that hangs.
         for number in range(self._concurrency):
             threading.Thread(target=self._work, name=f"step-{number}", daemon=True).start()

@@ -17,6 +17,7 @@ from tenxsom_flow_engine.queues.selection import MEMORY, choose_queue
 from tenxsom_flow_engine.queues.stores import summarize_store
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.workers.pull import PullWorker
 from tests.redis_server import RedisServer
 
 
@@ -109,14 +110,10 @@ def test_flags_and_variables_win(home: Home) -> None:
         ("unfinished", "unfinished", "local", ["redis"]),
         ("unfinished", "finished", "local", []),
         ("finished", "", "local", []),
-        ("finished", "finished", "redis", []),
-        ("finished", "unfinished", "redis", []),
-        ("", "finished", "redis", []),
-        ("", "unfinished", "redis", []),
     ],
 )
 def test_a_home_of_the_last_release(home: Home, embedded: str, server: str, chosen: str, elsewhere: list[str]) -> None:
-    """A home that remembers nothing uses the queue that has its jobs, remembers it, and reports the other one's."""
+    """A home that remembers nothing uses its embedded jobs, remembers that, and reports jobs on the server."""
     for queue_type, jobs in (("local", embedded), ("redis", server)):
         if jobs:
             home.add("first", queue_type)
@@ -130,6 +127,45 @@ def test_a_home_of_the_last_release(home: Home, embedded: str, server: str, chos
     assert (home.folder / MEMORY).read_text() == f"{chosen}\n"
     home.server.kill()
     assert home.chosen() == chosen
+
+
+@pytest.mark.parametrize("theirs", ["unfinished", "finished"])
+@pytest.mark.parametrize("ours", ["", "finished"])
+def test_a_server_with_jobs_must_be_named(home: Home, tmp_path: Path, theirs: str, ours: str) -> None:
+    """A server that no setting names, and that has jobs of another home, is not used until a person names it."""
+    stranger = Home(tmp_path / "stranger", home.server)
+    stranger.add("theirs")
+    if theirs == "finished":
+        with stranger.open() as engine:
+            engine.cancel("theirs")
+    if ours:
+        home.add("ours", "local")
+        with home.open("local") as engine:
+            engine.cancel("ours")
+        home.forget()
+    with pytest.raises(ConfigurationError, match="already has 1 job, and nothing says that they belong") as refused:
+        home.open()
+    assert str(home.folder) in refused.value.message
+    assert "TENXSOM_QUEUE_TYPE=redis" in refused.value.next_step
+    assert "TENXSOM_QUEUE_TYPE=local" in refused.value.next_step
+    assert not (home.folder / MEMORY).exists()
+    (finding,) = [one for one in examine(home.environment) if "already has 1 job" in str(one)]
+    assert finding.state == "problem"
+    for named in (home.open("redis"), home.open(TENXSOM_QUEUE_TYPE="redis"), home.open(REDIS_URL=home.server.url)):
+        with named as engine:
+            assert engine.store.require("theirs")
+    with home.open("local") as engine:
+        assert engine.store.get("theirs") is None
+    assert stranger.chosen() == "redis"
+
+
+def test_a_worker_keeps_its_queue(home: Home, tmp_path: Path) -> None:
+    """A worker that started on an empty server can start again when another home has added jobs to it."""
+    with home.open() as engine:
+        PullWorker(engine, concurrency=1, burst=True).run()
+    assert (home.folder / MEMORY).read_text() == "redis\n"
+    Home(tmp_path / "producer", home.server).add("first", "redis")
+    assert home.chosen() == "redis"
 
 
 def test_a_store_that_cannot_be_read_is_not_replaced(home: Home) -> None:
