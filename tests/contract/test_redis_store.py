@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +19,16 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import Status, Step
-from tenxsom_flow_engine.jobs.outcomes import Done
+from tenxsom_flow_engine.jobs import Status, Step, lifecycle
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS
-from tenxsom_flow_engine.store.redis.rows import packed
+from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, packed
+from tenxsom_flow_engine.store.redis.shared_connection import SharedConnection
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import JobFilter, ListBounds, NewJob
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, QUEUE, VIDEO, a_claim, a_job, new
+from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.timings import Timings
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
@@ -238,6 +243,90 @@ def test_a_change_of_a_leased_job_is_one_round_trip(redis_server: RedisServer) -
             calls.append(client.info("commandstats")["cmdstat_evalsha"]["calls"])
     assert calls[1] - calls[0] == 4
     store.close()
+
+
+@pytest.mark.parametrize("program", [older_binary, newer_binary])
+def test_a_commit_that_fails_keeps_no_other_from_its_call(tmp_path: Path, program: Callable[[], str]) -> None:
+    """Of several changes in one call, one meets a foreign value in its key: the others are committed."""
+    server = RedisServer(tmp_path, program=program())
+    store = RedisStore(server.url, "p")
+    for queue, name in (("q", "a"), ("foreign", "b"), ("q", "c")):
+        store.add(queue, new(name))
+        store.claim(a_claim(queue=queue))
+    with redis.Redis(port=server.port) as client:
+        client.set("{p}:status:foreign:failed", "a foreign value")
+    records = [Stored.parse(*row) for row in _stored_rows(server, "a", "b", "c")]
+    ends = [lifecycle.settle(one.record, one.record.lease_token, Dead(FAILURE), store.now()) for one in records]
+    commits = [encode_commit(before, after, store.now(), None) for before, after in zip(records, ends, strict=True)]
+    first, second, third = store.connection.run("commit", "", *commits)
+    assert [first, third] == ["done", "done"]
+    with pytest.raises(StoreBroken, match="WRONGTYPE"):
+        store.connection.raise_error(second)
+    assert [store.require(name).status for name in ("a", "c")] == [Status.FAILED] * 2
+    store.close()
+    server.kill()
+
+
+def _stored_rows(server: RedisServer, *job_ids: str) -> list[tuple[str, str, str | None]]:
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        return [(name, client.hget("{p}:jobs", name), client.hget("{p}:leases", name)) for name in job_ids]
+
+
+def test_a_connection_that_the_server_closed_is_opened_again(redis_server: RedisServer) -> None:
+    """An idle connection that the server has closed fails no call."""
+    store = RedisStore(redis_server.url, secrets.token_hex(6))
+    store.add(QUEUE, new("a"))
+    with redis.Redis(port=redis_server.port) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert store.require("a").status is Status.QUEUED
+    store.close()
+
+
+def test_closing_ends_a_call_under_way() -> None:
+    """A call to a server that does not answer fails when the handle is closed, and so do the calls behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(2) as pool:
+        address = {"port": silent.getsockname()[1], "socket_timeout": 60.0}
+        shared = SharedConnection(lambda: redis.Connection(**address))
+        calls = [pool.submit(shared.execute, "PING") for _ in range(2)]
+        peer, _ = silent.accept()
+        with peer:
+            assert peer.recv(1)  # a call is under way
+            while not all(call.done() for call in calls):
+                shared.close()
+            for call in calls:
+                with pytest.raises(redis.RedisError):
+                    call.result()
+
+
+def test_use_after_a_fork(redis_server: RedisServer) -> None:
+    """After a fork, parent and child use the store on separate connections."""
+    script = """
+import os, sys
+from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.testing.samples import new
+
+store = RedisStore(sys.argv[1], sys.argv[2])
+store.add("q", new("before"))
+children = []
+for number in range(4):
+    pid = os.fork()
+    if pid == 0:
+        for turn in range(25):
+            store.add("q", new(f"child-{number}-{turn}"))
+            assert store.require(f"child-{number}-{turn}").job_id == f"child-{number}-{turn}"
+        store.close()
+        os._exit(0)
+    children.append(pid)
+for turn in range(25):
+    store.add("q", new(f"parent-{turn}"))
+    assert store.require(f"parent-{turn}").job_id == f"parent-{turn}"
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+assert sum(store.status_counts("q").by_status.values()) == 126
+store.close()
+"""
+    command = [sys.executable, "-c", script, redis_server.url, secrets.token_hex(6)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_cached_record_refuses_no_change(open_store: OpenStore) -> None:

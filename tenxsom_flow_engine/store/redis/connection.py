@@ -18,6 +18,7 @@ from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
 from tenxsom_flow_engine.store.redis.replies import Client, checked
 from tenxsom_flow_engine.store.redis.server import Server, examine
 from tenxsom_flow_engine.store.redis.server_errors import DEMOTED, code_of, store_error
+from tenxsom_flow_engine.store.redis.shared_connection import SharedConnection
 from tenxsom_flow_engine.store.values import StoreAdvice
 from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.timings import Timings
@@ -45,6 +46,7 @@ class Connection:
         #: With a suffix, the keys are those of another store in the same slot of a cluster.
         self.prefix = f"{{{prefix}}}{suffix}"
         self.client: Any = _client(url, timings)
+        self._shared = SharedConnection(self.client.connection_pool.make_connection)
         self._scripts: dict[str, Any] = {}
         self._server = Server()
         known = self.client.connection_pool.connection_kwargs
@@ -63,12 +65,17 @@ class Connection:
             self._server = examine(self.client, self.place)
         return self._server.advice
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether a call with `on_disk` waits for more than the server's answer."""
+        return self._server.waits_for_file or self._server.waits_for_replicas > 0
+
     def key(self, name: str) -> str:
         """Return one of our keys."""
         return f"{self.prefix}:{name}"
 
     def run(self, name: str, *arguments: object, on_disk: bool = False) -> Any:
-        """Run a script, loading it first if the server does not have it.
+        """Run a script, loading it first if the server does not have it. Calls of several threads share a round trip.
 
         With `on_disk`, returns when the writes are on disk, as far as this server can guarantee that (see `server`).
         Raises `StoreUnavailable` if that takes too long; the writes are done all the same, so the call must be safe to
@@ -76,9 +83,9 @@ class Connection:
         """
         known = self._script(name)
         with self.mapped():
-            if on_disk and (self._server.waits_for_file or self._server.waits_for_replicas):
+            if on_disk and self.waits_for_disk:
                 return checked(name, self._run_and_wait(known, arguments))
-            return checked(name, known(keys=[self.prefix], args=arguments))
+            return checked(name, self._run(known, arguments))
 
     def run_for_bytes(self, name: str) -> Any:
         """Run a script without arguments, and return its answer undecoded."""
@@ -111,6 +118,13 @@ class Connection:
             source = script(name, flags=self._server.knows_script_flags)
             known = self._scripts.setdefault(name, self.client.register_script(source))
         return known
+
+    def _run(self, known: Any, arguments: tuple[object, ...]) -> Any:
+        try:
+            return self._shared.execute("EVALSHA", known.sha, 1, self.prefix, *arguments)
+        except redis.exceptions.NoScriptError:
+            self.client.script_load(known.script)
+            return self._shared.execute("EVALSHA", known.sha, 1, self.prefix, *arguments)
 
     def _run_and_wait(self, known: Any, arguments: tuple[object, ...]) -> Any:
         # On one connection: WAIT and WAITAOF wait only for the writes of their connection.
@@ -169,6 +183,7 @@ class Connection:
 
     def close(self) -> None:
         """Close all connections."""
+        self._shared.close()
         self.client.close()
 
 

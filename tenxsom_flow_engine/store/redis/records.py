@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
-from tenxsom_flow_engine.store.redis.rows import Stored, commit_args, index_position
+from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 
 _log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ class Records:
     def __init__(self, connection: Connection, clock: ServerClock) -> None:
         self._connection = connection
         self._clock = clock
+        self._commit = Combiner(self._commit_each)
         self.leased = LeasedRecords()
 
     def read(self, job_id: str) -> tuple[Stored | None, float]:
@@ -87,8 +90,12 @@ class Records:
                 if fresh:
                     raise
                 continue  # the cached record can be out of date, so its refusal does not count
-            replacement = commit_args(stored, record, now, slots)
-            match self._connection.run("commit", self._clock.instant(), *replacement, on_disk=on_disk):
+            commit = encode_commit(stored, record, now, slots)
+            # The others must not wait for this one to be on disk.
+            alone = on_disk and self._connection.waits_for_disk
+            answer = self._commit_each([commit], on_disk=True)[0] if alone else self._commit(commit)
+            self._connection.raise_error(answer)
+            match answer:
                 case "done":
                     self.leased.keep(stored.followed_by(record))
                     return record
@@ -107,10 +114,11 @@ class Records:
                 replaced.append((stored, change(stored.record, now)))
         answers = self._connection.run_each(
             "commit",
-            [[self._clock.instant(), *commit_args(stored, record, now, None)] for stored, record in replaced],
+            [[self._clock.instant(), encode_commit(stored, record, now, None)] for stored, record in replaced],
         )
         done = 0
-        for (stored, _), answer in zip(replaced, answers, strict=True):
+        for (stored, _), (answer,) in zip(replaced, answers, strict=True):
+            self._connection.raise_error(answer)
             with suppress(ActionRefused, JobNotFound):
                 if answer == "changed":  # by another process: retry in a separate call
                     self.change(stored.record.job_id, change)
@@ -136,6 +144,11 @@ class Records:
             for stored in removable
         ]
         return sum(self._connection.run_each("remove", calls))
+
+    def _commit_each(self, commits: Sequence[bytes], *, on_disk: bool = False) -> Sequence[Any]:
+        """Run `commit.lua`; return for each commit its answer, which can be an error of the driver."""
+        answers: Sequence[Any] = self._connection.run("commit", self._clock.instant(), *commits, on_disk=on_disk)
+        return answers
 
     def _attempts(self, job_id: str) -> Iterator[tuple[Stored, float, bool]]:
         """Yield a record to change, the time, and whether it was just read; yields again until the change succeeds."""

@@ -18,10 +18,10 @@ _Number = Annotated[str, msgspec.Meta(pattern=r"^-?\d+(\.\d+)?(e[+-]?\d+)?$")]
 #: The replies of the scripts, by name; a script that is not listed returns nothing that is used.
 _SCRIPTS: dict[str, Any] = {
     "acquire_lock": int,
-    "add": list[int],
+    "add": str,
     "adopt": int,
     "claim": tuple[list[str], list[str], str, _Number, str],
-    "commit": str,
+    "commit": list[Any],
     "intake": tuple[int, int],
     "newest": tuple[int, str],
     "now": _Number,
@@ -53,12 +53,12 @@ class Client(redis.Redis):
 
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command, after connecting if necessary, and return its reply."""
-        with _readable():
+        with readable():
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         """Read a reply."""
-        with _readable(connection):
+        with readable(connection):
             return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
@@ -68,16 +68,16 @@ class Client(redis.Redis):
 
 class _Pipeline(Pipeline):
     def execute(self, raise_on_error: bool = True) -> Any:
-        with _readable():
+        with readable():
             return super().execute(raise_on_error)
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        with _readable(connection):
+        with readable(connection):
             return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _readable(connection: Any = None) -> Iterator[None]:
+def readable(connection: Any = None) -> Iterator[None]:
     """Raise `InvalidResponse` for a reply that the driver cannot read, and close its connection."""
     try:
         yield

@@ -15,7 +15,7 @@ from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
-from tenxsom_flow_engine.store.redis.totals import effects
+from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +103,48 @@ def id_in(member: str) -> str:
     return member[end_of_packed(member, 0) :]
 
 
-def add_args(record: JobRecord) -> list[object]:
-    """Return a record as arguments of the scripts that add jobs."""
+def added_job(record: JobRecord) -> list[str]:
+    """Return a new record as the scripts that add jobs read it (see `insert` in `prelude.lua`)."""
     _, lane, status, due, *_ = index_position(record)
-    return [record.job_id, lane, status, due, encode(record), record.effective_service, record.job.channel]
+    return [record.job_id, lane, status, due, encode(record).decode(), record.effective_service, record.job.channel]
 
 
-def commit_args(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> list[object]:
-    """Return the replacement of a record as arguments of `commit.lua`."""
+class Commit(msgspec.Struct, omit_defaults=True):
+    """The replacement of a record as `commit.lua` reads it. Text, because a server's MessagePack knows no bytes."""
+
+    id: str
+    #: The version that was read.
+    version: str
+    record: str
+    #: The index entries of the old and of the new record.
+    before: list[str]
+    after: list[str]
+    #: Amounts to add: the kind of a total, its field, and the amount.
+    sums: list[tuple[str, str, str]]
+    #: The stored format of the lease, and its end; None ends it.
+    lease: tuple[str, str] | None = None
+    #: A service whose slots are limited, and the limit.
+    slots: tuple[str, int] | None = None
+    #: A service and its latest error.
+    error: tuple[str, str] | None = None
+
+
+def encode_commit(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> bytes:
+    """Return the replacement of a record as the argument of `commit.lua`."""
     held = after.lease
-    # The stored format of a lease: token, end, start, worker, queue.
-    lease = [f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)] if held else ["", ""]
-    return [
-        after.job_id, before.version, encode(after), *lease, *index_position(before.record), *index_position(after),
-        *(slots or ("", 0)), *effects(before.record, after),
-    ]  # fmt: skip
+    commit = Commit(
+        after.job_id,
+        before.version,
+        encode(after).decode(),
+        index_position(before.record),
+        index_position(after),
+        sums_of(before.record, after),
+        # The stored format of a lease: token, end, start, worker, queue.
+        (f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)) if held else None,
+        slots,
+        error_of(before.record, after),
+    )
+    return msgspec.msgpack.encode(commit)
 
 
 def index_position(record: JobRecord) -> list[str]:

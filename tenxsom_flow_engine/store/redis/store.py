@@ -29,7 +29,7 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
 from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
-from tenxsom_flow_engine.store.redis.rows import add_args, id_in, index_position
+from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
@@ -109,21 +109,19 @@ class RedisStore(JobStore, LegacyImport):
         chunk = list(islice(remaining, CHUNK_JOBS))
         while chunk:
             now = self.now()
-            arguments: list[object] = []
-            for item in chunk:
-                arguments += add_args(new_record(queue, item, now))
+            added = msgspec.msgpack.encode([added_job(new_record(queue, item, now)) for item in chunk])
             following = list(islice(remaining, CHUNK_JOBS))
             # When the last chunk is on disk, all chunks before it are too.
             answer = self._connection.run(
-                "add", self._clock.instant(), queue, day_of(now), *arguments, on_disk=not following
+                "add", self._clock.instant(), queue, day_of(now), added, on_disk=not following
             )
-            for item, added in zip(chunk, answer, strict=True):
-                (new if added else known).append(item.job.job_id)
+            for item, is_new in zip(chunk, answer, strict=True):
+                (new if is_new == "1" else known).append(item.job.job_id)
             chunk = following
         return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
-        arguments = [day_of(record.added_at), *add_args(record), *index_position(record)[4:6]]
+        arguments = [day_of(record.added_at), msgspec.msgpack.encode(added_job(record)), *index_position(record)[4:6]]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
     def knows_id(self, job_id: str) -> bool:
@@ -198,7 +196,7 @@ class RedisStore(JobStore, LegacyImport):
             self._clock.learn(now)
             self._records.change_each(expired, expire, claimed_in=request.queue)
         self._clock.learn(now)
-        stored = list(self._records.readable(zip(*[iter(taken)] * 3, strict=True), request.queue))
+        stored = list(self._records.readable(map(_claimed_row, taken), request.queue))
         for item in stored:
             self._records.leased.keep(item)
         return Claim(tuple(item.record for item in stored), float(again) if again else None, latest)
@@ -341,9 +339,9 @@ class RedisStore(JobStore, LegacyImport):
             except InvalidInput as error:
                 shown = one_line(entry.decode("utf-8", "backslashreplace"), SHOWN_ENTRY)
                 _log.warning("rejected an entry of the list %s: %s: %s", self._list, error, shown)
-                arguments += [entry, *[""] * 7]
+                arguments += [entry, ""]
             else:
-                arguments += [entry, *add_args(new_record(queue, item, now))]
+                arguments += [entry, msgspec.msgpack.encode(added_job(new_record(queue, item, now)))]
         moved, rejected = self._connection.run(
             "intake", self._clock.instant(), queue, day_of(now), self._list, *arguments
         )
@@ -369,6 +367,13 @@ class RedisStore(JobStore, LegacyImport):
         with self._connection.decoding("workers"):
             for value in known:
                 yield decode_worker(value)
+
+
+def _claimed_row(text: str) -> tuple[str, str, str]:
+    """Split a job as `claim.lua` returns it: its lease, its id and its stored value."""
+    lease, _, rest = text.partition("\n")
+    job_id, _, value = rest.partition("\n")
+    return job_id, value, lease
 
 
 def encode_worker(worker: WorkerInfo) -> bytes:

@@ -10,16 +10,18 @@ from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.totals import LastError, Total, additions, new_error
 
 
-def effects(before: JobRecord, after: JobRecord) -> list[object]:
-    """Return the additions of a change as arguments of `commit.lua`: a service and its latest error, then totals."""
+def error_of(before: JobRecord, after: JobRecord) -> tuple[str, str] | None:
+    """Return a service and its latest error as `commit.lua` stores it; None if a change added no error."""
     found = new_error(before, after)
-    error = [found[0], msgspec.json.encode(found[1])] if found else ["", ""]
-    sums = [
-        part
+    return (found[0], msgspec.json.encode(found[1]).decode()) if found else None
+
+
+def sums_of(before: JobRecord, after: JobRecord) -> list[tuple[str, str, str]]:
+    """Return the additions of a change to the totals as `commit.lua` adds them: kind, field and amount."""
+    return [
+        (total.kind, f"{total.period}|{total.service}|{total.name}", repr(total.amount))
         for total in additions(before, after)
-        for part in (total.kind, f"{total.period}|{total.service}|{total.name}", repr(total.amount))
     ]
-    return [*error, *sums]
 
 
 def read_sums(kind: str, fields: Mapping[str, str], since: str) -> Sequence[Total]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tenxsom_flow_engine.errors import Action, ActionRefused, JobNotFound
+from tenxsom_flow_engine.errors import Action, ActionRefused, JobNotFound, LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord, Status, Step, Submission, SubmissionState
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
 from tenxsom_flow_engine.store.base import JobStore
@@ -35,6 +35,33 @@ class SettlingSuite(Suite):
         assert store.require("a") == record
         assert (record.result, record.finished_at, record.progress) == (VIDEO, clock.now(), 1.0)
         assert (record.lease, record.due, record.error) == (None, None, None)
+
+    def test_outcomes_of_threads_that_share_a_handle(self, store: JobStore) -> None:
+        """Each thread gets the record of its own job or its own refusal, whichever calls are executed together."""
+        names = [f"j{index}" for index in range(16)]
+        store.add(QUEUE, new(*names))
+        claimed = {record.job_id: record for record in store.claim(a_claim(count=16)).records}
+
+        def act(index: int) -> JobRecord:
+            match index % 4:
+                case 0:
+                    return store.settle(names[index], "the token of another lease", Dead(FAILURE))
+                case 1:
+                    return store.settle(f"unknown-{index}", "", Dead(FAILURE))
+                case _:
+                    return store.settle(names[index], claimed[names[index]].lease_token, Dead(FAILURE))
+
+        for index, outcome in enumerate(race(16, act)):
+            match index % 4:
+                case 0:
+                    assert isinstance(outcome, LeaseLost)
+                    assert store.require(names[index]).lease == claimed[names[index]].lease
+                case 1:
+                    assert isinstance(outcome, JobNotFound)
+                case _:
+                    assert outcome == store.require(names[index])
+                    assert outcome.status is Status.FAILED
+        check_counts(store)
 
     def test_wait(self, store: JobStore, clock: ManualClock) -> None:
         """A waiting job is due again at the time that the step returned, and this is not an attempt."""

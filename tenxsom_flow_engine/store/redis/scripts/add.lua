@@ -1,10 +1,10 @@
--- Add jobs. ARGV[2]: queue, [3]: the day of adding, then seven values for each job (see insert). Returns for each job 1 if
--- it is new, else 0.
+-- Add jobs. ARGV[2]: queue, [3]: the day of adding, [4]: the jobs (see insert), in MessagePack. Returns a text with '1' for
+-- each job that is new, and '0' for each other.
 local instant = now()
 redis.call('SADD', P .. 'queues', ARGV[2])
 local new = {}
-for i = 4, #ARGV, 7 do
-  new[#new + 1] = insert(instant, ARGV[2], ARGV[3], i) and 1 or 0
+for i, job in ipairs(cmsgpack.unpack(ARGV[4])) do
+  new[i] = insert(instant, ARGV[2], ARGV[3], job) and '1' or '0'
 end
 changed()
-return new
+return table.concat(new)

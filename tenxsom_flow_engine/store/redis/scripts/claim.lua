@@ -1,7 +1,8 @@
 -- Lease due jobs to a worker. ARGV[2]: queue, [3]: worker, [4]: count, [5]: seconds of a lease, [6], [7]: the
 -- environment's limits (dispatches a second, concurrent dispatches), [8]: random text for tokens, [9]: one job's id or
 -- empty, [10]...: service, its slots, '1' if it may be chosen for a job that names none.
--- Returns {expired ids, leased {id, value, lease} ..., when to claim again or '', the time, the latest change}.
+-- Returns {expired ids, leased jobs (each its lease, id and value, in lines), when to claim again or '', the time, the
+-- latest change}.
 local instant = now()
 local function answer(expired, taken, again)
   local latest = redis.call('XREVRANGE', P .. 'changes', '+', '-', 'COUNT', 1)
@@ -152,7 +153,7 @@ end)
 local taken = {}
 for _, candidate in ipairs(candidates) do
   local member, lane, id = candidate[3], candidate[4], candidate[5]
-  if #taken / 3 >= room then
+  if #taken >= room then
     break
   end
   local open = openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
@@ -166,7 +167,7 @@ for _, candidate in ipairs(candidates) do
     end
     local value = with_next_version(stored)
     local ends = text(instant + seconds)
-    local lease = ARGV[8] .. string.format('%04x', #taken / 3) .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
+    local lease = ARGV[8] .. string.format('%04x', #taken) .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
     redis.call('HSET', P .. 'jobs', id, value)
     redis.call('HSET', P .. 'leases', id, lease)
     redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
@@ -182,13 +183,11 @@ for _, candidate in ipairs(candidates) do
     if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then
       redis.call('ZADD', statuses .. 'running', number(position(value)), id)
     end
-    taken[#taken + 1] = id
-    taken[#taken + 1] = value
-    taken[#taken + 1] = lease
+    taken[#taken + 1] = lease .. '\n' .. id .. '\n' .. value
   end
 end
 if #taken > 0 then
   changed()
 end
-redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken / 3), 'refilled_at', text(instant))
-return answer({}, taken, #taken > 0 and text(instant) or next_claim_at())
+redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken), 'refilled_at', text(instant))
+return answer({}, taken, #taken == count and text(instant) or next_claim_at())

@@ -1,10 +1,11 @@
 -- Move entries of the legacy list into the store, oldest first; stop if the list no longer matches the entries read.
--- ARGV[2]: queue, [3]: the day of adding, [4]: the list, then for each entry its text and its job (see insert); the job of
--- an invalid entry has an empty id; the latest 1,000 of these are kept, each up to 64 KiB. Returns {moved, rejected}.
+-- ARGV[2]: queue, [3]: the day of adding, [4]: the list, then for each entry its text and its job (see insert), in
+-- MessagePack; the job of an invalid entry is empty; the latest 1,000 of these are kept, each up to 64 KiB. Returns
+-- {moved, rejected}.
 local instant = now()
 local moved, rejected = 0, 0
 redis.call('SADD', P .. 'queues', ARGV[2])
-for i = 5, #ARGV, 8 do
+for i = 5, #ARGV, 2 do
   if redis.call('LINDEX', ARGV[4], -1) ~= ARGV[i] then
     break
   end
@@ -14,7 +15,7 @@ for i = 5, #ARGV, 8 do
     redis.call('LTRIM', P .. 'rejected', 0, 999)
     rejected = rejected + 1
   else
-    insert(instant, ARGV[2], ARGV[3], i + 1)
+    insert(instant, ARGV[2], ARGV[3], cmsgpack.unpack(ARGV[i + 1]))
     moved = moved + 1
   end
 end

@@ -177,10 +177,10 @@ local function note_day(number, day)
   redis.call('HSET', P .. 'days:last', day, number)
 end
 
--- Add a job to a queue unless its id is known; return whether it is new. ARGV[i]...: its id, lane, status, due, record,
--- service and channel. slot_service, slot_until: its in-flight slot, if any.
-local function insert(instant, queue, day, i, slot_service, slot_until)
-  local id, lane, status, due, record, service, channel = unpack(ARGV, i, i + 6)
+-- Add a job to a queue unless its id is known; return whether it is new. job: {id, lane, status, due, record, service,
+-- channel}. slot_service, slot_until: its in-flight slot, if any.
+local function insert(instant, queue, day, job, slot_service, slot_until)
+  local id, lane, status, due, record, service, channel = unpack(job)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
