@@ -27,6 +27,7 @@ from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
 from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
 from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Order, Retention
@@ -413,6 +414,26 @@ def test_a_full_disk(driver: list[sqlite3.Connection], open_store: OpenStore) ->
     connection.execute("PRAGMA max_page_count = 1000000")
     assert len(store.add(QUEUE, large).new) == 50
     assert len(store.claim(a_claim()).records) == 52
+
+
+def test_an_error_in_a_part_of_a_transaction_undoes_only_that_part(file: Path, clock: ManualClock) -> None:
+    """The other parts are committed."""
+    SQLiteStore(file, clock).close()
+    connections = Connections(file, 1.0)
+
+    def write(name: str) -> str:
+        with connections.use() as db:
+            db.execute("INSERT INTO holds VALUES (?, 'owner', 1.0)", (name,))
+            if name == "bad":
+                raise KeyError(name)
+        return name
+
+    with connections.transaction() as db:
+        outcomes = [isolated(db, partial(write, name)) for name in ("a", "bad", "b")]
+    assert [outcomes[0], type(outcomes[1]), outcomes[2]] == ["a", KeyError, "b"]
+    with connections.use() as db:
+        assert [row["name"] for row in db.execute("SELECT name FROM holds ORDER BY name")] == ["a", "b"]
+    connections.close()
 
 
 def test_use_after_a_fork(file: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder
@@ -213,6 +214,20 @@ class Connections:
     def _number(connection: sqlite3.Connection, pragma: str) -> int:
         number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
         return number
+
+
+def isolated(connection: sqlite3.Connection, write: Callable[[], Any]) -> Any:
+    """Run a part of a transaction; return its result, or its error after undoing only its changes."""
+    connection.execute("SAVEPOINT part")
+    try:
+        outcome = write()
+    except Exception as error:
+        if not connection.in_transaction:  # SQLite has undone the whole transaction, as it does on a full disk
+            raise
+        connection.execute("ROLLBACK TO part")
+        outcome = error
+    connection.execute("RELEASE part")
+    return outcome
 
 
 def store_error(path: Path, error: sqlite3.Error) -> StoreError:

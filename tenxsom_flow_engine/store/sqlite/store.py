@@ -11,17 +11,20 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Event, Timer
+from typing import Any
 
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
+from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
-from tenxsom_flow_engine.store.sqlite.connections import Connections
+from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
 from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, decoding, keep, readable, record_of, row_of, rows_as, save
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour, read_total
 from tenxsom_flow_engine.store.values import (
@@ -42,6 +45,9 @@ from tenxsom_flow_engine.store.values import (
     WorkerInfo,
 )
 from tenxsom_flow_engine.timings import Timings
+
+#: A part of a transaction: gets the connection and the store's time.
+_Write = Callable[[sqlite3.Connection, float], Any]
 
 #: Jobs added, or records trimmed, in one transaction: large enough to be fast, small enough not to block other writers.
 CHUNK_JOBS = 1000
@@ -65,6 +71,7 @@ class SQLiteStore(JobStore):
         # Needs no lock: in a race, each thread still sees its time move forward.
         self._time = SteadyClock(clock)
         self._connections = Connections(path, timings.sqlite_lock)
+        self._group: Combiner[_Write] = Combiner(self._write_each)
         self._bounds = bounds
         self.place = f"sqlite://{path}"
         self._folder = path.parent
@@ -83,6 +90,20 @@ class SQLiteStore(JobStore):
             if not db.execute("UPDATE clock SET last = ?", (now,)).rowcount:  # a damaged file can lack the row
                 db.execute("INSERT INTO clock VALUES (?)", (now,))
             yield db, now
+
+    def _write(self, write: _Write) -> Any:
+        """Run a write at the store's time, in one transaction with those of other threads; return its result.
+
+        It is on disk when this returns. An error of one undoes only its own changes.
+        """
+        with self._connections.mapped():
+            return self._group(write)
+
+    def _write_each(self, writes: Sequence[_Write]) -> Sequence[Any]:
+        with self._writing() as (db, now):
+            if len(writes) == 1:
+                return [writes[0](db, now)]
+            return [isolated(db, partial(write, db, now)) for write in writes]
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
@@ -126,11 +147,8 @@ class SQLiteStore(JobStore):
         known: list[str] = []
         remaining = iter(jobs)
         while chunk := list(islice(remaining, CHUNK_JOBS)):
-            with self._writing() as (db, now):
-                for item in chunk:
-                    record = new_record(queue, item, now)
-                    added = db.execute(_INSERT, row_of(record)).rowcount > 0
-                    (new if added else known).append(record.job_id)
+            for item, is_new in zip(chunk, self._write(partial(_insert, queue, chunk)), strict=True):
+                (new if is_new else known).append(item.job.job_id)
         return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
@@ -202,8 +220,8 @@ class SQLiteStore(JobStore):
             again_at = next_claim_at(db, request, now)
         if again_at is None or again_at > now:
             return Claim((), again_at, revision)
-        with self._writing() as (db, now):
-            return replace(claim_due(db, request, now), revision=revision)
+        claim: Claim = self._write(lambda db, now: claim_due(db, request, now))
+        return replace(claim, revision=revision)
 
     def renew(self, leases: Mapping[str, str], duration: float) -> Collection[str]:
         lost: set[str] = set()
@@ -223,7 +241,7 @@ class SQLiteStore(JobStore):
         slots: tuple[str, int] | None = None,
         on_disk: bool = False,  # every transaction is on disk
     ) -> JobRecord:
-        with self._writing() as (db, now):
+        def write(db: sqlite3.Connection, now: float) -> JobRecord:
             before = _find(db, job_id)
             record = change(before, now)
             if slots is not None:
@@ -231,6 +249,9 @@ class SQLiteStore(JobStore):
                 if in_flight(db, service, now, other_than=job_id) >= limit:
                     raise SlotsBusy(service, limit)
             keep(db, before, record)
+            return record
+
+        record: JobRecord = self._write(write)
         return record
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
@@ -355,6 +376,11 @@ class SQLiteStore(JobStore):
 
     def close(self) -> None:
         self._connections.close()
+
+
+def _insert(queue: str, items: Sequence[NewJob], db: sqlite3.Connection, now: float) -> list[bool]:
+    """Add jobs; return for each whether it is new."""
+    return [db.execute(_INSERT, row_of(new_record(queue, item, now))).rowcount > 0 for item in items]
 
 
 def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:
