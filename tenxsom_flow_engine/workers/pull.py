@@ -104,7 +104,6 @@ class PullWorker:
             self._wake.wait(MAX_REST_SECONDS)
             return False
         try:
-            self._import_legacy()
             claim = self._queue.claim(
                 self.id,
                 free,
@@ -117,9 +116,10 @@ class PullWorker:
             for record in claim.records:
                 self._maintenance.track(record)
                 self._steps.put(record)
-            if claim.records:
+            self._import_legacy()
+            if len(claim.records) == free:
                 return False
-            if self._done():
+            if not claim.records and self._done():
                 return True
             self._engine.store.wait(claim.revision, timeout=self._rest(claim), wake=self._wake)
         except (StoreUnavailable, StoreFull) as error:
@@ -128,7 +128,10 @@ class PullWorker:
         return False
 
     def _import_legacy(self) -> None:
-        """Import entries of the legacy list periodically: pushing one does not wake workers."""
+        """Import entries of the legacy list periodically: pushing one does not wake workers.
+
+        Called after a claim, so that no due job waits for it. An import changes the store, so it ends the next wait.
+        """
         if self._only is not None or time.monotonic() < self._next_import:
             return
         imported = self._engine.import_legacy()
