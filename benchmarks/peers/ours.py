@@ -41,7 +41,7 @@ class Adapter(Peer):
     has_bulk = True
 
     def __init__(self) -> None:
-        logs.configure("warning")
+        logs.configure("critical")
         settings = load({"REDIS_URL": URL, "REDIS_QUEUE_KEY": PREFIX, "TENXSOM_HOME": os.environ["BENCH_HOME"]})
         clock = SystemClock()
         store = open_store(settings, "redis", clock)
