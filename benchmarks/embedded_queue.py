@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.runner import processor_time
@@ -21,10 +22,12 @@ from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
-from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
+from tenxsom_flow_engine.store.values import Added, ClaimRequest, DispatchLimits, NewJob
 
 SHORT, LONG = 1_000, 100_000
 ROUNDS = 40
+#: Threads that add jobs at the same time.
+THREADS = 8
 
 
 def jobs(count: int, prefix: str) -> list[NewJob]:
@@ -70,16 +73,26 @@ def backlog(folder: Path) -> None:
 
 
 def enqueue(folder: Path) -> None:
-    """Print the rates of adding jobs one by one and in one call."""
+    """Print the rates of adding jobs one by one, by one thread and by several, and in one call."""
     store = SQLiteStore(folder / "enqueue.sqlite3", SystemClock())
-    single, bulk = [], []
+    single, threaded, bulk = [], [], []
+
+    def add(job: NewJob) -> Added:
+        return store.add("local", [job])
+
     for round_ in range(5):
         one_by_one = jobs(200, f"single{round_}")
-        single.append(200 / timed(lambda: [store.add("local", [job]) for job in one_by_one]))  # noqa: B023
+        single.append(200 / timed(lambda: [add(job) for job in one_by_one]))  # noqa: B023
+        by_threads = jobs(800, f"threads{round_}")
+        with ThreadPoolExecutor(THREADS) as pool:
+            threaded.append(800 / timed(lambda: list(pool.map(add, by_threads))))  # noqa: B023
         together = jobs(10_000, f"bulk{round_}")
         bulk.append(10_000 / timed(lambda: store.add("local", together)))  # noqa: B023
     ratio = statistics.median(b / a for a, b in zip(single, bulk, strict=True))
+    shared = statistics.median(b / a for a, b in zip(single, threaded, strict=True))
     print(f"enqueue one by one, each synced               {statistics.median(single):8.0f} jobs/s")
+    rate = statistics.median(threaded)
+    print(f"the same by {THREADS} threads                       {rate:8.0f} jobs/s  ratio {shared:.1f}")
     print(f"enqueue 10,000 in one call                    {statistics.median(bulk):8.0f} jobs/s  ratio {ratio:.0f}")
     store.close()
 

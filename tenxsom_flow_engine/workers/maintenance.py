@@ -204,6 +204,9 @@ def step_log_context(record: JobRecord) -> contextlib.AbstractContextManager[Non
 
 def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
     """Log a finished step as one line; the level says whether a person should read it."""
+    level = _level(after)
+    if not _log.isEnabledFor(level):
+        return
     event, submission = after.events[-1], after.submission
     fields = {
         "job_id": before.job_id,
@@ -224,7 +227,7 @@ def log_step(before: JobRecord, after: JobRecord, seconds: float) -> None:
     }
     detail = f"{event.what}: {event.detail}" if event.detail else event.what
     known = {name: value for name, value in fields.items() if value is not None}
-    _log.log(_level(after), "%s of %s: %s", before.step, before.job_id, detail, extra=known)
+    _log.log(level, "%s of %s: %s", before.step, before.job_id, detail, extra=known)
 
 
 def _level(after: JobRecord) -> int:

@@ -285,8 +285,8 @@ def test_a_connection_that_the_server_closed_is_opened_again(redis_server: Redis
 def test_closing_ends_a_call_under_way() -> None:
     """A call to a server that does not answer fails when the handle is closed, and so do the calls behind it."""
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(2) as pool:
-        address = {"port": silent.getsockname()[1], "socket_timeout": 60.0}
-        shared = SharedConnection(lambda: redis.Connection(**address))
+        client = redis.Redis(port=silent.getsockname()[1], socket_timeout=60.0)
+        shared = SharedConnection(client.connection_pool.make_connection)
         calls = [pool.submit(shared.execute, "PING") for _ in range(2)]
         peer, _ = silent.accept()
         with peer:
