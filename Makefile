@@ -13,7 +13,7 @@ DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
 
 IN_VENV := .venv/bin/python -m
 
-.PHONY: help demo test test-unit test-browser check day bench chaos fuzz screenshots docs format clean
+.PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
 .PHONY: lock bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard bench-bad-clients
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo '                          the results and the longer benchmarks: bench-recovery, bench-million, …'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
+	@echo 'make storm [JOBS=500 SECONDS=6 BACKENDS="redis cloud_tasks" SERVERS="oldest newest"]'
+	@echo '                          let a Redis server refuse commands in every way that passes, during paid creates'
 	@echo 'make fuzz [SUBJECTS="requests tokens databases records deliveries media" SEED=7 ONLY=12]'
 	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
@@ -77,6 +79,10 @@ bench-lists bench-report bench-dashboard bench-bad-clients: bench-%: .venv/.deve
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
 		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+
+storm: .venv/.development
+	.venv/bin/python -m chaos.storm $(JOBS:%=--jobs %) $(SECONDS:%=--seconds %) \
+		$(if $(BACKENDS),--backends "$(BACKENDS)") $(if $(SERVERS),--servers "$(SERVERS)")
 
 fuzz: .venv/.development
 	.venv/bin/python -m fuzz $(if $(SUBJECTS),--subjects "$(SUBJECTS)") $(SEED:%=--seed %) $(INPUTS:%=--inputs %) \

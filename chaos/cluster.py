@@ -12,7 +12,7 @@ from random import Random
 from threading import Event
 
 from chaos import workers
-from chaos.fast_timings import FAST, LEASE
+from chaos.fast_timings import LEASE, TIMINGS
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
@@ -24,6 +24,7 @@ from tests.environment import without_engine_variables
 from tests.fake_vendors import Vendors
 from tests.fork_server import Child
 from tests.ports import free_port
+from tests.redis_proxy import RedisProxy
 from tests.redis_server import RedisServer, newer_binary
 
 ACCOUNT = "caller@project.iam.gserviceaccount.com"
@@ -85,46 +86,67 @@ class Stopped(Exception):
 
 
 class Cluster:
-    """See the module. Use as a context manager. `counts` has the number of faults and restarts, by kind."""
+    """See the module. Use as a context manager. `counts` has the number of faults and restarts, by kind.
+
+    `timings` is a name of `TIMINGS`; except in production, leases are short. With `proxied`, all reach the Redis
+    server through `proxy`, which can answer in its place. The server is `redis_program`, by default the newest one.
+    """
 
     def __init__(
         self,
         backend: str,
         folder: Path,
         vendors: Vendors,
-        scale: Scale,
+        limits: Limits,
         random: Random,
         stop: Event,
+        *,
+        timings: str = "fast",
+        proxied: bool = False,
+        redis_program: str | None = None,
+        appendfsync: str | None = None,
     ) -> None:
         self.backend = BACKENDS[backend]
         self.folder = folder
         self.counts: Counter[str] = Counter()
-        self.limits = scale.limits(vendors.by_service)
+        self.limits = limits
+        self.proxy: RedisProxy | None = None
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
         self._random = random
         self._stop = stop
+        self._timings = timings
+        self._proxied = proxied
+        self._redis_program = redis_program or newer_binary()
+        self._appendfsync = appendfsync
         self._stack = ExitStack()
         self._port = free_port()
-        limits = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in self.limits.items())
         self.environment = without_engine_variables() | vendors.environment | {
-            "TENXSOM_HOME": str(folder / "home"), "TENXSOM_LIMITS": limits, "TENXSOM_LEASE_SECONDS": str(LEASE),
-            "TENXSOM_QUEUE_TYPE": self.backend.queue_type,
+            "TENXSOM_HOME": str(folder / "home"), "TENXSOM_QUEUE_TYPE": self.backend.queue_type,
             "CLOUD_TASKS_MAX_DISPATCHES": "200", "CLOUD_TASKS_MAX_CONCURRENT": "24", "CLOUDSDK_CONFIG": str(folder),
         }  # fmt: skip
+        if limits:
+            text = "; ".join(f"{name}={','.join(map(str, windows))}" for name, windows in limits.items())
+            self.environment["TENXSOM_LIMITS"] = text
+        if timings != "production":
+            self.environment["TENXSOM_LEASE_SECONDS"] = str(LEASE)
 
     def __enter__(self) -> Cluster:
         with self._stack:
             if self.backend.on_redis:
                 # With Redis's default, everysec, the store waits for the file after a write; with the advised value,
                 # always, the server ends when a write fails.
-                appendfsync = self._random.choice(("everysec", "always"))
-                self.redis = RedisServer(
-                    self._new_folder("redis"), "--appendfsync", appendfsync, program=newer_binary()
-                )
+                appendfsync = self._appendfsync or self._random.choice(("everysec", "always"))
+                folder, program = self._new_folder("redis"), self._redis_program
+                self.redis = RedisServer(folder, "--appendfsync", appendfsync, program=program)
                 self._stack.callback(self._end_redis)
-                self.environment |= {"REDIS_URL": self.redis.url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
+                url = self.redis.url
+                if self._proxied:
+                    self.proxy = RedisProxy(self.redis.port)
+                    self._stack.callback(self.proxy.close)
+                    url = self.proxy.url
+                self.environment |= {"REDIS_URL": url, "REDIS_QUEUE_KEY": secrets.token_hex(6)}
             if self.backend.pushed:
                 self.cloud = self._stack.enter_context(CloudTasksServer())
                 self.environment |= {
@@ -133,7 +155,9 @@ class Cluster:
                     "CLOUD_TASKS_WORKER_URL": f"http://127.0.0.1:{self._port}",
                 }  # fmt: skip
             self._stack.callback(self._end_workers)
-            self.engine: Engine = self._stack.enter_context(open_engine(load(self.environment), overrides=FAST))
+            self.engine: Engine = self._stack.enter_context(
+                open_engine(load(self.environment), overrides=TIMINGS[self._timings])
+            )
             if self.backend.pushed:
                 self.engine.queue.create()  # type: ignore[attr-defined]
             self._stack = self._stack.pop_all()
@@ -161,6 +185,11 @@ class Cluster:
         self.workers = [*running, *(self._start_worker() for _ in range(PROCESSES - len(running)))]
 
     @property
+    def log(self) -> Path:
+        """The log of all workers."""
+        return self.folder / "workers.log"
+
+    @property
     def store_writers(self) -> Sequence[int]:
         """The ids of the processes that write the store's files."""
         if self.redis is not None:
@@ -176,7 +205,7 @@ class Cluster:
         else:
             arguments = ["--concurrency", str(STEPS)]
         program = workers.push if self.backend.pushed else workers.pull
-        return fork_server.start(program, self.environment, clock_offset, arguments, log=self.folder / "workers.log")
+        return fork_server.start(program, self.environment, clock_offset, self._timings, arguments, log=self.log)
 
     def _new_folder(self, name: str) -> Path:
         folder = self.folder / name

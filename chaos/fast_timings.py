@@ -7,6 +7,9 @@ clock of a server.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
@@ -42,3 +45,7 @@ FAST = Overrides(
     ),
     retry=RetryPolicy(base=0.1, cap=2.0),
 )
+#: As `FAST`, but a create can be held at its service until a refusal of the store has begun.
+_PATIENT = replace(FAST, timings=replace(FAST.timings, paid_call=CallTimeouts(connect=10.0, read=30.0, total=30.0)))
+#: The timings that the processes of a cluster can have, by name.
+TIMINGS: Mapping[str, Overrides] = {"fast": FAST, "patient": _PATIENT, "production": Overrides()}

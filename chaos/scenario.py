@@ -69,7 +69,8 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
     with ExitStack() as stack:
         for server in vendors.servers:
             stack.enter_context(server)
-        cluster = stack.enter_context(Cluster(backend, folder, vendors, scale, random, stop))
+        limits = scale.limits(vendors.by_service)
+        cluster = stack.enter_context(Cluster(backend, folder, vendors, limits, random, stop))
         added: list[str] = []
         producer = threading.Thread(target=_add_all, args=(cluster, scale, added), daemon=True)
         began = time.monotonic()
@@ -79,14 +80,14 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
         LocalFaults(cluster, scale, random).run()
         producer.join()
         service_faults.stop()
-        records = _wait_until_settled(cluster, len(added))
+        records = wait_until_settled(cluster, len(added))
         after_faults = Counter(record.status for record in records)
-        findings = judge(_evidence(cluster, vendors, added, records))
+        findings = judge(gather(cluster, vendors, added, records))
         for _ in range(OPERATOR_ROUNDS):
             if not resolve_and_retry(cluster.engine, records, vendors, cluster.counts):
                 break
-            records = _wait_until_settled(cluster, len(added))
-        evidence = _evidence(cluster, vendors, added, records)
+            records = wait_until_settled(cluster, len(added))
+        evidence = gather(cluster, vendors, added, records)
         findings += [finding for finding in judge(evidence) if finding not in findings]
         faults = cluster.counts + service_faults.counts + (cluster.cloud.faults.used if cluster.cloud else Counter())
         summary = _summary(evidence, after_faults) | {"seconds": f"{time.monotonic() - began:.0f}"}
@@ -97,27 +98,34 @@ def _add_all(cluster: Cluster, scale: Scale, added: list[str]) -> None:
     """Add the jobs in batches, each repeated until the queue confirms it."""
     batches = [range(first, min(first + BATCH, scale.jobs)) for first in range(0, scale.jobs, BATCH)]
     for numbers in batches:
-        now = time.time()
-        jobs = [
-            VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", created_at=now, **JOB_OPTIONS[n % len(JOB_OPTIONS)])
-            for n in numbers
-        ]
-        new: list[NewJob] = [cluster.engine.prepare(job).new for job in jobs]
-        while True:
-            try:
-                cluster.engine.queue.enqueue(new)
-                break
-            except (StoreError, QueueError):
-                cluster.counts["enqueue repeated"] += 1
-                time.sleep(0.1)
-        added += [job.job_id for job in jobs]
+        add(cluster, numbers, added)
         time.sleep(scale.seconds * ADDING_SHARE / len(batches))
 
 
-def _wait_until_settled(cluster: Cluster, jobs: int) -> list[JobRecord]:
-    """Wait until every job is final or held, or the jobs are stuck; return the records."""
+def add(cluster: Cluster, numbers: Sequence[int], added: list[str]) -> None:
+    """Add the jobs with these numbers in one call, which is repeated until the queue confirms it."""
+    now = time.time()
+    jobs = [
+        VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", created_at=now, **JOB_OPTIONS[n % len(JOB_OPTIONS)])
+        for n in numbers
+    ]
+    new: list[NewJob] = [cluster.engine.prepare(job).new for job in jobs]
+    while True:
+        try:
+            cluster.engine.queue.enqueue(new)
+            break
+        except (StoreError, QueueError):
+            cluster.counts["enqueue repeated"] += 1
+            time.sleep(0.1)
+    added += [job.job_id for job in jobs]
+
+
+def wait_until_settled(
+    cluster: Cluster, jobs: int, *, stuck: float = STUCK, max_wait: float = MAX_WAIT
+) -> list[JobRecord]:
+    """Wait until every job is final or held, or nothing has changed for `stuck` seconds; return the records."""
     store = cluster.engine.store
-    deadline = time.monotonic() + MAX_WAIT
+    deadline = time.monotonic() + max_wait
     last, changed_at = None, time.monotonic()
     while time.monotonic() < deadline:
         cluster.restart_ended()
@@ -129,13 +137,14 @@ def _wait_until_settled(cluster: Cluster, jobs: int) -> list[JobRecord]:
             break
         if counts != last:
             last, changed_at = counts, time.monotonic()
-        elif time.monotonic() > changed_at + STUCK:
+        elif time.monotonic() > changed_at + stuck:
             break
         time.sleep(0.1)
     return list(store.page(JobFilter(), limit=jobs + 1).records)
 
 
-def _evidence(cluster: Cluster, vendors: Vendors, added: list[str], records: list[JobRecord]) -> Evidence:
+def gather(cluster: Cluster, vendors: Vendors, added: list[str], records: list[JobRecord]) -> Evidence:
+    """Return the facts about a run."""
     store = cluster.engine.store
     ledger = open_ledger(store)
     creates = vendors.creates()

@@ -1,4 +1,4 @@
-"""Worker programs for the fork server: with fast timings, and with a clock that can be wrong."""
+"""Worker programs for the fork server: with timings of `fast_timings`, and with a clock that can be wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from chaos.fast_timings import FAST
+from chaos.fast_timings import TIMINGS
 from tests.fork_server import ROOT
 
 if TYPE_CHECKING:
@@ -22,31 +22,29 @@ PUSH_MODULES = (
 )  # fmt: skip
 
 
-def pull(environment: Mapping[str, str], clock_offset: float, arguments: Sequence[str]) -> None:
-    """Run `worker.py`, with a clock that is `clock_offset` seconds fast."""
+def pull(environment: Mapping[str, str], clock_offset: float, timings: str, arguments: Sequence[str]) -> None:
+    """Run `worker.py`, with a clock that is `clock_offset` seconds fast, and with the timings of a name."""
     from tenxsom_flow_engine.cli import console
     from tenxsom_flow_engine.cli.worker import worker
 
     _set_up(environment, clock_offset)
-    console.run(worker, arguments, "worker.py", FAST)
+    console.run(worker, arguments, "worker.py", TIMINGS[timings])
 
 
-def push(environment: Mapping[str, str], clock_offset: float, arguments: Sequence[str]) -> None:
-    """Run `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`, with a clock that is `clock_offset` seconds fast."""
+def push(environment: Mapping[str, str], clock_offset: float, timings: str, arguments: Sequence[str]) -> None:
+    """Run `gunicorn -c gunicorn.conf.py … cloud_tasks_worker:app`; the clock and timings are as for `pull`."""
     from gunicorn.app.wsgiapp import run
 
     _set_up(environment, clock_offset)
-    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, "chaos.workers:app"]
+    sys.argv = ["gunicorn", "-c", "gunicorn.conf.py", *arguments, f"chaos.workers:application({timings!r})"]
     run()
 
 
-def __getattr__(name: str) -> Application:
-    """Make the application that `push` serves on first access, so that only a push worker makes it."""
-    if name != "app":
-        raise AttributeError(name)
+def application(timings: str) -> Application:
+    """Return the application that `push` serves."""
     from tenxsom_flow_engine.web.wsgi import Application
 
-    return Application(overrides=FAST)
+    return Application(overrides=TIMINGS[timings])
 
 
 def _set_up(environment: Mapping[str, str], clock_offset: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from tests.tcp_proxy import TcpProxy, forward
 
@@ -25,10 +25,18 @@ class RedisProxy(TcpProxy):
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     @contextlib.contextmanager
-    def refusing(self, reply: str) -> Iterator[None]:
-        """Answer every command with this error reply during a block."""
-        with self.answering(lambda name: None if name in _SETUP else f"-{reply}\r\n".encode()):
-            yield
+    def refusing(self, reply: str, only: Collection[bytes] | None = None) -> Iterator[list[bytes]]:
+        """Answer every command, or `only` those, with this error reply during a block; yield the refused commands."""
+        refused: list[bytes] = []
+
+        def answer(name: bytes) -> bytes | None:
+            if name in _SETUP or (only is not None and name not in only):
+                return None
+            refused.append(name)
+            return f"-{reply}\r\n".encode()
+
+        with self.answering(answer):
+            yield refused
 
     @contextlib.contextmanager
     def answering(self, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:

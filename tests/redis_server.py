@@ -45,16 +45,16 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def start(self, *more: str) -> None:
+        """Start the server, for this time with more options, and wait until it answers."""
         self.process = subprocess.Popen(
             [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
-             "--dir", str(self.folder), *self.options],
+             "--dir", str(self.folder), *self.options, *more],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             # With a file size limit, a full disk is an error to the server and does not end it.
             restore_signals=False,
         )  # fmt: skip
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + 60
         while True:
             try:
                 with redis.Redis(port=self.port) as client:
