@@ -117,7 +117,8 @@ class RedisSettings:
         Secret | None,
         Variable(
             "REDIS_URL",
-            "URL of the server, `redis://` or `rediss://`, with password and database; wins over host and port",
+            "URL of the server, `redis://` or `rediss://`, with password and database, or of its sentinels, "
+            "`redis+sentinel://`; wins over host and port",
         ),
     ] = None
     host: Annotated[str, Variable("REDIS_HOST", "host name of the server", default="`localhost`")] = ""
@@ -386,7 +387,7 @@ class Settings:
             *self.services.values(),
         ]
         values = [getattr(part, own.name) for part in parts for own in fields(part)]
-        hidden = [_hidden(value) for value in values if isinstance(value, Secret)]
+        hidden = [text for value in values if isinstance(value, Secret) for text in _hidden(value)]
         return frozenset(text for secret in hidden for text in (secret, unquote(secret)) if text)
 
 
@@ -509,12 +510,16 @@ def _own() -> Mapping[str, Sequence[Field]]:
     }
 
 
-def _hidden(secret: Secret) -> str:
-    """Return the part of a secret to redact: the password of a URL, or the whole text."""
+def _hidden(secret: Secret) -> Sequence[str]:
+    """Return the parts of a secret to redact: the passwords of a URL, or the whole text."""
+    if "://" not in secret:
+        return [str(secret)]
     try:
-        return (urlsplit(secret).password or "") if "://" in secret else str(secret)
+        parts = urlsplit(secret)
     except ValueError:
-        return str(secret)
+        return [str(secret)]
+    options = [option.partition("=") for option in parts.query.split("&")]
+    return [parts.password or "", *(value for name, _, value in options if name.endswith("password"))]
 
 
 def _is_file(path: Path) -> bool:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.tcp_proxy import TcpProxy, forward
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 and its key to one file; return its path."""
+def certificate(folder: Path, name: str, address: str = "127.0.0.1") -> Path:
+    """Write a self-signed certificate for an address and its key to one file; return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -29,7 +29,7 @@ def certificate(folder: Path, name: str) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -44,10 +44,14 @@ def certificate(folder: Path, name: str) -> Path:
 class TlsProxy(TcpProxy):
     """Accepts TLS connections and forwards them in plain text."""
 
-    def __init__(self, to_port: int, certificate: Path) -> None:
+    def __init__(self, to_port: int, certificate: Path, *, clients: Path | None = None) -> None:
+        """With `clients`, each client needs a certificate that this one has signed."""
         self._to_port = to_port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
+        if clients is not None:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(clients)
         super().__init__()
 
     def serve(self, plain: socket.socket) -> None:

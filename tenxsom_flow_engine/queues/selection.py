@@ -28,7 +28,7 @@ CLOUD_TASKS = "cloud_tasks"
 #: The names of the queue backends, as used on the command line.
 QUEUE_TYPES = (CLOUD_TASKS, "redis", "local")
 #: The URL schemes of Redis servers.
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 #: The file in the home with the name of the queue backend of its first job or worker.
 MEMORY = "queue"
 #: Seconds for which the numbers of jobs in other stores are reused: a dashboard asks every few seconds.

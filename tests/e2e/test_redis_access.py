@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tenxsom_flow_engine.errors import StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 from tests.tls_proxy import TlsProxy, certificate
@@ -117,3 +119,40 @@ def test_an_untrusted_certificate_is_refused(on_redis: Flow, proxy: TlsProxy, ce
         assert "certificate" in line
         assert "ssl_ca_certs" in line
         assert "s3cret" not in line
+
+
+def refusal(url: str) -> StoreBroken:
+    with pytest.raises(StoreBroken) as refused:
+        RedisStore(url, KEY)
+    return refused.value
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_certificate_of_another_host(redis_server: RedisServer, tmp_path: Path, host: str) -> None:
+    """If the certificate is for another host, the advice is to use that host's name."""
+    other = certificate(tmp_path, "other", "192.0.2.1")
+    with closing(TlsProxy(redis_server.port, other)) as proxy:
+        error = refusal(f"rediss://{host}:{proxy.port}/0?ssl_ca_certs={other}")
+    assert "host name of the server's certificate" in error.next_step
+
+
+def test_a_client_needs_a_certificate(redis_server: RedisServer, certificates: dict[str, Path]) -> None:
+    """If the server requires a certificate of the client, the advice names its options, and with them it works."""
+    ours, client = certificates["ours"], certificates["another"]
+    with closing(TlsProxy(redis_server.port, ours, clients=client)) as proxy:
+        url = f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={ours}"
+        with pytest.raises((StoreBroken, StoreUnavailable)) as refused:  # the reason can arrive late
+            RedisStore(url, KEY)
+        assert "ssl_certfile" in refused.value.next_step
+        RedisStore(f"{url}&ssl_certfile={client}&ssl_keyfile={client}", KEY).close()
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [("redis://127.0.0.1:1/0?nonsense=1", "nonsense"), ("rediss://127.0.0.1:1/0?ssl_ca_certs=/no/file", "/no/file")],
+)
+def test_an_address_with_a_wrong_option(address: str, named: str) -> None:
+    """An unknown option, and a file of an option that does not exist, are named."""
+    error = refusal(address)
+    assert named in error.message
+    assert error.next_step

@@ -75,6 +75,7 @@ class _Subscription:
         """Return the stream id of a change, or None. A reused read can return a change older than `after`."""
         try:
             if self._due is None:
+                self._connection.connect()  # with sentinels, only this asks for the primary
                 block = int(BLOCK_SECONDS * 1000)
                 self._connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", self._key, after)
                 self._due = time.monotonic() + BLOCK_SECONDS + self._answer_timeout

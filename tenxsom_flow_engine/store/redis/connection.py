@@ -6,16 +6,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
-from tenxsom_flow_engine.store.redis.replies import Client, checked
+from tenxsom_flow_engine.store.redis.client import open_client
+from tenxsom_flow_engine.store.redis.replies import checked
 from tenxsom_flow_engine.store.redis.server import Server, examine
 from tenxsom_flow_engine.store.redis.server_errors import DEMOTED, code_of, store_error
 from tenxsom_flow_engine.store.redis.shared_connection import SharedConnection
@@ -45,16 +42,13 @@ class Connection:
         self._file_timeout = timings.redis_file
         #: With a suffix, the keys are those of another store in the same slot of a cluster.
         self.prefix = f"{{{prefix}}}{suffix}"
-        self.client: Any = _client(url, timings)
+        self._opened = open_client(url, timings)
+        self.client: Any = self._opened.client
         self._shared = SharedConnection(self.client.connection_pool.make_connection)
         self._scripts: dict[str, Any] = {}
         self._server = Server()
-        known = self.client.connection_pool.connection_kwargs
-        host, port = known.get("host", "localhost"), known.get("port", 6379)
-        self._where = known.get("path") or f"{f'[{host}]' if ':' in host else host}:{port}"
-        self._cli = f"redis-cli -s {known['path']}" if "path" in known else f"redis-cli -h {host} -p {port}"
         #: The server without user and password.
-        self.place = f"redis://{self._where}/{known.get('db') or 0} ({self.prefix})"
+        self.place = f"{self._opened.place} ({self.prefix})"
 
     def check_server(self) -> StoreAdvice | None:
         """Check that the server can store jobs; return a warning about their durability, or None.
@@ -146,7 +140,7 @@ class Connection:
         if replicas and int(kept[0]) < replicas:
             raise StoreUnavailable(
                 f"{kept[0]} of {plural(replicas, 'replica')} had the write after {self._file_timeout:g} s",
-                next_step=f"check the server's replicas: {self._cli} INFO replication",
+                next_step=f"check the server's replicas: {self._opened.command_line} INFO replication",
             )
         if self._server.waits_for_file and int(kept[-1][0]) < 1:
             raise StoreUnavailable(
@@ -169,54 +163,19 @@ class Connection:
         try:
             yield
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # msgspec's errors are ValueErrors
-            key = self.key(name)
+            key, opened = self.key(name), self._opened
             raise StoreBroken(
-                f"the key {key} on the Redis server {self._where} has a value that is not the engine's: {error}",
-                next_step=f"check it, and remove it if it is foreign: {self._cli} DEL '{key}'",
+                f"the key {key} on the Redis server {opened.server} has a value that is not the engine's: {error}",
+                next_step=f"check it, and remove it if it is foreign: {opened.command_line} DEL '{key}'",
             ) from error
 
     def _error(self, error: redis.RedisError) -> StoreError:
         if code_of(error) in DEMOTED:
             # The address can lead to a new primary by now, but an open connection stays with the old one.
             self.client.connection_pool.disconnect(inuse_connections=False)
-        return store_error(error, place=self._where, client=self._cli)
+        return store_error(error, **self._opened.name(error))
 
     def close(self) -> None:
         """Close all connections."""
         self._shared.close()
-        self.client.close()
-
-
-def _client(url: str, timings: Timings) -> Any:
-    """Return a client for an address. Raises `StoreBroken` without any part of it, which could be the password."""
-    step = (
-        "write redis://HOST:PORT/DATABASE, rediss://… or unix://… in REDIS_URL, and percent-encode special characters "
-        "in the password"
-    )
-    try:
-        parts = urlsplit(url)
-        # An unescaped / ? or # in a password ends the host too early: the rest of the password would be in the path.
-        if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise ValueError
-        client = Client.from_url(
-            url,
-            decode_responses=True,
-            # Foreign bytes in our keys are kept as they are, and fail where one value is decoded.
-            encoding_errors="surrogateescape",
-            socket_connect_timeout=timings.redis_connect,
-            socket_timeout=timings.redis_answer,
-            # A call that was sent might have been executed: only the caller knows whether repeating it is safe.
-            retry=Retry(NoBackoff(), 0),
-        )
-        client.connection_pool.make_connection()  # opens nothing, but refuses unknown options
-    except ValueError:
-        raise StoreBroken("the address of the Redis server is invalid", next_step=step) from None
-    except TypeError:
-        options = sorted(parse_qs(urlsplit(url).query))
-        raise StoreBroken(f"REDIS_URL has an unknown option among {', '.join(options)}", next_step=step) from None
-    authority = client.connection_pool.connection_kwargs.get("ssl_ca_certs")
-    if authority and not Path(authority).is_file():
-        raise StoreBroken(
-            f"the file {authority} of ssl_ca_certs in REDIS_URL does not exist", next_step="correct its path"
-        )
-    return client
+        self._opened.close()

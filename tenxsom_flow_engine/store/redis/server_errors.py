@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 import redis
+from redis.sentinel import MasterNotFoundError
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 
@@ -71,6 +72,8 @@ _MEANINGS = {
 
 #: Redis 6.2 reports an error of a command inside an error of its script: `… @user_script: 5: -READONLY You …`.
 _IN_SCRIPT = re.compile(r"-([A-Z]+)\b")
+#: OpenSSL's words for a connection that the server closed without a reason; it can do so before its reason is read.
+_CLOSED_TLS = "EOF occurred in violation of protocol"
 _CODE = re.compile(r"[A-Z]{2,}\b")
 
 
@@ -95,18 +98,26 @@ def store_error(error: redis.RedisError, *, place: str, client: str) -> StoreErr
         words = {"place": place, "client": client, "text": text}
         reason, next_step = (part.format(**words) for part in (meaning.reason, meaning.next_step))
         return meaning.error(f"the Redis server {place} {reason}", next_step=next_step)
+    if isinstance(error, MasterNotFoundError):
+        return StoreUnavailable(
+            f"the sentinels {place} name no primary",
+            next_step=f"check the name and sentinel_password in REDIS_URL, and: {client} SENTINEL masters",
+        )
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         if (step := _certificate_step(text)) is not None:  # waiting does not help
             return StoreBroken(f"the Redis server {place} cannot be used: {text}", next_step=step)
-        return StoreUnavailable(
-            f"the Redis server cannot be used now: {text}", next_step=f"check that it is running: {client} ping"
-        )
+        next_step = f"check that it is running: {client} ping"
+        if _CLOSED_TLS in text:
+            next_step += (
+                "; if it requires a certificate of its clients, give yours with ?ssl_certfile=FILE&ssl_keyfile=FILE"
+            )
+        return StoreUnavailable(f"the Redis server cannot be used now: {text}", next_step=next_step)
     return StoreBroken(f"the Redis server {place} failed: {text}")
 
 
 def _certificate_step(text: str) -> str | None:
     """Return the next step for a connection that failed because of a certificate; None for any other."""
-    if "Hostname mismatch" in text or "doesn't match" in text:
+    if "certificate is not valid for" in text:  # `Hostname mismatch, …` or `IP address mismatch, …`
         return "use the host name of the server's certificate in REDIS_URL"
     if "CERTIFICATE_REQUIRED" in text or "certificate required" in text:
         return "give your certificate with ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL"
