@@ -41,12 +41,17 @@ class OutputFolder:
         self._staging = root / ".staging"
 
     def check(self) -> None:
-        """Raise `OutputError` unless videos can be written here."""
+        """Raise `OutputError` unless videos can be written here, and appear here by renaming their folder."""
         with self._mapped():
             self._staging.mkdir(parents=True, exist_ok=True)
             probe = self._staging / f"probe.{secrets.token_hex(4)}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            probe.mkdir()
+            (probe / "file").write_bytes(b"")
+            renamed = probe
+            try:
+                renamed = probe.rename(probe.with_name(f"{probe.name}.renamed"))
+            finally:
+                shutil.rmtree(renamed)
 
     def free_space(self) -> int | None:
         """Return the free bytes of the folder's file system; None if it cannot be read."""
@@ -167,8 +172,13 @@ class OutputFolder:
         try:
             yield
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            next_step = "free some space" if full else "set TENXSOM_OUTPUT_DIR to a folder you can write to"
+            match error.errno:
+                case errno.ENOSPC | errno.EDQUOT:
+                    next_step = "free some space"
+                case errno.EMFILE:  # gcsfuse refuses to rename a folder of more files than its rename-dir-limit
+                    next_step = "mount the bucket with rename-dir-limit=100; for any other folder, raise ulimit -n"
+                case _:
+                    next_step = "set TENXSOM_OUTPUT_DIR to a folder you can write to"
             reason = error.strerror or str(error)
             raise OutputError(f"videos cannot be written to {self.root}: {reason}", next_step=next_step) from error
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.jobs import Status, SubmissionState, VideoJob
@@ -25,6 +27,7 @@ from tenxsom_flow_engine.operations import restore as operations
 from tenxsom_flow_engine.operations.backup import back_up
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import JobFilter, NewJob
 from tenxsom_flow_engine.workers.pull import PullWorker
 from tests.redis_server import RedisServer, newer_binary
@@ -108,6 +111,32 @@ def test_the_drill(either: Flow, tmp_path: Path) -> None:
     assert set(before) <= set(ended)
     assert set(ended.values()) == {Status.SUCCEEDED}
     assert set(sales(either).values()) == {1}
+
+
+def test_a_backup_while_the_store_is_written(flow: Flow, tmp_path: Path) -> None:
+    """A backup ends although another process writes all the time, and it is one instant: a beginning of the writes."""
+    file, over, added = tmp_path / "backup", threading.Event(), list[int]()
+
+    def write() -> None:
+        while not over.is_set():
+            add(flow, f"job-{len(added)}")
+            added.append(len(added))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        flow.until(lambda: len(added) >= 20, "20 jobs")
+        assert flow.run("backup", str(file)).returncode == 0
+        before = len(added)
+        flow.until(lambda: len(added) > before, "another job")
+    finally:
+        over.set()
+        writer.join()
+    with closing(SQLiteStore(file, SystemClock())) as store:
+        kept = {record.job_id for page in store.pages(JobFilter(), limit=500) for record in page.records}
+        assert not store.find_damage(60.0)
+    assert 20 <= len(kept) <= len(added)
+    assert kept == {f"job-{number}" for number in range(len(kept))}
 
 
 @pytest.mark.parametrize("loss", ["missing", "emptied", "garbage", "torn", "stale log"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +189,36 @@ def test_an_unwritable_output_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot be written to .*file/videos: Not a directory") as caught:
         OutputFolder(tmp_path / "file" / "videos").check()
     assert "TENXSOM_OUTPUT_DIR" in caught.value.next_step
+
+
+#: Refuses what a bucket that is mounted with gcsfuse refuses by default: to rename a folder with files.
+MOUNTED_BUCKET = """
+import errno, os, sys
+from pathlib import Path
+from tenxsom_flow_engine.errors import OutputError
+from tenxsom_flow_engine.output.folder import OutputFolder
+
+def refuse(event, arguments):
+    if event == "os.rename" and os.path.isdir(arguments[0]) and os.listdir(arguments[0]):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+sys.addaudithook(refuse)
+root = Path(sys.argv[1])
+try:
+    OutputFolder(root).check()
+except OutputError as error:
+    print(error.message, error.next_step, [*(root / ".staging").iterdir()])
+"""
+
+
+def test_a_mounted_bucket_that_renames_no_folder_is_noticed(tmp_path: Path) -> None:
+    """The check renames a folder with a file, as publishing does; the error names the mount option; nothing is left."""
+    done = subprocess.run(
+        [sys.executable, "-c", MOUNTED_BUCKET, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert f"videos cannot be written to {tmp_path}: {os.strerror(errno.EMFILE)}" in done.stdout
+    assert "rename-dir-limit" in done.stdout
+    assert done.stdout.endswith("[]\n")
 
 
 def test_a_sweep_only_removes_old_folders(output: OutputFolder) -> None:
