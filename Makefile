@@ -14,7 +14,8 @@ DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
-.PHONY: lock bench-recovery bench-in-flight bench-million bench-lists bench-report bench-dashboard bench-bad-clients
+.PHONY: lock bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
+.PHONY: bench-bad-clients
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -75,6 +76,9 @@ bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 
 bench-lists bench-report bench-dashboard bench-bad-clients: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.$(subst -,_,$*)
+
+bench-remote: .venv/.development
+	.venv/bin/python -m benchmarks.remote_service
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
