@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from urllib3 import PoolManager
 
 from tenxsom_flow_engine.errors import Rejected, ServiceError, Transient
 from tenxsom_flow_engine.services.http.addresses import is_public
-from tenxsom_flow_engine.services.http.connection import new_public_session
+from tenxsom_flow_engine.services.http.connection import new_public_connections
 from tenxsom_flow_engine.services.http.download import MAX_CONNECTIONS, Downloader
 from tenxsom_flow_engine.services.http.fake_files import Files
 from tenxsom_flow_engine.services.http.fake_server import At, Cut, FakeServer, Fault, Hang, Reply, Request, Trickle
@@ -54,7 +54,7 @@ def store() -> Iterator[Store]:
 
 def fetched(folder: Path, url: str, **options: Any) -> bytes:
     """Download and return the content of the file."""
-    given: dict[str, Any] = {"allow_private": "public_session" not in options} | options
+    given: dict[str, Any] = {"allow_private": "public_connections" not in options} | options
     Downloader(**given).fetch("alpha", url, folder / "video.mp4")
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     return (folder / "video.mp4").read_bytes()
@@ -289,15 +289,13 @@ class Tls:
         self.connected: list[str] = []
         self.port = int(store.url.rpartition(":")[2])
 
-    def session(self) -> requests.Session:
-        """Return a session that trusts the authority, and whose connections all lead to the store."""
-        session = self.wary_session()
-        session.verify = str(self.authority)
-        return session
+    def connections(self) -> PoolManager:
+        """Return connections that trust the authority, and that all lead to the store."""
+        return new_public_connections(self._connect, ssl.create_default_context(cafile=self.authority))
 
-    def wary_session(self) -> requests.Session:
-        """Return a session whose connections all lead to the store; it does not trust the authority."""
-        return new_public_session(self._connect)
+    def wary_connections(self) -> PoolManager:
+        """Return connections that all lead to the store, and do not trust the authority."""
+        return new_public_connections(self._connect)
 
     def _connect(self, address: tuple[str, int], timeout: object) -> socket.socket:
         self.connected.append(address[0])
@@ -319,7 +317,7 @@ def test_the_checked_address_is_the_one_that_is_connected_to(
     """A name is resolved once, so a different second answer has no effect; TLS verifies the name."""
     names.answers["cdn.example"] = [["8.8.8.8"], ["127.0.0.1"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
-    assert fetched(tmp_path, url, public_session=tls.session) == CONTENT
+    assert fetched(tmp_path, url, public_connections=tls.connections) == CONTENT
     assert (names.resolved, tls.connected) == (["cdn.example"], ["8.8.8.8"])
 
 
@@ -327,7 +325,7 @@ def test_a_certificate_of_another_name_is_refused(store: Store, tls: Tls, names:
     """The certificate must match the host name of the URL, although the connection is to an address."""
     names.answers["other.example"] = [["8.8.8.8"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://other.example:{tls.port}")
-    assert "certificate verify failed" in str(refused(tmp_path, url, public_session=tls.session)).lower()
+    assert "certificate verify failed" in str(refused(tmp_path, url, public_connections=tls.connections)).lower()
     assert store.seen["file"] == []
 
 
@@ -335,7 +333,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(store: Store, tls: Tls
     """A certificate that no trusted authority has signed is refused."""
     names.answers["cdn.example"] = [["8.8.8.8"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
-    assert "certificate verify failed" in str(refused(tmp_path, url, public_session=tls.wary_session)).lower()
+    assert "certificate verify failed" in str(refused(tmp_path, url, public_connections=tls.wary_connections)).lower()
     assert store.seen["file"] == []
 
 
@@ -351,7 +349,7 @@ def test_redirects_are_checked_as_well(
 ) -> None:
     """A public server cannot redirect to loopback, to a name with a private address, or away from TLS."""
     names.answers |= {"cdn.example": [["8.8.8.8"]], "inside.example": [["10.0.0.7"]]}
-    error = refused(tmp_path, f"https://cdn.example:{tls.port}/to?{target}", public_session=tls.session)
+    error = refused(tmp_path, f"https://cdn.example:{tls.port}/to?{target}", public_connections=tls.connections)
     assert type(error) is Rejected
     assert tls.connected == ["8.8.8.8"]
 
@@ -361,5 +359,5 @@ def test_an_unreachable_address_is_skipped(store: Store, tls: Tls, names: Names,
     tls.away.add("8.8.8.8")
     names.answers["cdn.example"] = [["8.8.8.8", "8.8.4.4"]]
     url = store.files.sign("v.mp4").replace(store.url, f"https://cdn.example:{tls.port}")
-    assert fetched(tmp_path, url, public_session=tls.session) == CONTENT
+    assert fetched(tmp_path, url, public_connections=tls.connections) == CONTENT
     assert tls.connected == ["8.8.8.8", "8.8.4.4"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,7 +21,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessSession, make_session, post
+from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessConnections, make_connections, post
 from tenxsom_flow_engine.services.http.config import check_base_url, check_key
 from tenxsom_flow_engine.services.http.fake_server import (
     At,
@@ -47,9 +50,15 @@ SHORT = CallTimeouts(connect=0.6, read=0.6, total=1.2)
 
 
 class Echo(FakeServer):
-    """Sells on every request."""
+    """Sells on every order."""
 
     sold = 0
+    connections = 0
+
+    def opened(self, connection: socket.socket) -> Cut | Hang | None:
+        with self.lock:
+            self.connections += 1
+        return super().opened(connection)
 
     def route(self, request: Request) -> str:
         return "order" if request.method == "POST" else "read"
@@ -263,6 +272,35 @@ def test_an_order_is_not_sent_after_its_time(echo: Echo, monkeypatch: pytest.Mon
     assert echo.seen["order"] == []
 
 
+def test_requests_start_no_threads(echo: Echo) -> None:
+    """One thread watches the deadlines of all requests, however many have been sent."""
+    client = api(echo.url)
+    client.get("/videos")
+    during: list[threading.Thread] = []
+    echo.on_moment = lambda route, at, request: during.extend(threading.enumerate())
+    for _ in range(3):
+        client.get("/videos")
+        client.post_paid(post("/videos", {}))
+    names = Counter(thread.name for thread in set(during))
+    assert names["deadlines"] == 1
+    assert not any(isinstance(thread, threading.Timer) for thread in during)
+
+
+def test_reads_of_many_threads_keep_their_connections(echo: Echo) -> None:
+    """As many reads as a worker has threads use the same connections again."""
+    client, together = api(echo.url), threading.Barrier(64, timeout=60.0)
+
+    def wait_for_all(route: str, at: At, request: Request) -> None:
+        if at is At.READ:
+            together.wait()
+
+    echo.on_moment = wait_for_all
+    for _ in range(3):
+        with ThreadPoolExecutor(64) as threads:
+            assert all(answer.good for answer in threads.map(client.get, ["/videos"] * 64))
+    assert echo.connections == 64
+
+
 def test_a_key_that_a_service_repeats_is_redacted(echo: Echo) -> None:
     """A key in a service's error message is redacted."""
     echo.faults["order"].append(Reply(400, {"error": f"bad Bearer {KEY} \x1b[2J"}))
@@ -271,11 +309,11 @@ def test_a_key_that_a_service_repeats_is_redacted(echo: Echo) -> None:
 
 def test_a_child_has_separate_connections(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork, parent and child do not share connections."""
-    session = ProcessSession(make_session)
-    before = session.get()
-    assert session.get() is before
+    connections = ProcessConnections(make_connections)
+    before = connections.get()
+    assert connections.get() is before
     monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a child
-    assert session.get() is not before
+    assert connections.get() is not before
 
 
 @pytest.mark.parametrize("url", ["https://api.useapi.net/v2", "http://127.0.0.1:8080", "http://localhost/x"])

@@ -7,13 +7,14 @@ refusal, or a fault before the first byte was sent, nothing can have been bought
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
+
+import msgspec
 
 from tenxsom_flow_engine.errors import Busy, ServiceError, Transient, Uncertain
 from tenxsom_flow_engine.logs import Redactor
@@ -28,7 +29,7 @@ from tenxsom_flow_engine.text import one_line
 from tenxsom_flow_engine.timings import CallTimeouts, Timings
 
 if TYPE_CHECKING:
-    import requests
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class HttpApi:
         self._base = base_url.rstrip("/")
         self._headers = dict(headers)
         self._errors = tuple(errors)
-        self._session = ProcessSession(make_session)
+        self._kept = ProcessConnections(make_connections)
 
     def redact(self, text: str) -> str:
         """Return a service's text without secrets, as one printable line of at most `MAX_WORDS` characters."""
@@ -81,22 +82,20 @@ class HttpApi:
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Answer:
         """Send a GET request, which costs nothing. Raises `Transient`."""
-        return self._send(self._session.get(), "GET", path, self._timings.read_call, params=query)
+        return self._send(self._kept.get(), "GET", path, self._timings.read_call, query=query)
 
     def tell(self, path: str) -> Answer:
         """POST an idempotent request that costs nothing. Raises `Transient`."""
-        return self._send(self._session.get(), "POST", path, self._timings.read_call, json={})
+        return self._send(self._kept.get(), "POST", path, self._timings.read_call, content={})
 
     def post_paid(self, order: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
         """Send a paid order. Raises `Transient` if nothing can have been bought, else `Uncertain`.
 
         It uses a new connection: a kept-alive one might turn out to be broken after the request has been sent.
         """
-        from tenxsom_flow_engine.services.http.connection import new_session
-
-        with new_session() as session:
+        with make_connections() as unused:
             path, body, timeouts = order["path"], order["body"], self._timings.paid_call
-            return self._send(session, order["method"], path, timeouts, paid=True, json=body, headers=headers)
+            return self._send(unused, order["method"], path, timeouts, paid=True, content=body, headers=headers)
 
     def result(self, answer: Answer, *, paid: bool = False) -> Mapping[str, Any]:
         """Return the JSON object of a 2xx answer; raise the error that any other answer means."""
@@ -123,27 +122,27 @@ class HttpApi:
 
     def _send(
         self,
-        session: requests.Session,
+        connections: PoolManager,
         method: str,
         path: str,
         timeouts: CallTimeouts,
         *,
         paid: bool = False,
         headers: Mapping[str, str] | None = None,
-        **content: Any,
+        query: Mapping[str, str | int] | None = None,
+        content: Mapping[str, Any] | None = None,
     ) -> Answer:
-        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, Exchange, describe_failure
+        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, Exchange, describe_failure, send
 
+        own = self._headers | dict(headers or {})
+        body = None
+        if content is not None:
+            own["Content-Type"] = "application/json"
+            body = msgspec.json.encode(content)
         with Exchange(timeouts.total) as exchange:
             try:
-                response = session.request(
-                    method,
-                    self._base + path,
-                    headers=self._headers | dict(headers or {}),
-                    timeout=(timeouts.connect, timeouts.read),
-                    allow_redirects=False,
-                    stream=True,
-                    **content,
+                response = send(
+                    connections, method, self._base + path, headers=own, timeouts=timeouts, query=query, body=body
                 )
             except NETWORK_FAULTS as error:
                 lost = paid and exchange.sent
@@ -159,46 +158,46 @@ class HttpApi:
         return answer
 
 
-def make_session() -> requests.Session:
-    """Return a `connection.new_session`; the HTTP libraries are imported by the first call."""
-    from tenxsom_flow_engine.services.http.connection import new_session
+def make_connections() -> PoolManager:
+    """Return `connection.new_connections`; the HTTP libraries are imported by the first call."""
+    from tenxsom_flow_engine.services.http.connection import new_connections
 
-    return new_session()
+    return new_connections()
 
 
-class ProcessSession:
-    """A lazily made `requests.Session`, replaced after a fork: processes cannot share connections."""
+class ProcessConnections:
+    """Lazily made connections, replaced after a fork: processes cannot share them."""
 
-    def __init__(self, make: Callable[[], requests.Session]) -> None:
+    def __init__(self, make: Callable[[], PoolManager]) -> None:
         self._make = make
         self._lock = Lock()  # guards `_made`
-        self._made: tuple[int, requests.Session] | None = None
+        self._made: tuple[int, PoolManager] | None = None
 
-    def get(self) -> requests.Session:
-        """Return this process's session."""
+    def get(self) -> PoolManager:
+        """Return this process's connections."""
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
                 self._made = (os.getpid(), self._make())
             return self._made[1]
 
 
-def _read(response: requests.Response) -> Answer:
+def _read(response: BaseHTTPResponse) -> Answer:
     body = _body(response)
     headers = response.headers
     request_id = headers.get("x-request-id", "")[:100]
-    return Answer(response.status_code, body, read_retry_after(headers, body), request_id)
+    return Answer(response.status, body, read_retry_after(headers, body), request_id)
 
 
-def _body(response: requests.Response) -> Any:
+def _body(response: BaseHTTPResponse) -> Any:
     """Return an answer's JSON, or None if it is invalid, too long or incomplete."""
     from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS
 
     content = bytearray()
     try:
-        for chunk in response.iter_content(1 << 16):
+        for chunk in response.stream(1 << 16, decode_content=False):
             content += chunk
             if len(content) > MAX_ANSWER:
                 return None
-        return json.loads(content)
+        return msgspec.json.decode(content)
     except (*NETWORK_FAULTS, RecursionError):
         return None

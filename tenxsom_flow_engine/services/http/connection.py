@@ -6,32 +6,81 @@ not; and after the deadline no create is sent, because other workers then consid
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import cache
 from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-import requests
-from requests.adapters import HTTPAdapter
+import certifi
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 from urllib3.util.connection import create_connection
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.services.http.addresses import public_addresses
+from tenxsom_flow_engine.timings import CallTimeouts
 
 #: Connects to an address and port within a time-out; raises `OSError`.
 Connect = Callable[[tuple[str, int], Any], socket.socket]
-#: The exceptions of a request that the network or the peer causes. The libraries wrap most of them, but http.client
-#: raises ValueError for a chunk with a negative size.
-NETWORK_FAULTS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+#: The exceptions of a request that the network or the peer causes. urllib3 wraps most of them, but http.client raises
+#: ValueError for a chunk with a negative size.
+NETWORK_FAULTS = (HTTPError, HTTPException, OSError, ValueError)
+#: Idle connections that are kept for each host. As many as the most steps of a process, so that no step opens one while
+#: another closes one.
+MAX_KEPT = 256
+#: Hosts with kept connections: the services, and the file stores of their videos.
+MAX_HOSTS = 32
+
+
+class Deadlines:
+    """Breaks off exchanges when their deadlines pass. One thread does so for all exchanges of the process."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()  # guards the fields below
+        self._running: set[Exchange] = set()
+        self._wakes_at = math.inf
+        self._started = False
+
+    def add(self, exchange: Exchange) -> None:
+        """Watch an exchange."""
+        with self._condition:
+            self._running.add(exchange)
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+            elif exchange.ends_at < self._wakes_at:
+                self._condition.notify()
+
+    def remove(self, exchange: Exchange) -> None:
+        """Stop watching an exchange that has ended."""
+        with self._condition:
+            self._running.discard(exchange)
+
+    def _watch(self) -> None:
+        with self._condition:
+            while True:
+                for exchange in [one for one in self._running if one.over]:
+                    self._running.remove(exchange)
+                    exchange.break_off()
+                self._wakes_at = min((one.ends_at for one in self._running), default=math.inf)
+                pause = self._wakes_at - time.monotonic()
+                self._condition.wait(None if pause == math.inf else max(pause, 0.0))
+
+
+@cache
+def _deadlines(process: int) -> Deadlines:
+    """Return the deadlines of a process, by its id: a fork does not copy the thread."""
+    return Deadlines()
 
 
 class Exchange:
@@ -45,16 +94,16 @@ class Exchange:
         self.seconds = seconds
         #: Whether the first byte might have been sent.
         self.sent = False
-        self._ends = time.monotonic() + seconds
+        #: The deadline on the monotonic clock.
+        self.ends_at = time.monotonic() + seconds
         self._lock = threading.Lock()  # guards `_socket`
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._break_off)
-        self._timer.daemon = True
+        self._deadlines = _deadlines(os.getpid())
 
     @property
     def over(self) -> bool:
         """Whether the deadline has passed."""
-        return time.monotonic() >= self._ends
+        return time.monotonic() >= self.ends_at
 
     def watch(self, connected: socket.socket) -> None:
         """Register the connection in use."""
@@ -64,7 +113,7 @@ class Exchange:
             self._close()
             self._socket = duplicate
         if self.over:
-            self._break_off()
+            self.break_off()
 
     def about_to_send(self) -> None:
         """Record that bytes are about to be sent. Raises `TimeoutError` after the deadline."""
@@ -74,19 +123,20 @@ class Exchange:
 
     def __enter__(self) -> Exchange:
         self._outer = _current.set(self)
-        self._timer.start()
+        self._deadlines.add(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._timer.cancel()
+        self._deadlines.remove(self)
         _current.reset(self._outer)
         with self._lock:
             self._close()
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """End the connection in use, which wakes a blocked reader."""
         with self._lock, suppress(OSError):
             if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes a blocked reader
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _close(self) -> None:
         if self._socket is not None:
@@ -165,43 +215,64 @@ def _public_pools(connect: Connect) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": _pool(HTTPConnectionPool, PublicHttp), "https": _pool(HTTPSConnectionPool, PublicHttps)}
 
 
-class _Session(requests.Session):
-    """Never resolves redirects: even with `allow_redirects=False`, `requests` reads the content of a redirect."""
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the TLS settings: the authorities of certifi. Reading them takes longer than a request, so only once."""
+    return ssl.create_default_context(cafile=certifi.where())
 
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Report no redirect target."""
+
+def new_connections() -> PoolManager:
+    """Return connections that report to the current exchange and are kept for later requests."""
+    return _connections(_ANYWHERE, None)
 
 
-def new_session() -> requests.Session:
-    """Return a session whose connections report to the current exchange.
+def new_public_connections(connect: Connect = create_connection, tls: ssl.SSLContext | None = None) -> PoolManager:
+    """Return `new_connections` to public addresses only. `tls` replaces the trusted authorities."""
+    return _connections(_public_pools(connect), tls)
 
-    It ignores the environment (a `.netrc` would replace our keys), stores no cookies and never retries.
+
+def _connections(pools: dict[str, type[HTTPConnectionPool]], tls: ssl.SSLContext | None) -> PoolManager:
+    manager = PoolManager(MAX_HOSTS, maxsize=MAX_KEPT, ssl_context=tls or _trusted())
+    manager.pool_classes_by_scheme = pools
+    return manager
+
+
+def send(
+    connections: PoolManager,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeouts: CallTimeouts,
+    query: Mapping[str, str | int] | None = None,
+    body: bytes | None = None,
+) -> BaseHTTPResponse:
+    """Send a request once, and return the answer with its content unread. Raises `NETWORK_FAULTS`.
+
+    It follows no redirects.
     """
-    return _session(_ANYWHERE)
+    return connections.request(
+        method,
+        url,
+        fields={name: str(value) for name, value in query.items()} if query else None,
+        body=body,
+        # Compression gains nothing for small answers and finished videos, and the unpacked size would be unbounded.
+        headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers},
+        timeout=Timeout(timeouts.connect, timeouts.read),
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+    )
 
 
-def new_public_session(connect: Connect = create_connection) -> requests.Session:
-    """Return a `new_session` that only connects to public addresses."""
-    return _session(_public_pools(connect))
-
-
-def _session(pools: dict[str, type[HTTPConnectionPool]]) -> requests.Session:
-    session = _Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers["User-Agent"] = f"tenxsom-flow-engine/{__version__}"
-    # Compression gains nothing for small answers and finished videos, and the unpacked size would be unbounded.
-    session.headers["Accept-Encoding"] = "identity"
-    for scheme in ("http://", "https://"):
-        adapter = HTTPAdapter()
-        adapter.poolmanager.pool_classes_by_scheme = pools
-        session.mount(scheme, adapter)
-    return session
+_USER_AGENT = f"tenxsom-flow-engine/{__version__}"
 
 
 def describe_failure(error: BaseException, exchange: Exchange) -> str:
     """Return the cause of a failed exchange, without the URL, which might contain a signature."""
-    if exchange.over or isinstance(error, requests.Timeout):
+    refused = isinstance(error, NewConnectionError)  # a subclass of `ConnectTimeoutError` too
+    if exchange.over or (isinstance(error, ConnectTimeoutError | ReadTimeoutError) and not refused):
         return f"no complete answer within {exchange.seconds:g} s" if exchange.sent else "no connection in time"
     inner = _innermost(error)
     if isinstance(inner, OSError) and inner.strerror:

@@ -10,11 +10,11 @@ from urllib.parse import urljoin, urlsplit
 
 from tenxsom_flow_engine.errors import Rejected, Transient
 from tenxsom_flow_engine.services.http.addresses import NotPublic
-from tenxsom_flow_engine.services.http.client import ProcessSession, make_session
+from tenxsom_flow_engine.services.http.client import ProcessConnections, make_connections
 from tenxsom_flow_engine.timings import Timings
 
 if TYPE_CHECKING:
-    import requests
+    from urllib3 import BaseHTTPResponse, PoolManager
 
     from tenxsom_flow_engine.services.http.connection import Exchange
 
@@ -30,7 +30,7 @@ _NO_VIDEO = ("text/", "image/", "application/json", "application/xml")
 class Downloader:
     """Downloads videos. `allow_private` permits private addresses and plain HTTP, for tests and rehearsals.
 
-    `public_session` makes the session for public addresses.
+    `public_connections` makes the connections to public addresses.
     """
 
     def __init__(
@@ -39,12 +39,13 @@ class Downloader:
         allow_private: bool = False,
         max_size: int = MAX_SIZE,
         timings: Timings = Timings(),
-        public_session: Callable[[], requests.Session] | None = None,
+        public_connections: Callable[[], PoolManager] | None = None,
     ) -> None:
         self._schemes = ("https", "http") if allow_private else ("https",)
         self._max_size = max_size
         self._timeouts = timings.download_call
-        self._session = ProcessSession(make_session if allow_private else public_session or _public_session)
+        make = make_connections if allow_private else public_connections or _public_connections
+        self._connections = ProcessConnections(make)
 
     def fetch(self, service: str, url: str, target: Path) -> None:
         """Download `url` into the file `target`, which appears once it is complete.
@@ -67,28 +68,24 @@ class Downloader:
 
     def _resume(self, url: str, transfer: _Transfer, exchange: Exchange) -> str:
         """Download the missing part over one connection; return why it failed, or an empty string."""
-        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, describe_failure
+        from tenxsom_flow_engine.services.http.connection import NETWORK_FAULTS, describe_failure, send
 
         for _ in range(MAX_REDIRECTS + 1):
             self._check(transfer.service, url)
             try:
-                response = self._session.get().get(
-                    url,
-                    headers=transfer.headers(),
-                    timeout=(self._timeouts.connect, self._timeouts.read),
-                    allow_redirects=False,
-                    stream=True,
+                response = send(
+                    self._connections.get(), "GET", url, headers=transfer.headers(), timeouts=self._timeouts
                 )
             except NotPublic as refusal:
                 raise Rejected(transfer.service, f"the video's URL was refused: {refusal}") from None
             except NETWORK_FAULTS as error:
                 return describe_failure(error, exchange)
             with response:
-                if response.is_redirect:
-                    url = _leads_to(url, response.headers["Location"])
+                if location := response.get_redirect_location():
+                    url = _leads_to(url, location)
                     continue
                 transfer.begin(response)
-                chunks = response.raw.stream(_CHUNK, decode_content=False)
+                chunks = response.stream(_CHUNK, decode_content=False)
                 while True:
                     try:
                         chunk = next(chunks, b"")
@@ -112,10 +109,10 @@ class Downloader:
             )
 
 
-def _public_session() -> requests.Session:
-    from tenxsom_flow_engine.services.http.connection import new_public_session
+def _public_connections() -> PoolManager:
+    from tenxsom_flow_engine.services.http.connection import new_public_connections
 
-    return new_public_session()
+    return new_public_connections()
 
 
 def _leads_to(url: str, location: str) -> str:
@@ -139,13 +136,13 @@ class _Transfer:
         """Return the headers that request only the missing bytes, if the server can verify the file by its ETag."""
         return {"Range": f"bytes={self.done}-", "If-Range": self.etag} if self.done and self.etag else {}
 
-    def begin(self, response: requests.Response) -> None:
+    def begin(self, response: BaseHTTPResponse) -> None:
         """Position the file for the answer: at its end for a matching part, else at its start, emptied."""
         headers = response.headers
-        partial = response.status_code == 206 and headers.get("Content-Range", "").startswith(f"bytes {self.done}-")
-        if response.status_code != 200 and not partial:
+        partial = response.status == 206 and headers.get("Content-Range", "").startswith(f"bytes {self.done}-")
+        if response.status != 200 and not partial:
             # Also 403, 404 and 410: the URL has expired, and the next attempt gets a fresh one from the service.
-            raise Transient(self.service, f"the video's URL returned HTTP {response.status_code}")
+            raise Transient(self.service, f"the video's URL returned HTTP {response.status}")
         kind = headers.get("Content-Type", "").lower()
         if kind.startswith(_NO_VIDEO):
             raise Transient(self.service, f"the video's URL returned {kind.partition(';')[0]}, not a video")
@@ -156,7 +153,7 @@ class _Transfer:
             etag = headers.get("ETag", "")
             # A weak ETag does not promise the same bytes, and a date has a resolution of one second only.
             self.etag = etag if etag.startswith('"') and headers.get("Accept-Ranges", "").lower() == "bytes" else ""
-        self._check_size(response.raw.length_remaining or 0)
+        self._check_size(response.length_remaining or 0)
 
     def write(self, chunk: bytes) -> None:
         """Append a chunk."""
