@@ -220,12 +220,13 @@ class Engine:
         """The stores of this home that this engine does not use, and that have unfinished jobs."""
         return self.home.other_stores() if self.home is not None else ()
 
-    def step(self, record: JobRecord) -> JobRecord:
-        """Run one step of a leased job and apply its outcome.
+    def step(self, record: JobRecord, settling: Callable[[JobRecord], object] = lambda record: None) -> JobRecord:
+        """Run one step of a leased job and apply its outcome. `settling` is called in between.
 
         Raises `LeaseLost` if another worker owns the job, `StoreError` if the store cannot be used.
         """
         outcome = self._runner.run(record)
+        settling(record)
         return self._persist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def cancel(self, job_id: str) -> JobRecord:

@@ -27,9 +27,9 @@ RETRY_SECONDS = 1.0
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    default=4,
+    default=64,
     show_default=True,
-    help="Number of steps run concurrently. Waiting jobs use none.",
+    help="Maximum number of steps run concurrently, each in a thread. The queue's limit applies too.",
 )
 @click.option("--burst", is_flag=True, help="End when no job is due or rendering any more.")
 @options.log_level
@@ -65,7 +65,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         if engine.home and not burst:
             engine.home.remember()  # the first job must come to this worker
         log.info(
-            "worker %s serves the %s queue (%s) with %d threads; store %s",
+            "worker %s serves the %s queue (%s) with at most %d threads; store %s",
             runner.id,
             engine.queue.name,
             engine.queue_reason,

@@ -46,9 +46,9 @@ class WorkerMaintenance:
         self._thread: threading.Thread | None = None
         #: By the lease's token, because a job whose lease was lost can be active twice in one process.
         self._active: dict[str, JobRecord] = {}
-        #: The tokens that the latest renewal reported as lost, and those that the log has named.
-        self._lost: set[str] = set()
-        self._reported: set[str] = set()
+        #: The tokens whose loss is of no interest: the log has named it, or the step has its outcome, and settling ends
+        #: the lease, or finds it lost.
+        self._silent: set[str] = set()
         self._lock = threading.Lock()
         self._finished_steps = 0
 
@@ -65,6 +65,11 @@ class WorkerMaintenance:
         """The leased jobs whose steps are running."""
         with self._lock:
             return list(self._active.values())
+
+    @property
+    def count(self) -> int:
+        """The number of running steps."""
+        return len(self._active)
 
     def start(self) -> None:
         """Send a heartbeat now and start the threads. Does nothing if they are already running."""
@@ -92,9 +97,15 @@ class WorkerMaintenance:
         with self._lock:
             self._active[record.lease_token] = record
 
+    def settling(self, record: JobRecord) -> None:
+        """Report the loss of a job's lease no more, because its step has an outcome. It is still renewed."""
+        with self._lock:
+            self._silent.add(record.lease_token)
+
     def untrack(self, record: JobRecord) -> None:
         """Stop renewing a job's lease, because its step has ended."""
         with self._lock:
+            self._silent.discard(record.lease_token)
             if self._active.pop(record.lease_token, None) is not None:
                 self._finished_steps += 1
 
@@ -155,12 +166,9 @@ class WorkerMaintenance:
             leases = {record.job_id: token for token, record in self._active.items()}
         lost = {leases[job_id] for job_id in self._engine.queue.renew(leases)} if leases else set()
         with self._lock:
-            # Only after two renewals in a row: a lease that is lost just now can be of a step that has ended.
-            for token in lost & self._lost & self._active.keys() - self._reported:
+            for token in lost & self._active.keys() - self._silent:
                 _log.warning("lost the lease on job %s", self._active[token].job_id)
-                self._reported.add(token)
-            self._lost = lost
-            self._reported &= self._active.keys()
+                self._silent.add(token)
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from tenxsom_flow_engine.engine import Engine
@@ -21,13 +22,18 @@ _log = logging.getLogger(__name__)
 
 #: Maximum seconds of one wait, so that expired leases are noticed soon even on an idle queue.
 MAX_REST_SECONDS = 1.0
+#: A claim costs nearly the same for one job as for many. So a worker with several running steps claims at most once in
+#: this many seconds; it claims at once while many jobs are due and this share of its threads is free.
+CLAIM_PAUSE, FREE_SHARE = 0.03, 0.25
 
 
 class PullWorker:
-    """The main loop of a worker process, with `concurrency` threads that run steps.
+    """The main loop of a worker process, with up to `concurrency` threads that run steps.
 
-    With `burst` it ends when no job is queued, running or rendering any more; with `only`, when that job is final or
-    held.
+    A thread is started when more steps are claimed than there are threads, and stays: most of them only wait for the
+    answers of services.
+    With `burst` the worker ends when no job is queued, running or rendering any more; with `only`, when that job is
+    final or held.
     """
 
     def __init__(self, engine: Engine, *, concurrency: int, burst: bool = False, only: str | None = None) -> None:
@@ -47,6 +53,9 @@ class PullWorker:
         #: Interrupts the loop's wait when a step ends or a stop is requested.
         self._wake = WakeupEvent()
         self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
+        self._threads = 0
+        #: When the last claim was made, on the monotonic clock, and whether it got as many jobs as it could.
+        self._claimed_at, self._more_due = float("-inf"), False
         self._next_import = float("-inf")
         #: The jobs whose last step in this process left them failed or held.
         self._unsuccessful: set[str] = set()
@@ -55,17 +64,14 @@ class PullWorker:
         """Work until stopped (or, with `burst` or `only`, until done). Raises `StoreBroken`."""
         # A restarted worker would not use an unnamed server that has jobs by then.
         self._engine.remember_queue()
-        # Daemon threads, so that a forced stop does not wait for a step that hangs.
-        for number in range(self._concurrency):
-            threading.Thread(target=self._work, name=f"step-{number}", daemon=True).start()
         self._maintenance.start()
         try:
             while not self._stopping.is_set():
                 if self._iterate():
                     break
-            if self._maintenance.active_steps:
-                _log.info("stopping after %s", plural(len(self._maintenance.active_steps), "running step"))
-            while self._maintenance.active_steps and not self._engine.abandon.is_set():
+            if self._maintenance.count:
+                _log.info("stopping after %s", plural(self._maintenance.count, "running step"))
+            while self._maintenance.count and not self._engine.abandon.is_set():
                 self._wake.wait(MAX_REST_SECONDS)
                 self._wake.clear()
         finally:
@@ -98,10 +104,8 @@ class PullWorker:
 
     def _iterate(self) -> bool:
         """Claim due jobs, or wait; return whether the work is done."""
-        self._wake.clear()
-        free = self._concurrency - len(self._maintenance.active_steps)
+        free = self._free_threads()
         if free <= 0:
-            self._wake.wait(MAX_REST_SECONDS)
             return False
         try:
             claim = self._queue.claim(
@@ -113,11 +117,10 @@ class PullWorker:
                 closed=self._engine.gate.closed(),
             )
             self._engine.store_outage.succeeded("claim")
-            for record in claim.records:
-                self._maintenance.track(record)
-                self._steps.put(record)
+            self._claimed_at, self._more_due = time.monotonic(), len(claim.records) == free
+            self._start(claim.records)
             self._import_legacy()
-            if len(claim.records) == free:
+            if self._more_due:
                 return False
             if not claim.records and self._done():
                 return True
@@ -126,6 +129,28 @@ class PullWorker:
             self._engine.store_outage.failed("claim", f"waiting for the store: {error}")
             self._wake.wait(self._engine.timings.store_retry)
         return False
+
+    def _free_threads(self) -> int:
+        """Return how many steps can be started now, at the time of the next claim; 0 if the worker is stopping."""
+        while not self._stopping.is_set():
+            self._wake.clear()
+            running = self._maintenance.count
+            free, pause = self._concurrency - running, self._claimed_at + CLAIM_PAUSE - time.monotonic()
+            many = self._more_due and free >= self._concurrency * FREE_SHARE
+            if free > 0 and (running <= 1 or many or pause <= 0):
+                return free
+            self._wake.wait(pause if pause > 0 else MAX_REST_SECONDS)
+        return 0
+
+    def _start(self, records: Sequence[JobRecord]) -> None:
+        """Run the steps of leased jobs in the threads, of which there are enough for all running steps."""
+        for record in records:
+            self._maintenance.track(record)
+            self._steps.put(record)
+        while self._threads < self._maintenance.count:
+            # A daemon thread, so that a forced stop does not wait for a step that hangs.
+            threading.Thread(target=self._work, name=f"step-{self._threads}", daemon=True).start()
+            self._threads += 1
 
     def _import_legacy(self) -> None:
         """Import entries of the legacy list periodically: pushing one does not wake workers.
@@ -146,7 +171,7 @@ class PullWorker:
         return min(max(claim.again_at - self._engine.store.now(), 0.001), MAX_REST_SECONDS)
 
     def _done(self) -> bool:
-        if self._maintenance.active_steps:
+        if self._maintenance.count:
             return False
         if self._only is not None:
             record = self._engine.store.get(self._only)
@@ -168,7 +193,7 @@ class PullWorker:
     def _step(self, record: JobRecord) -> None:
         began = time.monotonic()
         try:
-            after = self._engine.step(record)
+            after = self._engine.step(record, self._maintenance.settling)
             if after.status in (Status.FAILED, Status.HELD):
                 self._unsuccessful.add(record.job_id)
             else:

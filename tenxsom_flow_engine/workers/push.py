@@ -73,7 +73,7 @@ class PushWorker:
     @property
     def active_steps(self) -> int:
         """The number of running steps."""
-        return len(self._maintenance.active_steps)
+        return self._maintenance.count
 
     def start(self) -> None:
         """Start maintenance, so that lost deliveries are noticed even while none arrive. Safe to call twice."""
@@ -120,7 +120,7 @@ class PushWorker:
     def _step(self, record: JobRecord) -> JobRecord:
         began = time.monotonic()
         try:
-            after = self._engine.step(record)
+            after = self._engine.step(record, self._maintenance.settling)
         except LeaseLost as error:
             # The new owner might fail, so this delivery must be sent again to check the job then.
             raise LeasedElsewhere(record.job_id) from error

@@ -183,6 +183,24 @@ def check_the_later_lease(
     assert not thread.is_alive()
 
 
+def test_threads_are_started_for_the_running_steps_only(tmp_path: Path, clock: ManualClock) -> None:
+    """A worker has as many threads as it had concurrent steps, whatever its limit."""
+    service, earlier = Stalling(clock), set(threading.enumerate())
+    with opened(tmp_path, clock, service) as engine:
+        engine.store.add(QUEUE, [NewJob(a_job(f"job-{number}")) for number in range(3)])
+        worker = PullWorker(engine, concurrency=64)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        for _ in range(3):
+            assert service.begun.acquire(timeout=STUCK)
+        started = [one for one in set(threading.enumerate()) - earlier if one.name.startswith("step-")]
+        worker.stop()
+        service.resume.release(3)
+        thread.join(STUCK)
+    assert not thread.is_alive()
+    assert len(started) == 3
+
+
 def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(tmp_path: Path, clock: ManualClock) -> None:
     """An `auto` job that no configured service can make any more fails with the reason."""
     job = VideoJob(job_id="open", topic="x", created_at=1.0)
@@ -198,7 +216,10 @@ def test_a_job_that_no_service_can_make_any_more_ends_with_its_reason(tmp_path: 
 def test_only_a_running_steps_lost_lease_is_reported(
     tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A lease that a running step lost is named once in the log; one that ended with its step is not named."""
+    """A lease that a running step lost is named once in the log, and one that ended with its step is not.
+
+    After a job is settled, its worker can be busy with it for several renewals, for example with its next task.
+    """
     with opened(tmp_path, clock, ScriptedService(clock)) as engine:
         assert isinstance(engine.queue, PullsJobs)
         engine.store.add(QUEUE, [NewJob(a_job("settled")), NewJob(a_job("lost"))])
@@ -206,11 +227,12 @@ def test_only_a_running_steps_lost_lease_is_reported(
         records = engine.queue.claim("w", 2, engine.slots, auto_services=engine.auto_services).records
         for record in records:
             maintenance.track(record)
-            engine.store.cancel(record.job_id)
-        maintenance.renew()
-        maintenance.untrack(records[0])
+        after = engine.step(records[0], maintenance.settling)
+        assert after.lease is None
+        engine.store.cancel("lost")
         for _ in range(3):
             maintenance.renew()
+        maintenance.untrack(records[0])
     assert [line.getMessage() for line in caplog.records] == ["lost the lease on job lost"]
 
 
