@@ -62,6 +62,8 @@ class DistantProxy:
     def __init__(self, port: int, round_trip: float) -> None:
         self.connections = 0
         self._target = port
+        #: The open connections: asyncio itself keeps no strong reference to its tasks.
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._round_trip = round_trip
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
@@ -70,11 +72,13 @@ class DistantProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._tasks.add(task := asyncio.current_task())
         connected_at = self._loop.time() + self._round_trip
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
         await asyncio.gather(
             self._forward(reader, server_writer, not_before=connected_at), self._forward(server_reader, writer)
         )
+        self._tasks.discard(task)
 
     async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, not_before: float = 0) -> None:
         """Send everything that arrives at one end to the other after the delay, and then its end."""
