@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +17,7 @@ from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.tokens import TokenIssuer
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.queues.cloud_tasks.api import Api, QueueFacts
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api, NewTask, QueueFacts
 from tenxsom_flow_engine.queues.cloud_tasks.certificates import Fetched
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.simulated.config import SimulationPlan
@@ -43,12 +43,13 @@ KEY = "the-secret-key-of-a-service"
 class NoTasks(Api):
     """Calls to Cloud Tasks that create no tasks."""
 
-    def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
-        """Do nothing."""
+    def create_tasks(self, tasks: Sequence[NewTask]) -> Iterator[str]:
+        """Claim that the tasks were created."""
+        return (task.id for task in tasks)
 
-    def has_task(self, task_id: str) -> bool:
-        """Claim that the task exists."""
-        return True
+    def existing_tasks(self, ids: Sequence[str]) -> Collection[str]:
+        """Claim that all tasks exist."""
+        return ids
 
     def facts(self) -> QueueFacts:
         """Return the state of a queue that runs."""

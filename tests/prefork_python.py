@@ -88,7 +88,7 @@ def serve(address: str) -> None:
 
 #: Modules that commands import lazily.
 LOADED = (
-    "av", "flask", "google.cloud.tasks_v2", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
+    "av", "flask", "grpc", "redis", "tenxsom_flow_engine.cli.cloud_tasks_worker",
     "tenxsom_flow_engine.cli.main", "tenxsom_flow_engine.cli.worker", "tenxsom_flow_engine.doctor.run",
     "tenxsom_flow_engine.output.media", "tenxsom_flow_engine.queues.cloud_tasks.queue",
     "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite",

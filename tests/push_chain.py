@@ -6,7 +6,7 @@ A worker dies as suddenly as with `kill -9`: it changes nothing after that actio
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, LeasedElsewhere
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.queues.cloud_tasks.api import Api
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api, NewTask
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import CloudTasksSettings, Settings, load
@@ -85,15 +85,16 @@ class DyingStore(SQLiteStore):
 
 
 class DyingApi(Api):
-    """Calls to Cloud Tasks; creating a task is an action of the worker."""
+    """Calls to Cloud Tasks; creating tasks is an action of the worker."""
 
     def __init__(self, death: Death, settings: CloudTasksSettings) -> None:
         super().__init__(settings)
         self._death = death
 
-    def create_task(self, task_id: str, body: bytes, schedule_at: float | None) -> None:
+    def create_tasks(self, tasks: Sequence[NewTask]) -> Iterator[str]:
         with self._death.act():
-            super().create_task(task_id, body, schedule_at)
+            created = list(super().create_tasks(tasks))
+        yield from created
 
 
 def dying_service(service: VideoService, death: Death) -> VideoService:

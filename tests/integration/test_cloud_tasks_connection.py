@@ -9,7 +9,7 @@ import pytest
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.errors import QueueUnavailable
-from tenxsom_flow_engine.queues.cloud_tasks.api import Api
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api, NewTask
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import DispatchLimits
 from tenxsom_flow_engine.timings import Timings
@@ -44,8 +44,8 @@ def test_a_silent_connection_is_replaced_within_one_create(proxy: SilentProxy) -
     """After two timeouts a task is created on a new connection, while the retries of the same create last."""
     with closing(api(proxy, Timings(task_call=0.5, task_ping=LONG))) as cloud:
         proxy.silence()
-        cloud.create_task("t-1", b"{}", None)
-        assert cloud.has_task("t-1")
+        assert list(cloud.create_tasks([NewTask("t-1", b"{}")])) == ["t-1"]
+        assert list(cloud.existing_tasks(["t-1"])) == ["t-1"]
         assert proxy.connections > 1
 
 

@@ -37,7 +37,10 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import Status, VideoJob
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.jobs.delivery import Delivery, task_id
-from tenxsom_flow_engine.queues.cloud_tasks.api import Api
+from tenxsom_flow_engine.queues.cloud_tasks.api import AT_ONCE, Api
+from tenxsom_flow_engine.queues.cloud_tasks.calls import GET_QUEUE, Calls
+from tenxsom_flow_engine.queues.cloud_tasks.connection import Connection, opener
+from tenxsom_flow_engine.queues.cloud_tasks.messages import NameRequest
 from tenxsom_flow_engine.settings import CloudTasksSettings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
@@ -273,6 +276,42 @@ def test_a_call_that_the_server_lacks(made: Setting) -> None:
     assert made.server.faults.used["API calls refused"] == 1
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED])
+def test_failed_creates_of_a_batch_are_repeated(made: Setting, code: grpc.StatusCode) -> None:
+    """Creates that fail for a while, or whose answers are lost, are tried again; each job has one task."""
+    made.server.faults.refuse("CreateTask", code, times=AT_ONCE + 7)
+    made.server.faults.lose_answer("CreateTask", code, times=9)
+    names = [f"job-{n}" for n in range(3 * AT_ONCE)]
+    assert made.queue.enqueue(new(*names)).new == tuple(names)
+    assert made.server.faults.used == {"API calls refused": AT_ONCE + 7, "API responses lost": 9}
+    assert len(list(made.client.list_tasks(parent=QUEUE))) == len(names)
+    assert not any(made.store.require(name).undispatched for name in names)
+
+
+def test_an_error_ends_a_batch(made: Setting) -> None:
+    """After an error that is not repeated, only created tasks are marked, and a repeated call creates the others."""
+    made.server.faults.refuse("CreateTask", grpc.StatusCode.UNAVAILABLE, times=3)
+    made.server.faults.refuse("CreateTask", grpc.StatusCode.PERMISSION_DENIED)
+    names = [f"job-{n}" for n in range(3 * AT_ONCE)]
+    with pytest.raises(QueueForbidden):
+        made.queue.enqueue(new(*names))
+    tasks = {task.name.rpartition("/")[2] for task in made.client.list_tasks(parent=QUEUE)}
+    records = [made.store.require(name) for name in names]
+    assert {task_id(record) for record in records if not record.undispatched} <= tasks
+    assert made.queue.enqueue(new(*names)).known == tuple(names)
+    assert len(list(made.client.list_tasks(parent=QUEUE))) == len(names)
+    assert not any(made.store.require(name).undispatched for name in names)
+
+
+def test_a_batch_that_cloud_tasks_never_accepts(made: Setting) -> None:
+    """A batch ends when its repetitions have lasted long enough."""
+    made.server.faults.refuse("CreateTask", times=10_000)
+    with pytest.raises(QueueUnavailable, match="adding a task"):
+        made.open(timings=Timings(task_create_retry=0.5)).enqueue(new("a", "b", "c"))
+    assert all(made.store.require(name).undispatched for name in "abc")
+    assert made.server.faults.used["API calls refused"] > 3
+
+
 def test_a_missing_role(made: Setting) -> None:
     """An account that may not read the queue gets the rest of the status and the missing role; it can add jobs."""
     made.server.faults.refuse("GetQueue", grpc.StatusCode.PERMISSION_DENIED, times=2)
@@ -323,14 +362,23 @@ def test_a_missing_setting_is_named(made: Setting, variable: str, calls: str) ->
 
 def test_a_child_process_opens_a_connection(made: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork the child opens a separate connection and does not touch its parent's."""
-    connection, here = made.queue._api._connection, os.getpid()
-    parent = connection.clients()
-    monkeypatch.setattr(os, "getpid", lambda: here + 1)
-    child = connection.clients()
-    assert child.channel is not parent.channel
-    assert connection.clients() is child
-    parent.v2.get_queue(name=QUEUE)
-    child.channel.close()
+    opened: list[Calls] = []
+
+    def open_calls() -> Calls:
+        opened.append(opener(load(made.variables).cloud_tasks, Timings())())
+        return opened[-1]
+
+    with closing(Connection(open_calls, timeout=60.0)) as connection:
+        here = os.getpid()
+        for _ in range(2):
+            connection.call(GET_QUEUE, NameRequest(name=QUEUE))
+        monkeypatch.setattr(os, "getpid", lambda: here + 1)
+        for _ in range(2):
+            connection.call(GET_QUEUE, NameRequest(name=QUEUE))
+        parent, child = opened
+        assert child.channel is not parent.channel
+        parent.call(GET_QUEUE, NameRequest(name=QUEUE), 60.0)
+        parent.channel.close()
 
 
 def test_no_client_before_the_first_call(setting: Setting) -> None:

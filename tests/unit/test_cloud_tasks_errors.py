@@ -1,12 +1,13 @@
-"""Google's errors are mapped to errors of this package, each with a next step."""
+"""The errors of calls to Cloud Tasks are mapped to errors of this package, each with a next step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import grpc
 import pytest
-from google.api_core import exceptions as api
-from google.auth import exceptions as auth
+from google.api_core import exceptions
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
 
 from tenxsom_flow_engine.errors import (
     Action,
@@ -17,78 +18,95 @@ from tenxsom_flow_engine.errors import (
     QueueMissing,
     QueueUnavailable,
 )
-from tenxsom_flow_engine.queues.cloud_tasks.errors import ENQUEUER, QUEUE_ADMIN, mapped
+from tenxsom_flow_engine.queues.cloud_tasks.errors import ENQUEUER, QUEUE_ADMIN, is_away, mapped
 
 
-def kinds(root: type[Exception]) -> Iterator[type[Exception]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from kinds(kind)
+class Failure(grpc.RpcError):  # type: ignore[misc]
+    """The error of a call, as gRPC raises it."""
+
+    def __init__(self, code: StatusCode, details: str = "text", reason: str = "") -> None:
+        super().__init__(details)
+        self._code, self._details, self._reason = code, details, reason
+
+    def code(self) -> StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...] | None:
+        if not self._reason:
+            return None
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason=self._reason, domain="googleapis.com"))
+        status = status_pb2.Status(code=7, message=self._details, details=[detail])
+        return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
 def mapped_error(error: Exception, role: str = ENQUEUER) -> FlowError:
-    """Return the mapped error of one of Google's errors."""
+    """Return the mapped error of the error of a call."""
     with pytest.raises(FlowError) as raised, mapped("adding a task", "videos", role):
         raise error
     assert raised.value.__cause__ is error
     return raised.value
 
 
-def build(kind: type[Exception], text: str = "text") -> Exception:
-    return kind(text, RuntimeError("cause")) if issubclass(kind, api.RetryError) else kind(text)
-
-
-@pytest.mark.parametrize("kind", [*kinds(api.GoogleAPICallError), api.RetryError], ids=lambda kind: kind.__name__)
-def test_every_error_of_a_call(kind: type[Exception]) -> None:
+@pytest.mark.parametrize("code", list(StatusCode), ids=lambda code: code.name)
+def test_every_error_of_a_call(code: StatusCode) -> None:
     """Every error of a call is mapped to an error with the failed call and a next step."""
-    error = mapped_error(build(kind))
-    assert isinstance(error, QueueError | ConfigurationError)
-    assert "adding a task" in error.message
-    assert error.next_step or error.actions
+    for text in ("text", ""):
+        error = mapped_error(Failure(code, text))
+        assert isinstance(error, QueueError | ConfigurationError)
+        assert "adding a task" in error.message
+        assert error.next_step or error.actions
 
 
-@pytest.mark.parametrize("kind", list(kinds(auth.GoogleAuthError)), ids=lambda kind: kind.__name__)
-def test_every_error_of_the_credentials(kind: type[Exception]) -> None:
-    """Every error of the credentials is mapped to an error that says what to set, or that Google is unreachable."""
-    error = mapped_error(kind("text"))
-    assert isinstance(error, QueueUnavailable | ConfigurationError)
-    assert "GOOGLE_APPLICATION_CREDENTIALS" in error.next_step or isinstance(error, QueueUnavailable)
+@pytest.mark.parametrize("code", list(StatusCode), ids=lambda code: code.name)
+def test_which_calls_are_repeated(code: StatusCode) -> None:
+    """A call is repeated after the errors for which Google's library has the classes that can pass."""
+    error = exceptions.from_grpc_status(code, "text")  # type: ignore[no-untyped-call]
+    passes = (
+        exceptions.ServerError, exceptions.ResourceExhausted, exceptions.Aborted, exceptions.Cancelled,
+    )  # fmt: skip
+    assert is_away(Failure(code)) is (isinstance(error, passes) and code is not StatusCode.UNIMPLEMENTED)
 
 
 @pytest.mark.parametrize(
-    ("google_error", "text", "kind", "step"),
+    ("code", "text", "kind", "step"),
     [
-        (api.PermissionDenied, "The principal lacks IAM permission", QueueForbidden, ENQUEUER),
-        (api.PermissionDenied, "lacks iam.serviceAccounts.actAs", QueueForbidden, "roles/iam.serviceAccountUser"),
-        (api.PermissionDenied, "Cloud Tasks API has not been used in project", ConfigurationError, "services enable"),
-        (api.NotFound, "Queue does not exist.", QueueMissing, Action.CREATE_QUEUE),
-        (api.NotFound, "The service account was not found", QueueMissing, "CLOUD_TASKS_SERVICE_ACCOUNT"),
-        (api.AlreadyExists, "Queue already exists", QueueError, Action.UPDATE_QUEUE),
-        (api.FailedPrecondition, "The queue cannot be created", QueueError, "CLOUD_TASKS_QUEUE"),
-        (api.Unauthenticated, "no credentials", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
-        (api.ServiceUnavailable, "connection refused", QueueUnavailable, "reached"),
-        (api.DeadlineExceeded, "5 s", QueueUnavailable, "reached"),
-        (api.ResourceExhausted, "quota", QueueUnavailable, "reached"),
-        (auth.RefreshError, "invalid_grant", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
-        (auth.TransportError, "no route", QueueUnavailable, "reached"),
+        (StatusCode.PERMISSION_DENIED, "The principal lacks IAM permission", QueueForbidden, ENQUEUER),
+        (StatusCode.PERMISSION_DENIED, "lacks iam.serviceAccounts.actAs", QueueForbidden, "iam.serviceAccountUser"),
+        (StatusCode.PERMISSION_DENIED, "the API has not been used in project", ConfigurationError, "services enable"),
+        (StatusCode.NOT_FOUND, "Queue does not exist.", QueueMissing, Action.CREATE_QUEUE),
+        (StatusCode.NOT_FOUND, "The service account was not found", QueueMissing, "CLOUD_TASKS_SERVICE_ACCOUNT"),
+        (StatusCode.ALREADY_EXISTS, "Queue already exists", QueueError, Action.UPDATE_QUEUE),
+        (StatusCode.FAILED_PRECONDITION, "The queue cannot be created", QueueError, "CLOUD_TASKS_QUEUE"),
+        (StatusCode.UNAUTHENTICATED, "no credentials", ConfigurationError, "GOOGLE_APPLICATION_CREDENTIALS"),
+        (StatusCode.UNAVAILABLE, "connection refused", QueueUnavailable, "reached"),
+        (StatusCode.DEADLINE_EXCEEDED, "5 s", QueueUnavailable, "reached"),
+        (StatusCode.RESOURCE_EXHAUSTED, "quota", QueueUnavailable, "reached"),
+        (
+            StatusCode.UNAVAILABLE, "Getting metadata from plugin failed with error: invalid_grant", QueueUnavailable,
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
-)
-def test_the_step_to_take(google_error: type[Exception], text: str, kind: type[FlowError], step: str) -> None:
+)  # fmt: skip
+def test_the_step_to_take(code: StatusCode, text: str, kind: type[FlowError], step: str) -> None:
     """The common errors name the role to grant, the variable to set, or the action that helps."""
-    error = mapped_error(build(google_error, text))
+    error = mapped_error(Failure(code, text))
     assert type(error) is kind
     assert step in (error.actions if isinstance(step, Action) else error.next_step)
 
 
-def test_a_call_that_failed_at_every_retry_reports_the_cause() -> None:
-    """A call that failed at every retry reports the cause, not only the timeout."""
-    cause = build(api.ServiceUnavailable, "connection refused")
-    error = mapped_error(api.RetryError("Timeout of 20.0s exceeded", cause))  # type: ignore[no-untyped-call]
-    assert type(error) is QueueUnavailable
-    assert "connection refused" in error.message
+def test_a_disabled_api() -> None:
+    """A disabled API is recognized by the reason in the details of the status, whatever the message says."""
+    error = mapped_error(Failure(StatusCode.PERMISSION_DENIED, "no", reason="SERVICE_DISABLED"))
+    assert type(error) is ConfigurationError
+    assert "services enable" in error.next_step
+    assert type(mapped_error(Failure(StatusCode.PERMISSION_DENIED, "no", reason="OTHER"))) is QueueForbidden
 
 
 def test_the_role_is_the_one_of_the_call() -> None:
     """A refused call reports the role that this call needs."""
-    assert QUEUE_ADMIN in mapped_error(build(api.PermissionDenied), QUEUE_ADMIN).next_step
+    assert QUEUE_ADMIN in mapped_error(Failure(StatusCode.PERMISSION_DENIED), QUEUE_ADMIN).next_step

@@ -7,39 +7,35 @@ replaced when its calls time out one after another.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import islice
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
-from google.api_core.exceptions import DeadlineExceeded
-from google.auth.credentials import Credentials
-from google.cloud import tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
 from tenxsom_flow_engine.errors import ConfigurationError
-from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
+from tenxsom_flow_engine.queues.cloud_tasks.access import SCOPE, credentials_and_project
+from tenxsom_flow_engine.queues.cloud_tasks.calls import Calls, Method
 from tenxsom_flow_engine.queues.cloud_tasks.loopback import is_loopback
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.timings import Timings
 
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+_Key = TypeVar("_Key")
 _log = logging.getLogger(__name__)
 
+#: Address of the API.
+HOST = "cloudtasks.googleapis.com"
 #: Consecutive calls with a timeout after which the connection is replaced.
 MAX_TIMEOUTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """Google's clients on one connection, and the project of the queue."""
-
-    channel: grpc.Channel
-    project: str
-    v2: tasks_v2.CloudTasksClient
 
 
 @dataclass(eq=False, slots=True)
@@ -47,65 +43,118 @@ class _Opened:
     """The connection of one process."""
 
     pid: int
-    clients: Clients
+    calls: Calls
     #: Number of running calls.
-    calls: int = 0
+    running: int = 0
     #: Number of timeouts since the last other result of a call.
     timeouts: int = 0
 
 
 class Connection:
-    """The connection of a process. Thread-safe; `open_clients` is called at the first use."""
+    """The connection of a process. Thread-safe; `open_calls` is called at the first use.
 
-    def __init__(self, open_clients: Callable[[], Clients]) -> None:
-        self._open_clients = open_clients
+    `timeout`: the seconds that each call may take.
+    """
+
+    def __init__(self, open_calls: Callable[[], Calls], timeout: float) -> None:
+        self._open_calls = open_calls
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
-    def clients(self) -> Clients:
-        """Return the clients, for anything but calls."""
+    def project(self) -> str:
+        """Return the project of the queue."""
         with self._lock:
-            return self._current().clients
+            return self._current().calls.project
 
-    @contextlib.contextmanager
-    def call(self) -> Iterator[Clients]:
-        """Yield the clients for one call in the block, which must let the call's `DeadlineExceeded` through."""
-        with self._lock:
-            opened = self._current()
-            opened.calls += 1
+    def call(self, method: Method, request: Any) -> Any:
+        """Make a call and return its answer. Raises `grpc.RpcError`."""
+        opened = self._begin()
         timed_out = False
         try:
-            yield opened.clients
-        except DeadlineExceeded:
-            timed_out = True
+            return opened.calls.call(method, request, self._timeout)
+        except grpc.RpcError as error:
+            timed_out = _timed_out(error)
             raise
         finally:
-            with self._lock:
-                self._end(opened, timed_out)
+            self._end(opened, timed_out)
+
+    def call_each(
+        self, method: Method, keys: Sequence[_Key], request_of: Callable[[_Key], Any], at_once: int
+    ) -> Generator[tuple[_Key, grpc.RpcError | None], None, None]:
+        """Make a call for each key, `at_once` at a time; yield each key with its error, in the order of the answers.
+
+        This thread serves all calls: a thread for each would take more processor time than the calls.
+        """
+        if len(keys) == 1:
+            try:
+                self.call(method, request_of(keys[0]))
+            except grpc.RpcError as failure:
+                yield keys[0], failure
+            else:
+                yield keys[0], None
+            return
+        waiting, ended = iter(keys), SimpleQueue[grpc.Future]()
+        running: dict[grpc.Future, tuple[_Key, _Opened]] = {}
+        try:
+            while True:
+                for key in islice(waiting, at_once - len(running)):
+                    request, opened = request_of(key), self._begin()
+                    try:
+                        future = opened.calls.start(method, request, self._timeout)
+                    except BaseException:
+                        self._end(opened, timed_out=False)
+                        raise
+                    running[future] = key, opened
+                    future.add_done_callback(ended.put)
+                if not running:
+                    return
+                future = ended.get()
+                key, opened = running.pop(future)
+                error = future.exception()
+                self._end(opened, timed_out=error is not None and _timed_out(error))
+                yield key, error
+        finally:  # after an error, or when the caller wants no more
+            for future, (_, opened) in running.items():
+                future.cancel()
+                self._end(opened, timed_out=False)
 
     def close(self) -> None:
         """Close the connection. Can be called again."""
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None and opened.pid == os.getpid():
-            opened.clients.channel.close()
+            opened.calls.channel.close()
 
     def _current(self) -> _Opened:
         if self._opened is None or self._opened.pid != os.getpid():
-            self._opened = _Opened(os.getpid(), self._open_clients())
+            self._opened = _Opened(os.getpid(), self._open_calls())
         return self._opened
 
+    def _begin(self) -> _Opened:
+        with self._lock:
+            opened = self._current()
+            opened.running += 1
+        return opened
+
     def _end(self, opened: _Opened, timed_out: bool) -> None:
-        opened.calls -= 1
-        opened.timeouts = opened.timeouts + 1 if timed_out else 0
-        if opened is self._opened and opened.timeouts >= MAX_TIMEOUTS:
-            _log.warning("Google Cloud Tasks did not answer %d calls; the next one uses a new connection", MAX_TIMEOUTS)
-            self._opened = None
-        if opened is not self._opened and not opened.calls:
-            opened.clients.channel.close()
+        with self._lock:
+            opened.running -= 1
+            opened.timeouts = opened.timeouts + 1 if timed_out else 0
+            if opened is self._opened and opened.timeouts >= MAX_TIMEOUTS:
+                _log.warning(
+                    "Google Cloud Tasks did not answer %d calls; the next one uses a new connection", MAX_TIMEOUTS
+                )
+                self._opened = None
+            if opened is not self._opened and not opened.running:
+                opened.calls.channel.close()
 
 
-def opener(settings: CloudTasksSettings, timings: Timings) -> Callable[[], Clients]:
+def _timed_out(error: grpc.RpcError) -> bool:
+    return bool(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def opener(settings: CloudTasksSettings, timings: Timings) -> Callable[[], Calls]:
     """Return a function that opens a connection to the emulator or to Google.
 
     It loads the credentials once, since that can need a network that fails. Raises `ConfigurationError`, or
@@ -115,7 +164,7 @@ def opener(settings: CloudTasksSettings, timings: Timings) -> Callable[[], Clien
     return lambda: _open(settings, timings, credentials)
 
 
-def _open(settings: CloudTasksSettings, timings: Timings, load: Callable[[], tuple[Credentials, str]]) -> Clients:
+def _open(settings: CloudTasksSettings, timings: Timings, load: Callable[[], tuple[Credentials, str]]) -> Calls:
     options = [
         # Only during calls: a server may refuse pings between them (https://grpc.io/docs/guides/keepalive).
         ("grpc.keepalive_time_ms", round(timings.task_ping * 1000)),
@@ -130,11 +179,13 @@ def _open(settings: CloudTasksSettings, timings: Timings, load: Callable[[], tup
     if credentials is None:
         if is_loopback(settings.emulator_host):
             options.append(("grpc.enable_http_proxy", 0))
-        # The library does not support an emulator: it would use TLS for any address.
         channel = grpc.insecure_channel(settings.emulator_host, options=options)
     else:
-        channel = CloudTasksGrpcTransport.create_channel(credentials=credentials, options=options)
-    return Clients(channel, project, tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel)))
+        # As Google's client opens it. Loaded here because it is slow to import, and an emulator does not need it.
+        from google.api_core.grpc_helpers import create_channel
+
+        channel = create_channel(HOST, credentials, default_scopes=[SCOPE], default_host=HOST, options=options)
+    return Calls(channel, project)
 
 
 def required(value: str, variable: str) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -50,13 +49,10 @@ from tenxsom_flow_engine.timings import Timings
 if TYPE_CHECKING:
     from tenxsom_flow_engine.queues.cloud_tasks.api import Api, QueueFacts
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 #: The name of the queue in records. A store has one queue of this type.
 NAME = "cloud_tasks"
-#: Tasks created concurrently: with more, calls start to time out.
-AT_ONCE = 32
 #: Jobs added at a time, and cancelled in one transaction by a purge.
 CHUNK_JOBS = 500
 #: Maximum time ahead that a task can be scheduled, in seconds (https://docs.cloud.google.com/tasks/docs/quotas).
@@ -104,7 +100,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
     def _api(self) -> Api:
         if self._given_api is not None:
             return self._given_api
-        # Google's library takes a large part of a second to import, and not every command needs it.
+        # gRPC takes a large part of a command's time to import, and not every command needs it.
         from tenxsom_flow_engine.queues.cloud_tasks.api import Api
 
         return Api(self._settings, self._timings)
@@ -138,10 +134,15 @@ class CloudTasksQueue(PushesJobs, JobQueue):
     def dispatch(self, records: Sequence[JobRecord]) -> None:
         if not records:
             return
+        from tenxsom_flow_engine.queues.cloud_tasks.api import NewTask
+
+        now = self._store.now()
+        waiting = {task_id(record): record for record in records}
+        tasks = [NewTask(id_, encode(Delivery.of(record)), _later(record, now)) for id_, record in waiting.items()]
         dispatched: dict[str, int] = {}
         try:
-            for record in self._concurrently(self._create_task, records):
-                dispatched[record.job_id] = record.seq
+            for created in self._api.create_tasks(tasks):
+                dispatched[waiting[created].job_id] = waiting[created].seq
         finally:
             try:
                 self._store.mark_dispatched(dispatched)
@@ -246,7 +247,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         overdue = self._store.overdue(self.name, self._store.now() - self._timings.overdue, SWEEP)
         if not overdue or self._paused():
             return 0
-        lost = [record for record, is_lost in self._concurrently(lambda r: (r, self._is_lost(r)), overdue) if is_lost]
+        lost = self._lost(overdue)
         renumbered = [record if record.undispatched else self._renumber(record) for record in lost]
         redelivered = [record for record in renumbered if record is not None and record.undispatched]
         self.dispatch(redelivered)
@@ -259,13 +260,6 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         if "_api" in self.__dict__:
             self._api.close()
 
-    def _create_task(self, record: JobRecord) -> JobRecord:
-        """Create the task of the delivery that a job waits for."""
-        now = self._store.now()
-        later = record.due if record.due is not None and record.due > now else None
-        self._api.create_task(task_id(record), encode(Delivery.of(record)), later)
-        return record
-
     def _already_stepped(self, delivery: Delivery) -> bool:
         """Return whether the step of a delivery has already run, for a job that this store has never seen.
 
@@ -276,7 +270,7 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             return False  # the job has a ticket, so no step buys anything
         later = (msgspec.structs.replace(delivery, seq=delivery.seq + n) for n in range(1, LOOK_AHEAD + 1))
         try:
-            return any(self._api.has_task(task_id(link)) for link in later)
+            return bool(self._api.existing_tasks([task_id(link) for link in later]))
         except QueueForbidden:  # an account that may only add tasks
             return False
 
@@ -296,20 +290,23 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         facts, _ = self._facts()
         return facts.paused if facts else self._store.queue_state(self.name).paused
 
-    def _is_lost(self, record: JobRecord) -> bool:
-        """Return whether the delivery of an overdue job is lost."""
-        if record.undispatched:
-            return True
+    def _lost(self, overdue: Sequence[JobRecord]) -> list[JobRecord]:
+        """Return those of the overdue jobs whose delivery is lost."""
+        tasks = [task_id(record) for record in overdue if not record.undispatched]
         try:
-            return not self._api.has_task(task_id(record))
+            existing = self._api.existing_tasks(tasks)
         except QueueForbidden as error:
-            since = record.due if record.lease is None else record.lease.until
-            lost = since is not None and since < self._store.now() - OVERDUE_UNSEEN - 2 * self._seconds_per_round(
-                IN_PROGRESS
-            )
+            lost = [record for record in overdue if record.undispatched or self._long_overdue(record)]
             if lost:
-                _log.warning("the delivery of job %s counts as lost; its task cannot be read: %s", record.job_id, error)
+                _log.warning("the deliveries of %d jobs count as lost; tasks cannot be read: %s", len(lost), error)
             return lost
+        return [record for record in overdue if record.undispatched or task_id(record) not in existing]
+
+    def _long_overdue(self, record: JobRecord) -> bool:
+        """Return whether no backlog explains the delay of a delivery whose task cannot be read."""
+        since = record.due if record.lease is None else record.lease.until
+        longest = OVERDUE_UNSEEN + 2 * self._seconds_per_round(IN_PROGRESS)
+        return since is not None and since < self._store.now() - longest
 
     def _seconds_per_round(self, statuses: Iterable[Status]) -> float:
         """Return how many seconds it takes to deliver each job of these statuses once."""
@@ -330,18 +327,10 @@ class CloudTasksQueue(PushesJobs, JobQueue):
             renumbered = [self._renumber(record) for record in page.records if record.due is not None]
             self.dispatch([record for record in renumbered if record is not None])
 
-    def _concurrently(self, act: Callable[[JobRecord], _T], records: Sequence[JobRecord]) -> Iterator[_T]:
-        """Call `act` for each record, `AT_ONCE` at a time, and yield the results; the first error stops it."""
-        if len(records) == 1:
-            yield act(records[0])
-            return
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cloud-tasks") as pool:
-            futures: list[Future[_T]] = [pool.submit(act, record) for record in records]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+
+def _later(record: JobRecord, now: float) -> float | None:
+    """Return when a delivery is due, or None if that has passed."""
+    return record.due if record.due is not None and record.due > now else None
 
 
 def _chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
