@@ -15,7 +15,7 @@ IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
 .PHONY: lock bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
-.PHONY: bench-bad-clients
+.PHONY: bench-bad-clients bench-compare bench-accept
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -23,8 +23,10 @@ help:
 	@echo 'make test-unit            run the pure tests in seconds: they start no process, server or thread'
 	@echo 'make test-browser         run the tests of the dashboard in a real browser'
 	@echo 'make check                lint, strict types, import rules, and phrases that read as translated'
-	@echo 'make bench                measure speed, in part against other libraries; benchmarks/README.md has'
-	@echo '                          the results and the longer benchmarks: bench-recovery, bench-million, …'
+	@echo 'make bench [ONLY="cloud_tasks limiters"]'
+	@echo '                          measure speed, in part against other libraries, and name the ratios that moved;'
+	@echo '                          benchmarks/README.md has the results and longer benchmarks: bench-recovery, …'
+	@echo 'make bench-accept         make the ratios of the latest run those to compare with'
 	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
 	@echo 'make storm [JOBS=500 SECONDS=6 BACKENDS="redis cloud_tasks" SERVERS="oldest newest"]'
@@ -65,11 +67,13 @@ day: .venv/.development
 	.venv/bin/python -m benchmarks.day $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
 
 bench: .venv/.development
-	.venv/bin/python -m benchmarks.embedded_queue
-	.venv/bin/python -m benchmarks.redis_queue
-	.venv/bin/python -m benchmarks.cloud_tasks
-	.venv/bin/python -m benchmarks.limiters
-	.venv/bin/python -m benchmarks.draft_vs_moviepy
+	.venv/bin/python -m benchmarks $(ONLY)
+
+bench-compare: .venv/.development
+	.venv/bin/python -m benchmarks.results
+
+bench-accept: .venv/.development
+	.venv/bin/python -m benchmarks.results --accept
 
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
@@ -114,7 +118,7 @@ format: .venv/.development
 	$(IN_VENV) ruff format .
 
 clean:
-	rm -rf build *.egg-info .venv .bench-venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build *.egg-info .venv .bench-venv .bench-results.json .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -r {} +
 
 .venv/.runtime: requirements.lock | .venv/bin/python

@@ -1,12 +1,14 @@
-"""Enqueue rate of Cloud Tasks: in a batch and one by one, with and without network latency; CPU time of `single`.
+"""Enqueue rate of Cloud Tasks: one by one and in a batch, with and without network latency; CPU time of `single`.
 
 Run by `make bench`. The API server is the project's emulator in a separate process. Google is assumed to be 20 ms away,
-so a proxy delays each response by that.
+so a proxy delays each response by that. In each round, Google's client library creates the same tasks without any
+records: one by one, and from 32 threads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import resource
@@ -17,22 +19,33 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import grpc
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+
+from benchmarks import results
+from benchmarks.table import print_table
 from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
-from tenxsom_flow_engine.settings import load
+from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import DispatchLimits, NewJob
 
 #: Latency of a response, in seconds.
 DELAY = 0.02
-ONE_BY_ONE, BATCH, ROUNDS = 50, 1000, 3
+ONE_BY_ONE, BATCH, ROUNDS, COLD = 50, 1000, 3, 5
+#: Threads of Google's client.
+THREADS = 32
 
 
 def serve(ready: Connection) -> None:
@@ -77,27 +90,57 @@ def jobs(count: int, name: str) -> list[NewJob]:
     return [NewJob(VideoJob(job_id=f"{name}-{n}", topic="Why the sea is salt", created_at=1.0)) for n in range(count)]
 
 
-def measure(port: int, home: Path) -> tuple[float, float]:
-    """Return the enqueue rates in jobs/s: one by one, and in a batch."""
-    settings = load({
+def settings_for(port: int, queue: str) -> Settings:
+    return load({
         "CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{port}", "GOOGLE_CLOUD_PROJECT": "p-1",
-        "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9", "CLOUD_TASKS_QUEUE": f"q-{home.name}",
+        "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9", "CLOUD_TASKS_QUEUE": queue,
     })  # fmt: skip
+
+
+def measure(port: int, home: Path) -> tuple[float, float]:
+    """Return our enqueue rates in jobs/s: one by one, and in a batch."""
+    settings = settings_for(port, f"q-{home.name}")
     with (
         closing(SQLiteStore(home / "jobs.sqlite3", SystemClock())) as store,
         closing(CloudTasksQueue(store, settings.cloud_tasks, DispatchLimits(500.0, 5000))) as queue,
     ):
         queue.create()
         queue.pause()
+        one_by_one, batch = jobs(ONE_BY_ONE, "one"), jobs(BATCH, "batch")
         began = time.perf_counter()
-        for job in jobs(ONE_BY_ONE, "one"):
+        for job in one_by_one:
             queue.enqueue([job])
         between = time.perf_counter()
-        queue.enqueue(jobs(BATCH, "batch"))
+        queue.enqueue(batch)
         return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
 
 
-def cold_single(port: int, home: Path) -> float:
+def measure_googles_client(port: int, home: Path) -> tuple[float, float]:
+    """Return the rates in tasks/s of Google's client, without records: one by one, and from threads."""
+    queue = f"projects/p-1/locations/us-central1/queues/q-{home.name}"
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, ThreadPoolExecutor(THREADS) as threads:
+        client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+
+        def create(job: NewJob) -> None:
+            request = tasks_v2.HttpRequest(
+                url="http://127.0.0.1:9/process", http_method=tasks_v2.HttpMethod.POST, body=encode(job.job),
+                headers={"Content-Type": "application/json"},
+            )  # fmt: skip
+            task = tasks_v2.Task(
+                name=f"{queue}/tasks/{job.job.job_id}", http_request=request, dispatch_deadline=timedelta(minutes=10)
+            )
+            client.create_task(parent=queue, task=task, retry=None, timeout=5.0)
+
+        one_by_one, batch = jobs(ONE_BY_ONE, "google-one"), jobs(BATCH, "google-batch")
+        began = time.perf_counter()
+        for job in one_by_one:
+            create(job)
+        between = time.perf_counter()
+        list(threads.map(create, batch))
+        return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
+
+
+def cold_single(port: int, home: Path, queue_type: str) -> float:
     """Return the CPU seconds of a command that adds one job."""
     environment = os.environ | {
         "TENXSOM_HOME": str(home), "CLOUD_TASKS_EMULATOR_HOST": f"127.0.0.1:{port}", "GOOGLE_CLOUD_PROJECT": "p-1",
@@ -105,7 +148,7 @@ def cold_single(port: int, home: Path) -> float:
     }  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, str(ROOT / "run_flow_enhanced.py"), "single", "--topic", "x", "--queue-type", "cloud_tasks"],
+        [sys.executable, str(ROOT / "run_flow_enhanced.py"), "single", "--topic", "x", "--queue-type", queue_type],
         env=environment, check=True, capture_output=True,
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -113,24 +156,33 @@ def cold_single(port: int, home: Path) -> float:
 
 
 def main() -> None:
-    """Print both comparisons."""
+    """Print the rates and the processor time of a command, and report their ratios."""
     server, near = start(serve)
     network, far = start(delay_responses, near)
-    print("Adding jobs to Cloud Tasks (emulator; SQLite store, each job is synced before its task is created)\n")
-    print(f"{'':26} {'one by one':>12} {'in a batch':>12} {'ratio':>8}")
+    ratios: dict[str, float] = {}
+    print("Tasks/s (emulator); ours with a SQLite store, in which each job is synced before its task is created\n")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        number = 0
+        homes = (Path(folder) / str(number) for number in itertools.count())
         for place, port in (("on this machine", near), (f"with {DELAY * 1000:.0f} ms of latency", far)):
-            rounds = []
-            for _ in range(ROUNDS):
-                home = Path(folder) / str(number)
+            ours, googles = [], []
+            for home in itertools.islice(homes, ROUNDS):
                 home.mkdir()
-                rounds.append(measure(port, home))
-                number += 1
-            single, batch = (statistics.median(column) for column in zip(*rounds, strict=True))
-            print(f"{place:26} {single:>10,.0f}/s {batch:>10,.0f}/s {batch / single:>7.1f}x")
-        cpu = statistics.median(cold_single(near, Path(folder) / "home") for _ in range(5))
-        print(f"\na cold `single --queue-type cloud_tasks`: {cpu:.2f} s of CPU")
+                ours.append(measure(port, home))
+                googles.append(measure_googles_client(port, home))
+            single, batch = (statistics.median(column) for column in zip(*ours, strict=True))
+            their_single, their_batch = (statistics.median(column) for column in zip(*googles, strict=True))
+            rows.append([place, "ours", f"{single:,.0f}", f"{batch:,.0f}"])
+            rows.append(["", "Google's client, no records", f"{their_single:,.0f}", f"{their_batch:,.0f}"])
+            ratios[f"one by one, {place}: ours : Google's client"] = single / their_single
+            ratios[f"in a batch, {place}: ours : Google's client"] = batch / their_batch
+        print_table(("", "", "one by one", "in a batch"), rows)
+        home = Path(folder) / "home"
+        pairs = [[cold_single(near, home, kind) for kind in ("cloud_tasks", "local")] for _ in range(COLD)]
+    cloud, local = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"\nCPU time of a cold `single`: --queue-type cloud_tasks {cloud:.2f} s, local {local:.2f} s")
+    ratios["CPU time of a cold single: local : cloud_tasks"] = local / cloud
+    results.report("cloud_tasks", ratios)
     for process in (server, network):
         process.terminate()
 

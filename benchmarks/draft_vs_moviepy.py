@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.venvs import ROOT, bench_python
 from tenxsom_flow_engine.services.draft.render.encode import X264
 from tenxsom_flow_engine.services.draft.render.fonts import DISPLAY
@@ -123,7 +124,7 @@ def _processor_time() -> float:
 
 
 def main() -> None:
-    """Print a table with the medians, and the ratios of the medians."""
+    """Print a table with the medians and their ratios, and report those of the processor times."""
     moviepy = str(bench_python("moviepy==2.2.1"))
     renderers = {
         "draft renderer": (sys.executable, OURS),
@@ -136,11 +137,15 @@ def main() -> None:
             runs[name].append(measure(python, code))
     print(f"{'medians':16}{'wall s':>9}{'ratio':>7}{'processor s':>13}{'ratio':>7}{'MB':>7}")
     ours = runs["draft renderer"]
+    ratios: dict[str, float] = {}
     for name, of in runs.items():
         wall, processor = (statistics.median(values) for values in ([r.wall for r in of], [r.processor for r in of]))
         wall_ratio = wall / statistics.median(r.wall for r in ours)
         processor_ratio = processor / statistics.median(r.processor for r in ours)
+        if of is not ours:
+            ratios[f"processor time: {name} : draft renderer"] = processor_ratio
         print(f"{name:16}{wall:>9.2f}{wall_ratio:>7.2f}{processor:>13.2f}{processor_ratio:>7.2f}{of[-1].size:>7.1f}")
+    results.report("draft_vs_moviepy", ratios)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -16,16 +17,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.runner import processor_time
 from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
+from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import Added, ClaimRequest, DispatchLimits, NewJob
 
 SHORT, LONG = 1_000, 100_000
 ROUNDS = 40
+#: Jobs added one by one, by several threads at the same time, and in one call.
+ONE, THREADED, MANY = 200, 800, 10_000
 #: Threads that add jobs at the same time.
 THREADS = 8
 
@@ -60,8 +65,8 @@ def step(store: SQLiteStore) -> None:
     store.settle(record.job_id, record.lease_token, Wait(time.time() + 3600, "bench"))
 
 
-def backlog(folder: Path) -> None:
-    """Print the time of a step with a short and a long backlog."""
+def backlog(folder: Path) -> dict[str, float]:
+    """Print the time of a step with a short and a long backlog; return the ratio."""
     short, long = filled(folder, SHORT), filled(folder, LONG)
     pairs = [(timed(lambda: step(short)), timed(lambda: step(long))) for _ in range(ROUNDS)]
     few, many = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
@@ -70,31 +75,52 @@ def backlog(folder: Path) -> None:
     print(f"a step (claim and outcome), {LONG:,} jobs waiting  {many:8.2f} ms    ratio {ratio:.2f}")
     short.close()
     long.close()
+    return {f"a step: {SHORT:,} jobs waiting : {LONG:,}": 1 / ratio}
 
 
-def enqueue(folder: Path) -> None:
-    """Print the rates of adding jobs one by one, by one thread and by several, and in one call."""
+def enqueue(folder: Path) -> dict[str, float]:
+    """Print the rates of adding jobs one by one, by threads and in one call, ours and bare inserts; return ratios."""
     store = SQLiteStore(folder / "enqueue.sqlite3", SystemClock())
-    single, threaded, bulk = [], [], []
+    bare = sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)
+    bare.execute("PRAGMA journal_mode = WAL")
+    bare.execute("PRAGMA synchronous = FULL")
+    bare.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, job BLOB)")
 
-    def add(job: NewJob) -> Added:
-        return store.add("local", [job])
+    def insert(added: list[NewJob]) -> None:
+        bare.execute("BEGIN IMMEDIATE")
+        bare.executemany("INSERT INTO jobs VALUES (?, ?)", [(item.job.job_id, encode(item.job)) for item in added])
+        bare.execute("COMMIT")
 
-    for round_ in range(5):
-        one_by_one = jobs(200, f"single{round_}")
-        single.append(200 / timed(lambda: [add(job) for job in one_by_one]))  # noqa: B023
-        by_threads = jobs(800, f"threads{round_}")
+    def add(added: list[NewJob]) -> None:
+        store.add("local", added)
+
+    def by_threads(name: str) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
-            threaded.append(800 / timed(lambda: list(pool.map(add, by_threads))))  # noqa: B023
-        together = jobs(10_000, f"bulk{round_}")
-        bulk.append(10_000 / timed(lambda: store.add("local", together)))  # noqa: B023
-    ratio = statistics.median(b / a for a, b in zip(single, bulk, strict=True))
-    shared = statistics.median(b / a for a, b in zip(single, threaded, strict=True))
-    print(f"enqueue one by one, each synced               {statistics.median(single):8.0f} jobs/s")
-    rate = statistics.median(threaded)
-    print(f"the same by {THREADS} threads                       {rate:8.0f} jobs/s  ratio {shared:.1f}")
-    print(f"enqueue 10,000 in one call                    {statistics.median(bulk):8.0f} jobs/s  ratio {ratio:.0f}")
+            list(pool.map(add, [[job] for job in jobs(THREADED, name)]))
+
+    rates: dict[str, list[float]] = {}
+    for round_ in range(5):
+        rates.setdefault("threads", []).append(THREADED / timed(lambda: by_threads(f"threads{round_}")))  # noqa: B023
+        for name, act in (("ours", add), ("bare", insert)):
+            one_by_one = [[job] for job in jobs(ONE, f"single{round_}")]
+            together = jobs(MANY, f"bulk{round_}")
+            rates.setdefault(f"{name} one", []).append(ONE / timed(lambda: [act(item) for item in one_by_one]))  # noqa: B023
+            rates.setdefault(f"{name} many", []).append(MANY / timed(lambda: act(together)))  # noqa: B023
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    for name, title in (("one", "one by one, each synced"), ("many", f"{MANY:,} in one call")):
+        ours, base = median[f"ours {name}"], median[f"bare {name}"]
+        print(f"enqueue {title:37} {ours:8.0f} jobs/s; bare inserts {base:.0f}/s, ratio {ours / base:.2f}")
+    shared = median["threads"] / median["ours one"]
+    print(
+        f"enqueue one by one by {THREADS} threads            {median['threads']:8.0f} jobs/s; one thread: ratio {shared:.1f}"
+    )
     store.close()
+    bare.close()
+    return {
+        f"enqueue one by one: {THREADS} threads : one": shared,
+        "enqueue one by one: ours : bare inserts": median["ours one"] / median["bare one"],
+        "enqueue in one call: ours : bare inserts": median["ours many"] / median["bare many"],
+    }
 
 
 def worker(folder: Path) -> None:
@@ -128,6 +154,6 @@ def worker(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        backlog(Path(name))
-        enqueue(Path(name))
+        ratios = backlog(Path(name)) | enqueue(Path(name))
         worker(Path(name))
+        results.report("embedded_queue", ratios)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import results
 from benchmarks.venvs import ROOT, bench_python
 
 #: The windows of each case, as (limit, seconds): those of the service, and the global ones.
@@ -188,7 +189,7 @@ def ask_together(
 
 
 def speed(server_url: str, folder: Path) -> None:
-    """Print decisions per second, with one process and with four."""
+    """Print decisions per second, with one process and with four, and report their ratios."""
     rates: dict[tuple[str, int, str], list[float]] = {}
     for _ in range(ROUNDS):
         for processes in (1, 4):
@@ -203,6 +204,16 @@ def speed(server_url: str, folder: Path) -> None:
         cells = [[statistics.median(rates[name, processes, case]) for case in CASES] for processes in (1, 4)]
         one, four = ("".join(f"{cell:9,.0f}" for cell in part) for part in cells)
         print(f"{name:30}{one:>27}{four:>30}")
+    results.report(
+        "limiters",
+        {
+            f"{case}, {processes} processes: ours : {peer}": statistics.median(rates["ours", processes, case])
+            / statistics.median(rates[peer, processes, case])
+            for peer in FOR_SPEED[1:3]
+            for processes in (1, 4)
+            for case in CASES
+        },
+    )
 
 
 def exactness(server_url: str, folder: Path) -> None:

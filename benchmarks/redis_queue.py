@@ -10,9 +10,11 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.runner import BenchServer, PeerFailed, PeerRunner, bench_server, p95
 from benchmarks.table import print_table
 from benchmarks.venvs import ROOT, bench_python
@@ -85,6 +87,22 @@ def row(name: str, figures: Figures) -> list[str]:
     ]
 
 
+def ratios(figures: Mapping[str, Figures]) -> dict[str, float]:
+    """Return the ratios of our figures to those of each queue that was measured; above 1, ours is better."""
+    median, ours = statistics.median, figures["ours"]
+    found: dict[str, float] = {}
+    for name in figures.keys() - {"ours"}:
+        of = figures[name]
+        if of.error:
+            continue
+        found[f"one by one: ours : {name}"] = median(ours.one) / median(of.one)
+        found[f"jobs/s: ours : {name}"] = median(ours.rate) / median(of.rate)
+        found[f"pick-up p95: {name} : ours"] = p95(of.latencies) / p95(ours.latencies)
+        if of.many:
+            found[f"bulk: ours : {name}"] = median(ours.many) / median(of.many)
+    return found
+
+
 def interpreter() -> Path | None:
     """Return the interpreter that has the other queues; print an error and return None if they cannot be installed."""
     try:
@@ -95,7 +113,7 @@ def interpreter() -> Path | None:
 
 
 def main() -> None:
-    """Print a table of medians."""
+    """Print a table of medians, and report the ratios of a complete run."""
     names = sys.argv[1:] or list(NAMES)
     others = interpreter() if names != ["ours"] else None
     figures = {name: Figures() for name in names}
@@ -112,6 +130,8 @@ def main() -> None:
                 except (PeerFailed, subprocess.TimeoutExpired) as error:
                     figures[name].error = str(error)
     print_table(HEAD, [row(NAMES[name], figures[name]) for name in names])
+    if names == list(NAMES):
+        results.report("redis_queue", ratios(figures))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def paths(node: ast.expr) -> Path | None:
 
 
 #: Folders that a benchmark makes.
-MADE = {ROOT / ".bench-venv"}
+MADE = {ROOT / ".bench-venv", ROOT / ".bench-results.json"}
 #: Programs that no test runs as a whole.
 PROGRAMS = [path for folder in ("benchmarks", "chaos", "docs", "fuzz") for path in (ROOT / folder).rglob("*.py")]
 
