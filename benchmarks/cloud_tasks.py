@@ -1,8 +1,8 @@
 """Enqueue rate of Cloud Tasks: one by one and in a batch, with and without network latency; CPU time of `single`.
 
 Run by `make bench`. The API server is the project's emulator in a separate process. Google is assumed to be 20 ms away,
-so a proxy delays each response by that. In each round, Google's client library creates the same tasks without any
-records: one by one, and from 32 threads.
+so a proxy delays each response by that. In each round, our calls and Google's client (from 32 threads) create as many
+tasks without any records.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from benchmarks.venvs import ROOT
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.jobs.codec import encode
+from tenxsom_flow_engine.queues.cloud_tasks.api import Api, NewTask
 from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
@@ -97,47 +98,56 @@ def settings_for(port: int, queue: str) -> Settings:
     })  # fmt: skip
 
 
-def measure(port: int, home: Path) -> tuple[float, float]:
-    """Return our enqueue rates in jobs/s: one by one, and in a batch."""
-    settings = settings_for(port, f"q-{home.name}")
+def rates(name: str, one: Callable[[NewJob], object], many: Callable[[list[NewJob]], object]) -> tuple[float, float]:
+    """Return the rates of two functions that add jobs: one by one, and in a batch."""
+    one_by_one, batch = jobs(ONE_BY_ONE, f"{name}-one"), jobs(BATCH, f"{name}-batch")
+    began = time.perf_counter()
+    for job in one_by_one:
+        one(job)
+    between = time.perf_counter()
+    many(batch)
+    return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
+
+
+def enqueue(settings: Settings, home: Path) -> tuple[float, float]:
+    """Return the rates of our queue, which it creates."""
     with (
         closing(SQLiteStore(home / "jobs.sqlite3", SystemClock())) as store,
         closing(CloudTasksQueue(store, settings.cloud_tasks, DispatchLimits(500.0, 5000))) as queue,
     ):
         queue.create()
         queue.pause()
-        one_by_one, batch = jobs(ONE_BY_ONE, "one"), jobs(BATCH, "batch")
-        began = time.perf_counter()
-        for job in one_by_one:
-            queue.enqueue([job])
-        between = time.perf_counter()
-        queue.enqueue(batch)
-        return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
+        return rates("queue", lambda job: queue.enqueue([job]), queue.enqueue)
 
 
-def measure_googles_client(port: int, home: Path) -> tuple[float, float]:
-    """Return the rates in tasks/s of Google's client, without records: one by one, and from threads."""
-    queue = f"projects/p-1/locations/us-central1/queues/q-{home.name}"
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, ThreadPoolExecutor(THREADS) as threads:
+def our_calls(settings: Settings) -> tuple[float, float]:
+    """Return the rates of our calls without records."""
+
+    def create(added: list[NewJob]) -> None:
+        for _ in api.create_tasks([NewTask(item.job.job_id, encode(item.job)) for item in added]):
+            pass
+
+    with closing(Api(settings.cloud_tasks)) as api:
+        return rates("calls", lambda job: create([job]), create)
+
+
+def googles_client(settings: Settings) -> tuple[float, float]:
+    """Return the rates of Google's client without records: one by one, and from threads."""
+    queue = f"projects/p-1/locations/{settings.cloud_tasks.location}/queues/{settings.cloud_tasks.queue}"
+
+    def create(item: NewJob) -> None:
+        request = tasks_v2.HttpRequest(
+            url="http://127.0.0.1:9/process", http_method=tasks_v2.HttpMethod.POST, body=encode(item.job),
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
+        task = tasks_v2.Task(
+            name=f"{queue}/tasks/{item.job.job_id}", http_request=request, dispatch_deadline=timedelta(minutes=10)
+        )
+        client.create_task(parent=queue, task=task, retry=None, timeout=5.0)
+
+    with grpc.insecure_channel(settings.cloud_tasks.emulator_host) as channel, ThreadPoolExecutor(THREADS) as threads:
         client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
-
-        def create(job: NewJob) -> None:
-            request = tasks_v2.HttpRequest(
-                url="http://127.0.0.1:9/process", http_method=tasks_v2.HttpMethod.POST, body=encode(job.job),
-                headers={"Content-Type": "application/json"},
-            )  # fmt: skip
-            task = tasks_v2.Task(
-                name=f"{queue}/tasks/{job.job.job_id}", http_request=request, dispatch_deadline=timedelta(minutes=10)
-            )
-            client.create_task(parent=queue, task=task, retry=None, timeout=5.0)
-
-        one_by_one, batch = jobs(ONE_BY_ONE, "google-one"), jobs(BATCH, "google-batch")
-        began = time.perf_counter()
-        for job in one_by_one:
-            create(job)
-        between = time.perf_counter()
-        list(threads.map(create, batch))
-        return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
+        return rates("google", create, lambda added: list(threads.map(create, added)))
 
 
 def cold_single(port: int, home: Path, queue_type: str) -> float:
@@ -165,17 +175,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         homes = (Path(folder) / str(number) for number in itertools.count())
         for place, port in (("on this machine", near), (f"with {DELAY * 1000:.0f} ms of latency", far)):
-            ours, googles = [], []
+            rounds = []
             for home in itertools.islice(homes, ROUNDS):
                 home.mkdir()
-                ours.append(measure(port, home))
-                googles.append(measure_googles_client(port, home))
-            single, batch = (statistics.median(column) for column in zip(*ours, strict=True))
-            their_single, their_batch = (statistics.median(column) for column in zip(*googles, strict=True))
-            rows.append([place, "ours", f"{single:,.0f}", f"{batch:,.0f}"])
-            rows.append(["", "Google's client, no records", f"{their_single:,.0f}", f"{their_batch:,.0f}"])
-            ratios[f"one by one, {place}: ours : Google's client"] = single / their_single
-            ratios[f"in a batch, {place}: ours : Google's client"] = batch / their_batch
+                settings = settings_for(port, f"q-{home.name}")
+                rounds.append([*enqueue(settings, home), *our_calls(settings), *googles_client(settings)])
+            medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+            cells = [f"{rate:,.0f}" for rate in medians]
+            rows.append([place, "ours, with records", *cells[:2]])
+            rows.append(["", "our calls, no records", *cells[2:4]])
+            rows.append(["", "Google's client, no records", *cells[4:]])
+            queue_batch, one, batch, googles_one, googles_batch = medians[1:]
+            ratios[f"one by one, {place}: our calls : Google's client"] = one / googles_one
+            ratios[f"in a batch, {place}: our calls : Google's client"] = batch / googles_batch
+            ratios[f"in a batch, {place}: with records : without"] = queue_batch / batch
         print_table(("", "", "one by one", "in a batch"), rows)
         home = Path(folder) / "home"
         pairs = [[cold_single(near, home, kind) for kind in ("cloud_tasks", "local")] for _ in range(COLD)]

@@ -4,8 +4,8 @@ A benchmark calls `report` once, at its end. A ratio compares this project with 
 the same run, and is larger when this project is faster, so it says more about a change than figures of two days.
 `.bench-results.json` has the latest ratios of each benchmark, `benchmarks/results.json` the committed ones.
 
-`python -m benchmarks.results` names the ratios that moved, and ends with 1 if one became worse. With `--accept` it makes
-the latest ratios the committed ones.
+`python -m benchmarks.results` names the ratios that moved, and ends with 1 if one became worse. With `--accept` it
+makes the latest ratios the committed ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""All queues of the server, and the lock that guards them."""
+"""All queues of the server, the lock that guards them, and the conditions that its threads wait for."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection
 from typing import Any
@@ -26,7 +27,10 @@ _GONE = (
 
 
 class Cloud:
-    """Queues by name. Callers must hold `changed` while they read or change anything, and notify after a change."""
+    """Queues by name. Callers must hold `changed` while they read or change anything, and notify after a change.
+
+    `due` has the same lock. Only the dispatcher waits for it, so that it does not run after each call.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,28 @@ class Cloud:
         service_accounts: Collection[str] | None = None,
     ) -> None:
         self.clock = clock
-        self.changed = threading.Condition()
+        lock = threading.RLock()
+        self.changed = threading.Condition(lock)
+        self.due = threading.Condition(lock)
+        #: When the dispatcher runs next by itself.
+        self.dispatcher_at = math.inf
         self.tombstone_ttl = tombstone_ttl
         self.queues: dict[str, Queue] = {}
         self._deleted: dict[str, float] = {}
         self._projects = projects
         self._service_accounts = service_accounts
+
+    def next_dispatch(self) -> float | None:
+        """Return when the next task can be dispatched; None for never."""
+        now = self.clock.now()
+        times = [at for queue in self.queues.values() if (at := queue.next_dispatch(now)) is not None]
+        return min(times, default=None)
+
+    def notify(self) -> None:
+        """Notify the threads that wait for a change, and the dispatcher if a task is due before it runs next."""
+        self.changed.notify_all()
+        if (at := self.next_dispatch()) is not None and at < self.dispatcher_at:
+            self.due.notify()
 
     def check_project(self, name: str) -> None:
         """Refuse a resource of an unknown project with PERMISSION_DENIED, as the service does."""

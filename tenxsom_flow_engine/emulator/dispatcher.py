@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
@@ -54,7 +55,7 @@ class Dispatcher:
         """Stop deliveries; ignore the answers of the attempts under way."""
         with self._cloud.changed:
             self._closed = True
-            self._cloud.changed.notify_all()
+            self._cloud.due.notify()
         self._thread.join()
         with self._cloud.changed:
             for attempt in self._attempts:
@@ -68,15 +69,16 @@ class Dispatcher:
 
     def next_at(self) -> float | None:
         """Return when the next task is due for delivery or the next deadline passes; None for never."""
-        now = self._cloud.clock.now()
-        times = [at for queue in self._cloud.queues.values() if (at := queue.next_dispatch(now)) is not None]
-        times += [attempt.deadline for attempt in self._attempts]
+        times = [attempt.deadline for attempt in self._attempts]
+        if (at := self._cloud.next_dispatch()) is not None:
+            times.append(at)
         return min(times, default=None)
 
     def run(self, queue: Queue, task: StoredTask) -> None:
         """Deliver a task now, in addition to the queue's regular dispatch."""
         task.place = None
         self._begin(queue, task, self._cloud.clock.now(), forced=True)
+        self._cloud.due.notify()  # for the deadline of the attempt
 
     def _watch(self) -> None:
         with self._cloud.changed:
@@ -84,7 +86,8 @@ class Dispatcher:
                 self._act(self._cloud.clock.now())
                 self._cloud.changed.notify_all()  # threads can wait for the change
                 at = self.next_at() if self._real_time else None
-                self._cloud.changed.wait(None if at is None else max(0.0, at - self._cloud.clock.now()))
+                self._cloud.dispatcher_at = math.inf if at is None else at
+                self._cloud.due.wait(None if at is None else max(0.0, at - self._cloud.clock.now()))
 
     def _act(self, now: float) -> None:
         for attempt in [attempt for attempt in self._attempts if attempt.deadline <= now]:
@@ -141,6 +144,7 @@ class Dispatcher:
         with self._cloud.changed:
             self._end(attempt, answer)
             self._cloud.changed.notify_all()
+            self._cloud.due.notify()
 
     def _end(self, attempt: Attempt, answer: Answer) -> None:
         queue, task, now = attempt.queue, attempt.task, self._cloud.clock.now()

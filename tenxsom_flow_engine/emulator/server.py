@@ -167,6 +167,7 @@ class CloudTasksServer:
     def _wake(self) -> None:
         with self._cloud.changed:
             self._cloud.changed.notify_all()
+            self._cloud.due.notify()
 
 
 def _listen(server: grpc.Server, port: int) -> int:

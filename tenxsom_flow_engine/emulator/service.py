@@ -79,7 +79,7 @@ def _served(method: str, call: _Call, cloud: Cloud, faults: Faults) -> Callable[
                     _abort(context, fault.code, f"Injected fault: {method} failed and had no effect.")
                 # Serialized under the lock, so that the answer is consistent.
                 answer: bytes = call(request).SerializeToString()
-                cloud.changed.notify_all()
+                cloud.notify()
         except Refused as refused:
             _abort(context, refused.code, refused.message)
         if fault is not None:

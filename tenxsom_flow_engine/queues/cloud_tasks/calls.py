@@ -6,6 +6,7 @@ queue's region, and the timeout. `tests/integration/test_cloud_tasks_wire.py` co
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter, methodcaller
 from typing import Any
 from urllib.parse import urlencode
@@ -29,7 +30,12 @@ class Method:
 
     def metadata(self, request: Any) -> tuple[tuple[str, str], ...]:
         """Return the metadata of a call."""
-        return ((ROUTING, urlencode({self._routed_by: self._value(request)}, safe="/")),)
+        return _routing(self._routed_by, self._value(request))
+
+
+@lru_cache(maxsize=16)
+def _routing(field: str, value: str) -> tuple[tuple[str, str], ...]:
+    return ((ROUTING, urlencode({field: value}, safe="/")),)
 
 
 CREATE_TASK = Method("CreateTask", "parent")
