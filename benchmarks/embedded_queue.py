@@ -25,7 +25,7 @@ from tenxsom_flow_engine.jobs import VideoJob
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.outcomes import Wait
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
-from tenxsom_flow_engine.store.values import Added, ClaimRequest, DispatchLimits, NewJob
+from tenxsom_flow_engine.store.values import ClaimRequest, DispatchLimits, NewJob
 
 SHORT, LONG = 1_000, 100_000
 ROUNDS = 40
@@ -111,9 +111,7 @@ def enqueue(folder: Path) -> dict[str, float]:
         ours, base = median[f"ours {name}"], median[f"bare {name}"]
         print(f"enqueue {title:37} {ours:8.0f} jobs/s; bare inserts {base:.0f}/s, ratio {ours / base:.2f}")
     shared = median["threads"] / median["ours one"]
-    print(
-        f"enqueue one by one by {THREADS} threads            {median['threads']:8.0f} jobs/s; one thread: ratio {shared:.1f}"
-    )
+    print(f"enqueue one by one by {THREADS} threads {median['threads']:26.0f} jobs/s; one thread: ratio {shared:.1f}")
     store.close()
     bare.close()
     return {
