@@ -29,7 +29,7 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import NewJob
 from tests.redis_server import RedisServer
 
-#: What an operator must raise for so many generations at once, on any worker.
+#: The limits that an operator must raise for this many generations at once, on any worker.
 LIMITS = {
     "CLOUD_TASKS_MAX_DISPATCHES": "500",
     "CLOUD_TASKS_MAX_CONCURRENT": "5000",
@@ -65,7 +65,7 @@ def store(queue_type: str, folder: Path) -> Iterator[dict[str, str]]:
 
 
 def measure(arguments: argparse.Namespace, jobs: int, prefix: Sequence[str] = ()) -> Run:
-    """Run a worker until all jobs are published; `prefix` is a command in front of its own, such as a profiler."""
+    """Run a worker until all jobs are published; `prefix` is a command in front of the worker's, such as a profiler."""
     vendor_command = ["-m", "benchmarks.distant_vendor", str(arguments.seconds), str(arguments.round_trip)]
     with (
         tempfile.TemporaryDirectory() as folder,

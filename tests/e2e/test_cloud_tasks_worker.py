@@ -356,7 +356,7 @@ def test_stalled_viewers_block_no_other_request(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("start", ["gunicorn", "script"])
 def test_bad_clients_make_no_other_wait(cloud: Cloud, start: str) -> None:
-    """While clients drip requests, say nothing, or leave closed connections open, deliveries and `/health` go on."""
+    """While clients drip requests, say nothing, or leave closed connections open, deliveries and `/health` continue."""
     limits = {"gunicorn": ["--worker-connections", "100"], "script": []}[start]
     getattr(cloud, start)(*limits, TENXSOM_SIMULATED="latency=0", TENXSOM_WORKER_CONCURRENCY="1")
     stop = threading.Event()

@@ -125,7 +125,7 @@ def test_paid_jobs_survive_a_failover(
         worker = flow.worker("--concurrency", "4", TENXSOM_SIMULATED="create_latency=2 latency=0.1")
         flow.until(lambda: all(store.require(name).submission.id for name in JOBS), "the creates")
         failed_over = fail_over()
-        flow.until(lambda: succeeds(lambda: add(store, flow.queue, LATE)), "a job that is added meanwhile")
+        flow.until(lambda: succeeds(lambda: add(store, flow.queue, LATE)), "a job that is added during the failover")
         assert failed_over()
         flow.until(lambda: succeeded(store) == len(JOBS) + 1, "all videos")
         assert worker.poll() is None

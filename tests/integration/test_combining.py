@@ -19,7 +19,7 @@ MINUTE = 60.0
 
 
 class Bench:
-    """A combiner whose first batch runs until `finish` is called; the calls added meanwhile form the next ones."""
+    """A combiner whose first batch runs until `finish` is called; the calls added until then form the next ones."""
 
     def __init__(self, answer: Callable[[str], Any] = str.upper) -> None:
         self.batches: list[list[str]] = []
@@ -92,7 +92,7 @@ def test_a_lone_call_is_executed_at_once() -> None:
 
 
 def test_calls_made_during_a_batch_form_the_next_one_in_order(bench: Bench) -> None:
-    """Each thread gets the result of its own call."""
+    """Each thread gets the result of its call."""
     calls = [bench.begin("first"), *[bench.add(name) for name in "abcde"]]
     bench.finish()
     assert [call.result(MINUTE) for call in calls] == ["FIRST", *"ABCDE"]

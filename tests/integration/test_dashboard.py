@@ -125,7 +125,7 @@ def test_the_cookie_is_hidden_from_scripts_and_other_sites(engine: Engine) -> No
 
 
 def test_strangers_get_nothing_that_depends_on_the_token(engine: Engine) -> None:
-    """Without the token nobody gets a cookie: its signature would tell whether a guess of the token is right."""
+    """Without the token no client gets a cookie: its signature would tell whether a guess of the token is right."""
     client = anonymous_client(engine)
     for answer in (client.get("/login"), client.get("/"), Visitor(client).log_in("a-wrong-token")):
         assert "Set-Cookie" not in answer.headers
@@ -188,7 +188,7 @@ def test_the_audit_log_separates_the_address_from_the_forwarded_header(
 
 
 def test_logging_out_ends_the_session(engine: Engine) -> None:
-    """After a logout every process refuses the session, also with a copy of its cookie; other sessions go on."""
+    """After a logout every process refuses the session, also with a copy of its cookie; other sessions continue."""
     client, other, copy = (anonymous_client(engine) for _ in range(3))
     cookie = session_cookie(Visitor(client).log_in(TOKEN))
     Visitor(other).log_in(TOKEN)

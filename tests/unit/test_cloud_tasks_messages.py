@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from tenxsom_flow_engine.queues.cloud_tasks import messages
 from tenxsom_flow_engine.queues.cloud_tasks.messages import CLASSES, DISABLED, PAUSED, POST
 
-#: The library's messages, by the name of ours.
+#: The library's messages, by the name of our message.
 GOOGLES: dict[str, list[Any]] = {
     "Timestamp": [timestamp_pb2.Timestamp],
     "Duration": [duration_pb2.Duration],
@@ -28,7 +28,7 @@ GOOGLES: dict[str, list[Any]] = {
 
 
 def googles(name: str) -> list[Any]:
-    """Return the library's message classes, as descriptors, for one of ours."""
+    """Return the library's message classes, as descriptors, for one of our messages."""
     if name == "Header":
         return [tasks_v2.HttpRequest.pb().DESCRIPTOR.fields_by_name["headers"].message_type]
     return [kind.DESCRIPTOR for kind in GOOGLES.get(name) or [getattr(tasks_v2, name).pb()]]

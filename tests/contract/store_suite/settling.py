@@ -37,7 +37,7 @@ class SettlingSuite(Suite):
         assert (record.lease, record.due, record.error) == (None, None, None)
 
     def test_outcomes_of_threads_that_share_a_handle(self, store: JobStore) -> None:
-        """Each thread gets the record of its own job or its own refusal, whichever calls are executed together."""
+        """Each thread gets the record of its job, or its refusal, whichever calls are executed together."""
         names = [f"j{index}" for index in range(16)]
         store.add(QUEUE, new(*names))
         claimed = {record.job_id: record for record in store.claim(a_claim(count=16)).records}
