@@ -99,7 +99,7 @@ class Creates:
 
 @dataclass(frozen=True, slots=True)
 class StormResult:
-    """The number of refused commands and of creates answered while they lasted, by refusal; a summary; broken guarantees."""
+    """The number of refused commands and of creates answered in that time, by refusal; a summary; broken guarantees."""
 
     name: str
     refused: Counter[str]
