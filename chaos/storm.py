@@ -141,12 +141,11 @@ def _run(storm: Storm, backend: str, server: str, stop: threading.Event, folder:
         assert cluster.proxy is not None
         cluster.backend = replace(cluster.backend, clock_offsets=(0.0,))
         refusals = Refusals(cluster.redis, cluster.proxy)
-        cluster.restart_ended()
-        workers = list(cluster.workers)
         added: list[str] = []
         for number, name in enumerate(refusals.names):
             share = range(storm.jobs)[number :: len(refusals.names)]
             middle = (len(share) + 1) // 2
+            cluster.restart_ended()  # starts the workers; later, a worker that has ended is a finding
             creates.held = True
             add(cluster, share[:middle], added)
             creates.wait_for(lambda: creates.under_way >= min(UNDER_WAY, middle), f"creates before {name}", stop)  # noqa: B023
@@ -161,9 +160,9 @@ def _run(storm: Storm, backend: str, server: str, stop: threading.Event, folder:
             adding.join()
         records = wait_until_settled(cluster, len(added), stuck=STUCK, max_wait=MAX_SETTLING)
         evidence = gather(cluster, vendors, added, records)
-        for worker in workers:
+        for worker in cluster.workers:
             worker.signal(signal.SIGTERM)
-        codes = [worker.wait(MAX_WAIT) for worker in workers]
+        codes = [worker.wait(MAX_WAIT) for worker in cluster.workers]
         log = cluster.log.read_text()
         books = evidence.books
         summary = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreUnavailable
+from tenxsom_flow_engine.queues.selection import CLOUD_TASKS, choose_store
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.redis.probe import is_redis_listening
 from tenxsom_flow_engine.store.redis.sentinels import SentinelAddress, parse
@@ -52,6 +53,13 @@ def sentinel(primary: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_addresses(url: str, address: SentinelAddress | None) -> None:
     """An address has the sentinels, the name, and what a server needs."""
     assert parse(url) == address
+
+
+def test_the_store_of_a_cloud_tasks_queue_can_be_behind_sentinels() -> None:
+    """`TENXSOM_STORE` takes the same address."""
+    url = "redis+sentinel://a,b/main"
+    choice = choose_store(load({"TENXSOM_STORE": url}), CLOUD_TASKS)
+    assert (choice.scheme, choice.url) == ("redis", url)
 
 
 @pytest.mark.parametrize("rest", ["a,b", "/main", "a,,b/main", "a:x/main", "a/main/x", "a/main?nosuch=1", "s#cret@a/m"])
