@@ -65,6 +65,7 @@ def delay_responses(ready: Connection, port: int) -> None:
         loop = asyncio.get_running_loop()
         while data := await source.read(65536):
             loop.call_later(delay, target.write, data)
+        loop.call_later(delay, target.close)
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -98,18 +99,22 @@ def settings_for(port: int, queue: str) -> Settings:
     })  # fmt: skip
 
 
-def rates(name: str, one: Callable[[NewJob], object], many: Callable[[list[NewJob]], object]) -> tuple[float, float]:
-    """Return the rates of two functions that add jobs: one by one, and in a batch."""
+Rates = tuple[float, float, float]
+
+
+def rates(name: str, one: Callable[[NewJob], object], many: Callable[[list[NewJob]], object]) -> Rates:
+    """Return the rates of two functions that add jobs, one by one and in a batch, and CPU ms per job of a batch."""
     one_by_one, batch = jobs(ONE_BY_ONE, f"{name}-one"), jobs(BATCH, f"{name}-batch")
     began = time.perf_counter()
     for job in one_by_one:
         one(job)
-    between = time.perf_counter()
+    between, used = time.perf_counter(), time.process_time()
     many(batch)
-    return ONE_BY_ONE / (between - began), BATCH / (time.perf_counter() - between)
+    took, cpu = time.perf_counter() - between, time.process_time() - used
+    return ONE_BY_ONE / (between - began), BATCH / took, cpu / BATCH * 1e3
 
 
-def enqueue(settings: Settings, home: Path) -> tuple[float, float]:
+def enqueue(settings: Settings, home: Path) -> Rates:
     """Return the rates of our queue, which it creates."""
     with (
         closing(SQLiteStore(home / "jobs.sqlite3", SystemClock())) as store,
@@ -120,7 +125,7 @@ def enqueue(settings: Settings, home: Path) -> tuple[float, float]:
         return rates("queue", lambda job: queue.enqueue([job]), queue.enqueue)
 
 
-def our_calls(settings: Settings) -> tuple[float, float]:
+def our_calls(settings: Settings) -> Rates:
     """Return the rates of our calls without records."""
 
     def create(added: list[NewJob]) -> None:
@@ -131,7 +136,7 @@ def our_calls(settings: Settings) -> tuple[float, float]:
         return rates("calls", lambda job: create([job]), create)
 
 
-def googles_client(settings: Settings) -> tuple[float, float]:
+def googles_client(settings: Settings) -> Rates:
     """Return the rates of Google's client without records: one by one, and from threads."""
     queue = f"projects/p-1/locations/{settings.cloud_tasks.location}/queues/{settings.cloud_tasks.queue}"
 
@@ -181,15 +186,17 @@ def main() -> None:
                 settings = settings_for(port, f"q-{home.name}")
                 rounds.append([*enqueue(settings, home), *our_calls(settings), *googles_client(settings)])
             medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-            cells = [f"{rate:,.0f}" for rate in medians]
-            rows.append([place, "ours, with records", *cells[:2]])
-            rows.append(["", "our calls, no records", *cells[2:4]])
-            rows.append(["", "Google's client, no records", *cells[4:]])
-            queue_batch, one, batch, googles_one, googles_batch = medians[1:]
+            for number, name in enumerate(
+                ("ours, with records", "our calls, no records", "Google's client, no records")
+            ):
+                one, batch, cpu = medians[3 * number : 3 * number + 3]
+                rows.append([place if number == 0 else "", name, f"{one:,.0f}", f"{batch:,.0f}", f"{cpu:.2f}"])
+            _, queue_batch, _, one, batch, cpu, googles_one, googles_batch, googles_cpu = medians
             ratios[f"one by one, {place}: our calls : Google's client"] = one / googles_one
             ratios[f"in a batch, {place}: our calls : Google's client"] = batch / googles_batch
             ratios[f"in a batch, {place}: with records : without"] = queue_batch / batch
-        print_table(("", "", "one by one", "in a batch"), rows)
+            ratios[f"CPU time of a batch, {place}: Google's client : our calls"] = googles_cpu / cpu
+        print_table(("", "", "one by one", "in a batch", "CPU ms a task, in a batch"), rows)
         home = Path(folder) / "home"
         pairs = [[cold_single(near, home, kind) for kind in ("cloud_tasks", "local")] for _ in range(COLD)]
     cloud, local = (statistics.median(column) for column in zip(*pairs, strict=True))
