@@ -7,6 +7,7 @@ default, a task's name makes a retry safe, statistics are in v2beta3 only (which
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -96,18 +97,29 @@ class Api:
     def create_tasks(self, tasks: Sequence[NewTask]) -> Iterator[str]:
         """Create tasks that post to the worker; yield the id of each that exists now, also if it did before.
 
-        The first failure ends it. While Cloud Tasks is unreachable, failed creates are tried again: their names make
-        that safe.
+        While Cloud Tasks is unreachable, failed creates are tried again: their names make that safe. After another
+        failure no more creates start, and it is raised once those that run have ended.
         """
         self.check()
         queue = self._queue_name()
-        give_up: float | None = None
+        failure: grpc.RpcError | None = None
+        give_up = math.inf
         tries = 0
+
+        def until_failure(tasks: Sequence[NewTask]) -> Iterator[NewTask]:
+            for task in tasks:
+                if failure is not None:
+                    return
+                yield task
+
         with mapped("adding a task", self._settings.queue, ENQUEUER):
             while tasks:
                 failed = []
                 created = self._connection.call_each(
-                    calls.CREATE_TASK, tasks, lambda task: self._creation(queue, task), AT_ONCE
+                    calls.CREATE_TASK,
+                    until_failure(tasks),
+                    lambda task: self._creation(queue, task),
+                    min(AT_ONCE, len(tasks)),
                 )
                 with closing(created):
                     for task, error in created:
@@ -115,10 +127,13 @@ class Api:
                             yield task.id
                             continue
                         now = time.monotonic()
-                        give_up = now + self._create_retry if give_up is None else give_up
-                        if not is_away(error) or now >= give_up:
-                            raise error
-                        failed.append(task)
+                        give_up = min(give_up, now + self._create_retry)
+                        if is_away(error) and now < give_up:
+                            failed.append(task)
+                        else:
+                            failure = failure or error
+                if failure is not None:
+                    raise failure
                 tasks = failed
                 if tasks:
                     tries += 1
@@ -132,7 +147,10 @@ class Api:
         queue, existing = self._queue_name(), set()
         with mapped("reading a task", self._settings.queue, VIEWER):
             answers = self._connection.call_each(
-                calls.GET_TASK, ids, lambda task_id: NameRequest(name=f"{queue}/tasks/{task_id}"), AT_ONCE
+                calls.GET_TASK,
+                ids,
+                lambda task_id: NameRequest(name=f"{queue}/tasks/{task_id}"),
+                min(AT_ONCE, len(ids)),
             )
             with closing(answers):
                 for task_id, error in answers:

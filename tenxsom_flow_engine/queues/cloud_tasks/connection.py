@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
@@ -80,19 +80,21 @@ class Connection:
             self._end(opened, timed_out)
 
     def call_each(
-        self, method: Method, keys: Sequence[_Key], request_of: Callable[[_Key], Any], at_once: int
+        self, method: Method, keys: Iterable[_Key], request_of: Callable[[_Key], Any], at_once: int
     ) -> Generator[tuple[_Key, grpc.RpcError | None], None, None]:
         """Make a call for each key, `at_once` at a time; yield each key with its error, in the order of the answers.
 
-        This thread serves all calls: a thread for each would take more processor time than the calls.
+        This thread serves all calls: a thread for each would take more processor time than the calls. A key is taken
+        when its call starts. Calls that run when the caller stops are cancelled.
         """
-        if len(keys) == 1:
-            try:
-                self.call(method, request_of(keys[0]))
-            except grpc.RpcError as failure:
-                yield keys[0], failure
-            else:
-                yield keys[0], None
+        if at_once == 1:
+            for key in keys:
+                error = None
+                try:
+                    self.call(method, request_of(key))
+                except grpc.RpcError as failure:
+                    error = failure
+                yield key, error
             return
         waiting, ended = iter(keys), SimpleQueue[grpc.Future]()
         running: dict[grpc.Future, tuple[_Key, _Opened]] = {}
@@ -114,7 +116,7 @@ class Connection:
                 error = future.exception()
                 self._end(opened, timed_out=error is not None and _timed_out(error))
                 yield key, error
-        finally:  # after an error, or when the caller wants no more
+        finally:
             for future, (_, opened) in running.items():
                 future.cancel()
                 self._end(opened, timed_out=False)
