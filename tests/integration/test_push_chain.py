@@ -18,7 +18,6 @@ from tenxsom_flow_engine.jobs import EventKind, Status, SubmissionState, Ticket
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import MAX_EXPIRIES
-from tenxsom_flow_engine.jobs.outcomes import Resubmit
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.base import Progress
 from tenxsom_flow_engine.services.tiny_video import tiny_video
@@ -351,10 +350,12 @@ def test_a_create_at_an_unknown_service(chain: Chain, tmp_path: Path) -> None:
     chain.before = lambda: None
     with pytest.raises(ActionRefused) as refusal:
         chain.worker._engine.resolve("job-1", Ticket("1"))
-    assert refusal.value.actions == (Action.RESUBMIT, Action.GIVE_UP)
-    chain.worker._engine.resolve("job-1", Resubmit())
+    assert refusal.value.actions == (Action.NAME_SERVICE,)
+    chain.worker._engine.resolve("job-1", service.sold[0], service_name=service.name)
     chain.play()
-    assert chain.record().status is Status.SUCCEEDED
+    record = chain.record()
+    assert (record.status, record.service) == (Status.SUCCEEDED, service.name)
+    assert (len(service.sold), len(other.sold)) == (1, 0)
 
 
 def test_a_worker_that_was_away_buys_as_usual(chain: Chain, tmp_path: Path) -> None:
