@@ -16,7 +16,7 @@ import redis
 
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tests.e2e.conftest import ROOT, WAIT_SECONDS, Flow
-from tests.e2e.test_paid_jobs import TICKET, hold
+from tests.e2e.test_paid_jobs import TICKET, hold, retried_after_wrong_ticket
 from tests.prefork_python import WarmPython
 from tests.redis_server import RedisServer, older_binary
 
@@ -150,13 +150,13 @@ class Reader:
         return {statement: (self.flow.home / f"{n}.out").read_text() for n, statement in enumerate(commands)}
 
     def _localized(self, statement: str) -> str:
-        """Replace the page's paths and addresses by those of this test, `JOB` by a held job, and `ID` by a ticket."""
+        """Replace the page's paths and addresses, `JOB` by a held or retried job, and `ID` by a ticket."""
         for shown, here in self.replacements.items():
             statement = re.sub(shown, here, statement)
         if "resolve JOB" in statement:
             job_id = secrets.token_hex(6)
             with closing(self.flow.store()) as store:
-                hold(self.flow, store, job_id)
+                (retried_after_wrong_ticket if "--withdraw" in statement else hold)(self.flow, store, job_id)
             statement = statement.replace("JOB", job_id).replace("--ticket ID", f"--ticket {TICKET}")
         if "--resubmit" in statement:  # on a terminal, the command asks
             statement = statement.replace("--resubmit", "--resubmit --yes")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
-from tenxsom_flow_engine.jobs.outcomes import Held
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Held
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.services.pixverse.fake import TOKEN, FakeUseApi
 from tenxsom_flow_engine.store.base import JobStore
@@ -27,6 +27,15 @@ def hold(flow: Flow, store: JobStore, *job_ids: str) -> None:
         store.add(flow.queue, [NewJob(VideoJob(job_id=job_id, topic="Tides", service=SERVICE, created_at=1.0))])
         record = claim(flow, store, job_id)
         store.settle(job_id, record.lease_token, Held(FAILURE))
+
+
+def retried_after_wrong_ticket(flow: Flow, store: JobStore, job_id: str) -> None:
+    """Add a job that was retried because the generation of a ticket that a person had entered failed."""
+    hold(flow, store, job_id)
+    store.resolve(job_id, ConfirmedPurchase(Ticket("wrong"), 600.0, None))
+    (record,) = store.claim(a_claim(queue=flow.queue, slots={SERVICE: 99}, only=job_id)).records
+    store.settle(job_id, record.lease_token, Dead(FAILURE, generation_failed=True))
+    store.retry(job_id)
 
 
 def claim(flow: Flow, store: JobStore, job_id: str) -> JobRecord:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from urllib3 import PoolManager
 
 from tenxsom_flow_engine.errors import (
     Busy,
@@ -23,6 +24,7 @@ from tenxsom_flow_engine.errors import (
 )
 from tenxsom_flow_engine.services.http.client import MAX_ANSWER, HttpApi, ProcessConnections, make_connections, post
 from tenxsom_flow_engine.services.http.config import check_base_url, check_key
+from tenxsom_flow_engine.services.http.connection import send
 from tenxsom_flow_engine.services.http.fake_server import (
     At,
     Cut,
@@ -338,3 +340,17 @@ def test_keys_that_no_header_can_hold(key: str) -> None:
     with pytest.raises(ConfigurationError, match="X_KEY") as refusal:
         check_key("X_KEY", key)
     assert key not in str(refusal.value)
+
+
+class Recorder(PoolManager):
+    """Records the options of a request instead of sending it."""
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        self.options = options
+
+
+def test_the_time_limits_of_a_connect_and_a_read_are_separate() -> None:
+    recorder = Recorder()
+    send(recorder, "GET", "http://vendor.test", headers={}, timeouts=CallTimeouts(connect=1.0, read=2.0, total=3.0))
+    timeout = recorder.options["timeout"]
+    assert (timeout.connect_timeout, timeout.read_timeout) == (1.0, 2.0)

@@ -258,7 +258,7 @@ def send(
         body=body,
         # Compression gains nothing for small answers and finished videos, and the unpacked size would be unbounded.
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers},
-        timeout=Timeout(timeouts.connect, timeouts.read),
+        timeout=Timeout(connect=timeouts.connect, read=timeouts.read),
         retries=False,
         redirect=False,
         preload_content=False,
