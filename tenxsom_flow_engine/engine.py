@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Event
@@ -44,7 +45,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, RetryChanges, Withdraw
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.prepared import Prepared
@@ -66,7 +67,9 @@ from tenxsom_flow_engine.timings import Timings
 
 _log = logging.getLogger(__name__)
 
-#: The fields of a job that a retry can change.
+#: Jobs read at a time to end those that could not start in time.
+EXPIRE_CHUNK = 500
+#: The fields of a job that can be changed.
 CHANGEABLE = frozenset(
     {"topic", "prompt", "script", "style", "duration", "aspect_ratio", "quality", "service", "options"}
 )
@@ -141,14 +144,13 @@ class Engine:
         """The services that `auto` can choose from."""
         return auto_services(self.services)
 
-    def prepare(self, job: VideoJob, due: float | None = None) -> Prepared:
+    def prepare(self, job: VideoJob, due: float | None = None, start_by: float | None = None) -> Prepared:
         """Fit a job to the service that it names, or check that some service can make it.
 
-        Raises `InvalidInput` with the reason for each service.
+        `start_by` is the instant at which it expires if it has bought nothing by then. Raises `InvalidInput` with the
+        reason for each service.
         """
-        if due is not None:
-            bounded(due, "at")
-            self._check_clock()
+        self._check_times(due, start_by)
         check_options(job)
         self._check_names(job)
         self.queue.check(job, due)
@@ -157,7 +159,7 @@ class Engine:
         stored, max_usd = self._stored_form(job, able)
         if stored.service != job.service:
             notes = (*notes, f"no paid service is configured, so this is a free {stored.service}")
-        new = NewJob(stored, due, best.cost, max_usd)
+        new = NewJob(stored, due, best.cost, max_usd, start_by)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), notes)
 
     @staticmethod
@@ -189,6 +191,14 @@ class Engine:
         if unknown := sorted(job.options.keys() - self._known_services - {PLAYLIST_POSITION}):
             services = ", ".join(sorted(self._known_services))
             raise InvalidInput("options", f"unknown service {unknown[0]!r}", next_step=f"use one of: {services}")
+
+    def _check_times(self, due: float | None, start_by: float | None) -> None:
+        """Raise `InvalidInput` for an impossible instant, and `ConfigurationError` if a due time would be wrong."""
+        if start_by is not None:
+            bounded(start_by, "start_by")
+        if due is not None:
+            bounded(due, "at")
+            self._check_clock()
 
     @property
     def clock_lead(self) -> float:
@@ -270,10 +280,10 @@ class Engine:
         `changes` are new values of fields of the job, which is possible only if it is bought again. Raises
         `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` if no service can make the changed job.
         """
-        return self.dispatch(self.store.retry(job_id, self.retry_terms(self.store.require(job_id), changes or {})))
+        return self.dispatch(self.store.retry(job_id, self.new_terms(self.store.require(job_id), changes or {})))
 
-    def retry_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> RetryChanges | None:
-        """Return the terms of a retry with changed fields; None if nothing is bought, or not by this process.
+    def new_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> Terms | None:
+        """Return the terms on which a job is bought, with changed fields; None if it is not, or not by this process.
 
         Raises `InvalidInput` if fields are changed and no service can make the job.
         """
@@ -287,11 +297,53 @@ class Engine:
                 able = candidates_of(msgspec.structs.replace(record, max_usd=None), self.services)
             except InvalidInput:  # the worker has other services, or reports the reason
                 return None
-            return RetryChanges(*self._stored_form(job, able), able[0].cost) if lifecycle.buys_again(record) else None
+            return Terms(*self._stored_form(job, able), able[0].cost) if lifecycle.buys_again(record) else None
         self._check_names(job)
         self.queue.check(job, None)
         able = candidates(job, self.services)
-        return RetryChanges(*self._stored_form(job, able), able[0].cost, f"changed {', '.join(changed)}")
+        return Terms(*self._stored_form(job, able), able[0].cost, f"changed {', '.join(changed)}")
+
+    def edit(self, job_id: str, changes: Mapping[str, Any], times: Times | None = None) -> JobRecord:
+        """Change fields of a job that has bought nothing, at the present prices, and optionally its times.
+
+        A failed or cancelled job keeps its status unless its times change. Raises `JobNotFound`, `ActionRefused`,
+        `QueueError`, and `InvalidInput` if no service can make the changed job.
+        """
+        before = self.store.require(job_id)
+        terms = self.new_terms(before, changes)
+
+        def change(record: JobRecord, now: float) -> JobRecord:
+            if record.job != before.job:
+                raise ActionRefused(f"job {job_id} has just been changed by someone else", next_step="try again")
+            after = lifecycle.edit(record, now, terms) if terms and terms.detail else record
+            return after if times is None else lifecycle.reschedule(after, now, times)
+
+        if times is not None:
+            self._check_new_times(before, times)
+        return self._changed(before, self.store.update(job_id, change))
+
+    def reschedule(self, job_id: str, times: Times) -> JobRecord:
+        """Give a job that has bought nothing another due time; a failed or cancelled job is retried then.
+
+        Raises `JobNotFound`, `ActionRefused`, `QueueError`, `InvalidInput`.
+        """
+        return self.edit(job_id, {}, times)
+
+    def run_now(self, job_id: str) -> JobRecord:
+        """Let a waiting job that has bought nothing start now. Raises `JobNotFound`, `ActionRefused`, `QueueError`."""
+        return self._changed(self.store.require(job_id), self.store.update(job_id, lifecycle.run_now))
+
+    def _check_new_times(self, record: JobRecord, times: Times) -> None:
+        """Raise `InvalidInput` for times that are impossible, or that the queue of the job does not support."""
+        self._check_times(times.due, None if times.start_by == math.inf else times.start_by)
+        if record.queue == self.queue.name:
+            self.queue.check(record.job, times.due)
+
+    def _changed(self, before: JobRecord, after: JobRecord) -> JobRecord:
+        """Dispatch the new delivery of a changed job; it gives up its place in the line for a quota."""
+        if after.seq != before.seq and (after.job.service != before.job.service or after.due != before.due):
+            self._leave_the_line(before)
+        return self.dispatch(after)
 
     def resolve(
         self,
@@ -385,6 +437,15 @@ class Engine:
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""
         self.output.check()
+
+    def expire_unstarted(self) -> int:
+        """End the waiting jobs whose latest start has passed; return how many. They have bought nothing."""
+        count = 0
+        while ended := self.store.expire_unstarted(EXPIRE_CHUNK):
+            count += len(ended)
+            for record in ended:
+                self._leave_the_line(record)
+        return count
 
     def sweep(self) -> None:
         """Remove old records, and temporary files that killed workers left on this machine."""

@@ -124,6 +124,19 @@ class ActionRefused(FlowError):
     code = "action_refused"
 
 
+class StartMissed(FlowError):
+    """The job has bought nothing by the latest instant at which it was to start, so it must not buy any more."""
+
+    code = "expired"
+
+    def __init__(self, job_id: str, start_by: str) -> None:
+        super().__init__(
+            f"job {job_id} had to start by {start_by} and bought nothing by then",
+            actions=(Action.RETRY,),
+            subject=job_id,
+        )
+
+
 class LeaseLost(FlowError):
     """Another worker owns the job now, so the caller must not write its outcome."""
 

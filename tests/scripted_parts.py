@@ -9,7 +9,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import JobRecord
-from tenxsom_flow_engine.jobs.outcomes import RetryChanges
+from tenxsom_flow_engine.jobs.outcomes import Terms
 from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -70,7 +70,7 @@ class ScriptedStore(SQLiteStore):
         record: JobRecord = self.script.call(super().intend, job_id, token, intent)
         return record
 
-    def retry(self, job_id: str, changes: RetryChanges | None = None) -> JobRecord:
+    def retry(self, job_id: str, changes: Terms | None = None) -> JobRecord:
         record: JobRecord = self.script.call(super().retry, job_id, changes)
         return record
 

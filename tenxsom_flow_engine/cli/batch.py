@@ -14,8 +14,10 @@ from tenxsom_flow_engine.cli.enqueue import (
     add_and_report,
     check_lines,
     check_past,
+    describe_made,
     describe_row,
     print_left_out,
+    print_made,
     print_notes,
     print_plan,
     reading,
@@ -54,6 +56,8 @@ Examples:
     type=click.Choice(("now", "skip")),
     help="Jobs whose time (at) lies in the past: start them, or skip them.",
 )
+@options.start_by
+@options.unless_made_within
 @options.file_options
 @click.option("--keep-going", is_flag=True, help="Skip invalid lines and add the others (exit code 3).")
 @click.option("--again", is_flag=True, help="Add all jobs again, even if the same file was added before.")
@@ -63,6 +67,8 @@ def batch(
     delay: float | None,
     stagger: float,
     past: str | None,
+    start_by: float | None,
+    made_within: float | None,
     ignore_unknown: bool,
     encoding: str | None,
     keep_going: bool,
@@ -81,25 +87,34 @@ def batch(
 
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.batch import Timing
+    from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.past import Past
     from tenxsom_flow_engine.planning.plan import read_plan
+    from tenxsom_flow_engine.planning.starts import LatestStart
 
     with session(queue_type) as engine:
         now = engine.store.now()
         timing = Timing(now, None if delay is None else now + delay, stagger, Past(past or Past.REFUSE))
         salt = secrets.token_hex(8) if again else ""
+        latest = LatestStart(now, start_by)
+        made = MadeTopics(engine.store, now - made_within) if made_within is not None else None
         with reading(topics_file) as name:
             plan = read_plan(
-                engine.prepare, engine.store, topics_file, name, options.given(fields), timing,
-                salt=salt, ignore_unknown=ignore_unknown, encoding=encoding,
+                lambda job, due: engine.prepare(job, due, latest.of(due)),
+                engine.store, topics_file, name, options.given(fields), timing,
+                salt=salt, made=made, ignore_unknown=ignore_unknown, encoding=encoding,
                 at_default_duration=engine.at_default_duration,
             )  # fmt: skip
-        check_lines(name, [*plan.jobs, *plan.past], plan.bad, keep_going=keep_going)
+        skipped = made.skipped if made else ()
+        check_lines(name, [*plan.jobs, *plan.past, *skipped], plan.bad, keep_going=keep_going)
         check_past(name, plan)
         print_left_out(plan.comments, plan.ignored)
+        print_made(made)
         print_notes(plan)
         bad_lines = len(plan.bad)
-        facts = {"bad_lines": bad_lines, "past_lines": len(plan.past), "comment_lines": plan.comments}
+        facts: dict[str, Any] = {"bad_lines": bad_lines, "past_lines": len(plan.past), "comment_lines": plan.comments}
+        if made:
+            facts |= {"skipped": describe_made(made)}
         if dry_run:
             rows = plan.rows(engine.store)
             if as_json:

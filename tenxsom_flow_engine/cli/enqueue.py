@@ -21,6 +21,7 @@ from tenxsom_flow_engine.text import one_line, plural, usd
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.planning.entries import BadLine
+    from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.store.values import Added, NewJob
 
@@ -111,6 +112,31 @@ def check_past(name: str, plan: AddPlan) -> None:
         whole = len(plan.past) + len(plan.jobs)
         why = f"nothing was added: the times of {len(plan.past):,} of {plural(whole, 'job')} lie in the past"
         raise Exit(problem(why, "correct them, start these jobs with --past now, or skip them with --past skip"), USAGE)
+
+
+def print_made(made: MadeTopics | None) -> None:
+    """Print the topics that were skipped because the channel has made or planned them."""
+    from tenxsom_flow_engine.clock import iso
+
+    skipped = made.skipped if made else ()
+    if not skipped:
+        return
+    for one in skipped[:MAX_LISTED]:
+        when = f"made {iso(one.made_at)}" if one.made_at is not None else "planned"
+        info(f"skipped {one_line(one.topic, 100)}: {when}, job {one.job_id}")
+    if len(skipped) > MAX_LISTED:
+        info(f"and {plural(len(skipped) - MAX_LISTED, 'more topic')}")
+    info(f"skipped {plural(len(skipped), 'topic')} that the channel has made or planned")
+
+
+def describe_made(made: MadeTopics | None) -> list[dict[str, Any]]:
+    """Return the skipped topics as plain values."""
+    from tenxsom_flow_engine.clock import iso
+
+    return [
+        {"topic": one.topic, "job_id": one.job_id, "made_at": iso(one.made_at) if one.made_at is not None else None}
+        for one in (made.skipped if made else ())
+    ]
 
 
 def print_left_out(comments: int, ignored: Iterable[str]) -> None:

@@ -31,14 +31,7 @@ MAX_LISTED = 10
 @options.job_arguments
 @click.option("--failed", is_flag=True, help="Retry all failed jobs.")
 @options.job_filters
-@click.option("--topic", help="New topic.")
-@click.option("--prompt", help="New prompt; empty: made from topic and style.")
-@click.option("--script", help="New words of the video, which drafts show and HeyGen speaks.")
-@click.option("--style", help="New visual style of the prompt.")
-@click.option("--duration", type=int, help="New length of the video in seconds.")
-@click.option("--aspect-ratio", help="New shape of the picture.")
-@click.option("--quality", help="New quality.")
-@click.option("--to-service", help="Make it at this service, or at any with auto.")
+@options.job_changes
 @options.yes
 @options.queue_type
 def retry(
@@ -60,7 +53,7 @@ def retry(
     """
     from tenxsom_flow_engine.jobs import Status
 
-    changes = {name: value for name, value in {**fields, "service": to_service}.items() if value is not None}
+    changes = options.changed(fields, to_service)
     if (changes or script is not None) and len(job_ids) != 1:
         raise click.UsageError("name exactly one job to change it")
     with session(queue_type) as engine:
@@ -69,17 +62,17 @@ def retry(
             info("no failed jobs" + " match" * bool(service or channel))
             return DONE
         if script is not None:
-            changes |= _with_script(engine.store.require(chosen[0]).job.options, script)
+            changes |= with_script(engine.store.require(chosen[0]).job.options, script)
         if not yes:
             _confirm_retry(engine, chosen, changes, always=failed)
         return _apply(
             lambda job_id: engine.retry(job_id, changes),
             chosen,
-            lambda record: f"is {record.status} again{_continuation(record)}",
+            lambda record: f"is {record.status} again{continuation(record)}",
         )
 
 
-def _with_script(job_options: Mapping[str, dict[str, Any]], script: str) -> dict[str, Any]:
+def with_script(job_options: Mapping[str, dict[str, Any]], script: str) -> dict[str, Any]:
     """Return the fields that another script changes: a script in the service options replaces that of the job."""
     if not any("script" in own for own in job_options.values()):
         return {"script": script}
@@ -95,7 +88,7 @@ def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any]
     from tenxsom_flow_engine.operations.bulk import Act, plan
 
     records = engine.store.get_each(chosen)
-    if changes and records and (terms := engine.retry_terms(records[0], changes)):
+    if changes and records and (terms := engine.new_terms(records[0], changes)):
         records = [msgspec.structs.replace(records[0], job=terms.job, cost=terms.cost)]
     effect = plan(Act.RETRY, [records], engine.services, engine.store.now(), most=len(chosen), seconds=math.inf)
     jobs_ = f"job {chosen[0]}" if len(chosen) == 1 else plural(len(chosen), "job")
@@ -103,7 +96,7 @@ def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any]
         if always:
             confirm(f"retry {jobs_}?", f"this would retry {jobs_}; pass --yes to confirm")
         return
-    buys = f"retry {jobs_}, and buy {plural(effect.ordered, 'video')} again {_at(effect.price)}"
+    buys = f"retry {jobs_}, and buy {plural(effect.ordered, 'video')} again {at_price(effect.price)}"
     confirm(f"{buys}?", f"this would {buys}; pass --yes to confirm")
 
 
@@ -192,10 +185,10 @@ def resolve(
             record = engine.resolve(job_id, decision, service_name=service or "", force=force)
         except ActionRefused as refusal:
             raise Exit(problem(refusal.message, next_step(refusal)), USAGE) from refusal
-    info(f"job {job_id} is {record.status}{_continuation(record)}")
+    info(f"job {job_id} is {record.status}{continuation(record)}")
 
 
-def _at(price: Price) -> str:
+def at_price(price: Price) -> str:
     """Return a price for the end of a question."""
     return "at an unknown price" if price.unknown == price.jobs else f"for {price}"
 
@@ -213,7 +206,7 @@ def _confirm_resubmit(engine: Engine, job_id: str) -> None:
         return
     price = price_of([record], engine.services)
     if not price.free:
-        buys = f"buy the video of job {job_id} {_at(price)}"
+        buys = f"buy the video of job {job_id} {at_price(price)}"
         confirm(f"{buys}?", f"this would {buys}; pass --yes to confirm")
 
 
@@ -265,7 +258,7 @@ def _apply(action: Callable[[str], JobRecord], chosen: list[str], result: Callab
     return DONE if not refused else FAILED if refused == len(chosen) else PARTLY
 
 
-def _continuation(record: JobRecord) -> str:
+def continuation(record: JobRecord) -> str:
     """Describe the next step of a requeued job, for the end of a sentence."""
     from tenxsom_flow_engine.jobs import FINAL, Step
 

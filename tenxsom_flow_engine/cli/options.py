@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -39,6 +40,14 @@ class Seconds(click.ParamType[float]):
         if seconds > _MAX_SECONDS:
             self.fail(f"{str(value)[:40]!r} is longer than a hundred years", param, ctx)
         return seconds
+
+
+class StartBy(Seconds):
+    """A length of time, or `never`, which converts to infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        return math.inf if str(value).strip() == "never" else super().convert(value, param, ctx)
 
 
 class TextFile(click.File):
@@ -139,6 +148,27 @@ def job_options(command: _F) -> _F:
     return command
 
 
+def job_changes(command: _F) -> _F:
+    """Add the options that change fields of a job."""
+    for option in (
+        click.option("--to-service", help="Make it at this service, or at any with auto.", shell_complete=_services),
+        click.option("--quality", help="New quality."),
+        click.option("--aspect-ratio", help="New shape of the picture.", shell_complete=_aspect_ratios),
+        click.option("--duration", type=int, help="New length of the video in seconds."),
+        click.option("--style", help="New visual style of the prompt.", shell_complete=_styles),
+        click.option("--script", help="New words of the video, which drafts show and HeyGen speaks."),
+        click.option("--prompt", help="New prompt; empty: made from topic and style."),
+        click.option("--topic", help="New topic."),
+    ):
+        command = option(command)
+    return command
+
+
+def changed(fields: dict[str, Any], to_service: str | None) -> dict[str, Any]:
+    """Return the changed fields of a job, from the values of `job_changes` without the script."""
+    return {name: value for name, value in {**fields, "service": to_service}.items() if value is not None}
+
+
 def file_options(command: _F) -> _F:
     """Add the options of all commands that read a file of topics: `--ignore-unknown` and `--encoding`."""
     command = click.option(
@@ -163,6 +193,18 @@ yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 #: Add `--delay`.
 delay = click.option("--delay", type=Seconds(), help="Start after this time: 90s, 10m, 2h, 1d.")
+
+#: Add `--start-by`.
+start_by = click.option(
+    "--start-by", type=Seconds(), metavar="TIME",
+    help="Expire a job that has bought nothing this long after it is due: 6h. Default: never.",
+)  # fmt: skip
+
+#: Add `--unless-made-within`.
+unless_made_within = click.option(
+    "--unless-made-within", "made_within", type=Seconds(),
+    help="Skip topics whose video the channel has planned, or made within this time: 30d.",
+)  # fmt: skip
 
 #: Add `--host`, for servers.
 host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")

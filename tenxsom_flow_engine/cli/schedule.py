@@ -15,8 +15,10 @@ from tenxsom_flow_engine.cli.enqueue import (
     TopicsFile,
     add_and_report,
     check_lines,
+    describe_made,
     describe_row,
     print_left_out,
+    print_made,
     print_notes,
     print_plan,
     reading,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.channel import KnownSlot
     from tenxsom_flow_engine.planning.entries import BadLine, Comment, Entry
+    from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.periods import Period
     from tenxsom_flow_engine.planning.slots import Slot
 
@@ -69,6 +72,20 @@ Examples:
     type=TopicsFile(),
     help="Topics, used in order, then repeated. Default: built-in.",
 )
+@click.option(
+    "--start-by",
+    type=options.StartBy(),
+    metavar="TIME",
+    help="Expire a job that has bought nothing this long after its slot: 6h, or never. Default: until the next slot.",
+)
+@click.option(
+    "--catch-up",
+    type=click.Choice(("none", "latest", "all")),
+    default="none",
+    show_default=True,
+    help="Slots of the period that have passed without a job: leave them out, or start the latest or all now.",
+)
+@options.unless_made_within
 @options.file_options
 @options.job_options
 def schedule(
@@ -78,6 +95,9 @@ def schedule(
     timezone: str | None,
     start: str | None,
     topics_file: io.BufferedReader | None,
+    start_by: float | None,
+    catch_up: str,
+    made_within: float | None,
     ignore_unknown: bool,
     encoding: str | None,
     dry_run: bool,
@@ -88,9 +108,11 @@ def schedule(
     """Plan a day of videos at a steady pace, and add the new jobs."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
+    from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.periods import window
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
+    from tenxsom_flow_engine.planning.starts import CatchUp, LatestStart
 
     if timezone and not date:
         raise click.UsageError("--timezone needs --date")
@@ -107,18 +129,25 @@ def schedule(
         slots = grid(span, rate)
         known = known_slots(engine.store, channel)
         taken = {instant for instant, slot in known.items() if not slot.cancelled}
-        if date is None:
-            ahead = steady_slots([slot for slot in slots if slot.instant >= now], daily_count, taken)
-            past = min(daily_count, sum(slot.instant < now for slot in slots))
-        else:
+        first = slots
+        if date is not None:
             first = first_slots(slots, daily_count, {at for at in taken if span.start <= at < span.end})
-            ahead = [slot for slot in first if slot.instant >= now]
-            past = len(first) - len(ahead)
+        passed = [slot for slot in first if slot.instant < now]
+        late = CatchUp(catch_up).choose([slot for slot in passed if slot.instant not in known][-daily_count:])
+        ahead = [*late, *(slot for slot in first if slot.instant >= now)]
+        if date is None:
+            ahead = steady_slots(ahead, daily_count, taken)
+        past = min(daily_count, len(passed)) - sum(slot.instant < now for slot in ahead)
         _print_window(span, daily_count, len(slots))
         _print_left_out(past, ahead, slots, known, span, channel)
         new = [slot for slot in ahead if slot.instant not in known]
-        filled = _fill(engine, new, entries, known, fields, now)
-        plan = AddPlan([engine.prepare(job, float(slot.instant)) for slot, job in filled])
+        made = MadeTopics(engine.store, now - made_within) if made_within is not None else None
+        filled = _fill(engine, new, entries, known, fields, now, made)
+        latest = LatestStart(now, float(3600 / rate) if start_by is None else start_by)
+        plan = AddPlan([engine.prepare(job, due := float(slot.instant), latest.of(due)) for slot, job in filled])
+        print_made(made)
+        if empty := len(new) - len(plan.jobs):
+            info(f"{plural(empty, 'slot')} stay without a job: the list has no other topic")
         print_notes(plan)
         rows: list[Row] = []
         if dry_run or as_json:
@@ -129,7 +158,7 @@ def schedule(
                     rows.append(Row.planned(planned[job_id]))
                 elif record := engine.store.get(job_id):
                     rows.append(Row.added_before(record, float(slot.instant)))
-        facts = {"slots": [describe_row(row) for row in rows]}
+        facts = {"slots": [describe_row(row) for row in rows]} | ({"skipped": describe_made(made)} if made else {})
         if not dry_run:
             before = [slot_job_id(channel, slot.instant) for slot in ahead if slot.instant in known]
             add_and_report(engine, plan.new, facts=facts if as_json else None, known=before)
@@ -162,7 +191,7 @@ def _print_left_out(
     cancelled = sum(known[slot.instant].cancelled for slot in planned if slot.instant in known)
     if cancelled:
         again = f"restore a job with: {program()} retry JOB"
-        info(f"left out {plural(cancelled, 'slot')} that you cancelled earlier; {again}")
+        info(f"left out {plural(cancelled, 'slot')} whose job was cancelled or expired; {again}")
     grid = {slot.instant for slot in slots}
     off = sum(span.start <= at < span.end and at not in grid and not slot.cancelled for at, slot in known.items())
     if off:
@@ -217,31 +246,49 @@ def _fill(
     known: Mapping[int, KnownSlot],
     fields: Mapping[str, Any],
     now: float,
+    made: MadeTopics | None,
 ) -> Iterator[tuple[Slot, VideoJob]]:
-    """Give each new slot its job."""
+    """Give each new slot its job; a slot gets none if the channel has made all topics."""
     from msgspec.structs import replace
 
     from tenxsom_flow_engine.jobs import VideoJob
-    from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topic
+    from tenxsom_flow_engine.planning.rotation import Playlist, builtin_topics_from
     from tenxsom_flow_engine.planning.slots import slot_job_id
     from tenxsom_flow_engine.topics import builtin_script, builtin_topics
 
     channel: str = fields["channel"]
     topics = len(builtin_topics() if entries is None else entries)
-    if topics < len(new):
+    if topics < len(new) and made is None:
         kind = "built-in topic" if entries is None else "topic"
         info(f"{plural(topics, kind)} for {plural(len(new), 'new slot')}, so topics will repeat")
     if entries is None:
         service = engine.services.get(fields["service"])
         scripted = service is not None and service.uses_scripts
         for slot in new:
-            topic = builtin_topic(slot, channel)
-            script = builtin_script(topic) if scripted else ""
             job_id = slot_job_id(channel, slot.instant)
+            possible = (one for one in builtin_topics_from(slot, channel) if not _skipped(made, one, channel, job_id))
+            topic = next(possible, None)
+            if topic is None:
+                continue
+            script = builtin_script(topic) if scripted else ""
             job = VideoJob(**{**fields, "topic": topic, "script": script, "job_id": job_id, "created_at": now})
             yield slot, job if "duration" in fields else engine.at_default_duration(job)
         return
     used = {at: slot.use for at, slot in known.items() if slot.use and not slot.cancelled}
     by_instant = {slot.instant: slot for slot in new}
-    for instant, entry in Playlist(entries).assign(by_instant, used):
+
+    def skipped(entry: VideoJob, instant: int) -> bool:
+        return _skipped(made, entry.topic, channel, slot_job_id(channel, instant))
+
+    for instant, entry in Playlist(entries).assign(by_instant, used, skipped):
         yield by_instant[instant], replace(entry, job_id=slot_job_id(channel, instant))
+
+
+def _skipped(made: MadeTopics | None, topic: str, channel: str, job_id: str) -> bool:
+    """Return whether the channel has made or planned a topic; if not, count it as planned."""
+    if made is None:
+        return False
+    if made.skip(topic, channel):
+        return True
+    made.plan(topic, channel, job_id)
+    return False

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 @click.option("--script-file", type=options.TextFile(), help="A file with the script, or - for standard input.")
 @options.delay
 @click.option("--at", type=options.Instant(), help="Start at: 2026-12-24T18:00, by default in this machine's zone.")
+@options.start_by
+@options.unless_made_within
 @click.option("--job-id", help="Id of the job; an existing id adds nothing. Default: made from topic and options.")
 @click.option("--again", is_flag=True, help="Add the job again, even if the same one was added before.")
 @click.option("--wait", is_flag=True, help="Wait for the video, print its path; without a worker, make it here.")
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 def single(
     delay: float | None,
     at: float | None,
+    start_by: float | None,
+    made_within: float | None,
     queue_type: str | None,
     wait: bool,
     dry_run: bool,
@@ -55,13 +59,15 @@ def single(
         raise click.UsageError("--again and --job-id exclude each other; pass one of them")
     import secrets
 
-    from tenxsom_flow_engine.cli.enqueue import describe_row, price, print_notes
+    from tenxsom_flow_engine.cli.enqueue import describe_made, describe_row, price, print_made, print_notes
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob
     from tenxsom_flow_engine.planning.batch import normal_fields, planned_job_id
+    from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.past import is_past
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
+    from tenxsom_flow_engine.planning.starts import LatestStart
     from tenxsom_flow_engine.planning.timestamps import bounded
 
     with session(queue_type) as engine:
@@ -76,7 +82,13 @@ def single(
         due = bounded(now + delay, "delay") if delay is not None else at
         if due is not None and is_past(due, now) and not engine.store.knows_id(job.job_id):
             raise InvalidInput("at", f"{iso(due)} lies in the past", next_step="leave out --at to start now")
-        prepared = engine.prepare(job, due)
+        made = MadeTopics(engine.store, now - made_within) if made_within is not None else None
+        if made and not engine.store.knows_id(job.job_id) and made.skip(job.topic, job.channel):
+            print_made(made)
+            if as_json:
+                print_json({"skipped": describe_made(made)})
+            return DONE
+        prepared = engine.prepare(job, due, LatestStart(now, start_by).of(due))
         print_notes(AddPlan([prepared]))
         start = iso(due) if due is not None and due > now else "now"
         if not dry_run:

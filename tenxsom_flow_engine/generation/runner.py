@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import msgspec
 
-from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StoreError
+from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StartMissed, StoreError
 from tenxsom_flow_engine.generation.routing import auto_services, candidates, candidates_of, first_to_open
 from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
-from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import Dead, Expired, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.remedies import AFTER_REFUSAL
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.logs import Redactor
@@ -77,8 +77,11 @@ class StepRunner:
             until = self._store.now() + self._timings.unknown_service_retry
             return Wait(until, f"{' or '.join(sorted(allowed))} is not configured on this worker", worked=False)
         try:
+            lifecycle.check_start(record, self._store.now())  # the journal checks it again, in its transaction
             outcome = self._submit_to_best(record) if name == AUTO else generate_video(record, self._contexts[name])
             return self._keep_place_in_line(record, outcome)
+        except StartMissed as missed:
+            return Expired(Failure.of(missed))
         except InvalidInput as error:
             return Dead(Failure(error.code, error.message, error.next_step, AFTER_REFUSAL))
         except (StoreError, LeaseLost):

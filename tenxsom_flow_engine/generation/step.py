@@ -98,7 +98,8 @@ class StepContext:
 def generate_video(record: JobRecord, context: StepContext) -> Outcome:
     """Run the next step of a leased job and return its outcome.
 
-    Raises `LeaseLost` if another worker owns the job, and `StoreError` if the journal cannot be written.
+    Raises `LeaseLost` if another worker owns the job, `StartMissed` if it is too late to buy, and `StoreError` if the
+    journal cannot be written.
     """
     try:
         match record.step:

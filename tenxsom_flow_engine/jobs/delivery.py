@@ -29,14 +29,15 @@ _Amount = Annotated[float, msgspec.Meta(ge=0, le=10**9)]
 
 
 class _SubmissionAndTerms(Submission, frozen=True, omit_defaults=True):
-    """A job's submission, with the terms on which the job can be bought.
+    """A job's submission, with the terms on which the job can be bought, and its latest start.
 
-    Release 0.2 refuses unknown fields of a delivery, but ignores those of a submission, so the terms are here.
+    Release 0.2 refuses unknown fields of a delivery, but ignores those of a submission, so they are here.
     """
 
     max_usd: _Amount | None = None
     usd: _Amount | None = None
     credits: _Amount | None = None
+    start_by: Instant | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True,
@@ -77,6 +78,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
                 max_usd=record.max_usd,
                 usd=record.cost.usd if record.cost else None,
                 credits=record.cost.credits if record.cost else None,
+                start_by=record.start_by,
             ),
             attempts=record.attempts,
             added_at=record.added_at,
@@ -96,6 +98,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     def max_usd(self) -> float | None:
         """The price limit of the job's record. None also if a release wrote the delivery that did not include it."""
         return self.carried.max_usd
+
+    @property
+    def start_by(self) -> float | None:
+        """The latest start of the job's record; None likewise."""
+        return self.carried.start_by
 
     @property
     def cost(self) -> Cost | None:

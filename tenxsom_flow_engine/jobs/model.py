@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tenxsom_flow_engine.clock import MAX_INSTANT
-from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost
+from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StartMissed
 
 ASPECT_RATIOS = ("9:16", "16:9", "1:1", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9")
 #: Visual styles of a prompt (see `prompts`); the first is the default.
@@ -139,7 +139,7 @@ class Status(StrEnum):
     HELD = "held"  # the outcome of its paid create cannot be determined; an operator decides
     SUCCEEDED = "succeeded"  # the video is published
     FAILED = "failed"  # dead letter: not retried automatically
-    CANCELLED = "cancelled"  # cancelled by a user
+    CANCELLED = "cancelled"  # cancelled by a user, or expired: it could not start in time (error code `expired`)
 
 
 #: The final statuses. A user can retry a failed or cancelled job; a succeeded job never changes.
@@ -148,15 +148,15 @@ FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 #: The allowed status changes; any other raises `ActionRefused`.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
-    Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
+    Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED, Status.SCHEDULED}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.RENDERING, Status.HELD, Status.FAILED, Status.CANCELLED}),
     # Rendering to queued: a ticket that was entered by hand turned out to be wrong, and nothing was bought.
     # Rendering to held: the service does not know the ticket that was entered by hand.
     Status.RENDERING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.QUEUED, Status.HELD}),
     # Held to scheduled: submitted again before its start time.
     Status.HELD: frozenset({Status.SCHEDULED, Status.QUEUED, Status.RENDERING, Status.FAILED, Status.CANCELLED}),
-    Status.FAILED: frozenset({Status.QUEUED, Status.RENDERING}),
-    Status.CANCELLED: frozenset({Status.QUEUED, Status.RENDERING}),
+    Status.FAILED: frozenset({Status.QUEUED, Status.SCHEDULED, Status.RENDERING}),
+    Status.CANCELLED: frozenset({Status.QUEUED, Status.SCHEDULED, Status.RENDERING}),
     Status.SUCCEEDED: frozenset(),
 }
 
@@ -309,6 +309,9 @@ class EventKind(StrEnum):
     PUBLISHED = "published"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"  # it could not start in time, and bought nothing
+    EDITED = "edited"
+    RESCHEDULED = "rescheduled"
     STOPPED = "stopped"  # the generation of a cancelled or failed job was stopped or failed at the service
     SLOT_FREED = "slot freed"  # the service runs no generation for a create of unknown outcome
     RETRIED = "retried by hand"
@@ -366,6 +369,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     #: When the next delivery is due; None while leased, held or final.
     due: Instant | None = None
     lease: Lease | None = None
+    #: The latest instant at which something may be bought; without a purchase, the job then expires. None: no limit.
+    start_by: Instant | None = None
     #: 0 to 1, as the service reports it.
     progress: float = 0.0
     result: Video | None = None
@@ -398,6 +403,17 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
                 return Step.LOOKUP
             case SubmissionState.ACCEPTED:
                 return Step.FETCH if self.submission.over else Step.POLL
+
+    @property
+    def expires_at(self) -> float | None:
+        """`start_by`, as long as the job waits or runs and nothing was bought, and nothing might have been."""
+        bought = self.purchases or self.submission.state is not SubmissionState.NONE
+        return None if bought or self.status in FINAL or self.status is Status.HELD else self.start_by
+
+    @property
+    def expired(self) -> bool:
+        """Whether the job ended because it could not start in time."""
+        return self.status is Status.CANCELLED and self.error is not None and self.error.code == StartMissed.code
 
     @property
     def lease_token(self) -> str:

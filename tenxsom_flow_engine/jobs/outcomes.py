@@ -55,7 +55,14 @@ class Held:
     wrong_ticket: bool = False
 
 
-Outcome = Done | Wait | Retry | Dead | Held
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The job could not start in time. It has bought nothing, and ends."""
+
+    failure: Failure
+
+
+Outcome = Done | Wait | Retry | Dead | Held | Expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +97,21 @@ Resolution = Resubmit | ConfirmedPurchase | GiveUp | Withdraw
 
 
 @dataclass(frozen=True, slots=True)
-class RetryChanges:
-    """The terms on which a job is bought again: the job, changed or not, its `max_usd` and its estimated cost."""
+class Terms:
+    """The terms on which a job is bought: the job, changed or not, its `max_usd` and its estimated cost."""
 
     job: VideoJob
     max_usd: float | None = None
     cost: Cost | None = None
     #: The changed fields in words, for the timeline.
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """New times of a job that has bought nothing. None keeps a time."""
+
+    #: The instant at which it is due; one in the past means now.
+    due: float | None = None
+    #: Its latest start; infinity removes it. Without it, a later due time postpones the latest start too.
+    start_by: float | None = None

@@ -65,6 +65,7 @@ def plan_batch(
     salt: str = "",
     known: Callable[[str], bool] = lambda job_id: False,
     added: Callable[[str], bool] = lambda job_id: False,
+    skipped: Callable[[VideoJob], bool] = lambda job: False,
     at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
 ) -> Batch[_T]:
     """Make a job of each valid entry.
@@ -72,8 +73,8 @@ def plan_batch(
     `prepare` gets each job with its start; it can refuse with `InvalidInput`. A job's id is derived from its content
     and the number of earlier entries with the same content, so the same list gives the same ids; a different `salt`
     gives different ones. Jobs whose ids are `known` take no place in the stagger. The time of a job that was `added`
-    before can be in the past. `at_default_duration` gives a job its duration if neither its entry nor the defaults have
-    one.
+    before can be in the past. `skipped` jobs are left out. `at_default_duration` gives a job its duration if neither
+    its entry nor the defaults have one.
     """
     batch: Batch[_T] = Batch()
     occurrences: Counter[str] = Counter()
@@ -110,6 +111,8 @@ def plan_batch(
             batch.past.append(PastStart(entry.line, entry.at))
             if timing.past is not Past.NOW:
                 continue
+        if skipped(job):
+            continue
         batch.jobs.append(prepared)
         place += not known(job_id)
     return batch

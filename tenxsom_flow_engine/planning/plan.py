@@ -21,6 +21,7 @@ from tenxsom_flow_engine.jobs import JobRecord, VideoJob
 from tenxsom_flow_engine.planning.batch import Timing, plan_batch
 from tenxsom_flow_engine.planning.entries import BadLine
 from tenxsom_flow_engine.planning.files import read_topics
+from tenxsom_flow_engine.planning.made import MadeTopics
 from tenxsom_flow_engine.planning.past import Past, PastStart
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.store.base import JobStore
@@ -173,12 +174,14 @@ def read_plan(
     encoding: str | None = None,
     most: int | None = None,
     at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
+    made: MadeTopics | None = None,
 ) -> AddPlan:
     """Plan a list of topics (see `planning.files`), with `defaults` for fields that a line omits.
 
     Planning again with the same `timing` gives the same plan, even if some jobs were added in between. A `salt` gives
     jobs that differ from existing ones. `zone`, `ignore_unknown` and `encoding` are those of `read_topics`.
-    `at_default_duration` gives a job its duration if the list has none for it. Raises `InvalidInput` if the file is not
+    `at_default_duration` gives a job its duration if the list has none for it. New jobs with `made` topics are skipped,
+    which `made` notes. Raises `InvalidInput` if the file is not
     a list, or has more than `most` entries.
     """
 
@@ -192,6 +195,14 @@ def read_plan(
     def added(job_id: str) -> bool:
         return not salt and store.knows_id(job_id)
 
+    def skipped(job: VideoJob) -> bool:
+        if made is None or added(job.job_id):
+            return False
+        if made.skip(job.topic, job.channel):
+            return True
+        made.plan(job.topic, job.channel, job.job_id)
+        return False
+
     with closing(read_topics(stream, name, zone, ignore_unknown=ignore_unknown, encoding=encoding)) as lines:
         batch = plan_batch(
             _limited(lines, most, name),
@@ -201,6 +212,7 @@ def read_plan(
             salt=salt,
             known=known,
             added=added,
+            skipped=skipped,
             at_default_duration=at_default_duration,
         )
     return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, tuple(batch.ignored))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,14 +15,20 @@ from tenxsom_flow_engine.topics import builtin_topics
 
 
 def builtin_topic(slot: Slot, channel: str = "") -> str:
-    """Return a slot's built-in topic. It only depends on slot and channel, so all runs and machines agree.
+    """Return a slot's own built-in topic."""
+    return next(builtin_topics_from(slot, channel))
+
+
+def builtin_topics_from(slot: Slot, channel: str = "") -> Iterator[str]:
+    """Give the built-in topics, beginning with a slot's own, which all runs and machines agree on.
 
     Consecutive slots of a channel have different topics until the whole list is used. Each channel starts at its own
     position, so that channels differ in the same slot.
     """
     topics = builtin_topics()
     offset = int.from_bytes(hashlib.sha256(channel.encode()).digest()[:8]) if channel else 0
-    return topics[(slot.number + offset) % len(topics)]
+    for following in range(len(topics)):
+        yield topics[(slot.number + offset + following) % len(topics)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,15 @@ class Playlist:
         #: Identifies the list, to detect changes. It only covers the topics, because other fields do not matter here.
         self.digest = hashlib.sha256(json.dumps(self._topics).encode()).hexdigest()[:16]
 
-    def assign(self, instants: Iterable[int], used: Mapping[int, Use]) -> Iterator[tuple[int, VideoJob]]:
+    def assign(
+        self,
+        instants: Iterable[int],
+        used: Mapping[int, Use],
+        skipped: Callable[[VideoJob, int], bool] = lambda entry, instant: False,
+    ) -> Iterator[tuple[int, VideoJob]]:
         """Yield the entry of each slot in order of time, with its position in the options.
+
+        Entries that are `skipped` for an instant are left out; a slot for which all are skipped gets none.
 
         `used` are the slots that already took an entry of a list. If none of them used this list, it is new or was
         changed: then it starts after the last used topic, if the list contains that exactly once, or else at its start.
@@ -63,8 +76,13 @@ class Playlist:
         for instant in sorted(new | used.keys()):
             use = used.get(instant)
             if use is None:
-                yield instant, self._entry(place % len(self._entries))
-                place, seen = place + 1, True
+                size = len(self._entries)
+                places = range(place, place + size)
+                free = next((at for at in places if not skipped(self._entries[at % size], instant)), None)
+                if free is None:
+                    return
+                yield instant, self._entry(free % size)
+                place, seen = free + 1, True
             elif use.digest == self.digest:
                 place, seen = use.place + 1, True
             elif not seen:

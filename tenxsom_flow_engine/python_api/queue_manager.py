@@ -17,8 +17,9 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import JobRecord, Ticket, VideoJob
-from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Times
 from tenxsom_flow_engine.planning.past import Past, is_past
+from tenxsom_flow_engine.planning.starts import LatestStart
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import Added, JobFilter, NewJob, Page
@@ -91,19 +92,26 @@ class QueueManager:
         return self._opened
 
     async def enqueue(
-        self, job: VideoJob, *, due: float | None = None, past: Literal["refuse", "now", "skip"] = "refuse"
+        self,
+        job: VideoJob,
+        *,
+        due: float | None = None,
+        past: Literal["refuse", "now", "skip"] = "refuse",
+        start_within: float | None = None,
     ) -> Added:
         """Add a job that is due at the instant `due` (default: now). A known id adds nothing.
 
-        Raises `InvalidInput` if no configured service can make it, or if `due` lies in the past (see `enqueue_many`).
+        If it has bought nothing `start_within` seconds after it is due, it expires. Raises `InvalidInput` if no
+        configured service can make it, or if `due` lies in the past (see `enqueue_many`).
         """
-        return await self.enqueue_many([(job, due)], past=past)
+        return await self.enqueue_many([(job, due)], past=past, start_within=start_within)
 
     async def enqueue_many(
         self,
         jobs: Iterable[tuple[VideoJob, float | None]],
         *,
         past: Literal["refuse", "now", "skip"] = "refuse",
+        start_within: float | None = None,
     ) -> Added:
         """Add several jobs with their due instants; all are checked before the first is added.
 
@@ -112,7 +120,8 @@ class QueueManager:
         """
 
         def add(engine: Engine) -> Added:
-            prepared: list[NewJob] = [engine.prepare(job, due).new for job, due in jobs]
+            latest = LatestStart(engine.store.now(), start_within)
+            prepared: list[NewJob] = [engine.prepare(job, due, latest.of(due)).new for job, due in jobs]
             return engine.add(_without_past(prepared, past, engine))
 
         return await self._call(add)
@@ -136,6 +145,24 @@ class QueueManager:
         `ActionRefused`, `InvalidInput`.
         """
         return await self._call(lambda engine: engine.retry(job_id, changes))
+
+    async def edit(self, job_id: str, **changes: Any) -> JobRecord:
+        """Change fields of a job that has bought nothing, such as `prompt`, at the present price.
+
+        A failed or cancelled job keeps its status. Raises `JobNotFound`, `ActionRefused`, `InvalidInput`.
+        """
+        return await self._call(lambda engine: engine.edit(job_id, changes))
+
+    async def reschedule(self, job_id: str, *, due: float | None = None, start_by: float | None = None) -> JobRecord:
+        """Give a job that has bought nothing another due instant or latest start (infinity removes that).
+
+        A failed or cancelled job is retried then. Raises `JobNotFound`, `ActionRefused`, `InvalidInput`.
+        """
+        return await self._call(lambda engine: engine.reschedule(job_id, Times(due, start_by)))
+
+    async def run_now(self, job_id: str) -> JobRecord:
+        """Let a waiting job that has bought nothing start now. Raises `JobNotFound`, `ActionRefused`."""
+        return await self._call(lambda engine: engine.run_now(job_id))
 
     async def resolve(self, job_id: str, decision: Resubmit | GiveUp | Ticket, *, force: bool = False) -> JobRecord:
         """Apply a decision on a paid create of unknown outcome; a ticket means that it was bought.

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from threading import Event
 
-from tenxsom_flow_engine.errors import InvalidInput, JobNotFound, StoreBroken
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
-from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution, RetryChanges
+from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution, Terms
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.totals import DAY, LastError, Spent, Total, spending
 from tenxsom_flow_engine.store.values import (
@@ -62,6 +62,7 @@ def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
         due=item.due or now,
         cost=item.cost,
         max_usd=item.max_usd,
+        start_by=item.start_by,
     )
 
 
@@ -222,6 +223,13 @@ class JobStore(ABC):
         """
 
     @abstractmethod
+    def late_to_start(self, limit: int) -> Sequence[JobRecord]:
+        """Return up to `limit` waiting jobs of all queues whose latest start has passed unbought.
+
+        The cost does not grow with the number of jobs.
+        """
+
+    @abstractmethod
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         """Take or renew a named lock, so that one owner at a time does a task; return whether `owner` has it."""
 
@@ -312,11 +320,19 @@ class JobStore(ABC):
             with suppress(JobNotFound):
                 self.update(job_id, lambda record, now: lifecycle.dispatched(record, deliveries[record.job_id]))
 
+    def expire_unstarted(self, limit: int) -> Sequence[JobRecord]:
+        """End up to `limit` waiting jobs whose latest start has passed (see `lifecycle.starts`); return them."""
+        ended = []
+        for record in self.late_to_start(limit):
+            with suppress(ActionRefused, JobNotFound):
+                ended.append(self.update(record.job_id, lifecycle.expire_unstarted))
+        return ended
+
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lifecycle.cancel)
 
-    def retry(self, job_id: str, changes: RetryChanges | None = None) -> JobRecord:
+    def retry(self, job_id: str, changes: Terms | None = None) -> JobRecord:
         """Retry a failed or cancelled job. Raises `JobNotFound`, `ActionRefused`."""
         return self.update(job_id, lambda record, now: lifecycle.retry(record, now, changes))
 

@@ -29,6 +29,8 @@ KEEP_HOURS = 49 * 3600.0
 SECONDS, BUCKET_PREFIX = "seconds", "s"
 #: Prefix of the name of a total of retried jobs.
 RETRIED = "retried_"
+#: The name of the total of jobs that could not start in time.
+EXPIRED = "expired"
 _BOUGHT = ("videos", "usd", "credits", "unpriced")
 
 
@@ -37,8 +39,9 @@ class Total:
     """One counter of one service in one period (UTC).
 
     Counters of purchases: `videos`, `usd`, `credits` and `unpriced`. Counters of finished jobs: `succeeded`, `failed`,
-    `cancelled`; for succeeded jobs also the `seconds` from the create to the published video, and their `histogram` as
-    `s<bucket>`. By hour also `retried_failed` and `retried_cancelled`: of those that finished in it, the retried ones.
+    `cancelled`, and of these `expired`; for succeeded jobs also the `seconds` from the create to the published video,
+    and their `histogram` as `s<bucket>`. By hour also `retried_failed`, `retried_cancelled` and `retried_expired`: of
+    those that finished in it, the retried ones.
     """
 
     kind: str
@@ -95,15 +98,17 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
         found += _of(after.finished_at, after.effective_service, _ended(after, after.finished_at))
     if before.finished_at is not None and before.status in FINAL and after.status not in FINAL:
-        ended = before.finished_at
-        found.append(Total(HOUR, hour(ended), before.effective_service, f"{RETRIED}{before.status.value}", 1.0))
+        ended = hour(before.finished_at)
+        for name in (before.status.value, *([EXPIRED] if before.expired else [])):
+            found.append(Total(HOUR, ended, before.effective_service, f"{RETRIED}{name}", 1.0))
     return found
 
 
 def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | None:
     """Return the service and the error that a change has added to a record; None if it added none."""
     # Compared by identity: the same failure again is a new error.
-    if after.error is None or after.error is before.error:
+    # A job that could not start in time says nothing about its service.
+    if after.error is None or after.error is before.error or after.expired:
         return None
     return after.effective_service, LastError(after.updated_at, after.job_id, after.error.code, after.error.message)
 
@@ -148,6 +153,8 @@ def _bought(purchase: Purchase) -> Sequence[tuple[str, float]]:
 
 def _ended(record: JobRecord, at: float) -> Sequence[tuple[str, float]]:
     amounts = [(record.status.value, 1.0)]
+    if record.expired:
+        amounts.append((EXPIRED, 1.0))
     began = record.submission.first_intended_at
     if record.status is Status.SUCCEEDED and began:
         seconds = max(0.0, at - began)

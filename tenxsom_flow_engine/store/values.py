@@ -25,6 +25,8 @@ class NewJob:
     cost: Cost | None = None
     #: The highest price in USD that is accepted (see `JobRecord.max_usd`).
     max_usd: float | None = None
+    #: The latest instant at which it may buy (see `JobRecord.start_by`).
+    start_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ def a_job(job_id: str = "job-1", **changes: Any) -> VideoJob:
     return VideoJob(job_id=job_id, **(fields | changes))
 
 
-def new(*job_ids: str, due: float | None = None, **changes: Any) -> list[NewJob]:
+def new(*job_ids: str, due: float | None = None, start_by: float | None = None, **changes: Any) -> list[NewJob]:
     """Return new jobs with these ids."""
-    return [NewJob(a_job(job_id, **changes), due) for job_id in job_ids]
+    return [NewJob(a_job(job_id, **changes), due, start_by=start_by) for job_id in job_ids]
 
 
 def a_claim(**changes: Any) -> ClaimRequest:

@@ -21,6 +21,7 @@ from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreF
 from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status
 from tenxsom_flow_engine.logs import about
 from tenxsom_flow_engine.store.values import WorkerInfo
+from tenxsom_flow_engine.text import plural
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +134,8 @@ class WorkerMaintenance:
         """Sweep periodically, in a separate thread: a sweep can take long, and leases must be renewed in time."""
         swept_at = recovered_at = checked_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
+            if self._counted:
+                self._guarded(self._expire_unstarted)
             if self._counted and time.monotonic() - swept_at > self._engine.timings.sweep_interval:
                 swept_at = time.monotonic()
                 self._guarded(self._engine.sweep)
@@ -169,6 +172,10 @@ class WorkerMaintenance:
             for token in lost & self._active.keys() - self._silent:
                 _log.warning("lost the lease on job %s", self._active[token].job_id)
                 self._silent.add(token)
+
+    def _expire_unstarted(self) -> None:
+        if count := self._engine.expire_unstarted():
+            _log.warning("%s expired: they could not start in time, and bought nothing", plural(count, "job"))
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)
@@ -243,7 +250,7 @@ def _level(after: JobRecord) -> int:
     if after.status in (Status.FAILED, Status.HELD):
         return logging.ERROR
     match after.events[-1].what:
-        case EventKind.FAULT:  # it will be retried
+        case EventKind.FAULT | EventKind.EXPIRED:  # it will be retried, or could not start in time
             return logging.WARNING
         case EventKind.RENDERING:  # the service is still rendering: many of these lines for each job
             return logging.DEBUG

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Terms, Times, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.queues.base import MAX_CONCURRENT, MAX_RATE, JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -63,6 +63,7 @@ class RunningSystem(ABC):
     """
 
     clock: ManualClock
+    store: JobStore = field(init=False)
     scripts: dict[str, deque[Play]] = field(default_factory=lambda: defaultdict(deque))
     unanswered: set[str] = field(default_factory=set)
     #: The instant and the job of each step.
@@ -297,6 +298,52 @@ class QueueBackendSuite:
         later.enqueue(new("a"))
         system.advance(5)
         assert system.steps == []
+
+    def change(self, system: RunningSystem, queue: JobQueue, change: Callable[[JobRecord, float], JobRecord]) -> None:
+        """Change job `a` and dispatch its new delivery, as the engine does."""
+        after = system.store.update("a", change)
+        if after.undispatched:
+            queue.dispatch([after])
+
+    def test_an_edited_job_is_delivered_once(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A scheduled job that was edited runs once at its time, as edited."""
+        due = system.clock.now() + 60
+        queue.enqueue(new("a", due=due))
+        edited = Terms(new("a", prompt="edited")[0].job, detail="changed prompt")
+        self.change(system, queue, lambda record, now: lifecycle.edit(record, now, edited))
+        system.advance(70)
+        assert system.times("a") == [due]
+        assert (system.record("a").job.prompt, system.record("a").status) == ("edited", Status.SUCCEEDED)
+
+    @pytest.mark.parametrize("later", [30.0, 90.0])
+    def test_a_rescheduled_job_is_delivered_once(self, system: RunningSystem, queue: JobQueue, later: float) -> None:
+        """A job that was rescheduled, to an earlier or a later time, runs once at its new time."""
+        start = system.clock.now()
+        queue.enqueue(new("a", due=start + 60))
+        self.change(system, queue, lambda record, now: lifecycle.reschedule(record, now, Times(start + later)))
+        system.advance(100)
+        assert system.times("a") == [start + later]
+
+    def test_a_job_that_is_started_now(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A scheduled job that is started now runs now, and not at its old time."""
+        queue.enqueue(new("a", due=system.clock.now() + 60))
+        start = system.clock.now()
+        self.change(system, queue, lifecycle.run_now)
+        system.advance(100)
+        assert [at - start for at in system.times("a")] == [pytest.approx(0, abs=1)]
+
+    def test_an_expired_job_is_not_delivered(self, system: RunningSystem, queue: JobQueue) -> None:
+        """A job that expires while its queue is paused has no step afterwards; a retry delivers it."""
+        queue.pause()
+        queue.enqueue(new("a", start_by=system.clock.now() + 10))
+        system.advance(11)
+        assert [record.job_id for record in system.store.expire_unstarted(9)] == ["a"]
+        queue.resume()
+        system.advance(5)
+        assert (system.steps, system.record("a").status) == ([], Status.CANCELLED)
+        self.change(system, queue, lifecycle.retry)
+        system.advance(5)
+        assert system.record("a").status is Status.SUCCEEDED
 
     def test_purge(self, system: RunningSystem, queue: JobQueue) -> None:
         """A purge cancels waiting jobs that have bought nothing; jobs with a ticket and leased jobs continue."""

@@ -259,6 +259,20 @@ def test_an_impossible_clock(file: Path, open_store: OpenStore, last: str) -> No
     assert store.get("a") == record
 
 
+def test_a_file_of_the_previous_release(file: Path, open_store: OpenStore, clock: ManualClock) -> None:
+    """A file without the table of latest starts gets it when it is opened, and keeps its jobs."""
+    store = open_store(clock)
+    store.add(QUEUE, new("old"))
+    store.close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("DROP TABLE starts")
+    store = open_store(clock)
+    store.add(QUEUE, new("new", start_by=clock.now() + 10))
+    clock.advance(11)
+    assert [record.job_id for record in store.expire_unstarted(9)] == ["new"]
+    assert store.require("old").status is Status.QUEUED
+
+
 @contextlib.contextmanager
 def damaging(file: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection for which the columns of the tables have no types and can be empty."""

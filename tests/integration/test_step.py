@@ -52,7 +52,17 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.jobs.delivery import submission_id
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Done, Held, Outcome, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import (
+    ConfirmedPurchase,
+    Dead,
+    Done,
+    Expired,
+    Held,
+    Outcome,
+    Resubmit,
+    Retry,
+    Wait,
+)
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed
@@ -210,6 +220,8 @@ def summary(outcome: Outcome, now: float) -> tuple[Any, ...]:
             return ("dead", failure.code, generation_failed)
         case Held(failure):
             return ("held", failure.code)
+        case Expired(failure):
+            return ("expired", failure.code)
         case Done():
             return ("done",)
 

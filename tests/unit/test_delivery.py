@@ -129,13 +129,16 @@ def test_a_store_set_back_to_an_earlier_state_catches_up(situation: str) -> None
 @pytest.mark.parametrize("situation", list(WAITING))
 def test_adoption(situation: str) -> None:
     """A job that is restored from its delivery keeps its submission and its chain."""
-    known = msgspec.structs.replace(WAITING[situation], attempts=3, max_usd=0.2, cost=Cost(usd=0.14, credits=7.0))
+    known = msgspec.structs.replace(
+        WAITING[situation], attempts=3, max_usd=0.2, cost=Cost(usd=0.14, credits=7.0), start_by=NOW + 60
+    )
     delivery = decode_delivery(encode(Delivery.of(known)))
     record = lifecycle.adopt(delivery, "cloud_tasks", NOW + 5)
     assert (record.job, record.nonce, record.seq, record.attempts) == (known.job, known.nonce, 7, 3)
     assert (record.submission, record.service, record.step) == (known.submission, known.service, known.step)
     assert (record.undispatched, record.added_at) == (False, known.added_at)
     assert (record.max_usd, record.cost) == (0.2, Cost(usd=0.14, credits=7.0))
+    assert record.start_by == NOW + 60
     assert receive(record, delivery).lease_token == MINE.token
 
 
@@ -152,8 +155,8 @@ class Delivery02(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def test_the_last_release_reads_new_deliveries() -> None:
-    """Release 0.2 accepts a delivery with terms, and ignores them."""
-    record = msgspec.structs.replace(PUSHED["rendering"], max_usd=0.2, cost=Cost(usd=0.14))
+    """Release 0.2 accepts a delivery with terms and a latest start, and ignores them."""
+    record = msgspec.structs.replace(PUSHED["rendering"], max_usd=0.2, cost=Cost(usd=0.14), start_by=NOW + 60)
     read = msgspec.json.decode(encode(Delivery.of(record)), type=Delivery02)
     assert (read.nonce, read.seq, read.service) == ("n", 7, ALPHA)
     assert read.submission == record.submission

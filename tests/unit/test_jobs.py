@@ -135,7 +135,7 @@ def test_final_statuses() -> None:
     assert {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED} == FINAL
     assert TRANSITIONS[Status.SUCCEEDED] == frozenset()
     for status in (Status.FAILED, Status.CANCELLED):
-        assert TRANSITIONS[status] == {Status.QUEUED, Status.RENDERING}
+        assert TRANSITIONS[status] == {Status.QUEUED, Status.SCHEDULED, Status.RENDERING}
 
 
 def test_every_status_can_end() -> None:

@@ -7,6 +7,7 @@ function raises `ActionRefused` or `LeaseLost` if the change is not allowed. Oth
 from tenxsom_flow_engine.jobs.lifecycle.changes import FIRST_EVENTS, LAST_EVENTS
 from tenxsom_flow_engine.jobs.lifecycle.decisions import cancel, resolve, retry, ways_to_resolve
 from tenxsom_flow_engine.jobs.lifecycle.deliveries import adopt, dispatched, move, move_up, receive, redispatch
+from tenxsom_flow_engine.jobs.lifecycle.edits import edit, reschedule, run_now
 from tenxsom_flow_engine.jobs.lifecycle.generations import generation_ended, not_running, render_stopped
 from tenxsom_flow_engine.jobs.lifecycle.journal import (
     accept,
@@ -20,6 +21,7 @@ from tenxsom_flow_engine.jobs.lifecycle.journal import (
 from tenxsom_flow_engine.jobs.lifecycle.leases import MAX_EXPIRIES, add, expire, release_lease, renew, take
 from tenxsom_flow_engine.jobs.lifecycle.repairs import hold_after_restore, rewind, was_ahead
 from tenxsom_flow_engine.jobs.lifecycle.settling import settle
+from tenxsom_flow_engine.jobs.lifecycle.starts import check_start, expire_unstarted
 
 __all__ = [
     "FIRST_EVENTS",
@@ -31,9 +33,12 @@ __all__ = [
     "buys_again",
     "can_be_corrected",
     "cancel",
+    "check_start",
     "clear_submission",
     "dispatched",
+    "edit",
     "expire",
+    "expire_unstarted",
     "generation_ended",
     "hold_after_restore",
     "in_doubt",
@@ -47,9 +52,11 @@ __all__ = [
     "release_lease",
     "render_stopped",
     "renew",
+    "reschedule",
     "resolve",
     "retry",
     "rewind",
+    "run_now",
     "settle",
     "take",
     "was_ahead",

@@ -87,9 +87,12 @@ def start(record: JobRecord, now: float) -> tuple[Status, float]:
 def begin_again(
     record: JobRecord, now: float, status: Status, what: EventKind, detail: str = "", **changes: Any
 ) -> JobRecord:
-    """Return a job to its queue on a user's request: due immediately, unless changed, with its attempts reset."""
-    reset = {"due": now, "attempts": 0, "expiries": 0, "error": None, "finished_at": None, "progress": 0.0}
-    return change(record, now, status, what, detail, seq=record.seq + 1, **(reset | changes))
+    """Return a job to its queue on a user's request: due immediately, with its attempts reset and no latest start.
+
+    `changes` can keep its latest start, or let it be due later.
+    """
+    fresh = {"due": now, "attempts": 0, "expiries": 0, "error": None, "finished_at": None, "progress": 0.0}
+    return change(record, now, status, what, detail, seq=record.seq + 1, **{**fresh, "start_by": None, **changes})
 
 
 def over(submission: Submission, *, failed: bool = False) -> Submission:

@@ -19,7 +19,7 @@ from tenxsom_flow_engine.jobs.model import (
     Submission,
     SubmissionState,
 )
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, RetryChanges, Withdraw
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, Terms, Withdraw
 from tenxsom_flow_engine.jobs.purchases import corrected, entered_by_hand, withdrawn
 
 
@@ -30,7 +30,7 @@ def cancel(record: JobRecord, now: float) -> JobRecord:
     return final(record, now, Status.CANCELLED, EventKind.CANCELLED)
 
 
-def retry(record: JobRecord, now: float, changes: RetryChanges | None = None) -> JobRecord:
+def retry(record: JobRecord, now: float, changes: Terms | None = None) -> JobRecord:
     """Retry a failed or cancelled job, from its ticket if it has one; only a failed generation is bought again.
 
     If a create was interrupted, the next step looks it up and never buys. If the outcome of a create is unknown, an
@@ -89,8 +89,9 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
             record = withdrawn(record, submission.id)
             status, due = start(record, now)
             return begin_again(
-                record, now, status, EventKind.RESUBMITTED, detail, due=due, submission=Submission(), service=""
-            )
+                record, now, status, EventKind.RESUBMITTED, detail, due=due, submission=Submission(), service="",
+                start_by=record.start_by if status is Status.SCHEDULED else None,
+            )  # fmt: skip
         case ConfirmedPurchase(ticket, lifetime, cost):
             service = resolution.service or record.service
             accepted = msgspec.structs.replace(

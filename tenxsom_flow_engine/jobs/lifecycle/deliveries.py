@@ -71,6 +71,7 @@ def adopt(delivery: Delivery, queue: str, now: float, *, previous_attempt_unansw
         seq=delivery.seq,
         status=Status.RENDERING if bought else Status.QUEUED,
         attempts=delivery.attempts,
+        start_by=delivery.start_by,
         service=service,
         submission=submission,
         due=now,

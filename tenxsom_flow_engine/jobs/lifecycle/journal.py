@@ -8,14 +8,19 @@ import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.jobs.lifecycle.changes import change, own_lease, start
+from tenxsom_flow_engine.jobs.lifecycle.starts import check_start
 from tenxsom_flow_engine.jobs.model import FINAL, EventKind, JobRecord, Purchase, Status, Submission, SubmissionState
 from tenxsom_flow_engine.jobs.purchases import bought
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
 
 def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobRecord:
-    """Journal that a paid create is about to be sent. Allowed again for the same submission (a repeat)."""
+    """Journal that a paid create is about to be sent. Allowed again for the same submission (a repeat).
+
+    Raises `StartMissed` if it is too late for the job to start.
+    """
     own_lease(record, token)
+    check_start(record, now)
     known = record.submission
     if known.state is not SubmissionState.NONE and (
         known.id != intent.submission_id or known.state is SubmissionState.ACCEPTED

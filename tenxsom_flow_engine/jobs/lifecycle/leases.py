@@ -33,6 +33,7 @@ def add(
     due: float,
     cost: Cost | None = None,
     max_usd: float | None = None,
+    start_by: float | None = None,
 ) -> JobRecord:
     """Return the record of a job that is added at `now` and due at `due`."""
     later = due > now
@@ -45,6 +46,7 @@ def add(
         due=due if later else now,
         cost=cost,
         max_usd=max_usd,
+        start_by=start_by,
         added_at=now,
         updated_at=now,
         events=(Event(at=now, what=EventKind.ADDED),),

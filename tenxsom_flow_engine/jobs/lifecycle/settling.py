@@ -8,8 +8,9 @@ import msgspec
 
 from tenxsom_flow_engine.jobs.lifecycle.changes import final, give_back, hold, over, own_lease
 from tenxsom_flow_engine.jobs.lifecycle.journal import can_be_corrected
+from tenxsom_flow_engine.jobs.lifecycle.starts import expired
 from tenxsom_flow_engine.jobs.model import EventKind, JobRecord, Lease, Status, Step, SubmissionState
-from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Expired, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.purchases import withdrawn
 
 #: Why a job is not held after all: a late worker has since settled the create, with this state of the submission.
@@ -59,6 +60,10 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 record.submission, state=SubmissionState.UNKNOWN, ticket=None, over=False, failed=False, by_hand=False
             )
             return hold(withdrawn(record, submission.id), now, failure, submission)
+        case Expired(failure) if record.expires_at is None:  # a late worker saved a ticket
+            return give_back(record, now, due=now, what=EventKind.WAITING, detail=failure.message)
+        case Expired(failure):
+            return expired(record, now, failure)
         case Held() if record.submission.state in _SETTLED_LATE:
             detail = _SETTLED_LATE[record.submission.state]
             return give_back(record, now, due=now, what=EventKind.WAITING, detail=detail)

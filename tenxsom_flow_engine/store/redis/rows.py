@@ -105,8 +105,9 @@ def id_in(member: str) -> str:
 
 def added_job(record: JobRecord) -> list[str]:
     """Return a new record as the scripts that add jobs read it (see `insert` in `prelude.lua`)."""
-    _, lane, status, due, *_ = index_position(record)
-    return [record.job_id, lane, status, due, encode(record).decode(), record.effective_service, record.job.channel]
+    _, lane, status, due, *_, start_by = index_position(record)
+    text = encode(record).decode()
+    return [record.job_id, lane, status, due, text, record.effective_service, record.job.channel, start_by]
 
 
 class Commit(msgspec.Struct, omit_defaults=True):
@@ -157,6 +158,7 @@ def index_position(record: JobRecord) -> list[str]:
         record.service if record.holds_slot else "",
         repr(record.submission.deadline) if record.holds_slot else "",
         "" if record.finished_at is None else repr(record.finished_at),
+        "" if record.expires_at is None else repr(record.expires_at),
     ]
 
 

@@ -249,6 +249,17 @@ class RedisStore(JobStore, LegacyImport):
         ids = [*oldest, *leased][:limit]
         return [stored.record for stored in self._records.read_many(ids)] if ids else []
 
+    def late_to_start(self, limit: int) -> Sequence[JobRecord]:
+        client, key = self._connection.client, self._connection.key("starts")
+        with self._connection.mapped():
+            ids = client.zrangebyscore(key, "-inf", f"({self.now()!r}", 0, limit)
+        records = self.get_each(ids)
+        if over := set(ids) - {record.job_id for record in records if record.expires_at is not None}:
+            # A worker of an earlier release has ordered these jobs, and did not remove them here.
+            with self._connection.mapped():
+                client.zrem(key, *over)
+        return [record for record in records if record.due is not None and record.expires_at is not None]
+
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         return bool(self._connection.run("acquire_lock", self._clock.instant(), name, owner, seconds))
 

@@ -172,7 +172,7 @@ class Connections:
         schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
         if self._number(connection, "user_version") == SCHEMA_VERSION:
             for statement in _statements(schema):
-                if "CREATE INDEX IF NOT EXISTS" in statement:
+                if " IF NOT EXISTS " in statement:
                     connection.execute(statement)
             return
         with self.transaction():

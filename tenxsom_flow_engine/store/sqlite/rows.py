@@ -99,9 +99,20 @@ def save(db: sqlite3.Connection, record: JobRecord) -> None:
     db.execute(_UPDATE, row_of(record))
 
 
+def keep_start(db: sqlite3.Connection, before: float | None, record: JobRecord) -> None:
+    """Update the table of latest starts in the caller's transaction; `before`: what it has for the job."""
+    if record.expires_at == before:
+        return
+    if record.expires_at is None:
+        db.execute("DELETE FROM starts WHERE job_id = ?", (record.job_id,))
+    else:
+        db.execute("INSERT OR REPLACE INTO starts VALUES (?, ?)", (record.job_id, record.expires_at))
+
+
 def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
     """Replace a stored record and update the totals in the caller's transaction."""
     save(db, after)
+    keep_start(db, before.expires_at, after)
     db.executemany(_ADD, map(astuple, additions(before, after)))
     if found := new_error(before, after):
         service, error = found

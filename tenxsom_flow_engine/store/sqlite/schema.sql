@@ -24,10 +24,17 @@ CREATE INDEX jobs_leased ON jobs (queue, lease_until) WHERE lease_until IS NOT N
 CREATE INDEX jobs_in_flight ON jobs (slot_service, slot_until) WHERE slot_service IS NOT NULL;
 CREATE INDEX jobs_status ON jobs (status, position);
 CREATE INDEX jobs_channel ON jobs (channel, position) WHERE channel <> '';
--- Files of this schema version can lack these two indexes, so every start creates them if needed.
+-- Files of this schema version can lack what has IF NOT EXISTS, so every start creates it if needed.
 CREATE INDEX IF NOT EXISTS jobs_service ON jobs (service, position) WHERE service <> 'auto';
 CREATE INDEX IF NOT EXISTS jobs_added ON jobs (added_at);
 CREATE INDEX jobs_trimmable ON jobs (finished_at) WHERE status IN ('succeeded', 'cancelled');
+
+-- The latest starts of jobs that have one and bought nothing yet.
+CREATE TABLE IF NOT EXISTS starts (
+    job_id    TEXT PRIMARY KEY,
+    start_by  REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS starts_first ON starts (start_by);
 
 -- Counters, so that no query has to scan the jobs.
 CREATE TABLE counts (

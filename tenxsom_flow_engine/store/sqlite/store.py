@@ -25,7 +25,17 @@ from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
 from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
-from tenxsom_flow_engine.store.sqlite.rows import COLUMNS, decoding, keep, readable, record_of, row_of, rows_as, save
+from tenxsom_flow_engine.store.sqlite.rows import (
+    COLUMNS,
+    decoding,
+    keep,
+    keep_start,
+    readable,
+    record_of,
+    row_of,
+    rows_as,
+    save,
+)
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour, read_total
 from tenxsom_flow_engine.store.values import (
     FORGET_WORKERS_AFTER_SECONDS,
@@ -147,13 +157,13 @@ class SQLiteStore(JobStore):
         known: list[str] = []
         remaining = iter(jobs)
         while chunk := list(islice(remaining, CHUNK_JOBS)):
-            for item, is_new in zip(chunk, self._write(partial(_insert, queue, chunk)), strict=True):
+            for item, is_new in zip(chunk, self._write(partial(_insert_new, queue, chunk)), strict=True):
                 (new if is_new else known).append(item.job.job_id)
         return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
         with self._writing() as (db, _):
-            return db.execute(_INSERT, row_of(record)).rowcount > 0
+            return _insert(db, record)
 
     def knows_id(self, job_id: str) -> bool:
         with self._reading() as (db, now):
@@ -275,6 +285,15 @@ class SQLiteStore(JobStore):
                 ).fetchall()
         return list(readable(found))
 
+    def late_to_start(self, limit: int) -> Sequence[JobRecord]:
+        with self._reading() as (db, now):
+            rows = db.execute(
+                "SELECT starts.job_id, record FROM starts JOIN jobs USING (job_id)"
+                " WHERE start_by < ? AND due IS NOT NULL ORDER BY start_by LIMIT ?",
+                (now, limit),
+            ).fetchall()
+        return list(readable(rows))
+
     def acquire_lock(self, name: str, owner: str, seconds: float) -> bool:
         with self._writing() as (db, now):
             held = db.execute(
@@ -378,9 +397,17 @@ class SQLiteStore(JobStore):
         self._connections.close()
 
 
-def _insert(queue: str, items: Sequence[NewJob], db: sqlite3.Connection, now: float) -> list[bool]:
+def _insert(db: sqlite3.Connection, record: JobRecord) -> bool:
+    """Add a record unless its id is known; return whether it is new."""
+    if not db.execute(_INSERT, row_of(record)).rowcount:
+        return False
+    keep_start(db, None, record)
+    return True
+
+
+def _insert_new(queue: str, items: Sequence[NewJob], db: sqlite3.Connection, now: float) -> list[bool]:
     """Add jobs; return for each whether it is new."""
-    return [db.execute(_INSERT, row_of(new_record(queue, item, now))).rowcount > 0 for item in items]
+    return [_insert(db, new_record(queue, item, now)) for item in items]
 
 
 def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:

@@ -65,7 +65,7 @@ def edit(reports: ReportCache) -> Blueprint:
 
     def _retry_of(record: JobRecord, changes: Mapping[str, Any]) -> JobAction | None:
         """Return the retry of the changed job, with its price."""
-        terms = reports.engine.retry_terms(record, changes)
+        terms = reports.engine.new_terms(record, changes)
         changed = msgspec.structs.replace(record, job=terms.job, cost=terms.cost) if terms else record
         return choices(changed, reports.engine.services).get("retry")
 

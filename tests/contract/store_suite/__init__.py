@@ -21,6 +21,7 @@ from tests.contract.store_suite.settling import SettlingSuite
 from tests.contract.store_suite.shared import OpenStore
 from tests.contract.store_suite.slots import SlotSuite
 from tests.contract.store_suite.spending import SpendingSuite
+from tests.contract.store_suite.starts import StartSuite
 from tests.contract.store_suite.store_time import TimeSuite
 from tests.contract.store_suite.totals import TotalsSuite
 
@@ -42,6 +43,7 @@ class StoreSuite(
     ListsSuite,
     PushingSuite,
     QueueAndWorkerSuite,
+    StartSuite,
     TimeSuite,
     NotificationSuite,
     DurabilitySuite,

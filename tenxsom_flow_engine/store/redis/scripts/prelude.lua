@@ -110,7 +110,7 @@ local function with_next_version(value, record)
 end
 
 -- Remove a job's index entries, or add them (index, below).
--- where: {queue, lane, status, due, slot service, slot until, finished}.
+-- where: {queue, lane, status, due, slot service, slot until, finished, latest start}.
 local function unindex(id, place, where)
   redis.call('ZREM', P .. 'status:' .. where[1] .. ':' .. where[3], id)
   if where[4] ~= '' then
@@ -122,6 +122,9 @@ local function unindex(id, place, where)
   end
   if where[7] ~= '' then
     redis.call('ZREM', P .. 'finished', place .. id)
+  end
+  if where[8] ~= '' then
+    redis.call('ZREM', P .. 'starts', id)
   end
 end
 
@@ -148,6 +151,9 @@ local function index(id, place, where)
   end
   if where[3] == 'succeeded' or where[3] == 'cancelled' then
     redis.call('ZADD', P .. 'finished', where[7], place .. id)
+  end
+  if where[8] ~= '' then
+    redis.call('ZADD', P .. 'starts', where[8], id)
   end
 end
 
@@ -178,9 +184,9 @@ local function note_day(number, day)
 end
 
 -- Add a job to a queue unless its id is known; return whether it is new. job: {id, lane, status, due, record, service,
--- channel}. slot_service, slot_until: its in-flight slot, if any.
+-- channel, latest start}. slot_service, slot_until: its in-flight slot, if any.
 local function insert(instant, queue, day, job, slot_service, slot_until)
-  local id, lane, status, due, record, service, channel = unpack(job)
+  local id, lane, status, due, record, service, channel, start_by = unpack(job)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
@@ -190,7 +196,7 @@ local function insert(instant, queue, day, job, slot_service, slot_until)
   if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
     return false
   end
-  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', ''})
+  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', '', start_by})
   note_day(number, day)
   mark('service:' .. service, number)
   if channel ~= '' then
