@@ -57,6 +57,7 @@ class Action(StrEnum):
     LIST_JOBS = "list_jobs"
     LIST_FAILED = "list_failed"
     LIST_HELD = "list_held"
+    LIST_CANCELLED = "list_cancelled"  # cancelled jobs, which includes the expired ones
     LIST_OTHER_QUEUE = "list_other_queue"  # list the jobs of a queue that this home does not use
     START_WORKER = "start_worker"  # a pull worker
     START_PUSH_WORKER = "start_push_worker"

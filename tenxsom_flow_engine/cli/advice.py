@@ -23,6 +23,7 @@ _WORDS: Mapping[Action, str] = {
     Action.LIST_JOBS: "list them with: {program} jobs",
     Action.LIST_FAILED: "see them with: {program} jobs --status failed",
     Action.LIST_HELD: "see them with: {program} jobs --status held",
+    Action.LIST_CANCELLED: "see them with: {program} jobs --status cancelled",
     Action.LIST_OTHER_QUEUE: "list them with: {program} jobs --queue-type {queue_type}",
     Action.START_WORKER: "start one with: {worker}",
     Action.START_PUSH_WORKER: "start one with: {push_worker}",

@@ -47,6 +47,7 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
         "added_at": iso(record.added_at),
         "updated_at": iso(record.updated_at),
         "due": _iso(record.due),
+        "start_by": _iso(record.start_by),
         "finished_at": _iso(record.finished_at),
         "worker": record.lease.worker if record.lease else None,
         "submission": {

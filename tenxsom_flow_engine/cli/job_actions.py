@@ -30,6 +30,7 @@ MAX_LISTED = 10
 @click.command()
 @options.job_arguments
 @click.option("--failed", is_flag=True, help="Retry all failed jobs.")
+@click.option("--expired", is_flag=True, help="Retry all jobs that expired, because they could not start in time.")
 @options.job_filters
 @options.job_changes
 @options.yes
@@ -37,6 +38,7 @@ MAX_LISTED = 10
 def retry(
     job_ids: tuple[str, ...],
     failed: bool,
+    expired: bool,
     service: str | None,
     channel: str | None,
     script: str | None,
@@ -56,15 +58,21 @@ def retry(
     changes = options.changed(fields, to_service)
     if (changes or script is not None) and len(job_ids) != 1:
         raise click.UsageError("name exactly one job to change it")
+    if failed and expired:
+        raise click.UsageError("--failed and --expired exclude each other; pass one of them")
+    kind = "expired" if expired else "failed"
     with session(queue_type) as engine:
-        chosen = _choose(engine, job_ids, Status.FAILED if failed else None, "--failed", service, channel)
+        status = Status.CANCELLED if expired else Status.FAILED if failed else None
+        chosen = _choose(engine, job_ids, status, "--failed or --expired", service, channel)
+        if expired:
+            chosen = [record.job_id for record in engine.store.get_each(chosen) if record.expired]
         if not chosen:
-            info("no failed jobs" + " match" * bool(service or channel))
+            info(f"no {kind} jobs" + " match" * bool(service or channel))
             return DONE
         if script is not None:
             changes |= with_script(engine.store.require(chosen[0]).job.options, script)
         if not yes:
-            _confirm_retry(engine, chosen, changes, always=failed)
+            _confirm_retry(engine, chosen, changes, always=failed or expired)
         return _apply(
             lambda job_id: engine.retry(job_id, changes),
             chosen,

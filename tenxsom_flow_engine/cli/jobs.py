@@ -122,7 +122,7 @@ def _print_table(records: Sequence[JobRecord], now: float, sort: str) -> None:
         ended = record.finished_at or record.updated_at if status in (*FINAL, Status.HELD) else None
         rows.append([
             record.job_id,
-            f"{status} (outcome unknown)" if unknown else status,
+            f"{status} (outcome unknown)" if unknown else f"{status} (expired)" if record.expired else status,
             record.effective_service,
             *(short_time(iso(at)) if at else "" for at in (record.added_at, record.due if waits else None, ended)),
             failure.message if failure else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,8 @@ def schedule(
         new = [slot for slot in ahead if slot.instant not in known]
         made = MadeTopics(engine.store, now - made_within) if made_within is not None else None
         filled = _fill(engine, new, entries, known, fields, now, made)
-        latest = LatestStart(now, float(3600 / rate) if start_by is None else start_by)
+        within = float(3600 / rate) if start_by is None else start_by
+        latest = LatestStart(now, None if within == math.inf else within)
         plan = AddPlan([engine.prepare(job, due := float(slot.instant), latest.of(due)) for slot, job in filled])
         print_made(made)
         if empty := len(new) - len(plan.jobs):

@@ -52,7 +52,7 @@ def open_(job_id: str, queue_type: str | None) -> int:
 
 _FIELDS = (
     "job_id", "status", "topic", "prompt", "script", "style", "service", "quality", "channel", "duration",
-    "aspect_ratio", "queue", "added_at", "due", "finished_at", "worker", "attempts",
+    "aspect_ratio", "queue", "added_at", "due", "start_by", "finished_at", "worker", "attempts",
 )  # fmt: skip
 
 

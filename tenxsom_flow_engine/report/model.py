@@ -66,6 +66,8 @@ class JobFigures(msgspec.Struct, frozen=True, kw_only=True):
     #: Since midnight, and in the last 24 hours.
     today: Ended
     day: Ended
+    #: Number of jobs that could not start in time in the last 24 hours, and were not retried since.
+    expired: int = 0
     #: Jobs that ended since midnight, are in progress, or are scheduled before the next midnight.
     planned_today: int
     #: Oldest first; the last is the current hour.

@@ -30,7 +30,17 @@ from tenxsom_flow_engine.report.model import (
 from tenxsom_flow_engine.report.verdicts import verdicts
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
-from tenxsom_flow_engine.store.totals import BUCKET_PREFIX, EVER, HOUR, RETRIED, SECONDS, LastError, Total, hour
+from tenxsom_flow_engine.store.totals import (
+    BUCKET_PREFIX,
+    EVER,
+    EXPIRED,
+    HOUR,
+    RETRIED,
+    SECONDS,
+    LastError,
+    Total,
+    hour,
+)
 from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS
 
 #: Seconds.
@@ -119,7 +129,8 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
         unfinished=counts.unfinished,
         oldest_due=None if counts.oldest_due is None else max(0.0, now - counts.oldest_due),
         today=_ended(today),
-        day=_ended(_added(amounts.values())),
+        day=_ended(day := _added(amounts.values())),
+        expired=int(day.get(EXPIRED, 0) - day.get(f"{RETRIED}{EXPIRED}", 0)),
         planned_today=int(sum(_now_in(today, status) for status in FINAL))
         + in_progress
         + store.scheduled_before(midnight),

@@ -16,9 +16,8 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown",
-    "queue-paused", "service-paused", "service-closed", "service-full", "service-slow", "jobs-elsewhere", "disk-low",
-    "store-at-risk",
-    "entries-set-aside", "all-is-well",
+    "queue-paused", "service-paused", "service-closed", "service-full", "service-slow", "expired", "jobs-elsewhere",
+    "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -47,6 +46,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_decisions(report),
         *_services(report),
         *_failing(report),
+        *_expired(report),
         *_store(report),
     ]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
@@ -191,6 +191,12 @@ def _failing(report: Report) -> Iterator[Verdict]:
             text = f"{service.name}: {failed} of {ended} jobs failed in 24 hours{why}"
             detail = f"{last.message} (job {last.job_id})" if last else ""
             yield Verdict(code="failing", level=PROBLEM, text=text, detail=detail, actions=(Action.LIST_FAILED,))
+
+
+def _expired(report: Report) -> Iterator[Verdict]:
+    if report.jobs.expired:
+        text = f"{plural(report.jobs.expired, 'job')} expired in 24 hours: they bought nothing by their latest start"
+        yield Verdict(code="expired", level=NOTICE, text=text, actions=(Action.LIST_CANCELLED,))
 
 
 def _store(report: Report) -> Iterator[Verdict]:

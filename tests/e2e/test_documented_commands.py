@@ -158,8 +158,8 @@ class Reader:
             with closing(self.flow.store()) as store:
                 (retried_after_wrong_ticket if "--withdraw" in statement else hold)(self.flow, store, job_id)
             statement = statement.replace("JOB", job_id).replace("--ticket ID", f"--ticket {TICKET}")
-        if "--resubmit" in statement:  # on a terminal, the command asks
-            statement = statement.replace("--resubmit", "--resubmit --yes")
+        for asks in ("--resubmit", "run-now tides"):  # on a terminal, the command asks
+            statement = statement.replace(asks, f"{asks} --yes")
         # On a separate line, because the statement can end with a comment.
         return f"{{ {statement}\n}} || test $? = 1" if statement.startswith(CAN_EXIT_WITH_1) else statement
 

@@ -125,7 +125,7 @@ def test_videos_of_another_pace_are_reported(flow: Flow) -> None:
     planned_again = flow.run(*day, "--videos-per-hour", "1")
     assert "added 18 jobs" in planned_again.stderr
     advice = "restore a job with: run_flow_enhanced.py retry JOB\n"
-    assert "left out 6 slots that you cancelled earlier; " + advice in planned_again.stderr
+    assert "left out 6 slots whose job was cancelled or expired; " + advice in planned_again.stderr
     assert "outside this grid" not in planned_again.stderr
 
 

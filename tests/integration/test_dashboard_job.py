@@ -22,9 +22,19 @@ from werkzeug.wrappers import Request
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, Transient, Uncertain
-from tenxsom_flow_engine.jobs import Cost, Event, JobRecord, Status, Submission, SubmissionState, Ticket, lifecycle
+from tenxsom_flow_engine.jobs import (
+    FINAL,
+    Cost,
+    Event,
+    JobRecord,
+    Status,
+    Submission,
+    SubmissionState,
+    Ticket,
+    lifecycle,
+)
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, Terms
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
@@ -270,7 +280,8 @@ def test_a_timeline_has_durations_and_marks_omitted_events() -> None:
 NONE, INTENT, ACCEPTED, UNKNOWN = SubmissionState
 #: Status, submission state, other fields of the submission; the actions, and a part of the first one's description.
 SITUATIONS: list[tuple[Status, SubmissionState, dict[str, Any], list[str], str]] = [
-    (Status.QUEUED, NONE, {}, ["cancel"], "Nothing has been charged."),
+    (Status.QUEUED, NONE, {}, ["edit", "cancel"], "Nothing is bought by that."),
+    (Status.SCHEDULED, NONE, {}, ["run-now", "edit", "cancel"], "Starting it now costs about $0.14 at alpha."),
     (Status.RUNNING, INTENT, {}, ["cancel"], "it is charged despite the cancellation"),
     (Status.RENDERING, ACCEPTED, {}, ["cancel"], "It was bought at alpha for $0.20; cancelling does not refund that."),
     (Status.RENDERING, ACCEPTED, {"over": True}, ["cancel"], "is finished but will not be downloaded"),
@@ -325,8 +336,12 @@ def apply(record: JobRecord, name: str) -> JobRecord:
     match name:
         case "cancel":
             return lifecycle.cancel(record, 5.0)
-        case "retry" | "edit":
+        case "run-now":
+            return lifecycle.run_now(record, 5.0)
+        case "retry" | "edit" if record.status in FINAL:
             return lifecycle.retry(record, 5.0)
+        case "edit":
+            return lifecycle.edit(record, 5.0, Terms(record.job))
     ticket = ConfirmedPurchase(Ticket("t-2"), 9.0)
     decisions: dict[str, Resolution] = {"ticket": ticket, "resubmit": Resubmit(), "give-up": GiveUp()}
     return lifecycle.resolve(record, 5.0, decisions[name])
@@ -395,7 +410,54 @@ def test_a_failed_job_is_edited_and_retried(visitor: Visitor, engine: Engine, se
     assert (done.status_code, done.headers["Location"]) == (303, "/jobs/a")
     record = engine.store.require("a")
     assert (record.status, record.job.topic, record.job.prompt) == (Status.QUEUED, "Why the sea is calm", "a calm\nsea")
+    assert "<h1>Edit</h1>" in visitor.client.get("/jobs/a/edit").text
+    step(engine)
     assert visitor.client.get("/jobs/a/edit").status_code == 303
+
+
+def test_a_scheduled_job_is_edited(visitor: Visitor, engine: Engine, service: ScriptedService) -> None:
+    """A waiting job is changed after its price was shown, and keeps its time, or gets the one that was typed."""
+    due = 1_900_000_020.0  # 2030-03-17T17:47:00Z
+    engine.store.add("local", new("later", due=due, start_by=due + 3600))
+    assert 'href="/jobs/later/edit"' in visitor.client.get("/jobs/later").text
+    form = visitor.client.get("/jobs/later/edit").text
+    assert 'value="2030-03-17T17:47"' in form
+    typed = {
+        "topic": "Why the sea is calm", "prompt": "", "script": "", "style": "retro", "service": ALPHA, "duration": "9",
+        "aspect_ratio": "9:16", "quality": "", "options": "", "start": "2030-03-17T17:47",
+    }  # fmt: skip
+    asked = visitor.post("/jobs/later/edit", page=form, **typed).text
+    assert "The changed job costs about $0.14 at alpha." in asked
+    assert engine.store.require("later").job.topic == "Why the sea is salt"
+    visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
+    record = engine.store.require("later")
+    assert (record.job.topic, record.due, record.status) == ("Why the sea is calm", due, Status.SCHEDULED)
+    typed["start"] = "2030-03-17T18:47"
+    visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
+    record = engine.store.require("later")
+    assert (record.due, record.start_by) == (due + 3600, due + 7200)
+
+
+def test_a_scheduled_job_starts_now_after_its_price_was_shown(visitor: Visitor, engine: Engine) -> None:
+    """Starting a job now opens a page with the price; only the button there starts it."""
+    engine.store.add("local", new("later", due=1_900_000_000.0))
+    assert visitor.post("/jobs/later/run-now").headers["Location"] == "/jobs/later/run-now"
+    page = visitor.client.get("/jobs/later/run-now").text
+    assert "Starting it now costs about $0.14 at alpha." in page
+    visitor.post("/jobs/later/run-now", page=page, sure=terms(page))
+    assert engine.store.require("later").status is Status.QUEUED
+
+
+def test_an_expired_job_shows_why(visitor: Visitor, engine: Engine, clock: ManualClock) -> None:
+    """The page of an expired job has the reason, and offers a retry."""
+    engine.store.add("local", new("late", start_by=clock.now() + 60))
+    assert "unless something is bought before" in visitor.client.get("/jobs/late").text
+    clock.advance(61)
+    assert engine.expire_unstarted() == 1
+    page = visitor.client.get("/jobs/late").text
+    assert "bought nothing by then" in page
+    assert "Expired: it could not start in time" in page
+    assert 'href="/jobs/late#retry"' in page
 
 
 def test_a_ticket_that_was_entered_by_hand_is_no_fact(

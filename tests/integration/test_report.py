@@ -246,6 +246,13 @@ def failing(engine: Engine, time: ManualClock) -> None:
         engine.store.settle(name, lease(engine, name).lease_token, Dead(Failure("rejected", "no secret-1")))
 
 
+def late(engine: Engine, time: ManualClock) -> None:
+    alive(engine)
+    engine.store.add(QUEUE, new("a", start_by=time.now() + 1))
+    time.advance(2)
+    engine.expire_unstarted()
+
+
 def behind(engine: Engine, time: ManualClock) -> None:
     engine.store.add(QUEUE, new("a"))
     time.advance(25 * 60)
@@ -322,6 +329,7 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
+        ("expired", late, "1 job expired in 24 hours: they bought nothing by their latest start"),
         ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),
         ("all-is-well", lambda engine, time: alive(engine), "all is well: 1 worker alive, 0 unfinished jobs"),
     ],

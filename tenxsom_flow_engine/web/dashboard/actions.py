@@ -56,8 +56,8 @@ class JobAction:
 
 def choices(record: JobRecord, services: Services) -> Mapping[str, JobAction]:
     """Return the actions available for a job now, by name."""
-    found = (*_again(record, services), *_resolve(record, services), *_stop(record, services))
-    return {choice.name: choice for choice in found}
+    groups = (_again, _waiting, _resolve, _stop)
+    return {choice.name: choice for group in groups for choice in group(record, services)}
 
 
 def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
@@ -77,6 +77,23 @@ def _again(record: JobRecord, services: Services) -> Iterator[JobAction]:
     if lifecycle.buys_again(record):
         effect = "Change the prompt, the topic or other settings, and order the video with them."
         yield JobAction("edit", Action.EDIT, "Edit and retry", effect, terms, confirm=True)
+
+
+def _waiting(record: JobRecord, services: Services) -> Iterator[JobAction]:
+    """Give the actions on a job that waits and has bought nothing."""
+    if record.due is None or not lifecycle.buys_again(record):
+        return
+    if record.status is Status.SCHEDULED:
+        effect, confirm, terms = _order(record, services, "Starting it now")
+        yield JobAction("run-now", None, "Start now", effect, terms, confirm)
+    effect = "Change the prompt, the topic, the start or other settings. Nothing is bought by that."
+    yield JobAction("edit", Action.EDIT, "Edit", effect, _current_terms(record), confirm=True)
+
+
+def edited(record: JobRecord, services: Services) -> JobAction:
+    """Return the change of a waiting job, with the price that it has then."""
+    effect, confirm, terms = _order(record, services, "The changed job")
+    return JobAction("edit", Action.EDIT, "Save", effect, terms, confirm)
 
 
 def _resolve(record: JobRecord, services: Services) -> Iterator[JobAction]:

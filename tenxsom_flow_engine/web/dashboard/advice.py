@@ -71,6 +71,8 @@ def _link(action: Action, subject: str, *, editable: bool) -> Link | None:
             return Link("See these jobs", url_for("dashboard.jobs.page", status="failed"))
         case Action.LIST_HELD:
             return Link("See these jobs", url_for("dashboard.jobs.page", status="held"))
+        case Action.LIST_CANCELLED:
+            return Link("See these jobs", url_for("dashboard.jobs.page", status="cancelled"))
         case Action.RESUME_QUEUE:
             return Link("Resume the queue", url_for("dashboard.overview.page", _anchor="queue-switch"))
         case Action.RESUME_SERVICE if subject:

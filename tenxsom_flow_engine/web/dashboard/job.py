@@ -23,6 +23,7 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _DONE = {
     "retry": "The job is queued again.",
+    "run-now": "The job starts now.",
     "cancel": "The job is cancelled.",
     "ticket": "The job continues with this ticket.",
     "resubmit": "The job will be ordered again.",
@@ -60,7 +61,7 @@ def job(reports: ReportCache) -> Blueprint:
             lookup_hint=service.lookup_hint if service else "",
         )
 
-    @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', withdraw):act>")
+    @blueprint.get("/jobs/<job_id>/<any(retry, cancel, resubmit, 'run-now', 'give-up', withdraw):act>")
     def ask(job_id: str, act: str) -> Response | str:
         engine = reports.engine
         record = engine.store.require(job_id)
@@ -69,7 +70,7 @@ def job(reports: ReportCache) -> Blueprint:
             return _back(job_id)
         return render_template("ask.html", record=record, choice=choice)
 
-    @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'give-up', withdraw, ticket):act>")
+    @blueprint.post("/jobs/<job_id>/<any(retry, cancel, resubmit, 'run-now', 'give-up', withdraw, ticket):act>")
     def do(job_id: str, act: str) -> Response:
         engine = reports.engine
         choice = choices(engine.store.require(job_id), engine.services).get(act)
@@ -129,6 +130,8 @@ def _act(engine: Engine, job_id: str, act: str) -> None:
     match act:
         case "retry":
             engine.retry(job_id)
+        case "run-now":
+            engine.run_now(job_id)
         case "cancel":
             engine.cancel(job_id)
         case "resubmit":

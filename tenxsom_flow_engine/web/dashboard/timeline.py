@@ -22,13 +22,14 @@ _WORDS: Mapping[str, str] = {
     EventKind.SLOT_FREED: "Its slot is free: the service does not run it",
     EventKind.DELIVERED_AGAIN: "Delivered again",
     EventKind.RESUBMITTED: "Ordered again",
+    EventKind.EXPIRED: "Expired: it could not start in time",
 }
 #: Kinds that are shown without their detail.
 _WITHOUT_DETAIL = frozenset({EventKind.RENDERING, EventKind.RENDERED})
 _BAD = frozenset(
     {
         EventKind.FAULT, EventKind.FAILED, EventKind.HELD, EventKind.OUTCOME_UNKNOWN, EventKind.LEASE_RAN_OUT,
-        EventKind.GIVEN_UP,
+        EventKind.GIVEN_UP, EventKind.EXPIRED,
     }
 )  # fmt: skip
 _GOOD = frozenset({EventKind.PUBLISHED, EventKind.ACCEPTED})
