@@ -46,7 +46,7 @@ def reschedule(record: JobRecord, now: float, times: Times) -> JobRecord:
 
 def run_now(record: JobRecord, now: float) -> JobRecord:
     """Let a waiting job that has bought nothing be due immediately; one that is due stays unchanged."""
-    _check_unbought(record, "started", "it continues by itself")
+    _check_unbought(record, "started", "it continues without a command")
     if record.due is None:
         raise ActionRefused(
             f"job {record.job_id} cannot be started: it is {record.status}",

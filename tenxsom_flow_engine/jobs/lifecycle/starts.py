@@ -15,7 +15,7 @@ def check_start(record: JobRecord, now: float) -> None:
 
 
 def expire_unstarted(record: JobRecord, now: float) -> JobRecord:
-    """End a waiting job whose latest start has passed. A leased one is refused: its step notices by itself."""
+    """End a waiting job whose latest start has passed. A leased one is refused: its step notices."""
     try:
         check_start(record, now)
     except StartMissed as missed:
