@@ -24,8 +24,8 @@ from tenxsom_flow_engine.settings import Settings
 OLDEST = (3, 11)
 #: The packages in `requirements.txt`.
 LIBRARIES = (
-    "av", "certifi", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio", "gunicorn",
-    "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "redis",
+    "av", "certifi", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio",
+    "gunicorn", "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "redis",
     "requests", "structlog", "tzdata", "uharfbuzz", "urllib3", "waitress",
 )  # fmt: skip
 
