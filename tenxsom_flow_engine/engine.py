@@ -23,6 +23,7 @@ from tenxsom_flow_engine.errors import (
     ServiceError,
     StoreError,
 )
+from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.routing import (
     Candidate,
     auto_services,
@@ -107,6 +108,7 @@ class Engine:
         self.services = services
         self.limiter = limiter or RateLimiter(open_ledger(store, timings), settings.limits, services)
         self.gate = gate or self.limiter
+        self.budgets = BudgetGate(store, settings.budgets, timings, unknown_price=settings.unknown_price)
         self.output = output or OutputFolder(settings.output_dir)
         self.timings = timings
         self.clock = clock or SystemClock()
@@ -127,6 +129,7 @@ class Engine:
             store,
             self.output,
             self.gate,
+            self.budgets,
             persist=self._persist,
             retry=retry,
             timings=timings,
@@ -143,6 +146,11 @@ class Engine:
     def auto_services(self) -> frozenset[str]:
         """The services that `auto` can choose from."""
         return auto_services(self.services)
+
+    def closed_services(self) -> Mapping[str, float]:
+        """Return the services known to admit no create, by their gates or their budgets, and until when."""
+        closed, spent = self.gate.closed(), self.budgets.closed(self.services)
+        return {name: max(closed.get(name, 0.0), spent.get(name, 0.0)) for name in {**closed, **spent}}
 
     def prepare(self, job: VideoJob, due: float | None = None, start_by: float | None = None) -> Prepared:
         """Fit a job to the service that it names, or check that some service can make it.

@@ -9,6 +9,7 @@
     ├── LeasedElsewhere       another worker is processing this delivery; it must be redelivered later
     ├── Stopping              this worker accepts no more deliveries
     ├── SlotsBusy             all in-flight slots of the service are in use
+    ├── BudgetSpent           a budget has no room for a create
     ├── QueueError            an operation of the queue backend failed
     │   ├── QueueUnavailable  unreachable or overloaded: the same call can succeed later
     │   ├── QueueMissing      the queue, or another resource that the call names, does not exist
@@ -177,6 +178,34 @@ class SlotsBusy(FlowError):
         super().__init__(f"{service} has {limit} of {limit} generations in flight")
         self.service = service
         self.limit = limit
+
+
+class BudgetSpent(FlowError):
+    """A budget has no room for a create.
+
+    `scope` names the budget that is reset last, `scopes` all that have no room. `resets_at` is the instant of that
+    reset, None if the price is unknown; `at` the instant of the refusal; `micro_usd` the refused amount.
+    """
+
+    code = "budget_spent"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str,
+        resets_at: float | None,
+        at: float,
+        micro_usd: int,
+        scopes: tuple[str, ...],
+        next_step: str = "",
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.scope = scope
+        self.resets_at = resets_at
+        self.at = at
+        self.micro_usd = micro_usd
+        self.scopes = scopes
 
 
 class QueueError(FlowError):

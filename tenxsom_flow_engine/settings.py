@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
+from tenxsom_flow_engine.budgets import Budget, parse_budgets
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.env.file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
@@ -105,6 +106,13 @@ def limits_of(specs: Iterable[ServiceSpec]) -> Limits:
 def _limits(name: str, text: str) -> Limits:
     try:
         return {**default_limits(), **parse_limits(text)}
+    except InvalidInput as error:
+        raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
+
+
+def _budgets(name: str, text: str) -> Mapping[str, Budget]:
+    try:
+        return parse_budgets(text)
     except InvalidInput as error:
         raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
 
@@ -325,6 +333,25 @@ class Settings:
             read=_limits,
         ),
     ] = field(default_factory=default_limits)
+    budgets: Annotated[
+        Mapping[str, Budget],
+        Variable(
+            "TENXSOM_BUDGETS",
+            "most US dollars that are spent in a day, week or month; a budget that a command sets wins",
+            example="all=40/d; channel:fun=10/d,200/mo Europe/Berlin",
+            read=_budgets,
+        ),
+    ] = field(default_factory=dict)
+    unknown_price: Annotated[
+        float | None,
+        Variable(
+            "TENXSOM_UNKNOWN_PRICE",
+            "US dollars at which a video without a known price counts against the budgets",
+            default="such videos are not bought where a budget applies",
+            minimum=0,
+            maximum=100_000,
+        ),
+    ] = None
     lease: Annotated[
         float,
         Variable(

@@ -8,12 +8,13 @@ import os
 import random
 import signal
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenxsom_flow_engine.budgets import Budget
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord, Video
@@ -156,9 +157,9 @@ class _DyingJournal(JobStore):
 
     deaths: Deaths
 
-    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
+    def intend(self, job_id: str, token: str, intent: Intent, budgets: Mapping[str, Budget] | None = None) -> JobRecord:
         with self.deaths.around(job_id, "intend"):
-            return super().intend(job_id, token, intent)
+            return super().intend(job_id, token, intent, budgets)
 
     def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
         with self.deaths.around(job_id, "accept"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
@@ -70,10 +71,11 @@ class DyingStore(SQLiteStore):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
+        budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
         with self._death.act():
-            return super().update(job_id, change, slots=slots, on_disk=on_disk)
+            return super().update(job_id, change, slots=slots, budgets=budgets, on_disk=on_disk)
 
     def adopt(self, record: JobRecord) -> bool:
         with self._death.act():

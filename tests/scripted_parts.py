@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tenxsom_flow_engine.budgets import Budget
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
@@ -66,8 +67,8 @@ class ScriptedStore(SQLiteStore):
         state: QueueState = self.script.call(super().queue_state, queue)
         return state
 
-    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
-        record: JobRecord = self.script.call(super().intend, job_id, token, intent)
+    def intend(self, job_id: str, token: str, intent: Intent, budgets: Mapping[str, Budget] | None = None) -> JobRecord:
+        record: JobRecord = self.script.call(super().intend, job_id, token, intent, budgets)
         return record
 
     def retry(self, job_id: str, changes: Terms | None = None) -> JobRecord:

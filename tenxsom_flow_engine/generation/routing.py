@@ -134,14 +134,21 @@ def _fitting(
 
 
 def first_to_open(
-    choice: Sequence[Candidate], gate: QuotaGate, in_flight: Callable[[str], int], now: float
+    choice: Sequence[Candidate],
+    gate: QuotaGate,
+    in_flight: Callable[[str], int],
+    now: float,
+    spent_until: Callable[[Candidate], float] = lambda candidate: 0.0,
 ) -> tuple[float, Candidate]:
-    """Return when the first gate opens, and its candidate (on a tie, the earlier one). A full service is not open."""
+    """Return when the first gate opens, and its candidate (on a tie, the earlier one).
+
+    A full service is not open, nor one whose budget has no room before `spent_until`.
+    """
 
     def opens_at(candidate: Candidate) -> float:
         service = candidate.service
         full = in_flight(service.name) >= service.max_in_flight
-        return max(gate.opens_at(service.name), now + FULL_SERVICE_SECONDS if full else now)
+        return max(gate.opens_at(service.name), spent_until(candidate), now + FULL_SERVICE_SECONDS if full else now)
 
     openings = [opens_at(candidate) for candidate in choice]
     first = min(openings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from dataclasses import replace
 import msgspec
 
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StartMissed, StoreError
-from tenxsom_flow_engine.generation.routing import auto_services, candidates, candidates_of, first_to_open
+from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.routing import Candidate, auto_services, candidates, candidates_of, first_to_open
 from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Expired, Held, Outcome, Retry, Wait
@@ -40,6 +42,7 @@ class StepRunner:
         store: JobStore,
         publisher: Publisher,
         gate: QuotaGate,
+        budgets: BudgetGate,
         *,
         persist: RetryingWrites,
         retry: RetryPolicy,
@@ -51,6 +54,7 @@ class StepRunner:
         self._auto_services = auto_services(services)
         self._store = store
         self._gate = gate
+        self._budgets = budgets
         self._retry = retry
         self._timings = timings
         self._min_requeue_delay = min_requeue_delay
@@ -61,6 +65,7 @@ class StepRunner:
                 gate,
                 journal,
                 publisher,
+                budgets,
                 retry,
                 redact=redactor.value,
                 timings=timings,
@@ -99,15 +104,23 @@ class StepRunner:
             return generate_video(record, self._contexts[choice[0].service.name])
         if looks_up:
             return Held(_maybe_bought_somewhere(record, [one.service.name for one in choice]))
-        _, best = first_to_open(choice, self._gate, self._store.in_flight, self._store.now())
+        _, best = self._first_to_open(choice, record, self._store.now())
         outcome = generate_video(record, self._contexts[best.service.name])
         if isinstance(outcome, Wait) and not outcome.worked:
             # The best service refused. If another gate is open now, the job should not wait for this one.
             now = self._store.now()
-            opens_at, other = first_to_open(choice, self._gate, self._store.in_flight, now)
+            opens_at, other = self._first_to_open(choice, record, now)
             if other is not best and opens_at <= now:
                 return replace(outcome, until=now)
         return outcome
+
+    def _first_to_open(self, choice: Sequence[Candidate], record: JobRecord, now: float) -> tuple[float, Candidate]:
+        def spent_until(candidate: Candidate) -> float:
+            reserve = self._budgets.reserve(candidate.cost)
+            spent = self._budgets.refusal(record.job.channel, candidate.service.name, reserve)
+            return 0.0 if spent is None else spent.resets_at or math.inf
+
+        return first_to_open(choice, self._gate, self._store.in_flight, now, spent_until)
 
     def _keep_place_in_line(self, record: JobRecord, outcome: Outcome) -> Outcome:
         """Return a pulled job that was refused before it bought anything to its place in its lane.

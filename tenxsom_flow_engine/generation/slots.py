@@ -77,7 +77,7 @@ def _free_if_ended(service: VideoService, store: JobStore, record: JobRecord) ->
         return
     if isinstance(service, Cancels) and record.status is not Status.CANCELLED:
         return  # a retry continues it
-    failure = ""
+    failure, refund = "", False
     try:
         service.check_ticket(ticket)
         if isinstance(service, Cancels):
@@ -87,16 +87,18 @@ def _free_if_ended(service: VideoService, store: JobStore, record: JobRecord) ->
             match service.check(ticket):
                 case Progress():
                     return
-                case Failed(message) | Lost(message):
+                case Failed(message, _, refund):
                     failure = message
+                case Lost(message):
+                    failure, refund = message, True
     except InvalidInput as error:  # a ticket that cannot be polled holds its slot until its deadline
         _log.debug("the ticket of job %s cannot be checked: %s", record.job_id, error)
         return
-    store.update(record.job_id, _ended(ticket, failure))
+    store.update(record.job_id, _ended(ticket, failure, refund))
 
 
-def _ended(ticket: Ticket, failure: str) -> Callable[[JobRecord, float], JobRecord]:
-    return lambda record, now: lifecycle.generation_ended(record, now, ticket, failure=failure)
+def _ended(ticket: Ticket, failure: str, refund: bool) -> Callable[[JobRecord, float], JobRecord]:
+    return lambda record, now: lifecycle.generation_ended(record, now, ticket, failure=failure, refund=refund)
 
 
 def _free_if_not_running(

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tenxsom_flow_engine.budgets import Budget
 from tenxsom_flow_engine.errors import (
     Action,
     ActionRefused,
+    BudgetSpent,
     Busy,
     InvalidInput,
     InvalidVideo,
@@ -33,6 +35,7 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
+from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.order_excerpt import truncate_json
 from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.jobs.delivery import submission_id
@@ -52,8 +55,8 @@ class Journal(Protocol):
     def now(self) -> float:
         """Return the present instant."""
 
-    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
-        """Journal a create before it is sent, and occupy its in-flight slot."""
+    def intend(self, job_id: str, token: str, intent: Intent, budgets: Mapping[str, Budget] | None = None) -> JobRecord:
+        """Journal a create before it is sent, occupy its in-flight slot, and reserve its cost in the budgets."""
 
     def accept(self, job_id: str, receipt: Receipt) -> JobRecord:
         """Journal the ticket of an accepted create and its purchase."""
@@ -85,6 +88,7 @@ class StepContext:
     gate: QuotaGate
     journal: Journal
     publisher: Publisher
+    budgets: BudgetGate
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
     draw: Callable[[], float] = random.random
@@ -111,6 +115,9 @@ def generate_video(record: JobRecord, context: StepContext) -> Outcome:
                 return _poll(record, context)
     except SlotsBusy as busy:
         return Wait(context.journal.now() + context.slot_retry(), busy.message, worked=False)
+    except BudgetSpent as spent:
+        context.budgets.remember(spent)
+        return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
     except ActionRefused as changed:
         # Another worker saved the ticket after we claimed the job and before we journaled our intent.
         return Wait(context.journal.now(), changed.message, worked=False)
@@ -123,19 +130,22 @@ def _submit(record: JobRecord, context: StepContext) -> Outcome:
 
 
 def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
-    """Order the generation if the gate is open: admission, intent, create, in this order."""
-    answer = context.gate.ask(context.service.name, record.job_id)
+    """Order the generation if budgets and gate are open: admission, intent, create, in this order."""
+    service = context.service
+    job = service.fit(record.job).job
+    expected = service.estimate(job)
+    reserve = context.budgets.reserve(expected)
+    if record.submission.charge is None and (spent := context.budgets.refusal(job.channel, service.name, reserve)):
+        return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
+    answer = context.gate.ask(service.name, record.job_id)
     if isinstance(answer, Closed):
         return Wait(answer.ask_again_at, answer.why, worked=False)
     with ExitStack() as unsent:
         unsent.callback(context.gate.give_back, answer)
         if answer.probe:
-            _check_credits(context.service)
-        service = context.service
-        job = service.fit(record.job).job
+            _check_credits(service)
         order = service.order(job, reference)
-        expected = service.estimate(job)
-        began = _intend(record, job, order, reference, context)
+        began = _intend(record, job, order, reference, reserve, context)
         unsent.pop_all()
     return _create(record, order, reference, expected, began, context)
 
@@ -151,7 +161,12 @@ def _check_credits(service: VideoService) -> None:
 
 
 def _intend(
-    record: JobRecord, job: VideoJob, order: Mapping[str, object], reference: str, context: StepContext
+    record: JobRecord,
+    job: VideoJob,
+    order: Mapping[str, object],
+    reference: str,
+    reserve: int | None,
+    context: StepContext,
 ) -> float:
     """Journal the create of a fitted job, and return the instant of the intent."""
     service = context.service
@@ -160,11 +175,12 @@ def _intend(
         service=service.name,
         lifetime=service.create_timeout + service.lifetime,
         max_in_flight=service.max_in_flight,
+        reserve=reserve,
         prompt=service.prompt(job),
         order=truncate_json(context.redact(order)),
     )
     try:
-        intended = context.journal.intend(record.job_id, record.lease_token, intent)
+        intended = context.journal.intend(record.job_id, record.lease_token, intent, context.budgets.environment)
     except StoreError as error:
         if record.step is Step.SUBMIT:
             # The intent might have been written despite the error, and only this worker knows that nothing was sent.
@@ -296,10 +312,11 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
                     (Action.RETRY,),
                 )
             )
-        case Failed(message, next_step):
+        case Failed(message, next_step, refunded):
             return Dead(
                 Failure("generation_failed", f"{context.service.name} failed: {message}", next_step, AFTER_REFUSAL),
                 generation_failed=True,
+                refunded=refunded,
             )
         case Lost(message):
             return Dead(
@@ -310,6 +327,7 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
                     (Action.RETRY,),
                 ),
                 generation_failed=True,
+                refunded=True,
             )
         case Ready() if record.step is Step.POLL:
             return Wait(now, progress=1.0, rendered=True)

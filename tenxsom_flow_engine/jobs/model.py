@@ -192,6 +192,14 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True):
     credits: float | None = None
 
 
+class Charge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An amount that counts against the budgets (see `budgets.charges`), in the periods that contain `at`."""
+
+    at: Instant
+    #: Millionths of a US dollar.
+    micro_usd: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
+
+
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     """The journal of one attempt to buy. `id` goes to the service as reference or idempotency key."""
 
@@ -213,6 +221,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: bool = False
     #: A person entered the ticket. Until the video exists, it can be corrected (see `lifecycle.resolve`).
     by_hand: bool = False
+    #: The reserved amount, until the create is known to be accepted or not. None: free, or of an earlier release.
+    charge: Charge | None = None
 
     def __post_init__(self) -> None:
         if self.state is SubmissionState.ACCEPTED and self.ticket is None:
@@ -250,6 +260,8 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: Cost | None = None
     #: Only a person's word says that it was bought, so it can be withdrawn (see `lifecycle.resolve`).
     by_hand: bool = False
+    #: What it took from the budgets. None: free, refunded, or of an earlier release.
+    charge: Charge | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -44,6 +44,8 @@ class Dead:
     failure: Failure
     #: The service reported that the generation failed, so a retry buys a new one.
     generation_failed: bool = False
+    #: The service reported that it charges nothing for that generation.
+    refunded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

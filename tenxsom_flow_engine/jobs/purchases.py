@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tenxsom_flow_engine.clock import utc_datetime
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Purchase, Status, SubmissionState
+from tenxsom_flow_engine.jobs import Charge, Cost, JobRecord, Purchase, Status, SubmissionState
 
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
@@ -32,7 +32,12 @@ def corrected(record: JobRecord, purchase: Purchase) -> JobRecord:
     known = next((known for known in record.purchases if known.submission == purchase.submission), None)
     if known is None:
         return bought(record, purchase)
-    purchase = msgspec.structs.replace(purchase, at=known.at)
+    charge = purchase.charge
+    if known.charge is not None and (purchase.cost is None or purchase.cost.usd is None):
+        charge = known.charge
+    elif known.charge is not None and charge is not None:  # it stays in the same periods of the budgets
+        charge = Charge(known.charge.at, charge.micro_usd)
+    purchase = msgspec.structs.replace(purchase, at=known.at, charge=charge)
     purchases = tuple(purchase if one is known else one for one in record.purchases)
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
 
@@ -51,6 +56,33 @@ def entered_by_hand(record: JobRecord) -> Purchase | None:
     """Return the latest purchase that a person entered and that an earlier, failed submission of the job made."""
     earlier = (one for one in reversed(record.purchases) if one.submission != record.submission.id)
     return next((purchase for purchase in earlier if purchase.by_hand), None)
+
+
+def refunded(record: JobRecord, submission: str) -> JobRecord:
+    """Return the record with the purchase of a submission at no cost: the service has taken its charge back."""
+    purchases = tuple(
+        msgspec.structs.replace(one, cost=Cost(usd=0.0, credits=0.0, estimated=False), charge=None)
+        if one.submission == submission
+        else one
+        for one in record.purchases
+    )
+    if purchases == record.purchases:
+        return record
+    return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
+
+
+def charge_for(cost: Cost | None, reserved: Charge | None, now: float) -> Charge | None:
+    """Return what a purchase takes from the budgets: its cost, else what was reserved, and in the same periods."""
+    at = reserved.at if reserved is not None else now
+    if cost is None or cost.usd is None:
+        return reserved
+    micro_usd = round(cost.usd * 1_000_000)
+    return Charge(at, micro_usd) if micro_usd > 0 else None
+
+
+def charge_of(record: JobRecord, submission: str) -> Charge | None:
+    """Return what the purchase of a submission took from the budgets."""
+    return next((one.charge for one in record.purchases if one.submission == submission), None)
 
 
 def purchase_changes(before: JobRecord, after: JobRecord) -> tuple[Sequence[Purchase], Sequence[Purchase]]:

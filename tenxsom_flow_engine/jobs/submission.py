@@ -17,6 +17,8 @@ class Intent:
     lifetime: float
     #: The service's limit of in-flight generations; if none is free, the intent is refused with `SlotsBusy`.
     max_in_flight: int = 1_000_000
+    #: The most that it is expected to cost, in millionths of a US dollar; None if that is unknown.
+    reserve: int | None = 0
     #: The prompt that is sent.
     prompt: str = ""
     #: The whole request as size-limited JSON, for people to read (see `generation.order_excerpt`).

@@ -50,6 +50,8 @@ class Failed:
     message: str
     #: What to change before the job is submitted again; empty if unknown.
     next_step: str = ""
+    #: The service says that it charges nothing for it, or has returned the charge.
+    refunded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

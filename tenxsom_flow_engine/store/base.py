@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from threading import Event
 
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period
+from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
@@ -199,6 +201,7 @@ class JobStore(ABC):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
+        budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
         """Replace a record by `change(record, now)`, and return the new record.
@@ -207,9 +210,22 @@ class JobStore(ABC):
 
         `change` must be pure: it can be called again with a newer record. With `slots` (a service and its limit) the
         change is refused with `SlotsBusy` if at least that many *other* jobs are in flight at that service. The same
-        transaction updates the totals (`store.totals`). Raises `JobNotFound` and any error of `change`, and then
-        writes nothing.
+        transaction updates the totals (`store.totals`) and the amounts of the budgets (`budgets.charges`); with
+        `budgets` the change is refused with `BudgetSpent` if a matching budget has no room for it. Raises
+        `JobNotFound` and any error of `change`, and then writes nothing.
         """
+
+    @abstractmethod
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return the budgets that operators have set in this store, by scope."""
+
+    @abstractmethod
+    def set_budget(self, scope: str, budget: Budget | None) -> None:
+        """Set the budget of a scope for all workers, at once; None removes it, so the environment's applies again."""
+
+    @abstractmethod
+    def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
+        """Return what each scope has used in a period, in the given order."""
 
     @abstractmethod
     def cancel_waiting(self, queue: str, limit: int) -> int:
@@ -342,12 +358,16 @@ class JobStore(ABC):
 
     # The submission journal (the interface `Journal` of `generation`).
 
-    def intend(self, job_id: str, token: str, intent: Intent) -> JobRecord:
-        """Journal the intent of a paid create and take an in-flight slot. Raises `SlotsBusy`, `LeaseLost`."""
+    def intend(self, job_id: str, token: str, intent: Intent, budgets: Mapping[str, Budget] | None = None) -> JobRecord:
+        """Journal the intent of a paid create, take an in-flight slot, and reserve its cost in every matching budget.
+
+        `budgets` are those of the environment; the store's win. Raises `SlotsBusy`, `BudgetSpent`, `LeaseLost`.
+        """
         return self.update(
             job_id,
             lambda record, now: lifecycle.intend(record, token, now, intent),
             slots=(intent.service, intent.max_in_flight),
+            budgets=BudgetCheck(budgets or {}, priced=intent.reserve is not None),
             on_disk=True,
         )
 

@@ -114,7 +114,7 @@ class PullWorker:
                 self._engine.slots,
                 auto_services=self._engine.auto_services,
                 only=self._only,
-                closed=self._engine.gate.closed(),
+                closed=self._engine.closed_services(),
             )
             self._engine.store_outage.succeeded("claim")
             self._claimed_at, self._more_due = time.monotonic(), len(claim.records) == free

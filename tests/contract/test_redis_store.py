@@ -30,6 +30,7 @@ from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, FAILURE, QUEUE, VIDEO, a_claim, a_job, new
 from tenxsom_flow_engine.timings import Timings
+from tests.contract.budget_machine import BudgetMachine
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
 from tests.contract.store_suite.pushing import PUSHED
@@ -75,9 +76,28 @@ TestRedisMachine.settings = settings(
 )
 
 
+class RedisBudgets(BudgetMachine):
+    """Random operations on budgets, each example under different keys."""
+
+    server: RedisServer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._prefix = secrets.token_hex(6)
+
+    def open_store(self, clock: Clock) -> RedisStore:
+        return RedisStore(self.server.url, self._prefix, clock)
+
+
+TestRedisBudgets = RedisBudgets.TestCase
+TestRedisBudgets.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _machine_server(redis_server: RedisServer) -> None:
-    RedisMachine.server = redis_server
+    RedisMachine.server = RedisBudgets.server = redis_server
 
 
 def test_adding_many_to_a_pushing_backend_costs_few_round_trips(

@@ -34,6 +34,7 @@ from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBoun
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_claim, a_job, new
 from tenxsom_flow_engine.timings import Timings
+from tests.contract.budget_machine import BudgetMachine
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
 from tests.contract.store_suite.shared import everything
@@ -82,6 +83,27 @@ class SQLiteMachine(StoreMachine):
 TestSQLiteMachine = SQLiteMachine.TestCase
 TestSQLiteMachine.settings = settings(
     max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class SQLiteBudgets(BudgetMachine):
+    """Random operations on budgets, each example on a new file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+
+    def open_store(self, clock: Clock) -> SQLiteStore:
+        return SQLiteStore(Path(self._folder.name) / "jobs.sqlite3", clock)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._folder.cleanup()
+
+
+TestSQLiteBudgets = SQLiteBudgets.TestCase
+TestSQLiteBudgets.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

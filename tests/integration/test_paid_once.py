@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
+from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import JobRecord, Status, Video, VideoJob
 from tenxsom_flow_engine.output.media import examine
@@ -39,6 +40,7 @@ from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import QUEUE, VIDEO, a_claim, new
+from tenxsom_flow_engine.timings import Timings
 from tests.killable_worker import Lives, Order, SharedClock
 from tests.redis_server import RedisServer
 
@@ -308,7 +310,16 @@ def test_every_point_and_every_answer(
             for name in ("intend", "accept", "mark_unknown", "clear_submission")
         })  # fmt: skip
         publisher = Mock(publish=point.around(publish))
-        means = StepContext(service, OpenGate(clock), journal, publisher, RetryPolicy(), lambda: 0.5, dict)
+        means = StepContext(
+            service,
+            OpenGate(clock),
+            journal,
+            publisher,
+            BudgetGate(store, {}, Timings()),
+            RetryPolicy(),
+            lambda: 0.5,
+            dict,
+        )
         for _ in range(60):
             (record,) = store.claim(a_claim(slots={"pixverse": 5})).records
             with suppress(Crash, LeaseLost):

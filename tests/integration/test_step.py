@@ -34,10 +34,8 @@ from tenxsom_flow_engine.errors import (
     Transient,
     Uncertain,
 )
-from tenxsom_flow_engine.generation.step import (
-    StepContext,
-    generate_video,
-)
+from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import (
     FINAL,
     Cost,
@@ -116,7 +114,7 @@ class Gate(OpenGate):
 class FaultyJournal:
     """A store's journal with a replaceable `intend`, and a clock that raises while the store is `away`."""
 
-    def __init__(self, store: JobStore, intend: Callable[[str, str, Intent], JobRecord]) -> None:
+    def __init__(self, store: JobStore, intend: Callable[..., JobRecord]) -> None:
         self._store = store
         self.away = False
         self.intend = intend
@@ -158,13 +156,17 @@ class Bench:
     service: ScriptedService
     gate: Gate = field(init=False)
     shelf: Shelf = field(default_factory=Shelf)
+    budgets: BudgetGate = field(init=False)
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.clock)
+        self.budgets = BudgetGate(self.store, {}, Timings(), monotonic=self.clock.now)
 
     @property
     def means(self) -> StepContext:
-        return StepContext(self.service, self.gate, self.store, self.shelf, RetryPolicy(jitter=0.0), lambda: 0.5, dict)
+        return StepContext(
+            self.service, self.gate, self.store, self.shelf, self.budgets, RetryPolicy(jitter=0.0), lambda: 0.5, dict
+        )
 
     def deliver(self) -> JobRecord:
         """Claim the job."""
@@ -405,7 +407,7 @@ def test_a_store_that_fails_at_the_intent_leaves_nothing_in_doubt(bench: Bench) 
     """If the response to a written intent is lost, nothing was sent, so the job orders again and is not held."""
     bench.at(Step.SUBMIT)
 
-    def lose_the_answer(job_id: str, token: str, intent: Intent) -> JobRecord:
+    def lose_the_answer(job_id: str, token: str, intent: Intent, budgets: object) -> JobRecord:
         bench.store.intend(job_id, token, intent)
         raise StoreUnavailable("the answer is lost")
 
@@ -424,7 +426,7 @@ def test_a_create_that_was_not_sent_proves_nothing_about_another(bench: Bench) -
     bench.at(Step.SUBMIT)
     first = bench.deliver()
 
-    def die(job_id: str, token: str, intent: Intent) -> JobRecord:
+    def die(job_id: str, token: str, intent: Intent, budgets: object) -> JobRecord:
         # The server had not yet written the claim to disk.
         bench.store.update("job-1", lambda record, now: msgspec.structs.replace(record, lease=None, due=now))
         bench.service.creates.append(Sold(then=Uncertain(ALPHA, "reset")))
@@ -442,7 +444,7 @@ def test_submit_with_a_store_that_is_away(bench: Bench) -> None:
     bench.at(Step.SUBMIT)
     record = bench.deliver()
 
-    def away(job_id: str, token: str, intent: Intent) -> JobRecord:
+    def away(job_id: str, token: str, intent: Intent, budgets: object) -> JobRecord:
         raise StoreUnavailable("the store is away")
 
     with pytest.raises(StoreUnavailable):
@@ -456,7 +458,7 @@ def test_the_ticket_comes_before_anything_else_that_the_store_is_asked(bench: Be
     bench.at(Step.SUBMIT)
     record = bench.deliver()
 
-    def then_away(job_id: str, token: str, intent: Intent) -> JobRecord:
+    def then_away(job_id: str, token: str, intent: Intent, budgets: object) -> JobRecord:
         intended = bench.store.intend(job_id, token, intent)
         journal.away = True
         return intended
@@ -929,7 +931,16 @@ class World:
         self.alive.append(True)
         creating = len(self.create_ends)
         gate = OpenGate(self.clock)
-        means = StepContext(self.service, gate, CrashingJournal(self), self.shelf, RetryPolicy(), lambda: 0.5, dict)
+        means = StepContext(
+            self.service,
+            gate,
+            CrashingJournal(self),
+            self.shelf,
+            BudgetGate(self.store, {}, Timings()),
+            RetryPolicy(),
+            lambda: 0.5,
+            dict,
+        )
         try:
             self.run_others()
             outcome = self._step(record, means)

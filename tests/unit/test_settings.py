@@ -48,6 +48,8 @@ DEFAULTS: dict[str, Any] = {
     "admin_token": None,
     "allow_private_downloads": False,
     "services": {name: spec.config() for name, spec in service_specs().items() if spec.config and not spec.switch},
+    "budgets": {},
+    "unknown_price": None,
 }
 
 

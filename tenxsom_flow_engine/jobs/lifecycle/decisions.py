@@ -20,7 +20,7 @@ from tenxsom_flow_engine.jobs.model import (
     SubmissionState,
 )
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, Terms, Withdraw
-from tenxsom_flow_engine.jobs.purchases import corrected, entered_by_hand, withdrawn
+from tenxsom_flow_engine.jobs.purchases import charge_for, corrected, entered_by_hand, withdrawn
 
 
 def cancel(record: JobRecord, now: float) -> JobRecord:
@@ -96,9 +96,10 @@ def resolve(record: JobRecord, now: float, resolution: Resolution) -> JobRecord:
             service = resolution.service or record.service
             accepted = msgspec.structs.replace(
                 submission, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + lifetime,
-                over=False, failed=False, by_hand=True,
+                over=False, failed=False, by_hand=True, charge=None,
             )  # fmt: skip
-            record = corrected(record, Purchase(submission.id, service, now, cost, by_hand=True))
+            charge = charge_for(cost, submission.charge, now)
+            record = corrected(record, Purchase(submission.id, service, now, cost, by_hand=True, charge=charge))
             return begin_again(
                 record, now, Status.RENDERING, EventKind.TICKET_ENTERED, ticket.id, submission=accepted, service=service
             )

@@ -132,7 +132,11 @@ def _catch_up(record: JobRecord, delivery: Delivery) -> JobRecord:
     changes: dict[str, Any] = {"seq": delivery.seq}
     # If record and delivery disagree, the one with more evidence of a purchase is safe: it never buys twice.
     if _EVIDENCE.index(delivery.submission.state) > _EVIDENCE.index(record.submission.state):
-        changes |= {"submission": delivery.submission, "service": delivery.service}
+        submission, known = delivery.submission, record.submission
+        if known.id == submission.id and submission.charge is None:
+            # The record of its purchase is lost, so its reservation stays.
+            submission = msgspec.structs.replace(submission, charge=known.charge)
+        changes |= {"submission": submission, "service": delivery.service}
         if delivery.submission.state is SubmissionState.ACCEPTED:
             changes["status"] = Status.RENDERING
     return msgspec.structs.replace(record, **changes)

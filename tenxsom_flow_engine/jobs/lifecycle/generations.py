@@ -5,6 +5,7 @@ from __future__ import annotations
 from tenxsom_flow_engine.jobs.lifecycle.changes import change, over
 from tenxsom_flow_engine.jobs.lifecycle.journal import in_doubt
 from tenxsom_flow_engine.jobs.model import FINAL, EventKind, JobRecord, Ticket
+from tenxsom_flow_engine.jobs.purchases import refunded
 
 
 def render_stopped(record: JobRecord, now: float) -> JobRecord:
@@ -13,16 +14,21 @@ def render_stopped(record: JobRecord, now: float) -> JobRecord:
     return change(record, now, record.status, EventKind.STOPPED, record.service, submission=submission)
 
 
-def generation_ended(record: JobRecord, now: float, ticket: Ticket, *, failure: str = "") -> JobRecord:
+def generation_ended(
+    record: JobRecord, now: float, ticket: Ticket, *, failure: str = "", refund: bool = False
+) -> JobRecord:
     """Record that the generation of a cancelled or failed job has ended at its service, which frees its slot.
 
-    With a `failure`, a retry buys a new one. A job that continues in the meantime stays unchanged.
+    With a `failure`, a retry buys a new one; with `refund`, the service charges nothing for it. A job that continues in
+    the meantime stays unchanged.
     """
     submission = record.submission
     if record.status not in FINAL or submission.ticket != ticket or submission.over:
         return record
     what = EventKind.STOPPED if failure else EventKind.RENDERED
     detail = f"{record.service}: {failure}" if failure else ""
+    if refund:
+        record = refunded(record, submission.id)
     return change(record, now, record.status, what, detail, submission=over(submission, failed=bool(failure)))
 
 

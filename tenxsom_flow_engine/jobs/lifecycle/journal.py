@@ -9,8 +9,17 @@ import msgspec
 from tenxsom_flow_engine.errors import ActionRefused
 from tenxsom_flow_engine.jobs.lifecycle.changes import change, own_lease, start
 from tenxsom_flow_engine.jobs.lifecycle.starts import check_start
-from tenxsom_flow_engine.jobs.model import FINAL, EventKind, JobRecord, Purchase, Status, Submission, SubmissionState
-from tenxsom_flow_engine.jobs.purchases import bought
+from tenxsom_flow_engine.jobs.model import (
+    FINAL,
+    Charge,
+    EventKind,
+    JobRecord,
+    Purchase,
+    Status,
+    Submission,
+    SubmissionState,
+)
+from tenxsom_flow_engine.jobs.purchases import bought, charge_for
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 
 
@@ -34,6 +43,8 @@ def intend(record: JobRecord, token: str, now: float, intent: Intent) -> JobReco
         first_intended_at=known.first_intended_at or now,
         deadline=now + intent.lifetime,
         prompt=intent.prompt,
+        # A repeat of the same create buys nothing new.
+        charge=known.charge or (Charge(now, intent.reserve) if intent.reserve else None),
     )
     changes = {"service": intent.service, "submission": submission, "order": intent.order}
     return change(record, now, record.status, EventKind.SUBMITTING, intent.service, **changes)
@@ -49,7 +60,8 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
     replaces = known.id == submission_id and can_be_corrected(record)
     if (known.id, known.state) == (submission_id, SubmissionState.ACCEPTED) and not replaces:
         return record
-    purchase = Purchase(submission_id, service or record.service, now, receipt.cost)
+    charge = charge_for(receipt.cost, known.charge if known.id == submission_id else None, now)
+    purchase = Purchase(submission_id, service or record.service, now, receipt.cost, charge=charge)
     before, record = record, bought(record, purchase)
     new = record is not before
     if new and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
@@ -61,7 +73,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         return change(record, now, record.status, EventKind.LATE_TICKET, f"{ticket.id} of submission {submission_id}")
     submission = msgspec.structs.replace(
         known, state=SubmissionState.ACCEPTED, ticket=ticket, deadline=now + receipt.lifetime,
-        over=False, failed=False, by_hand=False,
+        over=False, failed=False, by_hand=False, charge=None,
     )  # fmt: skip
     # A worker polls the other ticket: its outcome must not be applied to this one.
     released = {"lease": None, "seq": record.seq + 1} if replaces and record.lease is not None else {}

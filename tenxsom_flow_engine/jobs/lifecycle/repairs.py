@@ -12,12 +12,14 @@ from tenxsom_flow_engine.jobs.lifecycle.decisions import ways_to_resolve
 from tenxsom_flow_engine.jobs.model import (
     AUTO,
     FINAL,
+    Charge,
     Failure,
     JobRecord,
     Status,
     Submission,
     SubmissionState,
 )
+from tenxsom_flow_engine.jobs.purchases import charge_for
 
 #: The end of the next step of a job that several services can have sold.
 _NAME_SERVICE = ", and name the service with the ticket"
@@ -40,7 +42,10 @@ def hold_after_restore(record: JobRecord, now: float) -> JobRecord:
     service = record.service or ("" if record.job.service == AUTO else record.job.service)
     submission = record.submission
     if submission.state is SubmissionState.NONE:
-        submission = Submission(id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now)
+        charge = charge_for(record.cost, None, now) if not record.purchases else None
+        submission = Submission(
+            id=submission_id(record), intended_at=now, first_intended_at=now, deadline=now, charge=charge
+        )
     submission = msgspec.structs.replace(submission, state=SubmissionState.UNKNOWN)
     planned = record.due if record.status is Status.SCHEDULED else None
     running = record if record.status is Status.RUNNING else change(record, now, Status.RUNNING)
@@ -70,13 +75,22 @@ def rewind(record: JobRecord, now: float, lead: float) -> JobRecord:
         intended_at=min(submission.intended_at, now),
         first_intended_at=min(submission.first_intended_at, now),
         deadline=set_back(submission.deadline, now, lead),
+        charge=_not_after(submission.charge, now),
+    )
+    purchases = tuple(
+        msgspec.structs.replace(purchase, charge=_not_after(purchase.charge, now)) for purchase in record.purchases
     )
     return change(
         record,
         now,
         record.status,
         submission=submission,
+        purchases=purchases,
         lease=lease,
         due=due,
         seq=record.seq + (due != record.due),
     )
+
+
+def _not_after(charge: Charge | None, now: float) -> Charge | None:
+    return charge and Charge(min(charge.at, now), charge.micro_usd)

@@ -11,7 +11,7 @@ from tenxsom_flow_engine.jobs.lifecycle.journal import can_be_corrected
 from tenxsom_flow_engine.jobs.lifecycle.starts import expired
 from tenxsom_flow_engine.jobs.model import EventKind, JobRecord, Lease, Status, Step, SubmissionState
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Expired, Held, Outcome, Retry, Wait
-from tenxsom_flow_engine.jobs.purchases import withdrawn
+from tenxsom_flow_engine.jobs.purchases import charge_of, refunded, withdrawn
 
 #: Why a job is not held after all: a late worker has since settled the create, with this state of the submission.
 _SETTLED_LATE = {
@@ -50,15 +50,19 @@ def settle(record: JobRecord, token: str, outcome: Outcome, now: float) -> JobRe
                 error=failure,
                 attempts=record.attempts + 1,
             )
-        case Dead(failure, generation_failed):
+        case Dead(failure, generation_failed, refund):
             submission = over(record.submission, failed=True) if generation_failed else record.submission
+            if refund:
+                record = refunded(record, submission.id)
             return final(
                 record, now, Status.FAILED, EventKind.FAILED, failure.message, error=failure, submission=submission
             )
         case Held(failure, wrong_ticket=True) if can_be_corrected(record):
+            # What the purchase took from the budgets is reserved again: the create is in doubt.
             submission = msgspec.structs.replace(
-                record.submission, state=SubmissionState.UNKNOWN, ticket=None, over=False, failed=False, by_hand=False
-            )
+                record.submission, state=SubmissionState.UNKNOWN, ticket=None, over=False, failed=False, by_hand=False,
+                charge=charge_of(record, record.submission.id),
+            )  # fmt: skip
             return hold(withdrawn(record, submission.id), now, failure, submission)
         case Expired(failure) if record.expires_at is None:  # a late worker saved a ticket
             return give_back(record, now, due=now, what=EventKind.WAITING, detail=failure.message)

@@ -44,7 +44,8 @@ def state_of(video: Mapping[str, Any]) -> Progress | Ready | Failed:
             if isinstance(url, str) and url and width:
                 return Ready(url, number(video.get("duration")))
         case "MODERATED":
-            return Failed("PixVerse's moderation rejected the result", next_step="change the prompt")
+            # PixVerse returns the credits of these videos.
+            return Failed("PixVerse's moderation rejected the result", next_step="change the prompt", refunded=True)
         case "FAILED":
             return Failed("the generation failed")
     return Progress(None, POLL_PACE)

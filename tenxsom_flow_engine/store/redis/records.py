@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.combining import Combiner
+from tenxsom_flow_engine.store.redis.budgets import CHANGED, SPENT, Budgets
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
 from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, index_position
@@ -25,8 +27,9 @@ Row = tuple[str, str]
 class Records:
     """The records on a server. `leased` caches the records that this handle has leased."""
 
-    def __init__(self, connection: Connection, clock: ServerClock) -> None:
+    def __init__(self, connection: Connection, clock: ServerClock, budgets: Budgets) -> None:
         self._connection = connection
+        self._budgets = budgets
         self._clock = clock
         self._commit = Combiner(self._commit_each)
         self.leased = LeasedRecords()
@@ -80,7 +83,13 @@ class Records:
                         self._connection.client.hdel(self._connection.key("leases"), job_id)
 
     def change(
-        self, job_id: str, change: Change, *, slots: tuple[str, int] | None = None, on_disk: bool = False
+        self,
+        job_id: str,
+        change: Change,
+        *,
+        slots: tuple[str, int] | None = None,
+        budgets: BudgetCheck | None = None,
+        on_disk: bool = False,
     ) -> JobRecord:
         """Replace a record (see `JobStore.update`)."""
         for stored, now, fresh in self._attempts(job_id):
@@ -90,7 +99,8 @@ class Records:
                 if fresh:
                     raise
                 continue  # the cached record can be out of date, so its refusal does not count
-            commit = encode_commit(stored, record, now, slots)
+            charges = self._budgets.change(stored.record, record, budgets, now)
+            commit = encode_commit(stored, record, now, slots, charges)
             # The others must not wait for this one to be on disk.
             alone = on_disk and self._connection.waits_for_disk
             answer = self._commit_each([commit], on_disk=True)[0] if alone else self._commit(commit)
@@ -103,6 +113,10 @@ class Records:
                     raise SlotsBusy(*slots)
                 case "gone":
                     break
+                case _ if charges and answer == CHANGED:
+                    self._budgets.read(charges.scopes)
+                case _ if charges and answer.startswith(SPENT):
+                    raise charges.refusal(answer, now)
         raise JobNotFound(job_id)
 
     def change_each(self, job_ids: Sequence[str], change: Change, *, claimed_in: str | None = None) -> int:
@@ -114,7 +128,7 @@ class Records:
                 replaced.append((stored, change(stored.record, now)))
         answers = self._connection.run_each(
             "commit",
-            [[self._clock.instant(), encode_commit(stored, record, now, None)] for stored, record in replaced],
+            [[self._clock.instant(), self._encoded(stored, record, now)] for stored, record in replaced],
         )
         done = 0
         for (stored, _), (answer,) in zip(replaced, answers, strict=True):
@@ -124,6 +138,10 @@ class Records:
                     self.change(stored.record.job_id, change)
                 done += answer != "gone"
         return done
+
+    def _encoded(self, before: Stored, after: JobRecord, now: float) -> bytes:
+        """Return a change that no budget can refuse as the argument of `commit.lua`."""
+        return encode_commit(before, after, now, None, self._budgets.change(before.record, after, None, now))
 
     def remove_each(self, job_ids: Sequence[str], remember_until: float) -> int:
         """Remove finished records that are no longer in flight, in two round trips; return how many."""

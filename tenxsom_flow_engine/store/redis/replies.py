@@ -20,6 +20,7 @@ _SCRIPTS: dict[str, Any] = {
     "acquire_lock": int,
     "add": str,
     "adopt": int,
+    "amounts": list[_Number],
     "claim": tuple[list[str], list[str], str, _Number, str],
     "commit": list[Any],
     "intake": tuple[int, int],

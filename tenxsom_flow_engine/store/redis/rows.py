@@ -14,6 +14,7 @@ from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
+from tenxsom_flow_engine.store.redis.budgets import ChargeArgument, Charges
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
 
@@ -128,9 +129,13 @@ class Commit(msgspec.Struct, omit_defaults=True):
     slots: tuple[str, int] | None = None
     #: A service and its latest error.
     error: tuple[str, str] | None = None
+    #: What it takes from the budgets.
+    charges: ChargeArgument | None = None
 
 
-def encode_commit(before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None) -> bytes:
+def encode_commit(
+    before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None, charges: Charges | None = None
+) -> bytes:
     """Return the replacement of a record as the argument of `commit.lua`."""
     held = after.lease
     commit = Commit(
@@ -144,6 +149,7 @@ def encode_commit(before: Stored, after: JobRecord, now: float, slots: tuple[str
         (f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)) if held else None,
         slots,
         error_of(before.record, after),
+        charges.argument if charges else None,
     )
     return msgspec.msgpack.encode(commit)
 

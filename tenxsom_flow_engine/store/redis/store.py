@@ -19,11 +19,14 @@ from typing import Any
 import msgspec
 import redis
 
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period
+from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes, quarter
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
 from tenxsom_flow_engine.store.claiming import expire
+from tenxsom_flow_engine.store.redis.budgets import Budgets, Charges
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
@@ -86,10 +89,12 @@ class RedisStore(JobStore, LegacyImport):
         self._list = prefix
         self.place = self._connection.place
         self._clock = ServerClock(self._connection, clock)
-        self._records = Records(self._connection, self._clock)
+        self._budgets = Budgets(self._connection)
+        self._records = Records(self._connection, self._clock, self._budgets)
         self._lists = Lists(self._connection, self._records, bounds)
         self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
+        self._budgets.seed(self.now)
 
     @property
     def connection(self) -> Connection:
@@ -101,6 +106,7 @@ class RedisStore(JobStore, LegacyImport):
 
     def set_clock_back(self, instant: float) -> None:
         self._connection.run("set_clock_back", repr(instant))
+        self._connection.run("charges_back", "", quarter(instant))
 
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
@@ -121,7 +127,14 @@ class RedisStore(JobStore, LegacyImport):
         return Added(tuple(new), tuple(known))
 
     def adopt(self, record: JobRecord) -> bool:
-        arguments = [day_of(record.added_at), msgspec.msgpack.encode(added_job(record)), *index_position(record)[4:6]]
+        place = index_position(record)
+        changes = charge_changes(None, record)
+        arguments = [
+            day_of(record.added_at),
+            msgspec.msgpack.encode(added_job(record)),
+            *place[4:6],
+            Charges(changes).encoded() if changes else "",
+        ]
         return bool(self._connection.run("adopt", self._clock.instant(), record.queue, *arguments, on_disk=True))
 
     def knows_id(self, job_id: str) -> bool:
@@ -214,9 +227,19 @@ class RedisStore(JobStore, LegacyImport):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
+        budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
-        return self._records.change(job_id, change, slots=slots, on_disk=on_disk)
+        return self._records.change(job_id, change, slots=slots, budgets=budgets, on_disk=on_disk)
+
+    def budgets(self) -> Mapping[str, Budget]:
+        return self._budgets.stored()
+
+    def set_budget(self, scope: str, budget: Budget | None) -> None:
+        self._budgets.put(scope, budget)
+
+    def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
+        return self._budgets.amounts(periods)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         if len(deliveries) > 1:  # two round trips for all; one leased record needs only one

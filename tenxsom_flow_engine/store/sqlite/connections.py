@@ -15,6 +15,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder
+from tenxsom_flow_engine.store.sqlite import budgets
 from tenxsom_flow_engine.store.sqlite.rows import ForeignValue
 
 SCHEMA_VERSION = 2
@@ -62,6 +63,9 @@ class Connections:
             try:
                 with self.use() as connection:
                     self._prepare(connection)
+                    if not budgets.made(connection):
+                        with self.transaction():
+                            budgets.make(connection)
             except BaseException:
                 self.close()
                 raise

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tenxsom_flow_engine.budgets.charges import charge_changes
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
+from tenxsom_flow_engine.store.sqlite import budgets
 from tenxsom_flow_engine.store.totals import additions, new_error
 
 _T = TypeVar("_T")
@@ -110,9 +112,10 @@ def keep_start(db: sqlite3.Connection, before: float | None, record: JobRecord) 
 
 
 def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
-    """Replace a stored record and update the totals in the caller's transaction."""
+    """Replace a stored record and update totals and budgets in the caller's transaction."""
     save(db, after)
     keep_start(db, before.expires_at, after)
+    budgets.charge(db, charge_changes(before, after))
     db.executemany(_ADD, map(astuple, additions(before, after)))
     if found := new_error(before, after):
         service, error = found

@@ -17,11 +17,14 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period
+from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
+from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
 from tenxsom_flow_engine.store.sqlite import lists
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
 from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
@@ -151,6 +154,7 @@ class SQLiteStore(JobStore):
             # The locks of ended sessions stay: without them, a cookie would be valid again.
             db.execute("DELETE FROM holds WHERE until > ? AND name NOT LIKE 'ended-session:%'", (instant,))
             db.execute("UPDATE queues SET tokens = 0, refilled_at = ? WHERE refilled_at > ?", (instant, instant))
+            budget_tables.set_clock_back(db, instant)
 
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
@@ -163,7 +167,10 @@ class SQLiteStore(JobStore):
 
     def adopt(self, record: JobRecord) -> bool:
         with self._writing() as (db, _):
-            return _insert(db, record)
+            added = _insert(db, record)
+            if added:
+                budget_tables.charge(db, charge_changes(None, record))
+            return added
 
     def knows_id(self, job_id: str) -> bool:
         with self._reading() as (db, now):
@@ -249,6 +256,7 @@ class SQLiteStore(JobStore):
         change: Callable[[JobRecord, float], JobRecord],
         *,
         slots: tuple[str, int] | None = None,
+        budgets: BudgetCheck | None = None,
         on_disk: bool = False,  # every transaction is on disk
     ) -> JobRecord:
         def write(db: sqlite3.Connection, now: float) -> JobRecord:
@@ -258,11 +266,26 @@ class SQLiteStore(JobStore):
                 service, limit = slots
                 if in_flight(db, service, now, other_than=job_id) >= limit:
                     raise SlotsBusy(service, limit)
+            if budgets is not None:
+                with decoding("budgets"):
+                    budget_tables.require_room(db, record, charge_changes(before, record), budgets, now)
             keep(db, before, record)
             return record
 
         record: JobRecord = self._write(write)
         return record
+
+    def budgets(self) -> Mapping[str, Budget]:
+        with self._reading() as (db, _), decoding("budgets"):
+            return budget_tables.stored(db)
+
+    def set_budget(self, scope: str, budget: Budget | None) -> None:
+        with self._writing() as (db, _):
+            budget_tables.put(db, scope, budget)
+
+    def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
+        with self._reading() as (db, _):
+            return budget_tables.amounts(db, periods)
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         with self._writing() as (db, now):
@@ -421,6 +444,7 @@ def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
     db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS_AFTER_SECONDS,))
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
+    budget_tables.trim(db, now)
     # A cancelled job can still be in flight: its ticket and cost must be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"

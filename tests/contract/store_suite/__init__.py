@@ -7,6 +7,7 @@ can be open at once.
 from __future__ import annotations
 
 from tests.contract.store_suite.adding import AddingSuite
+from tests.contract.store_suite.budgets import BudgetSuite
 from tests.contract.store_suite.claiming import AskingAgainSuite, ClaimingSuite
 from tests.contract.store_suite.dispatching import DispatchSuite
 from tests.contract.store_suite.durability import DurabilitySuite
@@ -38,6 +39,7 @@ class StoreSuite(
     SettlingSuite,
     JournalSuite,
     SpendingSuite,
+    BudgetSuite,
     TotalsSuite,
     ReadingSuite,
     ListsSuite,

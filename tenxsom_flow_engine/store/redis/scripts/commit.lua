@@ -1,6 +1,6 @@
 -- Replace records that have not changed since they were read. ARGV[2]...: for each a change in MessagePack, because the
 -- client encodes that faster than many arguments; its fields are those of `rows.Commit`. Returns for each 'done', 'gone',
--- 'changed', 'busy' or an error.
+-- 'changed', 'busy', an answer of make_charges or an error.
 local instant = now()
 
 local function commit(change)
@@ -22,6 +22,10 @@ local function commit(change)
     if in_flight >= change.slots[2] then
       return 'busy'
     end
+  end
+  local refused = change.charges and make_charges(instant, change.charges)
+  if refused then
+    return refused
   end
   local place = position(value)
   redis.call('HSET', P .. 'jobs', id, with_next_version(value, change.record))

@@ -1,0 +1,157 @@
+"""The budgets as a gate: the amount that a create reserves, and what this process knows about spent budgets.
+
+The store decides about each create (`JobStore.intend`). A refusal is remembered, so that the next jobs of that scope
+need neither an admission nor a transaction, and workers skip the lanes of a service whose budget is spent.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from tenxsom_flow_engine.budgets import ALL, Amounts, Budget, Period, in_force, scopes_of, to_micro_usd
+from tenxsom_flow_engine.errors import BudgetSpent
+from tenxsom_flow_engine.jobs import Cost
+from tenxsom_flow_engine.timings import Timings
+
+#: Seconds for which a refusal counts without another look at the store: a budget can be raised at any moment.
+MEMORY_SECONDS = 1.0
+#: How often a process lets jobs of a spent budget through to the store, because one can be cheaper than those refused.
+TRY_OTHERS_SECONDS = 60.0
+
+
+class BudgetStore(Protocol):
+    """The budgets and their amounts, implemented by `store.base.JobStore`."""
+
+    def now(self) -> float:
+        """Return the present instant."""
+
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return the budgets that operators have set."""
+
+    def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
+        """Return what each scope has used in a period."""
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """The cheapest create that the budget of a scope refused, until it is reset."""
+
+    error: BudgetSpent
+    #: By the monotonic clock.
+    checked_at: float
+    let_through_at: float
+
+
+class BudgetGate:
+    """What one process knows about the budgets. Thread-safe.
+
+    `environment` has the budgets of the settings; those of the store win. `unknown_price` is the amount in USD that a
+    create without a known price counts at; None: such a create is refused where a budget matches.
+    """
+
+    def __init__(
+        self,
+        store: BudgetStore,
+        environment: Mapping[str, Budget],
+        timings: Timings,
+        *,
+        unknown_price: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.environment = environment
+        self._store = store
+        self._timings = timings
+        self._unknown_price = unknown_price
+        self._monotonic = monotonic
+        self._refusals: dict[str, _Refusal] = {}
+        self._lock = Lock()
+
+    def reserve(self, cost: Cost | None) -> int | None:
+        """Return the micro-dollars to reserve for an expected cost; None if it is unknown."""
+        usd = self._unknown_price if cost is None or cost.usd is None else cost.usd
+        return None if usd is None else to_micro_usd(usd)
+
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return the budgets in force by scope."""
+        return in_force(self.environment, self._store.budgets())
+
+    def refusal(self, channel: str, service: str, reserve: int | None) -> BudgetSpent | None:
+        """Return the known refusal of a create, or None: then the store decides."""
+        if not self._refusals or reserve == 0:
+            return None
+        for scope in scopes_of(channel, service):
+            known = self._known(scope)
+            if known is not None and (reserve is None or reserve >= known.micro_usd):
+                return known
+        return None
+
+    def remember(self, error: BudgetSpent) -> None:
+        """Remember a refusal of the store."""
+        now = self._monotonic()
+        with self._lock:
+            for scope in error.scopes if error.resets_at is not None else ():
+                known = self._refusals.get(scope)
+                if known is None or error.micro_usd <= known.error.micro_usd:
+                    later = known.let_through_at if known is not None else now + TRY_OTHERS_SECONDS
+                    self._refusals[scope] = _Refusal(error, now, later)
+
+    def closed(self, services: Collection[str]) -> Mapping[str, float]:
+        """Return the services whose budget is spent, or all if that of all jobs is, and until when.
+
+        Once in a while a service is left out, so that a job that is cheaper than those refused gets its turn.
+        """
+        if not self._refusals:
+            return {}
+        found: dict[str, float] = {}
+        for service in services:
+            for scope in (ALL, *scopes_of("", service)[1:]):
+                known = self._known(scope)
+                if known is not None and not self._lets_through(scope):
+                    found[service] = max(found.get(service, 0.0), known.resets_at or math.inf)
+        return found
+
+    def ask_again_at(self, error: BudgetSpent, job_id: str) -> float:
+        """Return when a refused job should be tried again: at the reset, or earlier, as the budget can be raised.
+
+        The instants of many jobs are spread out.
+        """
+        spread = zlib.crc32(job_id.encode()) / 2**32
+        hint = error.at + self._timings.max_hint * (1 + spread) / 2
+        return hint if error.resets_at is None else max(error.at, min(error.resets_at, hint))
+
+    def _known(self, scope: str) -> BudgetSpent | None:
+        """Return the refusal of a scope; it is checked again once a second."""
+        known = self._refusals.get(scope)
+        if known is None:
+            return None
+        now = self._monotonic()
+        if now - known.checked_at < MEMORY_SECONDS:
+            return known.error
+        if self._has_room(scope, known.error):
+            with self._lock:
+                self._refusals.pop(scope, None)
+            return None
+        known.checked_at = now
+        return known.error
+
+    def _has_room(self, scope: str, error: BudgetSpent) -> bool:
+        now = self._store.now()
+        budget = self.budgets().get(scope)
+        periods = list(budget.periods(now)) if budget else []
+        used = self._store.amounts([(scope, period) for _, period in periods])
+        return all(
+            amounts.used + error.micro_usd <= limit.micro_usd for (limit, _), amounts in zip(periods, used, strict=True)
+        )
+
+    def _lets_through(self, scope: str) -> bool:
+        known, now = self._refusals.get(scope), self._monotonic()
+        if known is None or now < known.let_through_at:
+            return False
+        known.let_through_at = now + TRY_OTHERS_SECONDS
+        return True
