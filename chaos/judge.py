@@ -22,6 +22,17 @@ ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class Capped:
+    """A budget, what the services billed for its jobs, and what the store counts, in micro-dollars."""
+
+    scope: str
+    limit: int
+    billed: int
+    reserved: int
+    spent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The facts about a run."""
 
@@ -39,6 +50,8 @@ class Evidence:
     spent: Sequence[Spent]
     ended: Mapping[str, float]
     videos: Path
+    #: The budget that was never raised, as it stood while jobs waited for it.
+    capped: Capped | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,14 @@ class Finding:
 
 def judge(evidence: Evidence) -> list[Finding]:
     """Return a finding for each violation of a guarantee."""
-    checks: Sequence[Callable[[Evidence], Iterator[Finding]]] = (nothing_lost, paid_once, quotas, complete, totals)
+    checks: Sequence[Callable[[Evidence], Iterator[Finding]]] = (
+        nothing_lost,
+        paid_once,
+        quotas,
+        complete,
+        totals,
+        never_over_budget,
+    )
     return [finding for check in checks for finding in check(evidence)]
 
 
@@ -172,6 +192,21 @@ def totals(evidence: Evidence) -> Iterator[Finding]:
             recorded = sum(getattr(day, unit) for day in spent)
             if charged and not unknown[service] and abs(charged - recorded) > 0.005:
                 yield Finding(guarantee, f"{service} billed {charged:.2f} {unit}, the totals have {recorded:.2f}")
+
+
+def never_over_budget(evidence: Evidence) -> Iterator[Finding]:
+    """Check that no bill is above its budget: what was billed is counted, and what is counted is within the limit."""
+    guarantee = "no bill above its budget"
+    capped = evidence.capped
+    if capped is None:
+        return
+    billed, used, limit = (amount / 1e6 for amount in (capped.billed, capped.reserved + capped.spent, capped.limit))
+    if capped.billed > capped.limit:
+        yield Finding(guarantee, f"{capped.scope} was billed {billed:.4f} USD, and its budget is {limit:.4f}")
+    if capped.reserved + capped.spent > capped.limit:
+        yield Finding(guarantee, f"{capped.scope} has used {used:.4f} USD of its budget of {limit:.4f}")
+    if capped.billed > capped.reserved + capped.spent:
+        yield Finding(guarantee, f"{capped.scope} was billed {billed:.4f} USD, and the store counts {used:.4f}")
 
 
 def lag(creates: Sequence[float], admissions: Sequence[float]) -> float | None:

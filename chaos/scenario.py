@@ -9,10 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
+from chaos.capped import CHANNEL, CappedJobs
 from chaos.cluster import Cluster, Scale, Stopped
 from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.local_faults import LocalFaults
@@ -33,6 +34,8 @@ JOB_OPTIONS = [*KINDS.values(), {"duration": 4}]
 BATCH, ADDING_SHARE = 10, 0.6
 #: Seconds without a change of status after which jobs count as stuck, and the longest wait for jobs to settle.
 STUCK, MAX_WAIT = 20.0, 300.0
+#: Every n-th job is in the channel that has a budget. Seconds without a change after which they are looked at.
+CAPPED, QUIET = 3, 2.0
 #: Times the operator resolves and retries jobs, at most; a job that fails again after that stays failed.
 OPERATOR_ROUNDS = 5
 
@@ -72,7 +75,9 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
         limits = scale.limits(vendors.by_service)
         cluster = stack.enter_context(Cluster(backend, folder, vendors, limits, random, stop))
         added: list[str] = []
-        producer = threading.Thread(target=_add_all, args=(cluster, scale, added), daemon=True)
+        prepared = _prepared(cluster, range(scale.jobs))
+        budget = CappedJobs.limit(cluster.engine, prepared)
+        producer = threading.Thread(target=_add_all, args=(cluster, scale, prepared, added), daemon=True)
         began = time.monotonic()
         cluster.restart_ended()
         service_faults.start()
@@ -80,9 +85,12 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
         LocalFaults(cluster, scale, random).run()
         producer.join()
         service_faults.stop()
+        wait_until_settled(cluster, len(added), budget=budget)
+        capped = budget.evidence(vendors)
+        budget.remove()
         records = wait_until_settled(cluster, len(added))
         after_faults = Counter(record.status for record in records)
-        findings = judge(gather(cluster, vendors, added, records))
+        findings = judge(replace(gather(cluster, vendors, added, records), capped=capped))
         for _ in range(OPERATOR_ROUNDS):
             if not resolve_and_retry(cluster.engine, records, vendors, cluster.counts):
                 break
@@ -90,26 +98,43 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
         evidence = gather(cluster, vendors, added, records)
         findings += [finding for finding in judge(evidence) if finding not in findings]
         faults = cluster.counts + service_faults.counts + (cluster.cloud.faults.used if cluster.cloud else Counter())
-        summary = _summary(evidence, after_faults) | {"seconds": f"{time.monotonic() - began:.0f}"}
+        summary = (
+            _summary(evidence, after_faults) | budget.summary(capped) | {"seconds": f"{time.monotonic() - began:.0f}"}
+        )
     return ScenarioResult(backend, faults, summary, findings, folder)
 
 
-def _add_all(cluster: Cluster, scale: Scale, added: list[str]) -> None:
+def _prepared(cluster: Cluster, numbers: Sequence[int]) -> list[NewJob]:
+    """Prepare the jobs with these numbers, every third in the channel that has a budget."""
+    now = time.time()
+    return [
+        cluster.engine.prepare(
+            VideoJob(
+                job_id=f"job-{n}",
+                topic=f"Topic {n}",
+                created_at=now,
+                channel=CHANNEL if n % CAPPED == 0 else "",
+                **JOB_OPTIONS[n % len(JOB_OPTIONS)],
+            )
+        ).new
+        for n in numbers
+    ]
+
+
+def _add_all(cluster: Cluster, scale: Scale, jobs: Sequence[NewJob], added: list[str]) -> None:
     """Add the jobs in batches, each repeated until the queue confirms it."""
-    batches = [range(first, min(first + BATCH, scale.jobs)) for first in range(0, scale.jobs, BATCH)]
-    for numbers in batches:
-        add(cluster, numbers, added)
+    batches = [jobs[first : first + BATCH] for first in range(0, scale.jobs, BATCH)]
+    for new in batches:
+        _enqueue(cluster, new, added)
         time.sleep(scale.seconds * ADDING_SHARE / len(batches))
 
 
 def add(cluster: Cluster, numbers: Sequence[int], added: list[str]) -> None:
     """Add the jobs with these numbers in one call, which is repeated until the queue confirms it."""
-    now = time.time()
-    jobs = [
-        VideoJob(job_id=f"job-{n}", topic=f"Topic {n}", created_at=now, **JOB_OPTIONS[n % len(JOB_OPTIONS)])
-        for n in numbers
-    ]
-    new: list[NewJob] = [cluster.engine.prepare(job).new for job in jobs]
+    _enqueue(cluster, _prepared(cluster, numbers), added)
+
+
+def _enqueue(cluster: Cluster, new: Sequence[NewJob], added: list[str]) -> None:
     while True:
         try:
             cluster.engine.queue.enqueue(new)
@@ -117,13 +142,21 @@ def add(cluster: Cluster, numbers: Sequence[int], added: list[str]) -> None:
         except (StoreError, QueueError):
             cluster.counts["enqueue repeated"] += 1
             time.sleep(0.1)
-    added += [job.job_id for job in jobs]
+    added += [item.job.job_id for item in new]
 
 
 def wait_until_settled(
-    cluster: Cluster, jobs: int, *, stuck: float = STUCK, max_wait: float = MAX_WAIT
+    cluster: Cluster,
+    jobs: int,
+    *,
+    stuck: float = STUCK,
+    max_wait: float = MAX_WAIT,
+    budget: CappedJobs | None = None,
 ) -> list[JobRecord]:
-    """Wait until every job is final or held, or nothing has changed for `stuck` seconds; return the records."""
+    """Wait until every job is final, held or waits for the budget, or nothing has changed for `stuck` seconds.
+
+    Returns the records.
+    """
     store = cluster.engine.store
     deadline = time.monotonic() + max_wait
     last, changed_at = None, time.monotonic()
@@ -137,7 +170,9 @@ def wait_until_settled(
             break
         if counts != last:
             last, changed_at = counts, time.monotonic()
-        elif time.monotonic() > changed_at + stuck:
+        elif time.monotonic() > changed_at + stuck or (
+            budget is not None and time.monotonic() > changed_at + QUIET and budget.only_these_wait(jobs)
+        ):
             break
         time.sleep(0.1)
     return list(store.page(JobFilter(), limit=jobs + 1).records)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tenxsom_flow_engine.budgets.forecast import Overrun, PlannedCost
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, Clock, SystemClock
 from tenxsom_flow_engine.errors import (
     Action,
@@ -169,6 +170,16 @@ class Engine:
             notes = (*notes, f"no paid service is configured, so this is a free {stored.service}")
         new = NewJob(stored, due, best.cost, max_usd, start_by)
         return Prepared(new, best.service.name, best.service.prompt(best.fit.job), notes)
+
+    def overruns(self, jobs: Iterable[Prepared]) -> Sequence[Overrun]:
+        """Return which prepared jobs do not fit into the budgets, in sentences; other waiting jobs are not counted."""
+        now = self.store.now()
+        return self.budgets.overruns(
+            PlannedCost(
+                max(now, item.new.due or now), item.new.job.channel, item.service, self.budgets.reserve(item.new.cost)
+            )
+            for item in jobs
+        )
 
     @staticmethod
     def _stored_form(job: VideoJob, able: Sequence[Candidate]) -> tuple[VideoJob, float | None]:

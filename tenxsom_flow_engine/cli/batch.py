@@ -19,10 +19,11 @@ from tenxsom_flow_engine.cli.enqueue import (
     print_left_out,
     print_made,
     print_notes,
+    print_overruns,
     print_plan,
     reading,
 )
-from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY
+from tenxsom_flow_engine.cli.exit_codes import DONE, PARTLY, QUOTA_OR_BUDGET
 from tenxsom_flow_engine.cli.program import Command
 from tenxsom_flow_engine.cli.session import session
 
@@ -111,6 +112,7 @@ def batch(
         print_left_out(plan.comments, plan.ignored)
         print_made(made)
         print_notes(plan)
+        over = print_overruns(engine, plan.jobs)
         bad_lines = len(plan.bad)
         facts: dict[str, Any] = {"bad_lines": bad_lines, "past_lines": len(plan.past), "comment_lines": plan.comments}
         if made:
@@ -118,7 +120,7 @@ def batch(
         if dry_run:
             rows = plan.rows(engine.store)
             if as_json:
-                print_json({"jobs": [describe_row(row) for row in rows], **facts})
+                print_json({"jobs": [describe_row(row) for row in rows], "over_budget": over, **facts})
             else:
                 print_plan(rows)
         else:
@@ -128,4 +130,6 @@ def batch(
                 rest="remove the added lines from the file before you add the rest" if again else SAME_COMMAND,
                 facts=facts if as_json else None,
             )
+    if dry_run and over:
+        return QUOTA_OR_BUDGET
     return PARTLY if bad_lines else DONE

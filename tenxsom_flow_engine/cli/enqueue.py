@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.entries import BadLine
     from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
+    from tenxsom_flow_engine.planning.prepared import Prepared
     from tenxsom_flow_engine.store.values import Added, NewJob
 
 #: Maximum number of invalid lines, and of notes, printed one by one.
@@ -153,6 +154,18 @@ def print_notes(plan: AddPlan) -> None:
         info(f"note: {note}" + (f" ({plural(times, 'job')})" if times > 1 else ""))
     if len(plan.notes) > MAX_LISTED:
         info(f"and {plural(len(plan.notes) - MAX_LISTED, 'more note')}")
+
+
+def print_overruns(engine: Engine, jobs: Sequence[Prepared]) -> list[str]:
+    """Print which new jobs do not fit into the budgets; return the sentences."""
+    from tenxsom_flow_engine.planning.plan import new_ones
+
+    found = [str(one) for one in engine.overruns(new_ones(jobs, engine.store))] if engine.budgets.budgets() else []
+    for sentence in found[:MAX_LISTED]:
+        info(f"budget: {sentence}")
+    if len(found) > MAX_LISTED:
+        info(f"and {plural(len(found) - MAX_LISTED, 'more period')} without enough budget")
+    return found
 
 
 def describe_row(row: Row) -> dict[str, Any]:

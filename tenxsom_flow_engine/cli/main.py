@@ -10,6 +10,7 @@ from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
     backup,
     batch,
+    budget,
     cloud_tasks_worker,
     completion,
     console,
@@ -40,7 +41,7 @@ Examples:
   {program} show JOB
 
 \b
-Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 5 queue or store unreachable, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 4 quota or budget, 5 queue or store unreachable, 130 interrupted.
 """
 
 
@@ -72,6 +73,7 @@ for command in (
     cost.cost,
     queue.queue,
     limits.limits,
+    budget.budget,
     backup.backup,
     backup.restore,
     emulator.emulator,

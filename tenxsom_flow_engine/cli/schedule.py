@@ -21,9 +21,11 @@ from tenxsom_flow_engine.cli.enqueue import (
     print_left_out,
     print_made,
     print_notes,
+    print_overruns,
     print_plan,
     reading,
 )
+from tenxsom_flow_engine.cli.exit_codes import DONE, QUOTA_OR_BUDGET
 from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.text import duration, plural
@@ -105,7 +107,7 @@ def schedule(
     queue_type: str | None,
     as_json: bool,
     **fields: Any,
-) -> None:
+) -> int:
     """Plan a day of videos at a steady pace, and add the new jobs."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
@@ -151,6 +153,7 @@ def schedule(
         if empty := len(new) - len(plan.jobs):
             info(f"{plural(empty, 'slot')} stay without a job: the list has no other topic")
         print_notes(plan)
+        over = print_overruns(engine, plan.jobs)
         rows: list[Row] = []
         if dry_run or as_json:
             planned = {item.new.job.job_id: item for item in plan.jobs}
@@ -160,7 +163,9 @@ def schedule(
                     rows.append(Row.planned(planned[job_id]))
                 elif record := engine.store.get(job_id):
                     rows.append(Row.added_before(record, float(slot.instant)))
-        facts = {"slots": [describe_row(row) for row in rows]} | ({"skipped": describe_made(made)} if made else {})
+        facts: dict[str, Any] = {"slots": [describe_row(row) for row in rows], "over_budget": over}
+        if made:
+            facts["skipped"] = describe_made(made)
         if not dry_run:
             before = [slot_job_id(channel, slot.instant) for slot in ahead if slot.instant in known]
             add_and_report(engine, plan.new, facts=facts if as_json else None, known=before)
@@ -168,6 +173,7 @@ def schedule(
             print_json(facts)
         else:
             print_plan(rows)
+    return QUOTA_OR_BUDGET if dry_run and over else DONE
 
 
 def _print_window(span: Period, wanted: int, room: int) -> None:

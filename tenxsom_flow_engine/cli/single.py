@@ -8,7 +8,7 @@ import click
 
 from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.console import info, out
-from tenxsom_flow_engine.cli.exit_codes import DONE
+from tenxsom_flow_engine.cli.exit_codes import DONE, QUOTA_OR_BUDGET
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import InvalidInput, QueueError
 
@@ -59,7 +59,14 @@ def single(
         raise click.UsageError("--again and --job-id exclude each other; pass one of them")
     import secrets
 
-    from tenxsom_flow_engine.cli.enqueue import describe_made, describe_row, price, print_made, print_notes
+    from tenxsom_flow_engine.cli.enqueue import (
+        describe_made,
+        describe_row,
+        price,
+        print_made,
+        print_notes,
+        print_overruns,
+    )
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import VideoJob
@@ -90,6 +97,7 @@ def single(
             return DONE
         prepared = engine.prepare(job, due, LatestStart(now, start_by).of(due))
         print_notes(AddPlan([prepared]))
+        over = print_overruns(engine, [prepared])
         start = iso(due) if due is not None and due > now else "now"
         if not dry_run:
             return _add(engine, prepared, start, wait=wait, as_json=as_json)
@@ -101,8 +109,8 @@ def single(
             costs = price([prepared.new]) and f"{price([prepared.new])}{where}"
             info(f"would add job {job.job_id} to the {engine.queue.name} queue, starting {start}{costs}")
         if as_json:
-            print_json(describe_row(Row.planned(prepared, known=record is not None)))
-        return DONE
+            print_json({**describe_row(Row.planned(prepared, known=record is not None)), "over_budget": over})
+        return QUOTA_OR_BUDGET if over else DONE
 
 
 def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json: bool) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
 from tenxsom_flow_engine.budgets import ALL, Amounts, Budget, Period, in_force, scopes_of, to_micro_usd
+from tenxsom_flow_engine.budgets.forecast import BudgetUse, Overrun, PlannedCost, overruns, uses
 from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import Cost
 from tenxsom_flow_engine.timings import Timings
@@ -80,6 +81,15 @@ class BudgetGate:
     def budgets(self) -> Mapping[str, Budget]:
         """Return the budgets in force by scope."""
         return in_force(self.environment, self._store.budgets())
+
+    def uses(self) -> Sequence[BudgetUse]:
+        """Return the present use of each budget in force."""
+        return uses(self.environment, self._store.budgets(), self._store.amounts, self._store.now())
+
+    def overruns(self, jobs: Iterable[PlannedCost]) -> Sequence[Overrun]:
+        """Return which of the planned jobs do not fit into the budgets."""
+        stored = self._store.budgets()
+        return overruns(self.environment, stored, self._store.amounts, jobs) if stored or self.environment else ()
 
     def refusal(self, channel: str, service: str, reserve: int | None) -> BudgetSpent | None:
         """Return the known refusal of a create, or None: then the store decides."""

@@ -160,6 +160,12 @@ class AddPlan:
         ]
 
 
+def new_ones(jobs: Sequence[Prepared], store: JobStore) -> Sequence[Prepared]:
+    """Return the prepared jobs that do not exist yet."""
+    known = {record.job_id for record in store.get_each([prepared.new.job.job_id for prepared in jobs])}
+    return [prepared for prepared in jobs if prepared.new.job.job_id not in known]
+
+
 def read_plan(
     prepare: Callable[[VideoJob, float | None], Prepared],
     store: JobStore,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tenxsom_flow_engine.budgets.forecast import BudgetUse
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import AUTO, Failure, Status
 from tenxsom_flow_engine.queues.selection import OtherStore
@@ -198,6 +199,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: Warning about the durability of the records; and the number of rejected entries of the legacy list.
     advice: StoreAdvice | None = None
     rejected_count: int = 0
+    #: The present use of each limit of the budgets.
+    budgets: tuple[BudgetUse, ...] = ()
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.

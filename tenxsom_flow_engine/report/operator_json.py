@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tenxsom_flow_engine.budgets import to_usd
+from tenxsom_flow_engine.budgets.forecast import BudgetUse
+from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
@@ -69,6 +72,7 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "jobs": {str(name): count for name, count in status.counts.by_status.items()},
         "held": {job_id: advise(error.next_step, error.actions, job_id) for job_id, error in held.items()},
         "held_actions": {job_id: list(map(str, error.actions)) for job_id, error in held.items()},
+        "budgets": [budget(use) for use in report.budgets],
         "workers_alive": count_alive(engine.store, engine.queue.name, engine.queue.lease),
         "services": list(engine.services),
         "store": engine.store.place,
@@ -76,6 +80,24 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "advice": str(engine.store.advice) if engine.store.advice else None,
         "output_dir": str(engine.settings.output_dir),
     } | ({"entries_set_aside": engine.store.rejected_count()} if isinstance(engine.store, LegacyImport) else {})
+
+
+def budget(use: BudgetUse) -> dict[str, Any]:
+    """Return the use of one limit of a budget as plain values."""
+    return {
+        "scope": use.budget.scope,
+        "limit": str(use.limit),
+        "limit_usd": to_usd(use.limit.micro_usd),
+        "timezone": use.budget.zone,
+        "period": use.period.name,
+        "begins_at": iso(use.period.begins),
+        "resets_at": iso(use.period.ends),
+        "spent_usd": to_usd(use.amounts.spent),
+        "reserved_usd": to_usd(use.amounts.reserved),
+        "left_usd": use.free,
+        "used_share": round(use.share, 4),
+        "set_at_run_time": use.stored,
+    }
 
 
 def _because(unknown: Failure, advise: Advise) -> str:

@@ -13,10 +13,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from tenxsom_flow_engine import __version__
+from tenxsom_flow_engine.budgets import to_usd
 from tenxsom_flow_engine.report.model import Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 
+#: Maximum number of limits of budgets that are exported, because each is a series.
+MOST_BUDGETS = 100
 #: Upper bounds of the exported buckets, as buckets of the store: from 1 s to 2 h 20 min, doubling each time.
 ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)
 
@@ -35,6 +38,7 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from _state(self._report)
         yield from _gates(self._report.services)
+        yield from _budgets(self._report)
         yield from _totals(self._report)
 
 
@@ -89,6 +93,20 @@ def _gates(services: Iterable[ServiceFigures]) -> Iterator[Metric]:
             used.add_metric([service.name, window.name], window.used)
             limit.add_metric([service.name, window.name], window.limit)
     yield from (state, pace, in_flight, slots, used, limit)
+
+
+def _budgets(report: Report) -> Iterator[Metric]:
+    labels = ["scope", "limit"]
+    amount = GaugeMetricFamily("tenxsom_budget_used_usd", "US dollars of the present period.", labels=[*labels, "kind"])
+    limit = GaugeMetricFamily("tenxsom_budget_limit_usd", "US dollars allowed in a period.", labels=labels)
+    reset = GaugeMetricFamily("tenxsom_budget_reset_timestamp_seconds", "End of the present period.", labels=labels)
+    for use in report.budgets[:MOST_BUDGETS]:
+        place = [use.budget.scope, str(use.limit)]
+        amount.add_metric([*place, "reserved"], to_usd(use.amounts.reserved))
+        amount.add_metric([*place, "spent"], to_usd(use.amounts.spent))
+        limit.add_metric(place, to_usd(use.limit.micro_usd))
+        reset.add_metric(place, use.period.ends)
+    yield from (amount, limit, reset)
 
 
 def _totals(report: Report) -> Iterator[Metric]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tenxsom_flow_engine.budgets import to_usd
+from tenxsom_flow_engine.budgets.forecast import BudgetUse
+from tenxsom_flow_engine.budgets.limits import CHANNEL
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.report.model import (
     Ended,
@@ -44,6 +47,7 @@ def stats(report: Report) -> dict[str, Any]:
         },
         "disk": {one.place: {"free_bytes": one.free} for one in report.disks},
         "services": {service.name: _service(service) for service in report.services},
+        "budgets": [_budget(use) for use in report.budgets if not use.budget.scope.startswith(CHANNEL)],
         "all_services": {"windows": [_window(window) for window in report.overall]},
     }
 
@@ -105,6 +109,17 @@ def _money(bought: PurchaseTotals) -> dict[str, Any]:
 
 def _making(making: Making) -> dict[str, Any]:
     return {"p50": _rounded(making.p50), "p95": _rounded(making.p95)}
+
+
+def _budget(use: BudgetUse) -> dict[str, Any]:
+    return {
+        "scope": use.budget.scope,
+        "limit": str(use.limit),
+        "period": use.period.name,
+        "resets_at": iso(use.period.ends),
+        "spent_usd": to_usd(use.amounts.spent),
+        "reserved_usd": to_usd(use.amounts.reserved),
+    }
 
 
 def _window(window: WindowFigures) -> dict[str, Any]:

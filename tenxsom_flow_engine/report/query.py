@@ -72,6 +72,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         overall=_windows(quotas[GLOBAL]["windows"]),
         advice=store.advice,
         clock_lead=engine.clock_lead,
+        budgets=tuple(engine.budgets.uses()),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,

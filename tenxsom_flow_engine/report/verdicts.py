@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tenxsom_flow_engine.budgets import to_usd
+from tenxsom_flow_engine.budgets.forecast import ALERTS
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report.model import Report, ServiceFigures, Verdict, WindowFigures, WorkerFigures
-from tenxsom_flow_engine.text import ago, clock_lead, duration, plural, rough_duration
+from tenxsom_flow_engine.text import ago, clock_lead, duration, plural, rough_duration, usd
 
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown",
-    "queue-paused", "service-paused", "service-closed", "service-full", "service-slow", "expired", "jobs-elsewhere",
-    "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
+    "queue-paused", "budget-spent", "service-paused", "service-closed", "service-full", "service-slow", "budget-used",
+    "expired", "jobs-elsewhere", "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -45,6 +47,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_stuck(report),
         *_decisions(report),
         *_services(report),
+        *_budgets(report),
         *_failing(report),
         *_expired(report),
         *_store(report),
@@ -80,7 +83,7 @@ def _stuck(report: Report) -> Iterator[Verdict]:
             text=f"{_no_worker(workers)}, and {work}",
             actions=(Action.START_PUSH_WORKER if pushed else Action.START_WORKER,),
         )
-    elif waiting > LATE_SECONDS and not any(_blocked(service) for service in report.services):
+    elif waiting > LATE_SECONDS and not _held_back(report):
         text = (
             f"the oldest due job has waited for {rough_duration(waiting)}, with {plural(workers.alive, 'worker')} alive"
         )
@@ -182,6 +185,20 @@ def occupied_slots(ended: int, in_doubt: Sequence[str], seconds: float) -> str:
     return "; ".join([*parts, f"all free in {rough_duration(seconds)} at the latest"]) if parts else ""
 
 
+def _budgets(report: Report) -> Iterator[Verdict]:
+    for use in report.budgets:
+        if use.share >= ALERTS[1]:
+            spent, reserved = usd(to_usd(use.amounts.spent)), usd(to_usd(use.amounts.reserved))
+            left = f"{usd(use.free)} left until {use.resets}"
+            used = f"the budget {use.public_name} is {'spent' if use.spent else f'used to {use.share:.0%}'}"
+            yield Verdict(
+                code="budget-spent" if use.spent else "budget-used",
+                level=NOTICE,
+                text=f"{used}: {left}",
+                detail=f"{use.name}: {spent} spent, {reserved} reserved",
+            )
+
+
 def _failing(report: Report) -> Iterator[Verdict]:
     for service in (*report.services, report.unchosen):
         failed, ended = service.day.failed, service.day.failed + service.day.succeeded
@@ -238,6 +255,11 @@ def _fullest(service: ServiceFigures, report: Report) -> str:
     owner, window = max(limits, key=lambda pair: pair[1].frees_in)
     seconds = parse_windows(window.name)[0].span
     return f"{owner} {window.used} of {window.limit_at_pace} {_SPANS.get(seconds, f'in {rough_duration(seconds)}')}"
+
+
+def _held_back(report: Report) -> bool:
+    """Return whether a gate or a budget explains why due jobs wait."""
+    return any(map(_blocked, report.services)) or any(use.spent for use in report.budgets)
 
 
 def _blocked(service: ServiceFigures) -> bool:

@@ -22,6 +22,7 @@ from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status
 from tenxsom_flow_engine.logs import about
 from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.text import plural
+from tenxsom_flow_engine.workers.budget_alerts import BudgetAlerts
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class WorkerMaintenance:
         self._silent: set[str] = set()
         self._lock = threading.Lock()
         self._finished_steps = 0
+        self._alerts: BudgetAlerts | None = None
 
     @property
     def id(self) -> str:
@@ -146,6 +148,7 @@ class WorkerMaintenance:
             if time.monotonic() - checked_at > self._engine.timings.slot_check_interval:
                 checked_at = time.monotonic()
                 self._guarded(self._free_slots)
+                self._guarded(self._check_budgets)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Call `act` and log any error: the thread must not end."""
@@ -182,6 +185,11 @@ class WorkerMaintenance:
 
     def _free_slots(self) -> None:
         self._engine.free_slots(self.id)
+
+    def _check_budgets(self) -> None:
+        if self._alerts is None:
+            self._alerts = BudgetAlerts(self._engine, self.id)
+        self._alerts.check()
 
     def _check_clock(self) -> None:
         ahead = self._engine.clock_lead

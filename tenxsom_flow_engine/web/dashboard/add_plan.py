@@ -11,6 +11,7 @@ from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.planning.entries import BadLine
 from tenxsom_flow_engine.planning.past import Past
 from tenxsom_flow_engine.planning.plan import AddPlan, Row, Totals
+from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.rate_limits.windows import last_begin, parse_windows
 from tenxsom_flow_engine.report.model import Report, WindowFigures
 from tenxsom_flow_engine.web.dashboard.add_form import Typed
@@ -83,6 +84,8 @@ class PlanView:
     comments: int
     ignored: Sequence[str]
     delays: Sequence[Delay]
+    #: Sentences about the jobs that do not fit into the budgets.
+    overruns: Sequence[str]
 
     @classmethod
     def of(cls, engine: Engine, report: Report, plan: AddPlan, typed: Typed, at: float) -> PlanView:
@@ -92,6 +95,7 @@ class PlanView:
         return cls(
             at, plan.digest, rows, Totals.of(rows), plan.notes, BadLines.of(plan.bad, typed),
             PastStarts.of(plan, typed), plan.comments, plan.ignored, delays,
+            [str(one) for one in engine.overruns(_new(plan, rows))],
         )  # fmt: skip
 
     @property
@@ -103,6 +107,10 @@ class PlanView:
     def last_start(self) -> float:
         """The start of the last new job."""
         return max((row.start or self.at for row in self.rows if not row.known), default=self.at)
+
+
+def _new(plan: AddPlan, rows: Sequence[Row]) -> Sequence[Prepared]:
+    return [item for item, row in zip(plan.jobs, rows, strict=True) if not row.known]
 
 
 def _starts(engine: Engine, plan: AddPlan, rows: Sequence[Row], now: float) -> Mapping[str, Sequence[float]]:
