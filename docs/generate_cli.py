@@ -25,7 +25,7 @@ Generated from the commands by `make docs`; a test checks that it is up to date.
 | `tenxsom-flow serve` | `python -m tenxsom_flow_engine serve` | `python3 cloud_tasks_worker.py` |
 
 Data goes to standard output, messages and progress to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 partly
-done, 4 quota (reserved; no command ends with it yet), 5 queue or store unreachable (a login that the server
+done, 4 quota or budget (a dry run whose jobs do not fit), 5 queue or store unreachable (a login that the server
 rejects is 1), 130 interrupted.
 """
 

@@ -14,12 +14,11 @@ from prometheus_client.registry import Collector
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.budgets import to_usd
+from tenxsom_flow_engine.budgets.limits import CHANNEL
 from tenxsom_flow_engine.report.model import Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 
-#: Maximum number of limits of budgets that are exported, because each is a series.
-MOST_BUDGETS = 100
 #: Upper bounds of the exported buckets, as buckets of the store: from 1 s to 2 h 20 min, doubling each time.
 ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)
 
@@ -100,7 +99,9 @@ def _budgets(report: Report) -> Iterator[Metric]:
     amount = GaugeMetricFamily("tenxsom_budget_used_usd", "US dollars of the present period.", labels=[*labels, "kind"])
     limit = GaugeMetricFamily("tenxsom_budget_limit_usd", "US dollars allowed in a period.", labels=labels)
     reset = GaugeMetricFamily("tenxsom_budget_reset_timestamp_seconds", "End of the present period.", labels=labels)
-    for use in report.budgets[:MOST_BUDGETS]:
+    for use in report.budgets:
+        if use.budget.scope.startswith(CHANNEL):  # a name that a person has chosen, and there can be many
+            continue
         place = [use.budget.scope, str(use.limit)]
         amount.add_metric([*place, "reserved"], to_usd(use.amounts.reserved))
         amount.add_metric([*place, "spent"], to_usd(use.amounts.spent))

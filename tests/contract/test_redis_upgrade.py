@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from tenxsom_flow_engine.budgets import ALL, Amounts, Span, parse_budget
+from tenxsom_flow_engine.budgets.limits import period
+from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import AUTO, Cost, Status
 from tenxsom_flow_engine.jobs.outcomes import Done
+from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.totals import DAY
 from tenxsom_flow_engine.store.values import JobFilter
@@ -76,6 +80,18 @@ def test_its_records_and_totals_are_read(store: RedisStore) -> None:
     assert [worker.id for worker in store.workers(within=60.0)] == ["w-1"]
     assert store.in_flight(ALPHA) == 1
     assert store.add(QUEUE, new("a", "succeeded")).known == ("a", "succeeded")
+
+
+def test_its_purchases_count_against_budgets(store: RedisStore) -> None:
+    """What release 0.1 has spent counts for the budgets of all jobs and of services, once."""
+    spent = sum(one.amount for one in store.totals(DAY) if one.name == "usd")
+    assert spent > 0
+    month = period(Span.MONTH, "UTC", WRITTEN_AT)
+    assert store.amounts([(ALL, month)]) == [Amounts(spent=round(spent * 1e6))]
+    store.set_budget(ALL, parse_budget(ALL, f"{spent}/mo"))
+    (record, *_) = store.claim(a_claim(only="a")).records
+    with pytest.raises(BudgetSpent):
+        store.intend("a", record.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=9.0, reserve=1))
 
 
 def test_its_jobs_are_claimed_and_settled(store: RedisStore) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tenxsom_flow_engine.budgets import ALL, Span
+from tenxsom_flow_engine.budgets.limits import period
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SystemClock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Status
@@ -27,7 +29,7 @@ from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.rate_limits.sqlite import SQLiteLedger
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
-from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
+from tenxsom_flow_engine.store.sqlite.connections import APPLICATION_ID, SCHEMA_VERSION, Connections, isolated
 from tenxsom_flow_engine.store.sqlite.lists import LIST_BOUNDS
 from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import DispatchLimits, JobFilter, ListBounds, NewJob, Order, Retention
@@ -105,6 +107,25 @@ TestSQLiteBudgets = SQLiteBudgets.TestCase
 TestSQLiteBudgets.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_file_of_an_earlier_release_keeps_what_it_has_spent(file: Path) -> None:
+    """A file without the tables of budgets gets them once, with the purchases that its totals show."""
+    schema = (ROOT / "tenxsom_flow_engine" / "store" / "sqlite" / "schema.sql").read_text("utf-8")
+    now = 1_800_014_400.0  # 2027-01-15 12:00 UTC
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}")
+        db.execute("UPDATE clock SET last = ?", (now,))
+        totals = [("day", "2027-01-02", 1.5), ("day", "2027-01-15", 0.75), ("hour", "2027-01-15T11", 0.5)]
+        db.executemany("INSERT INTO sums VALUES (?, ?, 'alpha', 'usd', ?)", totals)
+    for _ in range(2):
+        with contextlib.closing(SQLiteStore(file, ManualClock(now))) as store:
+            periods = [
+                (scope, period(span, "UTC", now))
+                for scope in (ALL, "service:alpha", "channel:sea")
+                for span in (Span.DAY, Span.MONTH)
+            ]
+            assert [amounts.spent for amounts in store.amounts(periods)] == [750_000, 2_250_000] * 2 + [0, 0]
 
 
 # The file: durability, and files that are refused.

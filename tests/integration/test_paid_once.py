@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.budgets import ALL, Amounts, Span
+from tenxsom_flow_engine.budgets.limits import period
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
-from tenxsom_flow_engine.jobs import JobRecord, Status, Video, VideoJob
+from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, Video, VideoJob
 from tenxsom_flow_engine.output.media import examine
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.http.download import Downloader
@@ -79,6 +81,7 @@ class Proof:
             "TENXSOM_HOME": str(home), "TENXSOM_ALLOW_PRIVATE_DOWNLOADS": "true", "USEAPI_TOKEN": TOKEN,
             "USEAPI_BASE_URL": useapi.url, "USEAPI_PIXVERSE_SLOTS": "1000",
             "TENXSOM_LIMITS": "pixverse=none; global=none",
+            "TENXSOM_BUDGETS": "all=1000/d", "TENXSOM_UNKNOWN_PRICE": "0.1",
             "CLOUD_TASKS_MAX_DISPATCHES": "500", "CLOUD_TASKS_MAX_CONCURRENT": "5000",
         }  # fmt: skip
         if redis is not None:
@@ -178,6 +181,7 @@ def test_each_video_is_bought_once(
         bills = useapi.bills()
     store = proof.open_store()
     records = [store.require(f"job-{number}") for number in range(JOBS)]
+    check_budgets(store, records, bills)
     store.close()
 
     assert sum(bills.values()) == len(useapi.sold)
@@ -194,6 +198,19 @@ def test_each_video_is_bought_once(
     assert proof.overtaken > 0
     assert sum(record.status is Status.SUCCEEDED for record in records) > JOBS * (0.8 if kind == "local" else 0.5)
     secrets_are_nowhere(tmp_path, lives[0].log, *([server.folder] if server else []))
+
+
+def check_budgets(store: JobStore, records: Sequence[JobRecord], bills: Mapping[str, int]) -> None:
+    """Check that each bill is covered by a charge of its job, and that the store counts exactly these charges."""
+    reserved, spent = 0, 0
+    for record in records:
+        bought = [purchase.charge for purchase in record.purchases if purchase.charge is not None]
+        spent += sum(charge.micro_usd for charge in bought)
+        reserved += record.submission.charge.micro_usd if record.submission.charge else 0
+        assert len(bought) + (record.submission.charge is not None) >= bills[record.job_id]
+        if record.submission.charge is not None:
+            assert record.submission.state in (SubmissionState.INTENT, SubmissionState.UNKNOWN)
+    assert store.amounts([(ALL, period(Span.MONTH, "UTC", store.now()))]) == [Amounts(reserved, spent)]
 
 
 # In one process, at every point and with every response.
@@ -315,7 +332,7 @@ def test_every_point_and_every_answer(
             OpenGate(clock),
             journal,
             publisher,
-            BudgetGate(store, {}, Timings()),
+            BudgetGate(store, {}, Timings(), unknown_price=0.1),
             RetryPolicy(),
             lambda: 0.5,
             dict,
@@ -331,9 +348,10 @@ def test_every_point_and_every_answer(
             if again_at is None:
                 break
             clock.set(max(clock.now(), again_at))
+        bills = len(useapi.sold)
+        check_budgets(store, [record], {"job-1": bills})
         store.close()
     assert again_at is None, record
-    bills = len(useapi.sold)
     if record.status is Status.FAILED:
         assert ends
         assert bills == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.budgets import parse_budget
 from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
@@ -293,6 +294,21 @@ def slow(engine: Engine, time: ManualClock) -> None:
         time.advance(30)
 
 
+def budget(micro_usd: int) -> Callable[[Engine, ManualClock], None]:
+    def use(engine: Engine, time: ManualClock) -> None:
+        engine.store.set_budget("channel:secret-1", parse_budget("channel:secret-1", "1/d"))
+        engine.store.add(QUEUE, new("a", service="draft", channel="secret-1"))
+        (record,) = engine.store.claim(a_claim(slots=engine.slots)).records
+        engine.store.intend(
+            "a",
+            record.lease_token,
+            Intent(submission_id="a", service="draft", lifetime=9.0, max_in_flight=100, reserve=micro_usd),
+        )
+        alive(engine)
+
+    return use
+
+
 def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(5400)
     alive(engine)
@@ -328,6 +344,16 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         ("service-paused", paused, "pixverse was paused by an operator"),
         ("service-closed", closed, "pixverse is rate-limiting us, opens in 1 min 5 s"),
         ("service-full", full, "pixverse 10 of 10 this minute, opens in 42 s"),
+        (
+            "budget-spent",
+            budget(1_000_000),
+            "the budget of a channel 1/d is spent: $0.00 left until 2027-07-02 00:00 UTC",
+        ),
+        (
+            "budget-used",
+            budget(800_000),
+            "the budget of a channel 1/d is used to 80%: $0.20 left until 2027-07-02 00:00 UTC",
+        ),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
         ("expired", late, "1 job expired in 24 hours: they bought nothing by their latest start"),
         ("store-at-risk", at_risk, "recently added jobs could be lost if the store's machine crashes"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.judge import Evidence, judge, lag
+from chaos.judge import Capped, Evidence, judge, lag
 from tenxsom_flow_engine.jobs import (
     Cost,
     Failure,
@@ -74,6 +74,24 @@ def evidence(tmp_path: Path) -> Evidence:
         ended={"succeeded": 2, "failed": 1},
         videos=tmp_path,
     )
+
+
+@pytest.mark.parametrize(
+    ("billed", "reserved", "spent", "reasons"),
+    [
+        (900, 100, 800, []),
+        (1001, 101, 900, ["was billed", "has used"]),
+        (0, 1, 1000, ["has used"]),
+        (950, 100, 800, ["the store counts"]),
+    ],
+)
+def test_no_bill_is_above_its_budget(
+    evidence: Evidence, billed: int, reserved: int, spent: int, reasons: list[str]
+) -> None:
+    """Bills, and what the store counts, are within the budget, and each bill is counted."""
+    found = judge(replace(evidence, capped=Capped("channel:capped", 1000, billed, reserved, spent)))
+    assert {finding.guarantee for finding in found} == ({"no bill above its budget"} if reasons else set())
+    assert all(reason in str(finding) for reason, finding in zip(reasons, found, strict=True))
 
 
 def test_no_violation(evidence: Evidence) -> None:

@@ -218,6 +218,14 @@ def test_limits_over_the_built_in_ones() -> None:
     assert found["ltx_studio"] == load({}).limits["ltx_studio"]
 
 
+def test_budgets() -> None:
+    """Budgets are read by scope, and the price of videos without a known one may be nothing."""
+    found = load({"TENXSOM_BUDGETS": "all=40/d; channel:fun=10/d,200/mo Europe/Berlin", "TENXSOM_UNKNOWN_PRICE": "0"})
+    assert [str(budget) for budget in found.budgets.values()] == ["all 40/d", "channel:fun 10/d 200/mo Europe/Berlin"]
+    assert found.unknown_price == 0
+    assert (load({}).budgets, load({}).unknown_price) == ({}, None)
+
+
 BAD = [
     (
         "TENXSOM_LIMITS",
@@ -234,6 +242,11 @@ BAD = [
             "pixverse=1/40d",
         ],
     ),
+    (
+        "TENXSOM_BUDGETS",
+        ["40/d", "all", "all=40", "all=-1/d", "all=1/y", "fun=1/d", "all=1/d Mars", "all=1/d;all=2/d"],
+    ),
+    ("TENXSOM_UNKNOWN_PRICE", ["-1", "cheap", "nan"]),
     ("CLOUD_TASKS_WORKER_URL", ["worker.example", "ftp://worker.example"]),
     ("PORT", ["-1", "65536", "http"]),
     ("TENXSOM_WORKER_CONCURRENCY", ["0", "257", "few"]),
