@@ -33,7 +33,7 @@ from tests.redis_server import RedisServer
 PROCESSES, CREATES, COVERED, CENTS = 4, 10_000, 1_000, 4
 #: Every n-th create is refused by the service after its intent.
 REFUSED = 13
-SERVICE, CHANNEL = "pixverse", "fun"
+SERVICE, CHANNEL, QUEUE = "pixverse", "fun", "local"
 ROUNDS, SECONDS = 5, 2.0
 LIMITS = parse_limits(f"{SERVICE}=50000/s,60000/m,70000/h; global=80000/s,90000/m")
 
@@ -54,17 +54,16 @@ def opened(scheme: str, url: str) -> JobStore:
     return open_store_at(scheme, url, "bench", SystemClock())
 
 
-def add(store: JobStore, prefix: str, number: int) -> list[str]:
-    """Add jobs; return their ids."""
-    names = [f"{prefix}-{n}" for n in range(number)]
-    store.add("local", [NewJob(VideoJob(job_id=name, topic="Tides", service=SERVICE, channel=CHANNEL,
+def add(store: JobStore, queue: str, number: int) -> None:
+    """Add jobs to a queue."""
+    names = [f"{queue}-{n}" for n in range(number)]
+    store.add(queue, [NewJob(VideoJob(job_id=name, topic="Tides", service=SERVICE, channel=CHANNEL,
                                         created_at=0.0)) for name in names])  # fmt: skip
-    return names
 
 
-def claim(store: JobStore, count: int) -> tuple[JobRecord, ...]:
+def claim(store: JobStore, queue: str, count: int) -> tuple[JobRecord, ...]:
     """Lease due jobs."""
-    request = ClaimRequest("local", "w", count, 3600.0, DispatchLimits(1e9, 10**9), {SERVICE: 10**9})
+    request = ClaimRequest(queue, "w", count, 3600.0, DispatchLimits(1e9, 10**9), {SERVICE: 10**9})
     return store.claim(request).records
 
 
@@ -86,7 +85,7 @@ def buy(scheme: str, url: str) -> None:
 
     bought = returned = held_back = 0
     with closing(opened(scheme, url)) as store:
-        while records := claim(store, 50):
+        while records := claim(store, QUEUE, 50):
             for record in records:
                 try:
                     store.intend(record.job_id, record.lease_token, intent_of(record, CENTS))
@@ -110,7 +109,7 @@ def exactness(name: str, scheme: str, url: str) -> None:
     with closing(opened(scheme, url)) as store:
         cap = COVERED * CENTS
         store.set_budget(ALL, parse_budget(ALL, f"{cap / 100:g}/mo"))
-        add(store, "c", CREATES)
+        add(store, QUEUE, CREATES)
         began = time.monotonic()
         command = [sys.executable, "-m", "benchmarks.budgets", "--buy", scheme, url]
         children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
@@ -126,13 +125,13 @@ def exactness(name: str, scheme: str, url: str) -> None:
         )
 
 
-def decisions(store: JobStore, seconds: float, cents: int, prefix: str) -> float:
+def decisions(store: JobStore, seconds: float, cents: int, queue: str) -> float:
     """Return how many creates a process decides about in a second: admission, intent and ticket."""
     limiter = RateLimiter(open_ledger(store), LIMITS)
     # More jobs than can be used in the time.
-    add(store, prefix, int(seconds * 4000))
+    add(store, queue, int(seconds * 3000))
     count, spent = 0, 0.0
-    while spent < seconds and (records := claim(store, 200)):
+    while spent < seconds and (records := claim(store, queue, 200)):
         began = time.perf_counter()
         for record in records:
             limiter.ask(SERVICE, record.job_id)
@@ -140,9 +139,6 @@ def decisions(store: JobStore, seconds: float, cents: int, prefix: str) -> float
             store.accept(record.job_id, receipt_of(record, cents))
             count += 1
         spent += time.perf_counter() - began
-    while rest := claim(store, 500):  # so that the next round has its own jobs
-        for record in rest:
-            store.cancel(record.job_id)
     return count / spent
 
 

@@ -34,7 +34,7 @@ JOB_OPTIONS = [*KINDS.values(), {"duration": 4}]
 BATCH, ADDING_SHARE = 10, 0.6
 #: Seconds without a change of status after which jobs count as stuck, and the longest wait for jobs to settle.
 STUCK, MAX_WAIT = 20.0, 300.0
-#: Every n-th job is in the channel that has a budget. Seconds without a change after which they are looked at.
+#: Every n-th job is in the channel that has a budget. Seconds without a change after which they are read.
 CAPPED, QUIET = 3, 2.0
 #: Times the operator resolves and retries jobs, at most; a job that fails again after that stays failed.
 OPERATOR_ROUNDS = 5

@@ -1,4 +1,4 @@
-"""What a record takes from the budgets: a charge for each purchase, and one for a create whose outcome is open.
+"""The charges of a record: one for each purchase, and one for a create whose outcome is open.
 
 A charge counts in the quarter of an hour of its instant, for each scope that its purchase matches. All zones have
 offsets of whole quarters, so each calendar period is a sum of quarters, also that of a budget that is defined later.

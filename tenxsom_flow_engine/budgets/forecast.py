@@ -20,7 +20,7 @@ from tenxsom_flow_engine.text import plural, usd
 
 #: Reads what each scope has used in a period.
 ReadAmounts = Callable[[Sequence[tuple[str, Period]]], Sequence[Amounts]]
-#: The shares of a limit at which operators are told.
+#: The shares of a limit at which operators are alerted.
 ALERTS = (0.5, 0.8, 1.0)
 #: The share of a limit from which on it counts as spent: what is left is rarely enough for a video.
 SPENT_SHARE = 0.99
@@ -49,7 +49,7 @@ class BudgetUse:
 
     @property
     def free(self) -> float:
-        """What is left, in USD."""
+        """The amount that is left, in USD."""
         return max(0.0, to_usd(self.limit.micro_usd - self.amounts.used))
 
     @property

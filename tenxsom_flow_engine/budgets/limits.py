@@ -62,7 +62,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What a period has used, in micro-dollars: `reserved` by creates that are under way or in doubt, and spent."""
+    """The use of a period, in micro-dollars: `reserved` by creates that are under way or in doubt, and spent."""
 
     reserved: int = 0
     spent: int = 0

@@ -20,7 +20,7 @@ from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import Cost
 from tenxsom_flow_engine.timings import Timings
 
-#: Seconds for which a refusal counts without another look at the store: a budget can be raised at any moment.
+#: Seconds for which a refusal counts without another read of the store: a budget can be raised at any moment.
 MEMORY_SECONDS = 1.0
 #: How often a process lets jobs of a spent budget through to the store, because one can be cheaper than those refused.
 TRY_OTHERS_SECONDS = 60.0

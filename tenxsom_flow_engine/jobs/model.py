@@ -260,7 +260,7 @@ class Purchase(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: Cost | None = None
     #: Only a person's word says that it was bought, so it can be withdrawn (see `lifecycle.resolve`).
     by_hand: bool = False
-    #: What it took from the budgets. None: free, refunded, or of an earlier release.
+    #: The amount that it took from the budgets. None: free, refunded, or of an earlier release.
     charge: Charge | None = None
 
 

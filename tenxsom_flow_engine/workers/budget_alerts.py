@@ -18,7 +18,7 @@ class BudgetAlerts:
     def __init__(self, engine: Engine, owner: str) -> None:
         self._engine = engine
         self._owner = owner
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def check(self) -> None:
         """Log each limit that has passed a threshold since the last check. Raises `StoreError`."""
@@ -26,20 +26,20 @@ class BudgetAlerts:
         for use in self._engine.budgets.uses():
             passed = [level for level in ALERTS if use.share >= min(level, SPENT_SHARE)]
             key = f"budget:{use.budget.scope}:{use.limit}:{use.period.name}"
-            if not passed or self._told.get(key, 0.0) >= passed[-1]:
+            if not passed or self._reported.get(key, 0.0) >= passed[-1]:
                 continue
-            self._told[key] = passed[-1]
+            self._reported[key] = passed[-1]
             left = use.period.ends - now
-            # Only the highest level is told, and it also covers the lower ones.
+            # Only the highest level is reported, and it also covers the lower ones.
             first = [
                 self._engine.store.acquire_lock(f"{key}:{level:.0%}", f"{self._owner}:{level}", left)
                 for level in passed
             ]
             if left > 0 and first[-1]:
-                _tell(use, passed[-1])
+                _report(use, passed[-1])
 
 
-def _tell(use: BudgetUse, level: float) -> None:
+def _report(use: BudgetUse, level: float) -> None:
     spent, reserved = (usd(to_usd(amount)) for amount in (use.amounts.spent, use.amounts.reserved))
     _log.warning(
         "the budget %s is used to %.0f %% (%s spent, %s reserved); it is reset at %s%s",

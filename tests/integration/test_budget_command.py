@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_budgets_are_set_shown_and_removed(run: Run) -> None:
-    """A budget that was set is shown with its use beside that of the environment, and removed again."""
+    """A budget that was set is shown with its use, next to that of the environment, and removed again."""
     assert run("budget", "set", "channel:fun", "10/d", "200/mo", "--timezone", "Europe/Berlin").exception is None
     assert run("budget", "set", "service:pixverse", "60/w").exception is None
     shown = json.loads(run("budget", "list", "--json").stdout)["budgets"]
