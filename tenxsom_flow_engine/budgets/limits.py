@@ -125,6 +125,7 @@ def check_scope(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def parse_budget(scope: str, text: str) -> Budget:
     """Parse the limits of a scope, such as `10/d 200/mo Europe/Berlin`. Raises `InvalidInput`."""
     words = text.replace(",", " ").split()

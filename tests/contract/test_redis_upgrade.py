@@ -12,6 +12,7 @@ import redis
 
 from tenxsom_flow_engine.budgets import ALL, Amounts, Span, parse_budget
 from tenxsom_flow_engine.budgets.limits import period
+from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import AUTO, Cost, Status
 from tenxsom_flow_engine.jobs.outcomes import Done
@@ -82,13 +83,18 @@ def test_its_records_and_totals_are_read(store: RedisStore) -> None:
     assert store.add(QUEUE, new("a", "succeeded")).known == ("a", "succeeded")
 
 
-def test_its_purchases_count_against_budgets(store: RedisStore) -> None:
-    """What release 0.1 has spent counts for the budgets of all jobs and of services, once."""
-    spent = sum(one.amount for one in store.totals(DAY) if one.name == "usd")
-    assert spent > 0
+def test_its_purchases_count_against_budgets(store: RedisStore, redis_server: RedisServer) -> None:
+    """Amounts that release 0.1 has spent count for the budgets of all jobs and of services, once."""
+    prefix = store.connection.prefix
+    with redis.Redis(port=redis_server.port) as client:
+        client.hset(f"{prefix}:sums:day", f"{utc_datetime(WRITTEN_AT):%Y-%m-%d}|{ALPHA}|usd", "1.5")
+        client.delete(f"{prefix}:charged")
+    for _ in range(2):
+        RedisStore(redis_server.url, prefix.strip("{}"), ManualClock(WRITTEN_AT)).close()
     month = period(Span.MONTH, "UTC", WRITTEN_AT)
-    assert store.amounts([(ALL, month)]) == [Amounts(spent=round(spent * 1e6))]
-    store.set_budget(ALL, parse_budget(ALL, f"{spent}/mo"))
+    amounts = store.amounts([(ALL, month), (f"service:{ALPHA}", month), ("channel:sea", month)])
+    assert amounts == [Amounts(spent=1_500_000), Amounts(spent=1_500_000), Amounts()]
+    store.set_budget(ALL, parse_budget(ALL, "1.5/mo"))
     (record, *_) = store.claim(a_claim(only="a")).records
     with pytest.raises(BudgetSpent):
         store.intend("a", record.lease_token, Intent(submission_id="s", service=ALPHA, lifetime=9.0, reserve=1))

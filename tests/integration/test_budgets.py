@@ -107,7 +107,6 @@ def test_a_raised_budget_is_noticed(engine: Engine, clock: ManualClock) -> None:
     add(engine, "a")
     step(engine, "a")
     engine.store.set_budget(ALL, parse_budget(ALL, "1/d"))
-    engine.budgets = BudgetGate(engine.store, {}, engine.timings)
     clock.advance(engine.timings.max_hint)
     with open_again(engine, clock) as again:
         assert step(again, "a").status is Status.RENDERING
