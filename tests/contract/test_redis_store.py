@@ -17,10 +17,14 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenxsom_flow_engine.budgets import ALL, Amounts, parse_budget
+from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import Status, Step, lifecycle
+from tenxsom_flow_engine.jobs import Status, Step, SubmissionState, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs.submission import Intent
+from tenxsom_flow_engine.store.redis.budgets import Budgets
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS
 from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, packed
 from tenxsom_flow_engine.store.redis.shared_connection import SharedConnection
@@ -283,6 +287,30 @@ def test_a_commit_that_fails_keeps_no_other_from_its_call(tmp_path: Path, progra
     with pytest.raises(StoreBroken, match="WRONGTYPE"):
         store.connection.raise_error(second)
     assert [store.require(name).status for name in ("a", "c")] == [Status.FAILED] * 2
+    store.close()
+    server.kill()
+
+
+@pytest.mark.parametrize("program", [older_binary, newer_binary])
+def test_creates_in_one_call_see_the_reservations_of_each_other(tmp_path: Path, program: Callable[[], str]) -> None:
+    """Of several creates in one call, the one that finds its budget spent is refused alone."""
+    server = RedisServer(tmp_path, program=program())
+    store = RedisStore(server.url, "p")
+    store.add(QUEUE, new("a", "b", "c"))
+    leased = store.claim(a_claim(count=3)).records
+    store.set_budget(ALL, parse_budget(ALL, "1/d"))
+    budgets, now = Budgets(store.connection), store.now()
+    budgets.read([ALL])
+    commits = []
+    for one, amount in zip((Stored.parse(*row) for row in _stored_rows(server, "a", "b", "c")), (6, 5, 4), strict=True):
+        intent = Intent(submission_id=one.record.job_id, service=ALPHA, lifetime=9.0, reserve=amount * 100_000)
+        after = lifecycle.intend(one.record, one.record.lease_token, now, intent)
+        commits.append(encode_commit(one, after, now, None, budgets.change(one.record, after, BudgetCheck({}), now)))
+    assert store.connection.run("commit", "", *commits) == ["done", "spent 0 600000 0", "done"]
+    ((_, today),) = parse_budget(ALL, "1/d").periods(now)
+    assert store.amounts([(ALL, today)]) == [Amounts(reserved=1_000_000)]
+    states = [store.require(record.job_id).submission.state for record in leased]
+    assert states == [SubmissionState.INTENT, SubmissionState.NONE, SubmissionState.INTENT]
     store.close()
     server.kill()
 

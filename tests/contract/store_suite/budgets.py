@@ -9,15 +9,18 @@ import pytest
 
 from tenxsom_flow_engine.budgets import ALL, Amounts, Budget, Span, parse_budget, to_micro_usd
 from tenxsom_flow_engine.budgets.limits import period
-from tenxsom_flow_engine.errors import BudgetSpent
-from tenxsom_flow_engine.jobs import Charge, Cost, JobRecord, Status, Ticket
-from tenxsom_flow_engine.jobs.lifecycle import hold_after_restore, rewind
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, GiveUp, Held, Resubmit
+from tenxsom_flow_engine.errors import BudgetSpent, StartMissed
+from tenxsom_flow_engine.jobs import Charge, Cost, Failure, JobRecord, Status, Submission, SubmissionState, Ticket
+from tenxsom_flow_engine.jobs.codec import decode_delivery, encode
+from tenxsom_flow_engine.jobs.delivery import Delivery
+from tenxsom_flow_engine.jobs.lifecycle import add, adopt, edit, hold_after_restore, rewind
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, Expired, GiveUp, Held, Resubmit, Terms, Withdraw
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import Retention
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, new
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, a_job, new
+from tests.contract.store_suite.pushing import PUSHED
 from tests.contract.store_suite.shared import DAY, OpenStore, Suite, race, take
 
 #: A Monday, 2027-07-05, at noon UTC.
@@ -126,6 +129,66 @@ class BudgetSuite(Suite):
         assert store.resolve("a", Resubmit()).status is Status.QUEUED
         assert self.used(store) == Amounts()
 
+    def test_a_withdrawn_purchase_is_taken_off(self, store: JobStore, clock: ManualClock) -> None:
+        """A ticket that was entered by hand and belonged to another job takes nothing after all, also after a retry."""
+        self.bought_by_hand(store, "a", 1.0, 0.7)
+        store.settle("a", take(store, only="a").lease_token, Dead(FAILURE, generation_failed=True))
+        again = self.intend(store, self.retried(store, "a"), 0.5, name="again")
+        assert self.used(store) == Amounts(reserved=500_000, spent=700_000)
+        store.resolve("a", Withdraw())
+        assert self.used(store) == Amounts(reserved=500_000)
+        store.clear_submission("a", submission_id=again.submission.id, reason="refused")
+        assert self.used(store) == Amounts()
+
+    def test_a_ticket_that_the_service_does_not_know_leaves_it_reserved(self, store: JobStore) -> None:
+        """The create is in doubt again, so its amount is reserved until a person or a late ticket decides."""
+        for name in ("a", "b"):
+            self.bought_by_hand(store, name, 1.0, 0.7)
+            store.settle(name, take(store, only=name).lease_token, Held(FAILURE, wrong_ticket=True))
+        assert self.used(store) == Amounts(reserved=1_400_000)
+        store.resolve("a", Resubmit())
+        assert self.used(store) == Amounts(reserved=700_000)
+        self.accept(store, store.require("b"), 0.6)
+        assert self.used(store) == Amounts(spent=600_000)
+
+    def test_the_ticket_of_the_service_replaces_what_a_person_entered(self, store: JobStore) -> None:
+        """A late ticket corrects the amount of its submission, also after a retry."""
+        before = self.bought_by_hand(store, "a", 1.0, 0.7)
+        store.settle("a", take(store, only="a").lease_token, Dead(FAILURE, generation_failed=True))
+        store.retry("a")
+        self.accept(store, before, 0.4)
+        assert self.used(store) == Amounts(spent=400_000)
+
+    def test_another_service_of_a_correction_takes_it(self, store: JobStore) -> None:
+        """A person can name the service that sold the video: its budget counts it, and that of the other does not."""
+        record = self.reserve(store, "a", 1.0)
+        store.settle("a", record.lease_token, Held(FAILURE))
+        store.resolve("a", ConfirmedPurchase(Ticket("t"), 50.0, Cost(usd=0.7), BETA))
+        assert self.used(store, f"service:{ALPHA}") == Amounts()
+        assert self.used(store, f"service:{BETA}") == Amounts(spent=700_000)
+        store.resolve("a", Resubmit())
+        assert self.used(store, f"service:{BETA}") == self.used(store) == Amounts()
+
+    def test_a_job_that_expires_reserves_nothing(self, store: JobStore, clock: ManualClock) -> None:
+        """A create after the latest start is refused before its amount is reserved."""
+        store.add(QUEUE, new("a", start_by=clock.now() + 10))
+        record = take(store, only="a")
+        clock.advance(11)
+        with pytest.raises(StartMissed) as missed:
+            self.intend(store, record, 0.5)
+        store.settle("a", record.lease_token, Expired(Failure.of(missed.value)))
+        assert store.require("a").expired
+        assert self.used(store) == Amounts()
+
+    def test_a_job_that_is_edited_takes_its_new_price(self, store: JobStore) -> None:
+        """An edit takes nothing from the budgets; the create reserves what the changed job costs."""
+        store.add(QUEUE, [replace(item, cost=Cost(usd=0.2)) for item in new("a")])
+        changed = Terms(store.require("a").job, cost=Cost(usd=0.6), detail="changed quality")
+        store.update("a", lambda record, now: edit(record, now, changed))
+        assert self.used(store) == Amounts()
+        self.intend(store, take(store, only="a"), 0.6)
+        assert self.used(store) == Amounts(reserved=600_000)
+
     def test_a_refund_is_taken_off(self, store: JobStore) -> None:
         """A failed generation that the service does not charge for is no longer spent, nor part of the cost."""
         record = self.accept(store, self.reserve(store, "a", 0.5), 0.5)
@@ -226,6 +289,29 @@ class BudgetSuite(Suite):
         assert sum(isinstance(result, BudgetSpent) for result in results) == 20
         assert self.used(handles[1]) == Amounts(reserved=1_000_000)
 
+    def test_racing_creates_of_one_handle_never_exceed_it(self, store: JobStore) -> None:
+        """Creates of several threads that are executed together see the reservations of each other."""
+        store.set_budget(ALL, parse_budget(ALL, "1/d"))
+        records = [self.leased(store, f"j{number}") for number in range(20)]
+        results = race(20, lambda index: self.intend(store, records[index], 0.3))
+        assert sum(isinstance(result, JobRecord) for result in results) == 3
+        assert sum(isinstance(result, BudgetSpent) for result in results) == 17
+        assert self.used(store) == Amounts(reserved=900_000)
+        for record, result in zip(records, results, strict=True):
+            assert store.require(record.job_id) == (result if isinstance(result, JobRecord) else record)
+
+    def test_a_job_that_is_adopted_from_its_delivery(self, store: JobStore, clock: ManualClock) -> None:
+        """The cost that a delivery carries is an estimate and takes nothing, a reservation of its create is kept."""
+        job = a_job("a")
+        plain = Delivery.of(add(job, queue=PUSHED, nonce="n", now=0.0, due=0.0, cost=Cost(usd=0.5)))
+        assert store.adopt(adopt(plain, PUSHED, clock.now(), previous_attempt_unanswered=True))
+        assert store.require("a").cost == Cost(usd=0.5)
+        assert self.used(store) == Amounts()
+        submission = Submission(state=SubmissionState.INTENT, id="s", charge=Charge(clock.now(), 250_000))
+        record = msgspec.structs.replace(store.require("a"), job=a_job("b"), submission=submission)
+        assert store.adopt(adopt(decode_delivery(encode(Delivery.of(record))), PUSHED, clock.now()))
+        assert self.used(store) == Amounts(reserved=250_000)
+
     def test_an_adopted_record_brings_its_charges(self, store: JobStore) -> None:
         """A record that another store wrote counts with its charges; one of an earlier release counts nothing."""
         record = self.accept(store, self.reserve(store, "a", 0.5), 0.5)
@@ -279,11 +365,17 @@ class BudgetSuite(Suite):
         return take(store, only=name)
 
     def intend(
-        self, store: JobStore, record: JobRecord, usd: float | None, budgets: dict[str, Budget] | None = None
+        self,
+        store: JobStore,
+        record: JobRecord,
+        usd: float | None,
+        budgets: dict[str, Budget] | None = None,
+        *,
+        name: str = "s",
     ) -> JobRecord:
         """Journal the intent of a leased job."""
         intent = Intent(
-            submission_id=f"s-{record.job_id}", service=record.job.service, lifetime=100.0,
+            submission_id=f"{name}-{record.job_id}", service=record.job.service, lifetime=100.0,
             reserve=None if usd is None else to_micro_usd(usd),
         )  # fmt: skip
         return store.intend(record.job_id, record.lease_token, intent, budgets)
@@ -291,6 +383,17 @@ class BudgetSuite(Suite):
     def reserve(self, store: JobStore, name: str, usd: float, *, channel: str = "", service: str = ALPHA) -> JobRecord:
         """Add and claim a job, and journal its intent."""
         return self.intend(store, self.leased(store, name, channel=channel, service=service), usd)
+
+    def bought_by_hand(self, store: JobStore, name: str, reserved: float, usd: float) -> JobRecord:
+        """Reserve an amount for a create of unknown outcome, and enter a ticket and a price by hand."""
+        record = self.reserve(store, name, reserved)
+        store.settle(name, record.lease_token, Held(FAILURE))
+        return store.resolve(name, ConfirmedPurchase(Ticket("wrong"), 50.0, Cost(usd=usd)))
+
+    def retried(self, store: JobStore, name: str) -> JobRecord:
+        """Retry a job and lease it."""
+        store.retry(name)
+        return take(store, only=name)
 
     def refused(
         self, store: JobStore, name: str, usd: float, *, channel: str = "", service: str = ALPHA
