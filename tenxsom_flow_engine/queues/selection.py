@@ -97,8 +97,9 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
     """Choose between the embedded queue and a Redis server on this machine that no variable names.
 
     The memory of the home wins. Without one, the embedded queue is used if it has unfinished jobs. Otherwise a server
-    that is running is used if it has no jobs: they can be those of somebody else, so a person has to name it then. A
-    store that cannot be read now is chosen, so that opening it reports the error. Raises `ConfigurationError`.
+    that is running is used if it has no jobs: they can be those of another home, so a person has to name it then. A
+    home of release 0.2 that has made videos without its embedded store has its jobs on the server. A store that cannot
+    be read now is chosen, so that opening it reports the error. Raises `ConfigurationError`.
     """
     if remembered := _remembered(settings.home):
         return QueueChoice(remembered, f"{before}, and this home has used it since its first job", by_home=True)
@@ -119,6 +120,8 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
         server = _summary(settings, "redis")
     except (ConfigurationError, StoreError):
         return chosen("redis", ", but one is running on this machine", None)
+    if server and server.jobs and not (embedded and embedded.jobs) and _has_videos(settings):
+        return chosen("redis", ", but the one on this machine has the jobs of this home's videos", server)
     if server and server.jobs:
         raise ConfigurationError(
             f"the Redis server {server.place} already has {plural(server.jobs, 'job')}, and nothing says that they "
@@ -129,6 +132,13 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
     if embedded and embedded.jobs:
         return chosen("local", ", and the embedded queue of this home has jobs", embedded)
     return chosen("redis", ", but one is running on this machine", server)
+
+
+def _has_videos(settings: Settings) -> bool:
+    try:
+        return any(settings.output_dir.iterdir())
+    except OSError:
+        return False
 
 
 def _remembered(home: Path) -> str:

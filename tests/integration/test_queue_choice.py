@@ -159,6 +159,18 @@ def test_a_server_with_jobs_must_be_named(home: Home, tmp_path: Path, theirs: st
     assert stranger.chosen() == "redis"
 
 
+def test_a_home_of_the_last_release_that_made_videos_keeps_its_server(home: Home) -> None:
+    """Its embedded store has no jobs, so the jobs of its videos are on the server that no setting names."""
+    home.add("first", "redis")
+    home.forget()
+    with pytest.raises(ConfigurationError):
+        home.open()
+    (home.folder / "videos" / "first").mkdir(parents=True)
+    assert home.chosen() == "redis"
+    home.add("second")
+    assert (home.folder / MEMORY).read_text() == "redis\n"
+
+
 def test_a_worker_keeps_its_queue(home: Home, tmp_path: Path) -> None:
     """A worker that started on an empty server can start again when another home has added jobs to it."""
     with home.open() as engine:
