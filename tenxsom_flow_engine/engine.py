@@ -299,7 +299,14 @@ class Engine:
         `changes` are new values of fields of the job, which is possible only if it is bought again. Raises
         `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` if no service can make the changed job.
         """
-        return self.dispatch(self.store.retry(job_id, self.new_terms(self.store.require(job_id), changes or {})))
+        before = self.store.require(job_id)
+        terms = self.new_terms(before, changes or {})
+
+        def change(record: JobRecord, now: float) -> JobRecord:
+            _require_same_job(record, before)
+            return lifecycle.retry(record, now, terms)
+
+        return self.dispatch(self.store.update(job_id, change))
 
     def new_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> Terms | None:
         """Return the terms on which a job is bought, with changed fields; None if it is not, or not by this process.
@@ -332,8 +339,7 @@ class Engine:
         terms = self.new_terms(before, changes)
 
         def change(record: JobRecord, now: float) -> JobRecord:
-            if record.job != before.job:
-                raise ActionRefused(f"job {job_id} has just been changed by someone else", next_step="try again")
+            _require_same_job(record, before)
             after = lifecycle.edit(record, now, terms) if terms and terms.detail else record
             return after if times is None else lifecycle.reschedule(after, now, times)
 
@@ -500,3 +506,9 @@ def _require_known(service: VideoService, ticket: Ticket, job_id: str) -> None:
     raise ActionRefused(
         f"job {job_id} is unchanged: {reason}", next_step=step, actions=(Action.ACCEPT_UNSEEN,), subject=job_id
     )
+
+
+def _require_same_job(record: JobRecord, before: JobRecord) -> None:
+    """Raise `ActionRefused` if a job was changed since its new terms were computed."""
+    if record.job != before.job:
+        raise ActionRefused(f"job {record.job_id} has just been changed by someone else", next_step="try again")

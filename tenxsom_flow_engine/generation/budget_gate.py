@@ -46,7 +46,8 @@ class _Refusal:
     error: BudgetSpent
     #: By the monotonic clock.
     checked_at: float
-    let_through_at: float
+    #: The services whose creates it refused, and when each is let through next.
+    services: dict[str, float]
 
 
 class BudgetGate:
@@ -101,20 +102,21 @@ class BudgetGate:
                 return known
         return None
 
-    def remember(self, error: BudgetSpent) -> None:
-        """Remember a refusal of the store."""
+    def remember(self, error: BudgetSpent, service: str) -> None:
+        """Remember a refusal of the store, of a create at a service."""
         now = self._monotonic()
         with self._lock:
             for scope in error.scopes if error.resets_at is not None else ():
                 known = self._refusals.get(scope)
+                services = {} if known is None else known.services
+                services.setdefault(service, now + TRY_OTHERS_SECONDS)
                 if known is None or error.micro_usd <= known.error.micro_usd:
-                    later = known.let_through_at if known is not None else now + TRY_OTHERS_SECONDS
-                    self._refusals[scope] = _Refusal(error, now, later)
+                    self._refusals[scope] = _Refusal(error, now, services)
 
     def closed(self, services: Collection[str]) -> Mapping[str, float]:
-        """Return the services whose budget is spent, or all if that of all jobs is, and until when.
+        """Return the services at which a spent budget, their own or that of all jobs, refused a create, and until when.
 
-        Once in a while a service is left out, so that a job that is cheaper than those refused gets its turn.
+        Once in a while each is left out, so that a job that is cheaper than those refused gets its turn.
         """
         if not self._refusals:
             return {}
@@ -122,7 +124,7 @@ class BudgetGate:
         for service in services:
             for scope in (ALL, *scopes_of("", service)[1:]):
                 known = self._known(scope)
-                if known is not None and not self._lets_through(scope):
+                if known is not None and not self._lets_through(scope, service):
                     found[service] = max(found.get(service, 0.0), known.resets_at or math.inf)
         return found
 
@@ -159,9 +161,11 @@ class BudgetGate:
             amounts.used + error.micro_usd <= limit.micro_usd for (limit, _), amounts in zip(periods, used, strict=True)
         )
 
-    def _lets_through(self, scope: str) -> bool:
+    def _lets_through(self, scope: str, service: str) -> bool:
         known, now = self._refusals.get(scope), self._monotonic()
-        if known is None or now < known.let_through_at:
+        if known is None or service not in known.services:
+            return True
+        if now < known.services[service]:
             return False
-        known.let_through_at = now + TRY_OTHERS_SECONDS
+        known.services[service] = now + TRY_OTHERS_SECONDS
         return True

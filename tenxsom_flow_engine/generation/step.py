@@ -116,7 +116,7 @@ def generate_video(record: JobRecord, context: StepContext) -> Outcome:
     except SlotsBusy as busy:
         return Wait(context.journal.now() + context.slot_retry(), busy.message, worked=False)
     except BudgetSpent as spent:
-        context.budgets.remember(spent)
+        context.budgets.remember(spent, context.service.name)
         return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
     except ActionRefused as changed:
         # Another worker saved the ticket after we claimed the job and before we journaled our intent.

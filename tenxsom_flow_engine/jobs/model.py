@@ -147,7 +147,8 @@ FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 #: The allowed status changes; any other raises `ActionRefused`.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
+    # Scheduled to rendering: a late ticket of a job that was rescheduled or submitted again.
+    Status.SCHEDULED: frozenset({Status.QUEUED, Status.RUNNING, Status.RENDERING, Status.CANCELLED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.RENDERING, Status.CANCELLED, Status.SCHEDULED}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.RENDERING, Status.HELD, Status.FAILED, Status.CANCELLED}),
     # Rendering to queued: a ticket that was entered by hand turned out to be wrong, and nothing was bought.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tenxsom_flow_engine.budgets import to_usd
+from tenxsom_flow_engine.budgets import ALL, to_usd
 from tenxsom_flow_engine.budgets.forecast import ALERTS
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
 from tenxsom_flow_engine.errors import Action
@@ -259,7 +259,7 @@ def _fullest(service: ServiceFigures, report: Report) -> str:
 
 def _held_back(report: Report) -> bool:
     """Return whether a gate or a budget explains why due jobs wait."""
-    return any(map(_blocked, report.services)) or any(use.spent for use in report.budgets)
+    return any(map(_blocked, report.services)) or any(use.spent for use in report.budgets if use.budget.scope == ALL)
 
 
 def _blocked(service: ServiceFigures) -> bool:

@@ -40,11 +40,13 @@ class Combiner(Generic[_T]):
             group.join(entry)
             if not entry.leads:
                 entry.turn.acquire()
+            if entry.leads:
+                self._lead(group, entry)
         except BaseException:  # an interrupt
             group.leave(entry)
+            if entry.leads and not entry.has_led:
+                group.hand_over()
             raise
-        if entry.leads:
-            self._lead(group)
         if isinstance(entry.outcome, BaseException):
             raise entry.outcome
         return entry.outcome
@@ -55,29 +57,36 @@ class Combiner(Generic[_T]):
         group = self._groups.get(os.getpid())
         return [entry.call for entry in group.waiting] if group else []
 
-    def _lead(self, group: _Group) -> None:
-        batch = group.take()
-        # For the others, if this thread is interrupted.
-        outcomes: Sequence[Any] = [StoreUnavailable("the call was interrupted") for _ in batch]
+    def _lead(self, group: _Group, own: _Entry) -> None:
+        batch: Sequence[_Entry] = ()
+        outcomes: Sequence[Any] = ()
         try:
+            batch = group.take()
             outcomes = self._run([entry.call for entry in batch])
+            if len(outcomes) != len(batch):
+                raise StoreUnavailable(f"{len(batch)} calls got {len(outcomes)} answers")
         except Exception as error:
             outcomes = [error] * len(batch)
         finally:
+            own.has_led = True
             group.hand_over()
-            for entry, outcome in zip(batch, outcomes, strict=True):
-                entry.outcome = outcome
+            for number, entry in enumerate(batch):
+                # Without an outcome, this thread was interrupted.
+                known = number < len(outcomes)
+                entry.outcome = outcomes[number] if known else StoreUnavailable("the call was interrupted")
                 entry.turn.release()
 
 
 class _Entry:
     """A call. Its thread waits for `turn`: then the call has its outcome, or the thread leads the next batch."""
 
-    __slots__ = ("call", "leads", "outcome", "turn")
+    __slots__ = ("call", "has_led", "leads", "outcome", "turn")
 
     def __init__(self, call: Any) -> None:
         self.call = call
         self.leads = False
+        #: Whether it has led, so that another thread does now.
+        self.has_led = False
         self.outcome: Any = None
         self.turn = threading.Lock()
         self.turn.acquire()
@@ -103,8 +112,6 @@ class _Group:
         with self._lock:
             if entry in self.waiting:
                 self.waiting.remove(entry)
-        if entry.leads:
-            self.hand_over()
 
     def take(self) -> list[_Entry]:
         """Remove and return the calls of the next batch."""

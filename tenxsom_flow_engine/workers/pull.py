@@ -147,9 +147,17 @@ class PullWorker:
         for record in records:
             self._maintenance.track(record)
             self._steps.put(record)
-        while self._threads < self._maintenance.count:
+        while self._threads < min(self._concurrency, self._maintenance.count):
             # A daemon thread, so that a forced stop does not wait for a step that hangs.
-            threading.Thread(target=self._work, name=f"step-{self._threads}", daemon=True).start()
+            thread = threading.Thread(target=self._work, name=f"step-{self._threads}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # a limit of the system; the other steps must not be cut off
+                if not self._threads:
+                    raise
+                _log.warning("the worker continues with %s: %s", plural(self._threads, "thread"), error)
+                self._concurrency = self._threads
+                return
             self._threads += 1
 
     def _import_legacy(self) -> None:

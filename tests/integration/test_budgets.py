@@ -186,7 +186,8 @@ def test_a_spent_budget_closes_the_lanes_of_its_services(engine: Engine) -> None
     gate = BudgetGate(engine.store, {}, engine.timings, monotonic=seconds)
     for scope, closed in (("service:alpha", {ALPHA}), (ALL, {ALPHA, BETA}), ("channel:sea", set())):
         engine.store.set_budget(scope, parse_budget(scope, "0/d"))
-        gate.remember(refused(engine, scope))
+        for service in (ALPHA, BETA):
+            gate.remember(refused(engine, scope), service)
         assert set(gate.closed([ALPHA, BETA])) == closed
         engine.store.set_budget(scope, None)
         assert set(gate.closed([ALPHA, BETA])) == closed
@@ -199,14 +200,19 @@ def test_cheaper_jobs_get_a_turn(engine: Engine) -> None:
     seconds = Seconds()
     gate = BudgetGate(engine.store, {}, engine.timings, monotonic=seconds)
     engine.store.set_budget(ALL, parse_budget(ALL, "0.05/d"))
-    gate.remember(refused(engine, ALL))
+    gate.remember(refused(engine, ALL), ALPHA)
     assert gate.refusal("", ALPHA, 100_000) is not None
     assert gate.refusal("", BETA, 900_000) is not None
     assert gate.refusal("", ALPHA, 50_000) is None
     assert gate.refusal("", ALPHA, 0) is None
+    assert set(gate.closed([ALPHA, BETA])) == {ALPHA}  # beta might have something cheaper, or be free
     seconds.now += TRY_OTHERS_SECONDS
-    assert gate.closed([ALPHA]) == {}
-    assert set(gate.closed([ALPHA])) == {ALPHA}
+    gate.remember(refused(engine, ALL), BETA)
+    assert set(gate.closed([ALPHA, BETA])) == {BETA}
+    assert set(gate.closed([ALPHA, BETA])) == {ALPHA, BETA}
+    seconds.now += TRY_OTHERS_SECONDS
+    assert gate.closed([ALPHA, BETA]) == {}
+    assert set(gate.closed([ALPHA, BETA])) == {ALPHA, BETA}
     assert gate.refusal("", ALPHA, 100_000) is not None
 
 

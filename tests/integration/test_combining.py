@@ -211,3 +211,11 @@ def test_a_fork_during_a_batch(bench: Bench) -> None:
     bench.finish()
     assert [first.result(MINUTE), second.result(MINUTE)] == ["FIRST", "SECOND"]
     assert bench.batches == [["first"], ["second"]]
+
+
+def test_too_few_results_are_an_error_of_each_call() -> None:
+    """A server that answers only some calls of a batch leaves no thread waiting."""
+    combiner: Combiner[str] = Combiner(lambda calls: [])
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="1 calls got 0 answers"):
+            combiner("a")

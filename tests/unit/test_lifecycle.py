@@ -23,6 +23,7 @@ from tenxsom_flow_engine.jobs import (
     Ticket,
     lifecycle,
 )
+from tenxsom_flow_engine.jobs.delivery import Delivery
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS, MAX_EXPIRIES
 from tenxsom_flow_engine.jobs.outcomes import (
     ConfirmedPurchase,
@@ -126,7 +127,7 @@ CHANGES: dict[str, Callable[[JobRecord], JobRecord]] = {
 # The resulting status. `lost`: LeaseLost. `no`: ActionRefused. `=`: unchanged.
 TABLE = """
                   take    renew done      wait   retry  dead   hold   wrong-ticket back   expire intend accept    mark_unknown clear_submission cancel    retry-by-hand resubmit  bought    give-up withdraw edit reschedule run-now
-scheduled         running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   =         =            =                cancelled no            no        no        no      no       =    =          queued
+scheduled         running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no        no        no      no       =    =          queued
 queued            running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            no        no        no      no       =    scheduled  =
 in-doubt          running lost  lost      lost   lost   lost   lost   lost         lost   no     lost   rendering =            =                cancelled no            =         rendering no      no       no   no         no
 running           no      =     no        queued queued failed queued queued       queued queued =      rendering =            =                cancelled no            no        no        no      no       no   no         no
@@ -547,3 +548,27 @@ def test_an_edited_job() -> None:
     failed = lifecycle.edit(SITUATIONS["failed"], NOW, terms)
     assert (failed.job, failed.status, failed.error) == (terms.job, Status.FAILED, FAILURE)
     assert lifecycle.retry(failed, NOW).job == terms.job
+
+
+def test_a_late_ticket_is_used_by_a_job_that_was_rescheduled() -> None:
+    """Nothing else was submitted since, so the job polls this generation instead of buying another."""
+    before = lifecycle.reschedule(QUEUED, NOW, Times(NOW + 86400))
+    assert before.status is Status.SCHEDULED
+    after = lifecycle.accept(before, NOW + 1, Receipt(submission_id="s-1", ticket=TICKET, lifetime=60.0, service=ALPHA))
+    assert (after.status, after.step, after.due) == (Status.RENDERING, Step.POLL, NOW + 1)
+
+
+def test_an_expired_record_catches_up_with_the_delivery_of_its_ticket() -> None:
+    """The store was reset to a state before the purchase, and the job expired there before its delivery arrived."""
+    bought = msgspec.structs.replace(
+        QUEUED, seq=3, service=ALPHA,
+        submission=Submission(state=ACCEPTED, id="s-1", intended_at=NOW, deadline=NOW + 100, ticket=TICKET),
+    )  # fmt: skip
+    expired = lifecycle.expire_unstarted(with_start("queued"), START_BY + 1)
+    assert expired.expired
+    delivery = Delivery.of(bought)
+    after = lifecycle.receive(expired, delivery, expired.queue, LEASE, START_BY + 2)
+    assert (after.status, after.submission.ticket, after.seq) == (Status.RENDERING, TICKET, 3)
+    early = Delivery.of(msgspec.structs.replace(QUEUED, seq=3))
+    with pytest.raises(ActionRefused):  # a delivery from before the purchase proves nothing
+        lifecycle.receive(expired, early, expired.queue, LEASE, START_BY + 2)

@@ -8,7 +8,7 @@ import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused, LeasedElsewhere
 from tenxsom_flow_engine.jobs.delivery import Delivery, submission_id
-from tenxsom_flow_engine.jobs.lifecycle.changes import change
+from tenxsom_flow_engine.jobs.lifecycle.changes import begin_again, change
 from tenxsom_flow_engine.jobs.lifecycle.leases import expire, take
 from tenxsom_flow_engine.jobs.model import (
     AUTO,
@@ -43,8 +43,11 @@ def receive(record: JobRecord, delivery: Delivery, queue: str, lease: Lease, now
             return record
         # `expire` counted to the next delivery, but the queue backend only has the present one.
         record = msgspec.structs.replace(record, seq=record.seq - 1)
-    if delivery.seq > record.seq and record.due is not None:
-        record = _catch_up(record, delivery)
+    if delivery.seq > record.seq:
+        if record.expired and delivery.submission.state is not SubmissionState.NONE:
+            record = begin_again(record, now, Status.QUEUED, EventKind.ADOPTED, "it had been submitted in time")
+        if record.due is not None:
+            record = _catch_up(record, delivery)
     return take(msgspec.structs.replace(record, dispatched=True), lease, now)
 
 

@@ -64,7 +64,7 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
     purchase = Purchase(submission_id, service or record.service, now, receipt.cost, charge=charge)
     before, record = record, bought(record, purchase)
     new = record is not before
-    if new and known.state is SubmissionState.NONE and record.status is not Status.SCHEDULED:
+    if new and known.state is SubmissionState.NONE:
         # No other submission is recorded, so use this one for the job instead of buying another.
         known = Submission(id=submission_id, intended_at=now, first_intended_at=now)
         record = msgspec.structs.replace(record, service=service or record.service)

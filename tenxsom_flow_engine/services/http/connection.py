@@ -54,11 +54,11 @@ class Deadlines:
     def add(self, exchange: Exchange) -> None:
         """Watch an exchange."""
         with self._condition:
-            self._running.add(exchange)
             if not self._started:
-                self._started = True
                 threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
-            elif exchange.ends_at < self._wakes_at:
+                self._started = True
+            self._running.add(exchange)
+            if exchange.ends_at < self._wakes_at:
                 self._condition.notify()
 
     def remove(self, exchange: Exchange) -> None:
@@ -122,8 +122,8 @@ class Exchange:
         self.sent = True
 
     def __enter__(self) -> Exchange:
-        self._outer = _current.set(self)
         self._deadlines.add(self)
+        self._outer = _current.set(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
