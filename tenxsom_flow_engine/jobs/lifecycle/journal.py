@@ -76,7 +76,9 @@ def accept(record: JobRecord, now: float, receipt: Receipt) -> JobRecord:
         over=False, failed=False, by_hand=False, charge=None,
     )  # fmt: skip
     # A worker polls the other ticket: its outcome must not be applied to this one.
-    released = {"lease": None, "seq": record.seq + 1} if replaces and record.lease is not None else {}
+    released: dict[str, Any] = {"lease": None, "seq": record.seq + 1} if replaces and record.lease is not None else {}
+    if record.due is not None and record.due > now:  # its delivery is dispatched for later
+        released["seq"] = record.seq + 1
     # A final job stays final, but its record keeps the ticket and the cost.
     status = record.status if record.status in FINAL else Status.RENDERING
     # A job that is held or waits for a lookup of its create continues immediately.
