@@ -59,6 +59,8 @@ def edit(
         raise click.UsageError("pass at least one change, such as --prompt TEXT")
     with session(queue_type) as engine:
         record = engine.store.require(job_id)
+        if at is None and start_by is not None and record.due is None and _unbought(record):
+            raise click.UsageError("a failed or cancelled job has no latest start; pass --at too")
         if script is not None:
             changes |= with_script(record.job.options, script)
         times = _times(engine, record, at, start_by)

@@ -71,6 +71,15 @@ def test_starting_a_paid_job_names_its_price(flow: Flow) -> None:
     assert flow.json("show", "tides", "--json")["status"] == "scheduled"
 
 
+def test_a_latest_start_alone_does_not_retry_a_job(flow: Flow) -> None:
+    """`edit --start-by` without `--at` is refused for a cancelled job, which would be bought at once."""
+    flow.run(*LATER, "--service", "simulated")
+    flow.run("cancel", "tides")
+    refused = flow.run("edit", "tides", "--start-by", "6h", "--yes")
+    assert (refused.returncode, "has no latest start; pass --at too" in refused.stderr) == (2, True)
+    assert flow.json("show", "tides", "--json")["status"] == "cancelled"
+
+
 def test_topics_of_a_channel_are_not_repeated(flow: Flow) -> None:
     """With `--unless-made-within`, topics that the channel has planned are skipped and named, cancelled ones not."""
     topics = flow.home / "topics.txt"
