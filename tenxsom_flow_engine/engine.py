@@ -361,6 +361,9 @@ class Engine:
     def _check_new_times(self, record: JobRecord, times: Times) -> None:
         """Raise `InvalidInput` for times that are impossible, or that the queue of the job does not support."""
         self._check_times(times.due, None if times.start_by == math.inf else times.start_by)
+        due = record.due if times.due is None else times.due
+        if due is not None and times.start_by is not None and times.start_by < due:
+            raise InvalidInput("start_by", "lies before the start")
         if record.queue == self.queue.name:
             self.queue.check(record.job, times.due)
 

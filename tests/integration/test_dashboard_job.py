@@ -34,7 +34,7 @@ from tenxsom_flow_engine.jobs import (
     lifecycle,
 )
 from tenxsom_flow_engine.jobs.lifecycle import FIRST_EVENTS, LAST_EVENTS
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, Terms
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resolution, Resubmit, Terms, Times
 from tenxsom_flow_engine.jobs.submission import Receipt
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed, Progress
@@ -436,6 +436,17 @@ def test_a_scheduled_job_is_edited(visitor: Visitor, engine: Engine, service: Sc
     visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
     record = engine.store.require("later")
     assert (record.due, record.start_by) == (due + 3600, due + 7200)
+
+
+def test_a_latest_start_before_the_start_is_refused(engine: Engine) -> None:
+    """A new latest start must not lie before the new start, nor before the one that the job keeps."""
+    due = 1_900_000_000.0
+    engine.store.add("local", new("later", due=due))
+    for times in (Times(due + 60, due + 59), Times(start_by=due - 1)):
+        with pytest.raises(InvalidInput, match="start_by: lies before the start"):
+            engine.reschedule("later", times)
+    record = engine.reschedule("later", Times(due + 60, due + 60))
+    assert (record.due, record.start_by) == (due + 60, due + 60)
 
 
 def test_a_scheduled_job_starts_now_after_its_price_was_shown(visitor: Visitor, engine: Engine) -> None:
