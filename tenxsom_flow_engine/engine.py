@@ -341,7 +341,11 @@ class Engine:
         def change(record: JobRecord, now: float) -> JobRecord:
             _require_same_job(record, before)
             after = lifecycle.edit(record, now, terms) if terms and terms.detail else record
-            return after if times is None else lifecycle.reschedule(after, now, times)
+            if times is not None:
+                after = lifecycle.reschedule(after, now, times)
+            if (after.job, after.due, after.start_by) == (record.job, record.due, record.start_by):
+                raise ActionRefused(f"job {job_id} stays as it is: nothing would change")
+            return after
 
         if times is not None:
             self._check_new_times(before, times)

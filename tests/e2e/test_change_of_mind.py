@@ -37,6 +37,10 @@ def test_a_scheduled_job_is_edited(either: Flow) -> None:
     assert (after["topic"], after["prompt"], after["status"]) == ("Ebb and flow", "a calm sea", "scheduled")
     assert (after["due"], after["start_by"]) == (before["due"], before["start_by"])
     assert after["events"][-1]["what"] == "edited"
+    for same in (("--prompt", "a calm sea"), ("--start-by", "1h")):
+        again = flow.run("edit", "tides", *same)
+        assert (again.returncode, "nothing would change" in again.stderr) == (2, True)
+    assert flow.json("show", "tides", "--json") == after
     assert flow.run("edit", "tides").returncode == 2
     assert "must be 1 to 1800 seconds" in flow.run("edit", "tides", "--duration", "9999").stderr
 

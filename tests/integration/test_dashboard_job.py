@@ -436,6 +436,10 @@ def test_a_scheduled_job_is_edited(visitor: Visitor, engine: Engine, service: Sc
     visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
     record = engine.store.require("later")
     assert (record.due, record.start_by) == (due + 3600, due + 7200)
+    assert "The job is changed." in visitor.client.get("/jobs/later").text
+    assert visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed).status_code == 303
+    assert "The job is changed." not in visitor.client.get("/jobs/later").text
+    assert engine.store.require("later") == record
 
 
 def test_a_latest_start_before_the_start_is_refused(engine: Engine) -> None:

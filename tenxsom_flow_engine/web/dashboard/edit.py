@@ -59,6 +59,8 @@ def edit(reports: ReportCache) -> Blueprint:
         try:
             changes = _changes(typed, record)
             times = _new_times(typed["start"], record)
+            if waits and not changes and times is None:
+                return _back(job_id)
             action = _action(record, changes)
             if action is None:
                 return _back(job_id)
