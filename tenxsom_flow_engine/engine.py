@@ -311,10 +311,14 @@ class Engine:
     def new_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> Terms | None:
         """Return the terms on which a job is bought, with changed fields; None if it is not, or not by this process.
 
+        New options keep the job's position in the playlist, which no form or file of options has.
         Raises `InvalidInput` if fields are changed and no service can make the job.
         """
         if unknown := sorted(changes.keys() - CHANGEABLE):
             raise InvalidInput(unknown[0], f"cannot be changed; only {', '.join(sorted(CHANGEABLE))} can")
+        position = record.job.options.get(PLAYLIST_POSITION)
+        if position is not None and isinstance(options := changes.get("options"), Mapping):
+            changes = {**changes, "options": {PLAYLIST_POSITION: position, **options}}
         job = msgspec.structs.replace(record.job, **changes)
         changed = [name for name in changes if getattr(job, name) != getattr(record.job, name)]
         if not changed:

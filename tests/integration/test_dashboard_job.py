@@ -442,6 +442,21 @@ def test_a_scheduled_job_is_edited(visitor: Visitor, engine: Engine, service: Sc
     assert engine.store.require("later") == record
 
 
+def test_new_options_keep_the_playlist_position(visitor: Visitor, engine: Engine) -> None:
+    """The form does not show the position in the playlist, so replacing or removing the options keeps it."""
+    position = {"schedule": {"list": "abc", "place": 3}}
+    engine.store.add("local", new("later", due=1_900_000_000.0, options={ALPHA: {"seed": 1}, **position}))
+    form = visitor.client.get("/jobs/later/edit").text
+    typed = {
+        "topic": "Tides", "style": "documentary", "service": ALPHA, "duration": "8", "aspect_ratio": "9:16",
+        "options": '{"alpha": {"seed": 2}}',
+    }  # fmt: skip
+    asked = visitor.post("/jobs/later/edit", page=form, **typed).text
+    visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
+    assert engine.store.require("later").job.options == {ALPHA: {"seed": 2}, **position}
+    assert engine.edit("later", {"options": {}}).job.options == position
+
+
 def test_a_latest_start_before_the_start_is_refused(engine: Engine) -> None:
     """A new latest start must not lie before the new start, nor before the one that the job keeps."""
     due = 1_900_000_000.0
