@@ -151,7 +151,8 @@ def schedule(
         plan = AddPlan([engine.prepare(job, due := float(slot.instant), latest.of(due)) for slot, job in filled])
         print_made(made)
         if empty := len(new) - len(plan.jobs):
-            info(f"{plural(empty, 'slot')} stay without a job: the list has no other topic")
+            stay = "stays" if empty == 1 else "stay"
+            info(f"{plural(empty, 'slot')} {stay} without a job: the channel has made or planned all topics")
         print_notes(plan)
         over = print_overruns(engine, plan.jobs)
         rows: list[Row] = []
