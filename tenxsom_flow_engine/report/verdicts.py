@@ -190,7 +190,8 @@ def _budgets(report: Report) -> Iterator[Verdict]:
         if use.share >= ALERTS[1]:
             spent, reserved = usd(to_usd(use.amounts.spent)), usd(to_usd(use.amounts.reserved))
             left = f"{usd(use.free)} left until {use.resets}"
-            used = f"the budget {use.public_name} is {'spent' if use.spent else f'used to {use.share:.0%}'}"
+            budget = f"the budget {use.public_name}"
+            used = f"{budget} is spent" if use.spent else f"{use.share * 100:.0f} % of {budget} is used"
             yield Verdict(
                 code="budget-spent" if use.spent else "budget-used",
                 level=NOTICE,

@@ -42,9 +42,9 @@ class BudgetAlerts:
 def _report(use: BudgetUse, level: float) -> None:
     spent, reserved = (usd(to_usd(amount)) for amount in (use.amounts.spent, use.amounts.reserved))
     _log.warning(
-        "the budget %s is used to %.0f %% (%s spent, %s reserved); it is reset at %s%s",
-        use.name,
+        "%.0f %% of the budget %s is used (%s spent, %s reserved); it is reset at %s%s",
         use.share * 100,
+        use.name,
         spent,
         reserved,
         use.resets,

@@ -93,5 +93,5 @@ def test_alerts_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
                 for worker in (*workers, *workers):
                     worker.check()
             told.append([line.levelname for line in caplog.records])
-            assert all("the budget all 1/d is used to" in line.getMessage() for line in caplog.records)
+            assert all("% of the budget all 1/d is used (" in line.getMessage() for line in caplog.records)
     assert [len(lines) for lines in told] == [0, 1, 1, 0, 1]

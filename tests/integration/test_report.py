@@ -352,7 +352,7 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         (
             "budget-used",
             budget(800_000),
-            "the budget of a channel 1/d is used to 80%: $0.20 left until 2027-07-02 00:00 UTC",
+            "80 % of the budget of a channel 1/d is used: $0.20 left until 2027-07-02 00:00 UTC",
         ),
         ("service-slow", slow, "pixverse runs at 12% of its limits, because it reported busy or answered slowly"),
         ("expired", late, "1 job expired in 24 hours: they bought nothing by their latest start"),
