@@ -31,7 +31,8 @@ class Visitor:
         return self.client.post("/login", data={"token": token, "next": target[1] if onward is None else onward})
 
     def post(self, path: str, *, page: str | None = None, **fields: Any) -> TestResponse:
-        """Submit a form with the CSRF token of a page of the session."""
+        """Submit a form with the CSRF token of a page of the session, and with its digest of what it showed."""
         found = re.search(r'name="csrf" value="([^"]*)"', self.client.get("/").text if page is None else page)
         assert found
-        return self.client.post(path, data={"csrf": found[1], **fields})
+        seen = re.findall(r'name="(seen)" value="([^"]*)"', page or "")
+        return self.client.post(path, data={"csrf": found[1], **dict(seen), **fields})

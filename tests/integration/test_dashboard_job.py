@@ -433,13 +433,37 @@ def test_a_scheduled_job_is_edited(visitor: Visitor, engine: Engine, service: Sc
     record = engine.store.require("later")
     assert (record.job.topic, record.due, record.status) == ("Why the sea is calm", due, Status.SCHEDULED)
     typed["start"] = "2030-03-17T18:47"
+    asked = visitor.post("/jobs/later/edit", page=visitor.client.get("/jobs/later/edit").text, **typed).text
     visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed)
     record = engine.store.require("later")
     assert (record.due, record.start_by) == (due + 3600, due + 7200)
     assert "The job is changed." in visitor.client.get("/jobs/later").text
-    assert visitor.post("/jobs/later/edit", page=asked, sure=terms(asked), **typed).status_code == 303
+    form = visitor.client.get("/jobs/later/edit").text
+    assert visitor.post("/jobs/later/edit", page=form, **typed).status_code == 303
     assert "The job is changed." not in visitor.client.get("/jobs/later").text
     assert engine.store.require("later") == record
+
+
+@pytest.mark.parametrize("theirs", [{"topic": "Why the sea is blue"}, {}])
+def test_a_form_does_not_overwrite_a_later_change(
+    visitor: Visitor, engine: Engine, service: ScriptedService, theirs: dict[str, str]
+) -> None:
+    """A form that someone else's change made out of date is shown again with what was typed, and changes nothing."""
+    service.price = Cost(usd=0.0)
+    due = 1_900_000_000.0
+    engine.store.add("local", new("later", due=due))
+    form = visitor.client.get("/jobs/later/edit").text
+    record = engine.edit("later", theirs, Times(due + 3600))
+    typed = {
+        "topic": "Why the sea is calm", "style": "documentary", "service": ALPHA, "duration": "8",
+        "aspect_ratio": "9:16",
+    }  # fmt: skip
+    again = visitor.post("/jobs/later/edit", page=form, **typed)
+    assert (again.status_code, "The job has just been changed by someone else" in again.text) == (400, True)
+    assert "Why the sea is calm" in again.text
+    assert engine.store.require("later") == record
+    assert visitor.post("/jobs/later/edit", page=again.text, **typed).status_code == 303
+    assert engine.store.require("later").job.topic == "Why the sea is calm"
 
 
 def test_new_options_keep_the_playlist_position(visitor: Visitor, engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, QueueError
-from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES, JobRecord
+from tenxsom_flow_engine.jobs import ASPECT_RATIOS, AUTO, MAX_DURATION, STYLES, JobRecord, Status
 from tenxsom_flow_engine.jobs.outcomes import Times
 from tenxsom_flow_engine.planning.entries import read_options, read_whole
 from tenxsom_flow_engine.planning.timestamps import parse_moment
@@ -21,6 +22,7 @@ from tenxsom_flow_engine.web.dashboard.advice import in_words
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
+_REPLACES = "the job's page shows it as it is now; this form has your values, and saving it replaces the job's"
 _START = "%Y-%m-%dT%H:%M"
 #: The fields of the form, each with the reader of its text.
 _FIELDS: Mapping[str, Callable[[str], Any]] = {
@@ -57,6 +59,8 @@ def edit(reports: ReportCache) -> Blueprint:
         typed["start"] = request.form.get("start", "")
         waits = record.due is not None
         try:
+            if request.form.get("seen") != _seen(record):
+                raise ActionRefused("The job has just been changed by someone else", next_step=_REPLACES)
             changes = _changes(typed, record)
             times = _new_times(typed["start"], record)
             if waits and not changes and times is None:
@@ -89,10 +93,18 @@ def edit(reports: ReportCache) -> Blueprint:
         services = dict.fromkeys((AUTO, *reports.engine.services, typed["service"]))
         lists = {"service": services, "style": STYLES, "aspect_ratio": ASPECT_RATIOS}
         return render_template(
-            "edit.html", record=record, typed=typed, action=action, trouble=trouble, lists=lists, longest=MAX_DURATION
-        )
+            "edit.html", record=record, typed=typed, action=action, trouble=trouble, lists=lists, longest=MAX_DURATION,
+            seen=_seen(record),
+        )  # fmt: skip
 
     return blueprint
+
+
+def _seen(record: JobRecord) -> str:
+    """Return a digest of what a form shows, which its submission is compared with."""
+    # The start of a queued job moves without a person, while the job waits for a limit or for a retry.
+    start = record.due if record.status is Status.SCHEDULED else None
+    return hashlib.sha256(msgspec.json.encode((record.job, start))).hexdigest()
 
 
 def _changes(typed: Mapping[str, str], record: JobRecord) -> dict[str, Any]:
