@@ -186,7 +186,8 @@ def _period_of_day(span: Span, zone_name: str, day: date) -> Period:
 def period(span: Span, zone: str, instant: float) -> Period:
     """Return the calendar period of a zone that contains an instant."""
     instant = min(max(instant, 86400.0 * 40), MAX_INSTANT - 86400.0 * 40)
-    day = datetime.fromtimestamp(instant, _zone(zone)).date()
+    # Whole seconds, since a datetime rounds to microseconds, which can be those of the next day.
+    day = datetime.fromtimestamp(int(instant), _zone(zone)).date()
     found = _period_of_day(span, zone, day)
     # Where the clocks go back at midnight, the last hour of a day is shown again after the next day has begun.
     while instant >= found.ends:
