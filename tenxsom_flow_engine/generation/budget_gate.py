@@ -134,8 +134,9 @@ class BudgetGate:
         The instants of many jobs are spread out.
         """
         spread = zlib.crc32(job_id.encode()) / 2**32
-        hint = error.at + self._timings.max_hint * (1 + spread) / 2
-        return hint if error.resets_at is None else max(error.at, min(error.resets_at, hint))
+        now = max(error.at, self._store.now())  # a refusal can have been remembered for long
+        hint = now + self._timings.max_hint * (1 + spread) / 2
+        return hint if error.resets_at is None else max(now, min(error.resets_at, hint))
 
     def _known(self, scope: str) -> BudgetSpent | None:
         """Return the refusal of a scope; it is checked again once a second."""

@@ -132,6 +132,17 @@ def test_the_reset_lets_jobs_continue(engine: Engine, clock: ManualClock) -> Non
         assert step(again, "b").status is Status.RENDERING
 
 
+def test_a_remembered_refusal_lets_jobs_wait_from_now_on(engine: Engine, clock: ManualClock) -> None:
+    """Jobs that a spent budget holds back for long wait as long each time, and do not spin."""
+    engine.store.set_budget("channel:sea", parse_budget("channel:sea", "0/mo"))
+    add(engine, "a", channel="sea")
+    for _ in range(3):
+        waiting = step(engine, "a")
+        assert waiting.due is not None
+        assert waiting.due >= clock.now() + engine.timings.max_hint / 2
+        clock.set(waiting.due)
+
+
 def test_auto_goes_to_the_service_that_its_budget_allows(engine: Engine, clock: ManualClock) -> None:
     """If the budget of the best service is spent, `auto` uses the next one at once."""
     engine.store.set_budget("service:alpha", parse_budget("service:alpha", "0/d"))
