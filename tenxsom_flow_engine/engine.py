@@ -299,14 +299,7 @@ class Engine:
         `changes` are new values of fields of the job, which is possible only if it is bought again. Raises
         `JobNotFound`, `ActionRefused`, `QueueError`, and `InvalidInput` if no service can make the changed job.
         """
-        before = self.store.require(job_id)
-        terms = self.new_terms(before, changes or {})
-
-        def change(record: JobRecord, now: float) -> JobRecord:
-            _require_same_job(record, before)
-            return lifecycle.retry(record, now, terms)
-
-        return self.dispatch(self.store.update(job_id, change))
+        return self.dispatch(self.store.retry(job_id, self.new_terms(self.store.require(job_id), changes or {})))
 
     def new_terms(self, record: JobRecord, changes: Mapping[str, Any]) -> Terms | None:
         """Return the terms on which a job is bought, with changed fields; None if it is not, or not by this process.

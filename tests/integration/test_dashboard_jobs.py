@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -16,7 +15,7 @@ from tenxsom_flow_engine.composition import Overrides
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput, StoreUnavailable
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, Ticket, VideoJob
-from tenxsom_flow_engine.jobs.outcomes import Dead, Held
+from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Terms
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.operations.bulk import Act, matching
 from tenxsom_flow_engine.settings import load
@@ -289,12 +288,12 @@ def test_a_partial_result_is_reported_if_the_store_fails(
     failed(engine, "a", "b", "c")
     asked = visitor.client.get("/bulk?act=retry&all=1&status=failed").text
 
-    def update(real: Callable[..., JobRecord], job_id: str, change: Any, **options: Any) -> JobRecord:
+    def retry(real: Callable[..., JobRecord], job_id: str, changes: Terms | None) -> JobRecord:
         if job_id == "b":
             raise StoreUnavailable("the store does not answer")
-        return real(job_id, change, **options)
+        return real(job_id, changes)
 
-    script.instead["update"] = update
+    script.instead["retry"] = retry
     caplog.set_level(logging.INFO)
     page = visitor.post("/bulk", page=asked, sure="yes", act="retry", status="failed", jobs=field(asked, "jobs")).text
     text = text_of(page)
