@@ -82,7 +82,8 @@ class StepRunner:
             until = self._store.now() + self._timings.unknown_service_retry
             return Wait(until, f"{' or '.join(sorted(allowed))} is not configured on this worker", worked=False)
         try:
-            lifecycle.check_start(record, self._store.now())  # the journal checks it again, in its transaction
+            if record.expires_at is not None:  # the journal checks it again, in its transaction
+                lifecycle.check_start(record, self._store.now())
             outcome = self._submit_to_best(record) if name == AUTO else generate_video(record, self._contexts[name])
             return self._keep_place_in_line(record, outcome)
         except StartMissed as missed:
