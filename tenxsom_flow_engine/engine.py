@@ -336,7 +336,8 @@ class Engine:
         terms = self.new_terms(before, changes)
 
         def change(record: JobRecord, now: float) -> JobRecord:
-            _require_same_job(record, before)
+            if record.job != before.job:
+                raise ActionRefused(f"job {job_id} has just been changed by someone else", next_step="try again")
             after = lifecycle.edit(record, now, terms) if terms and terms.detail else record
             if times is not None:
                 after = lifecycle.reschedule(after, now, times)
@@ -510,9 +511,3 @@ def _require_known(service: VideoService, ticket: Ticket, job_id: str) -> None:
     raise ActionRefused(
         f"job {job_id} is unchanged: {reason}", next_step=step, actions=(Action.ACCEPT_UNSEEN,), subject=job_id
     )
-
-
-def _require_same_job(record: JobRecord, before: JobRecord) -> None:
-    """Raise `ActionRefused` if a job was changed since its new terms were computed."""
-    if record.job != before.job:
-        raise ActionRefused(f"job {record.job_id} has just been changed by someone else", next_step="try again")

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.budgets.limits import Amounts, Budget, Limit, Period, moment_in, scopes_of
+from tenxsom_flow_engine.budgets.limits import Amounts, Budget, Limit, Period, in_force, moment_in, scopes_of
 from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import Charge, JobRecord
 from tenxsom_flow_engine.text import usd
@@ -60,6 +60,17 @@ class BudgetCheck:
 
     environment: Mapping[str, Budget]
     priced: bool = True
+
+    def matching(self, record: JobRecord, stored: Mapping[str, Budget], now: float) -> Mapping[str, Budget]:
+        """Return the budgets in force that a record's create is charged to; `stored` has those of the store.
+
+        Raises `BudgetSpent` if there are any and the price is unknown.
+        """
+        scopes = scopes_of_intent(record)
+        found = in_force({name: self.environment[name] for name in scopes if name in self.environment}, stored)
+        if found and not self.priced:
+            raise _no_price(next(iter(found)), record.service, now)
+        return found
 
 
 def quarter(instant: float) -> int:
@@ -114,8 +125,7 @@ def refusal(exceeded: Sequence[tuple[Demand, Amounts]], now: float) -> BudgetSpe
     )  # fmt: skip
 
 
-def no_price(scope: str, service: str, now: float) -> BudgetSpent:
-    """Return the error for a create without a known price under a budget."""
+def _no_price(scope: str, service: str, now: float) -> BudgetSpent:
     return BudgetSpent(
         f"the price of a video at {service} is unknown, so the budget {scope} cannot cover it",
         scope=scope, resets_at=None, at=now, micro_usd=0, scopes=(scope,),

@@ -12,6 +12,7 @@ from tenxsom_flow_engine.budgets.limits import (
     Budget,
     Limit,
     Period,
+    in_force,
     moment_in,
     scopes_of,
     to_usd,
@@ -108,7 +109,7 @@ def uses(
     environment: Mapping[str, Budget], stored: Mapping[str, Budget], read: ReadAmounts, now: float
 ) -> Sequence[BudgetUse]:
     """Return the present use of all budgets in force, those of the store and those of the environment."""
-    every = [(scope, stored.get(scope) or environment[scope]) for scope in sorted({*environment, *stored})]
+    every = sorted(in_force(environment, stored).items())
     limits = [(budget, limit, period) for _, budget in every for limit, period in budget.periods(now)]
     amounts = read([(budget.scope, period) for budget, _, period in limits])
     return [
@@ -123,7 +124,7 @@ def overruns(
     """Return which of the planned jobs do not fit, in the given order; the other waiting jobs are not counted."""
     found: list[Overrun] = []
     planned: defaultdict[tuple[str, Limit, Period], list[int | None]] = defaultdict(list)
-    budgets = {**environment, **stored}
+    budgets = in_force(environment, stored)
     for job in jobs:
         for scope in scopes_of(job.channel, job.service):
             if scope in budgets and job.micro_usd != 0:

@@ -44,7 +44,7 @@ class Cloud:
         lock = threading.RLock()
         self.changed = threading.Condition(lock)
         self.due = threading.Condition(lock)
-        #: When the dispatcher runs next by itself.
+        #: When the dispatcher runs next without being woken.
         self.dispatcher_at = math.inf
         self.tombstone_ttl = tombstone_ttl
         self.queues: dict[str, Queue] = {}

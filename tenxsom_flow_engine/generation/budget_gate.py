@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
-from tenxsom_flow_engine.budgets import ALL, Amounts, Budget, Period, in_force, scopes_of, to_micro_usd
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period, in_force, scopes_of, to_micro_usd
 from tenxsom_flow_engine.budgets.forecast import BudgetUse, Overrun, PlannedCost, overruns, uses
 from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import Cost
@@ -122,7 +122,7 @@ class BudgetGate:
             return {}
         found: dict[str, float] = {}
         for service in services:
-            for scope in (ALL, *scopes_of("", service)[1:]):
+            for scope in scopes_of("", service):
                 known = self._known(scope)
                 if known is not None and not self._lets_through(scope, service):
                     found[service] = max(found.get(service, 0.0), known.resets_at or math.inf)
@@ -134,7 +134,7 @@ class BudgetGate:
         The instants of many jobs are spread out.
         """
         spread = zlib.crc32(job_id.encode()) / 2**32
-        now = max(error.at, self._store.now())  # a refusal can have been remembered for long
+        now = self._store.now()
         hint = now + self._timings.max_hint * (1 + spread) / 2
         return hint if error.resets_at is None else max(now, min(error.resets_at, hint))
 

@@ -15,13 +15,12 @@ _log = logging.getLogger(__name__)
 class BudgetAlerts:
     """The alerts of one process. A named lock of the store, until the reset, keeps others from repeating them."""
 
-    def __init__(self, engine: Engine, owner: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._owner = owner
         self._reported: dict[str, float] = {}
 
-    def check(self) -> None:
-        """Log each limit that has passed a threshold since the last check. Raises `StoreError`."""
+    def check(self, owner: str) -> None:
+        """Log each limit that has passed a threshold since the last check, as this worker. Raises `StoreError`."""
         now = self._engine.store.now()
         for use in self._engine.budgets.uses():
             passed = [level for level in ALERTS if use.share >= min(level, SPENT_SHARE)]
@@ -32,8 +31,7 @@ class BudgetAlerts:
             left = use.period.ends - now
             # Only the highest level is reported, and it also covers the lower ones.
             first = [
-                self._engine.store.acquire_lock(f"{key}:{level:.0%}", f"{self._owner}:{level}", left)
-                for level in passed
+                self._engine.store.acquire_lock(f"{key}:{level:.0%}", f"{owner}:{level}", left) for level in passed
             ]
             if left > 0 and first[-1]:
                 _report(use, passed[-1])

@@ -53,7 +53,7 @@ class WorkerMaintenance:
         self._silent: set[str] = set()
         self._lock = threading.Lock()
         self._finished_steps = 0
-        self._alerts: BudgetAlerts | None = None
+        self._alerts = BudgetAlerts(engine)
 
     @property
     def id(self) -> str:
@@ -187,9 +187,7 @@ class WorkerMaintenance:
         self._engine.free_slots(self.id)
 
     def _check_budgets(self) -> None:
-        if self._alerts is None:
-            self._alerts = BudgetAlerts(self._engine, self.id)
-        self._alerts.check()
+        self._alerts.check(self.id)
 
     def _check_clock(self) -> None:
         ahead = self._engine.clock_lead

@@ -75,13 +75,13 @@ def test_a_plan_names_the_jobs_that_do_not_fit(run: Run, tmp_path: Path) -> None
     assert single.return_value == 4
 
 
-def test_alerts_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_alerts_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At half, four fifths and all of a budget, one of several workers logs one line in each period."""
     clock = ManualClock()
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock, services={}) as engine:
         engine.store.set_budget(ALL, parse_budget(ALL, "1/d"))
-        workers = [BudgetAlerts(engine, name) for name in ("w-1", "w-2")]
-        told = []
+        workers = {name: BudgetAlerts(engine) for name in ("w-1", "w-2")}
+        levels = []
         for number, micro_usd in enumerate((400_000, 100_000, 350_000, 50_000, 100_000)):
             name = f"j{number}"
             engine.store.add("local", new(name))
@@ -91,7 +91,7 @@ def test_alerts_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
             with caplog.at_level(logging.WARNING):
                 caplog.clear()
                 for worker in (*workers, *workers):
-                    worker.check()
-            told.append([line.levelname for line in caplog.records])
+                    workers[worker].check(worker)
+            levels.append([line.levelname for line in caplog.records])
             assert all("% of the budget all 1/d is used (" in line.getMessage() for line in caplog.records)
-    assert [len(lines) for lines in told] == [0, 1, 1, 0, 1]
+    assert [len(lines) for lines in levels] == [0, 1, 1, 0, 1]

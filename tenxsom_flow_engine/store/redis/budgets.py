@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from tenxsom_flow_engine.budgets import Amounts, Budget, Period, in_force, parse_budget
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period, parse_budget
 from tenxsom_flow_engine.budgets.charges import (
     BudgetCheck,
     ChargeChange,
     Demand,
     charge_changes,
     demands,
-    no_price,
     quarter,
     refusal,
     scopes_of_intent,
@@ -64,15 +63,10 @@ class Budgets:
         if check is None or (check.priced and not changes):
             return Charges(changes) if changes else None
         scopes = scopes_of_intent(after)
-        texts = {scope: self._texts.get(scope, "") for scope in scopes}
-        if not check.priced:
-            texts = self.read(scopes)
+        texts = {scope: self._texts.get(scope, "") for scope in scopes} if check.priced else self.read(scopes)
         with self._connection.decoding("budgets"):
-            own = {scope: parse_budget(scope, text) for scope, text in texts.items() if text}
-        matching = in_force({name: check.environment[name] for name in scopes if name in check.environment}, own)
-        if matching and not check.priced:
-            raise no_price(next(iter(matching)), after.service, now)
-        return Charges(changes, texts, tuple(demands(changes, matching)))
+            stored = {scope: parse_budget(scope, text) for scope, text in texts.items() if text}
+        return Charges(changes, texts, tuple(demands(changes, check.matching(after, stored, now))))
 
     def read(self, scopes: Iterable[str]) -> dict[str, str]:
         """Read the texts of the budgets of some scopes, and cache them."""

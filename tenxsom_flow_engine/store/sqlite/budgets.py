@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 
-from tenxsom_flow_engine.budgets import Amounts, Budget, Period, in_force, parse_budget
+from tenxsom_flow_engine.budgets import Amounts, Budget, Period, parse_budget
 from tenxsom_flow_engine.budgets.charges import (
     KEEP_QUARTERS,
     BudgetCheck,
     ChargeChange,
     Demand,
     demands,
-    no_price,
     quarter,
     refusal,
     scopes_of_intent,
@@ -81,14 +80,9 @@ def require_room(
     """Raise `BudgetSpent` if a budget has no room for the charges of a create, or if its price is unknown."""
     if not changes and check.priced:
         return
-    matching = scopes_of_intent(record)
-    known = in_force(_among(check.environment, matching), stored(db, matching))
-    if not check.priced:
-        if known:
-            raise no_price(next(iter(known)), record.service, now)
-        return
+    matching = check.matching(record, stored(db, scopes_of_intent(record)), now)
     exceeded = []
-    for demand in demands(changes, known):
+    for demand in demands(changes, matching):
         amounts = _of_period(db, demand, now)
         if amounts.used + demand.micro_usd > demand.limit.micro_usd:
             exceeded.append((demand, amounts))
@@ -150,7 +144,3 @@ def _sum_of_period(db: sqlite3.Connection, scope: str, begins: int, ends: int) -
 
 def _sum(db: sqlite3.Connection, scope: str, begins: int, ends: int) -> Amounts:
     return Amounts(*db.execute(_SUM, (scope, begins, ends)).fetchone())
-
-
-def _among(budgets: Mapping[str, Budget], scopes: Iterable[str]) -> dict[str, Budget]:
-    return {scope: budgets[scope] for scope in scopes if scope in budgets}
