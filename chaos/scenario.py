@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from chaos.capped import CHANNEL, CappedJobs
-from chaos.cluster import Cluster, Scale, Stopped
+from chaos.cluster import Cluster, Scale
+from chaos.folders import in_new_folder
 from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.local_faults import LocalFaults
 from chaos.operator import resolve_and_retry
@@ -54,15 +54,7 @@ class ScenarioResult:
 
 def run_scenario(scale: Scale, seed: int, stop: threading.Event, backend: str) -> ScenarioResult:
     """Run a queue backend under faults that are drawn from the seed. Raises `Stopped` soon after `stop` is set."""
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{backend}-"))
-    try:
-        result = _run(scale, seed, stop, backend, folder)
-    except Stopped:
-        shutil.rmtree(folder)
-        raise
-    if not result.findings:
-        shutil.rmtree(folder)
-    return result
+    return in_new_folder(f"chaos-{backend}-", partial(_run, scale, seed, stop, backend))
 
 
 def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: Path) -> ScenarioResult:

@@ -9,21 +9,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from benchmarks.table import print_table
 from chaos.cluster import PROCESSES, Cluster, Stopped
+from chaos.folders import in_new_folder
 from chaos.judge import Finding, judge
 from chaos.refusals import Refusals
 from chaos.scenario import add, gather, wait_until_settled
@@ -112,15 +112,7 @@ class StormResult:
 
 def run_storm(storm: Storm, backend: str, server: str, stop: threading.Event) -> StormResult:
     """Run one storm. Raises `Stopped` soon after `stop` is set."""
-    folder = Path(tempfile.mkdtemp(prefix=f"storm-{backend}-"))
-    try:
-        result = _run(storm, backend, server, stop, folder)
-    except Stopped:
-        shutil.rmtree(folder)
-        raise
-    if not result.findings:
-        shutil.rmtree(folder)
-    return result
+    return in_new_folder(f"storm-{backend}-", partial(_run, storm, backend, server, stop))
 
 
 def _run(storm: Storm, backend: str, server: str, stop: threading.Event, folder: Path) -> StormResult:
