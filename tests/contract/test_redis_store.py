@@ -16,6 +16,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
 
 from tenxsom_flow_engine.budgets import ALL, Amounts, parse_budget
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
@@ -61,8 +62,8 @@ class TestRedisStore(StoreSuite):
     """The store suite."""
 
 
-class RedisMachine(StoreMachine):
-    """Random operations, each example under different keys."""
+class NewKeys(RuleBasedStateMachine):
+    """Runs each example under different keys."""
 
     server: RedisServer
 
@@ -72,6 +73,10 @@ class RedisMachine(StoreMachine):
 
     def open_store(self, clock: Clock) -> RedisStore:
         return RedisStore(self.server.url, self._prefix, clock)
+
+
+class RedisMachine(NewKeys, StoreMachine):
+    """Random operations."""
 
 
 TestRedisMachine = RedisMachine.TestCase
@@ -80,17 +85,8 @@ TestRedisMachine.settings = settings(
 )
 
 
-class RedisBudgets(BudgetMachine):
-    """Random operations on budgets, each example under different keys."""
-
-    server: RedisServer
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._prefix = secrets.token_hex(6)
-
-    def open_store(self, clock: Clock) -> RedisStore:
-        return RedisStore(self.server.url, self._prefix, clock)
+class RedisBudgets(NewKeys, BudgetMachine):
+    """Random operations on budgets."""
 
 
 TestRedisBudgets = RedisBudgets.TestCase
@@ -101,7 +97,7 @@ TestRedisBudgets.settings = settings(
 
 @pytest.fixture(scope="module", autouse=True)
 def _machine_server(redis_server: RedisServer) -> None:
-    RedisMachine.server = RedisBudgets.server = redis_server
+    NewKeys.server = redis_server
 
 
 def test_adding_many_to_a_pushing_backend_costs_few_round_trips(

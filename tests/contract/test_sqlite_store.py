@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine
 
 from tenxsom_flow_engine.budgets import ALL, Span
 from tenxsom_flow_engine.budgets.limits import period
@@ -67,8 +68,8 @@ class TestSQLiteStore(StoreSuite):
     """The store suite."""
 
 
-class SQLiteMachine(StoreMachine):
-    """Random operations, each example on a new file."""
+class NewFile(RuleBasedStateMachine):
+    """Runs each example on a new file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +81,10 @@ class SQLiteMachine(StoreMachine):
     def teardown(self) -> None:
         super().teardown()
         self._folder.cleanup()
+
+
+class SQLiteMachine(NewFile, StoreMachine):
+    """Random operations."""
 
 
 TestSQLiteMachine = SQLiteMachine.TestCase
@@ -88,19 +93,8 @@ TestSQLiteMachine.settings = settings(
 )
 
 
-class SQLiteBudgets(BudgetMachine):
-    """Random operations on budgets, each example on a new file."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-
-    def open_store(self, clock: Clock) -> SQLiteStore:
-        return SQLiteStore(Path(self._folder.name) / "jobs.sqlite3", clock)
-
-    def teardown(self) -> None:
-        super().teardown()
-        self._folder.cleanup()
+class SQLiteBudgets(NewFile, BudgetMachine):
+    """Random operations on budgets."""
 
 
 TestSQLiteBudgets = SQLiteBudgets.TestCase
