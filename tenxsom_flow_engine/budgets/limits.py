@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tenxsom_flow_engine.clock import MAX_INSTANT
 from tenxsom_flow_engine.errors import InvalidInput
+from tenxsom_flow_engine.jobs.purchases import MICRO
 
 #: The scope of a budget for all jobs.
 ALL = "all"
 CHANNEL, SERVICE = "channel:", "service:"
 UTC_NAME = "UTC"
-MICRO = 1_000_000
 #: The largest limit; sums of far more than this are exact in Lua's numbers, too.
 MAX_USD = 1_000_000_000
 
@@ -104,11 +104,6 @@ def scopes_of(channel: str, service: str) -> tuple[str, ...]:
 def in_force(environment: Mapping[str, Budget], stored: Mapping[str, Budget]) -> dict[str, Budget]:
     """Return the budgets in force by scope: those of the store win over those of the environment."""
     return {**environment, **stored}
-
-
-def to_micro_usd(usd: float) -> int:
-    """Return dollars as whole micro-dollars."""
-    return round(usd * MICRO)
 
 
 def to_usd(micro_usd: int) -> float:

@@ -108,6 +108,8 @@ def _show(queue_type: str | None, *, as_json: bool) -> None:
 
 
 def _rows(found: Sequence[BudgetUse]) -> Iterator[list[str]]:
+    from tenxsom_flow_engine.budgets import to_usd
+
     before: Any = None
     for use in found:
         amounts = use.amounts
@@ -116,8 +118,8 @@ def _rows(found: Sequence[BudgetUse]) -> Iterator[list[str]]:
             f"${use.limit}",
             use.period.name,
             f"{use.share:.0%}",
-            usd(amounts.spent / 1e6),
-            usd(amounts.reserved / 1e6),
+            usd(to_usd(amounts.spent)),
+            usd(to_usd(amounts.reserved)),
             usd(use.free),
             use.resets,
             "command" if use.stored else "TENXSOM_BUDGETS",

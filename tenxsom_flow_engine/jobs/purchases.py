@@ -14,6 +14,9 @@ import msgspec
 from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.jobs import Charge, Cost, JobRecord, Purchase, Status, SubmissionState
 
+#: Micro-dollars in a dollar.
+MICRO = 1_000_000
+
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
     """Return the record with a purchase appended and the total cost updated.
@@ -71,12 +74,17 @@ def refunded(record: JobRecord, submission: str) -> JobRecord:
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
 
 
+def to_micro_usd(usd: float) -> int:
+    """Return dollars as whole micro-dollars."""
+    return round(usd * MICRO)
+
+
 def charge_for(cost: Cost | None, reserved: Charge | None, now: float) -> Charge | None:
     """Return what a purchase takes from the budgets: its cost, else what was reserved, and in the same periods."""
     at = reserved.at if reserved is not None else now
     if cost is None or cost.usd is None:
         return reserved
-    micro_usd = round(cost.usd * 1_000_000)
+    micro_usd = to_micro_usd(cost.usd)
     return Charge(at, micro_usd) if micro_usd > 0 else None
 
 
