@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tenxsom_flow_engine.budgets import Budget, parse_budgets
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
@@ -539,14 +539,13 @@ def _own() -> Mapping[str, Sequence[Field]]:
 
 def _hidden(secret: Secret) -> Sequence[str]:
     """Return the parts of a secret to redact: the passwords of a URL, or the whole text."""
-    if "://" not in secret:
+    _, _, rest = secret.partition("://")
+    if not rest:
         return [str(secret)]
-    try:
-        parts = urlsplit(secret)
-    except ValueError:
-        return [str(secret)]
-    options = [option.partition("=") for option in parts.query.split("&")]
-    return [parts.password or "", *(value for name, _, value in options if name.endswith("password"))]
+    # `urlsplit` refuses some addresses that name several hosts.
+    login, _, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    options = [option.partition("=") for option in rest.partition("?")[2].partition("#")[0].split("&")]
+    return [login.partition(":")[2], *(value for name, _, value in options if name.endswith("password"))]
 
 
 def _is_file(path: Path) -> bool:

@@ -16,9 +16,9 @@ from tenxsom_flow_engine.budgets.limits import (
     parse_budget,
     parse_budgets,
     scopes_of,
+    to_micro_usd,
     to_usd,
 )
-from tenxsom_flow_engine.jobs.purchases import to_micro_usd
 
 __all__ = [
     "ALL",

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.budgets.limits import Amounts, Budget, Limit, Period, in_force, moment_in, scopes_of
+from tenxsom_flow_engine.budgets.limits import Amounts, Budget, Limit, Period, in_force, moment_in, scopes_of, to_usd
 from tenxsom_flow_engine.errors import BudgetSpent
 from tenxsom_flow_engine.jobs import Charge, JobRecord
 from tenxsom_flow_engine.text import usd
@@ -144,4 +144,4 @@ def _charges(record: JobRecord) -> Iterator[tuple[str, Charge, bool]]:
 
 
 def _usd(micro_usd: int) -> str:
-    return usd(micro_usd / 1_000_000)
+    return usd(to_usd(micro_usd))

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tenxsom_flow_engine.clock import MAX_INSTANT
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs.purchases import MICRO
 
+#: Micro-dollars in a dollar.
+MICRO = 1_000_000
 #: The scope of a budget for all jobs.
 ALL = "all"
 CHANNEL, SERVICE = "channel:", "service:"
@@ -109,6 +110,11 @@ def in_force(environment: Mapping[str, Budget], stored: Mapping[str, Budget]) ->
 def to_usd(micro_usd: int) -> float:
     """Return micro-dollars as dollars."""
     return micro_usd / MICRO
+
+
+def to_micro_usd(usd: float) -> int:
+    """Return dollars as whole micro-dollars."""
+    return round(usd * MICRO)
 
 
 def check_scope(text: str) -> str:

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from tenxsom_flow_engine.budgets import to_micro_usd
 from tenxsom_flow_engine.clock import utc_datetime
 from tenxsom_flow_engine.jobs import Charge, Cost, JobRecord, Purchase, Status, SubmissionState
-
-#: Micro-dollars in a dollar.
-MICRO = 1_000_000
 
 
 def bought(record: JobRecord, purchase: Purchase) -> JobRecord:
@@ -72,11 +70,6 @@ def refunded(record: JobRecord, submission: str) -> JobRecord:
     if purchases == record.purchases:
         return record
     return msgspec.structs.replace(record, purchases=purchases, cost=_total(purchases) or record.cost)
-
-
-def to_micro_usd(usd: float) -> int:
-    """Return dollars as whole micro-dollars."""
-    return round(usd * MICRO)
 
 
 def charge_for(cost: Cost | None, reserved: Charge | None, now: float) -> Charge | None:

@@ -119,3 +119,5 @@ def test_all_passwords_are_redacted() -> None:
     """The passwords of servers and sentinels in an address are secrets, with and without percent-encoding."""
     url = "redis+sentinel://u:a%40b@h/main?sentinel_password=c%40d&socket_timeout=5"
     assert {"a%40b", "a@b", "c%40d", "c@d"} <= load({"REDIS_URL": url}).secrets
+    several = "redis+sentinel://u:word@a:1,[::1]:2/main"
+    assert "word" in load({"REDIS_URL": several}).secrets

@@ -71,17 +71,17 @@ def open_client(url: str, timings: Timings) -> OpenClient:
         "retry": Retry(NoBackoff(), 0),
     }
     try:
-        parts = urlsplit(url)
+        address = sentinels.parse(url)
+        parts = urlsplit(address.server if address else url)
         # An unescaped / ? or # in a password ends the host too early: the rest of the password would be in the path.
         if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise ValueError
-        address = sentinels.parse(url)
         client = _of_sentinels(address, options) if address else Client.from_url(url, **options)
         client.connection_pool.make_connection()  # opens nothing, but refuses unknown options
     except ValueError:
         raise StoreBroken("the address of the Redis server is invalid", next_step=_STEP) from None
     except TypeError:
-        names = sorted(parse_qs(urlsplit(url).query))
+        names = sorted(parse_qs(url.partition("?")[2]))
         raise StoreBroken(f"REDIS_URL has an unknown option among {', '.join(names)}", next_step=_STEP) from None
     known = client.connection_pool.connection_kwargs
     authority = known.get("ssl_ca_certs")

@@ -6,12 +6,16 @@ of the servers; `?sentinel_username=` and `?sentinel_password=` are those of the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 SCHEME = "redis+sentinel"
 #: https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
 DEFAULT_PORT = 26379
+
+#: Login, hosts and the rest. `urlsplit` of some Python versions refuses a list of hosts with an IPv6 address in it.
+_ADDRESS = re.compile(r"redis\+sentinel://(?:([^/?#]*)@)?([^/?#@]*)(.*)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,18 @@ class SentinelAddress:
 
 def parse(url: str) -> SentinelAddress | None:
     """Return the parts of an address, or None for one that names a server. Raises `ValueError` if it is incomplete."""
-    parts = urlsplit(url)
-    if parts.scheme != SCHEME:
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
         return None
-    login, at, hosts = parts.netloc.rpartition("@")
+    login, hosts, rest = match.groups()
+    parts = urlsplit(f"//host{rest}")
     name, _, database = parts.path.lstrip("/").partition("/")
     sentinels = tuple(_host_and_port(host) for host in hosts.split(","))
-    if not name or not (database or "0").isdecimal():
+    # An unescaped / ? or # in a password ends the hosts too early: the rest of the password would be in the path.
+    if "@" in rest or not name or not (database or "0").isdecimal():
         raise ValueError
-    return SentinelAddress(sentinels, unquote(name), f"redis://{login}{at}/{database or 0}?{parts.query}")
+    server = f"redis://{login}@" if login is not None else "redis://"
+    return SentinelAddress(sentinels, unquote(name), f"{server}/{database or 0}?{parts.query}")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
