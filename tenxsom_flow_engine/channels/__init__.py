@@ -1,0 +1,1 @@
+"""Channels: their settings, their fair share of admissions, and their schedules."""
