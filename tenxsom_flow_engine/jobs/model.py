@@ -24,6 +24,7 @@ MAX_TOPIC = 500
 MAX_PROMPT = 10_000
 MAX_SCRIPT = 10_000
 MAX_DURATION = 1800
+MAX_PRIORITY = 9
 #: The service name that lets the engine choose a service.
 AUTO = "auto"
 #: The only key of a job's options that is not a service name: the playlist and position that a planned topic came from.
@@ -66,6 +67,8 @@ class VideoJob(
     quality: str = ""
     #: A tag that groups the jobs of one publishing channel.
     channel: str = ""
+    #: 0 to `MAX_PRIORITY`: how far a due job is moved forward among those of its channel.
+    priority: int = 0
     #: Service-specific settings, by service name.
     options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     created_at: Instant
@@ -77,6 +80,8 @@ class VideoJob(
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
             raise InvalidInput("duration", f"must be a whole number of seconds, not {self.duration!r}")
+        if type(self.priority) is not int or not 0 <= self.priority <= MAX_PRIORITY:
+            raise InvalidInput("priority", f"must be a whole number from 0 to {MAX_PRIORITY}, not {self.priority!r}")
         if type(self.created_at) not in (int, float) or not 0 <= self.created_at <= MAX_INSTANT:
             raise InvalidInput("created_at", "must be a number of seconds since 1970")
         if not isinstance(self.options, dict) or not all(isinstance(own, dict) for own in self.options.values()):

@@ -17,6 +17,7 @@ from threading import Event
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
+from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
@@ -184,7 +185,9 @@ class JobStore(ABC):
 
     @abstractmethod
     def claim(self, request: ClaimRequest) -> Claim:
-        """Lease due jobs to a worker: jobs with a ticket first, then by due time, then in the order of adding.
+        """Lease due jobs to a worker: jobs with a ticket first, then in the fair order of channels (`fair_share`).
+
+        Within a channel they are in the order of due time and priority, then in the order of adding.
 
         Also ends expired leases. Leases nothing while the queue is paused, and no more than the limits of the queue
         and the slots of the services allow. The cost does not grow with the number of waiting jobs.
@@ -226,6 +229,21 @@ class JobStore(ABC):
     @abstractmethod
     def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
         """Return what each scope has used in a period, in the given order."""
+
+    @abstractmethod
+    def channels(self) -> Mapping[str, Channel]:
+        """Return the settings of the channels that have some, by name."""
+
+    @abstractmethod
+    def channel(self, name: str) -> Channel:
+        """Return the settings of a channel."""
+
+    @abstractmethod
+    def set_channel(self, name: str, change: Callable[[Channel], Channel | None]) -> None:
+        """Replace the settings of a channel by `change(settings)`, for all workers at once; None removes them."""
+
+    def enter_missing_turns(self, queue: str, limit: int) -> None:  # noqa: B027 (only a server mixes releases)
+        """Give turns to the first `limit` waiting jobs of each lane that an earlier release added without them."""
 
     @abstractmethod
     def cancel_waiting(self, queue: str, limit: int) -> int:

@@ -23,15 +23,18 @@ from tenxsom_flow_engine.timings import Timings
 #: The scripts that continue existing jobs. A server out of memory runs them too, if it knows the flag (Redis 7), so
 #: tickets are saved, and jobs can end, be cancelled and be removed.
 _ALLOWED_WHEN_FULL = frozenset({"claim", "renew", "commit", "remove"})
-#: The scripts that also use the functions of `charges.lua`.
-_WITH_CHARGES = frozenset({"commit", "adopt", "amounts", "seed_charges", "charges_back"})
+#: Files with functions, and the scripts that use them.
+_PARTS = {
+    "charges": frozenset({"commit", "adopt", "amounts", "seed_charges", "charges_back"}),
+    "turns": frozenset({"claim", "commit"}),
+}
 
 
 @cache
 def script(name: str, *, flags: bool = False) -> str:
     """Return the source of a script, after the functions that all scripts share; with `flags` for Redis 7 or newer."""
     folder = resources.files(__package__).joinpath("scripts")
-    parts = ("prelude", "charges", name) if name in _WITH_CHARGES else ("prelude", name)
+    parts = ("prelude", *(part for part, users in _PARTS.items() if name in users), name)
     source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)
     return f"#!lua flags=allow-oom\n{source}" if flags and name in _ALLOWED_WHEN_FULL else source
 

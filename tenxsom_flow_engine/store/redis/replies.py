@@ -23,12 +23,14 @@ _SCRIPTS: dict[str, Any] = {
     "amounts": list[_Number],
     "claim": tuple[list[str], list[str], str, _Number, str],
     "commit": list[Any],
+    "enter_turns": list[str],
     "intake": tuple[int, int],
     "newest": tuple[int, str],
     "now": _Number,
     "read": tuple[str | None, str | None, _Number],
     "remove": int,
     "renew": list[str],
+    "set_channel": int,
 }
 #: Those of the ledger.
 LEDGER_SCRIPTS: dict[str, Any] = {

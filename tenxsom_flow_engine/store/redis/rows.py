@@ -14,6 +14,7 @@ from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
+from tenxsom_flow_engine.store.fair_share import returned_unbought
 from tenxsom_flow_engine.store.redis.budgets import ChargeArgument, Charges
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
@@ -104,11 +105,17 @@ def id_in(member: str) -> str:
     return member[end_of_packed(member, 0) :]
 
 
+def is_member(text: str) -> bool:
+    """Return whether a member of an index has a packed position before its id: other programs can write to our keys."""
+    size = ord(text[0]) - 96 if text else 0
+    return 1 <= size <= 14 and len(text) > size + 1
+
+
 def added_job(record: JobRecord) -> list[str]:
     """Return a new record as the scripts that add jobs read it (see `insert` in `prelude.lua`)."""
-    _, lane, status, due, *_, start_by = index_position(record)
+    _, lane, status, due, *_, start_by, channel, priority = index_position(record)
     text = encode(record).decode()
-    return [record.job_id, lane, status, due, text, record.effective_service, record.job.channel, start_by]
+    return [record.job_id, lane, status, due, text, record.effective_service, channel, start_by, priority]
 
 
 class Commit(msgspec.Struct, omit_defaults=True):
@@ -131,6 +138,8 @@ class Commit(msgspec.Struct, omit_defaults=True):
     error: tuple[str, str] | None = None
     #: What it takes from the budgets.
     charges: ChargeArgument | None = None
+    #: Its lease counted in the virtual time of its channel, and bought nothing.
+    uncounted: bool = False
 
 
 def encode_commit(
@@ -150,6 +159,7 @@ def encode_commit(
         slots,
         error_of(before.record, after),
         charges.argument if charges else None,
+        returned_unbought(before.record, after),
     )
     return msgspec.msgpack.encode(commit)
 
@@ -165,6 +175,8 @@ def index_position(record: JobRecord) -> list[str]:
         repr(record.submission.deadline) if record.holds_slot else "",
         "" if record.finished_at is None else repr(record.finished_at),
         "" if record.expires_at is None else repr(record.expires_at),
+        record.job.channel,
+        str(record.job.priority),
     ]
 
 

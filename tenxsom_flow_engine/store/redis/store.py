@@ -21,6 +21,7 @@ import redis
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes, quarter
+from tenxsom_flow_engine.channels.settings import Channel, parse_channel
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
@@ -32,7 +33,7 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
 from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
-from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position
+from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position, is_member
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
@@ -95,6 +96,7 @@ class RedisStore(JobStore, LegacyImport):
         self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
         self._budgets.seed(self.now)
+        self._enter_turns()
 
     @property
     def connection(self) -> Connection:
@@ -240,6 +242,52 @@ class RedisStore(JobStore, LegacyImport):
 
     def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
         return self._budgets.amounts(periods)
+
+    def channels(self) -> Mapping[str, Channel]:
+        with self._connection.mapped(), self._connection.decoding("channels"):
+            found = self._connection.client.hgetall(self._connection.key("channels"))
+            return {name: parse_channel(found[name]) for name in sorted(found)}
+
+    def channel(self, name: str) -> Channel:
+        with self._connection.mapped(), self._connection.decoding("channels"):
+            found = self._connection.client.hget(self._connection.key("channels"), name)
+            return parse_channel(found) if found else Channel()
+
+    def set_channel(self, name: str, change: Callable[[Channel], Channel | None]) -> None:
+        while True:
+            with self._connection.mapped(), self._connection.decoding("channels"):
+                found = self._connection.client.hget(self._connection.key("channels"), name) or ""
+                channel = change(parse_channel(found) if found else Channel())
+            new, kept = channel.text if channel else "", channel or Channel()
+            arguments = (found, new, repr(float(kept.weight)), "1" if kept.paused else "")
+            if self._connection.run("set_channel", self._clock.instant(), name, *arguments):
+                return
+
+    def _enter_turns(self) -> None:
+        """Give turns to the waiting jobs of lanes that an earlier release has filled."""
+        places = iter(self._connection.run("enter_turns", self._clock.instant()))
+        for queue, lane in zip(places, places, strict=True):
+            self._enter_turns_of(queue, lane, None)
+
+    def enter_missing_turns(self, queue: str, limit: int) -> None:
+        for lane in self._lists.lanes(queue):
+            if not lane.startswith(TICKET_MARK):
+                self._enter_turns_of(queue, lane, limit)
+
+    def _enter_turns_of(self, queue: str, lane: str, limit: int | None) -> None:
+        """Give turns to the first jobs that wait in a lane, unless they have them; None: to all of them."""
+        with self._connection.mapped():
+            key = self._connection.key(f"due:{queue}:{lane}")
+            members = self._connection.client.zrange(key, 0, -1 if limit is None else limit - 1)
+        for begin in range(0, len(members), CHUNK_JOBS):
+            chunk = {id_in(member): member for member in members[begin : begin + CHUNK_JOBS] if is_member(member)}
+            found = [
+                part
+                for record in self.get_each(list(chunk))
+                for part in (chunk[record.job_id], record.job.channel, record.job.priority)
+            ]
+            if found:
+                self._connection.run("enter_turns", self._clock.instant(), queue, lane, *found)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         if len(deliveries) > 1:  # two round trips for all; one leased record needs only one

@@ -1,4 +1,4 @@
-"""Claim due jobs with reads and writes of one SQLite transaction; `store.claiming` decides which jobs.
+"""Claim due jobs with reads and writes of one SQLite transaction; `store.claiming` and `store.fair_share` decide which.
 
 Every query uses an index, so the cost of a claim does not grow with the number of waiting jobs.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import secrets
 import sqlite3
 
-from tenxsom_flow_engine.jobs import JobRecord, Lease, lifecycle
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.store.claiming import Candidate, Capacity, Load, capacity, expire, refilled, select
+from tenxsom_flow_engine.store.fair_share import COUNTED, Turn, take_turns
+from tenxsom_flow_engine.store.sqlite import turns
 from tenxsom_flow_engine.store.sqlite.rows import decoding, keep, readable, save
 from tenxsom_flow_engine.store.values import Claim, ClaimRequest, DispatchLimits, QueueState
 
@@ -53,11 +55,7 @@ def next_claim_at(db: sqlite3.Connection, request: ClaimRequest, now: float) -> 
     if request.only is not None:
         due = _due_of(db, request.only, request.queue, allowed)
     else:
-        lanes = (
-            _first(db, "due", request.queue, lane) if free > 0 else _first_slot(db, lane, now)
-            for lane, free in allowed.openings.items()
-        )
-        due = _earliest(*lanes)
+        due = _earliest(*(_next_at(db, request.queue, lane, free, now) for lane, free in allowed.openings.items()))
     if due is not None:
         # Until the limits of the queue allow a dispatch, a claim returns nothing.
         due = None if allowed.opens_at is None else max(due, allowed.opens_at)
@@ -72,10 +70,24 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
         return Claim((), None)
     limits = queue.limits(request.limits)
     allowed = _capacity(db, request, limits, now)
-    taken = tuple(_lease(db, record, request, now) for record in _due(db, request, allowed, now))
+    taken = [_lease(db, record, request, now) for record in _due(db, request, allowed, now)]
+    if request.only is None:
+
+        def take(turn: Turn) -> bool:
+            row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (turn.job_id,)).fetchone()
+            for record in readable([row], db):
+                taken.append(_lease(db, record, request, now))
+                turns.count(db, request.queue, turn)
+                return True
+            return False
+
+        for lane in allowed.openings:
+            turns.wake(db, request.queue, lane, now)
+        with decoding("turns"):
+            take_turns(allowed, len(taken), lambda lane: turns.next_turn(db, request.queue, lane, now), take)
     if taken:
         _keep_tokens(db, request.queue, _tokens(db, request.queue, limits, now) - len(taken), now)
-    return Claim(taken, now if taken else next_claim_at(db, request, now))
+    return Claim(tuple(taken), now if taken else next_claim_at(db, request, now))
 
 
 def _capacity(db: sqlite3.Connection, request: ClaimRequest, limits: DispatchLimits, now: float) -> Capacity:
@@ -118,8 +130,15 @@ def _first_slot(db: sqlite3.Connection, service: str, now: float) -> float | Non
     return instant
 
 
+def _next_at(db: sqlite3.Connection, queue: str, lane: str, free: int, now: float) -> float | None:
+    """Return when a job of a lane could be claimed (see `next_claim_at`)."""
+    if free <= 0:
+        return _first_slot(db, lane, now)
+    return _first(db, "due", queue, lane) if lane.startswith(TICKET_MARK) else turns.next_at(db, queue, lane)
+
+
 def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: float) -> list[JobRecord]:
-    """Return the due jobs to lease, within `allowed`."""
+    """Return the due jobs with a ticket to lease, within `allowed`, or the only job."""
     columns = "SELECT lane, due, position, job_id, record FROM jobs WHERE queue = ? AND due <= ?"
     if request.only is not None:
         rows = db.execute(f"{columns} AND job_id = ?", (request.queue, now, request.only)).fetchall()
@@ -127,7 +146,7 @@ def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: 
         rows = [
             row
             for lane, free in allowed.openings.items()
-            if min(free, allowed.total) > 0
+            if lane.startswith(TICKET_MARK) and min(free, allowed.total) > 0
             for row in db.execute(
                 f"{columns} AND lane = ? ORDER BY due, position LIMIT ?",
                 (request.queue, now, lane, min(free, allowed.total)),
@@ -138,8 +157,12 @@ def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: 
     return list(readable([by_id[job.job_id] for job in select(candidates, allowed)], db))
 
 
-def _lease(db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now: float) -> JobRecord:
-    lease = Lease(token=secrets.token_hex(8), worker=request.worker, until=now + request.lease)
+def _lease(
+    db: sqlite3.Connection, record: JobRecord, request: ClaimRequest, now: float, *, counted: bool = False
+) -> JobRecord:
+    lease = Lease(
+        token=secrets.token_hex(8) + (COUNTED if counted else ""), worker=request.worker, until=now + request.lease
+    )
     record = lifecycle.take(record, lease, now)
     save(db, record)
     return record

@@ -15,7 +15,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder
-from tenxsom_flow_engine.store.sqlite import budgets
+from tenxsom_flow_engine.store.sqlite import budgets, turns
 from tenxsom_flow_engine.store.sqlite.rows import ForeignValue
 
 SCHEMA_VERSION = 2
@@ -63,9 +63,10 @@ class Connections:
             try:
                 with self.use() as connection:
                     self._prepare(connection)
-                    if not budgets.made(connection):
+                    if not (budgets.made(connection) and turns.made(connection)):
                         with self.transaction():
                             budgets.make(connection)
+                            turns.make(connection)
             except BaseException:
                 self.close()
                 raise

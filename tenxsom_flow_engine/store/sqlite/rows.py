@@ -16,19 +16,19 @@ from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
-from tenxsom_flow_engine.store.sqlite import budgets
+from tenxsom_flow_engine.store.sqlite import budgets, turns
 from tenxsom_flow_engine.store.totals import additions, new_error
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 COLUMNS = (
-    "job_id", "queue", "lane", "status", "service", "channel", "topic", "due", "lease_until", "slot_service",
-    "slot_until", "added_at", "finished_at", "record",
+    "job_id", "queue", "lane", "status", "service", "channel", "priority", "topic", "due", "lease_until",
+    "slot_service", "slot_until", "added_at", "finished_at", "record",
 )  # fmt: skip
 
 #: Columns that never change: rewriting them would rewrite their indexes.
-_FIXED = ("job_id", "channel", "added_at")
+_FIXED = ("job_id", "channel", "priority", "added_at")
 _CHANGING = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in _FIXED)
 _UPDATE = f"UPDATE jobs SET {_CHANGING} WHERE job_id = :job_id"
 
@@ -63,6 +63,7 @@ def row_of(record: JobRecord) -> dict[str, Any]:
         "status": record.status.value,
         "service": record.effective_service,
         "channel": record.job.channel,
+        "priority": record.job.priority,
         "topic": record.job.topic,
         "due": record.due,
         "lease_until": record.lease.until if record.lease else None,
@@ -114,6 +115,8 @@ def keep_start(db: sqlite3.Connection, before: float | None, record: JobRecord) 
 def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
     """Replace a stored record and update totals and budgets in the caller's transaction."""
     save(db, after)
+    turns.enter(db, [after])
+    turns.give_back(db, before, after)
     keep_start(db, before.expires_at, after)
     budgets.charge(db, charge_changes(before, after))
     db.executemany(_ADD, map(astuple, additions(before, after)))

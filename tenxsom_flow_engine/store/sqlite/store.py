@@ -19,13 +19,14 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes
+from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
-from tenxsom_flow_engine.store.sqlite import lists
+from tenxsom_flow_engine.store.sqlite import lists, turns
 from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
 from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
 from tenxsom_flow_engine.store.sqlite.rows import (
@@ -169,6 +170,7 @@ class SQLiteStore(JobStore):
         with self._writing() as (db, _):
             added = _insert(db, record)
             if added:
+                turns.enter(db, [record])
                 budget_tables.charge(db, charge_changes(None, record))
             return added
 
@@ -286,6 +288,20 @@ class SQLiteStore(JobStore):
     def amounts(self, periods: Sequence[tuple[str, Period]]) -> Sequence[Amounts]:
         with self._reading() as (db, _):
             return budget_tables.amounts(db, periods)
+
+    def channels(self) -> Mapping[str, Channel]:
+        with self._reading() as (db, _), decoding("channels"):
+            return turns.settings(db)
+
+    def channel(self, name: str) -> Channel:
+        with self._reading() as (db, _), decoding("channels"):
+            return turns.settings(db, name).get(name, Channel())
+
+    def set_channel(self, name: str, change: Callable[[Channel], Channel | None]) -> None:
+        with self._writing() as (db, _):
+            with decoding("channels"):
+                present = turns.settings(db, name).get(name, Channel())
+            turns.put(db, name, change(present))
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         with self._writing() as (db, now):
@@ -430,7 +446,10 @@ def _insert(db: sqlite3.Connection, record: JobRecord) -> bool:
 
 def _insert_new(queue: str, items: Sequence[NewJob], db: sqlite3.Connection, now: float) -> list[bool]:
     """Add jobs; return for each whether it is new."""
-    return [_insert(db, new_record(queue, item, now)) for item in items]
+    records = [new_record(queue, item, now) for item in items]
+    added = [_insert(db, record) for record in records]
+    turns.enter(db, (record for record, is_new in zip(records, added, strict=True) if is_new))
+    return added
 
 
 def _find(db: sqlite3.Connection, job_id: str) -> JobRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.contract.store_suite.adding import AddingSuite
 from tests.contract.store_suite.budgets import BudgetSuite
+from tests.contract.store_suite.channels import ChannelSuite
 from tests.contract.store_suite.claiming import AskingAgainSuite, ClaimingSuite
 from tests.contract.store_suite.dispatching import DispatchSuite
 from tests.contract.store_suite.durability import DurabilitySuite
@@ -33,6 +34,7 @@ class StoreSuite(
     AddingSuite,
     ClaimingSuite,
     AskingAgainSuite,
+    ChannelSuite,
     SlotSuite,
     DispatchSuite,
     LeaseSuite,

@@ -59,6 +59,10 @@ end
 lanes[#lanes + 1] = 'auto'
 automatic['auto'] = nil
 
+local function has_ticket(lane)
+  return string.sub(lane, 1, 1) == '#'
+end
+
 local function key_of(lane)
   return P .. 'due:' .. queue .. ':' .. lane
 end
@@ -91,9 +95,13 @@ local function next_claim_at()
   local _, lease = first(P .. 'leased:' .. queue)
   sooner(lease)
   for _, lane in ipairs(lanes) do
-    if openings[lane] > 0 then
+    if openings[lane] > 0 and has_ticket(lane) then
       local _, due = first(key_of(lane))
       sooner(due)
+    elseif openings[lane] > 0 then
+      local place = place_of(queue, lane)
+      local _, wakes_at = first(P .. 'asleep:' .. place)
+      sooner(redis.call('EXISTS', P .. 'turns:' .. place) == 1 and instant or wakes_at)
     else
       local slot = redis.call('ZRANGEBYSCORE', P .. 'slots:' .. lane, '(' .. text(instant), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
       sooner(tonumber(slot[2]))
@@ -119,71 +127,106 @@ if room <= 0 then
   return answer({}, {}, lease and text(lease) or '')
 end
 
--- Candidates of each open lane: jobs with a ticket first, then by due time, then in the order of adding.
+-- Candidates of each open lane: jobs with a ticket, by due time, then in the order of adding; or the only job.
 local candidates = {}
 for _, lane in ipairs(lanes) do
-  local ticket = string.sub(lane, 1, 1) == '#' and 0 or 1
   local limit = math.min(room, openings[lane])
-  if limit > 0 then
+  if limit > 0 and ARGV[9] == '' and has_ticket(lane) then
     local found = redis.call('ZRANGEBYSCORE', key_of(lane), '-inf', text(instant), 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #found, 2 do
-      local id = is_ours(found[i], 1) and string.sub(found[i], end_of_packed(found[i], 1))
-      if not id then
+      if is_ours(found[i], 1) then
+        candidates[#candidates + 1] = {tonumber(found[i + 1]), found[i], lane}
+      else
         set_aside(key_of(lane), found[i])
-      elseif ARGV[9] == '' or ARGV[9] == id then
-        candidates[#candidates + 1] = {ticket, tonumber(found[i + 1]), found[i], lane, id}
       end
     end
-    if ARGV[9] ~= '' and #candidates == 0 then
-      local value = redis.call('HGET', P .. 'jobs', ARGV[9])
-      local member = is_ours(value, 2) and position(value) .. ARGV[9]
-      local due = member and redis.call('ZSCORE', key_of(lane), member)
-      if due and tonumber(due) <= instant then
-        candidates[1] = {ticket, tonumber(due), member, lane, ARGV[9]}
-      end
+  elseif limit > 0 and ARGV[9] ~= '' and #candidates == 0 then
+    local value = redis.call('HGET', P .. 'jobs', ARGV[9])
+    local member = is_ours(value, 2) and position(value) .. ARGV[9]
+    local due = member and redis.call('ZSCORE', key_of(lane), member)
+    if due and tonumber(due) <= instant then
+      candidates[1] = {tonumber(due), member, lane}
     end
   end
 end
 table.sort(candidates, function(a, b)
   if a[1] ~= b[1] then return a[1] < b[1] end
-  if a[2] ~= b[2] then return a[2] < b[2] end
-  return a[3] < b[3]
+  return a[2] < b[2]
 end)
 
 local taken = {}
+local function is_open(lane)
+  return openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
+end
+
+-- Lease a job; return whether it is one of ours. The token of a lease that counts in a virtual time ends with '+'.
+local function lease(member, lane, counts)
+  local id = string.sub(member, end_of_packed(member, 1))
+  local stored = redis.call('HGET', P .. 'jobs', id)
+  if not is_ours(stored, 2) then
+    set_aside(key_of(lane), member)
+    return false
+  end
+  openings[lane] = openings[lane] - 1
+  if automatic[lane] then
+    openings['auto'] = openings['auto'] - 1
+  end
+  local value = with_next_version(stored)
+  local ends = text(instant + seconds)
+  local token = ARGV[8] .. string.format('%04x', #taken) .. (counts and '+' or '')
+  local entry = token .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
+  redis.call('HSET', P .. 'jobs', id, value)
+  redis.call('HSET', P .. 'leases', id, entry)
+  redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
+  redis.call('ZREM', key_of(lane), member)
+  if not has_ticket(lane) then
+    -- It needs a slot: counted here until its intent takes one.
+    redis.call('HSET', P .. 'wanting', id, lane)
+    add_wanting(queue, lane, 1)
+  end
+  -- A job with a ticket keeps the status rendering, leased or not.
+  local statuses = P .. 'status:' .. queue .. ':'
+  local late = redis.call('ZREM', P .. 'scheduled:' .. queue, id) == 1
+  if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then
+    redis.call('ZADD', statuses .. 'running', number(position(value)), id)
+  end
+  taken[#taken + 1] = entry .. '\n' .. id .. '\n' .. value
+  return true
+end
+
 for _, candidate in ipairs(candidates) do
-  local member, lane, id = candidate[3], candidate[4], candidate[5]
-  if #taken >= room then
+  if #taken < room and is_open(candidate[3]) then
+    lease(candidate[2], candidate[3])
+  end
+end
+
+-- The jobs without a ticket, in the fair order of their channels.
+local turns = {}
+for _, lane in ipairs(ARGV[9] == '' and lanes or {}) do
+  if not has_ticket(lane) and is_open(lane) then
+    wake(queue, lane, instant)
+    turns[lane] = next_turn(queue, lane, instant)
+  end
+end
+while #taken < room do
+  local best
+  for lane, turn in pairs(turns) do
+    if is_open(lane) and (not best or turn[1] < best[1] or (turn[1] == best[1]
+      and (turn[2] < best[2] or (turn[2] == best[2] and turn[3] < best[3])))) then
+      best = turn
+    end
+  end
+  if not best then
     break
   end
-  local open = openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
-  local stored = open and redis.call('HGET', P .. 'jobs', id)
-  if open and not is_ours(stored, 2) then
-    set_aside(key_of(lane), member)
-  elseif open then
-    openings[lane] = openings[lane] - 1
-    if automatic[lane] then
-      openings['auto'] = openings['auto'] - 1
+  redis.call('ZREM', best[6], best[3])
+  if lease(best[3], best[4], true) then
+    count_turn(queue, best)
+  end
+  for _, lane in ipairs(lanes) do
+    if turns[lane] and turns[lane][5] == best[5] then
+      turns[lane] = is_open(lane) and next_turn(queue, lane, instant) or nil
     end
-    local value = with_next_version(stored)
-    local ends = text(instant + seconds)
-    local lease = ARGV[8] .. string.format('%04x', #taken) .. '|' .. ends .. '|' .. text(instant) .. '|' .. worker .. '|' .. queue
-    redis.call('HSET', P .. 'jobs', id, value)
-    redis.call('HSET', P .. 'leases', id, lease)
-    redis.call('ZADD', P .. 'leased:' .. queue, ends, id)
-    redis.call('ZREM', key_of(lane), member)
-    if string.sub(lane, 1, 1) ~= '#' then
-      -- It needs a slot: counted here until its intent takes one.
-      redis.call('HSET', P .. 'wanting', id, lane)
-      add_wanting(queue, lane, 1)
-    end
-    -- A job with a ticket keeps the status rendering, leased or not.
-    local statuses = P .. 'status:' .. queue .. ':'
-    local late = redis.call('ZREM', P .. 'scheduled:' .. queue, id) == 1
-    if redis.call('ZREM', statuses .. (late and 'scheduled' or 'queued'), id) == 1 then
-      redis.call('ZADD', statuses .. 'running', number(position(value)), id)
-    end
-    taken[#taken + 1] = lease .. '\n' .. id .. '\n' .. value
   end
 end
 if #taken > 0 then

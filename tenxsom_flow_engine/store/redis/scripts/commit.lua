@@ -31,6 +31,9 @@ local function commit(change)
   redis.call('HSET', P .. 'jobs', id, with_next_version(value, change.record))
   unindex(id, place, before)
   index(id, place, after)
+  if change.uncounted then
+    uncount_turn(before[1], before[2], before[9])
+  end
   if after[2] ~= before[2] then
     mark_service(number(place), after[2])
   end

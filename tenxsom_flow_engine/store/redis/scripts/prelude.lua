@@ -109,13 +109,39 @@ local function with_next_version(value, record)
   return string.sub(value, 1, at - 1) .. following .. (record or string.sub(value, rest))
 end
 
+-- The line of a channel's jobs of one priority in a lane.
+local function line_key(queue, lane, channel, priority)
+  return P .. 'line:' .. queue .. ':' .. lane .. ':' .. channel .. (priority == '0' and '' or '!' .. priority)
+end
+
+-- Add a waiting job to the line of its channel, which sleeps until the first of them is due (see turns.lua).
+local asleep_until = {}
+local function enter_line(queue, lane, channel, priority, due, member)
+  redis.call('ZADD', line_key(queue, lane, channel, priority), due, member)
+  local place = queue .. ':' .. lane
+  local known = asleep_until[place .. ':' .. channel]
+  if not known or tonumber(due) < known then
+    asleep_until[place .. ':' .. channel] = tonumber(due)
+    redis.call('ZADD', P .. 'asleep:' .. place, 'LT', due, channel)
+  end
+  if priority ~= '0' then
+    local levels = redis.call('HGET', P .. 'priorities:' .. place, channel) or ''
+    if not string.find(levels, priority, 1, true) then
+      redis.call('HSET', P .. 'priorities:' .. place, channel, levels .. priority)
+    end
+  end
+end
+
 -- Remove a job's index entries, or add them (index, below).
--- where: {queue, lane, status, due, slot service, slot until, finished, latest start}.
+-- where: {queue, lane, status, due, slot service, slot until, finished, latest start, channel, priority}.
 local function unindex(id, place, where)
   redis.call('ZREM', P .. 'status:' .. where[1] .. ':' .. where[3], id)
   if where[4] ~= '' then
     redis.call('ZREM', P .. 'due:' .. where[1] .. ':' .. where[2], place .. id)
     redis.call('ZREM', P .. 'scheduled:' .. where[1], id)
+  end
+  if string.sub(where[2], 1, 1) ~= '#' then
+    redis.call('ZREM', line_key(where[1], where[2], where[9], where[10]), place .. id)
   end
   if where[5] ~= '' then
     redis.call('ZREM', P .. 'slots:' .. where[5], id)
@@ -142,6 +168,9 @@ local function index(id, place, where)
   if where[4] ~= '' then
     redis.call('ZADD', P .. 'due:' .. where[1] .. ':' .. where[2], where[4], place .. id)
     remember_lane(where[1], where[2])
+    if string.sub(where[2], 1, 1) ~= '#' then
+      enter_line(where[1], where[2], where[9], where[10], where[4], place .. id)
+    end
     if where[3] == 'scheduled' then
       redis.call('ZADD', P .. 'scheduled:' .. where[1], where[4], id)
     end
@@ -184,9 +213,9 @@ local function note_day(number, day)
 end
 
 -- Add a job to a queue unless its id is known; return whether it is new. job: {id, lane, status, due, record, service,
--- channel, latest start}. slot_service, slot_until: its in-flight slot, if any.
+-- channel, latest start, priority}. slot_service, slot_until: its in-flight slot, if any.
 local function insert(instant, queue, day, job, slot_service, slot_until)
-  local id, lane, status, due, record, service, channel, start_by = unpack(job)
+  local id, lane, status, due, record, service, channel, start_by, priority = unpack(job)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
@@ -196,7 +225,7 @@ local function insert(instant, queue, day, job, slot_service, slot_until)
   if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
     return false
   end
-  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', '', start_by})
+  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', '', start_by, channel, priority})
   note_day(number, day)
   mark('service:' .. service, number)
   if channel ~= '' then
