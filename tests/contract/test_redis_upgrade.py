@@ -107,7 +107,7 @@ def test_its_jobs_are_claimed_and_settled(store: RedisStore) -> None:
     claimed = store.claim(a_claim()).records
     assert ids(claimed) == ["with-ticket", "priced", "new", "leased", "a", "b"]
     done = settle(store, claimed[0], Done(VIDEO))
-    record = accept(store, intend(store, claimed[2]))
+    record = accept(store, intend(store, next(one for one in claimed if one.job_id == "a")))
     assert settle(store, record, Done(VIDEO)).status is done.status is Status.SUCCEEDED
     assert [store.require(name).status for name in ("with-ticket", "a")] == [Status.SUCCEEDED] * 2
     assert store.cancel("tomorrow").status is Status.CANCELLED

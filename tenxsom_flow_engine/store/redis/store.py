@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import chain, islice
 from threading import Event
 from typing import Any
 
@@ -257,7 +257,8 @@ class RedisStore(JobStore, LegacyImport):
         while True:
             with self._connection.mapped(), self._connection.decoding("channels"):
                 found = self._connection.client.hget(self._connection.key("channels"), name) or ""
-                channel = change(parse_channel(found) if found else Channel())
+                present = parse_channel(found) if found else Channel()
+            channel = change(present)
             new, kept = channel.text if channel else "", channel or Channel()
             arguments = (found, new, repr(float(kept.weight)), "1" if kept.paused else "")
             if self._connection.run("set_channel", self._clock.instant(), name, *arguments):
@@ -280,14 +281,11 @@ class RedisStore(JobStore, LegacyImport):
             key = self._connection.key(f"due:{queue}:{lane}")
             members = self._connection.client.zrange(key, 0, -1 if limit is None else limit - 1)
         for begin in range(0, len(members), CHUNK_JOBS):
-            chunk = {id_in(member): member for member in members[begin : begin + CHUNK_JOBS] if is_member(member)}
-            found = [
-                part
-                for record in self.get_each(list(chunk))
-                for part in (chunk[record.job_id], record.job.channel, record.job.priority)
-            ]
-            if found:
-                self._connection.run("enter_turns", self._clock.instant(), queue, lane, *found)
+            chunk = members[begin : begin + CHUNK_JOBS]
+            jobs = self.get_each([id_in(member) for member in chunk if is_member(member)])
+            tags = {record.job_id: (record.job.channel, record.job.priority) for record in jobs}
+            found = [(member, *tags.get(id_in(member) if is_member(member) else "", ("", ""))) for member in chunk]
+            self._connection.run("enter_turns", self._clock.instant(), queue, lane, *chain.from_iterable(found))
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         if len(deliveries) > 1:  # two round trips for all; one leased record needs only one

@@ -1,5 +1,5 @@
 -- Give turns to waiting jobs of an earlier release. ARGV[2]: queue, [3]: lane, [4]...: for each its member in the lane, its
--- channel and its priority. Without jobs, returns the lanes of all queues that have waiting jobs but no turns, as queue, lane.
+-- channel and its priority, or '' if there is no such job. Without jobs, returns the lanes of all queues that have waiting jobs but no turns, as queue, lane.
 now()
 local found = {}
 if not ARGV[2] then
@@ -16,7 +16,11 @@ if not ARGV[2] then
 end
 for i = 4, #ARGV, 3 do
   local due = redis.call('ZSCORE', P .. 'due:' .. ARGV[2] .. ':' .. ARGV[3], ARGV[i])
-  if due then
+  if due and ARGV[i + 2] == '' then
+    if not redis.call('HGET', P .. 'jobs', is_ours(ARGV[i], 1) and string.sub(ARGV[i], end_of_packed(ARGV[i], 1)) or '') then
+      set_aside(P .. 'due:' .. ARGV[2] .. ':' .. ARGV[3], ARGV[i])
+    end
+  elseif due then
     enter_line(ARGV[2], ARGV[3], ARGV[i + 1], ARGV[i + 2], due, ARGV[i])
   end
 end

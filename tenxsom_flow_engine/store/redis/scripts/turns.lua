@@ -41,7 +41,11 @@ local function heads(queue, lane, channel)
         found[#found + 1] = {due, member, due - tonumber(priority) * PRIORITY_SECONDS, key}
         return
       end
-      redis.call('ZREM', key, member)  -- claimed by its id, or a foreign member
+      if is_ours(member, 1) then  -- claimed by its id
+        redis.call('ZREM', key, member)
+      else
+        set_aside(key, member)
+      end
     end
   end
   look('0')
