@@ -25,6 +25,7 @@ from tenxsom_flow_engine.errors import (
     StoreError,
 )
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.routing import (
     Candidate,
     auto_services,
@@ -71,6 +72,8 @@ _log = logging.getLogger(__name__)
 
 #: Jobs read at a time to end those that could not start in time.
 EXPIRE_CHUNK = 500
+#: Waiting jobs of each lane for which a sweep looks whether they have turns.
+ENTER_TURNS = 500
 #: The fields of a job that can be changed.
 CHANGEABLE = frozenset(
     {"topic", "prompt", "script", "style", "duration", "aspect_ratio", "quality", "service", "options"}
@@ -110,6 +113,7 @@ class Engine:
         self.limiter = limiter or RateLimiter(open_ledger(store, timings), settings.limits, services)
         self.gate = gate or self.limiter
         self.budgets = BudgetGate(store, settings.budgets, timings, unknown_price=settings.unknown_price)
+        self.channels = ChannelGate(store, timings)
         self.output = output or OutputFolder(settings.output_dir)
         self.timings = timings
         self.clock = clock or SystemClock()
@@ -131,6 +135,7 @@ class Engine:
             self.output,
             self.gate,
             self.budgets,
+            self.channels,
             persist=self._persist,
             retry=retry,
             timings=timings,
@@ -480,6 +485,7 @@ class Engine:
     def sweep(self) -> None:
         """Remove old records, and temporary files that killed workers left on this machine."""
         self.store.trim(self.retention)
+        self.store.enter_missing_turns(self.queue.name, ENTER_TURNS)
         self.output.sweep()
         for service in self.services.values():
             service.sweep()

@@ -23,7 +23,7 @@ from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import CloudTasksSettings, Settings, load
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
-from tenxsom_flow_engine.store.values import DispatchLimits
+from tenxsom_flow_engine.store.values import DispatchLimits, Slots
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web.deliveries import previous_attempt_got_no_response
@@ -70,7 +70,7 @@ class DyingStore(SQLiteStore):
         job_id: str,
         change: Callable[[JobRecord, float], JobRecord],
         *,
-        slots: tuple[str, int] | None = None,
+        slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:

@@ -12,6 +12,7 @@ import msgspec
 
 from tenxsom_flow_engine.errors import Action, FlowError, InvalidInput, LeaseLost, StartMissed, StoreError
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.routing import Candidate, auto_services, candidates, candidates_of, first_to_open
 from tenxsom_flow_engine.generation.step import Publisher, StepContext, generate_video
 from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord, Step, SubmissionState, lifecycle
@@ -43,6 +44,7 @@ class StepRunner:
         publisher: Publisher,
         gate: QuotaGate,
         budgets: BudgetGate,
+        channels: ChannelGate,
         *,
         persist: RetryingWrites,
         retry: RetryPolicy,
@@ -66,6 +68,7 @@ class StepRunner:
                 journal,
                 publisher,
                 budgets,
+                channels,
                 retry,
                 redact=redactor.value,
                 timings=timings,

@@ -36,6 +36,7 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.order_excerpt import truncate_json
 from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
 from tenxsom_flow_engine.jobs.delivery import submission_id
@@ -89,6 +90,7 @@ class StepContext:
     journal: Journal
     publisher: Publisher
     budgets: BudgetGate
+    channels: ChannelGate
     retry: RetryPolicy
     #: Draws a random number in [0, 1).
     draw: Callable[[], float] = random.random
@@ -134,10 +136,14 @@ def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
     service = context.service
     job = service.fit(record.job).job
     expected = service.estimate(job)
+    if paused := context.channels.refusal(job.channel):
+        return Wait(context.channels.ask_again_at(record.job_id), paused, worked=False)
+    if record.submission.state is SubmissionState.NONE and (full := context.channels.full(job.channel)):
+        raise full
     reserve = context.budgets.reserve(expected)
     if record.submission.charge is None and (spent := context.budgets.refusal(job.channel, service.name, reserve)):
         return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
-    answer = context.gate.ask(service.name, record.job_id)
+    answer = context.gate.ask(service.name, record.job_id, context.channels.share(job.channel))
     if isinstance(answer, Closed):
         return Wait(answer.ask_again_at, answer.why, worked=False)
     with ExitStack() as unsent:
@@ -175,6 +181,7 @@ def _intend(
         service=service.name,
         lifetime=service.create_timeout + service.lifetime,
         max_in_flight=service.max_in_flight,
+        max_of_channel=context.channels.settings(job.channel).slots,
         reserve=reserve,
         prompt=service.prompt(job),
         order=truncate_json(context.redact(order)),

@@ -17,6 +17,8 @@ class Intent:
     lifetime: float
     #: The service's limit of in-flight generations; if none is free, the intent is refused with `SlotsBusy`.
     max_in_flight: int = 1_000_000
+    #: The limit of in-flight generations of the job's channel, likewise; None: no limit.
+    max_of_channel: int | None = None
     #: The most that it is expected to cost, in millionths of a US dollar; None if that is unknown.
     reserve: int | None = 0
     #: The prompt that is sent.

@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tenxsom_flow_engine.errors import ServiceError
+from tenxsom_flow_engine.rate_limits.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The channel that asks: its weight among the channels that wait, and windows of its own."""
+
+    channel: str = ""
+    weight: float = 1.0
+    windows: Windows = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,7 @@ class Admission:
 
     service: str
     at: float
+    share: Share = Share()
     #: The service is stopped, and this create checks whether it works again.
     probe: bool = False
 
@@ -31,7 +42,7 @@ class Closed:
 
     ask_again_at: float
     why: str
-    #: When the first of all waiters can be admitted.
+    #: When the service can admit the first of all waiters; a past instant if only this one, or its channel, must wait.
     opens_at: float
     #: The instant of this answer.
     at: float
@@ -48,11 +59,11 @@ class MovedUp:
 class QuotaGate(Protocol):
     """The gate that `generate_video` asks before each paid create. Never blocks. Methods can raise `StoreError`."""
 
-    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, share: Share = Share()) -> Admission | Closed:
         """Return an admission for one create of `service`, or when to ask again.
 
         `waiter_id` identifies the caller (for example a job id). It must be the same each time, so that a refused
-        waiter keeps its place.
+        waiter keeps its place. While several channels wait, each gets its share of the admissions.
         """
 
     def give_back(self, admission: Admission) -> None:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp, Share
 from tenxsom_flow_engine.rate_limits.pace import BY_HAND, Gate
 from tenxsom_flow_engine.rate_limits.windows import Limits, Window, Windows, parse_windows
 from tenxsom_flow_engine.timings import Timings
@@ -21,6 +21,14 @@ KEPT = 1000
 TRIM = 100
 #: Seconds after its hint at which a waiter that has not asked again is removed.
 FORGET_WAITERS = 3600.0
+#: Seconds after its hint for which the others let a waiter of a channel that is next go first.
+TURN_SECONDS = 2.0
+#: The maximum number of other channels that are considered for the place of a waiter.
+RIVALS = 100
+#: Stands for all channels of a service among them; no channel can have this name.
+OVERALL = "*"
+#: Why a waiter is refused while the windows have room.
+OTHERS_FIRST = "other channels are next"
 #: The golden ratio: its multiples spread the hints of any number of waiters evenly.
 GOLDEN = 0.6180339887498949
 
@@ -36,6 +44,47 @@ class Scope:
     windows: Iterable[Window]
     recent: Callable[[int], float]
     share: float = 1.0
+    #: Only one channel is counted.
+    of_channel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where a waiter stands: how many others are before it."""
+
+    #: Of its channel.
+    own: int = 0
+    #: Of all channels, in fair order.
+    place: int = 0
+    #: Of those, the ones of other channels that are expected to ask now.
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another channel that waits: its waiters, those that are expected to ask now, its weight and its virtual time."""
+
+    waiting: int
+    present: int
+    weight: float
+    virtual_time: float
+
+    def before(self, virtual_time: float, count: int) -> int:
+        """Return how many of its next `count` admissions come before a virtual time."""
+        return max(0, min(count, math.ceil((virtual_time - self.virtual_time) * self.weight)))
+
+
+def fair_line(own: int, share: Share, virtual_time: float, rivals: Iterable[Rival]) -> Line:
+    """Return the place of a waiter with `own` others of its channel before it.
+
+    Like claims (`store.fair_share`), admissions go to the channel with the lowest virtual time: the admissions of a
+    channel while others waited, divided by its weight.
+    """
+    place, ahead = own, 0
+    for rival in rivals:
+        place += rival.before(virtual_time + own / share.weight, rival.waiting)
+        ahead += rival.before(virtual_time, rival.present)
+    return Line(own, place, ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +106,11 @@ class Ledger(ABC):
     timings: Timings
 
     @abstractmethod
-    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
-        """Admit, and count the admission in the logs of the service and of `global`; or refuse, and save the waiter.
+    def ask(self, service: str, waiter_id: str, limits: Limits, share: Share = Share()) -> Admission | Closed:
+        """Admit, and count the admission in the logs that apply; or refuse, and save the waiter.
 
-        `limits` are the environment's; run-time limits win. A service without any limits is admitted and not counted.
+        The logs are those of the service, of `global`, and of the channel if it has windows. `limits` are the
+        environment's; run-time limits win. A service without any limits is admitted and not counted.
         """
 
     @abstractmethod
@@ -95,6 +145,11 @@ class Ledger(ABC):
         """Return the state of a service, or of `global`."""
 
 
+def channel_log(share: Share) -> str:
+    """Return the name of the log of a channel's admissions; no service can have this name."""
+    return f"channel:{share.channel}"
+
+
 def in_force(gate: Gate, environment: Windows | None) -> Windows | None:
     """Return the windows in force; None: the service is not metered."""
     return parse_windows(gate.limits) if gate.limits else environment
@@ -107,7 +162,7 @@ def decide(
     *,
     now: float,
     timings: Timings,
-    place: int = 0,
+    line: Line = Line(),
     waited: float = 0.0,
 ) -> Closed | None:
     """Return None if a create may be admitted now, else the refusal for the waiter at this place in the line.
@@ -119,20 +174,28 @@ def decide(
     if gate.stopped and reopens_at is not None:
         hint = min(reopens_at, now + min(max(timings.stopped_hint, waited / 2), timings.max_hint))
         return Closed(hint, reason(service, gate.why, stopped=gate.stopped), opens_at=reopens_at, at=now)
-    earliest = opens_at = until = now if reopens_at is None else reopens_at
+    earliest = opens_at = admits_at = until = now if reopens_at is None else reopens_at
     last: tuple[str, Window, float] | None = None
     for scope in scopes:
         for limit in scope.windows:
             window = limit.at(scope.share)
             frees = window.frees(scope.recent, earliest=earliest)
-            if frees > opens_at:
-                opens_at, last = frees, (scope.name, limit, scope.share)
+            if frees > max(opens_at, admits_at):
+                last = (scope.name, limit, scope.share)
+            if scope.of_channel:
+                admits_at = max(admits_at, frees)
+            else:
+                opens_at = max(opens_at, frees)
+                admits_at = max(admits_at, window.frees(scope.recent, place=line.ahead, earliest=earliest))
+            place = line.own if scope.of_channel else line.place
             until = max(until, window.frees(scope.recent, place=place, earliest=earliest))
-    if opens_at <= now:
+    if admits_at <= now:
         return None
     if until - now > timings.max_hint:
-        until = now + timings.max_hint * (0.5 + place * GOLDEN % 1 / 2)
-    return Closed(until, reason(service, gate.why, last=last), opens_at=opens_at, at=now)
+        until = now + timings.max_hint * (0.5 + line.place * GOLDEN % 1 / 2)
+    others_first = last is None and earliest <= now
+    why = OTHERS_FIRST if others_first else reason(service, gate.why, last=last)
+    return Closed(until, why, opens_at=opens_at, at=now)
 
 
 def reason(service: str, message: str, *, stopped: str = "", last: tuple[str, Window, float] | None = None) -> str:
@@ -145,6 +208,7 @@ def reason(service: str, message: str, *, stopped: str = "", last: tuple[str, Wi
     if last is None:
         return f"{service} is rate-limiting us: {message}"
     name, window, share = last
+    name = name.replace(":", " ")  # the log of a channel
     return f"all of {name}'s {window} are used" + (f", at a pace of {share:.0%}" if share < 1 else "")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput, ServiceError
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp, Share
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.stats import overview
@@ -61,10 +61,10 @@ class RateLimiter:
 
     # The quota gate.
 
-    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, share: Share = Share()) -> Admission | Closed:
         """See `QuotaGate.ask`."""
-        answer = self._ledger.ask(service, waiter_id, self._limits)
-        if isinstance(answer, Closed):
+        answer = self._ledger.ask(service, waiter_id, self._limits, share)
+        if isinstance(answer, Closed) and answer.opens_at > answer.at:
             self._remember(service, answer.opens_at)
         return answer
 

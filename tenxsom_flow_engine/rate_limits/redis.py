@@ -12,8 +12,8 @@ from redis.exceptions import NoScriptError
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import ledger, pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
-from tenxsom_flow_engine.rate_limits.ledger import Ledger, LedgerSnapshot, reason
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp, Share
+from tenxsom_flow_engine.rate_limits.ledger import OTHERS_FIRST, Ledger, LedgerSnapshot, reason
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
@@ -34,6 +34,8 @@ def _constants(timings: Timings) -> dict[str, float | str]:
         "STOPPED_HINT": timings.stopped_hint,
         "FORGET_WAITERS": ledger.FORGET_WAITERS,
         "GOLDEN": ledger.GOLDEN,
+        "RIVALS": ledger.RIVALS,
+        "TURN_SECONDS": ledger.TURN_SECONDS,
         "FIRST": histogram.FIRST,
         "PER_DOUBLING": histogram.PER_DOUBLING,
         "LAST": histogram.LAST,
@@ -59,18 +61,19 @@ class RedisLedger(Ledger):
         self._client = connection.client
         self._clock = clock
 
-    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
-        answer = self._ask(service, waiter_id, limits)
+    def ask(self, service: str, waiter_id: str, limits: Limits, share: Share = Share()) -> Admission | Closed:
+        answer = self._ask(service, waiter_id, limits, share)
         if len(answer) > 2:
             return _closed(service, answer)
-        return Admission(service, float(answer[0]), probe=len(answer) == 2)
+        return Admission(service, float(answer[0]), share, probe=len(answer) == 2)
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
-        answer = self._ask(service, "", limits)
+        answer = self._ask(service, "", limits, Share())
         return _closed(service, answer) if len(answer) > 2 else None
 
     def give_back(self, admission: Admission) -> None:
-        self._run("give_back", admission.service, f"{admission.at:.17g}")
+        share = admission.share
+        self._run("give_back", admission.service, f"{admission.at:.17g}", share.channel, repr(share.weight))
 
     def forget(self, service: str, waiter_id: str) -> MovedUp | None:
         moved = self._run("forget", service, waiter_id)
@@ -110,10 +113,17 @@ class RedisLedger(Ledger):
         with self._connection.decoding(f"gate:{service}"):
             return pace.from_stored({name: value for name, value in _pairs(fields) if name != "version"})
 
-    def _ask(self, service: str, waiter_id: str, limits: Limits) -> list[str]:
+    def _ask(self, service: str, waiter_id: str, limits: Limits, share: Share) -> list[str]:
         own = limits.get(service)
         answer: str = self._run(
-            "ask", service, waiter_id, "" if own is None else write_windows(own), write_windows(limits.get(GLOBAL, ()))
+            "ask",
+            service,
+            waiter_id,
+            "" if own is None else write_windows(own),
+            write_windows(limits.get(GLOBAL, ())),
+            share.channel,
+            repr(share.weight),
+            write_windows(share.windows) if share.windows else "",
         )
         return answer.split("|", 8)
 
@@ -130,8 +140,8 @@ class RedisLedger(Ledger):
 
 def _closed(service: str, answer: Sequence[str]) -> Closed:
     at, opens_at, until, stopped, name, limit, span, share, message = answer
-    last = (name, Window(int(limit), float(span)), float(share)) if name else None
-    why = reason(service, message, stopped="" if last else stopped, last=last)
+    last = (name, Window(int(limit), float(span)), float(share)) if name not in ("", "*") else None
+    why = OTHERS_FIRST if name == "*" else reason(service, message, stopped="" if last else stopped, last=last)
     return Closed(float(until), why, opens_at=float(opens_at), at=float(at))
 
 

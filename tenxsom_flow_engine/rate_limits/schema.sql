@@ -28,3 +28,24 @@ CREATE TABLE IF NOT EXISTS tallies (
     value    REAL NOT NULL,
     PRIMARY KEY (service, name)
 ) STRICT, WITHOUT ROWID;
+
+-- The channels of the waiters, which earlier releases do not write.
+CREATE TABLE IF NOT EXISTS waiter_channels (
+    service      TEXT NOT NULL,
+    waiter       TEXT NOT NULL,
+    channel      TEXT NOT NULL,
+    weight       REAL NOT NULL,
+    first_asked  REAL NOT NULL,
+    hint         REAL NOT NULL,
+    PRIMARY KEY (service, waiter)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waiter_channels_hint ON waiter_channels (service, hint, channel);
+CREATE INDEX IF NOT EXISTS waiter_channels_line ON waiter_channels (service, channel, hint);
+
+-- The virtual times of channels that are ahead of their service; that of all channels has the name '*'.
+CREATE TABLE IF NOT EXISTS admitted (
+    service       TEXT NOT NULL,
+    channel       TEXT NOT NULL,
+    virtual_time  REAL NOT NULL,
+    PRIMARY KEY (service, channel)
+) STRICT, WITHOUT ROWID;

@@ -11,14 +11,21 @@ from importlib import resources
 import msgspec
 
 from tenxsom_flow_engine.rate_limits import pace
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp, Share
 from tenxsom_flow_engine.rate_limits.ledger import (
     FORGET_WAITERS,
+    OVERALL,
+    RIVALS,
     TRIM,
+    TURN_SECONDS,
     Ledger,
     LedgerSnapshot,
+    Line,
+    Rival,
     Scope,
+    channel_log,
     decide,
+    fair_line,
     in_force,
     kept,
     read_tally,
@@ -41,26 +48,26 @@ class SQLiteLedger(Ledger):
         self._store = store
         self.timings = timings
         with store.reading() as (db, _):
-            made = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'tallies'").fetchone()
+            made = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'admitted'").fetchone()
         if not made:
             schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
             with store.writing_lazily() as (db, _):
                 for statement in schema.split(";\n"):
                     db.execute(statement)
 
-    def ask(self, service: str, waiter_id: str, limits: Limits) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, limits: Limits, share: Share = Share()) -> Admission | Closed:
         # No write lock if nothing is written: for a service without limits, and for a waiter with an unchanged hint.
         with self._store.reading() as (db, now):
-            transaction = _LedgerTransaction.open(db, service, limits, self.timings)
+            transaction = _LedgerTransaction.open(db, service, limits, self.timings, share)
             if not transaction.metered and transaction.gate.reopens(now) is None:
                 return Admission(service, now)
             waiter = transaction.waiter(waiter_id)
             closed = transaction.decide(now, waiter)
-            if closed is not None and waiter is not None and waiter["hint"] >= closed.opens_at:
+            if closed is not None and waiter is not None and waiter["hint"] >= max(closed.opens_at, now):
                 # A waiter that returns before its hint gets the same hint again.
                 return replace(closed, ask_again_at=waiter["hint"])
         with self._store.writing_lazily() as (db, now):
-            transaction = _LedgerTransaction.open(db, service, limits, self.timings)
+            transaction = _LedgerTransaction.open(db, service, limits, self.timings, share)
             waiter = transaction.waiter(waiter_id)
             closed = transaction.decide(now, waiter)
             if closed is not None:
@@ -77,7 +84,7 @@ class SQLiteLedger(Ledger):
                 _add(db, service, **counts)
             if transaction.gate.stopped:
                 _save(db, service, replace(transaction.gate, probe_at=now + self.timings.probe_interval))
-            return Admission(service, now, probe=bool(transaction.gate.stopped))
+            return Admission(service, now, share, probe=bool(transaction.gate.stopped))
 
     def peek(self, service: str, limits: Limits) -> Closed | None:
         with self._store.reading() as (db, now):
@@ -89,6 +96,10 @@ class SQLiteLedger(Ledger):
             if _remove(db, admission.service, admission.at):
                 _remove(db, GLOBAL, admission.at)
                 _add(db, admission.service, given_back=1)
+            if admission.share.windows:
+                _remove(db, channel_log(admission.share), admission.at)
+            earlier = "UPDATE admitted SET virtual_time = virtual_time - ? WHERE service = ? AND channel = ?"
+            db.execute(earlier, (1 / admission.share.weight, admission.service, admission.share.channel))
 
     def forget(self, service: str, waiter_id: str) -> MovedUp | None:
         with self._store.writing_lazily() as (db, now):
@@ -97,6 +108,7 @@ class SQLiteLedger(Ledger):
             ).fetchall()
             latest = "SELECT asker, told FROM waiters WHERE service = ? ORDER BY told DESC, asker DESC LIMIT 1"
             last = db.execute(latest, (service,)).fetchone()
+            db.execute("DELETE FROM waiter_channels WHERE service = ? AND waiter = ?", (service, waiter_id))
             if not freed or last is None or not now < freed[0]["told"] < last["told"]:
                 return None
             moved = MovedUp(last["asker"], freed[0]["told"])
@@ -127,6 +139,7 @@ class SQLiteLedger(Ledger):
         with self._store.writing_lazily() as (db, _):
             db.execute("UPDATE admissions SET at = ? WHERE service = ? AND at > ?", (now, service, now))
             db.execute("DELETE FROM waiters WHERE service = ?", (service,))
+            db.execute("DELETE FROM waiter_channels WHERE service = ?", (service,))
             _save(db, service, pace.set_back(_gate(db, service), now, lead))
 
     def snapshot(self, service: str) -> LedgerSnapshot:
@@ -149,25 +162,28 @@ class _LedgerTransaction:
     logs: Mapping[str, Windows]
     timings: Timings
 
+    #: The channel that asks.
+    share: Share
+
     @classmethod
-    def open(cls, db: sqlite3.Connection, service: str, limits: Limits, timings: Timings) -> _LedgerTransaction:
+    def open(
+        cls, db: sqlite3.Connection, service: str, limits: Limits, timings: Timings, share: Share = Share()
+    ) -> _LedgerTransaction:
         gate, overall = _gate(db, service), _gate(db, GLOBAL)
         own = in_force(gate, limits.get(service))
-        if own is None:
-            return cls(db, service, gate, {}, timings)
-        logs = {service: own, GLOBAL: in_force(overall, limits.get(GLOBAL)) or ()}
-        return cls(db, service, gate, logs, timings)
+        logs = {} if own is None else {service: own, GLOBAL: in_force(overall, limits.get(GLOBAL)) or ()}
+        if share.windows:
+            logs[channel_log(share)] = share.windows
+        return cls(db, service, gate, logs, timings, share)
 
     @property
     def metered(self) -> bool:
         return bool(self.logs)
 
     def decide(self, now: float, waiter: sqlite3.Row | None = None, *, first: bool = False) -> Closed | None:
-        place = 0 if first else self.place(waiter, now)
+        line = Line() if first else self.line(waiter, now)
         waited = now - waiter["first_asked"] if waiter else 0.0
-        return decide(
-            self.service, self.gate, self._scopes(), now=now, timings=self.timings, place=place, waited=waited
-        )
+        return decide(self.service, self.gate, self._scopes(), now=now, timings=self.timings, line=line, waited=waited)
 
     def waiter(self, waiter_id: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(
@@ -176,25 +192,61 @@ class _LedgerTransaction:
         ).fetchone()
         return row
 
-    def place(self, waiter: sqlite3.Row | None, now: float) -> int:
-        """Return the number of waiters before one: those that asked earlier and whose hint has not passed."""
-        expected = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
-        coming: int = self.db.execute(expected, (self.service, now)).fetchone()[0]
-        if waiter is None:
-            return coming
-        earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
-        return min(coming, int(self.db.execute(earlier, (self.service, waiter["first_asked"])).fetchone()[0]))
+    def line(self, waiter: sqlite3.Row | None, now: float) -> Line:
+        """Return where a waiter stands. Those whose hint has passed do not count, except for their turn."""
+        coming = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
+        place: int = self.db.execute(coming, (self.service, now)).fetchone()[0]
+        if waiter is not None:
+            earlier = "SELECT count(*) FROM waiters WHERE service = ? AND asked < ?"
+            values = (self.service, waiter["first_asked"])
+            place = min(place, int(self.db.execute(earlier, values).fetchone()[0]))
+        rivals = list(self._rivals(now))
+        if not rivals:
+            return Line(place, place)
+        own = "SELECT count(*) FROM waiter_channels WHERE service = ? AND channel = ? AND hint > ?"
+        ahead_of_own: int = self.db.execute(own, (self.service, self.share.channel, now)).fetchone()[0]
+        if waiter is not None:
+            before = "SELECT count(*) FROM waiter_channels WHERE service = ? AND channel = ? AND first_asked < ?"
+            own_values = (self.service, self.share.channel, waiter["first_asked"])
+            ahead_of_own = min(ahead_of_own, int(self.db.execute(before, own_values).fetchone()[0]))
+        if len(rivals) > RIVALS:
+            return Line(ahead_of_own, place)
+        start = max(self._virtual_time(self.share.channel), self._virtual_time(OVERALL))
+        return fair_line(ahead_of_own, self.share, start, rivals)
+
+    def _rivals(self, now: float) -> Iterator[Rival]:
+        """Yield the other channels that wait, at most one more than are considered."""
+        others = (
+            "SELECT channel, max(weight) AS weight, count(*) AS waiting, sum(hint <= ?) AS present"
+            " FROM waiter_channels WHERE service = ? AND hint > ? AND channel <> ? GROUP BY channel LIMIT ?"
+        )
+        values = (now, self.service, now - TURN_SECONDS, self.share.channel, RIVALS + 1)
+        overall = self._virtual_time(OVERALL)
+        for row in self.db.execute(others, values).fetchall():
+            start = max(overall, self._virtual_time(row["channel"]))
+            yield Rival(row["waiting"], row["present"], row["weight"], start)
+
+    def _virtual_time(self, channel: str) -> float:
+        own = "SELECT virtual_time FROM admitted WHERE service = ? AND channel = ?"
+        row = self.db.execute(own, (self.service, channel)).fetchone()
+        return float(row[0]) if row else 0.0
 
     def remember(self, waiter_id: str, first_asked: float, closed: Closed) -> None:
+        hint = closed.ask_again_at
         self.db.execute(
-            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)",
-            (self.service, waiter_id, first_asked, closed.ask_again_at),
+            "INSERT OR REPLACE INTO waiters VALUES (?, ?, ?, ?)", (self.service, waiter_id, first_asked, hint)
         )
-        gone = "DELETE FROM waiters WHERE service = ? AND told < ?"
-        self.db.execute(gone, (self.service, closed.at - FORGET_WAITERS))
+        self.db.execute(
+            "INSERT OR REPLACE INTO waiter_channels VALUES (?, ?, ?, ?, ?, ?)",
+            (self.service, waiter_id, self.share.channel, self.share.weight, first_asked, hint),
+        )
+        gone = (self.service, closed.at - FORGET_WAITERS)
+        self.db.execute("DELETE FROM waiters WHERE service = ? AND told < ?", gone)
+        self.db.execute("DELETE FROM waiter_channels WHERE service = ? AND hint < ?", gone)
 
     def forget(self, waiter_id: str) -> None:
         self.db.execute("DELETE FROM waiters WHERE service = ? AND asker = ?", (self.service, waiter_id))
+        self.db.execute("DELETE FROM waiter_channels WHERE service = ? AND waiter = ?", (self.service, waiter_id))
 
     def admit(self, now: float) -> None:
         for log, windows in self.logs.items():
@@ -203,16 +255,30 @@ class _LedgerTransaction:
             if number % TRIM == 0:
                 oldest = "DELETE FROM admissions WHERE service = ? AND number <= ?"
                 self.db.execute(oldest, (log, number - kept(windows)))
+        if next(self._rivals(now), None) is not None:
+            self._count()
+
+    def _count(self) -> None:
+        """Count an admission in the virtual time of the channel."""
+        overall = self._virtual_time(OVERALL)
+        start = max(self._virtual_time(self.share.channel), overall)
+        put = "INSERT OR REPLACE INTO admitted VALUES (?, ?, ?)"
+        self.db.execute(put, (self.service, self.share.channel, start + 1 / self.share.weight))
+        if start > overall:
+            self.db.execute(put, (self.service, OVERALL, start))
+            passed = "DELETE FROM admitted WHERE service = ? AND virtual_time <= ? AND channel <> ?"
+            self.db.execute(passed, (self.service, start, OVERALL))
 
     def _scopes(self) -> Iterator[Scope]:
         for log, windows in self.logs.items():
-            share = self.gate.effective_pace if log == self.service else 1.0
+            pace_ = self.gate.effective_pace if log == self.service else 1.0
             head = _head(self.db, log)
             yield Scope(
                 log,
                 windows,
                 lambda nth, log=log, head=head: _recent(self.db, log, head, nth),  # type: ignore[misc]
-                share,
+                pace_,
+                of_channel=log not in (self.service, GLOBAL),
             )
 
 

@@ -38,6 +38,7 @@ from tenxsom_flow_engine.store.values import (
     Page,
     QueueState,
     Retention,
+    Slots,
     StoreAdvice,
     WorkerInfo,
 )
@@ -180,6 +181,10 @@ class JobStore(ABC):
         """Count the generations of a service that are in flight now; a few might have ended unnoticed."""
 
     @abstractmethod
+    def channel_in_flight(self, channel: str) -> int:
+        """Count the generations of a channel that are in flight now, at all services."""
+
+    @abstractmethod
     def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
         """Return up to `limit` jobs that hold an in-flight slot of a service now, soonest deadline first."""
 
@@ -203,7 +208,7 @@ class JobStore(ABC):
         job_id: str,
         change: Callable[[JobRecord, float], JobRecord],
         *,
-        slots: tuple[str, int] | None = None,
+        slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
@@ -211,9 +216,9 @@ class JobStore(ABC):
 
         With `on_disk` the write is on disk when this returns, even in a store that otherwise syncs with a delay.
 
-        `change` must be pure: it can be called again with a newer record. With `slots` (a service and its limit) the
-        change is refused with `SlotsBusy` if at least that many *other* jobs are in flight at that service. The same
-        transaction updates the totals (`store.totals`) and the amounts of the budgets (`budgets.charges`); with
+        `change` must be pure: it can be called again with a newer record. With `slots` the change is refused
+        with `SlotsBusy` if at least that many *other* jobs are in flight at the service, or of the job's channel. The
+        same transaction updates the totals (`store.totals`) and the amounts of the budgets (`budgets.charges`); with
         `budgets` the change is refused with `BudgetSpent` if a matching budget has no room for it. Raises
         `JobNotFound` and any error of `change`, and then writes nothing.
         """
@@ -384,7 +389,7 @@ class JobStore(ABC):
         return self.update(
             job_id,
             lambda record, now: lifecycle.intend(record, token, now, intent),
-            slots=(intent.service, intent.max_in_flight),
+            slots=Slots(intent.service, intent.max_in_flight, intent.max_of_channel),
             budgets=BudgetCheck(budgets or {}, priced=intent.reserve is not None),
             on_disk=True,
         )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from tenxsom_flow_engine.jobs import Cost, JobRecord, Status, VideoJob
 
@@ -90,6 +91,14 @@ class QueueState:
             max_dispatches_per_second=environment.max_dispatches_per_second if rate is None else rate,
             max_concurrent_dispatches=environment.max_concurrent_dispatches if concurrent is None else concurrent,
         )
+
+
+class Slots(NamedTuple):
+    """The limit of generations in flight at a service, and of those of the job's channel at all services, if any."""
+
+    service: str
+    limit: int
+    of_channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import Busy, ServiceError
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Share
 
 
 class OpenGate:
@@ -22,7 +22,7 @@ class OpenGate:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, share: Share = Share()) -> Admission | Closed:
         """Admit the create."""
         return Admission(service, self._clock.now())
 

@@ -22,6 +22,7 @@ from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows, par
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA
 from tenxsom_flow_engine.timings import Timings
+from tests.contract.fair_limiter_suite import FairLimiterSuite
 
 OpenLedger = Callable[[ManualClock], Ledger]
 
@@ -90,7 +91,7 @@ _acts = st.one_of(
 )
 
 
-class LimiterSuite:
+class LimiterSuite(FairLimiterSuite):
     """The suite; a test module with the fixture subclasses it."""
 
     @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tenxsom_flow_engine.errors import Busy, InvalidInput, OutOfCredit, Rejected, StoreUnavailable
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Share
 from tenxsom_flow_engine.rate_limits.client import RateLimitedAPIClient
 from tenxsom_flow_engine.rate_limits.ledger import Ledger
 from tenxsom_flow_engine.rate_limits.limiter import RateLimiter
@@ -245,7 +245,7 @@ def test_a_call_cancelled_at_its_admission_gives_it_back(ledger: Ledger) -> None
     asked, released = threading.Event(), threading.Event()
 
     class SlowLimiter(RateLimiter):
-        def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+        def ask(self, service: str, waiter_id: str, share: Share = Share()) -> Admission | Closed:
             asked.set()
             assert released.wait(60)
             return super().ask(service, waiter_id)

@@ -25,6 +25,7 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import LeaseLost
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import JobRecord, Status, SubmissionState, Video, VideoJob
 from tenxsom_flow_engine.output.media import examine
@@ -333,6 +334,7 @@ def test_every_point_and_every_answer(
             journal,
             publisher,
             BudgetGate(store, {}, Timings(), unknown_price=0.1),
+            ChannelGate(store, Timings()),
             RetryPolicy(),
             lambda: 0.5,
             dict,

@@ -35,6 +35,7 @@ from tenxsom_flow_engine.errors import (
     Uncertain,
 )
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
+from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.step import StepContext, generate_video
 from tenxsom_flow_engine.jobs import (
     FINAL,
@@ -63,7 +64,7 @@ from tenxsom_flow_engine.jobs.outcomes import (
 )
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.rate_limits.base import Admission, Closed
+from tenxsom_flow_engine.rate_limits.base import Admission, Closed, Share
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Credits, Failed, HasCredits, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.prompts import prompt_for
@@ -93,7 +94,7 @@ class Gate(OpenGate):
         self.learned: list[ServiceError] = []
         self.durations: list[float] = []
 
-    def ask(self, service: str, waiter_id: str) -> Admission | Closed:
+    def ask(self, service: str, waiter_id: str, share: Share = Share()) -> Admission | Closed:
         self.askers.append(waiter_id)
         if self.shut is not None:
             return self.shut
@@ -157,15 +158,25 @@ class Bench:
     gate: Gate = field(init=False)
     shelf: Shelf = field(default_factory=Shelf)
     budgets: BudgetGate = field(init=False)
+    channels: ChannelGate = field(init=False)
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.clock)
         self.budgets = BudgetGate(self.store, {}, Timings(), monotonic=self.clock.now)
+        self.channels = ChannelGate(self.store, Timings(), monotonic=self.clock.now)
 
     @property
     def means(self) -> StepContext:
         return StepContext(
-            self.service, self.gate, self.store, self.shelf, self.budgets, RetryPolicy(jitter=0.0), lambda: 0.5, dict
+            self.service,
+            self.gate,
+            self.store,
+            self.shelf,
+            self.budgets,
+            self.channels,
+            RetryPolicy(jitter=0.0),
+            lambda: 0.5,
+            dict,
         )
 
     def deliver(self) -> JobRecord:
@@ -937,6 +948,7 @@ class World:
             CrashingJournal(self),
             self.shelf,
             BudgetGate(self.store, {}, Timings()),
+            ChannelGate(self.store, Timings()),
             RetryPolicy(),
             lambda: 0.5,
             dict,

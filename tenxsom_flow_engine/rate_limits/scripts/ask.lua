@@ -1,12 +1,13 @@
 -- Ask for an admission, or peek without changing anything; decides like `ledger.decide`.
 -- ARGV[2]: service, [3]: waiter, or empty to peek, [4], [5]: the environment's windows of the service (empty: it is not
--- metered) and of `global`. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
--- 'instant|opens at|ask again at|stopped by|full log|its limit|its span|its pace|reason'. One text, because drivers parse
+-- metered) and of `global`, [6]: the waiter's channel, [7]: its weight, [8]: its windows, or empty. Returns 'instant' or 'instant|probe' for an admission, and for a refusal
+-- 'instant|opens at|ask again at|stopped by|full log, `*` if other channels are next|its limit|its span|its pace|reason'. One text, because drivers parse
 -- one text faster than nine.
 local instant = now()
 local service, waiter = ARGV[2], ARGV[3]
 local gate_key, tally = P .. 'gate:' .. service, P .. 'tally:' .. service
 local first_asks, hints = P .. 'asked:' .. service, P .. 'told:' .. service
+local channel, weight = ARGV[6] or '', tonumber(ARGV[7] or '1')
 
 local gate = redis.call('HMGET', gate_key, 'limits', 'pace', 'drag', 'closed_until', 'stopped', 'probe_at')
 local share = (tonumber(gate[2]) or 1) * (tonumber(gate[3]) or 1)
@@ -18,23 +19,27 @@ elseif stopped ~= '' then
   reopens_at = math.max(reopens_at, tonumber(gate[6]))
 end
 
--- The logs that count this service, each with its windows: limit and span at the pace, nominal limit and span, pace.
+-- The logs that count this service, each with its windows: limit and span at the pace, nominal limit and span, pace; and
+-- whether it is that of the channel.
 local logs = {}
 local NO_WINDOW = {0, 0, 0, 0, 1}
-local function count_in(name, text_, at_share)
+local function count_in(name, text_, at_share, of_channel)
   local windows, keep = {}, KEPT
   for limit, span in string.gmatch(text_, '(%d+)/(%d+)s') do
     local most = math.max(1, math.ceil(limit * at_share))
     windows[#windows + 1] = {most, span * most / (limit * at_share), limit, span, at_share}
     keep = math.max(keep, tonumber(limit))
   end
-  logs[#logs + 1] = {name, P .. 'log:' .. name, windows, keep}
+  logs[#logs + 1] = {name, P .. 'log:' .. name, windows, keep, of_channel}
 end
 local own = gate[1] and gate[1] ~= '' and gate[1] or ARGV[4]
 if own ~= '' then
   count_in(service, own, share)
   local overall = redis.call('HGET', P .. 'gate:global', 'limits')
   count_in('global', overall and overall ~= '' and overall or ARGV[5], 1)
+end
+if waiter ~= '' and ARGV[8] ~= '' then
+  count_in('channel:' .. channel, ARGV[8], 1, true)
 end
 
 -- The n-th most recent admission; for a deleted one, the oldest that is left.
@@ -46,30 +51,85 @@ local function recent(log, nth)
   return at and tonumber(at) or -math.huge
 end
 
--- When all windows have room for the waiter at a place in the line, and which window is the last to have it.
-local earliest = math.max(reopens_at, instant)
-local function frees(place)
-  local latest, by, full = earliest, '', NO_WINDOW
-  for _, log in ipairs(logs) do
-    for _, window in ipairs(log[3]) do
-      local rank = place % window[1]
-      local at = math.max(earliest, recent(log[2], window[1] - rank) + window[2])
-        + (place - rank) / window[1] * window[2]
-      if at > latest then
-        latest, by, full = at, log[1], window
+-- Where the waiter stands, as in ledger.fair_line: how many others are before it in its channel, in all channels, and among
+-- those of other channels that are expected to ask now.
+local known_asks, previous_hint = false, -1
+if waiter ~= '' then
+  known_asks = tonumber(redis.call('ZSCORE', first_asks, waiter) or '') or false
+  previous_hint = tonumber(redis.call('ZSCORE', hints, waiter) or '') or -1
+end
+local function place_in(hints_key, asks_key)
+  local place = redis.call('ZCOUNT', hints_key, '(' .. text(instant), '+inf')
+  return known_asks and math.min(place, redis.call('ZCOUNT', asks_key, '-inf', '(' .. text(known_asks))) or place
+end
+local function virtual_time(name)
+  return tonumber(redis.call('ZSCORE', P .. 'admitted:' .. service, name) or '0')
+end
+local own_place, place, ahead, rivals = 0, 0, 0, false
+local function stand()
+  place = place_in(hints, first_asks)
+  own_place = place
+  local names = redis.call('HLEN', P .. 'waiting:' .. service)
+  if names == 0 or names > RIVALS + 1 then
+    rivals = names > 0
+    own_place = rivals and place_in(hints_of(service, channel), asks_of(service, channel)) or place
+    return
+  end
+  local all = redis.call('HGETALL', P .. 'waiting:' .. service)
+  local overall, since = virtual_time('*'), '(' .. text(instant - TURN_SECONDS)
+  local start, others = math.max(overall, virtual_time(channel)), {}
+  for i = 1, #all, 2 do
+    local key = hints_of(service, all[i])
+    if all[i] ~= channel then
+      local waiting = redis.call('ZCOUNT', key, since, '+inf')
+      if waiting > 0 then
+        local present = redis.call('ZCOUNT', key, since, text(instant))
+        others[#others + 1] = {waiting, present, tonumber(all[i + 1]) or 1, math.max(overall, virtual_time(all[i]))}
       end
     end
   end
-  return latest, by, full
+  rivals = #others > 0
+  if rivals then
+    own_place = place_in(hints_of(service, channel), asks_of(service, channel))
+    place = own_place
+    for _, other in ipairs(others) do
+      local function before(virtual, count)
+        return math.max(0, math.min(count, math.ceil((virtual - other[4]) * other[3])))
+      end
+      place = place + before(start + own_place / weight, other[1])
+      ahead = ahead + before(start, other[2])
+    end
+  end
+end
+if waiter ~= '' then
+  stand()
 end
 
-local opens_at, by, full
-if stopped ~= '' and reopens_at > instant then
-  opens_at, by, full = reopens_at, '', NO_WINDOW
-else
-  opens_at, by, full = frees(0)
+-- When all windows have room: for the first of all waiters of the service, for this one, and for its place in the line; and
+-- which window is the last to have it.
+local earliest = math.max(reopens_at, instant)
+local opens_at, admits_at, place_at, by, full = earliest, earliest, earliest, '', NO_WINDOW
+local function frees(log, window, at_place)
+  local rank = at_place % window[1]
+  return math.max(earliest, recent(log[2], window[1] - rank) + window[2]) + (at_place - rank) / window[1] * window[2]
 end
-if opens_at <= instant then
+local is_stopped = stopped ~= '' and reopens_at > instant
+for _, log in ipairs(is_stopped and {} or logs) do
+  for _, window in ipairs(log[3]) do
+    local at = frees(log, window, 0)
+    if at > math.max(opens_at, admits_at) then
+      by, full = log[1], window
+    end
+    if log[5] then
+      admits_at = math.max(admits_at, at)
+    else
+      opens_at = math.max(opens_at, at)
+      admits_at = math.max(admits_at, ahead > 0 and frees(log, window, ahead) or at)
+    end
+    place_at = math.max(place_at, frees(log, window, log[5] and own_place or place))
+  end
+end
+if admits_at <= instant then
   local answer = text(instant)
   if waiter == '' then
     return answer
@@ -81,14 +141,21 @@ if opens_at <= instant then
       redis.call('SET', log[2] .. ':trimmed', '1')
     end
   end
-  local first_asked = redis.call('ZSCORE', first_asks, waiter)
-  if first_asked then
-    redis.call('ZREM', first_asks, waiter)
-    redis.call('ZREM', hints, waiter)
+  local first_asked = known_asks
+  if first_asked or previous_hint >= 0 then
+    remove_waiter(service, waiter)
+  end
+  if rivals then
+    local start, overall = math.max(virtual_time('*'), virtual_time(channel)), virtual_time('*')
+    redis.call('ZADD', P .. 'admitted:' .. service, text(start + 1 / weight), channel)
+    if start > overall then
+      redis.call('ZADD', P .. 'admitted:' .. service, text(start), '*')
+      redis.call('ZREMRANGEBYSCORE', P .. 'admitted:' .. service, '-inf', '(' .. text(start))
+    end
   end
   if #logs > 0 then
     if first_asked then
-      local waited = instant - tonumber(first_asked)
+      local waited = instant - first_asked
       local size = math.ceil(PER_DOUBLING * math.log(math.max(waited, FIRST) / FIRST) / math.log(2))
       redis.call('HINCRBY', tally, 'delayed', 1)
       redis.call('HINCRBYFLOAT', tally, 'waited', text(waited))
@@ -105,38 +172,29 @@ if opens_at <= instant then
   return answer
 end
 
-local previous_hint = waiter ~= '' and tonumber(redis.call('ZSCORE', hints, waiter) or '-1') or -1
 local until_ = previous_hint
 -- A waiter that returns before its hint gets the same hint again.
-if previous_hint < opens_at then
-  -- Its place: the number of waiters that asked earlier and whose hint has not passed.
-  local place, waited = 0, 0
-  if waiter ~= '' then
-    place = redis.call('ZCOUNT', hints, '(' .. text(instant), '+inf')
-    if previous_hint >= 0 then
-      place = math.min(place, redis.call('ZRANK', first_asks, waiter))
-      waited = instant - tonumber(redis.call('ZSCORE', first_asks, waiter))
-    end
-  end
-  if stopped ~= '' and reopens_at > instant then
+if previous_hint < math.max(opens_at, instant) then
+  if is_stopped then
+    local waited = known_asks and instant - known_asks or 0
     until_ = math.min(reopens_at, instant + math.min(math.max(STOPPED_HINT, waited / 2), LONGEST_HINT))
   else
-    until_ = place > 0 and frees(place) or opens_at
+    until_ = place_at
     if until_ - instant > LONGEST_HINT then
       until_ = instant + LONGEST_HINT * (0.5 + place * GOLDEN % 1 / 2)
     end
   end
   if waiter ~= '' then
-    redis.call('ZADD', hints, text(until_), waiter)
     if previous_hint < 0 then
-      redis.call('ZADD', first_asks, text(instant), waiter)
-      local gone = redis.call('ZRANGEBYSCORE', hints, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)
-      if #gone > 0 then
-        redis.call('ZREM', hints, unpack(gone))
-        redis.call('ZREM', first_asks, unpack(gone))
+      for _, gone in ipairs(redis.call('ZRANGEBYSCORE', hints, '-inf', '(' .. text(instant - FORGET_WAITERS), 'LIMIT', 0, 100)) do
+        remove_waiter(service, gone)
       end
     end
+    add_waiter(service, waiter, channel, weight, known_asks or instant, until_)
   end
+end
+if by == '' and earliest <= instant then
+  by = '*'
 end
 local why = by == '' and redis.call('HGET', gate_key, 'why') or ''
 return table.concat({text(instant), text(opens_at), text(until_), stopped, by, full[3], full[4], text(full[5]), why}, '|')

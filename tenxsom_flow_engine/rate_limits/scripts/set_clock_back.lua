@@ -6,5 +6,10 @@ for i, at in ipairs(redis.call('LRANGE', log, 0, -1)) do
     redis.call('LSET', log, i - 1, text(instant))
   end
 end
-redis.call('DEL', P .. 'asked:' .. ARGV[2], P .. 'told:' .. ARGV[2])
+for _, channel in ipairs(redis.call('HKEYS', P .. 'waiting:' .. ARGV[2])) do
+  redis.call('DEL', hints_of(ARGV[2], channel), asks_of(ARGV[2], channel))
+end
+for _, name in ipairs({'asked:', 'told:', 'waiting:', 'waiter_channels:'}) do
+  redis.call('DEL', P .. name .. ARGV[2])
+end
 return 1

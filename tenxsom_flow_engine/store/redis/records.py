@@ -16,6 +16,7 @@ from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
 from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
+from tenxsom_flow_engine.store.values import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Records:
         job_id: str,
         change: Change,
         *,
-        slots: tuple[str, int] | None = None,
+        slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
@@ -110,7 +111,9 @@ class Records:
                     self.leased.keep(stored.followed_by(record))
                     return record
                 case "busy" if slots:
-                    raise SlotsBusy(*slots)
+                    raise SlotsBusy(slots.service, slots.limit)
+                case "channel busy" if slots and slots.of_channel is not None:
+                    raise SlotsBusy(f"channel {record.job.channel}", slots.of_channel)
                 case "gone":
                     break
                 case _ if charges and answer == CHANGED:

@@ -18,6 +18,7 @@ from tenxsom_flow_engine.store.fair_share import returned_unbought
 from tenxsom_flow_engine.store.redis.budgets import ChargeArgument, Charges
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
+from tenxsom_flow_engine.store.values import Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ class Commit(msgspec.Struct, omit_defaults=True):
     sums: list[tuple[str, str, str]]
     #: The stored format of the lease, and its end; None ends it.
     lease: tuple[str, str] | None = None
-    #: A service whose slots are limited, and the limit.
-    slots: tuple[str, int] | None = None
+    #: A service whose slots are limited, the limit, and that of the channel.
+    slots: tuple[str, int, int | None] | None = None
     #: A service and its latest error.
     error: tuple[str, str] | None = None
     #: What it takes from the budgets.
@@ -143,7 +144,7 @@ class Commit(msgspec.Struct, omit_defaults=True):
 
 
 def encode_commit(
-    before: Stored, after: JobRecord, now: float, slots: tuple[str, int] | None, charges: Charges | None = None
+    before: Stored, after: JobRecord, now: float, slots: Slots | None, charges: Charges | None = None
 ) -> bytes:
     """Return the replacement of a record as the argument of `commit.lua`."""
     held = after.lease
@@ -156,7 +157,7 @@ def encode_commit(
         sums_of(before.record, after),
         # The stored format of a lease: token, end, start, worker, queue.
         (f"{held.token}|{held.until!r}|{now!r}|{held.worker}|{after.queue}", repr(held.until)) if held else None,
-        slots,
+        (slots.service, slots.limit, slots.of_channel) if slots else None,
         error_of(before.record, after),
         charges.argument if charges else None,
         returned_unbought(before.record, after),

@@ -53,6 +53,7 @@ from tenxsom_flow_engine.store.values import (
     Page,
     QueueState,
     Retention,
+    Slots,
     WorkerInfo,
 )
 from tenxsom_flow_engine.text import one_line
@@ -188,6 +189,11 @@ class RedisStore(JobStore, LegacyImport):
             key = self._connection.key(f"slots:{service}")
             return int(self._connection.client.zcount(key, f"({self.now()!r}", "+inf"))
 
+    def channel_in_flight(self, channel: str) -> int:
+        with self._connection.mapped():
+            key = self._connection.key(f"channel_slots:{channel}")
+            return int(self._connection.client.zcount(key, f"({self.now()!r}", "+inf"))
+
     def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
         with self._connection.mapped():
             key = self._connection.key(f"slots:{service}")
@@ -228,7 +234,7 @@ class RedisStore(JobStore, LegacyImport):
         job_id: str,
         change: Callable[[JobRecord, float], JobRecord],
         *,
-        slots: tuple[str, int] | None = None,
+        slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:

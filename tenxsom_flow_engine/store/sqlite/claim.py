@@ -37,6 +37,15 @@ def in_flight(db: sqlite3.Connection, service: str, now: float, *, other_than: s
     return count
 
 
+def channel_in_flight(db: sqlite3.Connection, channel: str, now: float, *, other_than: str = "") -> int:
+    """Count the jobs of a channel that have an in-flight slot of any service, except `other_than`."""
+    count: int = db.execute(
+        "SELECT count(*) FROM jobs WHERE slot_service IS NOT NULL AND channel = ? AND slot_until > ? AND job_id <> ?",
+        (channel, now, other_than),
+    ).fetchone()[0]
+    return count
+
+
 def slot_holders(db: sqlite3.Connection, service: str, now: float, limit: int) -> list[JobRecord]:
     """Return up to `limit` jobs that have an in-flight slot of a service, soonest deadline first."""
     rows = db.execute(

@@ -27,7 +27,14 @@ from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
 from tenxsom_flow_engine.store.sqlite import lists, turns
-from tenxsom_flow_engine.store.sqlite.claim import claim_due, in_flight, next_claim_at, queue_state, slot_holders
+from tenxsom_flow_engine.store.sqlite.claim import (
+    channel_in_flight,
+    claim_due,
+    in_flight,
+    next_claim_at,
+    queue_state,
+    slot_holders,
+)
 from tenxsom_flow_engine.store.sqlite.connections import Connections, isolated
 from tenxsom_flow_engine.store.sqlite.rows import (
     COLUMNS,
@@ -56,6 +63,7 @@ from tenxsom_flow_engine.store.values import (
     Page,
     QueueState,
     Retention,
+    Slots,
     WorkerInfo,
 )
 from tenxsom_flow_engine.timings import Timings
@@ -228,6 +236,10 @@ class SQLiteStore(JobStore):
         with self._reading() as (db, now):
             return in_flight(db, service, now)
 
+    def channel_in_flight(self, channel: str) -> int:
+        with self._reading() as (db, now):
+            return channel_in_flight(db, channel, now)
+
     def slot_holders(self, service: str, limit: int) -> Sequence[JobRecord]:
         with self._reading() as (db, now):
             return slot_holders(db, service, now, limit)
@@ -257,7 +269,7 @@ class SQLiteStore(JobStore):
         job_id: str,
         change: Callable[[JobRecord, float], JobRecord],
         *,
-        slots: tuple[str, int] | None = None,
+        slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,  # every transaction is on disk
     ) -> JobRecord:
@@ -265,9 +277,11 @@ class SQLiteStore(JobStore):
             before = _find(db, job_id)
             record = change(before, now)
             if slots is not None:
-                service, limit = slots
-                if in_flight(db, service, now, other_than=job_id) >= limit:
-                    raise SlotsBusy(service, limit)
+                if in_flight(db, slots.service, now, other_than=job_id) >= slots.limit:
+                    raise SlotsBusy(slots.service, slots.limit)
+                name, of_channel = record.job.channel, slots.of_channel
+                if of_channel is not None and channel_in_flight(db, name, now, other_than=job_id) >= of_channel:
+                    raise SlotsBusy(f"channel {name}", of_channel)
             if budgets is not None:
                 with decoding("budgets"):
                     budget_tables.require_room(db, record, charge_changes(before, record), budgets, now)

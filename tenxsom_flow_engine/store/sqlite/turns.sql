@@ -3,6 +3,8 @@ ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 -- The jobs of each channel that wait in a lane.
 CREATE INDEX jobs_line ON jobs (queue, lane, channel, priority, due, position) WHERE due IS NOT NULL;
 
+CREATE INDEX jobs_in_flight_of_channel ON jobs (channel, slot_until) WHERE slot_service IS NOT NULL;
+
 -- The channels with jobs in a lane without a ticket.
 CREATE TABLE turns (
     queue         TEXT NOT NULL,

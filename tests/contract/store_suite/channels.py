@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from tenxsom_flow_engine.channels.settings import Channel
-from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.jobs import AUTO
-from tenxsom_flow_engine.jobs.outcomes import Retry, Wait
+from tenxsom_flow_engine.errors import InvalidInput, SlotsBusy
+from tenxsom_flow_engine.jobs import AUTO, JobRecord
+from tenxsom_flow_engine.jobs.outcomes import Done, Retry, Wait
+from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.fair_share import PAUSE_CHECK_SECONDS, PRIORITY_SECONDS
 from tenxsom_flow_engine.testing.clock import ManualClock
-from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, a_claim, new
+from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, VIDEO, a_claim, new
 from tests.contract.store_suite.shared import OpenStore, Suite, accept, ids, intend, settle, take
 
 
@@ -216,6 +217,25 @@ class ChannelSuite(Suite):
         store.add(QUEUE, [item for n in range(300) for item in new(f"{n}-x", f"{n}-y", channel=f"c{n}")])
         first = store.claim(a_claim(count=300)).records
         assert len({record.job.channel for record in first}) == 300
+
+    def test_slots_of_a_channel(self, store: JobStore, clock: ManualClock) -> None:
+        """A channel has at most its own number of generations in flight, at all services; others are not delayed."""
+        first, second, other = new("a-1", channel="a"), new("a-2", channel="a", service=BETA), new("b-1", channel="b")
+        store.add(QUEUE, [*first, *second, *other])
+
+        def intend_one(job_id: str) -> JobRecord:
+            record = take(store, only=job_id)
+            intent = Intent(submission_id=job_id, service=record.job.service, lifetime=100.0, max_of_channel=1)
+            return store.intend(job_id, record.lease_token, intent)
+
+        record = intend_one("a-1")
+        assert (store.channel_in_flight("a"), store.channel_in_flight("b")) == (1, 0)
+        with pytest.raises(SlotsBusy, match="channel a has 1 of 1 generations in flight"):
+            intend_one("a-2")
+        intend_one("b-1")
+        settle(store, accept(store, record), Wait(clock.now(), "rendering"))
+        settle(store, take(store, only="a-1"), Done(VIDEO))
+        assert store.channel_in_flight("a") == 0
 
     def test_cancelled_and_chosen_jobs_leave_their_channel(self, store: JobStore, clock: ManualClock) -> None:
         """A job that was cancelled, or claimed by its id, is not claimed again."""

@@ -1,7 +1,13 @@
 -- Replace records that have not changed since they were read. ARGV[2]...: for each a change in MessagePack, because the
 -- client encodes that faster than many arguments; its fields are those of `rows.Commit`. Returns for each 'done', 'gone',
--- 'changed', 'busy', an answer of make_charges or an error.
+-- 'changed', 'busy', 'channel busy', an answer of make_charges or an error.
 local instant = now()
+
+local function in_flight_of_others(instant, key, id)
+  local in_flight = redis.call('ZCOUNT', key, '(' .. text(instant), '+inf')
+  local own = tonumber(redis.call('ZSCORE', key, id) or '0')
+  return own > instant and in_flight - 1 or in_flight
+end
 
 local function commit(change)
   local id, before, after, lease = change.id, change.before, change.after, change.lease
@@ -13,14 +19,12 @@ local function commit(change)
     return 'changed'
   end
   if change.slots then
-    local key = P .. 'slots:' .. change.slots[1]
-    local in_flight = redis.call('ZCOUNT', key, '(' .. text(instant), '+inf')
-    local own = redis.call('ZSCORE', key, id)
-    if own and tonumber(own) > instant then
-      in_flight = in_flight - 1
-    end
-    if in_flight >= change.slots[2] then
+    if in_flight_of_others(instant, P .. 'slots:' .. change.slots[1], id) >= change.slots[2] then
       return 'busy'
+    end
+    local of_channel = tonumber(change.slots[3])
+    if of_channel and in_flight_of_others(instant, P .. 'channel_slots:' .. after[9], id) >= of_channel then
+      return 'channel busy'
     end
   end
   local refused = change.charges and make_charges(instant, change.charges)

@@ -1,6 +1,5 @@
 -- Give turns to waiting jobs of an earlier release. ARGV[2]: queue, [3]: lane, [4]...: for each its member in the lane, its
 -- channel and its priority, or '' if there is no such job. Without jobs, returns the lanes of all queues that have waiting jobs but no turns, as queue, lane.
-now()
 local found = {}
 if not ARGV[2] then
   for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do

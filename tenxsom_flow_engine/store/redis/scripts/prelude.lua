@@ -145,6 +145,7 @@ local function unindex(id, place, where)
   end
   if where[5] ~= '' then
     redis.call('ZREM', P .. 'slots:' .. where[5], id)
+    redis.call('ZREM', P .. 'channel_slots:' .. where[9], id)
   end
   if where[7] ~= '' then
     redis.call('ZREM', P .. 'finished', place .. id)
@@ -177,6 +178,9 @@ local function index(id, place, where)
   end
   if where[5] ~= '' then
     redis.call('ZADD', P .. 'slots:' .. where[5], where[6], id)
+    if where[9] ~= '' then
+      redis.call('ZADD', P .. 'channel_slots:' .. where[9], where[6], id)
+    end
   end
   if where[3] == 'succeeded' or where[3] == 'cancelled' then
     redis.call('ZADD', P .. 'finished', where[7], place .. id)
