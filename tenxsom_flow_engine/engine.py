@@ -207,6 +207,10 @@ class Engine:
         best = candidates(job, self.services)[0].service
         return msgspec.structs.replace(job, duration=best.default_duration(job))
 
+    def with_channel_defaults(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of a job, with the defaults of its channel for those that are missing."""
+        return self.channels.settings(str(fields.get("channel", "")).strip()).for_job(fields)
+
     def _check_names(self, job: VideoJob) -> None:
         """Raise `InvalidInput` for a service that is not configured, and for options of one that does not exist."""
         if job.service in self._known_services - self.services.keys():

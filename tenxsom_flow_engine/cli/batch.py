@@ -31,7 +31,8 @@ EPILOG = """\b
 The file has one topic per line. Blank lines, and lines that begin with # and a blank, are not topics.
 It can also be a table with a header row, as spreadsheets save it (commas, semicolons or tabs),
 or JSON (an object per line, or a list of texts and objects), with any of these fields:
-  topic, prompt, script, style, duration, aspect_ratio, service, quality, channel, at
+  topic, prompt, script, style, duration, aspect_ratio, service, quality, channel,
+  priority, at
 JSON can have options by service: {"topic": "Tides", "options": {"pixverse": {"seed": 7}}}
   (auto then chooses among these services only)
 
@@ -105,6 +106,7 @@ def batch(
                 engine.store, topics_file, name, options.given(fields), timing,
                 salt=salt, made=made, ignore_unknown=ignore_unknown, encoding=encoding,
                 at_default_duration=engine.at_default_duration,
+                with_channel_defaults=engine.with_channel_defaults,
             )  # fmt: skip
         skipped = made.skipped if made else ()
         check_lines(name, [*plan.jobs, *plan.past, *skipped], plan.bad, keep_going=keep_going)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tenxsom_flow_engine import logs
 
@@ -125,7 +126,11 @@ def job_options(command: _F) -> _F:
         as_json,
         queue_type,
         click.option("--dry-run", is_flag=True, help="Check everything and show the plan; add nothing."),
-        click.option("--channel", default="", help="Tag for the jobs of one publishing channel."),
+        click.option(
+            "--priority", type=click.IntRange(0, 9), default=0,
+            help="0 to 9: move due jobs forward among those of their channel, 10 min a level.",
+        ),
+        click.option("--channel", default="", help="Tag for the jobs of one publishing channel, whose defaults apply."),
         click.option("--quality", default="", help="Quality, e.g. 720p. Default: the service's default."),
         click.option(
             "--service", default="auto", show_default=True,
@@ -180,8 +185,9 @@ def file_options(command: _F) -> _F:
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of `job_options` without a duration that was not given."""
-    return {name: value for name, value in fields.items() if name != "duration" or value is not None}
+    """Return the values of `job_options` that were given, so that those of the channel apply to the others."""
+    source = click.get_current_context().get_parameter_source
+    return {name: value for name, value in fields.items() if source(name) is not ParameterSource.DEFAULT}
 
 
 #: Add the argument JOB, or any number of them.

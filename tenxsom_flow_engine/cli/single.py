@@ -80,11 +80,11 @@ def single(
     with session(queue_type) as engine:
         now = engine.store.now()
         given = options.given(fields) | {"script": script if script_file is None else script_file}
-        wanted = normal_fields(given)
         if not job_id:
-            job_id = planned_job_id(wanted, at, salt=secrets.token_hex(8) if again else "")
-        job = VideoJob(job_id=job_id, created_at=now, **wanted)
-        if "duration" not in given:
+            job_id = planned_job_id(normal_fields(given), at, salt=secrets.token_hex(8) if again else "")
+        complete = engine.with_channel_defaults(given)
+        job = VideoJob(job_id=job_id, created_at=now, **normal_fields(complete))
+        if "duration" not in complete:
             job = engine.at_default_duration(job)
         due = bounded(now + delay, "delay") if delay is not None else at
         if due is not None and is_past(due, now) and not engine.store.knows_id(job.job_id):

@@ -67,14 +67,15 @@ def plan_batch(
     added: Callable[[str], bool] = lambda job_id: False,
     skipped: Callable[[VideoJob], bool] = lambda job: False,
     at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
+    with_channel_defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields,
 ) -> Batch[_T]:
     """Make a job of each valid entry.
 
     `prepare` gets each job with its start; it can refuse with `InvalidInput`. A job's id is derived from its content
     and the number of earlier entries with the same content, so the same list gives the same ids; a different `salt`
     gives different ones. Jobs whose ids are `known` take no place in the stagger. The time of a job that was `added`
-    before can be in the past. `skipped` jobs are left out. `at_default_duration` gives a job its duration if neither
-    its entry nor the defaults have one.
+    before can be in the past. `skipped` jobs are left out. `with_channel_defaults` adds those of its channel to the
+    fields of a job, and `at_default_duration` gives it its duration if there is none.
     """
     batch: Batch[_T] = Batch()
     occurrences: Counter[str] = Counter()
@@ -87,7 +88,7 @@ def plan_batch(
             batch.bad.append(entry)
             continue
         batch.ignored.update(dict.fromkeys(entry.ignored))
-        given = {**defaults, **entry.fields}
+        given: Mapping[str, Any] = {**defaults, **entry.fields}
         fields = normal_fields(given)
         content = _content(fields, entry.at, salt)
         occurrences[content] += 1
@@ -96,7 +97,8 @@ def plan_batch(
         at = None if late and timing.past is Past.NOW else entry.at
         try:
             due = timing.due(place) if at is None else at
-            job = VideoJob(job_id=job_id, created_at=timing.now, **fields)
+            given = with_channel_defaults(given)
+            job = VideoJob(job_id=job_id, created_at=timing.now, **normal_fields(given))
             prepared = prepare(job if "duration" in given else at_default_duration(job), due)
         except InvalidInput as error:
             wrong = error.field.partition(".")[0]

@@ -20,7 +20,9 @@ from tenxsom_flow_engine.jobs import ASPECT_RATIOS
 from tenxsom_flow_engine.planning.timestamps import parse_moment
 
 #: The fields that an entry can have.
-FIELDS = ("topic", "prompt", "script", "style", "duration", "aspect_ratio", "service", "quality", "channel", "at")
+FIELDS = (
+    "topic", "prompt", "script", "style", "duration", "aspect_ratio", "service", "quality", "channel", "priority", "at",
+)  # fmt: skip
 #: The additional field of an entry in JSON: service-specific settings, by service.
 OPTIONS = "options"
 _OPTIONS = '{"pixverse": {"seed": 7}}'
@@ -29,7 +31,7 @@ _OPTIONS = '{"pixverse": {"seed": 7}}'
 _LONGEST_NAME = 100
 #: The texts that programs write for an empty cell. As a topic, a prompt or a channel they can be meant.
 _MISSING = frozenset({"", "nan", "none", "null"})
-_CAN_BE_MISSING = frozenset({"style", "duration", "aspect_ratio", "service", "at"})
+_CAN_BE_MISSING = frozenset({"style", "duration", "aspect_ratio", "service", "priority", "at"})
 
 
 class UnknownFields(InvalidInput):
@@ -206,6 +208,7 @@ def _by_service(name: str, options: Any) -> dict[str, dict[str, Any]]:
 _READ: Mapping[str, Callable[[str, Any], Any]] = {
     "topic": _read_topic,
     "duration": read_whole,
+    "priority": read_whole,
     "aspect_ratio": _read_ratio,
     "at": _read_moment_text,
     OPTIONS: _by_service,

@@ -180,15 +180,16 @@ def read_plan(
     encoding: str | None = None,
     most: int | None = None,
     at_default_duration: Callable[[VideoJob], VideoJob] = lambda job: job,
+    with_channel_defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields,
     made: MadeTopics | None = None,
 ) -> AddPlan:
     """Plan a list of topics (see `planning.files`), with `defaults` for fields that a line omits.
 
     Planning again with the same `timing` gives the same plan, even if some jobs were added in between. A `salt` gives
     jobs that differ from existing ones. `zone`, `ignore_unknown` and `encoding` are those of `read_topics`.
-    `at_default_duration` gives a job its duration if the list has none for it. New jobs with `made` topics are skipped,
-    which `made` notes. Raises `InvalidInput` if the file is not
-    a list, or has more than `most` entries.
+    `at_default_duration` gives a job its duration if the list has none for it. `with_channel_defaults` adds
+    those of its channel. New jobs with `made` topics are skipped, which `made` notes. Raises `InvalidInput` if the file
+    is not a list, or has more than `most` entries.
     """
 
     def known(job_id: str) -> bool:
@@ -220,6 +221,7 @@ def read_plan(
             added=added,
             skipped=skipped,
             at_default_duration=at_default_duration,
+            with_channel_defaults=with_channel_defaults,
         )
     return AddPlan(batch.jobs, batch.bad, batch.past, timing.past, batch.comments, tuple(batch.ignored))
 

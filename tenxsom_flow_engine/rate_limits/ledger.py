@@ -77,8 +77,8 @@ class Rival:
 def fair_line(own: int, share: Share, virtual_time: float, rivals: Iterable[Rival]) -> Line:
     """Return the place of a waiter with `own` others of its channel before it.
 
-    Like claims (`store.fair_share`), admissions go to the channel with the lowest virtual time: the admissions of a
-    channel while others waited, divided by its weight.
+    Like claims (`store.fair_share`), admissions go to the channel with the lowest virtual time: its admissions, divided
+    by its weight.
     """
     place, ahead = own, 0
     for rival in rivals:

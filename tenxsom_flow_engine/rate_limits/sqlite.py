@@ -255,19 +255,22 @@ class _LedgerTransaction:
             if number % TRIM == 0:
                 oldest = "DELETE FROM admissions WHERE service = ? AND number <= ?"
                 self.db.execute(oldest, (log, number - kept(windows)))
-        if next(self._rivals(now), None) is not None:
+        if self.logs:
             self._count()
 
     def _count(self) -> None:
-        """Count an admission in the virtual time of the channel."""
-        overall = self._virtual_time(OVERALL)
-        start = max(self._virtual_time(self.share.channel), overall)
+        """Count an admission in the virtual time of the channel.
+
+        It counts also while no other channel waits: the one that comes next is then before this one.
+        """
+        own = self._virtual_time(self.share.channel)
+        start = max(own, self._virtual_time(OVERALL))
+        counted = {OVERALL: start, self.share.channel: start + 1 / self.share.weight}
         put = "INSERT OR REPLACE INTO admitted VALUES (?, ?, ?)"
-        self.db.execute(put, (self.service, self.share.channel, start + 1 / self.share.weight))
-        if start > overall:
-            self.db.execute(put, (self.service, OVERALL, start))
-            passed = "DELETE FROM admitted WHERE service = ? AND virtual_time <= ? AND channel <> ?"
-            self.db.execute(passed, (self.service, start, OVERALL))
+        self.db.executemany(put, [(self.service, channel, instant) for channel, instant in counted.items()])
+        if not own:
+            passed = "DELETE FROM admitted WHERE service = ? AND virtual_time < ?"
+            self.db.execute(passed, (self.service, start))
 
     def _scopes(self) -> Iterator[Scope]:
         for log, windows in self.logs.items():

@@ -65,14 +65,13 @@ end
 local function virtual_time(name)
   return tonumber(redis.call('ZSCORE', P .. 'admitted:' .. service, name) or '0')
 end
-local own_place, place, ahead, rivals = 0, 0, 0, false
+local own_place, place, ahead = 0, 0, 0
 local function stand()
   place = place_in(hints, first_asks)
   own_place = place
   local names = redis.call('HLEN', P .. 'waiting:' .. service)
   if names == 0 or names > RIVALS + 1 then
-    rivals = names > 0
-    own_place = rivals and place_in(hints_of(service, channel), asks_of(service, channel)) or place
+    own_place = names > 0 and place_in(hints_of(service, channel), asks_of(service, channel)) or place
     return
   end
   local all = redis.call('HGETALL', P .. 'waiting:' .. service)
@@ -88,8 +87,7 @@ local function stand()
       end
     end
   end
-  rivals = #others > 0
-  if rivals then
+  if #others > 0 then
     own_place = place_in(hints_of(service, channel), asks_of(service, channel))
     place = own_place
     for _, other in ipairs(others) do
@@ -145,12 +143,14 @@ if admits_at <= instant then
   if first_asked or previous_hint >= 0 then
     remove_waiter(service, waiter)
   end
-  if rivals then
-    local start, overall = math.max(virtual_time('*'), virtual_time(channel)), virtual_time('*')
-    redis.call('ZADD', P .. 'admitted:' .. service, text(start + 1 / weight), channel)
-    if start > overall then
-      redis.call('ZADD', P .. 'admitted:' .. service, text(start), '*')
-      redis.call('ZREMRANGEBYSCORE', P .. 'admitted:' .. service, '-inf', '(' .. text(start))
+  if #logs > 0 then
+    -- Also while no other channel waits: the one that comes next is then before this one.
+    local admitted = P .. 'admitted:' .. service
+    local known = redis.call('ZMSCORE', admitted, '*', channel)
+    local start = math.max(tonumber(known[1] or '0'), tonumber(known[2] or '0'))
+    redis.call('ZADD', admitted, text(start), '*', text(start + 1 / weight), channel)
+    if not known[2] then
+      redis.call('ZREMRANGEBYSCORE', admitted, '-inf', '(' .. text(start))
     end
   end
   if #logs > 0 then
