@@ -59,6 +59,11 @@ def host_in_url(host: str) -> str:
     return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
+def percent(share: float | None) -> str:
+    """Format a share: `42%`, `99.5%`; a dash for None."""
+    return "–" if share is None else f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{share:.1%}"
+
+
 def usd(amount: float | None) -> str:
     """Format an amount of US dollars: `$0.14`, `$1,200.00`, `$0.0004`; a dash for None."""
     if amount is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.report.model import ChannelFigures
     from tenxsom_flow_engine.report.queue_cost import Load, QueueCost
     from tenxsom_flow_engine.store.totals import Spent
 
@@ -56,9 +57,12 @@ Examples:
 def cost(
     days: int, videos_per_day: float | None, redis_usd: float | None, queue_type: str | None, as_json: bool
 ) -> None:
-    """Show purchases, remaining credits, and the queue's own cost."""
+    """Show purchases, the month of each channel, remaining credits, and the queue's own cost."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.jobs.purchases import day
+    from tenxsom_flow_engine.report.channels import channel_figures
+    from tenxsom_flow_engine.report.model import Ended
+    from tenxsom_flow_engine.report.operator_json import channel
     from tenxsom_flow_engine.report.queue_cost import REDIS_USD, measure, queue_cost
 
     with session(queue_type) as engine:
@@ -68,10 +72,20 @@ def cost(
         volume = videos_per_day or pace(spent, day(now)) or TYPICAL_VIDEOS
         month = queue_cost(load, volume, REDIS_USD if redis_usd is None else redis_usd)
         left = _credits_left(engine)
+        channels = [one for one in channel_figures(engine.store, now) if one.videos or one.ended != Ended()]
     if as_json:
-        print_json({"days": days, "spent": [_row(row) for row in spent], "left": left, "queue": _as_json(load, month)})
+        print_json(
+            {
+                "days": days,
+                "spent": [_row(row) for row in spent],
+                "channels": [channel(one) for one in channels],
+                "left": left,
+                "queue": _as_json(load, month),
+            }
+        )
         return
     _print_spent(spent, days)
+    _print_channels(channels)
     for service, credits in left.items():
         out(f"left at {service}: {_credits_text(credits)}")
     _print_queue(load, month)
@@ -147,6 +161,23 @@ def _print_spent(spent: Sequence[Spent], days: int) -> None:
     unpriced = sum(row.unpriced for row in spent)
     more = f", and {unpriced:,} of unknown price" if unpriced else ""
     out(f"total: {plural(sum(row.videos for row in spent), 'video')}, {usd(sum(row.usd for row in spent))}{more}")
+
+
+def _print_channels(channels: Sequence[ChannelFigures]) -> None:
+    """Print the present month of each channel, with what it will cost at the pace so far."""
+    from tenxsom_flow_engine.cli.format import table
+    from tenxsom_flow_engine.text import percent
+
+    if not channels:
+        return
+    rows = [
+        [
+            one.name, f"{one.videos:,}", usd(one.usd), "–" if one.forecast_usd is None else usd(one.forecast_usd),
+            percent(one.ended.success_rate), percent(one.on_time_rate),
+        ]
+        for one in channels
+    ]  # fmt: skip
+    out(table(rows, head=("CHANNEL (THIS MONTH, UTC)", "VIDEOS", "COST", "FORECAST", "SUCCEEDED", "ON TIME")))
 
 
 def _print_queue(load: Load, month: QueueCost) -> None:

@@ -11,10 +11,13 @@ from tenxsom_flow_engine.cli.session import session
 @click.command()
 @options.queue_type
 def stats(queue_type: str | None) -> None:
-    """Print counts, rates, quotas, costs and problems as JSON."""
+    """Print counts, rates, quotas, costs, channels and problems as JSON."""
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.report import public_json as wire
+    from tenxsom_flow_engine.report.operator_json import channel
     from tenxsom_flow_engine.report.query import take_report
 
     with session(queue_type) as engine:
-        print_json(wire.stats(take_report(engine)))
+        report = take_report(engine)
+        channels = [channel(one) for one in report.channels]
+        print_json({**wire.stats(report), "channels": channels})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tenxsom_flow_engine.budgets.forecast import BudgetUse
+from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import AUTO, Failure, Status
 from tenxsom_flow_engine.queues.selection import OtherStore
@@ -184,6 +185,31 @@ class DiskFigures(msgspec.Struct, frozen=True, kw_only=True):
     free: int
 
 
+class ChannelFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel in the present month."""
+
+    name: str
+    settings: Channel
+    videos: int
+    usd: float
+    #: Number of these videos whose price in USD is unknown.
+    unpriced: int
+    #: What the month will cost at the pace so far; None on its first day.
+    forecast_usd: float | None
+    ended: Ended
+    #: Of the jobs with a latest start, those that bought in time, and those that could not start in time.
+    on_time: int
+    expired: int
+    #: When its next scheduled job is due; None if none is among the next ones of all channels.
+    next_due: float | None
+
+    @property
+    def on_time_rate(self) -> float | None:
+        """The share of jobs with a latest start that bought in time; None if none ended."""
+        both = self.on_time + self.expired
+        return self.on_time / both if both else None
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All figures at one moment."""
 
@@ -201,6 +227,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rejected_count: int = 0
     #: The present use of each limit of the budgets.
     budgets: tuple[BudgetUse, ...] = ()
+    #: The busiest channels of the present month.
+    channels: tuple[ChannelFigures, ...] = ()
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.

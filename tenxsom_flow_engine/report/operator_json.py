@@ -14,6 +14,7 @@ from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
 from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.queues.base import count_alive
+from tenxsom_flow_engine.report.model import ChannelFigures
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
@@ -41,6 +42,27 @@ def _in_flight(engine: Engine, service: str, limit: int) -> dict[str, Any]:
         "cancelled_or_failed": list(unattended.ended),
         "in_doubt": list(unattended.in_doubt),
         "unattended_for": round(max(0.0, unattended.until - engine.store.now()), 1) if unattended else None,
+    }
+
+
+def channel(figures: ChannelFigures) -> dict[str, Any]:
+    """Return the figures of a channel in the present month as plain values."""
+    rates = {"success_rate": figures.ended.success_rate, "on_time_rate": figures.on_time_rate}
+    return {
+        "channel": figures.name,
+        "paused": figures.settings.paused,
+        "weight": figures.settings.weight,
+        "month": {
+            "videos": figures.videos,
+            "usd": figures.usd,
+            "unpriced": figures.unpriced,
+            "forecast_usd": figures.forecast_usd,
+            "succeeded": figures.ended.succeeded,
+            "failed": figures.ended.failed,
+            "expired": figures.expired,
+            **{name: None if rate is None else round(rate, 4) for name, rate in rates.items()},
+        },
+        "next_due": None if figures.next_due is None else iso(figures.next_due),
     }
 
 
@@ -73,6 +95,7 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "held": {job_id: advise(error.next_step, error.actions, job_id) for job_id, error in held.items()},
         "held_actions": {job_id: list(map(str, error.actions)) for job_id, error in held.items()},
         "budgets": [budget(use) for use in report.budgets],
+        "channels": [channel(one) for one in report.channels],
         "workers_alive": count_alive(engine.store, engine.queue.name, engine.queue.lease),
         "services": list(engine.services),
         "store": engine.store.place,

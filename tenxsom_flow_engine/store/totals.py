@@ -21,8 +21,10 @@ from tenxsom_flow_engine.jobs import FINAL, Cost, JobRecord, Purchase, Status
 from tenxsom_flow_engine.jobs.purchases import day, purchase_changes
 from tenxsom_flow_engine.store.histogram import bucket
 
-#: The kinds of periods. Totals of hours are kept for `KEEP_HOURS`, the others permanently.
+#: The kinds of periods. Totals of hours are kept for `KEEP_HOURS`, those of channels for a year, others permanently.
 DAY, HOUR, EVER = "day", "hour", "ever"
+#: Prefix of the kind of the totals of channels in one month, which are apart from those of other months.
+CHANNEL_MONTH = "channel:"
 #: Seconds for which the totals of an hour are kept.
 KEEP_HOURS = 49 * 3600.0
 #: The name of the total of seconds that succeeded jobs took, and the name prefix of the histogram's buckets.
@@ -31,12 +33,14 @@ SECONDS, BUCKET_PREFIX = "seconds", "s"
 RETRIED = "retried_"
 #: The name of the total of jobs that could not start in time.
 EXPIRED = "expired"
+#: The name of the total of jobs with a latest start that bought in time.
+ON_TIME = "on_time"
 _BOUGHT = ("videos", "usd", "credits", "unpriced")
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """One counter of one service in one period (UTC).
+    """One counter of one service in one period (UTC); of a channel, if its kind is that of channels.
 
     Counters of purchases: `videos`, `usd`, `credits` and `unpriced`. Counters of finished jobs: `succeeded`, `failed`,
     `cancelled`, and of these `expired`; for succeeded jobs also the `seconds` from the create to the published video,
@@ -55,7 +59,7 @@ class Total:
 def read_total(kind: str, period: str, service: str, name: str, amount: float) -> Total:
     """Return a stored total. Raises `ValueError` or `TypeError` for an impossible period or amount."""
     if period:
-        datetime.fromisoformat(period)
+        datetime.fromisoformat(f"{period}-01" if kind.startswith(CHANNEL_MONTH) else period)
     if not math.isfinite(amount):
         raise ValueError(f"the amount {amount} of {name}")
     return Total(kind, period, service, name, amount)
@@ -92,6 +96,22 @@ def hour(instant: float) -> str:
     return utc_datetime(instant).strftime("%Y-%m-%dT%H")
 
 
+def month(instant: float) -> str:
+    """Return the month of an instant in UTC, in ISO 8601."""
+    return utc_datetime(instant).strftime("%Y-%m")
+
+
+def channel_kind(of_month: str) -> str:
+    """Return the kind of the totals of channels in a month."""
+    return f"{CHANNEL_MONTH}{of_month}"
+
+
+def expired_kind(now: float) -> str:
+    """Return the kind of the latest totals of channels that are no longer kept: those of the month a year ago."""
+    today = utc_datetime(now)
+    return channel_kind(f"{today.year - 1}-{today.month:02}")
+
+
 def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
     """Return the amounts that a change adds to the totals; most changes add nothing."""
     found = list(_purchased(before, after))
@@ -101,7 +121,36 @@ def additions(before: JobRecord, after: JobRecord) -> Sequence[Total]:
         ended = hour(before.finished_at)
         for name in (before.status.value, *([EXPIRED] if before.expired else [])):
             found.append(Total(HOUR, ended, before.effective_service, f"{RETRIED}{name}", 1.0))
-    return found
+    return [*found, *_of_channel(before, after)] if after.job.channel else found
+
+
+def _of_channel(before: JobRecord, after: JobRecord) -> Iterator[Total]:
+    """Give the amounts that a change adds to the totals of the job's channel."""
+    channel = after.job.channel
+    for sign, purchases in zip((-1, 1), purchase_changes(before, after), strict=True):
+        for purchase in purchases:
+            for name, amount in _bought(purchase):
+                if name != "credits":  # each service has credits of its own
+                    yield _of_month(purchase.at, channel, name, sign * amount)
+    if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
+        for name in _endings(after):
+            yield _of_month(after.finished_at, channel, name, 1.0)
+    if before.finished_at is not None and before.status in FINAL and after.status not in FINAL:
+        for name in _endings(before):
+            yield _of_month(before.finished_at, channel, f"{RETRIED}{name}", 1.0)
+
+
+def _of_month(instant: float, channel: str, name: str, amount: float) -> Total:
+    return Total(channel_kind(month(instant)), month(instant), channel, name, amount)
+
+
+def _endings(record: JobRecord) -> Iterator[str]:
+    """Give the names of the totals that the end of a job counts in."""
+    yield record.status.value
+    if record.expired:
+        yield EXPIRED
+    elif record.start_by is not None and record.purchases and record.purchases[0].at <= record.start_by:
+        yield ON_TIME
 
 
 def new_error(before: JobRecord, after: JobRecord) -> tuple[str, LastError] | None:

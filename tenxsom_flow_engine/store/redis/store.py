@@ -36,7 +36,7 @@ from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position, is_member
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
-from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, expired_kind, hour
 from tenxsom_flow_engine.store.values import (
     FORGET_WORKERS_AFTER_SECONDS,
     Added,
@@ -400,6 +400,7 @@ class RedisStore(JobStore, LegacyImport):
                     client.hdel(key("workers"), worker.id)
             if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
                 client.hdel(key(f"sums:{HOUR}"), *past_hours)
+            client.unlink(key(f"sums:{expired_kind(now)}"))
         ids = [id_in(member) for member in old]
         chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)

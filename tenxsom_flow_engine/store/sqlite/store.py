@@ -47,7 +47,7 @@ from tenxsom_flow_engine.store.sqlite.rows import (
     rows_as,
     save,
 )
-from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, hour, read_total
+from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, expired_kind, hour, read_total
 from tenxsom_flow_engine.store.values import (
     FORGET_WORKERS_AFTER_SECONDS,
     Added,
@@ -477,6 +477,7 @@ def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int
     db.execute("DELETE FROM finished_ids WHERE until <= ?", (now,))
     db.execute("DELETE FROM workers WHERE seen_at < ?", (now - FORGET_WORKERS_AFTER_SECONDS,))
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
+    db.execute("DELETE FROM sums WHERE kind = ?", (expired_kind(now),))
     budget_tables.trim(db, now)
     # A cancelled job can still be in flight: its ticket and cost must be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"

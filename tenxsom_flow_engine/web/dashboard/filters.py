@@ -8,12 +8,7 @@ from markupsafe import Markup
 
 from tenxsom_flow_engine.clock import iso, utc_datetime
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
-from tenxsom_flow_engine.text import ago, balance, duration, number, plural, rough_duration, usd, within
-
-
-def percent(share: float | None) -> str:
-    """Write a share; a dash for None."""
-    return "–" if share is None else f"{share:.0%}" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{share:.1%}"
+from tenxsom_flow_engine.text import ago, balance, duration, number, percent, plural, rough_duration, usd, within
 
 
 def size(count: float) -> str:

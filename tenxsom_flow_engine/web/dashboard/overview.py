@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from flask import Blueprint, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
+from tenxsom_flow_engine.channels.settings import check_name
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
@@ -75,6 +77,19 @@ def overview(reports: ReportCache) -> Blueprint:
         else:
             balances.forget()
             flash(f"{name} resumed.")
+        return redirect(url_for("dashboard.overview.page"), 303)
+
+    @blueprint.post("/channels/<name>/<any(pause, resume):act>")
+    def switch_channel(name: str, act: str) -> Response:
+        paused = act == "pause"
+        change = {"paused": paused, "why": BY_HAND if paused else ""}
+        reports.engine.store.set_channel(check_name(name), lambda channel: msgspec.structs.replace(channel, **change))
+        audit(f"channel {act}d", channel=name)
+        flash(
+            f"Channel {name} is paused: its jobs wait, and what was bought is finished."
+            if paused
+            else f"Channel {name} resumed."
+        )
         return redirect(url_for("dashboard.overview.page"), 303)
 
     return blueprint
