@@ -1,6 +1,6 @@
 """The settings of a channel: its weight, own limits and slots, defaults of its jobs, and whether it is paused.
 
-A channel without settings works: it has the weight 1 and no limits of its own.
+A channel without settings works: it has the weight 1 and no own limits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     weight: float = 1.0
     #: Windows of admissions, as text (see `rate_limits.windows`); empty: none.
     limits: str = ""
-    #: Maximum number of generations in flight; None: no limit of its own.
+    #: Maximum number of generations in flight; None: no own limit.
     slots: int | None = None
     #: Defaults for the fields of its jobs.
     defaults: dict[str, str | int] = {}

@@ -56,7 +56,7 @@ def channel(context: click.Context, queue_type: str | None) -> None:
 )
 @_name
 @click.option("--weight", type=float, help="Share of admissions, relative to other channels that wait. Default: 1.")
-@click.option("--limits", metavar="WINDOWS", help="Limits of its own: 4/h, or '2/h 20/d'; none removes them.")
+@click.option("--limits", metavar="WINDOWS", help="Own limits: 4/h, or '2/h 20/d'; none removes them.")
 @click.option("--slots", metavar="N", help="Most generations in flight at a time; none removes the limit.")
 @click.option("--service", help="Service of its jobs, where a job names none; none removes this.")
 @click.option("--style", help="Style of its jobs, likewise.")
@@ -198,8 +198,8 @@ def show(before: str | None, name: str, queue_type: str | None, as_json: bool) -
         ("channel", name),
         ("state", f"paused: {settings.why}" if settings.paused and settings.why else _state(settings)),
         ("weight", f"{settings.weight:g}"),
-        ("limits", settings.limits or "none of its own"),
-        ("slots", "no limit of its own" if settings.slots is None else f"{state.in_flight} of {settings.slots}"),
+        ("limits", settings.limits or "no own limits"),
+        ("slots", "no own limit" if settings.slots is None else f"{state.in_flight} of {settings.slots}"),
         *((f"default {key}", str(value)) for key, value in settings.defaults.items()),
         *((status.value, f"{count:,}") for status, count in state.by_status.items() if count),
         *(("budget", f"${use.limit}, {use.share:.0%} used") for use in budgets),

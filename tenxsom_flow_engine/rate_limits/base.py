@@ -15,7 +15,7 @@ from tenxsom_flow_engine.rate_limits.windows import Windows
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The channel that asks: its weight among the channels that wait, and windows of its own."""
+    """The channel that asks: its weight among the channels that wait, and its own windows."""
 
     channel: str = ""
     weight: float = 1.0

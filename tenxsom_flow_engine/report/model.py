@@ -194,7 +194,7 @@ class ChannelFigures(msgspec.Struct, frozen=True, kw_only=True):
     usd: float
     #: Number of these videos whose price in USD is unknown.
     unpriced: int
-    #: What the month will cost at the pace so far; None on its first day.
+    #: The expected cost of the whole month at the pace so far; None on its first day.
     forecast_usd: float | None
     ended: Ended
     #: Of the jobs with a latest start, those that bought in time, and those that could not start in time.

@@ -20,7 +20,7 @@ OVERALL = "*"
 COUNTED = "+"
 #: Seconds by which each level of priority moves a due job forward in the line of its channel. Any job is first in time.
 PRIORITY_SECONDS = 600.0
-#: Seconds between two looks at the waiting jobs of a paused channel.
+#: Seconds between two checks of a paused channel.
 PAUSE_CHECK_SECONDS = 60.0
 
 

@@ -130,7 +130,7 @@ def _of_channel(before: JobRecord, after: JobRecord) -> Iterator[Total]:
     for sign, purchases in zip((-1, 1), purchase_changes(before, after), strict=True):
         for purchase in purchases:
             for name, amount in _bought(purchase):
-                if name != "credits":  # each service has credits of its own
+                if name != "credits":  # the credits of services have different units
                     yield _of_month(purchase.at, channel, name, sign * amount)
     if after.finished_at is not None and after.status in FINAL and before.status is not after.status:
         for name in _endings(after):

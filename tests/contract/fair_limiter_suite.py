@@ -41,7 +41,7 @@ class Crowd:
             heapq.heappush(self._line, (self._clock.now(), number, f"{share.channel}-{number}", share))
 
     def admit(self, admissions: int, refill: Sequence[Share] = ()) -> list[str]:
-        """Return the channels of the next admissions. Channels of `refill` get a new waiter after each of theirs."""
+        """Return the channels of the next admissions. Channels of `refill` get a new waiter after each admission."""
         admitted: list[str] = []
         while len(admitted) < admissions:
             at, _, waiter_id, share = heapq.heappop(self._line)
@@ -106,7 +106,7 @@ class FairLimiterSuite:
         assert clock.now() - begin <= 5 * (1 + LATE) + TURN_SECONDS + 1
 
     def test_the_reason_names_other_channels(self, limiter: RateLimiter, clock: ManualClock) -> None:
-        """A waiter is told that other channels are next, and the service does not count as closed."""
+        """The refusal says that other channels are next, and the service does not count as closed."""
         assert isinstance(limiter.ask(ALPHA, "a-0", Share("a")), Admission)
         waiting = limiter.ask(ALPHA, "b-0", Share("b"))
         assert isinstance(waiting, Closed)

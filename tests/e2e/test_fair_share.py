@@ -51,7 +51,7 @@ def test_a_backlog_delays_no_other_channel(either: Flow) -> None:
 
 
 def test_a_backlog_delays_no_other_channel_on_cloud_tasks(flow: Flow) -> None:
-    """The same on Cloud Tasks, which delivers the tasks in an order of its own."""
+    """The same on Cloud Tasks, which chooses the order of deliveries."""
     flow.environment |= SIMULATED
     with CloudTasksServer() as server:
         cloud = Cloud(flow, server)

@@ -12,7 +12,7 @@ from tenxsom_flow_engine.store.fair_share import OVERALL, PAUSE_CHECK_SECONDS, T
 
 #: Channels that one claim wakes.
 WAKE = 1000
-#: Channels that one claim looks at before it leaves the others to the next.
+#: Channels that one claim examines before it leaves the others to the next.
 LOOKS = 1000
 
 
@@ -138,7 +138,7 @@ def settings(db: sqlite3.Connection, name: str | None = None) -> dict[str, Chann
 
 
 def put(db: sqlite3.Connection, name: str, channel: Channel | None) -> None:
-    """Set or remove the settings of a channel. Its waiting jobs are looked at again by the next claim."""
+    """Set or remove the settings of a channel. The next claim examines its waiting jobs again."""
     if channel is None:
         db.execute("DELETE FROM channels WHERE name = ?", (name,))
     else:

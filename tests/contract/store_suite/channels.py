@@ -168,7 +168,7 @@ class ChannelSuite(Suite):
         assert ids(store.claim(a_claim()).records) == ["a-0", "a-1", "a-2"]
 
     def test_a_paused_channel_wakes_no_worker_in_a_loop(self, store: JobStore, clock: ManualClock) -> None:
-        """With only paused jobs, the next claim is not due at once, also after they were looked at again."""
+        """With only paused jobs, the next claim is not due at once, also after another check."""
         store.set_channel("a", lambda channel: Channel(paused=True))
         add_backlog(store, "a", 1)
         for _ in range(3):

@@ -159,7 +159,7 @@ local function is_open(lane)
   return openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
 end
 
--- Lease a job; return whether it is one of ours. The token of a lease that counts in a virtual time ends with '+'.
+-- Lease a job; return whether it is our entry. The token of a lease that counts in a virtual time ends with '+'.
 local function lease(member, lane, counts)
   local id = string.sub(member, end_of_packed(member, 1))
   local stored = redis.call('HGET', P .. 'jobs', id)
