@@ -31,6 +31,7 @@ class Turn:
     lane: str
     channel: str
     virtual_time: float
+    weight: float
     due: float
     #: The order of adding.
     position: int
@@ -62,7 +63,7 @@ def take_turns(
                 openings[lane] -= 1
         for lane in [lane for lane, other in turns.items() if other.channel == turn.channel]:
             del turns[lane]
-            if openings[lane] > 0 and (following := next_turn(lane)):
+            if taken < allowed.total and openings[lane] > 0 and (following := next_turn(lane)):
                 turns[lane] = following
 
 

@@ -90,8 +90,7 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
                 return True
             return False
 
-        for lane in allowed.openings:
-            turns.wake(db, request.queue, lane, now)
+        turns.wake(db, request.queue, now)
         with decoding("turns"):
             take_turns(allowed, len(taken), lambda lane: turns.next_turn(db, request.queue, lane, now), take)
     if taken:

@@ -8,12 +8,20 @@ from importlib import resources
 
 from tenxsom_flow_engine.channels.settings import Channel, parse_channel
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
+from tenxsom_flow_engine.jobs.model import MAX_PRIORITY
 from tenxsom_flow_engine.store.fair_share import OVERALL, PAUSE_CHECK_SECONDS, Turn, line_key, returned_unbought
 
 #: Channels that one claim wakes.
 WAKE = 1000
 #: Channels that one claim examines before it leaves the others to the next.
 LOOKS = 1000
+#: The channel of a lane that is next, its virtual time as the lane and as the queue have it, its weight and pause.
+_FIRST = """
+    SELECT turns.channel, turns.virtual_time, virtual_times.virtual_time, weight, paused FROM turns
+    LEFT JOIN virtual_times ON virtual_times.queue = turns.queue AND virtual_times.channel = turns.channel
+    LEFT JOIN channels ON name = turns.channel
+    WHERE turns.queue = ? AND lane = ? AND sleeps_until IS NULL ORDER BY turns.virtual_time LIMIT 1
+"""
 
 
 def made(db: sqlite3.Connection) -> bool:
@@ -49,56 +57,53 @@ def give_back(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> No
     if not returned_unbought(before, after):
         return
     channel = after.job.channel
-    step = 1 / weight(db, channel)
+    row = db.execute("SELECT weight FROM channels WHERE name = ?", (channel,)).fetchone()
+    step = 1 / row[0] if row else 1.0
     place = (step, before.queue, channel)
     db.execute("UPDATE virtual_times SET virtual_time = virtual_time - ? WHERE queue = ? AND channel = ?", place)
     db.execute("UPDATE turns SET virtual_time = virtual_time - ? WHERE queue = ? AND channel = ?", place)
 
 
-def wake(db: sqlite3.Connection, queue: str, lane: str, now: float) -> None:
+def wake(db: sqlite3.Connection, queue: str, now: float) -> None:
     """Let the channels whose next job is due take turns, from the virtual time of the queue."""
-    asleep = (
-        "SELECT channel FROM turns WHERE queue = ? AND lane = ? AND sleeps_until <= ? ORDER BY sleeps_until LIMIT ?"
-    )
-    names = [row[0] for row in db.execute(asleep, (queue, lane, now, WAKE))]
-    start = virtual_time(db, queue, OVERALL) if names else 0.0
+    asleep = "SELECT lane, channel FROM turns WHERE queue = ? AND sleeps_until <= ? ORDER BY sleeps_until LIMIT ?"
+    found = db.execute(asleep, (queue, now, WAKE)).fetchall()
+    if not found:
+        return
+    start = virtual_time(db, queue, OVERALL)
     db.executemany(
         "UPDATE turns SET sleeps_until = NULL, virtual_time = max(?, ?) WHERE queue = ? AND lane = ? AND channel = ?",
-        [(start, virtual_time(db, queue, name), queue, lane, name) for name in names],
+        [(start, virtual_time(db, queue, name), queue, lane, name) for lane, name in found],
     )
+    db.execute("DELETE FROM virtual_times WHERE queue = ? AND virtual_time < ?", (queue, start))
 
 
 def next_at(db: sqlite3.Connection, queue: str, lane: str) -> float | None:
     """Return when a job of a lane might be claimed: an instant up to now means now; None: the lane is empty."""
     awake = "SELECT 0 FROM turns WHERE queue = ? AND lane = ? AND sleeps_until IS NULL LIMIT 1"
-    asleep = "SELECT sleeps_until FROM turns WHERE queue = ? AND lane = ? ORDER BY sleeps_until LIMIT 1"
+    asleep = "SELECT min(sleeps_until) FROM turns WHERE queue = ? AND lane = ? AND sleeps_until IS NOT NULL"
     row = db.execute(awake, (queue, lane)).fetchone() or db.execute(asleep, (queue, lane)).fetchone()
     return row[0] if row else None
 
 
 def next_turn(db: sqlite3.Connection, queue: str, lane: str, now: float) -> Turn | None:
     """Return the job of a lane whose turn it is, or None; correct the turns that are out of date."""
-    overall = virtual_time(db, queue, OVERALL)
-    first = (
-        "SELECT channel, virtual_time FROM turns WHERE queue = ? AND lane = ? AND sleeps_until IS NULL"
-        " ORDER BY virtual_time LIMIT 1"
-    )
     for _ in range(LOOKS):
-        row = db.execute(first, (queue, lane)).fetchone()
+        row = db.execute(_FIRST, (queue, lane)).fetchone()
         if row is None:
             return None
-        channel, shown = row
-        own = virtual_time(db, queue, channel)
-        if own > shown:
+        channel, shown, own, weight, paused = row
+        if own is not None and own > shown:
             _set_turn(db, queue, lane, channel, "virtual_time", own)
             continue
-        if _is_paused(db, channel):
+        if paused:
             _set_turn(db, queue, lane, channel, "sleeps_until", now + PAUSE_CHECK_SECONDS)
             continue
         heads = _heads(db, queue, lane, channel)
         if due := [head for head in heads if head["due"] <= now]:
             head = min(due, key=lambda head: (line_key(head["due"], head["priority"]), head["position"]))
-            return Turn(lane, channel, max(shown, overall), head["due"], head["position"], head["job_id"])
+            start = max(shown, virtual_time(db, queue, OVERALL))
+            return Turn(lane, channel, start, weight or 1.0, head["due"], head["position"], head["job_id"])
         if heads:
             _set_turn(db, queue, lane, channel, "sleeps_until", min(head["due"] for head in heads))
         else:
@@ -107,15 +112,11 @@ def next_turn(db: sqlite3.Connection, queue: str, lane: str, now: float) -> Turn
 
 
 def count(db: sqlite3.Connection, queue: str, turn: Turn) -> None:
-    """Count a lease in the virtual time of the channel."""
-    put = "INSERT OR REPLACE INTO virtual_times VALUES (?, ?, ?)"
-    after = turn.virtual_time + 1 / weight(db, turn.channel)
-    db.execute(put, (queue, turn.channel, after))
+    """Count a lease in the virtual time of the channel; that of the queue is the start of the latest turn."""
+    after = turn.virtual_time + 1 / turn.weight
+    times = {OVERALL: turn.virtual_time, turn.channel: after}
+    db.executemany("INSERT OR REPLACE INTO virtual_times VALUES (?, ?, ?)", [(queue, *pair) for pair in times.items()])
     _set_turn(db, queue, turn.lane, turn.channel, "virtual_time", after)
-    if turn.virtual_time > virtual_time(db, queue, OVERALL):
-        db.execute(put, (queue, OVERALL, turn.virtual_time))
-        passed = "DELETE FROM virtual_times WHERE queue = ? AND virtual_time <= ? AND channel <> ?"
-        db.execute(passed, (queue, turn.virtual_time, OVERALL))
 
 
 def virtual_time(db: sqlite3.Connection, queue: str, channel: str) -> float:
@@ -123,12 +124,6 @@ def virtual_time(db: sqlite3.Connection, queue: str, channel: str) -> float:
     own = "SELECT virtual_time FROM virtual_times WHERE queue = ? AND channel = ?"
     row = db.execute(own, (queue, channel)).fetchone()
     return float(row[0]) if row else 0.0
-
-
-def weight(db: sqlite3.Connection, channel: str) -> float:
-    """Return the weight of a channel."""
-    row = db.execute("SELECT weight FROM channels WHERE name = ?", (channel,)).fetchone()
-    return float(row[0]) if row else 1.0
 
 
 def settings(db: sqlite3.Connection, name: str | None = None) -> dict[str, Channel]:
@@ -152,19 +147,17 @@ def _set_turn(db: sqlite3.Connection, queue: str, lane: str, channel: str, colum
     db.execute(change, (value, queue, lane, channel))
 
 
-def _is_paused(db: sqlite3.Connection, channel: str) -> bool:
-    return db.execute("SELECT 1 FROM channels WHERE name = ? AND paused", (channel,)).fetchone() is not None
-
-
 def _heads(db: sqlite3.Connection, queue: str, lane: str, channel: str) -> Sequence[sqlite3.Row]:
     """Return the first job of each priority that a channel has in a lane."""
-    line = "FROM jobs WHERE queue = ? AND lane = ? AND channel = ? AND due IS NOT NULL AND priority"
+    first = (
+        "SELECT job_id, due, position, priority FROM jobs WHERE queue = ? AND lane = ? AND channel = ?"
+        " AND due IS NOT NULL AND priority > ? ORDER BY priority, due, position LIMIT 1"
+    )
     heads: list[sqlite3.Row] = []
     priority = -1
-    while True:
-        row = db.execute(f"SELECT min(priority) {line} > ?", (queue, lane, channel, priority)).fetchone()
-        if row[0] is None:
-            return heads
-        priority = row[0]
-        head = f"SELECT job_id, due, position, priority {line} = ? ORDER BY due, position LIMIT 1"
-        heads += db.execute(head, (queue, lane, channel, priority)).fetchall()
+    while head := db.execute(first, (queue, lane, channel, priority)).fetchone():
+        heads.append(head)
+        priority = head["priority"]
+        if priority >= MAX_PRIORITY:
+            break
+    return heads

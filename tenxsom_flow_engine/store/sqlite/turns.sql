@@ -16,6 +16,7 @@ CREATE TABLE turns (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX turns_next ON turns (queue, lane, virtual_time) WHERE sleeps_until IS NULL;
 CREATE INDEX turns_asleep ON turns (queue, lane, sleeps_until) WHERE sleeps_until IS NOT NULL;
+CREATE INDEX turns_waking ON turns (queue, sleeps_until) WHERE sleeps_until IS NOT NULL;
 
 -- The virtual times of channels that are ahead of their queue; that of the queue itself has the channel '*'.
 CREATE TABLE virtual_times (
@@ -24,7 +25,6 @@ CREATE TABLE virtual_times (
     virtual_time  REAL NOT NULL,
     PRIMARY KEY (queue, channel)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX virtual_times_passed ON virtual_times (queue, virtual_time);
 
 CREATE TABLE channels (
     name      TEXT PRIMARY KEY,

@@ -225,7 +225,7 @@ while #taken < room do
   end
   for _, lane in ipairs(lanes) do
     if turns[lane] and turns[lane][5] == best[5] then
-      turns[lane] = is_open(lane) and next_turn(queue, lane, instant) or nil
+      turns[lane] = #taken < room and is_open(lane) and next_turn(queue, lane, instant) or nil
     end
   end
 end

@@ -20,11 +20,15 @@ end
 local function wake(queue, lane, instant)
   local asleep, turns = P .. 'asleep:' .. place_of(queue, lane), P .. 'turns:' .. place_of(queue, lane)
   local names = redis.call('ZRANGEBYSCORE', asleep, '-inf', text(instant), 'LIMIT', 0, WAKE)
-  local start = #names > 0 and virtual_time(queue, '*')
+  if #names == 0 then
+    return
+  end
+  local start = virtual_time(queue, '*')
   for _, channel in ipairs(names) do
     redis.call('ZREM', asleep, channel)
     redis.call('ZADD', turns, 'NX', text(math.max(start, virtual_time(queue, channel))), channel)
   end
+  redis.call('ZREMRANGEBYSCORE', P .. 'virtual:' .. queue, '-inf', '(' .. text(start))
 end
 
 -- The first job of each priority that a channel has in a lane: {due, member, place in the line, key of the line}.
@@ -63,7 +67,8 @@ local function next_turn(queue, lane, instant)
     if not channel then
       return nil
     end
-    local own = virtual_time(queue, channel)
+    local times = redis.call('ZMSCORE', P .. 'virtual:' .. queue, channel, '*')
+    local own = tonumber(times[1] or '0')
     if own > shown then
       redis.call('ZADD', turns, text(own), channel)
     elseif redis.call('SISMEMBER', P .. 'paused', channel) == 1 then
@@ -79,7 +84,7 @@ local function next_turn(queue, lane, instant)
         end
       end
       if best then
-        return {math.max(shown, virtual_time(queue, '*')), best[1], best[2], lane, channel, best[4]}
+        return {math.max(shown, tonumber(times[2] or '0')), best[1], best[2], lane, channel, best[4]}
       end
       redis.call('ZREM', turns, channel)
       if next_due then
@@ -91,15 +96,11 @@ local function next_turn(queue, lane, instant)
   end
 end
 
--- Count a lease in the virtual time of its channel.
+-- Count a lease in the virtual time of its channel; that of the queue is the start of the latest turn.
 local function count_turn(queue, turn)
-  local virtual, after = P .. 'virtual:' .. queue, text(turn[1] + step_of(turn[5]))
-  redis.call('ZADD', virtual, after, turn[5])
+  local after = text(turn[1] + step_of(turn[5]))
+  redis.call('ZADD', P .. 'virtual:' .. queue, after, turn[5], text(turn[1]), '*')
   redis.call('ZADD', P .. 'turns:' .. place_of(queue, turn[4]), after, turn[5])
-  if turn[1] > virtual_time(queue, '*') then
-    redis.call('ZADD', virtual, text(turn[1]), '*')
-    redis.call('ZREMRANGEBYSCORE', virtual, '-inf', '(' .. text(turn[1]))
-  end
 end
 
 -- Take a lease that bought nothing off the virtual time of its channel.
