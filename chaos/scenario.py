@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.local_faults import LocalFaults
 from chaos.operator import resolve_and_retry
 from chaos.service_faults import ServiceFaults
+from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import QueueError, StoreError
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.queues.stores import open_ledger
@@ -36,6 +37,8 @@ BATCH, ADDING_SHARE = 10, 0.6
 STUCK, MAX_WAIT = 20.0, 300.0
 #: Every n-th job is in the channel that has a budget. Seconds without a change after which they are read.
 CAPPED, QUIET = 3, 2.0
+#: The channel of as many other jobs. It has a weight, limits and slots, and is paused while half of the jobs are added.
+BUSY = "busy"
 #: Times the operator resolves and retries jobs, at most; a job that fails again after that stays failed.
 OPERATOR_ROUNDS = 5
 
@@ -97,7 +100,7 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
 
 
 def _prepared(cluster: Cluster, numbers: Sequence[int]) -> list[NewJob]:
-    """Prepare the jobs with these numbers, every third in the channel that has a budget."""
+    """Prepare the jobs with these numbers, every third in the channel that has a budget, others in a busy one."""
     now = time.time()
     return [
         cluster.engine.prepare(
@@ -105,7 +108,8 @@ def _prepared(cluster: Cluster, numbers: Sequence[int]) -> list[NewJob]:
                 job_id=f"job-{n}",
                 topic=f"Topic {n}",
                 created_at=now,
-                channel=CHANNEL if n % CAPPED == 0 else "",
+                channel=CHANNEL if n % CAPPED == 0 else BUSY if n % CAPPED == 1 else "",
+                priority=n % 10,
                 **JOB_OPTIONS[n % len(JOB_OPTIONS)],
             )
         ).new
@@ -116,9 +120,23 @@ def _prepared(cluster: Cluster, numbers: Sequence[int]) -> list[NewJob]:
 def _add_all(cluster: Cluster, scale: Scale, jobs: Sequence[NewJob], added: list[str]) -> None:
     """Add the jobs in batches, each repeated until the queue confirms it."""
     batches = [jobs[first : first + BATCH] for first in range(0, scale.jobs, BATCH)]
-    for new in batches:
+    _set_busy(cluster, paused=True)
+    for number, new in enumerate(batches):
         _enqueue(cluster, new, added)
+        if number == len(batches) // 2:
+            _set_busy(cluster, paused=False)
         time.sleep(scale.seconds * ADDING_SHARE / len(batches))
+
+
+def _set_busy(cluster: Cluster, *, paused: bool) -> None:
+    """Give the busy channel its settings, and pause or resume it; repeated until the store confirms it."""
+    settings = Channel(weight=3.0, limits="200/m", slots=5, paused=paused)
+    while True:
+        with suppress(StoreError):
+            cluster.engine.store.set_channel(BUSY, lambda present: settings)
+            return
+        cluster.counts["channel set again"] += 1
+        time.sleep(0.1)
 
 
 def add(cluster: Cluster, numbers: Sequence[int], added: list[str]) -> None:
