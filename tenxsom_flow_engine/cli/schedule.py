@@ -109,13 +109,14 @@ def schedule(
     **fields: Any,
 ) -> int:
     """Plan a day of videos at a steady pace, and add the new jobs."""
+    from tenxsom_flow_engine.channels.schedules import CatchUp
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.periods import window
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
-    from tenxsom_flow_engine.planning.starts import CatchUp, LatestStart
+    from tenxsom_flow_engine.planning.starts import LatestStart
 
     if timezone and not date:
         raise click.UsageError("--timezone needs --date")
