@@ -121,11 +121,17 @@ def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str)
 
 def job_options(command: _F) -> _F:
     """Add the options of all commands that add jobs: a job's fields, `--dry-run`, `--queue-type` and `--json`."""
+    return job_fields(
+        click.option("--channel", default="", help="Tag for the jobs of one publishing channel.")(command)
+    )
+
+
+def job_fields(command: _F) -> _F:
+    """Add the same options without `--channel`."""
     for option in (
         as_json,
         queue_type,
         click.option("--dry-run", is_flag=True, help="Check everything and show the plan; add nothing."),
-        click.option("--channel", default="", help="Tag for the jobs of one publishing channel."),
         click.option("--quality", default="", help="Quality, e.g. 720p. Default: the service's default."),
         click.option(
             "--service", default="auto", show_default=True,

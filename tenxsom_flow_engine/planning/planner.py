@@ -119,6 +119,14 @@ class Planner:
         planned = schedule if schedule.paused else plan_ahead(schedule, now, now + self.horizon, has_job)
         return planned if planned == schedule else replace(planned, problem="")
 
+    def preview(self, schedule: Schedule) -> Schedule:
+        """Return a schedule with all jobs up to the horizon as pending. Changes nothing."""
+        pending: list[PendingJob] = []
+        while (after := self.planned(schedule)) != schedule:
+            pending += after.pending
+            schedule = replace(after, pending=())
+        return replace(schedule, pending=tuple(pending))
+
     def run_now(self, name: str) -> Sequence[Prepared]:
         """Add one job with the next topic, due now. Raises `InvalidInput` if no topic is left, and as `plan`."""
         for _ in range(MOST_SWAPS):
