@@ -248,7 +248,7 @@ def pause(before: str | None, name: str, why: str, queue_type: str | None) -> No
 def resume(before: str | None, name: str, queue_type: str | None) -> None:
     """Plan the slots of a paused schedule again.
 
-    Slots that have passed meanwhile follow the choice of --catch-up.
+    Slots that have passed in between follow the choice of --catch-up.
     """
     from msgspec.structs import replace
 

@@ -27,7 +27,7 @@ from tenxsom_flow_engine.planning.timestamps import parse_time_of_day
 #: Jobs planned in one change of a schedule.
 BATCH_JOBS = 200
 #: Slots that were missed longer ago are neither made up for nor counted.
-MISSED_DAYS = 366
+MISSED_DAYS = 31
 #: Two slots of a schedule are at most this many days apart, unless its zone skips days.
 NEXT_DAYS = 9
 #: How far the end of a list of topics is predicted.
@@ -38,7 +38,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass(frozen=True, slots=True)
 class ScheduleTerms:
-    """What a user chose for a schedule."""
+    """The choices of a user for a schedule."""
 
     channel: str
     daily_count: int
@@ -148,7 +148,7 @@ def plan_ahead(
         begin = now
     slots = list(slots_between(schedule, max(begin, now - MISSED_DAYS * DAY), until))
     late = [slot for slot in slots if slot.instant < now]
-    # Without catching up, it is not worth a look at each of them.
+    # Without catching up, reading the job of each is not worth its time.
     free = late if schedule.catch_up is CatchUp.NONE else _without_job(late, has_job)
     made_up = schedule.catch_up.choose(free)[:BATCH_JOBS]
     missed = [slot for slot in late if not made_up or slot.instant < made_up[0].instant]
@@ -196,7 +196,7 @@ def plan_now(schedule: Schedule, now: float) -> Schedule:
 
 
 def with_topics(schedule: Schedule, count: int) -> Schedule:
-    """Return a schedule whose list has so many more topics. Raises `InvalidInput` if it has the built-in ones."""
+    """Return a schedule whose list has `count` more topics. Raises `InvalidInput` if it has the built-in ones."""
     if schedule.topics is None:
         raise InvalidInput("topics", f"the schedule {schedule.name} uses the built-in topics, not a list")
     place = schedule.next_topic % schedule.topics if schedule.repeat and schedule.topics else schedule.next_topic
@@ -220,7 +220,7 @@ def next_slots(schedule: Schedule, now: float, count: int) -> list[Slot]:
 
 
 def unplanned(schedule: Schedule, now: float, seconds: float) -> int:
-    """Count the slots in so many seconds from now that need a topic, because they are not planned yet."""
+    """Count the slots of the next `seconds` that need a topic, because they are not planned yet."""
     begin = max(now, schedule.planned_until)
     return sum(1 for _ in slots_between(schedule, begin, now + seconds)) if begin < now + seconds else 0
 

@@ -126,7 +126,7 @@ class ScheduleSuite(Suite):
         assert error.value.next_step == "schedules: fun"
 
     def test_schedules_outlive_their_handle(self, open_store: OpenStore, clock: ManualClock) -> None:
-        """A schedule and its topics are there when the store is opened again."""
+        """A schedule and its topics are still stored when the store is opened again."""
         store = open_store(clock)
         schedule = a_schedule(topics=1)
         store.swap_schedule(None, schedule, [{"topic": "Tides"}])
