@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ from msgspec.structs import replace
 from tenxsom_flow_engine.channels.schedules import CatchUp, Schedule, Topic
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import InvalidInput, QueueUnavailable
+from tenxsom_flow_engine.errors import InvalidInput, QueueUnavailable, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, Status, VideoJob
 from tenxsom_flow_engine.operations.schedules import add_schedule, cancel_planned, planned_jobs, remove_schedule
 from tenxsom_flow_engine.planning.planner import Planner
@@ -25,10 +27,13 @@ from tenxsom_flow_engine.planning.slots import slot_job_id
 from tenxsom_flow_engine.services.base import VideoService
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import new_record
+from tenxsom_flow_engine.store.redis.store import RedisStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore
 from tenxsom_flow_engine.store.values import Added, NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import a_job
 from tests.contract.store_suite.shared import STUCK, everything
+from tests.redis_server import RedisServer
 from tests.scripted_parts import Script, ScriptedQueue, open_scripted
 
 _T = TypeVar("_T")
@@ -337,6 +342,40 @@ def test_the_horizon_is_a_setting(tmp_path: Path, clock: ManualClock) -> None:
 def opened_jobs(folder: Path, clock: ManualClock) -> set[str]:
     with opened(folder, clock) as engine:
         return {record.job.topic for record in everything(engine.store)}
+
+
+def test_a_server_that_restarts_keeps_schedules(tmp_path: Path, clock: ManualClock) -> None:
+    """A Redis server that is killed and started again has the schedule, its topics and its pending jobs."""
+    server = RedisServer(tmp_path)
+    store = RedisStore(server.url, "flow", clock)
+    try:
+        with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "redis", clock=clock, store=store) as engine:
+            schedule = add(engine)
+            pending = engine.planner.planned(schedule)
+            assert engine.store.swap_schedule(schedule, pending)
+            server.kill()
+            with pytest.raises(StoreUnavailable):
+                engine.planner.plan_all()
+            server.start()
+            assert engine.store.schedule("fun") == pending
+            assert engine.planner.plan_all() == 24
+            clock.advance(HOUR)
+            assert [one.new.job.topic for one in engine.planner.plan("fun")] == ["Topic 24"]
+    finally:
+        server.kill()
+
+
+def test_a_file_of_an_earlier_release_gets_the_tables(tmp_path: Path, clock: ManualClock) -> None:
+    """A store's file without tables of schedules gets them when it is opened."""
+    path = tmp_path / "jobs.sqlite3"
+    SQLiteStore(path, clock).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE schedules")
+        db.execute("DROP TABLE schedule_topics")
+        db.commit()
+    with opened(tmp_path, clock) as engine:
+        add(engine)
+        assert engine.planner.plan_all() == 24
 
 
 def test_one_worker_at_a_time_plans(tmp_path: Path, clock: ManualClock) -> None:

@@ -125,6 +125,16 @@ class ScheduleSuite(Suite):
             store.change_schedule("art", lambda schedule: schedule)
         assert error.value.next_step == "schedules: fun"
 
+    def test_a_clock_that_is_set_back_frees_the_lock(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """A process that planned while the clock was ahead does not keep others from planning afterwards."""
+        store, now = open_store(clock), clock.now()
+        clock.advance(86_400)
+        assert store.acquire_lock("schedules", "w-1", 60.0)
+        clock.advance(-86_400)
+        store.set_clock_back(now)
+        store.close()
+        assert open_store(clock).acquire_lock("schedules", "w-2", 60.0)
+
     def test_schedules_outlive_their_handle(self, open_store: OpenStore, clock: ManualClock) -> None:
         """A schedule and its topics are still stored when the store is opened again."""
         store = open_store(clock)
