@@ -162,7 +162,7 @@ class ScheduleFigures(msgspec.Struct, frozen=True, kw_only=True):
     topics_left: int | None = None
     #: The number of slots of the next 24 hours that need one of them.
     slots: int = 0
-    #: The first slot without a topic; None if there is none within a year.
+    #: The first slot without a topic, if it is one of these.
     runs_out_at: float | None = None
     #: Why its next slots cannot be planned; empty: they can.
     problem: str = ""

@@ -206,12 +206,14 @@ def _failure(store: JobStore, error: LastError | None) -> LastError | None:
 def _schedules(store: JobStore, now: float) -> Iterator[ScheduleFigures]:
     for one in store.schedules():
         if not one.paused:
-            begin = max(now, one.planned_until)
+            left = one.topics_left
+            slots = unplanned(one, max(now, one.planned_until), A_DAY) if left is not None else 0
             yield ScheduleFigures(
                 name=one.name,
-                topics_left=one.topics_left,
-                slots=unplanned(one, begin, A_DAY) if one.topics_left is not None else 0,
-                runs_out_at=runs_out_at(one, now),
+                topics_left=left,
+                slots=slots,
+                # Finding a day that is far off would take long.
+                runs_out_at=runs_out_at(one, now) if left is not None and left < slots else None,
                 problem=one.problem,
             )
 
