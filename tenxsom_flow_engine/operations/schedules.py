@@ -15,6 +15,7 @@ from tenxsom_flow_engine.store.values import JobFilter
 
 #: Records read per page.
 PAGE_JOBS = 500
+_ENDS = "it is being removed or replaced"
 
 
 def add_schedule(engine: Engine, schedule: Schedule, topics: Sequence[Topic], *, replaced: bool = False) -> int:
@@ -25,9 +26,11 @@ def add_schedule(engine: Engine, schedule: Schedule, topics: Sequence[Topic], *,
     """
     engine.remember_queue()
     before = _closed(engine, schedule.name) if replaced else None
+    # First: if this process ends here, a slot has no job rather than two.
+    cancelled = cancel_planned(engine, before) if before else 0
     if not engine.store.swap_schedule(before, schedule, topics):
         raise InvalidInput("name", f"a schedule called {schedule.name} exists, or has just been changed")
-    return cancel_planned(engine, before) if before else 0
+    return cancelled
 
 
 def remove_schedule(engine: Engine, name: str) -> Schedule:
@@ -62,7 +65,7 @@ def cancel_planned(engine: Engine, schedule: Schedule) -> int:
 
 def _closed(engine: Engine, name: str) -> Schedule:
     """Pause a schedule and add its pending jobs, so that no process adds one later; return it."""
-    engine.store.change_schedule(name, lambda schedule: replace(schedule, paused=True))
+    engine.store.change_schedule(name, lambda schedule: replace(schedule, paused=True, why=_ENDS))
     # Jobs that cannot be made now are given up.
     with suppress(InvalidInput, ConfigurationError):
         engine.planner.finish(name)
