@@ -110,7 +110,7 @@ def add(
     from tenxsom_flow_engine.channels.schedules import NEVER, CatchUp
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.errors import InvalidInput
-    from tenxsom_flow_engine.operations.schedules import add_schedule
+    from tenxsom_flow_engine.operations.schedules import add_schedule, fixed_fields
     from tenxsom_flow_engine.planning.batch import normal_fields
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule, parse_days
@@ -129,7 +129,13 @@ def add(
             _read_topics(engine, topics_file, {**given, "channel": channel}, ignore_unknown, encoding),
         )
         kept = {**normal_fields(given), **{key: given[key] for key in given.keys() & {"duration"}}}
-        new = new_schedule(name or channel, terms, kept, None if topics is None else len(topics), now)
+        fixed = fixed_fields(engine, kept)
+        if "service" not in kept and "service" in fixed:
+            info(
+                f"no paid service is configured, so its videos are free {fixed['service']}s, also when one is "
+                "configured later; then replace the schedule"
+            )
+        new = new_schedule(name or channel, terms, fixed, None if topics is None else len(topics), now)
         existing = engine.store.schedule(new.name)
         if existing and not replaced:
             raise InvalidInput("name", f"a schedule called {new.name} exists", next_step="replace it with --replace")

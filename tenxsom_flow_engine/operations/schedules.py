@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from msgspec.structs import replace
 
 from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
-from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, VideoJob
 from tenxsom_flow_engine.store.values import JobFilter
 
 #: Records read per page.
 PAGE_JOBS = 500
 _ENDS = "it is being removed or replaced"
+
+
+def fixed_fields(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a schedule's jobs with the free service that `auto` means now, if no other is configured.
+
+    So what was added as free stays free when a paid service is configured later.
+    """
+    if fields.get("service", AUTO) != AUTO:
+        return dict(fields)
+    sample: dict[str, Any] = {"job_id": "sample", "topic": "A sample", "created_at": engine.store.now(), **fields}
+    try:
+        service = engine.prepare(VideoJob(**sample)).new.job.service
+    except InvalidInput:  # its topics can name services that make them; the plan shows what is wrong
+        return dict(fields)
+    return {**fields, "service": service} if service != AUTO else dict(fields)
 
 
 def add_schedule(engine: Engine, schedule: Schedule, topics: Sequence[Topic], *, replaced: bool = False) -> int:

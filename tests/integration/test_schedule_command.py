@@ -191,6 +191,16 @@ def test_built_in_topics_are_repeated(run: Run) -> None:
     assert "--repeat needs --topics-file" in str(run("schedule", "add", "other", "--repeat").exception)
 
 
+def test_what_was_added_as_free_stays_free(run: Run, topics: str, environment: dict[str, str]) -> None:
+    """A schedule of drafts buys nothing when a paid service is configured later, until it is replaced."""
+    assert "free drafts, also when one is configured later" in run(*hourly(topics)).stderr
+    environment["USEAPI_TOKEN"] = "t"
+    assert run("schedule", "run-now", "fun").exception is None
+    assert parsed(run("schedule", "show", "fun", "--json"))["job"] == {"service": "draft"}
+    run(*hourly(topics, "--replace"))
+    assert parsed(run("schedule", "show", "fun", "--json"))["job"] == {}
+
+
 def test_options_of_a_plan_belong_after_the_command(run: Run) -> None:
     """An option of a plan before a subcommand is refused, because it would have no effect; the queue type has one."""
     assert "pass --json after the command list" in str(run("schedule", "--json", "list").exception)
