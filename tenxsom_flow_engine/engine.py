@@ -51,6 +51,7 @@ from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
 from tenxsom_flow_engine.queues.base import JobQueue
@@ -114,6 +115,7 @@ class Engine:
         self.gate = gate or self.limiter
         self.budgets = BudgetGate(store, settings.budgets, timings, unknown_price=settings.unknown_price)
         self.channels = ChannelGate(store, timings)
+        self.planner = Planner(store, self, settings.schedule_horizon)
         self.output = output or OutputFolder(settings.output_dir)
         self.timings = timings
         self.clock = clock or SystemClock()
@@ -472,6 +474,11 @@ class Engine:
                 free_slots(service, self.store, settle_margin=self.timings.create_settle_margin)
             except ServiceError as error:
                 _log.info("%s cannot be asked whether its slots are free: %s", service.name, error)
+
+    def plan_schedules(self, owner: str) -> None:
+        """Plan the next slots of all schedules; one owner at a time does this. Raises `StoreError`, `QueueError`."""
+        if self.store.acquire_lock("schedules", owner, self.timings.schedule_interval):
+            self.planner.plan_all()
 
     def check_output(self) -> None:
         """Raise `OutputError` unless videos can be written."""

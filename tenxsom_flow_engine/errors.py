@@ -66,6 +66,8 @@ class Action(StrEnum):
     CREATE_QUEUE = "create_queue"
     UPDATE_QUEUE = "update_queue"
     RESUME_SERVICE = "resume_service"
+    ADD_TOPICS = "add_topics"  # append topics to the list of a schedule
+    SHOW_SCHEDULE = "show_schedule"
     REPAIR_CLOCK = "repair_clock"  # set the store's clock back
     RESTORE = "restore"  # restore the store from a backup
 
@@ -74,7 +76,8 @@ class FlowError(Exception):
     """Base class of the errors that the engine raises deliberately.
 
     `message` is one sentence with the thing and the reason, `reason` the same without the thing. `actions` are remedies
-    that the engine offers for `subject`, a job's id or a service's name. `next_step` describes any other remedy.
+    that the engine offers for `subject`: a job's id, or the name of a service or schedule. `next_step` describes any
+    other remedy.
     """
 
     code: ClassVar[str] = "error"

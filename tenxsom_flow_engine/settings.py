@@ -117,6 +117,18 @@ def _budgets(name: str, text: str) -> Mapping[str, Budget]:
         raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
 
 
+#: The shortest and the longest horizon of schedules; Cloud Tasks delivers at most 30 days later.
+MIN_HORIZON, MAX_HORIZON = 3600.0, 28 * 86400.0
+
+
+def _horizon(name: str, text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([mhd])", text)
+    seconds = float(match[1]) * {"m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0.0
+    if not MIN_HORIZON <= seconds <= MAX_HORIZON:
+        raise ConfigurationError(f"{name} must be a time from 1h to 28d, such as 36h or 2d, not {text!r}")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
     """The Redis server. If a URL or a host is set, the server must be reachable; otherwise a local one is optional."""
@@ -362,6 +374,16 @@ class Settings:
             maximum=3600,
         ),
     ] = 30.0
+    schedule_horizon: Annotated[
+        float,
+        Variable(
+            "TENXSOM_SCHEDULE_HORIZON",
+            "how far ahead workers plan the slots of schedules, from `1h` to `28d`",
+            default="`24h`",
+            example="36h",
+            read=_horizon,
+        ),
+    ] = 86400.0
     keep_days: Annotated[
         float,
         Variable(

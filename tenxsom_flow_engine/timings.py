@@ -67,6 +67,8 @@ class Timings:
     lost_delivery_interval: float = 60.0
     #: How often maintenance asks the services about generations that no worker polls, to free their slots.
     slot_check_interval: float = 30.0
+    #: How often maintenance plans the next slots of schedules.
+    schedule_interval: float = 60.0
     #: How long a job is overdue before its delivery counts as possibly lost.
     overdue: float = 60.0
     #: How long a pull worker pauses while the store cannot be used.

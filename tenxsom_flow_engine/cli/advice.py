@@ -11,7 +11,8 @@ from tenxsom_flow_engine.errors import Action, FlowError
 if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import Failure
 
-#: `{job}`, `{service}` and `{queue_type}` are the subject of the action; `{program}` is the name that the user called.
+#: `{job}`, `{service}`, `{schedule}` and `{queue_type}` are the subject of the action; `{program}` is the name that the
+#: user called.
 _WORDS: Mapping[Action, str] = {
     Action.RETRY: "retry it with: {program} retry {job}",
     Action.EDIT: "change it and retry with: {program} retry {job} --prompt TEXT",
@@ -31,6 +32,8 @@ _WORDS: Mapping[Action, str] = {
     Action.CREATE_QUEUE: "create it with: {program} queue create (it can take a minute to become visible)",
     Action.UPDATE_QUEUE: "change it with: {program} queue update",
     Action.RESUME_SERVICE: "resume it with: {program} limits resume {service}",
+    Action.ADD_TOPICS: "add topics with: {program} schedule add-topics {schedule} --topics-file FILE",
+    Action.SHOW_SCHEDULE: "see it with: {program} schedule show {schedule}",
     Action.RESTORE: "restore a backup with: {program} restore FILE",
     Action.REPAIR_CLOCK: "if this machine's clock is right, set the store's back with: {program} queue repair-clock",
 }
@@ -39,7 +42,12 @@ _WORDS: Mapping[Action, str] = {
 def advise(next_step: str, actions: tuple[Action, ...], subject: str = "") -> str:
     """Return one line of advice: the next step, then a command for each action on the subject."""
     names = {"program": program(), "worker": worker_program(), "push_worker": push_worker_program()}
-    subjects = {"job": subject or "JOB", "service": subject or "SERVICE", "queue_type": subject or "TYPE"}
+    subjects = {
+        "job": subject or "JOB",
+        "service": subject or "SERVICE",
+        "queue_type": subject or "TYPE",
+        "schedule": subject or "NAME",
+    }
     commands = [_WORDS[one].format(**subjects, **names) for one in actions]
     return "; ".join(filter(None, [next_step, *commands]))
 

@@ -24,7 +24,7 @@ from tenxsom_flow_engine.cli import (
     jobs,
     limits,
     queue,
-    schedule,
+    schedules,
     show,
     single,
     stats,
@@ -57,7 +57,7 @@ def cli() -> None:
 for command in (
     single.single,
     batch.batch,
-    schedule.schedule,
+    schedules.schedule,
     jobs.jobs,
     show.show,
     show.open_,

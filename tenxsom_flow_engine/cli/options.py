@@ -122,6 +122,15 @@ def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str)
 
 def job_options(command: _F) -> _F:
     """Add the options of all commands that add jobs: a job's fields, `--dry-run`, `--queue-type` and `--json`."""
+    return job_fields(
+        click.option("--channel", default="", help="Tag for the jobs of one publishing channel, whose defaults apply.")(
+            command
+        )
+    )
+
+
+def job_fields(command: _F) -> _F:
+    """Add the same options without `--channel`."""
     for option in (
         as_json,
         queue_type,
@@ -130,7 +139,6 @@ def job_options(command: _F) -> _F:
             "--priority", type=click.IntRange(0, 9), default=0,
             help="0 to 9: move due jobs forward among those of their channel, 10 min a level.",
         ),
-        click.option("--channel", default="", help="Tag for the jobs of one publishing channel, whose defaults apply."),
         click.option("--quality", default="", help="Quality, e.g. 720p. Default: the service's default."),
         click.option(
             "--service", default="auto", show_default=True,

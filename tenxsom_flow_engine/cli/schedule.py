@@ -1,4 +1,4 @@
-"""`schedule`: a day of videos at a steady pace."""
+"""`schedule`: a day of videos at a steady pace. Its subcommands, for schedules that are kept, are in `schedules`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tenxsom_flow_engine.cli.enqueue import (
     reading,
 )
 from tenxsom_flow_engine.cli.exit_codes import DONE, QUOTA_OR_BUDGET
-from tenxsom_flow_engine.cli.program import Command, program
+from tenxsom_flow_engine.cli.program import Group, program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.text import duration, plural
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.planning.slots import Slot
 
 EPILOG = """\b
+Without a command, it plans once. Schedules that are added with `add` are kept, and workers plan them.
+
+\b
 A slot is a time at which one video is due. Slots form a fixed grid in UTC, and a job's id is its channel and slot,
 so running the command again adds only new slots. A cancelled job stays cancelled.
 
@@ -61,10 +64,11 @@ Examples:
   {program} schedule --daily-count 96 --videos-per-hour 4
   {program} schedule --daily-count 24 --videos-per-hour 1 --topics-file topics.txt --dry-run
   {program} schedule --date tomorrow --timezone Europe/Berlin --start 08:00 --daily-count 48
+  {program} schedule add fun --daily-count 24 --videos-per-hour 1 --timezone Europe/Berlin --topics-file topics.txt
 """
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG, invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
 @click.option("--daily-count", type=int, default=96, show_default=True, help="Number of videos a day.")
 @click.option("--videos-per-hour", default="4", show_default=True, help="Videos an hour; 0.5 is one every two hours.")
 @click.option("--date", help="Plan a calendar day: 2026-12-24, today or tomorrow. Default: the next 24 hours.")
@@ -91,7 +95,10 @@ Examples:
 @options.unless_made_within
 @options.file_options
 @options.job_options
+@click.pass_context
 def schedule(
+    context: click.Context,
+    /,
     daily_count: int,
     videos_per_hour: str,
     date: str | None,
@@ -108,27 +115,35 @@ def schedule(
     as_json: bool,
     **fields: Any,
 ) -> int:
-    """Plan a day of videos at a steady pace, and add the new jobs."""
+    """Plan a day of videos at a steady pace and add the new jobs, or keep schedules that workers plan."""
+    if context.invoked_subcommand is not None:
+        _check_no_options(context)
+        context.obj = queue_type  # --queue-type works before the subcommand and after it
+        return DONE
+    from tenxsom_flow_engine.channels.schedules import CatchUp
     from tenxsom_flow_engine.cli.format import print_json
+    from tenxsom_flow_engine.jobs import AUTO
     from tenxsom_flow_engine.planning.channel import known_slots
     from tenxsom_flow_engine.planning.made import MadeTopics
     from tenxsom_flow_engine.planning.periods import window
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
     from tenxsom_flow_engine.planning.slots import check_count, first_slots, grid, parse_rate, slot_job_id, steady_slots
-    from tenxsom_flow_engine.planning.starts import CatchUp, LatestStart
+    from tenxsom_flow_engine.planning.starts import LatestStart
 
     if timezone and not date:
         raise click.UsageError("--timezone needs --date")
     rate = parse_rate(videos_per_hour)
     channel: str = fields["channel"]
-    fields = options.given(fields)
+    given = options.given(fields)
     with session(queue_type) as engine:
+        fields = {"service": AUTO, "channel": channel, **engine.with_channel_defaults(given)}
         now = engine.store.now()
         span = window(now, day=date, zone=timezone, start=start)
         check_count(span, daily_count, rate)
         entries = None
         if topics_file:
-            entries = _read(engine, topics_file, fields, now, ignore_unknown=ignore_unknown, encoding=encoding)
+            read = read_entries(engine, topics_file, fields, now, ignore_unknown=ignore_unknown, encoding=encoding)
+            entries = [job for job, _ in read]
         slots = grid(span, rate)
         known = known_slots(engine.store, channel)
         taken = {instant for instant, slot in known.items() if not slot.cancelled}
@@ -177,6 +192,14 @@ def schedule(
     return QUOTA_OR_BUDGET if dry_run and over else DONE
 
 
+def _check_no_options(context: click.Context) -> None:
+    """Raise a usage error for options of a plan before a subcommand, which would not see them."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is click.core.ParameterSource.COMMANDLINE and parameter.name != "queue_type":
+            raise click.UsageError(f"pass {parameter.opts[0]} after the command {context.invoked_subcommand}")
+
+
 def _print_window(span: Period, wanted: int, room: int) -> None:
     if span.note:
         info(span.note)
@@ -211,7 +234,7 @@ def _print_left_out(
         )
 
 
-def _read(
+def read_entries(
     engine: Engine,
     stream: io.BufferedReader,
     fields: Mapping[str, Any],
@@ -219,17 +242,21 @@ def _read(
     *,
     ignore_unknown: bool,
     encoding: str | None,
-) -> list[VideoJob]:
-    """Return a file's entries as jobs that a service can make; end the command if one cannot."""
+) -> list[tuple[VideoJob, Mapping[str, Any]]]:
+    """Return a file's entries as jobs, each with the fields of its line; end the command if one cannot be made."""
     from tenxsom_flow_engine.planning.batch import Timing, plan_batch
     from tenxsom_flow_engine.planning.entries import BadLine, Entry
     from tenxsom_flow_engine.planning.files import read_topics
+
+    given: list[Mapping[str, Any]] = []
 
     def without_times(lines: Iterable[Entry | BadLine | Comment]) -> Iterator[Entry | BadLine | Comment]:
         for line in lines:
             if isinstance(line, Entry) and (line.at is not None or "channel" in line.fields):
                 yield BadLine(line.line, "has a time or a channel, which the schedule sets")
             else:
+                if isinstance(line, Entry):
+                    given.append(line.fields)
                 yield line
 
     def possible(job: VideoJob, due: float | None) -> VideoJob:
@@ -245,7 +272,7 @@ def _read(
         )
     check_lines(name, batch.jobs, batch.bad)
     print_left_out(batch.comments, batch.ignored)
-    return batch.jobs
+    return list(zip(batch.jobs, given, strict=True))
 
 
 def _fill(

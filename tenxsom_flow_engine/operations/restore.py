@@ -7,17 +7,21 @@ operator. The queue is paused until it is resumed by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import Overrides, make_home, open_queue
 from tenxsom_flow_engine.errors import ActionRefused, StoreBroken
 from tenxsom_flow_engine.generation.routing import auto_services
 from tenxsom_flow_engine.jobs import AUTO, FINAL, JobRecord, Status, SubmissionState, lifecycle
+from tenxsom_flow_engine.planning.schedules import slots_between
 from tenxsom_flow_engine.queues.selection import QUEUE_TYPES, choose_queue, choose_store
 from tenxsom_flow_engine.queues.stores import sqlite_path
 from tenxsom_flow_engine.settings import Settings
@@ -93,6 +97,7 @@ def restore(
             except StoreBroken:  # damaged contents show what they can
                 if exchange.complete:
                     raise
+        _continue_schedules(exchange.replaced, restored)
         _hold(exchange.replaced if complete else None, restored, result, pays, progress)
         exchange.commit()
     return result
@@ -128,6 +133,39 @@ def _carry_over(replaced: JobStore, restored: JobStore, result: Restored, progre
             restored.update(later.job_id, lambda record, now, later=later: later)  # type: ignore[misc]
             result.carried.append(later)
         progress(len(records))
+
+
+def _continue_schedules(replaced: JobStore | None, restored: JobStore) -> None:
+    """Let each schedule continue with slots and topics that were certainly not bought since the backup.
+
+    The slots since then have passed, with one topic each. A schedule of the replaced contents shows what else was used.
+    """
+    now = restored.now()
+    for before in restored.schedules():
+        passed = sum(1 for _ in slots_between(before, before.planned_until, now))
+        later, more = _later_schedule(replaced, before)
+        after = replace(
+            before,
+            pending=(),
+            topics=before.topics if before.topics is None else before.topics + len(more),
+            next_topic=max(before.next_topic + passed, later.next_topic),
+            planned_until=max(before.planned_until, now),
+            missed=max(before.missed + passed, later.missed),
+        )
+        restored.swap_schedule(before, after, more)
+
+
+def _later_schedule(replaced: JobStore | None, before: Schedule) -> tuple[Schedule, Sequence[Topic]]:
+    """Return a schedule as the replaced contents have it, if they can be read, and its topics since the backup."""
+    if replaced is None:
+        return before, ()
+    with suppress(StoreBroken):
+        later = replaced.schedule(before.name)
+        if later is not None and later.key == before.key:
+            places = range(before.topics or 0, later.topics or 0)
+            found = replaced.schedule_topics(later, places)
+            return later, [found[place] for place in places if place in found]
+    return before, ()
 
 
 def _as_added(record: JobRecord) -> JobRecord:

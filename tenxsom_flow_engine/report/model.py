@@ -155,11 +155,25 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     bought: PurchaseTotals = PurchaseTotals()
 
 
+class ScheduleFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule that is not paused."""
+
+    name: str
+    #: Topics that no slot has; None if there is always one.
+    topics_left: int | None = None
+    #: The number of slots of the next 24 hours that need one of them.
+    slots: int = 0
+    #: The first slot without a topic, if it is one of these.
+    runs_out_at: float | None = None
+    #: Why its next slots cannot be planned; empty: they can.
+    problem: str = ""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A finding of the report. The section of `docs/operations.md` named after `code` says what to do about it.
 
     `text` holds only numbers and states, so it can be public; `detail` is for operators. `actions` are possible
-    responses, applied to the service named in `subject` if there is one.
+    responses, applied to the service or schedule named in `subject` if there is one.
     """
 
     code: str
@@ -229,6 +243,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[BudgetUse, ...] = ()
     #: The busiest channels of the present month.
     channels: tuple[ChannelFigures, ...] = ()
+    schedules: tuple[ScheduleFigures, ...] = ()
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.

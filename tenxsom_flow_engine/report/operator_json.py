@@ -8,11 +8,13 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets import to_usd
 from tenxsom_flow_engine.budgets.forecast import BudgetUse
+from tenxsom_flow_engine.channels.schedules import Schedule
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
 from tenxsom_flow_engine.jobs.remedies import failure_of
+from tenxsom_flow_engine.planning.schedules import days_text, next_slots, runs_out_at
 from tenxsom_flow_engine.queues.base import count_alive
 from tenxsom_flow_engine.report.model import ChannelFigures
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
@@ -22,6 +24,8 @@ from tenxsom_flow_engine.store.values import JobFilter
 
 #: Maximum number of held jobs that the status lists.
 MOST_HELD = 10
+#: Number of slots of a schedule that are shown.
+NEXT_SLOTS = 5
 
 
 def describe_limits(engine: Engine) -> dict[str, Any]:
@@ -120,6 +124,35 @@ def budget(use: BudgetUse) -> dict[str, Any]:
         "left_usd": use.free,
         "used_share": round(use.share, 4),
         "set_at_run_time": use.stored,
+    }
+
+
+def schedule(one: Schedule, now: float) -> dict[str, Any]:
+    """Return a schedule as plain values, with its next slots and the time at which its topics run out."""
+    ends, following = runs_out_at(one, now), next_slots(one, now, NEXT_SLOTS)
+    return {
+        "name": one.name,
+        "channel": one.channel,
+        "state": "paused" if one.paused else "stuck" if one.problem else "active",
+        "why": one.why or None,
+        "problem": one.problem or None,
+        "daily_count": one.daily_count,
+        "videos_per_hour": one.videos_per_hour,
+        "days": days_text(one.days),
+        "timezone": one.zone,
+        "start": one.start or None,
+        "job": one.fields,
+        "start_by": one.start_by,
+        "catch_up": str(one.catch_up),
+        "topics": one.topics,
+        "repeat": one.repeat,
+        "topics_left": one.topics_left,
+        "topics_run_out_at": iso(ends) if ends is not None else None,
+        "days_of_topics_left": round(max(0.0, ends - now) / 86400, 1) if ends is not None else None,
+        "planned_until": iso(one.planned_until),
+        "missed_slots": one.missed,
+        "next_slots": [iso(float(slot.instant)) for slot in following],
+        "created_at": iso(one.created_at),
     }
 
 

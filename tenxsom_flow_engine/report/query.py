@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
 from tenxsom_flow_engine.generation.slots import UnattendedSlots
 from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
+from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.channels import channel_figures
@@ -24,6 +25,7 @@ from tenxsom_flow_engine.report.model import (
     PurchaseTotals,
     QueueFigures,
     Report,
+    ScheduleFigures,
     ServiceFigures,
     WindowFigures,
     WorkerFigures,
@@ -75,6 +77,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
         channels=channel_figures(store, now),
+        schedules=tuple(_schedules(store, now)),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
@@ -200,6 +203,21 @@ def _failure(store: JobStore, error: LastError | None) -> LastError | None:
     """Return an error if its job has failed; a retry or a held job has an error too."""
     record = store.get(error.job_id) if error else None
     return error if record is not None and record.status is Status.FAILED else None
+
+
+def _schedules(store: JobStore, now: float) -> Iterator[ScheduleFigures]:
+    for one in store.schedules():
+        if not one.paused:
+            left = one.topics_left
+            slots = unplanned(one, max(now, one.planned_until), A_DAY) if left is not None else 0
+            yield ScheduleFigures(
+                name=one.name,
+                topics_left=left,
+                slots=slots,
+                # Finding a day that is far off would take long.
+                runs_out_at=runs_out_at(one, now) if left is not None and left < slots else None,
+                problem=one.problem,
+            )
 
 
 def _disks(engine: Engine) -> tuple[DiskFigures, ...]:

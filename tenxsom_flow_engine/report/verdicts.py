@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tenxsom_flow_engine.budgets import ALL, to_usd
 from tenxsom_flow_engine.budgets.forecast import ALERTS
-from tenxsom_flow_engine.clock import CLOCK_TOLERANCE
+from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.errors import Action
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
@@ -17,9 +17,10 @@ from tenxsom_flow_engine.text import ago, clock_lead, duration, plural, rough_du
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
-    "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "queue-unknown",
-    "queue-paused", "budget-spent", "service-paused", "service-closed", "service-full", "service-slow", "budget-used",
-    "expired", "jobs-elsewhere", "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
+    "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
+    "topics-running-out", "queue-unknown", "queue-paused", "budget-spent", "service-paused", "service-closed",
+    "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low", "store-at-risk",
+    "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -50,6 +51,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_budgets(report),
         *_failing(report),
         *_expired(report),
+        *_schedules(report),
         *_store(report),
     ]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
@@ -215,6 +217,31 @@ def _expired(report: Report) -> Iterator[Verdict]:
     if report.jobs.expired:
         text = f"{plural(report.jobs.expired, 'job')} expired in 24 hours: they bought nothing by their latest start"
         yield Verdict(code="expired", level=NOTICE, text=text, actions=(Action.LIST_CANCELLED,))
+
+
+def _schedules(report: Report) -> Iterator[Verdict]:
+    for one in report.schedules:
+        if one.problem:
+            yield Verdict(
+                code="schedule-stuck",
+                level=PROBLEM,
+                text="the next slots of a schedule cannot be planned",
+                detail=f"{one.name}: {one.problem}",
+                actions=(Action.SHOW_SCHEDULE,),
+                subject=one.name,
+            )
+        left = one.topics_left
+        if left is not None and left < one.slots:
+            first = "" if one.runs_out_at is None else f": the slot of {iso(one.runs_out_at)} is the first without one"
+            have = f"{plural(left, 'topic')} left, but {plural(one.slots, 'slot')} a day" if left else "no topics left"
+            yield Verdict(
+                code="topics-running-out",
+                level=NOTICE if left else PROBLEM,
+                text=f"a schedule has {have}",
+                detail=f"{one.name}{first}",
+                actions=(Action.ADD_TOPICS,),
+                subject=one.name,
+            )
 
 
 def _store(report: Report) -> Iterator[Verdict]:

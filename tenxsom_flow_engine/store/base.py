@@ -17,8 +17,9 @@ from threading import Event
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
+from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
 from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution, Terms
@@ -42,6 +43,9 @@ from tenxsom_flow_engine.store.values import (
     StoreAdvice,
     WorkerInfo,
 )
+
+#: Attempts to change a schedule that other processes change at the same time.
+MOST_SWAPS = 100
 
 
 class LegacyImport(ABC):
@@ -251,6 +255,26 @@ class JobStore(ABC):
         """Give turns to the first `limit` waiting jobs of each lane that an earlier release added without them."""
 
     @abstractmethod
+    def schedules(self) -> Sequence[Schedule]:
+        """Return the schedules, by name."""
+
+    @abstractmethod
+    def schedule(self, name: str) -> Schedule | None:
+        """Return a schedule, or None."""
+
+    @abstractmethod
+    def swap_schedule(self, before: Schedule | None, after: Schedule | None, topics: Sequence[Topic] = ()) -> bool:
+        """Replace a schedule, if it is still `before`; return whether it was. None: there is none of this name.
+
+        `topics` are appended to its list, which `after` counts; those of a schedule that ends are removed. The write is
+        on disk when this returns.
+        """
+
+    @abstractmethod
+    def schedule_topics(self, schedule: Schedule, places: Collection[int]) -> Mapping[int, Topic]:
+        """Return topics of a schedule's list by position, without those that the list does not have."""
+
+    @abstractmethod
     def cancel_waiting(self, queue: str, limit: int) -> int:
         """Cancel up to `limit` waiting jobs of a queue that certainly bought nothing; return how many."""
 
@@ -340,6 +364,29 @@ class JobStore(ABC):
         if record is None:
             raise JobNotFound(job_id)
         return record
+
+    def require_schedule(self, name: str) -> Schedule:
+        """Return a schedule. Raises `InvalidInput` if there is none of this name."""
+        found = self.schedule(name)
+        if found is None:
+            known = ", ".join(one.name for one in self.schedules()) or "none"
+            raise InvalidInput("name", f"no schedule is called {name[:60]!r}", next_step=f"schedules: {known}")
+        return found
+
+    def change_schedule(
+        self, name: str, change: Callable[[Schedule], Schedule], topics: Sequence[Topic] = ()
+    ) -> Schedule:
+        """Replace a schedule by `change(schedule)`, which can be called again with a newer one; return the new one.
+
+        `topics` are appended to its list, which `change` must count. Raises `InvalidInput` if there is no such
+        schedule, and any error of `change`.
+        """
+        for _ in range(MOST_SWAPS):
+            before = self.require_schedule(name)
+            after = change(before)
+            if self.swap_schedule(before, after, topics):
+                return after
+        raise StoreUnavailable(f"the schedule {name} is changed by others all the time", next_step="try again")
 
     def spent(self, since: str) -> Sequence[Spent]:
         """Return spending by day and service, oldest first, starting with the day `since`."""

@@ -134,10 +134,13 @@ class WorkerMaintenance:
 
     def _run_chores(self) -> None:
         """Sweep periodically, in a separate thread: a sweep can take long, and leases must be renewed in time."""
-        swept_at = recovered_at = checked_at = float("-inf")
+        swept_at = recovered_at = checked_at = planned_at = float("-inf")
         while not self._ended.wait(self._engine.queue.lease / 3):
             if self._counted:
                 self._guarded(self._expire_unstarted)
+            if self._counted and time.monotonic() - planned_at > self._engine.timings.schedule_interval:
+                planned_at = time.monotonic()
+                self.plan_schedules()
             if self._counted and time.monotonic() - swept_at > self._engine.timings.sweep_interval:
                 swept_at = time.monotonic()
                 self._guarded(self._engine.sweep)
@@ -179,6 +182,13 @@ class WorkerMaintenance:
     def _expire_unstarted(self) -> None:
         if count := self._engine.expire_unstarted():
             _log.warning("%s expired: they could not start in time, and bought nothing", plural(count, "job"))
+
+    def plan_schedules(self) -> None:
+        """Plan the schedules now, if no other process does."""
+        self._guarded(self._plan_schedules)
+
+    def _plan_schedules(self) -> None:
+        self._engine.plan_schedules(self.id)
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)

@@ -65,6 +65,8 @@ class PullWorker:
         # A restarted worker would not use an unnamed server that has jobs by then.
         self._engine.remember_queue()
         self._maintenance.start()
+        if self._only is None:
+            self._maintenance.plan_schedules()  # a burst ends before the next time
         try:
             while not self._stopping.is_set():
                 if self._iterate():

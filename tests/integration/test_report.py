@@ -20,6 +20,7 @@ from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.report.model import Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
@@ -309,6 +310,17 @@ def budget(micro_usd: int) -> Callable[[Engine, ManualClock], None]:
     return use
 
 
+def schedule(topics: int, **fields: Any) -> Callable[[Engine, ManualClock], None]:
+    def plan(engine: Engine, time: ManualClock) -> None:
+        alive(engine)
+        one = new_schedule("secret-1", ScheduleTerms("fun", 24, "1"), fields, topics, time.now())
+        engine.store.swap_schedule(None, one, [{"topic": f"Topic {number}"} for number in range(topics)])
+        engine.planner.plan_all()
+        time.advance(1)
+
+    return plan
+
+
 def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(5400)
     alive(engine)
@@ -339,6 +351,13 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         ("service-stopped", stopped, "pixverse is stopped because of its key, plan or credit; next try in 5 min"),
         ("failing", failing, "draft: 3 of 3 jobs failed in 24 hours, last with rejected"),
         ("falling-behind", behind, "the oldest due job has waited for 25 min, with 1 worker alive"),
+        (
+            "schedule-stuck",
+            schedule(48, service="secret_1"),
+            "the next slots of a schedule cannot be planned",
+        ),
+        ("topics-running-out", schedule(29), "a schedule has 5 topics left, but 24 slots a day"),
+        ("topics-running-out", schedule(20), "a schedule has no topics left"),
         ("queue-unknown", unknown, "the state of the queue backend is unknown"),
         ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
         ("service-paused", paused, "pixverse was paused by an operator"),

@@ -21,6 +21,7 @@ import redis
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes, quarter
+from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel, parse_channel
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
@@ -34,6 +35,7 @@ from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
 from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position, is_member
+from tenxsom_flow_engine.store.redis.schedules import Schedules
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.redis.totals import before_period, read_errors, read_sums
 from tenxsom_flow_engine.store.totals import HOUR, KEEP_HOURS, LastError, Total, expired_kind, hour
@@ -94,6 +96,7 @@ class RedisStore(JobStore, LegacyImport):
         self._budgets = Budgets(self._connection)
         self._records = Records(self._connection, self._clock, self._budgets)
         self._lists = Lists(self._connection, self._records, bounds)
+        self._schedules = Schedules(self._connection)
         self._changes = Changes(self._connection)
         self.advice = self._connection.check_server()
         self._budgets.seed(self.now)
@@ -292,6 +295,18 @@ class RedisStore(JobStore, LegacyImport):
             tags = {record.job_id: (record.job.channel, record.job.priority) for record in jobs}
             found = [(member, *tags.get(id_in(member) if is_member(member) else "", ("", ""))) for member in chunk]
             self._connection.run("enter_turns", self._clock.instant(), queue, lane, *chain.from_iterable(found))
+
+    def schedules(self) -> Sequence[Schedule]:
+        return self._schedules.all()
+
+    def schedule(self, name: str) -> Schedule | None:
+        return self._schedules.get(name)
+
+    def swap_schedule(self, before: Schedule | None, after: Schedule | None, topics: Sequence[Topic] = ()) -> bool:
+        return self._schedules.swap(before, after, topics)
+
+    def schedule_topics(self, schedule: Schedule, places: Collection[int]) -> Mapping[int, Topic]:
+        return self._schedules.topics(schedule, places)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         if len(deliveries) > 1:  # two round trips for all; one leased record needs only one

@@ -112,6 +112,19 @@ CREATE TABLE workers (
     steps        INTEGER NOT NULL
 ) STRICT;
 
+-- Schedules, and their lists of topics by `Schedule.key` (see channels/schedules.py), both as JSON.
+CREATE TABLE IF NOT EXISTS schedules (
+    name    TEXT PRIMARY KEY,
+    record  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS schedule_topics (
+    list   TEXT NOT NULL,
+    place  INTEGER NOT NULL,
+    topic  TEXT NOT NULL,
+    PRIMARY KEY (list, place)
+) STRICT, WITHOUT ROWID;
+
 -- The latest instant that the store has returned, so that its time never goes back.
 CREATE TABLE clock (last REAL NOT NULL) STRICT;
 INSERT INTO clock VALUES (0);

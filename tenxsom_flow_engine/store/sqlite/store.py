@@ -19,6 +19,7 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck, charge_changes
+from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
@@ -27,6 +28,7 @@ from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
 from tenxsom_flow_engine.store.sqlite import lists, turns
+from tenxsom_flow_engine.store.sqlite import schedules as schedule_tables
 from tenxsom_flow_engine.store.sqlite.claim import (
     channel_in_flight,
     claim_due,
@@ -316,6 +318,22 @@ class SQLiteStore(JobStore):
             with decoding("channels"):
                 present = turns.settings(db, name).get(name, Channel())
             turns.put(db, name, change(present))
+
+    def schedules(self) -> Sequence[Schedule]:
+        with self._reading() as (db, _), decoding("schedules"):
+            return schedule_tables.stored(db)
+
+    def schedule(self, name: str) -> Schedule | None:
+        with self._reading() as (db, _), decoding("schedules"):
+            return next(iter(schedule_tables.stored(db, name)), None)
+
+    def swap_schedule(self, before: Schedule | None, after: Schedule | None, topics: Sequence[Topic] = ()) -> bool:
+        with self._writing() as (db, _):
+            return schedule_tables.swap(db, before, after, topics)
+
+    def schedule_topics(self, schedule: Schedule, places: Collection[int]) -> Mapping[int, Topic]:
+        with self._reading() as (db, _), decoding("schedule_topics"):
+            return schedule_tables.topics_at(db, schedule, places)
 
     def cancel_waiting(self, queue: str, limit: int) -> int:
         with self._writing() as (db, now):

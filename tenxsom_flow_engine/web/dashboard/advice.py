@@ -27,6 +27,8 @@ _ELSEWHERE = {
     Action.REPAIR_CLOCK: "Set the store's clock back",
     Action.NAME_SERVICE: "Name the service that sold it",
     Action.ACCEPT_UNSEEN: "Or select “Use it unseen”",
+    Action.ADD_TOPICS: "Add topics on the command line",
+    Action.SHOW_SCHEDULE: "See the schedule on the command line",
     Action.RESTORE: "Restore the store from a backup",
 }
 

@@ -19,6 +19,7 @@ from tests.contract.store_suite.notification import NotificationSuite
 from tests.contract.store_suite.pushing import PushingSuite
 from tests.contract.store_suite.queues import QueueAndWorkerSuite
 from tests.contract.store_suite.reading import ReadingSuite
+from tests.contract.store_suite.schedules import ScheduleSuite
 from tests.contract.store_suite.settling import SettlingSuite
 from tests.contract.store_suite.shared import OpenStore
 from tests.contract.store_suite.slots import SlotSuite
@@ -42,6 +43,7 @@ class StoreSuite(
     JournalSuite,
     SpendingSuite,
     BudgetSuite,
+    ScheduleSuite,
     TotalsSuite,
     ReadingSuite,
     ListsSuite,
