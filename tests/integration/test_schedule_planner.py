@@ -148,6 +148,9 @@ class Process:
         jobs = self._memory.jobs
         return self._call(lambda: [new_record("q", jobs[job_id], 1.0) for job_id in job_ids if job_id in jobs])
 
+    def with_channel_defaults(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return fields
+
     def at_default_duration(self, job: VideoJob) -> VideoJob:
         return job
 
