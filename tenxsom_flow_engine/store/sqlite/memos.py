@@ -18,7 +18,14 @@ def read_all(db: sqlite3.Connection, kind: str, now: float) -> dict[str, str]:
 
 
 def put(
-    db: sqlite3.Connection, kind: str, name: str, text: str | None, now: float, seconds: float, *, instead_of: str | None
+    db: sqlite3.Connection,
+    kind: str,
+    name: str,
+    text: str | None,
+    now: float,
+    seconds: float,
+    *,
+    instead_of: str | None,
 ) -> str | None:
     """Replace a memo if its text is `instead_of`; return the text after that."""
     trim(db, now)
