@@ -35,6 +35,7 @@ class Program:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         if key:
             headers["Idempotency-Key"] = key
+        options.setdefault("buffered", True)  # reads and closes the response
         return self.client.open(f"/api/v1{path}", method=method, headers=headers, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:

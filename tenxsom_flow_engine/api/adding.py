@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -77,6 +77,17 @@ class Wanted:
             raise InvalidRequest([one for _, one in wrong])
 
 
+@dataclass(frozen=True, slots=True)
+class ToAdd:
+    """The jobs to add for a request."""
+
+    #: Of all jobs of the request, in order.
+    job_ids: Sequence[str]
+    new: Sequence[NewJob]
+    #: The number of jobs that the same request has added before it was interrupted.
+    added_before: int = 0
+
+
 def plan(call: Call) -> Response:
     """Plan jobs, and store the plan."""
     wanted = Wanted.read(call)
@@ -124,12 +135,13 @@ def add(call: Call) -> Response:
         key = "job_ids:" + hashlib.sha256("\n".join(ids).encode()).hexdigest()
     repeatable = Repeatable.of(call.engine.store, call.caller.key_id, key, b"POST /jobs\n" + canonical(data))
 
-    def jobs(claim: Claim | None) -> tuple[Sequence[str], Sequence[NewJob]]:
+    def jobs(claim: Claim | None) -> ToAdd:
         now = claim.at if claim else call.engine.store.now()
         names = _names(wanted.jobs, repeatable.seed)
         # What an interrupted request has added stays as it is, even if it could not be planned any more.
-        known = {name for name in names if call.engine.store.knows_id(name)} if claim else set()
-        return names, [one.new for one in prepare(call, wanted, repeatable.seed, now, without=known)]
+        before = {name for name in names if call.engine.store.knows_id(name)} if claim else set()
+        new = [one.new for one in prepare(call, wanted, repeatable.seed, now, without=before)]
+        return ToAdd(names, new, len(before.difference(ids)))
 
     return _add_once(call, repeatable, jobs)
 
@@ -138,7 +150,7 @@ def _add_plan(call: Call, token: str) -> Response:
     store = call.engine.store
     repeatable = Repeatable.of(store, call.caller.key_id, call.key or token, b"POST /jobs\n" + token.encode())
 
-    def jobs(claim: Claim | None) -> tuple[Sequence[str], Sequence[NewJob]]:
+    def jobs(claim: Claim | None) -> ToAdd:
         text = store.memo(KIND, token)
         stored = _read_plan(text) if text is not None else None
         if stored is None or stored.caller != call.caller.key_id:
@@ -149,23 +161,23 @@ def _add_plan(call: Call, token: str) -> Response:
         new = _read_jobs(stored)
         if claim is None:
             _check_unchanged(call.engine, stored, new)
-        return [one.job.job_id for one in new], new
+        return ToAdd([one.job.job_id for one in new], new)
 
     return _add_once(call, repeatable, jobs)
 
 
-def _add_once(call: Call, repeatable: Repeatable, jobs: Any) -> Response:
+def _add_once(call: Call, repeatable: Repeatable, jobs: Callable[[Claim | None], ToAdd]) -> Response:
     """Add the jobs of a request, unless it has been answered before."""
     claim = repeatable.find()
     if claim and (answer := claim.answered) is not None:
         return _added(call, answer, repeated=True)
-    names, new = jobs(claim)
+    wanted = jobs(claim)
     if claim is None:
         claim, _ = repeatable.claim()
         if (answer := claim.answered) is not None:
             return _added(call, answer, repeated=True)
-    result = call.engine.add(new)
-    found = Added(job_ids=tuple(names), added=len(result.new), known=len(names) - len(result.new))
+    added = len(call.engine.add(wanted.new).new) + wanted.added_before
+    found = Added(job_ids=tuple(wanted.job_ids), added=added, known=len(wanted.job_ids) - added)
     answer, first = repeatable.keep(claim, msgspec.json.encode(found))
     return _added(call, answer, repeated=not first)
 

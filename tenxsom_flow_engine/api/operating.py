@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from werkzeug.exceptions import NotFound
 
 from tenxsom_flow_engine.api import types
 from tenxsom_flow_engine.api.keys import Scope
@@ -13,7 +14,7 @@ from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.api.types import AnyObject
 from tenxsom_flow_engine.budgets import check_scope, parse_budget
 from tenxsom_flow_engine.budgets.limits import CHANNEL
-from tenxsom_flow_engine.errors import Forbidden, InvalidInput
+from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report import public_json
 from tenxsom_flow_engine.report.operator_json import budget, describe_limits, describe_queue
@@ -144,7 +145,7 @@ def service(call: Call) -> types.Service:
     for one in services(call).services:
         if one.name == call.place["service"]:
             return one
-    raise InvalidInput("service", f"{call.place['service'][:100]!r} is unknown", next_step="see GET /services")
+    raise NotFound(f"no service has the name {call.place['service'][:100]!r}")
 
 
 _CHANGED = (413, 415)
@@ -166,7 +167,7 @@ ROUTES = (
     Route("POST", "/queue/resume", Scope.OPERATE, resume_queue, "Resume the queue", AnyObject),
     Route("GET", "/stats", Scope.READ, stats, "Show all numbers, like /stats", AnyObject),
     Route("GET", "/services", Scope.READ, services, "List the video services", types.Services),
-    Route("GET", "/services/{service}", Scope.READ, service, "Show a video service", types.Service),
+    Route("GET", "/services/{service}", Scope.READ, service, "Show a video service", types.Service, errors=(404,)),
     Route(
         "POST", "/services/{service}/pause", Scope.OPERATE, pause_service, "Stop buying at a service", AnyObject,
         body=types.Pause, errors=_CHANGED,

@@ -20,6 +20,7 @@ _Query = TypeVar("_Query", bound=msgspec.Struct)
 #: Maximum number of characters of an idempotency key.
 MAX_KEY = 255
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
 def check_json(mimetype: str) -> None:
@@ -109,6 +110,8 @@ def _wrong(data: bytes, error: Exception) -> WrongValue:
         field = path.removeprefix("key in ").strip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
         if unknown := _UNKNOWN.fullmatch(reason):
             return WrongValue(f"{field}.{unknown[1]}".removeprefix("."), "is an unknown field")
+        if missing := _MISSING.fullmatch(reason):
+            return WrongValue(f"{field}.{missing[1]}".removeprefix("."), "is missing")
         return WrongValue(field, reason[:1].lower() + reason[1:])
     if isinstance(error, RecursionError):
         return WrongValue("", "is nested too deeply")

@@ -89,18 +89,19 @@ def test_a_key_of_a_channel_sees_and_uses_only_that(engine: Engine) -> None:
     for path in ("/jobs/other", "/jobs/other/video"):
         assert problem_of(mine.get(path), 404)
     for action in ("retry", "cancel", "run-now", "edit"):
-        body = {"topic": "Changed"} if action == "edit" else {}
-        assert problem_of(mine.post(f"/jobs/other/{action}", body), 404)["code"] == "job_not_found"
+        fields = {"topic": "Changed"} if action == "edit" else {}
+        assert problem_of(mine.post(f"/jobs/other/{action}", fields), 404)["code"] == "job_not_found"
     assert problem_of(mine.get("/jobs?channel=other"), 403)
     assert problem_of(mine.post("/jobs", {"topic": "a", "channel": "other"}, key="a"), 403)
     assert problem_of(mine.post("/plans", [{"topic": "a"}, {"topic": "a", "channel": "other"}]), 403)
     (added,) = mine.post("/jobs", {"topic": "a", "service": "draft"}, key="b").get_json()["job_ids"]
     assert engine.store.require(added).job.channel == "fun"
-    for method, path, body in (
+    changes: list[tuple[str, str, dict[str, str] | None]] = [
         ("PUT", "/budgets/all", {"limits": "1/d"}), ("PUT", "/budgets/channel:fun", {"limits": "1/d"}),
         ("PUT", "/limits/draft", {"limits": "1/s"}), ("DELETE", "/limits/draft", None),
         ("POST", "/queue/pause", None), ("POST", "/services/draft/pause", {}),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for method, path, body in changes:
         assert problem_of(mine.send(method, path, json=body) if body else mine.send(method, path), 403)
     assert (engine.paused, dict(engine.store.budgets())) == (False, {})
     assert "mine-too" not in mine.get("/queue").text + mine.get("/limits").text
