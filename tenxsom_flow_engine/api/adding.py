@@ -138,7 +138,7 @@ def add(call: Call) -> Response:
     def jobs(claim: Claim | None) -> ToAdd:
         now = claim.at if claim else call.engine.store.now()
         names = _names(wanted.jobs, repeatable.seed)
-        # What an interrupted request has added stays as it is, even if it could not be planned any more.
+        # Jobs that an interrupted request has added stay as they are, even if they could not be planned any more.
         before = {name for name in names if call.engine.store.knows_id(name)} if claim else set()
         new = [one.new for one in prepare(call, wanted, repeatable.seed, now, without=before)]
         return ToAdd(names, new, len(before.difference(ids)))

@@ -34,7 +34,7 @@ _REMEMBER = "600"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the API gets from the web layer."""
+    """The parts that the web layer hands in."""
 
     process: Process
     send_file: SendFile

@@ -237,7 +237,7 @@ def _check_not_done(claim: Claim, version: str, now: float) -> None:
     if claim.before != version:
         raise Interrupted(
             "an earlier request with this idempotency key was interrupted, and the job has changed since",
-            next_step="look at the job; to act again, send a new key",
+            next_step="check the job; to act again, send a new key",
         )
 
 

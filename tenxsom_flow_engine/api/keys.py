@@ -1,4 +1,4 @@
-"""API keys: what a program proves itself with, what it may do, and for which channel.
+"""API keys: secrets of programs, each with scopes, a time, and optionally one channel.
 
 A key is `tf_ID_SECRET`. The store has a hash of it, which is enough because the secret is random and long.
 """
@@ -32,7 +32,7 @@ _ATTEMPTS = 10
 
 
 class Scope(StrEnum):
-    """What a key allows."""
+    """A right that a key gives."""
 
     READ = "read"  # see jobs, files, budgets, limits, statistics
     ADD = "add"  # plan and add jobs

@@ -54,9 +54,9 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     code: str
     #: One sentence: the thing and the reason.
     detail: str
-    #: What to do, if it is not one of the actions.
+    #: Any other remedy.
     next_step: str = ""
-    #: What the engine offers: `retry`, `edit`, `resubmit`, `list_jobs` and others.
+    #: Remedies that the engine offers: `retry`, `edit`, `resubmit`, `list_jobs` and others.
     actions: tuple[str, ...] = ()
     #: The first invalid value, and its line in the body.
     field: str = ""

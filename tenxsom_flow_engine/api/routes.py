@@ -29,7 +29,7 @@ class SendFile(Protocol):
 
 
 class Process(Protocol):
-    """What the process provides: the engine and the report, opened at the first use."""
+    """A process: its engine and its report, opened at the first use."""
 
     @property
     def engine(self) -> Engine:

@@ -29,7 +29,7 @@ def key() -> None:
 )
 @click.option(
     "--scopes", default="read,add", show_default=True, metavar="SCOPES",
-    help="What the key allows: read (see jobs and numbers), add (plan and add jobs), operate (retry, cancel, edit, "
+    help="Rights of the key: read (see jobs and numbers), add (plan and add jobs), operate (retry, cancel, edit, "
     "resolve, pause), money (change budgets and limits).",
 )  # fmt: skip
 @click.option("--channel", default="", metavar="NAME", help="See and add jobs of this channel only.")

@@ -157,7 +157,7 @@ def test_invalid_jobs_are_named_together(user: Program, engine: Engine, service:
   {"topic": "a", "durations": 5},
   {"topic": "a", "duration": "5"},
   {"topic": "\xe2\x80\xae"}, {"topic": "a", "at": "2026-12-24T10:00:00Z"},
-  {"topic": "a", "service": "nobody"}
+  {"topic": "a", "service": "unknown"}
 ]"""
     answer = user.send("POST", "/jobs", key="a", data=body, content_type="application/json")
     found = problem_of(answer, 400)

@@ -126,7 +126,7 @@ def test_an_invalid_parameter_is_named(user: Program, query: str, field: str) ->
 
 
 def test_unknown_addresses_and_methods(user: Program) -> None:
-    """What does not exist is a 404, and a wrong method a 405, as problems."""
+    """An unknown address is a 404, and a wrong method a 405, as problems."""
     assert problem_of(user.get("/jobs/unknown"), 404)["actions"] == ["list_jobs"]
     for path in ("/job", "/jobs/a/unknown", "/", "/jobs/a/video/b"):
         assert problem_of(user.get(path), 404)
@@ -211,7 +211,7 @@ def test_a_job_is_cancelled_edited_and_retried(user: Program, engine: Engine) ->
     assert problem_of(user.post("/jobs/a/cancel"), 409)["code"] == "action_refused"
     found = user.post("/jobs/a/retry", {"script": "The sea is salt."}).get_json()
     assert (found["status"], found["script"]) == ("queued", "The sea is salt.")
-    for body in ({}, {"at": "2026-12-24T10:00:00Z"}, {"duration": 0}, {"channel": "x"}, {"service": "nobody"}):
+    for body in ({}, {"at": "2026-12-24T10:00:00Z"}, {"duration": 0}, {"channel": "x"}, {"service": "unknown"}):
         assert problem_of(user.post("/jobs/a/edit", body), 400)
 
 
