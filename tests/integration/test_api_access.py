@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import session
+from flask.sessions import NullSession
 
 from tenxsom_flow_engine.api import keys
 from tenxsom_flow_engine.api.access import BURST, PER_SECOND, Rates, TooManyRequests
@@ -16,8 +18,11 @@ from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.web.app import worker_app
+from tenxsom_flow_engine.web.auth import anybody
+from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.api_client import Program, app_of, problem_of, program
-from tests.dashboard_client import TOKEN
+from tests.dashboard_client import TOKEN, Visitor
 from tests.scripted_parts import Script, open_scripted
 
 
@@ -171,12 +176,23 @@ def test_scripts_of_other_origins_need_a_setting(engine: Engine) -> None:
 
 def test_a_session_of_the_dashboard_is_no_access(engine: Engine) -> None:
     """The cookie of a browser that is logged in does not open the API, and the API sets no cookie."""
-    from tests.dashboard_client import Visitor
-
     visitor = Visitor.let_in(app_of(engine).test_client())
     assert problem_of(visitor.client.get("/api/v1/jobs"), 401)
     answer = Program(visitor.client, TOKEN).get("/jobs")
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
+
+
+def test_a_worker_serves_the_api_too(engine: Engine) -> None:
+    """A web worker has the same routes; its deliveries and the API open no session, even for a browser's cookie."""
+    parts = WorkerRuntime(lambda: OpenRuntime(engine, NullWorker()))
+    app = worker_app(parts, anybody, concurrency=1, admin=TOKEN)
+    visitor = Visitor.let_in(app.test_client())
+    assert Program(visitor.client, TOKEN).get("/jobs").status_code == 200
+    cookie = {"Cookie": f"flow={visitor.client.get_cookie('flow').value}"}  # type: ignore[union-attr]
+    for path, opened in (("/process", False), ("/api/v1/jobs", False), ("/jobs", True)):
+        with app.test_request_context(path, headers=cookie):
+            assert (not isinstance(session._get_current_object(), NullSession)) is opened  # type: ignore[attr-defined]
+            assert ("since" in session) is opened
 
 
 @pytest.mark.parametrize("text", ["", "root", "read,root", ","])
