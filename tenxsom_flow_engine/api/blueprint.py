@@ -48,7 +48,7 @@ def api(parts: Parts) -> Blueprint:
     """Return the routes below `/api/v1`. They open nothing before the first request."""
     blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
     access = Access(parts.is_admin)
-    polls = LongPolls(lambda: parts.process.stopping)
+    polls = LongPolls(lambda: parts.process.draining)
 
     @blueprint.before_request
     def authenticate() -> Response | None:

@@ -46,7 +46,7 @@ class EngineProcess:
     """A process with an open engine."""
 
     engine: Engine
-    stopping: bool = False
+    draining: bool = False
 
     def report(self) -> Report:
         """Query the report."""
@@ -59,7 +59,7 @@ class LocalApi:
     def __init__(self, process: Process, name: str) -> None:
         self._process = process
         self._caller = Caller(name, frozenset(Scope))
-        self._polls = LongPolls(lambda: process.stopping)
+        self._polls = LongPolls(lambda: process.draining)
 
     def call(
         self, route: Route, *, place: Mapping[str, str] = {}, query: Mapping[str, Any] = {}, body: Any = None

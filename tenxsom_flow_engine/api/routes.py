@@ -36,8 +36,8 @@ class Process(Protocol):
         """The engine."""
 
     @property
-    def stopping(self) -> bool:
-        """Whether the process is shutting down."""
+    def draining(self) -> bool:
+        """Whether the process is about to stop, so that no request should wait."""
 
     def report(self) -> Report:
         """Query the report."""

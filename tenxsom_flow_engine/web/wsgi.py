@@ -57,6 +57,11 @@ class Application:
         runtime.start()
         threading.Thread(target=self._abandon, args=(runtime,), name="abandon", daemon=True).start()
 
+    def drain(self) -> None:
+        """Let requests that wait for a job end, because the process is about to stop. Not for signal handlers."""
+        if self._made is not None:
+            self._made[1].drain()
+
     def abandon(self) -> None:
         """Make a thread refuse further deliveries and abandon running steps. Re-entrant, for signal handlers.
 

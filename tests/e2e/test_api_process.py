@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -91,6 +93,20 @@ def test_a_key_adds_and_follows_a_video(server: Server, either: Flow) -> None:
     assert either.run("key", "revoke", made["id"]).returncode == 0
     assert server.request(key, "GET", "/api/v1/jobs")[0] == 401
     assert "revoked" in either.run("key", "list").stdout
+
+
+def test_a_wait_does_not_delay_the_end_of_the_process(flow: Flow) -> None:
+    """A process that is stopped answers the requests that wait for a job, and ends."""
+    server = Server(flow)
+    key = flow.run("key", "create").stdout.strip()
+    server.request(key, "POST", "/api/v1/jobs", {"topic": "a", "job_id": "a"})
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_SECONDS)) as waiting:
+        waiting.request("GET", "/api/v1/jobs/a?wait=60", headers={"Authorization": f"Bearer {key}"})
+        server.request(key, "GET", "/api/v1/jobs")  # answered after the server has read the first request
+        os.killpg(server.process.pid, signal.SIGTERM)
+        answer = waiting.getresponse()
+        assert (answer.status, json.loads(answer.read())["status"]) == (200, "queued")
+    assert server.process.wait(WAIT_SECONDS / 2) == 0
 
 
 def test_nothing_is_lost_or_added_twice_by_kills(server: Server, either: Flow) -> None:

@@ -125,6 +125,15 @@ def test_concurrent_requests_add_once(engine: Engine) -> None:
     assert len(jobs(engine)) == 20
 
 
+def test_concurrent_requests_with_other_bodies_are_refused(engine: Engine) -> None:
+    """Of concurrent requests with one key and different bodies, one is carried out and the others are a 422."""
+    text, _ = keys.create(engine.store, tuple(Scope))
+    app = app_of(engine)
+    answers = race(8, lambda index: Program(app.test_client(), text).post("/jobs", {"topic": f"t {index}"}, key="a"))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 422: 7}
+    assert len(jobs(engine)) == 1
+
+
 @pytest.mark.parametrize("added", [True, False])
 def test_an_interrupted_request_is_completed(
     user: Program, engine: Engine, script: Script, service: ScriptedService, clock: ManualClock, added: bool

@@ -15,7 +15,7 @@ from tenxsom_flow_engine.api.jobs import UNDER_WAY
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, StoreUnavailable, Uncertain
-from tenxsom_flow_engine.jobs import Cost, JobRecord, Status
+from tenxsom_flow_engine.jobs import Cost, EventKind, JobRecord, Status
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed
 from tenxsom_flow_engine.services.tiny_video import tiny_video
@@ -25,8 +25,8 @@ from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import ALPHA, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.web.file_streaming import STREAMS
-from tests.api_client import Program, problem_of, program
-from tests.contract.store_suite.shared import STUCK
+from tests.api_client import Program, app_of, problem_of, program
+from tests.contract.store_suite.shared import STUCK, race
 from tests.scripted_parts import Script, open_scripted
 
 
@@ -244,6 +244,17 @@ def test_an_action_with_a_key_is_done_once(user: Program, engine: Engine, servic
     assert status(engine) is Status.FAILED
     assert user.post("/jobs/a/retry", key="s").get_json()["status"] == "queued"
     assert problem_of(user.post("/jobs/a/retry", {"topic": "b"}, key="s"), 422)
+
+
+def test_concurrent_repetitions_of_an_action_act_once(engine: Engine, service: ScriptedService) -> None:
+    """Of concurrent retries with one key, one retries; the others get its answer, or are told that it is under way."""
+    fail(engine, service)
+    user = program(engine)
+    answers = race(8, lambda index: Program(app_of(engine).test_client(), user.token).post("/jobs/a/retry", key="r"))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert {answer.get_json()["code"] for answer in answers if answer.status_code == 409} <= {"request_in_progress"}
+    assert len({answer.text for answer in answers if answer.status_code == 200}) == 1
+    assert [event.what for event in engine.store.require("a").events].count(EventKind.RETRIED) == 1
 
 
 def test_a_refused_action_can_be_repeated(user: Program, engine: Engine, service: ScriptedService) -> None:
