@@ -45,7 +45,7 @@ class Caller:
         if scope not in self.scopes:
             raise Forbidden(
                 f"this key does not have the scope {scope}",
-                next_step=f"create a key with it: key create --scopes {','.join(sorted({*self.scopes, scope}))}",
+                next_step=f"ask the operator for a key with the scopes {', '.join(sorted({*self.scopes, scope}))}",
             )
 
     def sees(self, record: JobRecord) -> bool:
@@ -80,7 +80,8 @@ class Access:
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated(
-                "the request has no key", next_step="send the header Authorization: Bearer tf_…; key create makes one"
+                "the request has no key",
+                next_step="send the header Authorization: Bearer tf_…; the operator creates keys",
             )
         if not token.startswith(keys.PREFIX):
             if self._is_admin(token):
@@ -88,7 +89,9 @@ class Access:
             raise Unauthenticated("the token is neither an API key nor the admin token")
         key = keys.find(store(), token)
         if key is None:
-            raise Unauthenticated("the key is unknown, expired or revoked", next_step="create another one: key create")
+            raise Unauthenticated(
+                "the key is unknown, expired or revoked", next_step="ask the operator for another one"
+            )
         self._rates.count(key.key_id)
         return Caller(key.key_id, frozenset(key.scopes), key.channel)
 

@@ -94,7 +94,7 @@ def revoke(store: JobStore, key_id: str) -> ApiKey:
     for _ in range(_ATTEMPTS):
         text = store.memo(KIND, key_id)
         if text is None:
-            raise InvalidInput("key", f"no key has the id {key_id[:100]!r}", next_step="list the ids: key list")
+            raise InvalidInput("key", f"no key has the id {key_id[:100]!r}", next_step="list the keys to see their ids")
         key = _decode(text)
         if key.revoked_at is not None:
             return key

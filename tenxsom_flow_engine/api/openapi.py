@@ -34,7 +34,7 @@ _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'n
 #: The errors of all routes.
 _ALWAYS = (400, 401, 403, 429, 503)
 _TEXT = """\
-Topics in, videos out. Send `Authorization: Bearer tf_…` with each request; `key create` makes a key. Send
+Topics in, videos out. Send `Authorization: Bearer tf_…` with each request; the operator creates keys. Send
 `Idempotency-Key` with each POST: the same key and request give the same answer for 24 hours, and do nothing twice.
 Errors are `application/problem+json` (RFC 9457). Unknown fields and parameters are refused.
 """
