@@ -14,7 +14,7 @@ DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
-.PHONY: lock bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
+.PHONY: lock fuzz-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
 .PHONY: bench-bad-clients bench-budgets bench-compare bench-accept
 
 help:
@@ -33,6 +33,8 @@ help:
 	@echo '                          let a Redis server refuse commands in every way that passes, during paid creates'
 	@echo 'make fuzz [SUBJECTS="requests tokens databases records deliveries media" SEED=7 ONLY=12]'
 	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
+	@echo 'make fuzz-api [CASES=10000]'
+	@echo '                          send generated requests to the HTTP API, and compare the answers with its document'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
@@ -95,6 +97,9 @@ storm: .venv/.development
 fuzz: .venv/.development
 	.venv/bin/python -m fuzz $(if $(SUBJECTS),--subjects "$(SUBJECTS)") $(SEED:%=--seed %) $(INPUTS:%=--inputs %) \
 		$(ONLY:%=--only %)
+
+fuzz-api: .venv/.development
+	.venv/bin/python -m fuzz.api $(CASES:%=--cases %) $(SEED:%=--seed %)
 
 screenshots: .venv/.development
 	@tests/browser/chromium.sh

@@ -68,6 +68,16 @@ def _host_names(name: str, text: str) -> tuple[str, ...]:
     return names
 
 
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    origins = tuple(one.strip().rstrip("/").lower() for one in text.split(",") if one.strip())
+    for one in origins:
+        if not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", one):
+            raise ConfigurationError(
+                f"{name}: {one!r} is no origin", next_step="write scheme, host and port: https://app.example.org"
+            )
+    return origins
+
+
 #: Shorter tokens could be guessed.
 MIN_ADMIN_TOKEN_CHARACTERS = 16
 
@@ -270,6 +280,17 @@ class WebSettings:
             default="the host of `CLOUD_TASKS_WORKER_URL`",
             example="ops.example.org",
             read=_host_names,
+        ),
+    ] = ()
+    api_origins: Annotated[
+        tuple[str, ...],
+        Variable(
+            "TENXSOM_API_ORIGINS",
+            "origins of the web pages whose scripts may use the HTTP API, separated by commas",
+            "web worker",
+            default="none",
+            example="https://app.example.org",
+            read=_origins,
         ),
     ] = ()
     token_certs_url: Annotated[

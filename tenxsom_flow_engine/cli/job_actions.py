@@ -54,6 +54,7 @@ def retry(
     confirmed, the job is held: use `jobs resolve`.
     """
     from tenxsom_flow_engine.jobs import Status
+    from tenxsom_flow_engine.jobs.scripts import with_script
 
     changes = options.changed(fields, to_service)
     if (changes or script is not None) and len(job_ids) != 1:
@@ -78,15 +79,6 @@ def retry(
             chosen,
             lambda record: f"is {record.status} again{continuation(record)}",
         )
-
-
-def with_script(job_options: Mapping[str, dict[str, Any]], script: str) -> dict[str, Any]:
-    """Return the fields that another script changes: a script in the service options replaces that of the job."""
-    if not any("script" in own for own in job_options.values()):
-        return {"script": script}
-    return {
-        "options": {name: {**own, "script": script} if "script" in own else own for name, own in job_options.items()}
-    }
 
 
 def _confirm_retry(engine: Engine, chosen: list[str], changes: Mapping[str, Any], *, always: bool) -> None:

@@ -10,7 +10,7 @@ from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, problem
 from tenxsom_flow_engine.cli.exit_codes import USAGE
-from tenxsom_flow_engine.cli.job_actions import at_price, with_script
+from tenxsom_flow_engine.cli.job_actions import at_price
 from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
@@ -54,6 +54,8 @@ def edit(
     A waiting job keeps its place and its times, unless --at or --start-by changes them. A failed or cancelled job is
     changed and stays as it is, or with --at is retried then. Asks with the price if that changes.
     """
+    from tenxsom_flow_engine.jobs.scripts import with_script
+
     changes = options.changed(fields, to_service)
     if not changes and script is None and at is None and start_by is None:
         raise click.UsageError("pass at least one change, such as --prompt TEXT")

@@ -66,6 +66,15 @@ def read_json(first: Line, lines: Lines, name: str, rules: Rules) -> Iterator[En
     yield from _read_document(document, text, first.number, name, rules)
 
 
+def item_lines(text: str) -> list[int]:
+    """Return the line of each item of a valid JSON list, from 1."""
+    lines, line, seen = [], 1, 0
+    for place, _ in _items(text, _skip_blanks(text, 0)):
+        line, seen = line + text.count("\n", seen, place), place
+        lines.append(line)
+    return lines
+
+
 def _is_entry(line: Line) -> bool:
     """Return whether a line is an entry, and not an object that contains a list of topics."""
     try:

@@ -301,6 +301,21 @@ class JobStore(ABC):
         """Return who has a named lock, or None."""
 
     @abstractmethod
+    def memo(self, kind: str, name: str) -> str | None:
+        """Return the text of a memo; None if there is none, or its time has ended."""
+
+    @abstractmethod
+    def memos(self, kind: str) -> Mapping[str, str]:
+        """Return the texts of all memos of a kind by name, in order of their names."""
+
+    @abstractmethod
+    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
+        """Replace a memo for `seconds`, if its text is `instead_of`; return its text after that, which is on disk.
+
+        None is the text of a memo that does not exist, or whose time has ended; so `text=None` removes it.
+        """
+
+    @abstractmethod
     def queue_state(self, queue: str) -> QueueState:
         """Return a queue's run-time settings."""
 

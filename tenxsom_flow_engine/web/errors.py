@@ -12,6 +12,7 @@ from collections.abc import Callable
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from tenxsom_flow_engine.api.blueprint import error_outside
 from tenxsom_flow_engine.errors import (
     Action,
     ActionRefused,
@@ -80,6 +81,8 @@ def tell_errors(app: Flask, page: Page) -> None:
         return respond(error, page)
 
     def http_error(error: HTTPException) -> Response:
+        if (problem := error_outside(error)) is not None:
+            return problem
         answer = _problem(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
         answer = _in_browser(answer, page, error.description or error.name)
         # Keep its headers, such as `Allow`.

@@ -10,6 +10,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker
 
 from tenxsom_flow_engine.web.http_server import Limits, Server
+from tenxsom_flow_engine.web.wsgi import Application
 
 
 class BufferingWorker(Worker):  # type: ignore[misc]
@@ -29,6 +30,8 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             self.notify()
             self.server.turn()
         self.server.stop()
+        if isinstance(self.wsgi, Application):
+            self.wsgi.drain()
         end = time.monotonic() + self.cfg.graceful_timeout
         while self.server.connections and time.monotonic() < end:
             self.notify()

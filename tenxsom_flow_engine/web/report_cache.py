@@ -37,6 +37,11 @@ class ReportCache:
         """Whether this process is shutting down."""
         return self._runtime.stopping
 
+    @property
+    def draining(self) -> bool:
+        """Whether requests should no longer wait for a job."""
+        return self._runtime.draining
+
     def report(self) -> Report:
         """Query the report. Raises `StoreError`."""
         engine = self.engine

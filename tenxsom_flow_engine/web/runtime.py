@@ -74,6 +74,7 @@ class WorkerRuntime:
         self._opened: OpenRuntime | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._draining = threading.Event()
         #: Seconds between two attempts to open an unavailable store.
         self._retry_seconds = retry_seconds
         #: The outage of the store before the engine is open; `Engine.store_outage` is a later one.
@@ -100,6 +101,15 @@ class WorkerRuntime:
     def stopping(self) -> bool:
         """Whether deliveries are refused because the process is shutting down."""
         return self._closed.is_set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process lets its requests end, so that none should wait for a job any more."""
+        return self._draining.is_set() or self.stopping
+
+    def drain(self) -> None:
+        """Let requests that wait for a job end; steps and deliveries continue."""
+        self._draining.set()
 
     def start(self) -> None:
         """Open the engine and start the worker. If the store is unavailable, keep trying in the background.

@@ -11,14 +11,15 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from tenxsom_flow_engine.api.polling import LONG_POLLS
 from tenxsom_flow_engine.errors import FlowError
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.text import host_in_url
 from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tenxsom_flow_engine.web.wsgi import Application
 
-#: Threads in addition to those for steps and videos, so that `/health` and pages answer while all of those are busy:
-#: six for a browser, which opens at most six connections to a host, and two for probes.
+#: Threads in addition to those for steps, videos and long polls, so that `/health` and pages answer while all of those
+#: are busy: six for a browser, which opens at most six connections to a host, and two for probes.
 SPARE_THREADS = 8
 
 
@@ -27,9 +28,9 @@ def options(settings: Settings) -> dict[str, Any]:
     return {
         # Not gunicorn's own: in those a few slow clients occupy all threads (see docs/architecture.md).
         "worker_class": "tenxsom_flow_engine.web.gunicorn_worker.BufferingWorker",
-        # The three groups cannot take each other's threads: excess steps and videos are refused immediately, so a
-        # request that waits for a thread waits for a spare one.
-        "threads": settings.web.concurrency + STREAMS + SPARE_THREADS,
+        # The groups cannot take each other's threads: excess steps, videos and long polls are answered immediately, so
+        # a request that waits for a thread waits for a spare one.
+        "threads": settings.web.concurrency + STREAMS + LONG_POLLS + SPARE_THREADS,
         # Seconds without a heartbeat of a process's main thread. Steps run in other threads and can last longer.
         "timeout": 120,
         # Seconds for running steps to finish; the longest are downloads and uploads.

@@ -57,6 +57,11 @@ class Application:
         runtime.start()
         threading.Thread(target=self._abandon, args=(runtime,), name="abandon", daemon=True).start()
 
+    def drain(self) -> None:
+        """Let requests that wait for a job end, because the process is about to stop. Not for signal handlers."""
+        if self._made is not None:
+            self._made[1].drain()
+
     def abandon(self) -> None:
         """Make a thread refuse further deliveries and abandon running steps. Re-entrant, for signal handlers.
 
@@ -105,7 +110,15 @@ def _worker(settings: Settings, overrides: Overrides | None) -> tuple[Flask, Wor
         _log.warning("the dashboard cannot be opened: %s", error)
         admin = secrets.token_urlsafe(32)
     hosts = known_hosts(settings)
-    return worker_app(runtime, access, concurrency=settings.web.concurrency, admin=admin, hosts=hosts), runtime
+    app = worker_app(
+        runtime,
+        access,
+        concurrency=settings.web.concurrency,
+        admin=admin,
+        hosts=hosts,
+        origins=settings.web.api_origins,
+    )
+    return app, runtime
 
 
 def _dashboard(settings: Settings, choice: QueueChoice) -> tuple[Flask, WorkerRuntime]:
@@ -116,7 +129,10 @@ def _dashboard(settings: Settings, choice: QueueChoice) -> tuple[Flask, WorkerRu
 
     runtime = WorkerRuntime(lambda: open_view(settings, choice))
     admin, hosts = admin_token(settings), known_hosts(settings)
-    return dashboard_app(runtime, queue_type=choice.queue_type, admin=admin, hosts=hosts), runtime
+    app = dashboard_app(
+        runtime, queue_type=choice.queue_type, admin=admin, hosts=hosts, origins=settings.web.api_origins
+    )
+    return app, runtime
 
 
 app = Application()

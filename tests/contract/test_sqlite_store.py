@@ -103,6 +103,15 @@ TestSQLiteBudgets.settings = settings(
 )
 
 
+def test_a_file_of_an_earlier_release_gets_memos(file: Path) -> None:
+    """A file without the table of memos gets it when it is opened."""
+    SQLiteStore(file, ManualClock()).close()
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("DROP TABLE memos")
+    with contextlib.closing(SQLiteStore(file, ManualClock())) as store:
+        assert store.put_memo("k", "a", "text", 10.0, instead_of=None) == "text"
+
+
 def test_a_file_of_an_earlier_release_keeps_what_it_has_spent(file: Path) -> None:
     """A file without the tables of budgets gets them once, with the purchases that its totals show."""
     schema = (ROOT / "tenxsom_flow_engine" / "store" / "sqlite" / "schema.sql").read_text("utf-8")

@@ -21,6 +21,7 @@ from tests.prefork_python import WarmPython
 from tests.redis_server import RedisServer, older_binary
 
 MIGRATION = "docs/migrating-from-redis.md"
+API = "docs/api.md"
 PAGES = [
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), ROOT / "benchmarks/README.md", *sorted(ROOT.glob("docs/**/*.md")))
@@ -190,7 +191,7 @@ def test_the_readme_works(reader: Reader) -> None:
     assert "a response\n100.0\n" in outputs.values()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("README.md", MIGRATION)])
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("README.md", MIGRATION, API)])
 def test_the_commands_of_a_page_work(reader: Reader, page: str) -> None:
     """The commands of a page run without an error."""
     reader.run_page(page)
@@ -215,6 +216,25 @@ def test_a_plain_list_is_migrated_there_and_back(reader: Reader, redis_url: str)
     at_the_end = json.loads(answers[status])
     assert (at_the_end["jobs"]["succeeded"], at_the_end["jobs"]["scheduled"]) == (6, 0)
     assert at_the_end["entries_set_aside"] == 0
+
+
+def test_the_api_makes_a_video(reader: Reader, flow: Flow) -> None:
+    """The commands and the program of the page lead from a key to a finished video."""
+    flow.environment |= {"TENXSOM_SIMULATED": "latency=0"}
+    flow._start([str(ROOT / "run_flow_enhanced.py"), "dashboard", "--port", "0"], {})
+    listening = flow.until(lambda: re.search(r"Listening at: http://([\d.:]+)", flow.log()), "the address")
+    flow.worker()
+    reader.replacements |= {r"127\.0\.0\.1:8090": listening[1]}
+    outputs = reader.run_page(API, in_one_terminal=True)
+    assert (reader.folder / "video.mp4").stat().st_size > 10_000
+    assert json.loads((reader.folder / "added.json").read_text())["added"] == 1
+    by_python = next(text for statement, text in outputs.items() if statement.startswith("python3 -c"))
+    assert re.fullmatch(r"succeeded /api/v1/jobs/why-we-dream-\w+/video\n", by_python)
+    cancelled = next(text for statement, text in outputs.items() if "cancel-cats" in statement)
+    assert (json.loads(cancelled)["status"], json.loads(cancelled)["topic"]) == (
+        "cancelled",
+        "Why big cats do not purr",
+    )
 
 
 def test_every_exception_is_still_needed() -> None:

@@ -47,8 +47,8 @@ from tenxsom_flow_engine.testing.samples import ALPHA, BETA, a_claim, a_job, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tenxsom_flow_engine.web.app import dashboard_app
 from tenxsom_flow_engine.web.dashboard.actions import choices
-from tenxsom_flow_engine.web.dashboard.download_names import file_name
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
+from tenxsom_flow_engine.web.download_names import file_name
 from tenxsom_flow_engine.web.file_streaming import PIECE, STREAMS, send
 from tenxsom_flow_engine.web.runtime import NullWorker, OpenRuntime, WorkerRuntime
 from tests.dashboard_client import TOKEN, Visitor

@@ -183,7 +183,7 @@ def test_every_address_is_documented() -> None:
     parts = WorkerRuntime(lambda: pytest.fail("nothing is opened"))
     served = worker_app(parts, anybody, concurrency=1, admin="a" * 16).url_map.iter_rules()
     (table,) = re.findall(r"^## Addresses\n(.*?)^## ", (ROOT / "docs/monitoring.md").read_text("utf-8"), re.M | re.S)
-    named = set(re.findall(r"`(?:GET |POST )?(/\w*)", table))
+    named = set(re.findall(r"`(?:GET |POST )?(/[\w.]*)", table))
     assert {f"/{rule.rule.split('/')[1]}" for rule in served} == named
 
 

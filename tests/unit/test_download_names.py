@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenxsom_flow_engine.web.dashboard.download_names import MAX_NAME, attachment, file_name
+from tenxsom_flow_engine.web.download_names import MAX_NAME, attachment, file_name
 
 #: All that a topic can contain: see `VideoJob`.
 TOPICS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=500)

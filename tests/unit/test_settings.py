@@ -201,6 +201,12 @@ WEB: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_ALLOW_UNAUTHENTICATED", "True", "allow_unauthenticated", True),
     ("TENXSOM_ALLOW_UNAUTHENTICATED", "no", "allow_unauthenticated", False),
     ("TENXSOM_TOKEN_CERTS_URL", "http://localhost:1/certs", "token_certs_url", "http://localhost:1/certs"),
+    (
+        "TENXSOM_API_ORIGINS",
+        "https://App.example.org/, http://[::1]:5173",
+        "api_origins",
+        ("https://app.example.org", "http://[::1]:5173"),
+    ),
     ("TENXSOM_ALLOWED_HOSTS", "Ops.example.org, b.example.,", "allowed_hosts", ("ops.example.org", "b.example")),
 ]
 
@@ -254,6 +260,7 @@ BAD = [
     ("PORT", ["-1", "65536", "http"]),
     ("TENXSOM_WORKER_CONCURRENCY", ["0", "257", "few"]),
     ("TENXSOM_ALLOW_UNAUTHENTICATED", ["maybe", "2", "on"]),
+    ("TENXSOM_API_ORIGINS", ["*", "app.example.org", "https://app.example.org/page", "file://x"]),
     ("TENXSOM_ALLOWED_HOSTS", ["https://ops.example.org", "ops.example.org:443", "*.example.org", "a b"]),
     ("CLOUD_TASKS_MAX_DISPATCHES", ["0", "-1", "501", "fast", "nan", "inf", "1,5", "0x10"]),
     ("CLOUD_TASKS_MAX_CONCURRENT", ["0", "5001", "2.5", "many", "1e3", "9" * 5000]),

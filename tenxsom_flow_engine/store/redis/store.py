@@ -360,6 +360,28 @@ class RedisStore(JobStore, LegacyImport):
             owner, until = found
             return owner if owner and float(until) > self.now() else None
 
+    def memo(self, kind: str, name: str) -> str | None:
+        with self._connection.mapped():
+            text: str | None = self._connection.client.hget(self._connection.key(f"memos:{kind}"), name)
+            until = self._connection.client.zscore(self._connection.key(f"memo_ends:{kind}"), name)
+        return text if until is not None and float(until) > self.now() else None
+
+    def memos(self, kind: str) -> Mapping[str, str]:
+        now = self.now()
+        with self._connection.mapped():
+            names = self._connection.client.zrangebyscore(
+                self._connection.key(f"memo_ends:{kind}"), f"({now!r}", "+inf"
+            )
+            found = self._connection.client.hmget(self._connection.key(f"memos:{kind}"), names) if names else []
+        texts = dict(zip(names, found, strict=True))
+        return {name: texts[name] for name in sorted(texts) if texts[name] is not None}
+
+    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
+        # A leading mark tells an empty text from none.
+        marked = ["" if one is None else f"={one}" for one in (text, instead_of)]
+        stored = self._connection.run("put_memo", self._clock.instant(), kind, name, seconds, *marked, on_disk=True)
+        return str(stored)[1:] if stored else None
+
     def queue_state(self, queue: str) -> QueueState:
         name = f"queue:{queue}"
         with self._connection.mapped():

@@ -101,6 +101,16 @@ CREATE TABLE holds (
     until  REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Short texts until an instant: API keys, shown plans, answers to requests that can be repeated.
+CREATE TABLE IF NOT EXISTS memos (
+    kind   TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    text   TEXT NOT NULL,
+    until  REAL NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS memos_until ON memos (until);
+
 CREATE TABLE workers (
     id           TEXT PRIMARY KEY,
     queue        TEXT NOT NULL,

@@ -28,6 +28,7 @@ from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
 from tenxsom_flow_engine.store.sqlite import lists, turns
+from tenxsom_flow_engine.store.sqlite import memos as memo_tables
 from tenxsom_flow_engine.store.sqlite import schedules as schedule_tables
 from tenxsom_flow_engine.store.sqlite.claim import (
     channel_in_flight,
@@ -380,6 +381,20 @@ class SQLiteStore(JobStore):
             row = db.execute("SELECT owner FROM holds WHERE name = ? AND until > ?", (name, now)).fetchone()
         return str(row[0]) if row else None
 
+    def memo(self, kind: str, name: str) -> str | None:
+        with self._reading() as (db, now):
+            return memo_tables.read(db, kind, name, now)
+
+    def memos(self, kind: str) -> Mapping[str, str]:
+        with self._reading() as (db, now):
+            return memo_tables.read_all(db, kind, now)
+
+    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
+        stored: str | None = self._write(
+            lambda db, now: memo_tables.put(db, kind, name, text, now, seconds, instead_of=instead_of)
+        )
+        return stored
+
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         with self._writing() as (db, _):  # one transaction for all of them
             for job_id, seq in deliveries.items():
@@ -497,6 +512,7 @@ def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int
     db.execute("DELETE FROM sums WHERE kind = ? AND period < ?", (HOUR, hour(now - KEEP_HOURS)))
     db.execute("DELETE FROM sums WHERE kind = ?", (expired_kind(now),))
     budget_tables.trim(db, now)
+    memo_tables.trim(db, now)
     # A cancelled job can still be in flight: its ticket and cost must be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"

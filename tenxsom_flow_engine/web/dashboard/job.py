@@ -16,9 +16,10 @@ from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.text import duration
 from tenxsom_flow_engine.web.dashboard.actions import JobAction, choices
 from tenxsom_flow_engine.web.dashboard.advice import in_words, links
-from tenxsom_flow_engine.web.dashboard.media import KINDS, add_media
+from tenxsom_flow_engine.web.dashboard.media import add_media
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
+from tenxsom_flow_engine.web.job_files import KINDS, JobFiles
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _DONE = {
@@ -32,10 +33,10 @@ _DONE = {
 }
 
 
-def job(reports: ReportCache) -> Blueprint:
+def job(reports: ReportCache, files: JobFiles) -> Blueprint:
     """Return the routes of a job: its page, its files and its actions."""
     blueprint = Blueprint("job", __name__)
-    add_media(blueprint, reports)
+    add_media(blueprint, reports, files)
 
     @blueprint.get("/jobs/<job_id>")
     def page(job_id: str) -> str:

@@ -23,8 +23,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from flask import Flask, current_app, g, get_flashed_messages, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, current_app, g, get_flashed_messages, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from markupsafe import Markup
 from werkzeug.wrappers import Response
@@ -44,6 +44,8 @@ TOKEN_FILE = "admin-token"
 CSRF_FIELD = "csrf"
 #: The header of the script's own requests, whose pages are shown in part or not at all.
 LIVE = "X-Live"
+#: The beginnings of addresses that have no session.
+_WITHOUT_SESSION = ("/process", "/api", "/health")
 #: The session keys for the time of the login and for the session's id.
 _SINCE, _ID = "since", "id"
 #: Cost of deriving a key from the token: about 0.1 s and 32 MiB for each guess.
@@ -68,6 +70,10 @@ class Locks(Protocol):
 
 class _Cookie(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # Deliveries and programs prove themselves in their own way, and never by a cookie.
+        return None if request.path.startswith(_WITHOUT_SESSION) else super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:
         # Browsers share cookies between the ports of a host, so two dashboards on one host need different names.
@@ -109,16 +115,25 @@ class Sessions:
 
         Raises `TooManyLogins` after too many wrong ones.
         """
-        keys = keys_of(self._known_browser(), request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
-        if wait := self._limits.attempt(keys):
-            raise TooManyLogins(wait)
-        if not hmac.compare_digest(token.strip().encode(), self._token):
+        if not self._is_right(token, self._known_browser()):
             return False
-        self._limits.undo(keys)
         session.clear()  # nothing from before the login must be valid after it
         session[_ID], session[_SINCE] = secrets.token_urlsafe(16), time.time()
         session[CSRF_FIELD] = secrets.token_urlsafe(24)
         session.permanent = True
+        return True
+
+    def proves_admin(self, token: str) -> bool:
+        """Return whether a program sent the right token; wrong ones count like wrong logins. Raises `TooManyLogins`."""
+        return self._is_right(token, None)
+
+    def _is_right(self, token: str, browser: str | None) -> bool:
+        keys = keys_of(browser, request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
+        if wait := self._limits.attempt(keys):
+            raise TooManyLogins(wait)
+        if not hmac.compare_digest(token.strip().encode("utf-8", "surrogatepass"), self._token):
+            return False
+        self._limits.undo(keys)
         return True
 
     def log_out(self) -> None:

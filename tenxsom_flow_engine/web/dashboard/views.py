@@ -36,6 +36,7 @@ from tenxsom_flow_engine.web.dashboard.session import (
 )
 from tenxsom_flow_engine.web.errors import status_of
 from tenxsom_flow_engine.web.headers import PAGE
+from tenxsom_flow_engine.web.job_files import JobFiles
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _log = logging.getLogger(__name__)
@@ -48,12 +49,20 @@ LOGIN_BODY = 16 * 1024
 _STATIC, _LOGIN = "dashboard.static", "dashboard.login.enter"
 
 
-def dashboard(reports: ReportCache) -> Blueprint:
+def dashboard(reports: ReportCache, files: JobFiles) -> Blueprint:
     """Return the routes of all pages. They open nothing before the first request."""
     blueprint = Blueprint("dashboard", __name__, template_folder="templates", static_folder="static")
     blueprint.get_send_file_max_age = lambda filename: KEEP_STATIC  # type: ignore[method-assign]
     blueprint.record_once(_prepare)
-    for view in (login(), overview(reports), jobs(reports), bulk(reports), job(reports), edit(reports), add(reports)):
+    for view in (
+        login(),
+        overview(reports),
+        jobs(reports),
+        bulk(reports),
+        job(reports, files),
+        edit(reports),
+        add(reports),
+    ):
         blueprint.register_blueprint(view)
 
     @blueprint.before_request

@@ -15,6 +15,7 @@ from tests.contract.store_suite.durability import DurabilitySuite
 from tests.contract.store_suite.journal import JournalSuite
 from tests.contract.store_suite.leases import LeaseSuite
 from tests.contract.store_suite.lists import ListsSuite
+from tests.contract.store_suite.memos import MemoSuite
 from tests.contract.store_suite.notification import NotificationSuite
 from tests.contract.store_suite.pushing import PushingSuite
 from tests.contract.store_suite.queues import QueueAndWorkerSuite
@@ -51,6 +52,7 @@ class StoreSuite(
     QueueAndWorkerSuite,
     StartSuite,
     TimeSuite,
+    MemoSuite,
     NotificationSuite,
     DurabilitySuite,
 ):

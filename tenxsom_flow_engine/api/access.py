@@ -1,0 +1,119 @@
+"""Who sends a request, what it may do, and how often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenxsom_flow_engine.api import keys
+from tenxsom_flow_engine.api.keys import Scope
+from tenxsom_flow_engine.errors import FlowError, Forbidden, Unauthenticated
+from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.store.base import JobStore
+
+#: Requests of one key: at once, and after that in each second; in each process.
+BURST, PER_SECOND = 100, 25.0
+#: Maximum number of keys that are remembered; the least recent are forgotten.
+REMEMBERED = 1024
+_ADMIN = "admin"
+
+
+class TooManyRequests(FlowError):
+    """A key, or an address that guesses tokens, sends too many requests; `wait` is in seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message, next_step="wait for the seconds of the header Retry-After")
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a request: a key, or the operator with the admin token."""
+
+    key_id: str
+    scopes: frozenset[Scope]
+    #: The only channel that it may see and use; empty: all.
+    channel: str = ""
+
+    def require(self, scope: Scope) -> None:
+        """Raise `Forbidden` unless the caller has a scope."""
+        if scope not in self.scopes:
+            raise Forbidden(
+                f"this key does not have the scope {scope}",
+                next_step=f"ask the operator for a key with the scopes {', '.join(sorted({*self.scopes, scope}))}",
+            )
+
+    def sees(self, record: JobRecord) -> bool:
+        """Return whether the caller may see a job."""
+        return not self.channel or record.job.channel == self.channel
+
+    def own_channel(self, wanted: str | None) -> str | None:
+        """Return the channel that a request means: the wanted one, or else the caller's. Raises `Forbidden`."""
+        if self.channel and wanted and wanted != self.channel:
+            raise Forbidden(f"this key is for the channel {self.channel} only")
+        return self.channel or wanted
+
+    def require_all_channels(self) -> None:
+        """Raise `Forbidden` for a key of one channel: the request would affect the others."""
+        if self.channel:
+            raise Forbidden(f"this key is for the channel {self.channel} only, and this affects all channels")
+
+
+class Access:
+    """Authenticates requests. `is_admin` compares a token with the admin token, and can raise `TooManyRequests`."""
+
+    def __init__(self, is_admin: Callable[[str], bool], now: Callable[[], float] = time.monotonic) -> None:
+        self._is_admin = is_admin
+        self._rates = Rates(now)
+
+    def __call__(self, store: Callable[[], JobStore], authorization: str | None) -> Caller:
+        """Return the sender of a request with this `Authorization` header.
+
+        Raises `Unauthenticated`, `TooManyRequests`, `StoreError`.
+        """
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated(
+                "the request has no key",
+                next_step="send the header Authorization: Bearer tf_…; the operator creates keys",
+            )
+        if not token.startswith(keys.PREFIX):
+            if self._is_admin(token):
+                return Caller(_ADMIN, frozenset(Scope))
+            raise Unauthenticated("the token is neither an API key nor the admin token")
+        key = keys.find(store(), token)
+        if key is None:
+            raise Unauthenticated(
+                "the key is unknown, expired or revoked", next_step="ask the operator for another one"
+            )
+        self._rates.count(key.key_id)
+        return Caller(key.key_id, frozenset(key.scopes), key.channel)
+
+
+class Rates:
+    """The requests of each key in this process. Thread-safe."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        #: For each key the instant when all of its burst is available again.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def count(self, key_id: str) -> None:
+        """Count a request. Raises `TooManyRequests`, and then counts nothing."""
+        with self._lock:
+            now = self._now()
+            full_at = max(self._full_at.get(key_id, now), now) + 1 / PER_SECOND
+            wait = full_at - now - BURST / PER_SECOND
+            if wait > 0:
+                raise TooManyRequests(f"this key sends more than {PER_SECOND:g} requests per second", wait)
+            self._full_at[key_id] = full_at
+            self._full_at.move_to_end(key_id)
+            while len(self._full_at) > REMEMBERED:
+                self._full_at.popitem(last=False)
