@@ -38,7 +38,19 @@ from tenxsom_flow_engine.store.values import NewJob
 KIND = "plan"
 #: Accepted lateness of a start in seconds when a plan is added.
 LATE_SECONDS = 600.0
-_FIELDS = ("topic", "prompt", "script", "style", "duration", "aspect_ratio", "service", "quality", "channel", "options")
+_FIELDS = (
+    "topic",
+    "prompt",
+    "script",
+    "style",
+    "duration",
+    "aspect_ratio",
+    "service",
+    "quality",
+    "channel",
+    "priority",
+    "options",
+)
 
 
 class StoredPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +220,8 @@ def prepare(call: Call, wanted: Wanted, seed: str, now: float, *, without: Colle
 
 def _prepare(engine: Engine, body: types.NewJob, job_id: str, channel: str, now: float) -> Prepared:
     given = {name: value for name in _FIELDS if (value := getattr(body, name)) is not msgspec.UNSET}
-    fields = normal_fields(given | ({"channel": channel} if channel else {}))
+    given = dict(engine.with_channel_defaults(given | ({"channel": channel} if channel else {})))
+    fields = normal_fields(given)
     if not fields.get("options", True):
         del fields["options"]
     job = VideoJob(job_id=job_id, created_at=now, **fields)

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from tenxsom_flow_engine.api import adding, jobs, openapi, operating, problems
+from tenxsom_flow_engine.api import adding, channels, jobs, openapi, operating, problems, schedules
 from tenxsom_flow_engine.api.access import Access, Caller
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.api.requests import check_json, idempotency_key, read_query
@@ -25,7 +25,13 @@ _log = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 JSON = "application/json"
 #: All routes. Another group of routes is another module with `ROUTES`.
-ROUTES: tuple[Route, ...] = (*adding.ROUTES, *jobs.ROUTES, *operating.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *adding.ROUTES,
+    *jobs.ROUTES,
+    *channels.ROUTES,
+    *schedules.ROUTES,
+    *operating.ROUTES,
+)
 #: Headers that scripts of other origins can send and read, and seconds for which a browser remembers that.
 _SENT = "Authorization, Content-Type, Idempotency-Key"
 _READ = "Location, Retry-After, Idempotency-Replayed"

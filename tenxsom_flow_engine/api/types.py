@@ -25,6 +25,7 @@ assert (Style.__args__, AspectRatio.__args__) == (STYLES, ASPECT_RATIOS)  # type
 Instant = Annotated[datetime, Meta(tz=True, description="A time with a zone: 2026-12-24T18:00:00Z.")]
 JobId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,100}$", description="The id of a job.")]
 Channel = Annotated[str, Meta(pattern=r"^[\w.:@-]{0,64}$", description="The channel that the video is for.")]
+Priority = Annotated[int, Meta(ge=0, le=9, description="Moves due jobs forward among those of their channel.")]
 Duration = Annotated[int, Meta(ge=1, le=MAX_DURATION, description="Seconds.")]
 
 
@@ -55,6 +56,7 @@ class NewJob(Body):
     options: Annotated[dict[str, dict[str, Any]], Meta(description="Settings of services, by service.")] | UnsetType = (
         UNSET
     )
+    priority: Priority | UnsetType = UNSET
     at: Instant | UnsetType = UNSET
     start_by: Instant | UnsetType = UNSET
 
@@ -332,6 +334,96 @@ class SetLimits(Body):
     limits: Annotated[
         str, Meta(min_length=1, max_length=200, description="Creates in any second, minute, hour or day: 2/s 20/m.")
     ]
+
+
+class ChannelSettings(Body):
+    """The settings of a channel. A field that is omitted gets its default."""
+
+    weight: Annotated[float, Meta(ge=0.01, le=1000, description="Its share, relative to the others that wait.")] = 1.0
+    limits: Annotated[str, Meta(max_length=200, description="Its own limits of creates: 4/h 20/d; empty: none.")] = ""
+    slots: (
+        Annotated[int, Meta(ge=1, le=10_000, description="Most generations in flight; null: no own limit.")] | None
+    ) = None
+    defaults: Annotated[
+        dict[str, str | int],
+        Meta(description="Values for service, style, duration, aspect_ratio and quality of its jobs."),
+    ] = {}
+
+
+class ChannelState(Struct, kw_only=True, frozen=True):
+    """A channel: its settings and its jobs."""
+
+    channel: str
+    weight: float
+    limits: str | None
+    slots: int | None
+    defaults: dict[str, str | int]
+    paused: bool
+    why: str | None
+    waiting: Annotated[int, Meta(description="Jobs that have bought nothing yet.")]
+    in_flight: int
+    jobs: Annotated[dict[str, int], Meta(description="Jobs by status.")]
+
+
+class Channels(Struct, kw_only=True, frozen=True):
+    """The channels that have settings or unfinished jobs."""
+
+    channels: tuple[ChannelState, ...]
+
+
+class ListedTopic(Body):
+    """A topic of a list, with fields of its job that differ from those of the schedule."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=500)]
+    prompt: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    script: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    style: Style | UnsetType = UNSET
+    duration: Duration | UnsetType = UNSET
+
+
+class NewSchedule(Body):
+    """A schedule to keep."""
+
+    channel: Annotated[str, Meta(pattern=r"^[\w.:@-]{1,64}$", description="The channel that the videos are for.")]
+    daily_count: Annotated[int, Meta(ge=1, le=100_000, description="Number of videos a day.")] = 96
+    videos_per_hour: Annotated[str, Meta(max_length=20, description="0.5 is one every two hours.")] = "4"
+    days: Annotated[str, Meta(max_length=40, description="Days of the week: mon-fri, or sat,sun.")] = "mon-sun"
+    timezone: Annotated[str, Meta(max_length=64, description="A zone such as Europe/Berlin.")] = "UTC"
+    start: Annotated[str, Meta(max_length=8, description="Time of the first slot: 18:00; empty: midnight.")] = ""
+    start_by: (
+        Annotated[
+            float, Meta(ge=0, le=31_536_000, description="Seconds after its slot at which an unbought job expires.")
+        ]
+        | Literal["next slot", "never"]
+        | None
+    ) = None
+    catch_up: Literal["none", "latest", "all"] = "none"
+    repeat: bool = False
+    topics: (
+        Annotated[
+            list[str | ListedTopic], Meta(min_length=1, max_length=MOST_JOBS, description="Default: built-in ones.")
+        ]
+        | UnsetType
+    ) = UNSET
+    prompt: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    style: Style | UnsetType = UNSET
+    duration: Duration | UnsetType = UNSET
+    aspect_ratio: AspectRatio | UnsetType = UNSET
+    service: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}$")] | UnsetType = UNSET
+    quality: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+
+
+class Topics(Body):
+    """Topics to append."""
+
+    topics: Annotated[list[str | ListedTopic], Meta(min_length=1, max_length=MOST_JOBS)]
+
+
+class RemoveSchedule(Body):
+    """The parameters of a removal."""
+
+    cancel_planned: Annotated[bool, Meta(description="Cancel its jobs that have not started.")] = False
 
 
 class Pause(Body):
