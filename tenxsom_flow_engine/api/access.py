@@ -95,6 +95,19 @@ class Access:
         self._rates.count(key.key_id)
         return Caller(key.key_id, frozenset(key.scopes), key.channel)
 
+    def reader(self, store: Callable[[], JobStore], authorization: str | None) -> Caller | None:
+        """Return the sender of a request that is answered without a key, too; None without a valid key that may read.
+
+        Another token is ignored: a proxy or a platform can have added it.
+        """
+        if not (authorization or "").strip().lower().startswith(f"bearer {keys.PREFIX}"):
+            return None
+        try:
+            caller = self(store, authorization)
+        except Unauthenticated:
+            return None
+        return caller if Scope.READ in caller.scopes else None
+
 
 class Rates:
     """The requests of each key in this process. Thread-safe."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,8 +44,7 @@ class Parts:
 
     process: Process
     send_file: SendFile
-    #: Compares a token with the admin token; can raise `TooManyRequests`.
-    is_admin: Callable[[str], bool]
+    access: Access
     #: The origins of pages whose scripts may use the API.
     origins: Collection[str] = ()
 
@@ -53,14 +52,13 @@ class Parts:
 def api(parts: Parts) -> Blueprint:
     """Return the routes below `/api/v1`. They open nothing before the first request."""
     blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
-    access = Access(parts.is_admin)
     polls = LongPolls(lambda: parts.process.draining)
 
     @blueprint.before_request
     def authenticate() -> Response | None:
         if request.method == "OPTIONS":  # a browser asks before it sends a key
             return Response(status=204)
-        g.caller = access(lambda: parts.process.engine.store, request.headers.get("Authorization"))
+        g.caller = parts.access(lambda: parts.process.engine.store, request.headers.get("Authorization"))
         return None
 
     @blueprint.after_request

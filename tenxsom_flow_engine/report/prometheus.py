@@ -6,7 +6,7 @@ come from the store: every process reports the same ones, and scraping one proce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.budgets import to_usd
 from tenxsom_flow_engine.budgets.limits import CHANNEL
-from tenxsom_flow_engine.report.model import Making, Report, ServiceFigures
+from tenxsom_flow_engine.report.model import ChannelFigures, Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 
@@ -23,22 +23,25 @@ from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
 ENDS = range(10 * PER_DOUBLING, 24 * PER_DOUBLING, PER_DOUBLING)
 
 
-def metrics(report: Report) -> bytes:
-    """Return the report in Prometheus's text format."""
+def metrics(report: Report, channels: Sequence[ChannelFigures] = ()) -> bytes:
+    """Return the report in Prometheus's text format, with the figures of these channels."""
     registry = CollectorRegistry()
-    registry.register(_Collector(report))
+    registry.register(_Collector(report, channels))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, channels: Sequence[ChannelFigures]) -> None:
         self._report = report
+        self._channels = channels
 
     def collect(self) -> Iterable[Metric]:
         yield from _state(self._report)
         yield from _gates(self._report.services)
         yield from _budgets(self._report)
         yield from _totals(self._report)
+        if self._channels:
+            yield from _of_channels(self._channels)
 
 
 def _state(report: Report) -> Iterator[Metric]:
@@ -108,6 +111,29 @@ def _budgets(report: Report) -> Iterator[Metric]:
         limit.add_metric(place, to_usd(use.limit.micro_usd))
         reset.add_metric(place, use.period.ends)
     yield from (amount, limit, reset)
+
+
+def _of_channels(channels: Sequence[ChannelFigures]) -> Iterator[Metric]:
+    labels = ["channel"]
+    ended = GaugeMetricFamily(
+        "tenxsom_channel_month_jobs", "Jobs that ended in the present month.", labels=["channel", "status"]
+    )
+    usd = GaugeMetricFamily("tenxsom_channel_month_usd", "US dollars spent in the present month.", labels=labels)
+    videos = GaugeMetricFamily("tenxsom_channel_month_purchases", "Generations bought in that month.", labels=labels)
+    paused = GaugeMetricFamily("tenxsom_channel_paused", "1 if the channel is paused.", labels=labels)
+    due = GaugeMetricFamily(
+        "tenxsom_channel_next_due_timestamp_seconds", "Start of its next scheduled job.", labels=labels
+    )
+    for one in channels:
+        by_status = {"succeeded": one.ended.succeeded, "failed": one.ended.failed, "expired": one.expired}
+        for status, number in by_status.items():
+            ended.add_metric([one.name, status], number)
+        usd.add_metric([one.name], one.usd)
+        videos.add_metric([one.name], one.videos)
+        paused.add_metric([one.name], one.settings.paused)
+        if one.next_due is not None:
+            due.add_metric([one.name], one.next_due)
+    yield from (ended, usd, videos, paused, due)
 
 
 def _totals(report: Report) -> Iterator[Metric]:

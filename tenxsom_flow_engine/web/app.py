@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from flask import Blueprint, Flask, Response, request
 
-from tenxsom_flow_engine.api.access import TooManyRequests
+from tenxsom_flow_engine.api.access import Access as ApiAccess
+from tenxsom_flow_engine.api.access import Caller, TooManyRequests
 from tenxsom_flow_engine.api.blueprint import Parts, api, document
 from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.web.auth import Access
@@ -40,7 +41,7 @@ def worker_app(
     API.
     """
     reports = ReportCache(runtime)
-    return _app(reports, admin, hosts, origins, deliveries(runtime, access, concurrency), health(reports, CLOUD_TASKS))
+    return _app(reports, CLOUD_TASKS, admin, hosts, origins, deliveries(runtime, access, concurrency))
 
 
 def dashboard_app(
@@ -53,11 +54,16 @@ def dashboard_app(
 ) -> Flask:
     """Return the application of a dashboard process: the routes of a worker, without deliveries."""
     reports = ReportCache(runtime)
-    return _app(reports, admin, hosts, origins, health(reports, queue_type))
+    return _app(reports, queue_type, admin, hosts, origins)
 
 
 def _app(
-    reports: ReportCache, admin: str, hosts: Collection[str], origins: Collection[str], *blueprints: Blueprint
+    reports: ReportCache,
+    queue_type: str,
+    admin: str,
+    hosts: Collection[str],
+    origins: Collection[str],
+    *blueprints: Blueprint,
 ) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
@@ -72,7 +78,11 @@ def _app(
         except TooManyLogins as error:
             raise TooManyRequests(error.message, error.wait) from error
 
-    parts = Parts(reports, files.send, is_admin, origins)
+    keys = ApiAccess(is_admin)
+    parts = Parts(reports, files.send, keys, origins)
+
+    def reader() -> Caller | None:
+        return keys.reader(lambda: reports.engine.store, request.headers.get("Authorization"))
 
     @app.before_request
     def check() -> Response | None:
@@ -83,6 +93,12 @@ def _app(
             return respond(error, error_page)
         return None
 
-    for blueprint in (*blueprints, dashboard(reports, files), api(parts), document()):
+    for blueprint in (
+        *blueprints,
+        health(reports, queue_type, reader),
+        dashboard(reports, files),
+        api(parts),
+        document(),
+    ):
         app.register_blueprint(blueprint)
     return app

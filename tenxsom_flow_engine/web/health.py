@@ -1,5 +1,7 @@
 """`/health`, `/ready`, `/stats` and `/metrics`: public, so they contain only numbers and states.
 
+With an API key, `/stats` and `/metrics` also have the channels that it may see.
+
 The numbers come from the store and the queue, not from this process, so every process reports the same ones.
 """
 
@@ -7,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
+from tenxsom_flow_engine.api.access import Caller
 from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.report.model import Report
+from tenxsom_flow_engine.report.model import ChannelFigures, Report
+from tenxsom_flow_engine.report.operator_json import channel
 from tenxsom_flow_engine.report.public_json import stats, verdict
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.outage import Outage
@@ -24,14 +28,21 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 _log = logging.getLogger(__name__)
 
 
-def health(reports: ReportCache, queue_type: str) -> Blueprint:
-    """Return the routes for the state of this process and its queue."""
+def health(reports: ReportCache, queue_type: str, reader: Callable[[], Caller | None]) -> Blueprint:
+    """Return the routes for the state of this process and its queue; `reader` returns the key of a request."""
     blueprint = Blueprint("health", __name__)
     started_at = time.monotonic()
     outage = Outage(_log, "this worker")
 
     def check_output() -> None:
         reports.engine.check_output()
+
+    def visible(report: Report) -> Sequence[ChannelFigures] | None:
+        """Return the channels that the request may see; None without a key."""
+        caller = reader()
+        if caller is None:
+            return None
+        return [one for one in report.channels if caller.channel in ("", one.name)]
 
     @blueprint.get("/health")
     def alive() -> Response:
@@ -59,13 +70,17 @@ def health(reports: ReportCache, queue_type: str) -> Blueprint:
 
     @blueprint.get("/stats")
     def numbers() -> Response:
-        return jsonify(stats(reports.report()))
+        report = reports.report()
+        channels = visible(report)
+        known = {} if channels is None else {"channels": [channel(one) for one in channels]}
+        return jsonify(stats(report) | known)
 
     @blueprint.get("/metrics")
     def scraped() -> Response:
         from tenxsom_flow_engine.report.prometheus import metrics
 
-        return Response(metrics(reports.report()), content_type="text/plain; version=0.0.4; charset=utf-8")
+        report = reports.report()
+        return Response(metrics(report, visible(report) or ()), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @blueprint.errorhandler(FlowError)
     def unknown(error: FlowError) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import Status
@@ -122,3 +123,21 @@ def test_a_wrong_schedule_is_refused(api: Program, engine: Engine, change: dict[
     """A wrong value is 400, and nothing is kept."""
     problem_of(api.send("PUT", "/schedules/evening", json=SCHEDULE | change), 400)
     assert engine.store.schedules() == []
+
+
+def test_numbers_name_channels_only_with_a_key(api: Program, engine: Engine) -> None:
+    """`/stats` and `/metrics` have the channels that a key may see; without a valid one they have none."""
+    for name in ("fun", "other"):
+        engine.store.set_channel(name, lambda present: Channel(weight=2))
+    own = program(engine, channel="fun")
+    adding = program(engine, Scope.ADD)
+    for sender, names in ((api, ["fun", "other"]), (own, ["fun"]), (adding, None)):
+        headers = {"Authorization": f"Bearer {sender.token}"}
+        found = sender.client.get("/stats", headers=headers).get_json().get("channels")
+        assert (found and [one["channel"] for one in found]) == names
+        metrics = sender.client.get("/metrics", headers=headers).text
+        assert [name for name in ("fun", "other") if f'channel_paused{{channel="{name}"}}' in metrics] == (names or [])
+    for headers in ({}, {"Authorization": "Bearer eyJhbGciOi"}, {"Authorization": "Bearer tf_nosuch"}):
+        answer = api.client.get("/stats", headers=headers)
+        assert (answer.status_code, "channels" in answer.get_json()) == (200, False)
+    assert [one["channel"] for one in own.get("/stats").get_json()["channels"]] == ["fun"]

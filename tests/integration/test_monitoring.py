@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
@@ -27,7 +28,9 @@ def measured(tmp_path: Path) -> dict[str, set[str]]:
     """The names of the samples in `/metrics` with their labels, as a query writes them."""
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
         engine.queue.pause()
-        families = list(text_string_to_metric_families(metrics(take_report(engine)).decode()))
+        engine.store.set_channel("fun", lambda present: Channel(weight=2))
+        report = take_report(engine)
+        families = list(text_string_to_metric_families(metrics(report, report.channels).decode()))
     found: dict[str, set[str]] = {family.name: set() for family in families if not family.samples}
     for family in families:
         for sample in family.samples:
