@@ -163,3 +163,16 @@ def _refresh(page: Page) -> None:
     """Make a page refresh immediately."""
     with page.expect_request("**/"):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_a_channel_is_paused_and_resumed(operator: Visitor, own: Installation) -> None:
+    """The channels of the month have their figures; one click pauses a channel, and one resumes it."""
+    page = operator.open()
+    row = page.get_by_role("row", name="deep-sea")
+    expect(row.locator("td").nth(1)).not_to_have_text("0")
+    row.get_by_role("button", name="Pause deep-sea").click()
+    expect(row.locator(".chip")).to_have_text("paused")
+    assert own.engine.store.channel("deep-sea").paused
+    row.get_by_role("button", name="Resume deep-sea").click()
+    expect(row.get_by_role("button", name="Pause deep-sea")).to_be_visible()
+    assert not own.engine.store.channel("deep-sea").paused
