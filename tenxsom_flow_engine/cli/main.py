@@ -23,6 +23,7 @@ from tenxsom_flow_engine.cli import (
     job_edits,
     jobs,
     limits,
+    logs,
     queue,
     schedules,
     show,
@@ -30,6 +31,7 @@ from tenxsom_flow_engine.cli import (
     stats,
     status,
     worker,
+    workers,
 )
 from tenxsom_flow_engine.cli.program import Group
 
@@ -61,12 +63,14 @@ for command in (
     jobs.jobs,
     show.show,
     show.open_,
+    logs.logs,
     job_actions.retry,
     job_actions.cancel,
     job_edits.edit,
     job_edits.run_now,
     job_edits.reschedule,
     worker.worker,
+    workers.workers,
     status.status,
     stats.stats,
     dashboard.dashboard,

@@ -241,12 +241,33 @@ def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
     assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
 
 
+def test_a_shell_completes_channels_schedules_and_scopes(either: Flow) -> None:
+    """Channels with settings, schedules or videos are completed, and so are schedules, services and budgets' scopes."""
+    either.run("channel", "set", "funny", "--weight", "2")
+    either.run("schedule", "add", "fun", "--daily-count", "1", "--channel", "fun-facts")
+    assert complete(either, "single", "--channel", "fu") == ["funny", "fun-facts"]
+    assert complete(either, "jobs", "--channel", "funn") == ["funny"]
+    assert complete(either, "channel", "show", "funn") == ["funny"]
+    assert complete(either, "schedule", "show", "f") == ["fun"]
+    assert complete(either, "channel", "set", "funny", "--service", "pix") == ["pixverse"]
+    assert complete(either, "limits", "pause", "pix") == ["pixverse"]
+    assert complete(either, "budget", "set", "al") == ["all"]
+    assert complete(either, "budget", "set", "channel:funn") == ["channel:funny"]
+    assert complete(either, "budget", "set", "channel", ":") == ["funny", "fun-facts"]
+    assert complete(either, "budget", "set", "channel", ":", "funn") == ["funny"]
+    assert complete(either, "budget", "set", "service", ":", "pix") == ["pixverse"]
+    assert complete(either, "budget", "set", "all", "4") == []
+
+
 def test_completion_has_no_side_effects(flow: Flow) -> None:
     """Completion creates no home, and prints nothing with wrong settings or an unreachable server."""
     home = flow.home / "none"
     assert complete(flow, "show", "", TENXSOM_HOME=str(home)) == []
+    assert complete(flow, "channel", "show", "", TENXSOM_HOME=str(home)) == []
+    assert complete(flow, "schedule", "show", "", TENXSOM_HOME=str(home)) == []
     assert not home.exists()
     assert complete(flow, "show", "", TENXSOM_QUEUE_TYPE="kafka") == []
+    assert complete(flow, "jobs", "--channel", "", TENXSOM_QUEUE_TYPE="kafka") == []
     assert complete(flow, "show", "", REDIS_URL="redis://127.0.0.1:1/0") == []
 
 
