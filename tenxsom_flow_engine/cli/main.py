@@ -37,7 +37,7 @@ from tenxsom_flow_engine.cli.program import Group
 
 EPILOG = """\b
 Examples:
-  {program} single --topic "Why the ocean glows at night" --wait
+  {program} single "Why the ocean glows at night" --wait
   {program} batch --topics-file topics.txt --duration 5
   {program} schedule --daily-count 96 --videos-per-hour 4
   {program} jobs --status failed

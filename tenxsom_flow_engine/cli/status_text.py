@@ -144,9 +144,8 @@ def _spent(report: Report) -> str:
 
 def _queue(status: QueueStatus, report: Report) -> str:
     state = report.queue.state.lower()
-    if status.unknown:
-        advice = advise(status.unknown.next_step, status.unknown.actions)
-        return f"{status.queue_type}, {state}: {status.unknown.message}" + (f" ({advice})" if advice else "")
+    if status.unknown:  # a verdict has the advice
+        return f"{status.queue_type}, {state}: {status.unknown.message}"
     limits = status.limits
     pace = (
         f"; at most {limits.max_dispatches_per_second:g} steps a second, {limits.max_concurrent_dispatches} at a time"

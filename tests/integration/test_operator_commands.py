@@ -192,3 +192,26 @@ def test_the_timeline_of_a_job(run: Run, engine: Engine) -> None:
     assert shown.stdout.endswith("Z  added\n")
     assert "logs tides --file FILE" in shown.stderr
     assert "journalctl" in shown.stderr
+
+
+def test_a_shell_completes_channels_schedules_services_and_scopes(run: Run, environment: dict[str, str]) -> None:
+    """Completed are channels with settings or schedules, schedules, services, and scopes, also as bash divides them."""
+    run("channel", "set", "funny", "--weight", "2")
+    run("schedule", "add", "fun-facts", "--daily-count", "1")
+
+    def complete(*words: str) -> list[str]:
+        line = {"_FLOW_COMPLETE": "fish_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": words[-1]}
+        done = CliRunner().invoke(cli, [], env=environment | line, prog_name="flow")
+        return [one.removeprefix("plain,") for one in done.stdout.split()]
+
+    assert complete("flow", "single", "--channel", "fu") == ["funny", "fun-facts"]
+    assert complete("flow", "jobs", "--channel", "funn") == ["funny"]
+    assert complete("flow", "channel", "show", "funn") == ["funny"]
+    assert complete("flow", "schedule", "show", "f") == ["fun-facts"]
+    assert complete("flow", "channel", "set", "funny", "--service", "pix") == ["pixverse"]
+    assert complete("flow", "limits", "pause", "pix") == ["pixverse"]
+    assert complete("flow", "budget", "set", "al") == ["all"]
+    assert complete("flow", "budget", "set", "channel:funn") == ["channel:funny"]
+    assert complete("flow", "budget", "set", "channel", ":") == ["funny", "fun-facts"]
+    assert complete("flow", "budget", "set", "channel", ":", "funn") == ["funny"]
+    assert complete("flow", "budget", "set", "all", "4") == []
