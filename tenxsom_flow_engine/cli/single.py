@@ -54,10 +54,10 @@ def single(
     The same topic with the same options is the same job, so running the command again adds nothing; with --wait it
     follows the existing job. Prints the job's id, or with --wait the path of the video.
     """
-    if (subject is None) == (topic is None):
-        raise click.UsageError(
-            "name the topic once, as TOPIC or with --topic" if topic is not None else "name the topic"
-        )
+    if subject is None and topic is None:
+        raise click.UsageError("Missing argument 'TOPIC'")
+    if subject is not None and topic is not None:
+        raise click.UsageError("name the topic once, as TOPIC or with --topic")
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other; pass one of them")
     if script and script_file is not None:

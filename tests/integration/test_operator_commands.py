@@ -152,7 +152,7 @@ def test_the_topic_is_an_argument(run: Run) -> None:
     added = run("single", "How tides work").stdout
     assert added == run("single", "--topic", "How tides work").stdout
     assert "name the topic once" in str(run("single", "Tides", "--topic", "Tides").exception)
-    assert "name the topic" in str(run("single").exception)
+    assert "Missing argument 'TOPIC'" in str(run("single").exception)
     assert "topic" in str(run("single", "").exception)
 
 
