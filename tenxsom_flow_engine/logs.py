@@ -150,13 +150,17 @@ def _without_controls(text: str, but: str = "") -> str:
 
 
 def _for_people(logger: Any, method: str, event: LogEvent) -> str:
+    return readable(event, colored=True)
+
+
+def readable(event: LogEvent, *, colored: bool = False) -> str:
     """Render an event for a terminal: lines of at most `TERMINAL_LINE` characters, with the fields that fit.
 
     A field is omitted if the message contains its value, or if only programs need it.
     """
-    severity, exception = event.pop("severity"), event.pop("exception", "")
-    head = f"{event.pop('time')[:19]}Z {severity:7} "
-    message, room = event.pop("message"), TERMINAL_LINE - len(head)
+    severity, exception = str(event.pop("severity", "")), str(event.pop("exception", ""))
+    head = f"{str(event.pop('time', ''))[:19]}Z {severity:7} "
+    message, room = str(event.pop("message", "")), TERMINAL_LINE - len(head)
     body = _without_controls(message, but=_BREAKS)
     for name, value in event.items():
         text = " ".join(_without_controls(str(value), but=_BREAKS).split())
@@ -165,6 +169,6 @@ def _for_people(logger: Any, method: str, event: LogEvent) -> str:
         if name not in _FOR_PROGRAMS and str(value) not in message and len(body) + len(field) <= room:
             body += field
     lines = textwrap.wrap(body, room, break_on_hyphens=False) or [""]
-    colored = click.style(head, fg=_COLORS[severity]) if severity in _COLORS else head
+    start = click.style(head, fg=_COLORS[severity]) if colored and severity in _COLORS else head
     trace = "\n" + _without_controls(exception, but=_BREAKS) if exception else ""
-    return colored + ("\n" + " " * len(head)).join(lines) + trace
+    return start + ("\n" + " " * len(head)).join(lines) + trace

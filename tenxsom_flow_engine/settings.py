@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -339,6 +340,12 @@ class Settings:
             default="`jobs.sqlite3` in `TENXSOM_HOME`; for Cloud Tasks the Redis server, if one is set",
         ),
     ] = None
+    x_display: Annotated[
+        str, Variable("DISPLAY", "set by an X desktop; if set, `open` starts a player on a terminal", "commands")
+    ] = ""
+    wayland_display: Annotated[
+        str, Variable("WAYLAND_DISPLAY", "set by a Wayland desktop; if set, `open` starts a player", "commands")
+    ] = ""
     max_dispatches_per_second: Annotated[
         float,
         Variable(
@@ -447,6 +454,11 @@ class Settings:
     web: WebSettings
     #: The config of each configured service that has one, by the service's name.
     services: Mapping[str, Any]
+
+    @property
+    def desktop(self) -> bool:
+        """Whether a desktop can open files."""
+        return sys.platform == "darwin" or bool(self.x_display or self.wayland_display)
 
     @property
     def secrets(self) -> frozenset[str]:

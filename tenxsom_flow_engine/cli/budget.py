@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli import completion, options
 from tenxsom_flow_engine.cli.console import info, out
 from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
@@ -17,7 +17,22 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.budgets.forecast import BudgetUse
 
 _HEAD = ("SCOPE", "LIMIT", "PERIOD", "USED", "SPENT", "RESERVED", "LEFT", "RESET", "SET BY")
-_scope = click.argument("scope")
+
+
+def _scopes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return completion.scopes(options.queue_type_of(ctx), incomplete)
+
+
+def _rest_of_scope(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete `channel:NAME` and `service:NAME` in bash, which takes them for several words."""
+    if incomplete != ":" and tuple(ctx.params.get("limits") or ()) != (":",):
+        return []
+    kind = f"{ctx.params.get('scope')}:"
+    found = completion.scopes(options.queue_type_of(ctx), kind + incomplete.removeprefix(":"))
+    return [scope.removeprefix(kind) for scope in found]
+
+
+_scope = click.argument("scope", shell_complete=_scopes)
 
 
 @click.group(invoke_without_command=True)
@@ -55,7 +70,7 @@ def list_(before: str | None, queue_type: str | None, as_json: bool) -> None:
     "  {program} budget set service:heygen 50/mo",
 )
 @_scope
-@click.argument("limits", nargs=-1, required=True, metavar="LIMIT...")
+@click.argument("limits", nargs=-1, required=True, metavar="LIMIT...", shell_complete=_rest_of_scope)
 @click.option("--timezone", metavar="ZONE", help="Zone of the days, weeks and months: Europe/Berlin. Default: UTC.")
 @options.queue_type
 @click.pass_obj

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
 
 _HEAD = ("CHANNEL", "WEIGHT", "LIMITS", "SLOTS", "STATE", "WAITING", "IN FLIGHT", "DEFAULTS")
-_name = click.argument("name")
+_name = click.argument("name", shell_complete=options.channels)
 
 FILE_HELP = """\b
 The file has a table for each channel, with any of these keys:
@@ -58,7 +58,9 @@ def channel(context: click.Context, queue_type: str | None) -> None:
 @click.option("--weight", type=float, help="Share of admissions, relative to other channels that wait. Default: 1.")
 @click.option("--limits", metavar="WINDOWS", help="Own limits: 4/h, or '2/h 20/d'; none removes them.")
 @click.option("--slots", metavar="N", help="Most generations in flight at a time; none removes the limit.")
-@click.option("--service", help="Service of its jobs, where a job names none; none removes this.")
+@click.option(
+    "--service", help="Service of its jobs, where a job names none; none removes this.", shell_complete=options.services
+)
 @click.option("--style", help="Style of its jobs, likewise.")
 @click.option("--duration", metavar="SECONDS", help="Length of its videos, likewise.")
 @click.option("--aspect-ratio", help="Shape of its pictures, likewise.")

@@ -49,9 +49,9 @@ def info(text: str) -> None:
     _write(visible(text) + "\n", sys.stderr)
 
 
-def redraw(text: str) -> None:
-    """Write part of a line that is redrawn on the terminal of standard error; it can contain control characters."""
-    _write(text, sys.stderr)
+def redraw(text: str, stream: TextIO | None = None) -> None:
+    """Write text that is redrawn on a terminal, by default standard error; it can have control characters."""
+    _write(text, stream or sys.stderr)
 
 
 def print_error(message: str, step: str = "") -> None:

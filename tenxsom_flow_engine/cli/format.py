@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from tenxsom_flow_engine.cli.advice import next_step_of
@@ -106,6 +106,14 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
     }
 
 
+def timeline(events: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each event of `job_as_dict`."""
+    for event in events:
+        times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
+        worker = f"  by {event['worker']}" if event["worker"] else ""
+        yield f"{event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}{worker}"
+
+
 def short_time(text: str) -> str:
     """Shorten an ISO 8601 time in UTC for a table: `2026-12-24 18:00`, with seconds unless they are 0."""
     return f"{text[:10]} {text[11:16]}" + (text[16:19] if text[17:19] != "00" else "")
@@ -130,6 +138,14 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), may_cut: C
         fitted = [cut(text, width) for text, width in zip(line, widths, strict=True)]
         out.append("  ".join(text + " " * (width - _cells(text)) for text, width in zip(fitted, widths, strict=True)))
     return "\n".join(line.rstrip() for line in out)
+
+
+def fits(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a table of these rows is shown without cuts."""
+    if not on_terminal(sys.stdout):
+        return True
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size((120, 24)).columns
 
 
 def _cells(text: str) -> int:

@@ -12,6 +12,8 @@ from tenxsom_flow_engine.cli import options
 from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, print_error, problem
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED, PARTLY, USAGE
+from tenxsom_flow_engine.cli.job_names import job_ids as named
+from tenxsom_flow_engine.cli.job_names import the_job
 from tenxsom_flow_engine.cli.jobs import jobs
 from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
@@ -136,7 +138,12 @@ def cancel(
 @click.option("--resubmit", is_flag=True, help="It was not accepted: send a new one.")
 @click.option("--ticket", metavar="ID", help="It was accepted: continue with this id of the service.")
 @click.option("--account", metavar="NAME", help="With --ticket: the account, if the service has several.")
-@click.option("--service", metavar="NAME", help="With --ticket: the service, for a job with service auto.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    help="With --ticket: the service, for a job with service auto.",
+    shell_complete=options.services,
+)
 @click.option("--force", is_flag=True, help="With --ticket: do not ask the service whether it knows the ticket.")
 @click.option("--give-up", is_flag=True, help="Mark the job as failed; whether it was paid stays unknown.")
 @click.option("--withdraw", is_flag=True, help="The ticket that failed before a retry was wrong: remove its purchase.")
@@ -179,6 +186,7 @@ def resolve(
         else Withdraw()
     )
     with session(queue_type) as engine:
+        job_id = the_job(engine.store, job_id).job_id
         if resubmit and not yes:
             _confirm_resubmit(engine, job_id)
         try:
@@ -228,7 +236,7 @@ def _choose(
     if status is None:
         if service or channel:
             raise click.UsageError(f"--service and --channel need {flag}")
-        return list(dict.fromkeys(job_ids))
+        return named(engine.store, job_ids)
     # An overdue job is listed as queued, but its record is still that of a scheduled one.
     statuses = (status, Status.QUEUED) if status is Status.SCHEDULED else (status,)
     wanted = JobFilter(statuses=statuses, service=service, channel=channel, queue=engine.queue.name)

@@ -11,6 +11,7 @@ from tenxsom_flow_engine.cli.advice import next_step
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, problem
 from tenxsom_flow_engine.cli.exit_codes import USAGE
 from tenxsom_flow_engine.cli.job_actions import at_price
+from tenxsom_flow_engine.cli.job_names import the_job
 from tenxsom_flow_engine.cli.program import program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
@@ -60,7 +61,8 @@ def edit(
     if not changes and script is None and at is None and start_by is None:
         raise click.UsageError("pass at least one change, such as --prompt TEXT")
     with session(queue_type) as engine:
-        record = engine.store.require(job_id)
+        record = the_job(engine.store, job_id)
+        job_id = record.job_id
         if at is None and start_by is not None and record.due is None and _unbought(record):
             raise click.UsageError("a failed or cancelled job has no latest start; pass --at too")
         if script is not None:
@@ -82,7 +84,8 @@ def edit(
 def run_now(job_id: str, yes: bool, queue_type: str | None) -> None:
     """Start a waiting job now, instead of at its time. Limits and budgets still apply."""
     with session(queue_type) as engine:
-        record = engine.store.require(job_id)
+        record = the_job(engine.store, job_id)
+        job_id = record.job_id
         price = _price(engine, record, {})
         if not yes and not price.free and record.due is not None and _unbought(record):
             start = f"start job {job_id} now, and buy its video {at_price(price)}"
@@ -107,7 +110,8 @@ def reschedule(
     if (at is None) == (delay is None):
         raise click.UsageError("pass either --at or --delay")
     with session(queue_type) as engine:
-        record = engine.store.require(job_id)
+        record = the_job(engine.store, job_id)
+        job_id = record.job_id
         due = at if delay is None else engine.store.now() + delay
         price = _price(engine, record, {})
         if not yes and not price.free and record.due is None and _unbought(record):

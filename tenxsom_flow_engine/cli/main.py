@@ -24,6 +24,7 @@ from tenxsom_flow_engine.cli import (
     jobs,
     key,
     limits,
+    logs,
     mcp,
     queue,
     schedules,
@@ -32,12 +33,13 @@ from tenxsom_flow_engine.cli import (
     stats,
     status,
     worker,
+    workers,
 )
 from tenxsom_flow_engine.cli.program import Group
 
 EPILOG = """\b
 Examples:
-  {program} single --topic "Why the ocean glows at night" --wait
+  {program} single "Why the ocean glows at night" --wait
   {program} batch --topics-file topics.txt --duration 5
   {program} schedule --daily-count 96 --videos-per-hour 4
   {program} jobs --status failed
@@ -63,12 +65,14 @@ for command in (
     jobs.jobs,
     show.show,
     show.open_,
+    logs.logs,
     job_actions.retry,
     job_actions.cancel,
     job_edits.edit,
     job_edits.run_now,
     job_edits.reschedule,
     worker.worker,
+    workers.workers,
     status.status,
     stats.stats,
     dashboard.dashboard,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from tenxsom_flow_engine import logs
+from tenxsom_flow_engine.cli import completion
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -85,15 +86,46 @@ class Instant(click.ParamType[float]):
             self.fail(error.reason, param, ctx)
 
 
-def _services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.errors import ConfigurationError
-    from tenxsom_flow_engine.services.registry import service_specs
+class Moment(NamedTuple):
+    """A time before now in seconds, or else an instant."""
 
-    try:
-        names = ("auto", *service_specs())
-    except ConfigurationError:  # completion has no place to show an error
-        return []
-    return [name for name in names if name.startswith(incomplete)]
+    before_now: float | None = None
+    at: float = 0.0
+
+
+class PastInstant(click.ParamType[Moment]):
+    """A length of time before now, as in `Seconds`, or a time as in `Instant`. `instant` converts it to seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        """Return a moment."""
+        if re.fullmatch(r"[0-9.]+[smhd]", str(value).strip()):
+            return Moment(before_now=Seconds().convert(value, param, ctx))
+        return Moment(at=Instant().convert(value, param, ctx))
+
+
+def instant(moment: Moment | None, now: float) -> float | None:
+    """Return an instant in seconds since 1970-01-01 UTC; None for None."""
+    if moment is None:
+        return None
+    return moment.at if moment.before_now is None else now - moment.before_now
+
+
+def services(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a service."""
+    return completion.services(incomplete)
+
+
+def channels(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a channel."""
+    return completion.channels(queue_type_of(ctx), incomplete)
+
+
+def queue_type_of(ctx: click.Context) -> str | None:
+    """Return the value of `--queue-type` of a command, or else of its group."""
+    found: str | None = ctx.params.get("queue_type")
+    return found or (queue_type_of(ctx.parent) if ctx.parent else None)
 
 
 def _aspect_ratios(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -115,17 +147,18 @@ def _queue_types(ctx: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def _known_jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from tenxsom_flow_engine.cli.completion import job_ids
-
-    return job_ids(ctx.params.get("queue_type"), incomplete)
+    return completion.job_ids(queue_type_of(ctx), incomplete)
 
 
 def job_options(command: _F) -> _F:
     """Add the options of all commands that add jobs: a job's fields, `--dry-run`, `--queue-type` and `--json`."""
     return job_fields(
-        click.option("--channel", default="", help="Tag for the jobs of one publishing channel, whose defaults apply.")(
-            command
-        )
+        click.option(
+            "--channel",
+            default="",
+            help="Tag for the jobs of one publishing channel, whose defaults apply.",
+            shell_complete=channels,
+        )(command)
     )
 
 
@@ -142,7 +175,7 @@ def job_fields(command: _F) -> _F:
         click.option("--quality", default="", help="Quality, e.g. 720p. Default: the service's default."),
         click.option(
             "--service", default="auto", show_default=True,
-            help="The video service; auto chooses the one whose quota opens first.", shell_complete=_services
+            help="The video service; auto chooses the one whose quota opens first.", shell_complete=services
         ),
         click.option(
             "--aspect-ratio", default="9:16", show_default=True, help="Shape of the picture: 9:16, 16:9, 1:1, …",
@@ -164,7 +197,7 @@ def job_fields(command: _F) -> _F:
 def job_changes(command: _F) -> _F:
     """Add the options that change fields of a job."""
     for option in (
-        click.option("--to-service", help="Make it at this service, or at any with auto.", shell_complete=_services),
+        click.option("--to-service", help="Make it at this service, or at any with auto.", shell_complete=services),
         click.option("--quality", help="New quality."),
         click.option("--aspect-ratio", help="New shape of the picture.", shell_complete=_aspect_ratios),
         click.option("--duration", type=int, help="New length of the video in seconds."),
@@ -235,8 +268,8 @@ log_level = click.option(
 
 def job_filters(command: _F) -> _F:
     """Add `--service` and `--channel`, which select jobs."""
-    command = click.option("--channel", help="Only jobs of this channel.")(command)
-    return click.option("--service", help="Only jobs of this service.", shell_complete=_services)(command)
+    command = click.option("--channel", help="Only jobs of this channel.", shell_complete=channels)(command)
+    return click.option("--service", help="Only jobs of this service.", shell_complete=services)(command)
 
 
 def queue_type(command: _F) -> _F:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenxsom_flow_engine.cli import options
+from tenxsom_flow_engine.cli import completion, options
 from tenxsom_flow_engine.cli.console import Exit, confirm, info, on_terminal, out, problem
 from tenxsom_flow_engine.cli.enqueue import (
     MAX_IDS,
@@ -53,7 +53,13 @@ Examples:
 
 #: Slots that `show` prints.
 _SHOWN_SLOTS = 10
-_name = click.argument("name")
+
+
+def _schedules(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return completion.schedules(options.queue_type_of(ctx), incomplete)
+
+
+_name = click.argument("name", shell_complete=_schedules)
 
 
 @schedule.command(cls=Command, epilog=_ADD_EPILOG)

@@ -1,8 +1,9 @@
-"""`show`: all facts about one job. `open`: the path of its video."""
+"""`show`: all facts about one job. `open`: its video."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import click
 
 from tenxsom_flow_engine.cli import options
-from tenxsom_flow_engine.cli.console import out, print_error
+from tenxsom_flow_engine.cli.console import info, on_terminal, out, print_error
 from tenxsom_flow_engine.cli.exit_codes import DONE, FAILED
+from tenxsom_flow_engine.cli.job_names import the_job
 from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.text import balance, usd
@@ -27,26 +29,35 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     from tenxsom_flow_engine.jobs.purchases import bought_nothing
 
     with session(queue_type) as engine:
-        record = engine.store.require(job_id)
+        record = the_job(engine.store, job_id, announce=False)
         facts = job_as_dict(record, engine.store.now())
     print_json(facts) if as_json else _print_job(facts, with_cost=not bought_nothing(record))
 
 
 @click.command("open", cls=Command, epilog='Example: mpv "$({program} open JOB)"')
 @options.job_argument
+@click.option("--path", is_flag=True, help="Print the path only.")
 @options.queue_type
-def open_(job_id: str, queue_type: str | None) -> int:
-    """Print the path of a job's video."""
+def open_(job_id: str, path: bool, queue_type: str | None) -> int:
+    """Open a job's video.
+
+    Prints its path. On the terminal of a desktop, the desktop's player is started too.
+    """
     with session(queue_type) as engine:
-        record = engine.store.require(job_id)
+        record = the_job(engine.store, job_id)
         status = record.status_at(engine.store.now())
+        desktop = engine.settings.desktop
     if record.result is None:
-        print_error(f"job {job_id} has no video; its status is {status}", f"see: {program()} show {job_id}")
+        print_error(
+            f"job {record.job_id} has no video; its status is {status}", f"see: {program()} show {record.job_id}"
+        )
         return FAILED
     if not Path(record.result.path).is_file():
-        print_error(f"the video of job {job_id} was moved or deleted: {record.result.path}")
+        print_error(f"the video of job {record.job_id} was moved or deleted: {record.result.path}")
         return FAILED
     out(record.result.path)
+    if desktop and not path and on_terminal(sys.stdout) and click.launch(record.result.path):
+        info("no program to open it was found; install xdg-utils, or pass --path")
     return DONE
 
 
@@ -57,6 +68,8 @@ _FIELDS = (
 
 
 def _print_job(facts: dict[str, Any], *, with_cost: bool) -> None:
+    from tenxsom_flow_engine.cli.format import timeline
+
     for name in _FIELDS:
         if facts[name] not in (None, 0):
             _field(name.replace("_", " "), facts[name])
@@ -85,10 +98,8 @@ def _print_job(facts: dict[str, Any], *, with_cost: bool) -> None:
         out("last request sent")
         out(indent(json.dumps(facts["order"], ensure_ascii=False, indent=2), "  "))
     out("timeline")
-    for event in facts["events"]:
-        times = f"  (x{event['times']}, last {event['last_at'][11:]})" if event["times"] > 1 else ""
-        worker = f"  by {event['worker']}" if event["worker"] else ""
-        out(f"  {event['at']}  {event['what']}{': ' + event['detail'] if event['detail'] else ''}{times}{worker}")
+    for line in timeline(facts["events"]):
+        out(f"  {line}")
 
 
 def _field(name: str, value: object) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--topic", required=True, help="Subject of the video, one line of text.")
+@click.argument("subject", metavar="[TOPIC]", required=False)
+@click.option("--topic", help="Subject of the video, one line of text; the same as TOPIC.")
 @click.option("--prompt", default="", help="Prompt for the service. Default: made from topic and style.")
 @click.option("--script", default="", help="Words of the video, which drafts show and HeyGen speaks.")
 @click.option("--script-file", type=options.TextFile(), help="A file with the script, or - for standard input.")
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="Wait for the video, print its path; without a worker, make it here.")
 @options.job_options
 def single(
+    subject: str | None,
+    topic: str | None,
     delay: float | None,
     at: float | None,
     start_by: float | None,
@@ -51,6 +54,10 @@ def single(
     The same topic with the same options is the same job, so running the command again adds nothing; with --wait it
     follows the existing job. Prints the job's id, or with --wait the path of the video.
     """
+    if subject is None and topic is None:
+        raise click.UsageError("Missing argument 'TOPIC'")
+    if subject is not None and topic is not None:
+        raise click.UsageError("name the topic once, as TOPIC or with --topic")
     if delay is not None and at is not None:
         raise click.UsageError("--delay and --at exclude each other; pass one of them")
     if script and script_file is not None:
@@ -79,7 +86,10 @@ def single(
 
     with session(queue_type) as engine:
         now = engine.store.now()
-        given = options.given(fields) | {"script": script if script_file is None else script_file}
+        given = options.given(fields) | {
+            "topic": subject if topic is None else topic,
+            "script": script if script_file is None else script_file,
+        }
         if not job_id:
             job_id = planned_job_id(normal_fields(given), at, salt=secrets.token_hex(8) if again else "")
         complete = engine.with_channel_defaults(given)

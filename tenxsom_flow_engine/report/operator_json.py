@@ -20,7 +20,7 @@ from tenxsom_flow_engine.report.model import ChannelFigures
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
 from tenxsom_flow_engine.store.base import LegacyImport
-from tenxsom_flow_engine.store.values import JobFilter
+from tenxsom_flow_engine.store.values import JobFilter, WorkerInfo
 
 #: Maximum number of held jobs that the status lists.
 MOST_HELD = 10
@@ -107,6 +107,22 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "advice": str(engine.store.advice) if engine.store.advice else None,
         "output_dir": str(engine.settings.output_dir),
     } | ({"entries_set_aside": engine.store.rejected_count()} if isinstance(engine.store, LegacyImport) else {})
+
+
+def worker(info: WorkerInfo, state: str, now: float) -> dict[str, Any]:
+    """Return a worker and its state (see `query.known_workers`) as plain values."""
+    return {
+        "id": info.id,
+        "host": info.host,
+        "pid": info.pid,
+        "queue": info.queue,
+        "state": state,
+        "concurrency": None if info.ended else info.concurrency,
+        "steps": info.steps,
+        "started_at": iso(info.started_at),
+        "last_heartbeat_at": iso(info.last_heartbeat_at),
+        "heartbeat_seconds_ago": round(max(0.0, now - info.last_heartbeat_at), 1),
+    }
 
 
 def budget(use: BudgetUse) -> dict[str, Any]:

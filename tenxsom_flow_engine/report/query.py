@@ -44,7 +44,7 @@ from tenxsom_flow_engine.store.totals import (
     Total,
     hour,
 )
-from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS
+from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS, WorkerInfo
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0
@@ -144,6 +144,16 @@ def _jobs(store: JobStore, by_hour: Mapping[tuple[str, str], _Amounts], now: flo
         throughput=running + before * (1 - (now - current) / AN_HOUR),
         bought_today=_bought(today),
     )
+
+
+def known_workers(engine: Engine) -> list[tuple[WorkerInfo, str]]:
+    """Return the workers of the last 24 hours with their state, `alive`, `lost` or `ended`, in that order."""
+    now, states = engine.store.now(), ("alive", "lost", "ended")
+    found = [
+        (one, "ended" if one.ended else "alive" if one.last_heartbeat_at >= now - engine.queue.lease else "lost")
+        for one in engine.store.workers(within=FORGET_WORKERS_AFTER_SECONDS)
+    ]
+    return sorted(found, key=lambda pair: (states.index(pair[1]), -pair[0].last_heartbeat_at, pair[0].id))
 
 
 def _workers(engine: Engine, now: float) -> WorkerFigures:

@@ -256,7 +256,7 @@ BAD: list[tuple[list[str], dict[str, str], int, str]] = [
     (["batch", "--topics-file", "/dev/null", "--encoding", "klingon"], {}, 2, "encoding: 'klingon' is unknown; use"),
     (["single", "--topic", "x", "--at", "soon"], {}, 2, "not a date and time such as 2026-12-24T18:00"),
     (["single", "--topic", "x", "--at", "2026-12-24", "--delay", "1s"], {}, 2, "--delay and --at exclude each other"),
-    (["single"], {}, 2, "Missing option '--topic'; see: "),
+    (["single"], {}, 2, "Missing argument 'TOPIC'; see: "),
     (["jobs", "--status", "fine"], {}, 2, "Invalid value for '--status': 'fine' is not one of 'scheduled'"),
     (["jobs", "--after", "yonder"], {}, 2, "cursor: 'yonder' is not a cursor of an earlier page"),
     (["jobs", "--since", "foo"], {}, 2, "Invalid value for '--since': 'foo' is not a date and time such as"),

@@ -183,7 +183,7 @@ def reader(flow: Flow, python: Path, redis_url: str, google: str) -> Reader:
 def test_the_readme_works(reader: Reader) -> None:
     """The commands of the README make a video, plan a day, use other queues, and run its Python."""
     outputs = {statement.partition("  ")[0]: text for statement, text in reader.run_page("README.md").items()}
-    video = outputs['python3 run_flow_enhanced.py single --topic "AI Innovation" --wait'].strip()
+    video = outputs['python3 run_flow_enhanced.py single "AI Innovation" --wait'].strip()
     assert Path(video).stat().st_size > 0
     planned = outputs["python3 run_flow_enhanced.py schedule --daily-count 96 --videos-per-hour 4"]
     assert len(planned.splitlines()) == 96

@@ -239,14 +239,19 @@ def test_a_shell_completes_commands_and_jobs(either: Flow) -> None:
     assert complete(either, "jobs", "--status", "s") == ["scheduled", "succeeded"]
     assert complete(either, "single", "--service", "") == ["auto", *service_specs()]
     assert complete(either, "single", "--aspect-ratio", "16") == ["16:9"]
+    either.run("channel", "set", "fun", "--weight", "2")
+    assert complete(either, "budget", "set", "channel", ":", "fu") == ["fun"]
 
 
 def test_completion_has_no_side_effects(flow: Flow) -> None:
     """Completion creates no home, and prints nothing with wrong settings or an unreachable server."""
     home = flow.home / "none"
     assert complete(flow, "show", "", TENXSOM_HOME=str(home)) == []
+    assert complete(flow, "channel", "show", "", TENXSOM_HOME=str(home)) == []
+    assert complete(flow, "schedule", "show", "", TENXSOM_HOME=str(home)) == []
     assert not home.exists()
     assert complete(flow, "show", "", TENXSOM_QUEUE_TYPE="kafka") == []
+    assert complete(flow, "jobs", "--channel", "", TENXSOM_QUEUE_TYPE="kafka") == []
     assert complete(flow, "show", "", REDIS_URL="redis://127.0.0.1:1/0") == []
 
 

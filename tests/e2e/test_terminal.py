@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -220,3 +221,89 @@ def test_a_terminal_shows_a_few_of_many_ids(flow: Flow) -> None:
     assert len(re.findall(r"^one-[0-9TZ]+\r?$", terminal.output, re.MULTILINE)) == 10
     assert "and 14 more; list them with: run_flow_enhanced.py jobs --sort due" in terminal.output
     assert len(flow.run(*day, "two").stdout.splitlines()) == 24
+
+
+def test_the_state_is_lines_on_a_terminal_and_json_in_a_pipe(flow: Flow) -> None:
+    """`status` prints labelled lines on a terminal, each within its width; a pipe and `--json` get one object."""
+    flow.run("single", "How tides work, " + "and why " * 12, "--job-id", "tides", "--delay", "2h")
+    for columns in ("40", "80", "200"):
+        terminal = Terminal(flow, "status", COLUMNS=columns, NO_COLOR="1")
+        assert terminal.end() == 0
+        lines = terminal.output.splitlines()
+        assert "\x1b" not in terminal.output
+        assert max(len(line) for line in lines if " " in line[10:]) <= int(columns)
+        labels = [line[:10].strip() for line in lines if line[0] != " "]
+        assert labels[1:6] == ["jobs", "next due", "today", "workers", "draft"]
+        assert labels[-3:] == ["spent", "queue", "store"]
+    assert "1 scheduled" in terminal.output
+    assert "(tides)" in terminal.output
+    shown = Terminal(flow, "status", "--json")
+    assert shown.end() == 0
+    assert json.loads(shown.output)["jobs"] == flow.json("status")["jobs"]
+
+
+def test_the_state_in_a_locale_without_unicode(flow: Flow) -> None:
+    """In a locale without Unicode, characters that it lacks are escaped."""
+    flow.run("single", "Gezeiten für Anfänger", "--job-id", "tides", "--delay", "2h")
+    terminal = Terminal(flow, "status", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert terminal.end() == 0
+    assert "Gezeiten f\\xfcr Anf\\xe4nger" in " ".join(terminal.output.split())
+
+
+def test_watching_the_state(flow: Flow) -> None:
+    """`status --watch` redraws the state until Ctrl-C, and leaves the last one on the terminal."""
+    terminal = Terminal(flow, "status", "--watch", "--interval", "1s")
+    terminal.until("none; add one with")
+    flow.run("single", "Tides", "--delay", "1h")
+    terminal.until("1 scheduled")
+    terminal.type("\x03")
+    assert terminal.end() == 130
+    assert "Traceback" not in terminal.output
+    assert terminal.output.count("\x1b[2J") == 1
+    assert terminal.output.count("\x1b[H") >= 2
+    assert terminal.output.splitlines()[-1].endswith("interrupted")
+
+
+@pytest.mark.parametrize("words", [("--watch",), ("--watch", "--json"), ("--interval", "2s")])
+def test_watching_needs_a_terminal(flow: Flow, words: tuple[str, ...]) -> None:
+    """`--watch` without a terminal, or with JSON, and `--interval` without it are usage errors."""
+    refused = flow.run("status", *words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--watch" in refused.stderr
+
+
+def test_a_reason_that_does_not_fit_gets_its_own_line(flow: Flow) -> None:
+    """On a terminal too narrow for the column, the reason of a failure is below its job."""
+    flow.run("single", "Tides", "--job-id", "tides", "--service", "simulated")
+    flow.worker("--burst", TENXSOM_SIMULATED="rejected=1").wait()
+    reason = "simulated: the prompt was refused (simulated)"
+    for columns, below in (("80", True), ("200", False)):
+        terminal = Terminal(flow, "jobs", COLUMNS=columns)
+        assert terminal.end() == 0
+        assert (f"    {reason}" in terminal.output.splitlines()) == below
+        assert reason in terminal.output
+
+
+def test_a_desktop_opens_the_video(flow: Flow) -> None:
+    """On the terminal of a desktop `open` prints the path and opens it; elsewhere, or with `--path`, it only prints."""
+    flow.environment["TENXSOM_SIMULATED"] = "latency=0"
+    path = flow.run("single", "Tides", "--job-id", "tides", "--service", "simulated", "--wait").stdout.strip()
+    programs, opened = flow.home / "bin", flow.home / "opened"
+    programs.mkdir()
+    (programs / "xdg-open").write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    (programs / "xdg-open").chmod(0o755)
+    desktop = {"PATH": f"{programs}:{os.environ['PATH']}", "DISPLAY": ":9", "WAYLAND_DISPLAY": ""}
+    for words, environment in (
+        (("open", "tides"), {**desktop, "DISPLAY": ""}),
+        (("open", "tides", "--path"), desktop),
+    ):
+        terminal = Terminal(flow, *words, **environment)
+        assert terminal.end() == 0
+        assert terminal.output.splitlines() == [path]
+    assert flow.run("open", "tides", **desktop).stdout == f"{path}\n"
+    assert not opened.exists()
+    terminal = Terminal(flow, "open", "tid", **desktop)
+    assert terminal.end() == 0
+    assert path in terminal.output.splitlines()
+    flow.until(opened.exists, "the player")
+    assert opened.read_text() == f"{path}\n"

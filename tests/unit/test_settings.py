@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ load = partial(settings.load, default_file=Path("/nonexistent.env"))
 
 DEFAULTS: dict[str, Any] = {
     "queue_type": "auto",
+    "x_display": "",
+    "wayland_display": "",
     "max_dispatches_per_second": 10.0,
     "max_concurrent_dispatches": 5,
     "lease": 30.0,
@@ -465,6 +468,13 @@ def _reads_environment(tree: ast.AST) -> list[int]:
         if touched & names:
             lines.append(node.lineno)  # type: ignore[attr-defined]
     return lines
+
+
+@pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY"])
+def test_a_desktop_is_recognised(name: str) -> None:
+    """A display means that a desktop can open files; without one, only macOS can."""
+    assert load({name: ":0"}).desktop
+    assert load({name: ""}).desktop == (sys.platform == "darwin")
 
 
 def test_only_settings_reads_the_environment() -> None:
