@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def open_engine(
     gate: QuotaGate | None = None,
     output: OutputFolder | None = None,
     overrides: Overrides | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:
     """Open the components that the settings select; the flag `queue_type` wins over them (see `choose_queue`).
 
@@ -134,4 +136,5 @@ def open_engine(
         queue_reason=choice.reason,
         home=home,
         known_services=service_specs(),
+        monotonic=monotonic,
     )

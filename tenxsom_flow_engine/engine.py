@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Event
@@ -86,7 +87,8 @@ class Engine:
 
     All components are passed in. `gate` is asked before each paid create; it defaults to `limiter`, which operators
     inspect and configure. Without a `limiter`, one is made whose ledger is in the store. `open_queue` opens the
-    backend of a job that belongs to another queue. `home` remembers the queue of the first job.
+    backend of a job that belongs to another queue. `home` remembers the queue of the first job. What the gates
+    remember of the store expires by the clock `monotonic`.
     """
 
     def __init__(
@@ -106,15 +108,18 @@ class Engine:
         queue_reason: str = "",
         home: HomeQueue | None = None,
         known_services: Collection[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.store = store
         self.queue = queue
         self.services = services
-        self.limiter = limiter or RateLimiter(open_ledger(store, timings), settings.limits, services)
+        self.limiter = limiter or RateLimiter(open_ledger(store, timings), settings.limits, services, monotonic)
         self.gate = gate or self.limiter
-        self.budgets = BudgetGate(store, settings.budgets, timings, unknown_price=settings.unknown_price)
-        self.channels = ChannelGate(store, timings)
+        self.budgets = BudgetGate(
+            store, settings.budgets, timings, unknown_price=settings.unknown_price, monotonic=monotonic
+        )
+        self.channels = ChannelGate(store, timings, monotonic)
         self.planner = Planner(store, self, settings.schedule_horizon)
         self.output = output or OutputFolder(settings.output_dir)
         self.timings = timings

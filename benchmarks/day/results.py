@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from benchmarks.day.simulate import Day
+from benchmarks.day.vendors import job_of
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Window
 from tenxsom_flow_engine.report.queue_cost import REDIS_USD, QueueCost, measure, queue_cost
@@ -190,8 +191,7 @@ def _windows(day: Day) -> Iterator[WindowUse]:
 
 def _sold(day: Day) -> Counter[str]:
     """Return the number of videos that the vendors sold for each job."""
-    # A create's reference starts with the job's id.
-    return Counter(sale.reference.partition(".")[0] for vendor in day.vendors.values() for sale in vendor.sold.values())
+    return Counter(job_of(sale.reference) for vendor in day.vendors.values() for sale in vendor.sold.values())
 
 
 def _error(record: JobRecord) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -80,13 +80,18 @@ class Vendor(VideoService):
         self._threads = threads
         self._clock = clock
         self._random = Random(f"{seed} {real.name}")
-        #: When each create was received, in seconds since 1970.
-        self.creates: list[float] = []
+        #: When each create was received, in seconds since 1970, and its reference.
+        self.received: list[tuple[float, str]] = []
         self.calls: Counter[str] = Counter()
         self.sold: dict[str, Sale] = {}
         #: Creates that arrived while all slots were taken.
         self.overbooked = 0
         self._rendering: list[float] = []
+
+    @property
+    def creates(self) -> Sequence[float]:
+        """When each create was received, in seconds since 1970."""
+        return [at for at, _ in self.received]
 
     def fit(self, job: VideoJob) -> Fit:
         return self._real.fit(job)
@@ -104,7 +109,7 @@ class Vendor(VideoService):
         return self._real.order(job, reference)
 
     def create(self, order: Mapping[str, Any], reference: str) -> Ticket:
-        self.creates.append(self._clock.now())
+        self.received.append((self._clock.now(), reference))
         self.calls["create"] += 1
         if self._happens(self._model.transient):
             raise Transient(self.name, "the connection was refused")
@@ -184,3 +189,8 @@ def vendor_of(real: VideoService, threads: SimulatedThreads, clock: Clock, seed:
     """Return a fake vendor with the capabilities of a service."""
     kind = FindingVendor if isinstance(real, FindsByReference) else Vendor
     return kind(real, threads, clock, seed)
+
+
+def job_of(reference: str) -> str:
+    """Return the id of the job that a create was sent for: the first part of its reference."""
+    return reference.partition(".")[0]

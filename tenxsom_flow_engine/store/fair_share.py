@@ -67,17 +67,13 @@ def take_turns(
                 turns[lane] = following
 
 
-def returned_unbought(before: JobRecord, after: JobRecord) -> bool:
-    """Return whether a lease without a ticket ended with the job back in its lane, neither bought nor failed."""
+def ended_unbought(before: JobRecord, after: JobRecord) -> bool:
+    """Return whether a lease without a ticket ended with no purchase and no failure: the job waits, or expired."""
     lease = before.lease
-    return (
-        lease is not None
-        and lease.token.endswith(COUNTED)
-        and after.lease is None
-        and after.due is not None
-        and not after.lane.startswith(TICKET_MARK)
-        and after.attempts == before.attempts
-    )
+    if lease is None or not lease.token.endswith(COUNTED) or after.lease is not None:
+        return False
+    waits = after.due is not None and not after.lane.startswith(TICKET_MARK) and after.attempts == before.attempts
+    return waits or after.expired
 
 
 def _shared(lane: str, allowed: Capacity) -> Iterable[str]:

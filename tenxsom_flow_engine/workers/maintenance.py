@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -54,6 +55,8 @@ class WorkerMaintenance:
         self._lock = threading.Lock()
         self._finished_steps = 0
         self._alerts = BudgetAlerts(engine)
+        #: When each chore was done last.
+        self._done_at: dict[str, float] = {}
 
     @property
     def id(self) -> str:
@@ -133,25 +136,32 @@ class WorkerMaintenance:
             self._guarded(self._heartbeat)
 
     def _run_chores(self) -> None:
-        """Sweep periodically, in a separate thread: a sweep can take long, and leases must be renewed in time."""
-        swept_at = recovered_at = checked_at = planned_at = float("-inf")
+        """Do the chores in a separate thread: a sweep can take long, and leases must be renewed in time."""
         while not self._ended.wait(self._engine.queue.lease / 3):
-            if self._counted:
-                self._guarded(self._expire_unstarted)
-            if self._counted and time.monotonic() - planned_at > self._engine.timings.schedule_interval:
-                planned_at = time.monotonic()
+            self.do_chores(time.monotonic())
+
+    def do_chores(self, now: float) -> None:
+        """Do the periodic work that is due at an instant of a monotonic clock. One thread at a time may call this."""
+        timings = self._engine.timings
+        if self._counted:
+            self._guarded(self._expire_unstarted)
+            if self._is_due("plan", timings.schedule_interval, now):
                 self.plan_schedules()
-            if self._counted and time.monotonic() - swept_at > self._engine.timings.sweep_interval:
-                swept_at = time.monotonic()
+            if self._is_due("sweep", timings.sweep_interval, now):
                 self._guarded(self._engine.sweep)
                 self._guarded(self._check_clock)
-            if self._counted and time.monotonic() - recovered_at > self._engine.timings.lost_delivery_interval:
-                recovered_at = time.monotonic()
+            if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
-            if time.monotonic() - checked_at > self._engine.timings.slot_check_interval:
-                checked_at = time.monotonic()
-                self._guarded(self._free_slots)
-                self._guarded(self._check_budgets)
+        if self._is_due("check", timings.slot_check_interval, now):
+            self._guarded(self._free_slots)
+            self._guarded(self._check_budgets)
+
+    def _is_due(self, chore: str, interval: float, now: float) -> bool:
+        """Return whether a chore was not done for longer than its interval; it then counts as done now."""
+        if now - self._done_at.get(chore, -math.inf) <= interval:
+            return False
+        self._done_at[chore] = now
+        return True
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Call `act` and log any error: the thread must not end."""

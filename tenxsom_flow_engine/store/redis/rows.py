@@ -14,7 +14,7 @@ from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Lease, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
-from tenxsom_flow_engine.store.fair_share import returned_unbought
+from tenxsom_flow_engine.store.fair_share import ended_unbought
 from tenxsom_flow_engine.store.redis.budgets import ChargeArgument, Charges
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
@@ -160,7 +160,7 @@ def encode_commit(
         (slots.service, slots.limit, slots.of_channel) if slots else None,
         error_of(before.record, after),
         charges.argument if charges else None,
-        returned_unbought(before.record, after),
+        ended_unbought(before.record, after),
     )
     return msgspec.msgpack.encode(commit)
 

@@ -85,7 +85,7 @@ def claim_due(db: sqlite3.Connection, request: ClaimRequest, now: float) -> Clai
         def take(turn: Turn) -> bool:
             row = db.execute("SELECT job_id, record FROM jobs WHERE job_id = ?", (turn.job_id,)).fetchone()
             for record in readable([row], db):
-                taken.append(_lease(db, record, request, now))
+                taken.append(_lease(db, record, request, now, counted=True))
                 turns.count(db, request.queue, turn)
                 return True
             return False

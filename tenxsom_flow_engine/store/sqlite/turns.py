@@ -9,7 +9,7 @@ from importlib import resources
 from tenxsom_flow_engine.channels.settings import Channel, parse_channel
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
 from tenxsom_flow_engine.jobs.model import MAX_PRIORITY
-from tenxsom_flow_engine.store.fair_share import OVERALL, PAUSE_CHECK_SECONDS, Turn, line_key, returned_unbought
+from tenxsom_flow_engine.store.fair_share import OVERALL, PAUSE_CHECK_SECONDS, Turn, ended_unbought, line_key
 
 #: Channels that one claim wakes.
 WAKE = 1000
@@ -54,7 +54,7 @@ def enter(db: sqlite3.Connection, records: Iterable[JobRecord]) -> None:
 
 def give_back(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
     """Take a lease that bought nothing off the virtual time of the channel."""
-    if not returned_unbought(before, after):
+    if not ended_unbought(before, after):
         return
     channel = after.job.channel
     row = db.execute("SELECT weight FROM channels WHERE name = ?", (channel,)).fetchone()

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from tenxsom_flow_engine.channels.settings import Channel
-from tenxsom_flow_engine.errors import InvalidInput, SlotsBusy
-from tenxsom_flow_engine.jobs import AUTO, JobRecord
-from tenxsom_flow_engine.jobs.outcomes import Done, Retry, Wait
+from tenxsom_flow_engine.errors import InvalidInput, SlotsBusy, StartMissed
+from tenxsom_flow_engine.jobs import AUTO, Failure, JobRecord
+from tenxsom_flow_engine.jobs.outcomes import Done, Expired, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.fair_share import PAUSE_CHECK_SECONDS, PRIORITY_SECONDS
@@ -117,6 +117,26 @@ class ChannelSuite(Suite):
                 store.release_lease(record.job_id, record.lease_token)
             settle(store, record, Wait(clock.now() + 1000, "closed", worked=False))
         assert Counter(claimed_channels(store, 8)) == {"a": 4, "b": 4}
+
+    @pytest.mark.parametrize("ends", ["waits", "expires"])
+    def test_a_channel_loses_nothing_by_jobs_that_cannot_start(
+        self, ends: str, store: JobStore, clock: ManualClock
+    ) -> None:
+        """A channel whose first jobs wait for a gate, or expire as after an outage, gets its share for the others."""
+        store.add(QUEUE, new(*(f"missed-{number}" for number in range(6)), channel="a", start_by=clock.now() + 10))
+        add_backlog(store, "a", 10)
+        add_backlog(store, "b", 20)
+        clock.advance(20)
+        started: list[str] = []
+        while len(started) < 8:
+            record = take(store)
+            if record.start_by is None:
+                started.append(record.job.channel)
+            elif ends == "waits":
+                settle(store, record, Wait(clock.now() + 1000, "closed", worked=False))
+            else:
+                settle(store, record, Expired(Failure.of(StartMissed(record.job_id, "then"))))
+        assert Counter(started) == {"a": 4, "b": 4}
 
     def test_failed_jobs_count(self, store: JobStore, clock: ManualClock) -> None:
         """A channel whose jobs fail does not get the turns of the others."""
