@@ -35,6 +35,7 @@ help:
 	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
+	@echo 'make day WEEK=1 [SEED=7]  simulate weeks of two channels with schedules, through a clock change and an outage'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
 	@echo 'make lock [PACKAGE=flask] update the lock files after a change of the requirements, or of one package'
 	@echo 'make screenshots          take the pictures of the dashboard and of drafts in docs/images'
@@ -64,7 +65,7 @@ check: .venv/.development
 	.venv/bin/python docs/check_language.py
 
 day: .venv/.development
-	.venv/bin/python -m benchmarks.day $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
+	.venv/bin/python -m benchmarks.day $(if $(WEEK),--week) $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
 
 bench: .venv/.development
 	.venv/bin/python -m benchmarks $(ONLY)
