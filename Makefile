@@ -37,6 +37,7 @@ help:
 	@echo '                          send generated requests to the HTTP API, and compare the answers with its document'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
+	@echo 'make day WEEK=1 [SEED=7]  simulate weeks of two channels with schedules, through a clock change and an outage'
 	@echo 'make docs                 generate docs/cli.md and docs/configuration.md'
 	@echo 'make lock [PACKAGE=flask] update the lock files after a change of the requirements, or of one package'
 	@echo 'make screenshots          take the pictures of the dashboard and of drafts in docs/images'
@@ -66,7 +67,7 @@ check: .venv/.development
 	.venv/bin/python docs/check_language.py
 
 day: .venv/.development
-	.venv/bin/python -m benchmarks.day $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
+	.venv/bin/python -m benchmarks.day $(if $(WEEK),--week) $(VIDEOS:%=--videos %) $(SERVICES:%=--services %) $(SEED:%=--seed %)
 
 bench: .venv/.development
 	.venv/bin/python -m benchmarks $(ONLY)

@@ -3,11 +3,13 @@
     python -m benchmarks.day --videos 1000 --services pixverse,ltx_studio USEAPI_PIXVERSE_SLOTS=8 LTX_SLOTS=6
 
 Without arguments: 96 videos a day, and 10,000 a day with the default limits and with limits that suffice.
+With `--week`: two channels with schedules, through a clock change and an outage; 1 is the exit code if a check fails.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,8 @@ from pathlib import Path
 
 from benchmarks.day.results import Figures, Waits, figures, redis_bytes, store_bytes
 from benchmarks.day.simulate import KEYS, open_day
+from benchmarks.day.week import SCENARIOS, ZONE, Scenario, Week, simulate_week
+from benchmarks.day.week_results import Row, WeekResults
 from benchmarks.table import print_table
 from tenxsom_flow_engine.jobs import Status
 
@@ -25,6 +29,10 @@ SUFFICIENT = {
     "USEAPI_PIXVERSE_SLOTS": "24",
     "TENXSOM_LIMITS": "pixverse=2/s,30/m,600/h; global=5/s,50/m,1000/h,15000/d",
 }
+#: The services of `--week`: one, so that all videos have one price.
+WEEK_SERVICES = "pixverse"
+#: The folder of files in memory, if there is one.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 #: Records to write to Redis for its bytes per record.
 SAMPLE = 2_000
 
@@ -53,9 +61,8 @@ class Result:
 
 def simulate(setting: Setting, services: Sequence[str], seed: int) -> Result:
     """Simulate a day, with its files in memory if possible."""
-    memory = Path("/dev/shm")
     with (
-        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+        tempfile.TemporaryDirectory(dir=MEMORY) as folder,
         open_day(Path(folder), services=services, environment=setting.environment, seed=seed) as day,
     ):
         day.plan(setting.videos)
@@ -71,10 +78,20 @@ def simulate(setting: Setting, services: Sequence[str], seed: int) -> Result:
         )
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Simulate the requested days, and print their figures in columns."""
+def simulate_one_week(scenario: Scenario, services: Sequence[str], environment: Mapping[str, str], seed: int) -> Week:
+    """Simulate a week, with its files in memory if possible."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        return simulate_week(scenario, Path(folder), services=services, environment=environment, seed=seed)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Simulate the requested days or weeks, and print their figures; return the exit code."""
     options = _parser().parse_args(arguments)
-    services, environment = options.services.split(","), dict(options.environment)
+    environment = dict(options.environment)
+    if options.week:
+        logging.basicConfig(level=logging.CRITICAL)  # the table has what failed and expired
+        return _simulate_weeks((options.services or WEEK_SERVICES).split(","), environment, options.seed)
+    services = (options.services or ",".join(KEYS)).split(",")
     if options.videos is None:
         days = [
             Setting("96 a day", 96, environment),
@@ -90,6 +107,41 @@ def main(arguments: Sequence[str]) -> None:
     _print(results)
     if options.videos is None:
         print("\nThe limits that suffice: " + " ".join(f"{name}='{value}'" for name, value in SUFFICIENT.items()))
+    return 0
+
+
+def _simulate_weeks(services: Sequence[str], environment: Mapping[str, str], seed: int) -> int:
+    broken = False
+    for scenario in SCENARIOS:
+        print(f"simulating a week, {scenario.name} …", file=sys.stderr)
+        results = WeekResults(simulate_one_week(scenario, services, environment, seed))
+        print_week(scenario, results)
+        broken |= any(check.broken for check in results.checks())
+    return int(broken)
+
+
+def print_week(scenario: Scenario, results: WeekResults) -> None:
+    """Print the rows of a week, and its checks."""
+    choices = "; ".join(
+        f"{terms.name}: {terms.daily_count} a day from {terms.start:02}:00, catch-up {terms.catch_up}, weight "
+        f"{terms.weight:g}, budget ${terms.budget:.2f} a day"
+        for terms in scenario.channels
+    )
+    print(f"\nA week with an {scenario.name}, {ZONE.key}. {choices}.")
+    print(f"No worker from {scenario.outage_begins} to {scenario.outage_ends}.\n")
+    head = ["day", "channel", "slots", "planned", "caught up", "skipped", "made", "expired", "failed", "on time", "USD"]
+    print_table(head, [_week_row(row) for row in results.rows()])
+    _table(
+        "Checks",
+        ["check", "examined", "result"],
+        [[check.name, check.examined, "; ".join(check.broken[:5]) or "holds"] for check in results.checks()],
+    )
+
+
+def _week_row(row: Row) -> Sequence[str]:
+    counts = (row.slots, row.planned, row.caught_up, row.skipped, row.made, row.expired, row.failed)
+    on_time = f"{row.on_time / row.slots:.0%}" if row.slots else "–"
+    return [f"{row.day:%a %m-%d}", row.channel, *map(str, counts), on_time, f"{row.usd:.2f}"]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +149,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.day", description="Simulate days of videos in a few minutes."
     )
     parser.add_argument("--videos", type=int, help="videos of one day; default: 96, and 10,000 twice")
-    parser.add_argument("--services", default=",".join(KEYS), help="the configured services (%(default)s)")
+    parser.add_argument(
+        "--week",
+        action="store_true",
+        help="two weeks of two channels with schedules, with a clock change and an outage of two days",
+    )
+    parser.add_argument("--services", help=f"the configured services ({','.join(KEYS)}; with --week: {WEEK_SERVICES})")
     parser.add_argument("--seed", type=int, default=1, help="seed of the vendors' delays and faults (%(default)s)")
     parser.add_argument("environment", nargs="*", type=_variable, metavar="NAME=VALUE", help="settings of the engine")
     return parser
@@ -199,4 +256,4 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

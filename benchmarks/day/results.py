@@ -6,7 +6,7 @@ import re
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any
 import redis
 
 from benchmarks.day.simulate import Day
-from benchmarks.day.vendors import job_of
+from benchmarks.day.vendors import Vendor, job_of
 from tenxsom_flow_engine.jobs import JobRecord, Status
-from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Window
+from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window
 from tenxsom_flow_engine.report.queue_cost import REDIS_USD, QueueCost, measure, queue_cost
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.totals import Spent
@@ -115,7 +115,7 @@ def figures(day: Day) -> Figures:
         calls=sum((vendor.calls for vendor in day.vendors.values()), Counter[str]()),
         overbooked=sum(vendor.overbooked for vendor in day.vendors.values()),
         sold_twice=sum(videos > 1 for videos in _sold(day).values()),
-        windows=list(_windows(day)),
+        windows=list(window_uses(day.engine.settings.limits, day.vendors)),
         efficiency=stats["efficiency_metrics"]["efficiency_score"],
         bought=day.engine.store.spent("1970-01-01"),
         queue_cost=queue_cost(load, len(day.planned), REDIS_USD),
@@ -181,11 +181,12 @@ def fullest(instants: Sequence[float], span: float) -> int:
     return most
 
 
-def _windows(day: Day) -> Iterator[WindowUse]:
-    creates = {name: vendor.creates for name, vendor in day.vendors.items()}
+def window_uses(limits: Limits, vendors: Mapping[str, Vendor]) -> Iterator[WindowUse]:
+    """Yield the largest number of creates in each window of the vendors, and of all together."""
+    creates = {name: vendor.creates for name, vendor in vendors.items()}
     creates[GLOBAL] = sorted(instant for instants in creates.values() for instant in instants)
     for name, instants in creates.items():
-        for window in day.engine.settings.limits[name]:
+        for window in limits[name]:
             yield WindowUse(name, window, fullest(instants, window.span))
 
 
