@@ -96,8 +96,6 @@ class ToAdd:
     #: Of all jobs of the request, in order.
     job_ids: Sequence[str]
     new: Sequence[NewJob]
-    #: The number of jobs that the same request has added before it was interrupted.
-    added_before: int = 0
 
 
 def plan(call: Call) -> Response:
@@ -153,7 +151,7 @@ def add(call: Call) -> Response:
         # Jobs that an interrupted request has added stay as they are, even if they could not be planned any more.
         before = {name for name in names if call.engine.store.knows_id(name)} if claim else set()
         new = [one.new for one in prepare(call, wanted, repeatable.seed, now, without=before)]
-        return ToAdd(names, new, len(before.difference(ids)))
+        return ToAdd(names, new)
 
     return _add_once(call, repeatable, jobs)
 
@@ -184,12 +182,19 @@ def _add_once(call: Call, repeatable: Repeatable, jobs: Callable[[Claim | None],
     if claim and (answer := claim.answered) is not None:
         return _added(call, answer, repeated=True)
     wanted = jobs(claim)
+    store, ids = call.engine.store, wanted.job_ids
     if claim is None:
-        claim, _ = repeatable.claim()
+        existing = {record.job_id for record in store.get_each(ids)}
+        places = [place for place, job_id in enumerate(ids) if job_id in existing]
+        claim, _ = repeatable.claim(before=json.dumps(places))
         if (answer := claim.answered) is not None:
             return _added(call, answer, repeated=True)
-    added = len(call.engine.add(wanted.new).new) + wanted.added_before
-    found = Added(job_ids=tuple(wanted.job_ids), added=added, known=len(wanted.job_ids) - added)
+    new = set(call.engine.add(wanted.new).new)
+    # The same request can have added others: one that was interrupted, or is under way in another thread.
+    before = {ids[place] for place in json.loads(claim.before or "[]")}
+    others = store.get_each([job_id for job_id in ids if job_id not in new and job_id not in before])
+    added = len(new) + len(others)
+    found = Added(job_ids=tuple(ids), added=added, known=len(ids) - added)
     answer, first = repeatable.keep(claim, msgspec.json.encode(found))
     return _added(call, answer, repeated=not first)
 

@@ -34,7 +34,7 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     #: The instant at which it was first claimed, and at which it was last claimed.
     at: float
     claimed_at: float
-    #: The version of the job before an action.
+    #: The version of the job before an action; the places of the jobs that existed before an addition, as JSON.
     before: str = ""
     #: The answer as JSON (see `packed`).
     answer: str = ""

@@ -245,7 +245,7 @@ def test_a_push_worker_plans(environment: dict[str, str]) -> None:
             queue = client.queue_path("p-1", "us-central1", "tenxsom-video-generation")
             for _ in range(int(STUCK)):
                 found = len(list(client.list_tasks(parent=queue)))
-                if found == 24:
+                if found == 24 and not engine.store.require_schedule("fun").pending:
                     break
                 engine.store.wait(engine.store.revision(), timeout=1.0, wake=threading.Event())
             worker.close()

@@ -142,7 +142,11 @@ def _next_at(db: sqlite3.Connection, queue: str, lane: str, free: int, now: floa
     """Return when a job of a lane could be claimed (see `next_claim_at`)."""
     if free <= 0:
         return _first_slot(db, lane, now)
-    return _first(db, "due", queue, lane) if lane.startswith(TICKET_MARK) else turns.next_at(db, queue, lane)
+    due = _first(db, "due", queue, lane)
+    if due is None or lane.startswith(TICKET_MARK):
+        return due
+    at = turns.next_at(db, queue, lane)
+    return None if at is None else max(at, due) if at else at  # a channel can sleep until the due time of an ended job
 
 
 def _due(db: sqlite3.Connection, request: ClaimRequest, allowed: Capacity, now: float) -> list[JobRecord]:

@@ -100,8 +100,13 @@ local function next_claim_at()
       sooner(due)
     elseif openings[lane] > 0 then
       local place = place_of(queue, lane)
+      local _, due = first(key_of(lane))
       local _, wakes_at = first(P .. 'asleep:' .. place)
-      sooner(redis.call('EXISTS', P .. 'turns:' .. place) == 1 and instant or wakes_at)
+      if redis.call('EXISTS', P .. 'turns:' .. place) == 1 then
+        sooner(instant)
+      elseif due and wakes_at then
+        sooner(math.max(due, wakes_at))  -- a channel can sleep until the due time of an ended job
+      end
     else
       local slot = redis.call('ZRANGEBYSCORE', P .. 'slots:' .. lane, '(' .. text(instant), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
       sooner(tonumber(slot[2]))
