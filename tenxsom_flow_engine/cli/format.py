@@ -25,6 +25,14 @@ def print_json(value: Any) -> None:
     out(text if can_print(text) else json.dumps(value, indent=2))
 
 
+def _order(text: str) -> Any:
+    """Return a stored order as values; as text if it is not JSON, which only a damaged record has."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
     """Return a job and its history as plain values."""
     job, failure = record.job, failure_of(record)
@@ -55,7 +63,7 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
             "id": record.submission.id or None,
             "ticket": record.submission.ticket.id if record.submission.ticket else None,
         },
-        "order": json.loads(record.order) if record.order else None,
+        "order": _order(record.order),
         "video": {
             "path": record.result.path,
             "duration": round(record.result.duration, 3),

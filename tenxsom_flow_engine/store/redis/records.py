@@ -104,7 +104,8 @@ class Records:
             commit = encode_commit(stored, record, now, slots, charges)
             # The others must not wait for this one to be on disk.
             alone = on_disk and self._connection.waits_for_disk
-            answer = self._commit_each([commit], on_disk=True)[0] if alone else self._commit(commit)
+            with self._connection.mapped():  # the answer to one of several can be an error of the driver
+                answer = self._commit_each([commit], on_disk=True)[0] if alone else self._commit(commit)
             self._connection.raise_error(answer)
             match answer:
                 case "done":

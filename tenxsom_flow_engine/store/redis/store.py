@@ -275,8 +275,10 @@ class RedisStore(JobStore, LegacyImport):
 
     def _enter_turns(self) -> None:
         """Give turns to the waiting jobs of lanes that an earlier release has filled."""
-        places = iter(self._connection.run("enter_turns", self._clock.instant()))
-        for queue, lane in zip(places, places, strict=True):
+        found = self._connection.run("enter_turns", self._clock.instant())
+        with self._connection.decoding("lanes"):
+            places = list(zip(found[::2], found[1::2], strict=True))
+        for queue, lane in places:
             self._enter_turns_of(queue, lane, None)
 
     def enter_missing_turns(self, queue: str, limit: int) -> None:
