@@ -8,6 +8,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -215,7 +216,8 @@ def _score(draw: random.Random) -> float:
 
 def _add_to_stream(key: _Key, member: bytes, draw: random.Random) -> None:
     last = "18446744073709551615-18446744073709551615"
-    key.client.xadd(key.name, {b"c": member, member or b"x": b""}, id=draw.choice(("*", last)))
+    with suppress(redis.exceptions.ResponseError):  # after the last possible id, nothing can be added
+        key.client.xadd(key.name, {b"c": member, member or b"x": b""}, id=draw.choice(("*", last)))
 
 
 _ADD: Mapping[str, Callable[[_Key, bytes, random.Random], object]] = {

@@ -228,7 +228,9 @@ class Requests(Subject):
         failed = [status for status in statuses if status >= 500 and status not in FINE]
         assert not failed, f"responses {statuses}:\n{log}\n{answer[:2000]!r}"
         assert "Traceback" not in log, log
-        assert "ERROR" not in log, log
+        # A job with a forged ticket fails, which is logged as an error: a person must act on it.
+        errors = [line for line in log.splitlines() if line.startswith("ERROR") and ": failed: ticket:" not in line]
+        assert not errors, log
         leaked = [secret for secret in self._secrets if secret in answer or secret.decode() in log]
         assert not leaked, f"the answer or the log has a secret: {leaked[0]!r}"
         assert made.proven or self._worker.jobs == jobs, "a request without a token or session added a job"
