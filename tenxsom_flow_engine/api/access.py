@@ -50,7 +50,11 @@ class Caller:
 
     def sees(self, record: JobRecord) -> bool:
         """Return whether the caller may see a job."""
-        return not self.channel or record.job.channel == self.channel
+        return self.covers(record.job.channel)
+
+    def covers(self, channel: str) -> bool:
+        """Return whether the caller may see what belongs to a channel."""
+        return self.channel in ("", channel)
 
     def own_channel(self, wanted: str | None) -> str | None:
         """Return the channel that a request means: the wanted one, or else the caller's. Raises `Forbidden`."""

@@ -17,6 +17,7 @@ from tenxsom_flow_engine.budgets.limits import CHANNEL
 from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report import public_json
+from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.operator_json import budget, channel, describe_limits, describe_queue
 from tenxsom_flow_engine.services.registry import service_specs
 
@@ -118,8 +119,9 @@ def resume_queue(call: Call) -> AnyObject:
 
 def stats(call: Call) -> AnyObject:
     """Return all numbers, with the channels that the key may see."""
-    report, own = call.process.report(), call.caller.channel
-    channels = [channel(one) for one in report.channels if own in ("", one.name)]
+    report = call.process.report()
+    figures = channel_figures(call.engine.store, report.at)
+    channels = [channel(one) for one in figures if call.caller.covers(one.name)]
     return {**public_json.stats(report), "channels": channels}
 
 

@@ -29,8 +29,8 @@ _JOB_FIELDS = ("prompt", "style", "duration", "aspect_ratio", "service", "qualit
 
 def list_schedules(call: Call) -> AnyObject:
     """Return the schedules; a key of one channel sees those of its channel."""
-    now, own = call.engine.store.now(), call.caller.channel
-    found = [one for one in call.engine.store.schedules() if own in ("", one.channel)]
+    now = call.engine.store.now()
+    found = [one for one in call.engine.store.schedules() if call.caller.covers(one.channel)]
     return {"schedules": [describe(one, now) for one in found]}
 
 
@@ -134,7 +134,7 @@ def _changed(call: Call, change: Callable[[Schedule], Schedule]) -> AnyObject:
 def _require(call: Call) -> Schedule:
     """Return the schedule of a request. Raises `NotFound`, also for one of a channel that the key is not for."""
     schedule = call.engine.store.schedule(call.place["schedule"])
-    if schedule is None or call.caller.channel not in ("", schedule.channel):
+    if schedule is None or not call.caller.covers(schedule.channel):
         raise NotFound(f"no schedule has the name {call.place['schedule'][:60]!r}")
     return schedule
 

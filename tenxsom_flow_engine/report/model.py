@@ -241,8 +241,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rejected_count: int = 0
     #: The present use of each limit of the budgets.
     budgets: tuple[BudgetUse, ...] = ()
-    #: The busiest channels of the present month.
-    channels: tuple[ChannelFigures, ...] = ()
     schedules: tuple[ScheduleFigures, ...] = ()
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()

@@ -16,6 +16,7 @@ from tenxsom_flow_engine.jobs import Failure, JobRecord, Status
 from tenxsom_flow_engine.jobs.remedies import failure_of
 from tenxsom_flow_engine.planning.schedules import days_text, next_slots, runs_out_at
 from tenxsom_flow_engine.queues.base import count_alive
+from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import ChannelFigures
 from tenxsom_flow_engine.report.public_json import rate_limits, verdict
 from tenxsom_flow_engine.report.query import queue_figures_of, take_report
@@ -99,7 +100,7 @@ def describe_queue(engine: Engine, advise: Advise = lambda text, actions, subjec
         "held": {job_id: advise(error.next_step, error.actions, job_id) for job_id, error in held.items()},
         "held_actions": {job_id: list(map(str, error.actions)) for job_id, error in held.items()},
         "budgets": [budget(use) for use in report.budgets],
-        "channels": [channel(one) for one in report.channels],
+        "channels": [channel(one) for one in channel_figures(engine.store, report.at)],
         "workers_alive": count_alive(engine.store, engine.queue.name, engine.queue.lease),
         "services": list(engine.services),
         "store": engine.store.place,

@@ -15,7 +15,6 @@ from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
 from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
-from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
@@ -76,7 +75,6 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         advice=store.advice,
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
-        channels=channel_figures(store, now),
         schedules=tuple(_schedules(store, now)),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),

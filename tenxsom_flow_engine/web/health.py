@@ -17,6 +17,7 @@ from flask import Blueprint, Response, jsonify
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.api.access import Caller
 from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import ChannelFigures, Report
 from tenxsom_flow_engine.report.operator_json import channel
 from tenxsom_flow_engine.report.public_json import stats, verdict
@@ -42,7 +43,7 @@ def health(reports: ReportCache, queue_type: str, reader: Callable[[], Caller | 
         caller = reader()
         if caller is None:
             return None
-        return [one for one in report.channels if caller.channel in ("", one.name)]
+        return [one for one in channel_figures(reports.engine.store, report.at) if caller.covers(one.name)]
 
     @blueprint.get("/health")
     def alive() -> Response:

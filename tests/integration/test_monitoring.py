@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES
@@ -30,7 +31,9 @@ def measured(tmp_path: Path) -> dict[str, set[str]]:
         engine.queue.pause()
         engine.store.set_channel("fun", lambda present: Channel(weight=2))
         report = take_report(engine)
-        families = list(text_string_to_metric_families(metrics(report, report.channels).decode()))
+        families = list(
+            text_string_to_metric_families(metrics(report, channel_figures(engine.store, report.at)).decode())
+        )
     found: dict[str, set[str]] = {family.name: set() for family in families if not family.samples}
     for family in families:
         for sample in family.samples:

@@ -12,6 +12,7 @@ from tenxsom_flow_engine.channels.settings import check_name
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import ServiceFigures
 from tenxsom_flow_engine.report.verdicts import occupied_slots
 from tenxsom_flow_engine.services.registry import service_specs
@@ -41,6 +42,7 @@ def overview(reports: ReportCache) -> Blueprint:
         return render_template(
             "overview.html",
             report=report,
+            channels=channel_figures(engine.store, report.at),
             services=list(filter(_is_of_interest, report.services)),
             balances=balances.of(engine.services),
             coming=engine.store.next_scheduled(NEXT_JOBS),
