@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.channels.settings import Channel, check_name
+from tenxsom_flow_engine.operations import channels
 from tenxsom_flow_engine.operations.channels import ChannelState, channel_states, checked, read_limits, state_of
 
 
@@ -42,29 +42,28 @@ def put(call: Call) -> types.ChannelState:
         return msgspec.structs.replace(settings, paused=present.paused, why=present.why)
 
     checked(call.engine, name, settings)
-    return _changed(call, name, change)
+    call.engine.store.set_channel(name, change)
+    return show(call)
 
 
 def remove(call: Call) -> types.ChannelState:
     """Remove the settings of a channel, also its pause."""
     call.caller.require_all_channels()
-    return _changed(call, _name(call), lambda present: None)
+    call.engine.store.set_channel(_name(call), lambda present: None)
+    return show(call)
 
 
 def pause(call: Call) -> types.ChannelState:
     """Buy no more videos for a channel."""
     why = decode(call.data if call.data.strip() else b"{}", types.Pause).why
-    return _changed(call, _name(call), lambda present: msgspec.structs.replace(present, paused=True, why=why))
+    channels.pause(call.engine.store, _name(call), why)
+    return show(call)
 
 
 def resume(call: Call) -> types.ChannelState:
     """Continue a paused channel."""
-    return _changed(call, _name(call), lambda present: msgspec.structs.replace(present, paused=False, why=""))
-
-
-def _changed(call: Call, name: str, change: Callable[[Channel], Channel | None]) -> types.ChannelState:
-    call.engine.store.set_channel(name, change)
-    return _describe(state_of(call.engine.store, name))
+    channels.resume(call.engine.store, _name(call))
+    return show(call)
 
 
 def _name(call: Call) -> str:

@@ -19,9 +19,9 @@ from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.api.types import AnyObject
 from tenxsom_flow_engine.channels.schedules import CatchUp, Schedule, Topic
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, InvalidInput
-from tenxsom_flow_engine.operations.schedules import add_schedule, cancel_planned, fixed_fields, remove_schedule
-from tenxsom_flow_engine.planning.batch import normal_fields
-from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule, parse_days, with_topics
+from tenxsom_flow_engine.operations import schedules
+from tenxsom_flow_engine.operations.schedules import add_schedule, cancel_planned, draft_schedule, remove_schedule
+from tenxsom_flow_engine.planning.schedules import ScheduleTerms, parse_days, with_topics
 from tenxsom_flow_engine.report.operator_json import schedule as describe
 
 _JOB_FIELDS = ("prompt", "style", "duration", "aspect_ratio", "service", "quality", "priority")
@@ -51,9 +51,7 @@ def put(call: Call) -> AnyObject:
     if body.repeat and topics is None:
         raise InvalidInput("repeat", "needs topics", next_step="the built-in topics are always repeated")
     given = {key: value for key in _JOB_FIELDS if (value := getattr(body, key)) is not msgspec.UNSET}
-    kept = {**normal_fields(given), **{key: given[key] for key in given.keys() & {"duration"}}}
-    count = None if topics is None else len(topics)
-    new = new_schedule(name, terms, fixed_fields(engine, channel, kept), count, engine.store.now())
+    new = draft_schedule(engine, name, terms, given, topics)
     existing = engine.store.schedule(name)
     if existing is not None:
         if not _same(existing, new):
@@ -77,13 +75,15 @@ def remove(call: Call) -> AnyObject:
 def pause(call: Call) -> AnyObject:
     """Plan no more slots; planned jobs stay."""
     why = decode(call.data if call.data.strip() else b"{}", types.Pause).why
-    return _changed(call, lambda one: replace(one, paused=True, why=why))
+    schedules.pause(call.engine.store, _require(call).name, why)
+    return show(call)
 
 
 def resume(call: Call) -> AnyObject:
     """Continue a paused schedule."""
-    _changed(call, lambda one: replace(one, paused=False, why=""))
-    call.engine.planner.plan(call.place["schedule"])
+    name = _require(call).name
+    schedules.resume(call.engine.store, name)
+    call.engine.planner.plan(name)
     return show(call)
 
 
@@ -124,11 +124,6 @@ def _once(call: Call, act: Callable[[], AnyObject]) -> Response:
         repeatable.drop(claim)
         raise
     return Response(repeatable.keep(claim, result)[0], mimetype="application/json")
-
-
-def _changed(call: Call, change: Callable[[Schedule], Schedule]) -> AnyObject:
-    call.engine.store.change_schedule(_require(call).name, change)
-    return show(call)
 
 
 def _require(call: Call) -> Schedule:

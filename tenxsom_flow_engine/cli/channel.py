@@ -80,6 +80,7 @@ def set_(
     """Change settings of a channel; those that are not named stay."""
     import msgspec
 
+    from tenxsom_flow_engine.channels.settings import check_name
     from tenxsom_flow_engine.operations.channels import checked, merged_defaults, read_limits, read_slots
 
     changes: dict[str, Any] = {}
@@ -97,7 +98,8 @@ def set_(
         return msgspec.structs.replace(present, **changes, defaults=merged_defaults(present.defaults, given))
 
     with session(queue_type or before) as engine:
-        _change(engine, name, lambda present: checked(engine, name, change(present)))
+        engine.store.set_channel(check_name(name), lambda present: checked(engine, name, change(present)))
+        _report(engine, name)
 
 
 @channel.command()
@@ -107,10 +109,11 @@ def set_(
 @click.pass_obj
 def pause(before: str | None, name: str, queue_type: str | None, why: str) -> None:
     """Buy no more videos for a channel. Its jobs wait, and what was bought is finished."""
-    import msgspec
+    from tenxsom_flow_engine.operations import channels
 
     with session(queue_type or before) as engine:
-        _change(engine, name, lambda present: msgspec.structs.replace(present, paused=True, why=why))
+        channels.pause(engine.store, name, why)
+        _report(engine, name)
     info(f"resume it with: {program()} channel resume {name}")
 
 
@@ -120,10 +123,11 @@ def pause(before: str | None, name: str, queue_type: str | None, why: str) -> No
 @click.pass_obj
 def resume(before: str | None, name: str, queue_type: str | None) -> None:
     """Continue a paused channel."""
-    import msgspec
+    from tenxsom_flow_engine.operations import channels
 
     with session(queue_type or before) as engine:
-        _change(engine, name, lambda present: msgspec.structs.replace(present, paused=False, why=""))
+        channels.resume(engine.store, name)
+        _report(engine, name)
 
 
 @channel.command()
@@ -235,12 +239,8 @@ def _constant(settings: Channel) -> Callable[[Channel], Channel]:
     return lambda present: settings
 
 
-def _change(engine: Engine, name: str, change: Callable[[Channel], Channel]) -> None:
-    from tenxsom_flow_engine.channels.settings import check_name
-
-    engine.store.set_channel(check_name(name), change)
-    settings = engine.store.channel(name)
-    info(f"channel {name}: {_describe(settings)}")
+def _report(engine: Engine, name: str) -> None:
+    info(f"channel {name}: {_describe(engine.store.channel(name))}")
 
 
 def _describe(settings: Channel) -> str:

@@ -116,10 +116,9 @@ def add(
     from tenxsom_flow_engine.channels.schedules import NEVER, CatchUp
     from tenxsom_flow_engine.cli.format import print_json
     from tenxsom_flow_engine.errors import InvalidInput
-    from tenxsom_flow_engine.operations.schedules import add_schedule, fixed_fields
-    from tenxsom_flow_engine.planning.batch import normal_fields
+    from tenxsom_flow_engine.operations.schedules import add_schedule, draft_schedule
     from tenxsom_flow_engine.planning.plan import AddPlan, Row
-    from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule, parse_days
+    from tenxsom_flow_engine.planning.schedules import ScheduleTerms, parse_days
     from tenxsom_flow_engine.report.operator_json import schedule as describe
 
     if repeat and topics_file is None:
@@ -134,14 +133,12 @@ def add(
             engine.store.now(),
             _read_topics(engine, topics_file, {**given, "channel": channel}, ignore_unknown, encoding),
         )
-        kept = {**normal_fields(given), **{key: given[key] for key in given.keys() & {"duration"}}}
-        fixed = fixed_fields(engine, channel, kept)
-        if "service" not in kept and "service" in fixed:
+        new = draft_schedule(engine, name or channel, terms, given, topics)
+        if given.get("service", "auto") == "auto" and "service" in new.fields:
             info(
-                f"no paid service is configured, so its videos are free {fixed['service']}s, also when one is "
+                f"no paid service is configured, so its videos are free {new.fields['service']}s, also when one is "
                 "configured later; then replace the schedule"
             )
-        new = new_schedule(name or channel, terms, fixed, None if topics is None else len(topics), now)
         existing = engine.store.schedule(new.name)
         if existing and not replaced:
             raise InvalidInput("name", f"a schedule called {new.name} exists", next_step="replace it with --replace")
@@ -241,13 +238,11 @@ def show(before: str | None, name: str, queue_type: str | None, as_json: bool) -
 @click.pass_obj
 def pause(before: str | None, name: str, why: str, queue_type: str | None) -> None:
     """Plan no more slots; jobs that are planned stay."""
-    from msgspec.structs import replace
-
-    from tenxsom_flow_engine.operations.schedules import planned_jobs
+    from tenxsom_flow_engine.operations import schedules
 
     with session(queue_type or before) as engine:
-        one = engine.store.change_schedule(name, lambda found: replace(found, paused=True, why=why))
-        jobs = len(planned_jobs(engine, one))
+        one = schedules.pause(engine.store, name, why)
+        jobs = len(schedules.planned_jobs(engine, one))
     stay = f"; {plural(jobs, 'planned job')} {'stays' if jobs == 1 else 'stay'}" if jobs else ""
     cancel = f", cancel with: {program()} cancel --scheduled --channel {one.channel}" if jobs else ""
     info(f"schedule {name} is paused{stay}{cancel}")
@@ -262,10 +257,10 @@ def resume(before: str | None, name: str, queue_type: str | None) -> None:
 
     Slots that have passed in between follow the choice of --catch-up.
     """
-    from msgspec.structs import replace
+    from tenxsom_flow_engine.operations import schedules
 
     with session(queue_type or before) as engine:
-        engine.store.change_schedule(name, lambda found: replace(found, paused=False, why=""))
+        schedules.resume(engine.store, name)
         info(f"schedule {name} is active")
         added = engine.planner.plan(name)
         _report_planned(engine, engine.store.require_schedule(name), added, None)

@@ -69,6 +69,16 @@ def checked(engine: Engine, name: str, settings: Channel) -> Channel:
     return settings
 
 
+def pause(store: JobStore, name: str, why: str = "") -> None:
+    """Buy no more videos for a channel. Raises `InvalidInput`."""
+    store.set_channel(check_name(name), lambda present: msgspec.structs.replace(present, paused=True, why=why))
+
+
+def resume(store: JobStore, name: str) -> None:
+    """Continue a paused channel. Raises `InvalidInput`."""
+    store.set_channel(check_name(name), lambda present: msgspec.structs.replace(present, paused=False, why=""))
+
+
 def read_file(data: bytes) -> Mapping[str, Channel]:
     """Return the channels of a file in TOML. Raises `InvalidInput` with the channel and the key."""
     try:

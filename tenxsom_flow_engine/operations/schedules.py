@@ -12,6 +12,9 @@ from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
 from tenxsom_flow_engine.jobs import AUTO, JobRecord, Status, VideoJob
+from tenxsom_flow_engine.planning.batch import normal_fields
+from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule
+from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import JobFilter
 
 #: Records read per page.
@@ -19,7 +22,7 @@ PAGE_JOBS = 500
 _ENDS = "it is being removed or replaced"
 
 
-def fixed_fields(engine: Engine, channel: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _fixed_fields(engine: Engine, channel: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a schedule's jobs with the free service that `auto` means now, if no other is configured.
 
     So what was added as free stays free when a paid service is configured later.
@@ -33,6 +36,26 @@ def fixed_fields(engine: Engine, channel: str, fields: Mapping[str, Any]) -> dic
     except InvalidInput:  # its topics can name services that make them; the plan shows what is wrong
         return dict(fields)
     return {**fields, "service": service} if service != AUTO else dict(fields)
+
+
+def draft_schedule(
+    engine: Engine, name: str, terms: ScheduleTerms, given: Mapping[str, Any], topics: Sequence[Topic] | None
+) -> Schedule:
+    """Return a new schedule with the given fields of its jobs; it is not kept yet. Raises `InvalidInput`."""
+    # A duration that is given stays, even if it is the usual one.
+    fields = {**normal_fields(given), **{key: given[key] for key in given.keys() & {"duration"}}}
+    count = None if topics is None else len(topics)
+    return new_schedule(name, terms, _fixed_fields(engine, terms.channel, fields), count, engine.store.now())
+
+
+def pause(store: JobStore, name: str, why: str = "") -> Schedule:
+    """Plan no more slots; planned jobs stay. Raises `InvalidInput`."""
+    return store.change_schedule(name, lambda schedule: replace(schedule, paused=True, why=why))
+
+
+def resume(store: JobStore, name: str) -> Schedule:
+    """Let the slots of a paused schedule be planned again. Raises `InvalidInput`."""
+    return store.change_schedule(name, lambda schedule: replace(schedule, paused=False, why=""))
 
 
 def add_schedule(engine: Engine, schedule: Schedule, topics: Sequence[Topic], *, replaced: bool = False) -> int:
@@ -82,7 +105,7 @@ def cancel_planned(engine: Engine, schedule: Schedule) -> int:
 
 def _closed(engine: Engine, name: str) -> Schedule:
     """Pause a schedule and add its pending jobs, so that no process adds one later; return it."""
-    engine.store.change_schedule(name, lambda schedule: replace(schedule, paused=True, why=_ENDS))
+    pause(engine.store, name, _ENDS)
     # Jobs that cannot be made now are given up.
     with suppress(InvalidInput, ConfigurationError):
         engine.planner.finish(name)

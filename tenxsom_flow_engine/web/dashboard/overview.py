@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from flask import Blueprint, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
-from tenxsom_flow_engine.channels.settings import check_name
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import QueueError
 from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.operations import channels
 from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import ServiceFigures
 from tenxsom_flow_engine.report.verdicts import occupied_slots
@@ -83,9 +82,8 @@ def overview(reports: ReportCache) -> Blueprint:
 
     @blueprint.post("/channels/<name>/<any(pause, resume):act>")
     def switch_channel(name: str, act: str) -> Response:
-        paused = act == "pause"
-        change = {"paused": paused, "why": BY_HAND if paused else ""}
-        reports.engine.store.set_channel(check_name(name), lambda channel: msgspec.structs.replace(channel, **change))
+        paused, store = act == "pause", reports.engine.store
+        channels.pause(store, name, BY_HAND) if paused else channels.resume(store, name)
         audit(f"channel {act}d", channel=name)
         flash(
             f"Channel {name} is paused: its jobs wait, and what was bought is finished."
