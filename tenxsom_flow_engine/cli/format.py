@@ -12,6 +12,7 @@ from typing import Any
 from tenxsom_flow_engine.cli.advice import next_step_of
 from tenxsom_flow_engine.cli.console import can_print, on_terminal, out
 from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.generation.order_excerpt import read_order
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.remedies import failure_of
 
@@ -23,14 +24,6 @@ def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     out(text if can_print(text) else json.dumps(value, indent=2))
-
-
-def _order(text: str) -> Any:
-    """Return a stored order as values; as text if it is not JSON, which only a damaged record has."""
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return text
 
 
 def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
@@ -63,7 +56,7 @@ def job_as_dict(record: JobRecord, now: float) -> dict[str, Any]:
             "id": record.submission.id or None,
             "ticket": record.submission.ticket.id if record.submission.ticket else None,
         },
-        "order": _order(record.order),
+        "order": read_order(record.order),
         "video": {
             "path": record.result.path,
             "duration": round(record.result.duration, 3),

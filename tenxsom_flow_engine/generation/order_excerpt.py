@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -18,6 +19,14 @@ def truncate_json(order: object, room: int = ROOM) -> str:
     texts = (msgspec.json.encode(_cut(order, *bounds)) for bounds in _BOUNDS)
     fits = next((text for text in (whole, *texts) if len(text) <= room), None)
     return (fits or msgspec.json.encode(f"… (an order of {len(whole)} bytes)")).decode()
+
+
+def read_order(text: str) -> object:
+    """Return a stored order as values, None for an empty text; the text itself if a damaged record has no JSON."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
 
 
 def _cut(value: object, characters: int, entries: int) -> object:

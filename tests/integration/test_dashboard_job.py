@@ -807,3 +807,12 @@ def test_a_job_without_a_video_has_no_files(visitor: Visitor) -> None:
     answer = fetch(visitor, "/jobs/a/thumbnail")
     assert answer.status_code == 404
     assert "it is queued" in answer.text
+
+
+def test_a_damaged_order_is_shown_as_text(engine: Engine, visitor: Visitor) -> None:
+    """The page of a job whose stored order is no JSON, in a damaged record, is shown with the text."""
+    engine.store.add("local", new("damaged"))
+    engine.store.update("damaged", lambda record, now: msgspec.structs.replace(record, order='{"prompt'))
+    answer = fetch(visitor, "/jobs/damaged")
+    assert answer.status_code == 200
+    assert "{\\&#34;prompt" in answer.text

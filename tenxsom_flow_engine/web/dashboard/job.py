@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ActionRefused, InvalidInput, JobNotFound, QueueError
+from tenxsom_flow_engine.generation.order_excerpt import read_order
 from tenxsom_flow_engine.jobs import AUTO, EventKind, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Withdraw
 from tenxsom_flow_engine.jobs.remedies import failure_of
@@ -54,7 +55,7 @@ def job(reports: ReportCache, files: JobFiles) -> Blueprint:
             next=_next(record, now, paused=engine.store.queue_state(record.queue).paused),
             files={name: files[kind.file] for name, kind in KINDS.items() if kind.file in files},
             lines=timeline(record),
-            order=json.dumps(json.loads(record.order), ensure_ascii=False, indent=2) if record.order else "",
+            order=json.dumps(read_order(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",
             choices=possible,
             sellers=sorted(engine.auto_services | {record.service} - {""}) if record.job.service == AUTO else (),
