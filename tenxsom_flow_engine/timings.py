@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 
 
@@ -88,3 +89,7 @@ class Timings:
     redis_connect: float = 3.0
     redis_answer: float = 10.0
     redis_file: float = 8.0
+
+    def spread_hint(self, waiter_id: str) -> float:
+        """Return the seconds until a waiter asks again, from half of `max_hint`: spread out over many waiters."""
+        return self.max_hint * (1 + zlib.crc32(waiter_id.encode()) / 2**32) / 2

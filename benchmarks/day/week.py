@@ -85,7 +85,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """What is left of simulated days: schedules and jobs by channel, and the creates that the vendors received."""
+    """The result of simulated days: schedules and jobs by channel, and the creates that the vendors received."""
 
     scenario: Scenario
     schedules: Mapping[str, Schedule]

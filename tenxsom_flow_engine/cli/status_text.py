@@ -41,7 +41,7 @@ def screen(text: str, *, first: bool) -> str:
 
 
 def _fit(label: str, text: str, width: int) -> list[str]:
-    """Wrap a text to a width, beside its label."""
+    """Wrap a text to a width, after its label."""
     before = f"{label[: _LABEL - 1]:{_LABEL}}" if len(label) < _LABEL else f"{label} "
     lines = textwrap.wrap(
         text,

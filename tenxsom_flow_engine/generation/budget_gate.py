@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -133,9 +132,8 @@ class BudgetGate:
 
         The instants of many jobs are spread out.
         """
-        spread = zlib.crc32(job_id.encode()) / 2**32
         now = self._store.now()
-        hint = now + self._timings.max_hint * (1 + spread) / 2
+        hint = now + self._timings.spread_hint(job_id)
         return hint if error.resets_at is None else max(now, min(error.resets_at, hint))
 
     def _known(self, scope: str) -> BudgetSpent | None:

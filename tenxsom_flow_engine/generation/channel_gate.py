@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
@@ -46,13 +45,13 @@ class ChannelGate:
         """Return the settings of a channel; jobs without a channel have the defaults."""
         if not name:
             return _DEFAULTS
-        now = self._monotonic()
-        read_at, channel = self._known.get(name, (-MEMORY_SECONDS, _DEFAULTS))
-        if name not in self._known or now - read_at >= MEMORY_SECONDS:
-            channel = self._store.channel(name)
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[name] = (now, channel)
+        now, known = self._monotonic(), self._known.get(name)
+        if known is not None and now - known[0] < MEMORY_SECONDS:
+            return known[1]
+        channel = self._store.channel(name)
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[name] = (now, channel)
         return channel
 
     def refusal(self, name: str) -> str:
@@ -75,8 +74,7 @@ class ChannelGate:
 
     def ask_again_at(self, job_id: str) -> float:
         """Return when a job of a paused channel should be tried again. The instants of many jobs are spread out."""
-        spread = zlib.crc32(job_id.encode()) / 2**32
-        return self._store.now() + self._timings.max_hint * (1 + spread) / 2
+        return self._store.now() + self._timings.spread_hint(job_id)
 
 
 _DEFAULTS = Channel()

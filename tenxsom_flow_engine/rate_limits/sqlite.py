@@ -221,8 +221,9 @@ class _LedgerTransaction:
             " FROM waiter_channels WHERE service = ? AND hint > ? AND channel <> ? GROUP BY channel LIMIT ?"
         )
         values = (now, self.service, now - TURN_SECONDS, self.share.channel, RIVALS + 1)
-        overall = self._virtual_time(OVERALL)
-        for row in self.db.execute(others, values).fetchall():
+        rows = self.db.execute(others, values).fetchall()
+        overall = self._virtual_time(OVERALL) if rows else 0.0
+        for row in rows:
             start = max(overall, self._virtual_time(row["channel"]))
             yield Rival(row["waiting"], row["present"], row["weight"], start)
 

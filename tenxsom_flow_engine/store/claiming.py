@@ -7,7 +7,7 @@ A store counts the load of its queue, calls `capacity`, reads the due jobs of th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord, Status, lifecycle
@@ -54,6 +54,10 @@ class Capacity:
     #: ends.
     opens_at: float | None
 
+    def lanes_used(self, lane: str) -> Sequence[str]:
+        """Return the lanes of whose openings a job of this lane takes one: also that of jobs that name no service."""
+        return (lane, AUTO) if lane in self.shared else (lane,)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -99,7 +103,7 @@ def select(candidates: Iterable[Candidate], allowed: Capacity) -> list[Candidate
     openings = dict(allowed.openings)
     chosen: list[Candidate] = []
     for job in sorted(candidates, key=lambda job: (not job.lane.startswith(TICKET_MARK), job.due, job.position)):
-        lanes = (job.lane, AUTO) if job.lane in allowed.shared else (job.lane,)
+        lanes = allowed.lanes_used(job.lane)
         if len(chosen) < allowed.total and all(openings.get(lane, 0) > 0 for lane in lanes):
             chosen.append(job)
             for lane in lanes:

@@ -8,10 +8,10 @@ rules: change both together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenxsom_flow_engine.jobs import AUTO, TICKET_MARK, JobRecord
+from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord
 from tenxsom_flow_engine.store.claiming import Capacity
 
 #: Stands for the queue itself among its channels; no channel can have this name.
@@ -50,16 +50,20 @@ def take_turns(
 
     `next_turn` returns the next job of a lane; `take` returns whether it leased the job.
     """
+    if taken >= allowed.total:
+        return
     openings = {lane: free for lane, free in allowed.openings.items() if not lane.startswith(TICKET_MARK)}
     turns = {lane: turn for lane, free in openings.items() if free > 0 and (turn := next_turn(lane))}
     while taken < allowed.total:
-        open_lanes = [turn for lane, turn in turns.items() if all(openings[one] > 0 for one in _shared(lane, allowed))]
+        open_lanes = [
+            turn for lane, turn in turns.items() if all(openings[one] > 0 for one in allowed.lanes_used(lane))
+        ]
         if not open_lanes:
             return
         turn = min(open_lanes, key=lambda turn: (turn.virtual_time, turn.due, turn.position))
         if take(turn):
             taken += 1
-            for lane in _shared(turn.lane, allowed):
+            for lane in allowed.lanes_used(turn.lane):
                 openings[lane] -= 1
         for lane in [lane for lane, other in turns.items() if other.channel == turn.channel]:
             del turns[lane]
@@ -74,8 +78,3 @@ def ended_unbought(before: JobRecord, after: JobRecord) -> bool:
         return False
     waits = after.due is not None and not after.lane.startswith(TICKET_MARK) and after.attempts == before.attempts
     return waits or after.expired
-
-
-def _shared(lane: str, allowed: Capacity) -> Iterable[str]:
-    """Return a lane and the lane of jobs that name no service, if they share openings."""
-    return (lane, AUTO) if lane in allowed.shared else (lane,)

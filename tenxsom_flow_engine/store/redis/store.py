@@ -292,10 +292,10 @@ class RedisStore(JobStore, LegacyImport):
             key = self._connection.key(f"due:{queue}:{lane}")
             members = self._connection.client.zrange(key, 0, -1 if limit is None else limit - 1)
         for begin in range(0, len(members), CHUNK_JOBS):
-            chunk = members[begin : begin + CHUNK_JOBS]
-            jobs = self.get_each([id_in(member) for member in chunk if is_member(member)])
+            ids = {member: id_in(member) if is_member(member) else "" for member in members[begin : begin + CHUNK_JOBS]}
+            jobs = self.get_each(list(filter(None, ids.values())))
             tags = {record.job_id: (record.job.channel, record.job.priority) for record in jobs}
-            found = [(member, *tags.get(id_in(member) if is_member(member) else "", ("", ""))) for member in chunk]
+            found = [(member, *tags.get(job_id, ("", ""))) for member, job_id in ids.items()]
             self._connection.run("enter_turns", self._clock.instant(), queue, lane, *chain.from_iterable(found))
 
     def schedules(self) -> Sequence[Schedule]:
