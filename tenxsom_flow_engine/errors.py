@@ -17,7 +17,8 @@
     ├── StoreError
     │   ├── StoreUnavailable  locked, busy or unreachable: the same call can succeed later
     │   ├── StoreFull         no space left on the store's disk or server
-    │   └── StoreBroken       not a store, damaged, or written by a newer version
+    │   ├── StoreBroken       not a store, damaged, or written by a newer version
+    │   └── StoreMoved        its jobs are in another store now
     ├── OutputError           a video could not be written or is incomplete
     │   └── InvalidVideo      a delivered file is not a usable video; the same file fails again
     ├── AccessError
@@ -257,6 +258,12 @@ class StoreBroken(StoreError):
     """The file or server contains no usable store; an operator must fix it."""
 
     code = "store_broken"
+
+
+class StoreMoved(StoreError):
+    """The jobs of this store are in another one now, or on their way there (see `store.moving`)."""
+
+    code = "store_moved"
 
 
 class OutputError(FlowError):

@@ -174,6 +174,16 @@ def remember(settings: Settings, queue_type: str) -> None:
         ) from error
 
 
+def remember_other(settings: Settings, before: str, after: str) -> None:
+    """Let the home remember another queue backend, if it remembers `before`: its jobs have moved.
+
+    Raises `ConfigurationError`.
+    """
+    if _remembered(settings.home) == before:
+        (settings.home / MEMORY).unlink()
+        remember(settings, after)
+
+
 def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
     """Choose the store that keeps a queue's records. Raises `ConfigurationError`."""
     named = str(settings.store or "")
