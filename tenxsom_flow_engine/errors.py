@@ -62,6 +62,7 @@ class Action(StrEnum):
     LIST_CANCELLED = "list_cancelled"  # cancelled jobs, which includes the expired ones
     LIST_OTHER_QUEUE = "list_other_queue"  # list the jobs of a queue that this home does not use
     START_WORKER = "start_worker"  # a pull worker
+    START_FALLBACK_WORKER = "start_fallback_worker"  # a pull worker of a named queue
     START_PUSH_WORKER = "start_push_worker"
     RESUME_QUEUE = "resume_queue"
     CREATE_QUEUE = "create_queue"

@@ -59,6 +59,12 @@ def _worker_url(name: str, text: str) -> str:
     return url
 
 
+def _fallback(name: str, text: str) -> str:
+    if text not in ("redis", "local"):
+        raise ConfigurationError(f"{name} must be redis or local, not {text!r}")
+    return text
+
+
 def _host_names(name: str, text: str) -> tuple[str, ...]:
     names = tuple(one.strip().rstrip(".").lower() for one in text.split(",") if one.strip())
     for one in names:
@@ -340,6 +346,16 @@ class Settings:
             default="`jobs.sqlite3` in `TENXSOM_HOME`; for Cloud Tasks the Redis server, if one is set",
         ),
     ] = None
+    fallback: Annotated[
+        str,
+        Variable(
+            "TENXSOM_FALLBACK",
+            "pull queue, `redis` or `local`, that takes new jobs while Cloud Tasks cannot be reached; it must have the "
+            "same store, and workers",
+            default="none: adding a job fails then",
+            read=_fallback,
+        ),
+    ] = ""
     x_display: Annotated[
         str, Variable("DISPLAY", "set by an X desktop; if set, `open` starts a player on a terminal", "commands")
     ] = ""

@@ -108,7 +108,7 @@ def _open(
         raise InvalidInput(
             "to-store",
             "is a store of the same type",
-            next_step="use `backup` and `restore` to put the records on another server or in another file",
+            next_step="put a backup on the other server, or into the other file",
         )
     # The file first: its lock keeps a second move of these stores away.
     if choices[0].scheme == "sqlite":

@@ -209,6 +209,20 @@ def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
     )
 
 
+def fallback_queue(settings: Settings) -> str:
+    """Return the pull queue that takes jobs while Cloud Tasks cannot be reached; empty if none is set.
+
+    Raises `ConfigurationError` if the two do not share a store.
+    """
+    name = settings.fallback
+    if name and choose_store(settings, CLOUD_TASKS) != choose_store(settings, name):
+        raise ConfigurationError(
+            f"TENXSOM_FALLBACK={name} requires that Cloud Tasks and the {name} queue keep their records in one store",
+            next_step="set REDIS_URL, or REDIS_HOST, for redis; set neither for local",
+        )
+    return name
+
+
 class HomeQueue:
     """The queue backend of a process within its home: what the home remembers, and the stores that are not used."""
 

@@ -11,14 +11,15 @@ import msgspec
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
 from tenxsom_flow_engine.generation.slots import UnattendedSlots
-from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
+from tenxsom_flow_engine.jobs import AUTO, FINAL, PUSHED, Failure, Status
 from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
-from tenxsom_flow_engine.queues.base import QueueStatus
+from tenxsom_flow_engine.queues.base import QueueStatus, count_alive
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
     Ended,
+    FallbackFigures,
     JobFigures,
     Making,
     PurchaseTotals,
@@ -76,6 +77,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
         schedules=tuple(_schedules(store, now)),
+        fallback=_fallback(engine),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
@@ -226,6 +228,17 @@ def _schedules(store: JobStore, now: float) -> Iterator[ScheduleFigures]:
                 runs_out_at=runs_out_at(one, now) if left is not None and left < slots else None,
                 problem=one.problem,
             )
+
+
+def _fallback(engine: Engine) -> FallbackFigures | None:
+    name = engine.settings.fallback
+    if not name or engine.queue.name not in (*PUSHED, name):
+        return None
+    return FallbackFigures(
+        queue_type=name,
+        unfinished=engine.store.status_counts(name).unfinished,
+        alive=count_alive(engine.store, name, engine.queue.lease),
+    )
 
 
 def _disks(engine: Engine) -> tuple[DiskFigures, ...]:

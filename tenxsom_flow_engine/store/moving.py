@@ -134,7 +134,7 @@ def moved_error(place: str, stored: str) -> StoreMoved:
         )
     return StoreMoved(
         f"the jobs of the store {place} are being moved to {marker.to}",
-        next_step="complete or abandon the move with `queue move --from-store … --to-store …`",
+        next_step="repeat the command that moves them to complete the move, or abandon it",
     )
 
 
@@ -155,5 +155,5 @@ def in_flight_error(names: Sequence[str]) -> ActionRefused:
     shown = ", ".join(names[:MOST_NAMED]) + (" …" if len(names) > MOST_NAMED else "")
     return ActionRefused(
         f"{plural(len(names), 'job')} in flight must be settled before the store can move: {shown}",
-        next_step="let a worker run until they are; `limits pause` of the services keeps it from buying more",
+        next_step="pause the services, and let a worker run until they are",
     )

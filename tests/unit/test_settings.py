@@ -34,6 +34,7 @@ load = partial(settings.load, default_file=Path("/nonexistent.env"))
 
 DEFAULTS: dict[str, Any] = {
     "queue_type": "auto",
+    "fallback": "",
     "x_display": "",
     "wayland_display": "",
     "max_dispatches_per_second": 10.0,
