@@ -221,6 +221,6 @@ def _print_queue(load: Load, month: QueueCost, possible: Sequence[Choice], used:
     ]  # fmt: skip
     out(table(rows, head=("", "QUEUE", "A MONTH", "STORE", "A MONTH", "TOGETHER")))
     out(
-        f"Cloud Tasks: {month.operations:,.0f} operations a month; with a file it costs more than a managed Redis alone"
+        f"Cloud Tasks: {month.operations:,.0f} operations a month; a managed Redis alone costs less than Cloud Tasks "
+        f"with a file from {month.break_even:,.0f} videos a day"
     )
-    out(f"from {month.break_even:,.0f} videos a day")
