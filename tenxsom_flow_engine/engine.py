@@ -188,7 +188,11 @@ class Engine:
         now = self.store.now()
         return self.budgets.overruns(
             PlannedCost(
-                max(now, item.new.due or now), item.new.job.channel, item.service, self.budgets.reserve(item.new.cost)
+                at=max(now, item.new.due or now),
+                channel=item.new.job.channel,
+                service=item.service,
+                micro_usd=self.budgets.reserve(item.new.cost),
+                key_id=item.new.job.key_id,
             )
             for item in jobs
         )

@@ -441,6 +441,15 @@ class Settings:
             read=_admin_token,
         ),
     ] = None
+    mcp_key: Annotated[
+        Secret | None,
+        Variable(
+            "TENXSOM_MCP_KEY",
+            "API key whose rights and budget an assistant has",
+            "`mcp`",
+            default="all rights",
+        ),
+    ] = None
     allow_private_downloads: Annotated[
         bool,
         Variable(

@@ -141,7 +141,7 @@ def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
     if record.submission.state is SubmissionState.NONE and (full := context.channels.full(job.channel)):
         raise full
     reserve = context.budgets.reserve(expected)
-    if record.submission.charge is None and (spent := context.budgets.refusal(job.channel, service.name, reserve)):
+    if record.submission.charge is None and (spent := context.budgets.refusal(job, service.name, reserve)):
         return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
     answer = context.gate.ask(service.name, record.job_id, context.channels.share(job.channel))
     if isinstance(answer, Closed):
