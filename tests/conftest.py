@@ -40,6 +40,18 @@ settings.load_profile("project")
 pytest.register_assert_rewrite("tenxsom_flow_engine.testing")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the size of the test that `make api-kills` repeats with more requests."""
+    parser.addoption("--api-requests", type=int, default=60, help="requests whose answers are lost")
+
+
+@pytest.fixture
+def api_requests(request: pytest.FixtureRequest) -> int:
+    """The number of requests whose answers are lost."""
+    number: int = request.config.getoption("--api-requests")
+    return number
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """A clock that changes only when a test moves it."""
