@@ -6,6 +6,7 @@ store's own addition of one job, in turn.
 
 from __future__ import annotations
 
+import socket
 import statistics
 import threading
 import time
@@ -15,7 +16,6 @@ from itertools import cycle
 from typing import Any
 
 import requests
-import waitress
 
 from benchmarks.report import waiting_jobs
 from benchmarks.stores import engines_on_both_stores
@@ -24,29 +24,38 @@ from tenxsom_flow_engine.api import keys
 from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.web.http_server import Limits, Server
 from tests.api_client import app_of
 
 RECORDS, ROUNDS, KEYS = 100_000, 500, 40
 LISTS = (
     "",
-    "?limit=20&status=scheduled",
-    "?limit=20&status=failed,held",
+    "?status=scheduled",
+    "?status=failed,held",
     "?limit=50&service=draft",
-    "?since=2026-01-01",
+    "?since=2026-01-01T00:00:00Z",
 )
 
 
 @contextmanager
 def served(engine: Engine) -> Iterator[str]:
     """Serve the API of an engine; yield its address."""
-    server = waitress.create_server(app_of(engine), host="127.0.0.1", port=0, threads=4)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}/api/v1"
-    finally:
-        server.close()
-        thread.join()
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(app_of(engine), [listener], Limits(threads=4))
+
+        def serve() -> None:
+            while not ended.is_set():
+                server.turn(0.05)
+            server.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+        finally:
+            ended.set()
+            thread.join()
 
 
 def milliseconds(act: Callable[[], object]) -> float:
