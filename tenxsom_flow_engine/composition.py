@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
+from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.files import make_private_folder
+from tenxsom_flow_engine.notifiers.alert import AlertNotifier
+from tenxsom_flow_engine.notifiers.base import Notifier
+from tenxsom_flow_engine.notifiers.command import CommandNotifier
+from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -68,6 +73,17 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
         allow_private_downloads=settings.allow_private_downloads,
     )
     return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
+
+
+def make_notifiers(settings: Settings, timings: Timings) -> dict[str, Notifier]:
+    """Make the notifiers of a process by the kind of endpoint; that of a command only if the settings have one."""
+    made: dict[str, Notifier] = {
+        EndpointKind.WEBHOOK: WebhookNotifier(allow_private=settings.allow_private_webhooks, timings=timings),
+        EndpointKind.ALERT: AlertNotifier(),
+    }
+    if settings.on_video:
+        made[EndpointKind.COMMAND] = CommandNotifier(settings.on_video, timings)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,5 +152,6 @@ def open_engine(
         queue_reason=choice.reason,
         home=home,
         known_services=service_specs(),
+        notifiers=make_notifiers(settings, timings),
         monotonic=monotonic,
     )

@@ -64,6 +64,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the secrets that sign a message now."""
         return (self.secret, self.old_secret) if self.old_secret and now < self.old_secret_until else (self.secret,)
 
+    @property
+    def wants_verdicts(self) -> bool:
+        """Whether it gets messages about verdicts."""
+        if self.disabled or self.channel or self.kind is EndpointKind.COMMAND:
+            return False
+        named = any(name.startswith("verdict.") for name in self.events)
+        return self.kind is EndpointKind.ALERT or not self.events or named
+
     def wants(self, event: Event) -> bool:
         """Return whether it gets a message about an event."""
         if self.disabled or (self.channel and event.channel != self.channel):
@@ -126,8 +134,8 @@ def check_webhook_url(url: str, *, allow_private: bool) -> str:
 
 def hidden_url(url: str) -> str:
     """Return a URL for people: the scheme, for HTTP also the host, and dots for the rest, which can be a secret."""
-    scheme, _, rest = url.partition("://")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme):
+    scheme, mark, rest = url.partition("://")
+    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme):
         return "…"
     if scheme not in ("http", "https"):
         return f"{scheme}://…"

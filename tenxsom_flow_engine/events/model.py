@@ -33,6 +33,11 @@ class EventType(StrEnum):
     VERDICT_RAISED = "verdict.raised"
     VERDICT_CLEARED = "verdict.cleared"
 
+    @classmethod
+    def of_budget(cls, level: float) -> EventType:
+        """Return the type for a share of a budget: 0.5, 0.8 or 1."""
+        return cls(f"budget.{level * 100:.0f}")
+
     @property
     def family(self) -> str:
         """The part before the dot."""
