@@ -123,7 +123,7 @@ class Messenger:
                     return
                 time.sleep(SHORTEST_WAIT / 2)
         except FlowError as error:
-            _log.warning("the last messages about events are left to other workers: %s", error)
+            _log.debug("the last messages about events are left to other workers: %s", error)
 
     def end(self) -> None:
         """End soon. A message that is being sent is sent again by another worker, unless its answer arrives in time."""
