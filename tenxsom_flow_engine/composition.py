@@ -14,6 +14,7 @@ from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.events import EndpointKind
+from tenxsom_flow_engine.events.changes import api_links
 from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.notifiers.alert import AlertNotifier
 from tenxsom_flow_engine.notifiers.base import Notifier
@@ -135,6 +136,7 @@ def open_engine(
         if choice.by_home and choice.queue_type == "redis":
             error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
         raise
+    opened.video_link = api_links(settings.cloud_tasks.worker_url)
     home = HomeQueue(settings, choice)
     if not choice.fresh:
         home.remember()

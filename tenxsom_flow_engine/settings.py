@@ -134,7 +134,7 @@ def _command(name: str, text: str) -> tuple[str, ...]:
         words = tuple(shlex.split(text))
     except ValueError as error:
         raise ConfigurationError(f"{name} cannot be split into words: {error}") from error
-    if not words:
+    if not words or not words[0]:
         raise ConfigurationError(f"{name} names no program")
     return words
 

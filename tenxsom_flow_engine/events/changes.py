@@ -31,6 +31,11 @@ def api_path(record: JobRecord) -> str:
     return f"/api/v1/jobs/{record.job_id}/video"
 
 
+def api_links(address: str) -> VideoLink:
+    """Return links to the HTTP API at an address, such as that of the web worker; without one only its paths."""
+    return lambda record: f"{address}{api_path(record)}"
+
+
 def job_events(before: JobRecord, after: JobRecord, link: VideoLink = api_path) -> Sequence[Event]:
     """Return the events of a change of a record; mostly none."""
     if after.status is before.status or after.status not in _ENDS:

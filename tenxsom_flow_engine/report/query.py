@@ -20,6 +20,7 @@ from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
     Ended,
+    EndpointFigures,
     JobFigures,
     Making,
     PurchaseTotals,
@@ -77,6 +78,11 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
         schedules=tuple(_schedules(store, now)),
+        disabled_endpoints=tuple(
+            EndpointFigures(id=one.id, kind=one.kind, url=one.shown_url, why=one.disabled)
+            for one in store.endpoints()
+            if one.disabled
+        ),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,

@@ -102,7 +102,7 @@ class JobStore(ABC):
     place: str
     #: A warning for operators about the durability of the records; None if there is none.
     advice: StoreAdvice | None = None
-    #: Returns the address of a video in the messages about its job.
+    #: Returns the address of a video in the messages about its job; `composition` sets it.
     video_link: VideoLink = staticmethod(api_path)
 
     def job_events(self, before: JobRecord, after: JobRecord) -> Sequence[Event]:
