@@ -111,17 +111,24 @@ class Messenger:
                 self._start(endpoint)
         return soonest
 
-    def finish(self, seconds: float) -> None:
-        """Deliver what is due, for at most `seconds`: a process that ends might be the last one for a long time."""
+    def finish(self, seconds: float, abandon: threading.Event) -> None:
+        """Deliver what is due: a process that ends might be the last one for a long time.
+
+        New attempts begin for at most `seconds`; those under way end, unless `abandon` is set.
+        """
         ends = time.monotonic() + seconds
         try:
-            while time.monotonic() < ends:
-                found = self.check()
+            while not abandon.wait(SHORTEST_WAIT / 2):
+                late = time.monotonic() >= ends
+                if late:
+                    self._ended.set()
+                found = None if late else self.check()
                 with self._lock:
-                    busy = bool(self._busy)
+                    busy = set(self._busy)
                 if not busy and (found is None or not self._has_due()):
                     return
-                time.sleep(SHORTEST_WAIT / 2)
+                for endpoint_id in busy:
+                    self._owns(endpoint_id)
         except FlowError as error:
             _log.debug("the last messages about events are left to other workers: %s", error)
 

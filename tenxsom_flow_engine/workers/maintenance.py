@@ -115,8 +115,7 @@ class WorkerMaintenance:
     def _end_messenger(self) -> None:
         if self._messenger is None:
             return
-        if not self._engine.abandon.is_set():
-            self._messenger.finish(self._engine.timings.last_messages)
+        self._messenger.finish(self._engine.timings.last_messages, self._engine.abandon)
         self._messenger.end()
         with contextlib.suppress(StoreError):
             self._messenger.release()

@@ -122,7 +122,8 @@ def keep(
 ) -> None:
     """Replace a stored record, update totals and budgets, and write its events, in the caller's transaction."""
     save(db, after)
-    outbox.write(db, events(before, after))
+    with decoding("endpoints"):
+        outbox.write(db, events(before, after))
     turns.enter(db, [after])
     turns.give_back(db, before, after)
     keep_start(db, before.expires_at, after)
