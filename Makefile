@@ -14,8 +14,8 @@ DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
-.PHONY: lock fuzz-api api-kills bench-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
-.PHONY: bench-bad-clients bench-budgets bench-compare bench-accept
+.PHONY: lock fuzz-api api-kills bench-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report
+.PHONY: bench-dashboard bench-bad-clients bench-budgets bench-events bench-compare bench-accept
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -83,7 +83,7 @@ bench-accept: .venv/.development
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets: bench-%: .venv/.development
+bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets bench-events: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.$(subst -,_,$*)
 
 bench-remote: .venv/.development

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
+from tenxsom_flow_engine.events import EndpointKind
+from tenxsom_flow_engine.events.changes import api_links
 from tenxsom_flow_engine.files import make_private_folder
+from tenxsom_flow_engine.notifiers.alert import AlertNotifier
+from tenxsom_flow_engine.notifiers.base import Notifier
+from tenxsom_flow_engine.notifiers.command import CommandNotifier
+from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
@@ -70,6 +76,17 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
     return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
 
 
+def make_notifiers(settings: Settings, timings: Timings) -> dict[str, Notifier]:
+    """Make the notifiers of a process by the kind of endpoint; that of a command only if the settings have one."""
+    made: dict[str, Notifier] = {
+        EndpointKind.WEBHOOK: WebhookNotifier(allow_private=settings.allow_private_webhooks, timings=timings),
+        EndpointKind.ALERT: AlertNotifier(),
+    }
+    if settings.on_video:
+        made[EndpointKind.COMMAND] = CommandNotifier(settings.on_video, timings)
+    return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
     """Replacements for defaults, for tests and load simulations; commands take it as click's `obj`."""
@@ -119,6 +136,7 @@ def open_engine(
         if choice.by_home and choice.queue_type == "redis":
             error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
         raise
+    opened.video_link = api_links(settings.cloud_tasks.worker_url)
     home = HomeQueue(settings, choice)
     if not choice.fresh:
         home.remember()
@@ -136,5 +154,6 @@ def open_engine(
         queue_reason=choice.reason,
         home=home,
         known_services=service_specs(),
+        notifiers=make_notifiers(settings, timings),
         monotonic=monotonic,
     )

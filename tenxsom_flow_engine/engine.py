@@ -51,6 +51,7 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
+from tenxsom_flow_engine.notifiers.base import Notifier
 from tenxsom_flow_engine.output.folder import OutputFolder
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
@@ -108,6 +109,7 @@ class Engine:
         queue_reason: str = "",
         home: HomeQueue | None = None,
         known_services: Collection[str] = (),
+        notifiers: Mapping[str, Notifier] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -127,6 +129,8 @@ class Engine:
         #: Why this queue backend was chosen.
         self.queue_reason = queue_reason
         self.home = home
+        #: How this process delivers messages about events, by the kind of endpoint.
+        self.notifiers = notifiers or {}
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
         #: Set by a forced stop: writes that fail are no longer repeated.
         self.abandon = Event()

@@ -68,6 +68,8 @@ class Action(StrEnum):
     RESUME_SERVICE = "resume_service"
     ADD_TOPICS = "add_topics"  # append topics to the list of a schedule
     SHOW_SCHEDULE = "show_schedule"
+    ENABLE_WEBHOOK = "enable_webhook"
+    ENABLE_ALERT = "enable_alert"
     REPAIR_CLOCK = "repair_clock"  # set the store's clock back
     RESTORE = "restore"  # restore the store from a backup
 

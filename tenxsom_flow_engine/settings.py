@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -126,6 +127,16 @@ def _budgets(name: str, text: str) -> Mapping[str, Budget]:
         return parse_budgets(text)
     except InvalidInput as error:
         raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
+
+
+def _command(name: str, text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigurationError(f"{name} cannot be split into words: {error}") from error
+    if not words or not words[0]:
+        raise ConfigurationError(f"{name} names no program")
+    return words
 
 
 #: The shortest and the longest horizon of schedules; Cloud Tasks delivers at most 30 days later.
@@ -458,6 +469,25 @@ class Settings:
             "workers",
         ),
     ] = False
+    allow_private_webhooks: Annotated[
+        bool,
+        Variable(
+            "TENXSOM_ALLOW_PRIVATE_WEBHOOKS",
+            "also send webhooks to private addresses and over plain HTTP; for receivers on this machine or network",
+            "workers",
+        ),
+    ] = False
+    on_video: Annotated[
+        tuple[str, ...],
+        Variable(
+            "TENXSOM_ON_VIDEO",
+            "command that workers run for each finished video, with the job as JSON on standard input",
+            "workers",
+            default="none",
+            example="/usr/local/bin/publish --quiet",
+            read=_command,
+        ),
+    ] = ()
     redis: RedisSettings
     cloud_tasks: CloudTasksSettings
     web: WebSettings

@@ -42,6 +42,20 @@ class Timings:
     #: Minimum pause before calling a busy service again, whatever `Retry-After` it sends.
     busy_floor: float = 30.0
 
+    # Messages about events (`notifiers`).
+    #: A webhook: Standard Webhooks recommends 15 to 30 s.
+    webhook_call: CallTimeouts = CallTimeouts(connect=10.0, read=15.0, total=15.0)
+    #: How long the command of `TENXSOM_ON_VIDEO` can run.
+    on_video: float = 600.0
+    #: How long a process that finds no endpoint waits before it checks again.
+    endpoint_check: float = 5.0
+    #: How long one process delivers the messages of an endpoint after its latest renewal of that right.
+    delivery_lease: float = 15.0
+    #: How often verdicts are compared with the open incidents.
+    incident_check: float = 30.0
+    #: How long a worker that ends waits for messages that are due.
+    last_messages: float = 5.0
+
     # The rate limiter (`rate_limits`).
     #: How long a gate stays closed after a busy answer that names no time.
     busy_pause: float = 30.0

@@ -8,6 +8,7 @@ import click
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
+    alert,
     backup,
     batch,
     budget,
@@ -32,6 +33,7 @@ from tenxsom_flow_engine.cli import (
     single,
     stats,
     status,
+    webhook,
     worker,
     workers,
 )
@@ -83,6 +85,8 @@ for command in (
     budget.budget,
     channel.channel,
     key.key,
+    webhook.webhook,
+    alert.alert,
     mcp.mcp,
     backup.backup,
     backup.restore,

@@ -44,6 +44,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
 
     from tenxsom_flow_engine import settings
     from tenxsom_flow_engine.composition import open_engine
+    from tenxsom_flow_engine.report.query import findings
     from tenxsom_flow_engine.text import plural
     from tenxsom_flow_engine.workers.pull import PullWorker
 
@@ -60,7 +61,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         engine = opened() if burst else _when_available(opened, signals)
         if engine is None:
             return DONE
-        runner = PullWorker(engine, concurrency=concurrency, burst=burst)
+        runner = PullWorker(engine, concurrency=concurrency, burst=burst, findings=findings)
         engine.check_output()
         if engine.home and not burst:
             engine.home.remember()  # the first job must come to this worker

@@ -9,6 +9,7 @@ import msgspec
 from tenxsom_flow_engine.budgets.forecast import BudgetUse
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.jobs import AUTO, Failure, Status
 from tenxsom_flow_engine.queues.selection import OtherStore
 from tenxsom_flow_engine.store.totals import LastError
@@ -169,6 +170,16 @@ class ScheduleFigures(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class EndpointFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that gets no messages about events any more."""
+
+    id: str
+    kind: EndpointKind
+    #: Its address, without secrets.
+    url: str
+    why: str
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A finding of the report. The section of `docs/operations.md` named after `code` says what to do about it.
 
@@ -242,6 +253,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: The present use of each limit of the budgets.
     budgets: tuple[BudgetUse, ...] = ()
     schedules: tuple[ScheduleFigures, ...] = ()
+    disabled_endpoints: tuple[EndpointFigures, ...] = ()
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.

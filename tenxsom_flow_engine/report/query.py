@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
+from tenxsom_flow_engine.events.incidents import Finding
 from tenxsom_flow_engine.generation.slots import UnattendedSlots
 from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
 from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
@@ -19,6 +20,7 @@ from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
     Ended,
+    EndpointFigures,
     JobFigures,
     Making,
     PurchaseTotals,
@@ -29,7 +31,7 @@ from tenxsom_flow_engine.report.model import (
     WindowFigures,
     WorkerFigures,
 )
-from tenxsom_flow_engine.report.verdicts import verdicts
+from tenxsom_flow_engine.report.verdicts import OK, verdicts
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
 from tenxsom_flow_engine.store.totals import (
@@ -76,11 +78,25 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
         schedules=tuple(_schedules(store, now)),
+        disabled_endpoints=tuple(
+            EndpointFigures(id=one.id, kind=one.kind, url=one.shown_url, why=one.disabled)
+            for one in store.endpoints()
+            if one.disabled
+        ),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))
+
+
+def findings(engine: Engine) -> Sequence[Finding]:
+    """Return the present verdicts as messages show them, without `all-is-well`. Raises `StoreError`."""
+    return [
+        Finding(code=one.code, level=one.level, subject=one.subject, text=one.text, see=one.see)
+        for one in take_report(engine).verdicts
+        if one.level != OK
+    ]
 
 
 def queue_figures(engine: Engine) -> QueueFigures:

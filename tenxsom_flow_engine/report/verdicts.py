@@ -8,6 +8,7 @@ from tenxsom_flow_engine.budgets import ALL, to_usd
 from tenxsom_flow_engine.budgets.forecast import ALERTS
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
@@ -18,9 +19,9 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
-    "topics-running-out", "queue-unknown", "queue-paused", "budget-spent", "service-paused", "service-closed",
-    "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low", "store-at-risk",
-    "entries-set-aside", "all-is-well",
+    "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent", "service-paused",
+    "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low",
+    "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -52,6 +53,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_failing(report),
         *_expired(report),
         *_schedules(report),
+        *_endpoints(report),
         *_store(report),
     ]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
@@ -242,6 +244,20 @@ def _schedules(report: Report) -> Iterator[Verdict]:
                 actions=(Action.ADD_TOPICS,),
                 subject=one.name,
             )
+
+
+def _endpoints(report: Report) -> Iterator[Verdict]:
+    actions = {EndpointKind.WEBHOOK: (Action.ENABLE_WEBHOOK,), EndpointKind.ALERT: (Action.ENABLE_ALERT,)}
+    for one in report.disabled_endpoints:
+        name = "the command for finished videos" if one.kind is EndpointKind.COMMAND else f"a {one.kind.value}"
+        yield Verdict(
+            code="endpoint-disabled",
+            level=PROBLEM,
+            text=f"{name} is disabled, so nothing is sent to it",
+            detail=f"{one.id} ({one.url}): {one.why}",
+            actions=actions.get(one.kind, ()),
+            subject=one.id,
+        )
 
 
 def _store(report: Report) -> Iterator[Verdict]:

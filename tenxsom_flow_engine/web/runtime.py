@@ -12,6 +12,7 @@ from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.queues.selection import QueueChoice
+from tenxsom_flow_engine.report.query import findings
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
@@ -164,7 +165,7 @@ def open_runtime(settings: Settings, overrides: Overrides | None = None) -> Open
     except BaseException:
         engine.close()
         raise
-    return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency))
+    return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency, findings=findings))
 
 
 def open_view(settings: Settings, choice: QueueChoice) -> OpenRuntime:

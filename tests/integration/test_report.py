@@ -17,6 +17,7 @@ from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
+from tenxsom_flow_engine.events import Endpoint, EndpointKind
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
@@ -321,6 +322,12 @@ def schedule(topics: int, **fields: Any) -> Callable[[Engine, ManualClock], None
     return plan
 
 
+def endpoint_disabled(engine: Engine, time: ManualClock) -> None:
+    alive(engine)
+    url = "https://example.org/secret-1"
+    engine.store.swap_endpoint(None, Endpoint(id="we_1", kind=EndpointKind.WEBHOOK, url=url, disabled="it failed"))
+
+
 def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(5400)
     alive(engine)
@@ -358,6 +365,7 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         ),
         ("topics-running-out", schedule(29), "a schedule has 5 topics left, but 24 slots a day"),
         ("topics-running-out", schedule(20), "a schedule has no topics left"),
+        ("endpoint-disabled", endpoint_disabled, "a webhook is disabled, so nothing is sent to it"),
         ("queue-unknown", unknown, "the state of the queue backend is unknown"),
         ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
         ("service-paused", paused, "pixverse was paused by an operator"),

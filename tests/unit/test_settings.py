@@ -52,6 +52,8 @@ DEFAULTS: dict[str, Any] = {
     "admin_token": None,
     "mcp_key": None,
     "allow_private_downloads": False,
+    "allow_private_webhooks": False,
+    "on_video": (),
     "services": {name: spec.config() for name, spec in service_specs().items() if spec.config and not spec.switch},
     "budgets": {},
     "unknown_price": None,
@@ -97,6 +99,8 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "True", "allow_private_downloads", True),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "no", "allow_private_downloads", False),
+    ("TENXSOM_ALLOW_PRIVATE_WEBHOOKS", "1", "allow_private_webhooks", True),
+    ("TENXSOM_ON_VIDEO", "/opt/publish 'to all' -v", "on_video", ("/opt/publish", "to all", "-v")),
 ]
 
 
@@ -274,6 +278,8 @@ BAD = [
     ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
     ("REDIS_PORT", ["0", "65536", "redis"]),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", ["maybe", "2"]),
+    ("TENXSOM_ALLOW_PRIVATE_WEBHOOKS", ["maybe", "2"]),
+    ("TENXSOM_ON_VIDEO", ["'publish", "''"]),
     ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
     ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
     ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),

@@ -27,6 +27,7 @@ _ALLOWED_WHEN_FULL = frozenset({"claim", "renew", "commit", "remove"})
 _PARTS = {
     "charges": frozenset({"commit", "adopt", "amounts", "seed_charges", "charges_back"}),
     "turns": frozenset({"claim", "commit"}),
+    "outbox": frozenset({"commit", "put_memo", "set_queue"}),
 }
 
 

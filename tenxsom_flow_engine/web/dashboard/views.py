@@ -22,6 +22,7 @@ from tenxsom_flow_engine.web.dashboard.add import add
 from tenxsom_flow_engine.web.dashboard.advice import links
 from tenxsom_flow_engine.web.dashboard.bulk import bulk
 from tenxsom_flow_engine.web.dashboard.edit import edit
+from tenxsom_flow_engine.web.dashboard.endpoints import endpoints
 from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
@@ -62,6 +63,7 @@ def dashboard(reports: ReportCache, files: JobFiles) -> Blueprint:
         job(reports, files),
         edit(reports),
         add(reports),
+        endpoints(reports),
     ):
         blueprint.register_blueprint(view)
 
