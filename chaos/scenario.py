@@ -205,7 +205,7 @@ def gather(cluster: Cluster, vendors: Vendors, added: list[str], records: list[J
         limits=cluster.limits,
         spent=store.spent("2000-01-01"),
         ended=ended,
-        videos=cluster.engine.settings.output_dir,
+        videos=cluster.engine.settings.work_dir,
     )
 
 

@@ -14,7 +14,7 @@ from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.output.base import Output
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.queues.selection import (
@@ -64,7 +64,7 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
         clock=clock,
         timings=timings,
         home=settings.home,
-        output_dir=settings.output_dir,
+        output_dir=settings.work_dir,
         allow_private_downloads=settings.allow_private_downloads,
     )
     return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
@@ -99,7 +99,7 @@ def open_engine(
     store: JobStore | None = None,
     queue: JobQueue | None = None,
     gate: QuotaGate | None = None,
-    output: OutputFolder | None = None,
+    output: Output | None = None,
     overrides: Overrides | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:

@@ -51,7 +51,8 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.output.base import Output
+from tenxsom_flow_engine.output.opening import open_output
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
@@ -100,7 +101,7 @@ class Engine:
         services: Mapping[str, VideoService],
         limiter: RateLimiter | None = None,
         gate: QuotaGate | None = None,
-        output: OutputFolder | None = None,
+        output: Output | None = None,
         retry: RetryPolicy = RetryPolicy(),
         timings: Timings = Timings(),
         clock: Clock | None = None,
@@ -121,7 +122,7 @@ class Engine:
         )
         self.channels = ChannelGate(store, timings, monotonic)
         self.planner = Planner(store, self, settings.schedule_horizon)
-        self.output = output or OutputFolder(settings.output_dir)
+        self.output = output or open_output(settings.output_dir, settings.work_dir, settings.bucket_keys)
         self.timings = timings
         self.clock = clock or SystemClock()
         #: Why this queue backend was chosen.
@@ -486,8 +487,12 @@ class Engine:
             self.planner.plan_all()
 
     def check_output(self) -> None:
-        """Raise `OutputError` unless videos can be written."""
+        """Raise `OutputError` unless videos can be published, `OutputAway` if only for now."""
         self.output.check()
+
+    def empty_spool(self) -> None:
+        """Publish the videos that wait on this machine for the bucket. Raises `OutputError`."""
+        self.output.deliver()
 
     def expire_unstarted(self) -> int:
         """End the waiting jobs whose latest start has passed; return how many. They have bought nothing."""

@@ -32,6 +32,9 @@ class Timings:
     #: Upper bound of the time between two polls of one generation, whatever its service suggests.
     max_poll_interval: float = math.inf
 
+    #: How long a job whose video is in a spool waits for the bucket, and how often maintenance empties the spool.
+    output_retry: float = 60.0
+
     # Calls to services over HTTP (`services`).
     #: A call that costs nothing and can be repeated.
     read_call: CallTimeouts = CallTimeouts(connect=5.0, read=20.0, total=30.0)

@@ -152,6 +152,8 @@ class WorkerMaintenance:
                 self._guarded(self._check_clock)
             if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
+            if self._is_due("spool", timings.output_retry, now):
+                self._guarded(self._engine.empty_spool)
         if self._is_due("check", timings.slot_check_interval, now):
             self._guarded(self._free_slots)
             self._guarded(self._check_budgets)

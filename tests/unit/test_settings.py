@@ -18,13 +18,14 @@ import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.output.address import BucketAddress
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
 from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.services.simulated.config import SimulatedConfig, SimulationPlan
-from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings
+from tenxsom_flow_engine.settings import BucketSettings, RedisSettings, Settings, WebSettings
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
@@ -52,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "admin_token": None,
     "allow_private_downloads": False,
     "services": {name: spec.config() for name, spec in service_specs().items() if spec.config and not spec.switch},
+    "bucket": BucketSettings(),
     "budgets": {},
     "unknown_price": None,
 }
@@ -84,6 +86,13 @@ def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
 GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_HOME", "/srv/flow", "home", Path("/srv/flow")),
     ("TENXSOM_OUTPUT_DIR", "/srv/my videos", "output_dir", Path("/srv/my videos")),
+    ("TENXSOM_OUTPUT_DIR", "gs://my-videos/fun/", "output_dir", BucketAddress("gs", "my-videos", "fun")),
+    (
+        "TENXSOM_OUTPUT_DIR",
+        "s3://videos?endpoint=https://r2.example.com/&region=auto",
+        "output_dir",
+        BucketAddress("s3", "videos", "", "https://r2.example.com", "auto"),
+    ),
     ("TENXSOM_QUEUE_TYPE", "local", "queue_type", "local"),
     ("TENXSOM_STORE", "sqlite:///x/y.sqlite3", "store", "sqlite:///x/y.sqlite3"),
     ("CLOUD_TASKS_MAX_DISPATCHES", "0.5", "max_dispatches_per_second", 0.5),
@@ -274,7 +283,22 @@ BAD = [
     ("REDIS_PORT", ["0", "65536", "redis"]),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", ["maybe", "2"]),
     ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
-    ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
+    (
+        "TENXSOM_OUTPUT_DIR",
+        [
+            "~no-such-user-here/flow",
+            "ftp://videos",
+            "gs://",
+            "gs://Videos",
+            "gs://key:secret@videos",
+            "gs://videos/../x",
+            "gs://videos/a b",
+            "gs://videos?region=x",
+            "s3://videos?endpoint=r2.example.com",
+            "s3://[x",
+            "s3://videos?endpoint=https://key:secret@r2.example.com",
+        ],
+    ),
     ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),
 ]
 
