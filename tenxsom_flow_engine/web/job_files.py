@@ -6,6 +6,7 @@ are served, whatever a record contains.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,24 @@ from flask import redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
+from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Video
 from tenxsom_flow_engine.output.base import LINK_LIFETIME
 from tenxsom_flow_engine.web.download_names import attachment
 from tenxsom_flow_engine.web.file_streaming import STREAMS, send
 from tenxsom_flow_engine.web.report_cache import ReportCache
+
+_log = logging.getLogger(__name__)
+
+
+def existing(engine: Engine, record: JobRecord) -> Mapping[str, str] | None:
+    """Return the files of a job as `Output.files` does; None if its bucket cannot be used now."""
+    try:
+        return engine.output.files(record.result) if record.result else {}
+    except OutputError as error:
+        _log.warning("the files of job %s cannot be listed: %s", record.job_id, error)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
