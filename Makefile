@@ -27,7 +27,7 @@ help:
 	@echo '                          measure speed, in part against other libraries, and name the ratios that moved;'
 	@echo '                          benchmarks/README.md has the results and longer benchmarks: bench-recovery, …'
 	@echo 'make bench-accept         make the ratios of the latest run those to compare with'
-	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
+	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7 OUTPUT=bucket]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
 	@echo 'make storm [JOBS=500 SECONDS=6 BACKENDS="redis cloud_tasks" SERVERS="oldest newest"]'
 	@echo '                          let a Redis server refuse commands in every way that passes, during paid creates'
@@ -89,7 +89,8 @@ bench-remote: .venv/.development
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
-		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED)) \
+		$(if $(OUTPUT),--output $(OUTPUT))
 
 storm: .venv/.development
 	.venv/bin/python -m chaos.storm $(JOBS:%=--jobs %) $(SECONDS:%=--seconds %) \

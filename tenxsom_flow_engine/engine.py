@@ -39,6 +39,7 @@ from tenxsom_flow_engine.generation.slots import MOST_SLOTS, UnattendedSlots, fr
 from tenxsom_flow_engine.generation.step import expected_cost
 from tenxsom_flow_engine.jobs import (
     AUTO,
+    FINAL,
     PLAYLIST_POSITION,
     EventKind,
     JobRecord,
@@ -51,8 +52,9 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.output.base import Output
+from tenxsom_flow_engine.output.base import Output, Publication
 from tenxsom_flow_engine.output.opening import open_output
+from tenxsom_flow_engine.output.retention import KeepVideos, to_remove
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
@@ -493,6 +495,30 @@ class Engine:
     def empty_spool(self) -> None:
         """Publish the videos that wait on this machine for the bucket. Raises `OutputError`."""
         self.output.deliver()
+
+    def may_remove_video(self, publication: Publication) -> bool:
+        """Whether retention may remove a video: its job has ended, so every publication of it is settled."""
+        record = self.store.get(publication.job_id)
+        return record is None or record.status in FINAL
+
+    def videos_to_remove(self, keep: KeepVideos) -> Sequence[Publication]:
+        """Return the videos that a rule of retention removes now. Raises `OutputError`, `StoreError`."""
+        return to_remove(self.output.publications(), keep, self.clock.now(), self.may_remove_video)
+
+    def prune_videos(self, owner: str) -> int:
+        """Remove the videos beyond `TENXSOM_KEEP_VIDEOS`, and files of unfinished uploads; return how many.
+
+        One owner at a time does this. Raises `OutputError`, `StoreError`.
+        """
+        keep = self.settings.keep_videos
+        if self.output.local and not keep.limited:
+            return 0
+        if not self.store.acquire_lock("videos", owner, self.timings.prune_interval):
+            return 0
+        removed = self.videos_to_remove(keep)
+        for one in removed:
+            self.output.remove(one.name)
+        return len(removed)
 
     def expire_unstarted(self) -> int:
         """End the waiting jobs whose latest start has passed; return how many. They have bought nothing."""

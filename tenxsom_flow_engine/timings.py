@@ -67,6 +67,8 @@ class Timings:
     # Workers and the store (`workers`, `store`).
     #: How often maintenance removes old records and leftovers.
     sweep_interval: float = 600.0
+    #: How often maintenance removes old videos.
+    prune_interval: float = 3600.0
     #: How often maintenance looks for deliveries that a queue backend has lost.
     lost_delivery_interval: float = 60.0
     #: How often maintenance asks the services about generations that no worker polls, to free their slots.

@@ -32,6 +32,7 @@ from tenxsom_flow_engine.cli import (
     single,
     stats,
     status,
+    videos,
     worker,
     workers,
 )
@@ -65,6 +66,7 @@ for command in (
     jobs.jobs,
     show.show,
     show.open_,
+    videos.videos,
     logs.logs,
     job_actions.retry,
     job_actions.cancel,

@@ -19,6 +19,7 @@ from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.output.address import BucketAddress
+from tenxsom_flow_engine.output.retention import KeepVideos
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
@@ -43,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule_horizon": 86_400.0,
     "keep_days": 30.0,
     "keep_jobs": 100_000,
+    "keep_videos": KeepVideos(),
     "limits": {
         **{name: parse_windows(spec.quotas) for name, spec in service_specs().items() if spec.quotas},
         "global": parse_windows("5/s 50/m 500/h 2000/d"),
@@ -279,6 +281,7 @@ BAD = [
     ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),
     ("TENXSOM_SCHEDULE_HORIZON", ["24", "59m", "29d", "a day", "-1d", "1 d"]),
     ("TENXSOM_KEEP_DAYS", ["0", "3651", "a week"]),
+    ("TENXSOM_KEEP_VIDEOS", ["30", "0d", "200", "1d 1GB"]),
     ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
     ("REDIS_PORT", ["0", "65536", "redis"]),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", ["maybe", "2"]),
