@@ -15,7 +15,7 @@ IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
 .PHONY: lock fuzz-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
-.PHONY: bench-bad-clients bench-budgets bench-compare bench-accept
+.PHONY: bench-bad-clients bench-bucket-memory bench-budgets bench-compare bench-accept
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -81,7 +81,7 @@ bench-accept: .venv/.development
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets: bench-%: .venv/.development
+bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets bench-bucket-memory: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.$(subst -,_,$*)
 
 bench-remote: .venv/.development

@@ -92,7 +92,8 @@ class Cluster:
     """See the module. Use as a context manager. `counts` has the number of faults and restarts, by kind.
 
     `timings` is a name of `TIMINGS`; except in production, leases are short. With `proxied`, all reach the Redis
-    server through `proxy`, which can answer in its place. With `bucket`, the videos go to an S3 server. The server is `redis_program`, by default the newest one.
+    server through `proxy`, which can answer in its place. The server is `redis_program`, by default the newest one.
+    With `bucket`, the videos go to an S3 server.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         runner = PullWorker(engine, concurrency=concurrency, burst=burst)
         try:
             engine.check_output()
-        except OutputAway as away:  # what is fetched meanwhile waits in the spool
+        except OutputAway as away:  # what is fetched until then waits in the spool
             log.warning("%s", away)
         if engine.home and not burst:
             engine.home.remember()  # the first job must come to this worker

@@ -166,7 +166,7 @@ def open_runtime(settings: Settings, overrides: Overrides | None = None) -> Open
     engine = open_engine(settings, "cloud_tasks", overrides=overrides)
     try:
         engine.check_output()
-    except OutputAway as away:  # what is fetched meanwhile waits in the spool
+    except OutputAway as away:  # what is fetched until then waits in the spool
         _log.warning("%s", away)
     except BaseException:
         engine.close()

@@ -62,7 +62,7 @@ def test_a_video_is_safe_while_the_bucket_is_away(
 
 
 def test_maintenance_empties_the_spool(server: BucketServer, tmp_path: Path, prefix: str) -> None:
-    """A job that another machine has published meanwhile stays as it is; all others are published."""
+    """A job that another machine has published since stays as it is; all others are published."""
     one, other = open_bucket(server, tmp_path / "one", prefix), open_bucket(server, tmp_path / "other", prefix)
     second = msgspec.structs.replace(RECORD, job=msgspec.structs.replace(RECORD.job, job_id="second"))
     with server.away():

@@ -28,7 +28,7 @@ def names(publications: list[Publication], keep: KeepVideos) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("30d", KeepVideos(age=30 * DAY)), ("200GB", KeepVideos(size=200e9)), ("36h, 1.5TB", KeepVideos(129600, 1.5e12)),
+        ("30d", KeepVideos(age=30 * DAY)), ("200GB", KeepVideos(size=2e11)), ("36h, 1.5TB", KeepVideos(129600, 1.5e12)),
         ("500MB,2d", KeepVideos(2 * DAY, 5e8)),
     ],
 )  # fmt: skip
