@@ -1,8 +1,7 @@
 """Peak memory of a process that downloads large videos from a vendor and publishes them to a bucket.
 
 Run by `make bench-bucket-memory`. All parts but vendor and bucket are real: the download, the spool, the inspection and
-the upload. Vendor and bucket are servers in this process; a child process does the rest and reports its largest resident
-set.
+the upload. Vendor and bucket are servers in this process; a child does the rest and reports its largest resident set.
 """
 
 from __future__ import annotations
