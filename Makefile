@@ -15,7 +15,7 @@ IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
 .PHONY: lock fuzz-api api-kills bench-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report
-.PHONY: bench-dashboard bench-bad-clients bench-budgets bench-events bench-compare bench-accept
+.PHONY: bench-dashboard bench-bad-clients bench-budgets bench-events bench-bucket-memory bench-compare bench-accept
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -27,7 +27,7 @@ help:
 	@echo '                          measure speed, in part against other libraries, and name the ratios that moved;'
 	@echo '                          benchmarks/README.md has the results and longer benchmarks: bench-recovery, …'
 	@echo 'make bench-accept         make the ratios of the latest run those to compare with'
-	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
+	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7 OUTPUT=bucket]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
 	@echo 'make storm [JOBS=500 SECONDS=6 BACKENDS="redis cloud_tasks" SERVERS="oldest newest"]'
 	@echo '                          let a Redis server refuse commands in every way that passes, during paid creates'
@@ -83,7 +83,7 @@ bench-accept: .venv/.development
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets bench-events: bench-%: .venv/.development
+bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets bench-events bench-bucket-memory: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.$(subst -,_,$*)
 
 bench-remote: .venv/.development
@@ -94,7 +94,8 @@ bench-api: .venv/.development
 
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
-		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED)) \
+		$(if $(OUTPUT),--output $(OUTPUT))
 
 storm: .venv/.development
 	.venv/bin/python -m chaos.storm $(JOBS:%=--jobs %) $(SECONDS:%=--seconds %) \

@@ -20,7 +20,7 @@ from tenxsom_flow_engine.notifiers.alert import AlertNotifier
 from tenxsom_flow_engine.notifiers.base import Notifier
 from tenxsom_flow_engine.notifiers.command import CommandNotifier
 from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.output.base import Output
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.queues.selection import (
@@ -70,7 +70,7 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
         clock=clock,
         timings=timings,
         home=settings.home,
-        output_dir=settings.output_dir,
+        output_dir=settings.work_dir,
         allow_private_downloads=settings.allow_private_downloads,
     )
     return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
@@ -116,7 +116,7 @@ def open_engine(
     store: JobStore | None = None,
     queue: JobQueue | None = None,
     gate: QuotaGate | None = None,
-    output: OutputFolder | None = None,
+    output: Output | None = None,
     overrides: Overrides | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:

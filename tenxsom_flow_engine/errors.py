@@ -19,6 +19,7 @@
     │   ├── StoreFull         no space left on the store's disk or server
     │   └── StoreBroken       not a store, damaged, or written by a newer version
     ├── OutputError           a video could not be written or is incomplete
+    │   ├── OutputAway        the bucket cannot be used now; a fetched video waits in the spool
     │   └── InvalidVideo      a delivered file is not a usable video; the same file fails again
     ├── AccessError
     │   ├── Unauthenticated   the request does not prove its sender
@@ -265,6 +266,12 @@ class OutputError(FlowError):
     """A video could not be written, or the fetched file is not a complete video."""
 
     code = "output"
+
+
+class OutputAway(OutputError):
+    """The bucket of the videos cannot be used now; what was fetched for it stays in the spool of this machine."""
+
+    code = "output_away"
 
 
 class InvalidVideo(OutputError):

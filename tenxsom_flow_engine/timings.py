@@ -32,6 +32,9 @@ class Timings:
     #: Upper bound of the time between two polls of one generation, whatever its service suggests.
     max_poll_interval: float = math.inf
 
+    #: How long a job whose video is in a spool waits for the bucket, and how often maintenance empties the spool.
+    output_retry: float = 60.0
+
     # Calls to services over HTTP (`services`).
     #: A call that costs nothing and can be repeated.
     read_call: CallTimeouts = CallTimeouts(connect=5.0, read=20.0, total=30.0)
@@ -78,6 +81,8 @@ class Timings:
     # Workers and the store (`workers`, `store`).
     #: How often maintenance removes old records and leftovers.
     sweep_interval: float = 600.0
+    #: How often maintenance removes old videos.
+    prune_interval: float = 3600.0
     #: How often maintenance looks for deliveries that a queue backend has lost.
     lost_delivery_interval: float = 60.0
     #: How often maintenance asks the services about generations that no worker polls, to free their slots.

@@ -324,6 +324,7 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     RENDERING = "rendering"
     RENDERED = "rendered"
+    SPOOLED = "spooled"  # fetched, and kept on the worker's machine until the bucket can be used
     FAULT = "fault"
     LEASE_RAN_OUT = "lease ran out"
     HANDED_BACK = "handed back"

@@ -208,6 +208,8 @@ class DiskFigures(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     #: Free bytes.
     free: int
+    #: Days until it is full at the pace of the last 24 hours; None if no videos are added, or old ones are removed.
+    days_left: float | None = None
 
 
 class ChannelFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,13 @@ def _state(report: Report) -> Iterator[Metric]:
     for one in report.disks:
         disk.add_metric([one.place], one.free)
     yield disk
+    days = GaugeMetricFamily(
+        "tenxsom_disk_days_left", "Days until a file system is full at the pace of the last 24 hours.", labels=["place"]
+    )
+    for one in report.disks:
+        if one.days_left is not None:
+            days.add_metric([one.place], one.days_left)
+    yield days
     verdict = GaugeMetricFamily(
         "tenxsom_verdict", "1 for each active verdict; see docs/operations.md.", labels=["code", "level"]
     )

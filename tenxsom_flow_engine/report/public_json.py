@@ -45,7 +45,7 @@ def stats(report: Report) -> dict[str, Any]:
             "uptime_seconds": _rounded(workers.uptime),
             "seen_seconds_ago": _rounded(workers.seen),
         },
-        "disk": {one.place: {"free_bytes": one.free} for one in report.disks},
+        "disk": {one.place: {"free_bytes": one.free, "days_left": _rounded(one.days_left)} for one in report.disks},
         "services": {service.name: _service(service) for service in report.services},
         "budgets": [_budget(use) for use in report.budgets if not use.budget.scope.startswith(PRIVATE)],
         "all_services": {"windows": [_window(window) for window in report.overall]},

@@ -35,6 +35,8 @@ SLOW_PACE = 0.5
 #: Maximum number of jobs that a detail names.
 MOST_NAMED = 5
 
+#: Days until the disk is full below which it is a notice.
+FEW_DAYS = 7
 #: Bytes of free disk space below which it is a notice, and below which it is a problem.
 LITTLE_SPACE, LEAST_SPACE = 2 * 10**9, 200 * 10**6
 
@@ -111,6 +113,11 @@ def _disks(report: Report) -> Iterator[Verdict]:
         found = [f"{disk.free / 1e9:.1f} GB for {disk.place}" for disk in report.disks if least <= disk.free < below]
         if found:
             yield Verdict(code=code, level=level, text=f"little disk space is left: {' and '.join(found)}")
+    for disk in report.disks:
+        if disk.free >= LITTLE_SPACE and disk.days_left is not None and disk.days_left < FEW_DAYS:
+            left = f"{disk.free / 1e9:.1f} GB is left for {disk.place}"
+            text = f"{left}, enough for {rough_duration(disk.days_left * 86400)} at this pace"
+            yield Verdict(code="disk-low", level=NOTICE, text=text)
 
 
 def _decisions(report: Report) -> Iterator[Verdict]:

@@ -186,6 +186,10 @@ class WorkerMaintenance:
                 self._guarded(self._check_incidents)
             if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
+            if self._is_due("videos", timings.prune_interval, now):
+                self._guarded(self._prune_videos)
+            if self._is_due("spool", timings.output_retry, now):
+                self._guarded(self._engine.empty_spool)
         if self._is_due("check", timings.slot_check_interval, now):
             self._guarded(self._free_slots)
             self._guarded(self._check_budgets)
@@ -250,6 +254,10 @@ class WorkerMaintenance:
             return
         if engine.store.acquire_lock("incidents", self.id, engine.timings.incident_check):
             update_incidents(engine.store, findings(engine))
+
+    def _prune_videos(self) -> None:
+        if count := self._engine.prune_videos(self.id):
+            _log.info("removed %s beyond TENXSOM_KEEP_VIDEOS", plural(count, "video"))
 
     def _check_clock(self) -> None:
         ahead = self._engine.clock_lead

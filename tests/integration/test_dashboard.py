@@ -322,7 +322,7 @@ def test_a_rehearsal_is_shown_when_it_was_used(engine: Engine, visitor: Visitor)
 def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
     """The overview shows the newest videos whose files still exist, each with its thumbnail."""
     for name in ("shown", "gone"):
-        folder = engine.settings.output_dir / name
+        folder = engine.settings.work_dir / name
         folder.mkdir(parents=True)
         (folder / "thumbnail.jpg").write_bytes(b"a picture")
         engine.store.add("local", new(name, service="draft", topic=f"The video {name}"))
@@ -334,7 +334,7 @@ def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
         engine.store.settle(
             name, record.lease_token, Done(msgspec.structs.replace(VIDEO, path=str(folder / "video.mp4")))
         )
-    (engine.settings.output_dir / "gone" / "thumbnail.jpg").unlink()
+    (engine.settings.work_dir / "gone" / "thumbnail.jpg").unlink()
     page = visitor.client.get("/").text
     assert "The video shown" in page
     assert "The video gone" not in page
