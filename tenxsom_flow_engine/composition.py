@@ -29,6 +29,7 @@ from tenxsom_flow_engine.queues.selection import (
     QueueChoice,
     choose_queue,
     choose_store,
+    fallback_queue,
 )
 from tenxsom_flow_engine.queues.stores import open_store_at
 from tenxsom_flow_engine.rate_limits.base import QuotaGate
@@ -55,7 +56,8 @@ def open_queue(settings: Settings, queue_type: str, store: JobStore, timings: Ti
     if queue_type == CLOUD_TASKS:
         from tenxsom_flow_engine.queues.cloud_tasks.queue import CloudTasksQueue
 
-        return CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease, timings)
+        fallback = fallback_queue(settings)
+        return CloudTasksQueue(store, settings.cloud_tasks, limits, settings.lease, timings, fallback=fallback)
     return PullQueue(queue_type, store, limits, settings.lease)
 
 

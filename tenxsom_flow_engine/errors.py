@@ -17,7 +17,8 @@
     ├── StoreError
     │   ├── StoreUnavailable  locked, busy or unreachable: the same call can succeed later
     │   ├── StoreFull         no space left on the store's disk or server
-    │   └── StoreBroken       not a store, damaged, or written by a newer version
+    │   ├── StoreBroken       not a store, damaged, or written by a newer version
+    │   └── StoreMoved        its jobs are in another store now
     ├── OutputError           a video could not be written or is incomplete
     │   ├── OutputAway        the bucket cannot be used now; a fetched video waits in the spool
     │   └── InvalidVideo      a delivered file is not a usable video; the same file fails again
@@ -62,6 +63,7 @@ class Action(StrEnum):
     LIST_CANCELLED = "list_cancelled"  # cancelled jobs, which includes the expired ones
     LIST_OTHER_QUEUE = "list_other_queue"  # list the jobs of a queue that this home does not use
     START_WORKER = "start_worker"  # a pull worker
+    START_FALLBACK_WORKER = "start_fallback_worker"  # a pull worker of a named queue
     START_PUSH_WORKER = "start_push_worker"
     RESUME_QUEUE = "resume_queue"
     CREATE_QUEUE = "create_queue"
@@ -260,6 +262,12 @@ class StoreBroken(StoreError):
     """The file or server contains no usable store; an operator must fix it."""
 
     code = "store_broken"
+
+
+class StoreMoved(StoreError):
+    """The jobs of this store are in another one now, or on their way there (see `store.moving`)."""
+
+    code = "store_moved"
 
 
 class OutputError(FlowError):

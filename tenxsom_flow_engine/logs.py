@@ -19,6 +19,7 @@ from urllib.parse import quote
 import click
 
 from tenxsom_flow_engine.clock import iso
+from tenxsom_flow_engine.errors import FlowError
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -31,8 +32,14 @@ LEVELS = ("debug", "info", "warning", "error")
 #: The maximum number of characters of a line on a terminal, and of a value in it.
 TERMINAL_LINE, LONGEST_VALUE = 159, 24
 _COLORS = {"ERROR": "red", "WARNING": "yellow", "DEBUG": "bright_black"}
+#: Fields that Cloud Logging reads: the trace of a request, and the type of an event that Error Reporting shows.
+TRACE, SPAN, TRACE_SAMPLED, TYPE = (
+    *(f"logging.googleapis.com/{name}" for name in ("trace", "spanId", "trace_sampled")),
+    "@type",
+)
+_DEFECT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 #: Fields that a terminal does not show.
-_FOR_PROGRAMS = frozenset({"logger", "seq", "took_ms"})
+_FOR_PROGRAMS = frozenset({"logger", "seq", "took_ms", TRACE, SPAN, TRACE_SAMPLED, TYPE})
 
 #: Patterns of secrets in any text: a bearer token, a login in a URL, a signature in a query.
 _SECRETS = re.compile(
@@ -75,6 +82,7 @@ def handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ExtraAdder(),
+            _mark_defect,
             structlog.processors.format_exc_info,
             _standard_fields,
             Redactor(secrets),
@@ -133,6 +141,18 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(STARS, text)
         return _SECRETS.sub(rf"\g<before>{STARS}", text)
+
+
+def _mark_defect(logger: Any, method: str, event: LogEvent) -> LogEvent:
+    """Let Error Reporting show an error with an unexpected exception, which is a defect of a program.
+
+    The engine's own errors are for operators: a held job or a wrong key needs no change of the code.
+    """
+    record: logging.LogRecord = event["_record"]
+    error = record.exc_info[1] if record.exc_info else None
+    if record.levelno >= logging.ERROR and isinstance(error, Exception) and not isinstance(error, FlowError):
+        event[TYPE] = _DEFECT
+    return event
 
 
 def _standard_fields(logger: Any, method: str, event: LogEvent) -> LogEvent:

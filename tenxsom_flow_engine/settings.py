@@ -5,7 +5,6 @@ Each variable is declared at the field that holds its value (see `env`); `docs/c
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,6 +19,13 @@ from urllib.parse import unquote
 from tenxsom_flow_engine.budgets import Budget, parse_budgets
 from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of, read_env
 from tenxsom_flow_engine.env.file import read_env_file
+from tenxsom_flow_engine.env.google import (
+    AI_ULTRA,
+    ai_ultra_credentials,
+    facts_of,
+    gcloud_credentials,
+    gcloud_project,
+)
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.output.address import BucketAddress, BucketKeys, read_place
 from tenxsom_flow_engine.output.retention import ALL_VIDEOS, KeepVideos, parse_keep_videos
@@ -31,6 +37,8 @@ from tenxsom_flow_engine.text import host_in_url
 DEFAULT_ENV_FILE = Path("/etc/tenxsom-flow-engine.env")
 
 DEFAULT_REDIS_PORT = 6379
+#: The origin of credentials and project on Google's machines.
+METADATA_SERVER = "metadata server"
 
 ENV_FILE = Variable(
     "TENXSOM_ENV_FILE",
@@ -60,6 +68,12 @@ def _worker_url(name: str, text: str) -> str:
             next_step="remove the part before the @, and require no password in a proxy in front of the worker",
         )
     return url
+
+
+def _fallback(name: str, text: str) -> str:
+    if text not in ("redis", "local"):
+        raise ConfigurationError(f"{name} must be redis or local, not {text!r}")
+    return text
 
 
 def _host_names(name: str, text: str) -> tuple[str, ...]:
@@ -196,7 +210,7 @@ class CloudTasksSettings:
     """The Cloud Tasks queue, its credentials and the address of its worker. Empty text means unknown."""
 
     project: Annotated[
-        str, Variable("GOOGLE_CLOUD_PROJECT", "project of the queue", default="the project of the credentials")
+        str, Variable("GOOGLE_CLOUD_PROJECT", "project of the queue", default="that of the credentials, or gcloud's")
     ] = ""
     location: Annotated[str, Variable("CLOUD_TASKS_LOCATION", "region of the queue")] = "us-central1"
     queue: Annotated[str, Variable("CLOUD_TASKS_QUEUE", "name of the queue")] = "tenxsom-video-generation"
@@ -234,7 +248,7 @@ class CloudTasksSettings:
         Variable(
             "GOOGLE_APPLICATION_CREDENTIALS",
             "file with Google credentials of any type: a service account's key, a workload identity, an impersonation",
-            default="the credentials of gcloud",
+            default=f"gcloud's; on other machines than Google's then `{AI_ULTRA}`",
         ),
     ] = None
     gcloud_folder: Annotated[
@@ -247,6 +261,21 @@ class CloudTasksSettings:
     cloud_run: Annotated[
         str, Variable("K_SERVICE", "set by Cloud Run; if set, credentials come from the metadata server")
     ] = ""
+    gcloud_project: Annotated[
+        str,
+        Variable(
+            "CLOUDSDK_CORE_PROJECT", "gcloud's project; used without another", default="`gcloud config set project`"
+        ),
+    ] = ""
+    gcloud_configuration: Annotated[
+        str,
+        Variable("CLOUDSDK_ACTIVE_CONFIG_NAME", "gcloud's configuration", default="the active one"),
+    ] = ""
+    #: Where the credentials and the project come from: a variable, a tool, a file; empty if they are unknown.
+    credentials_origin: str = ""
+    project_origin: str = ""
+    #: The account of the credentials file, or its type; empty if there is no file, or it is unreadable.
+    identity: str = ""
     #: The file in which Linux names the machine's product, to recognise Google's machines.
     product_name: Path = Path("/sys/class/dmi/id/product_name")
 
@@ -254,6 +283,16 @@ class CloudTasksSettings:
     def metadata_server(self) -> bool:
         """Whether the environment indicates a metadata server."""
         return bool(self.metadata_host or self.cloud_run)
+
+    @property
+    def on_google(self) -> bool:
+        """Whether this machine has a metadata server; found without a request to it."""
+        if self.metadata_server:
+            return True
+        try:  # google-auth checks this file too when a metadata server is slow
+            return self.product_name.read_text("utf-8").strip().startswith("Google")
+        except (OSError, UnicodeDecodeError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +409,16 @@ class Settings:
             default="`jobs.sqlite3` in `TENXSOM_HOME`; for Cloud Tasks the Redis server, if one is set",
         ),
     ] = None
+    fallback: Annotated[
+        str,
+        Variable(
+            "TENXSOM_FALLBACK",
+            "pull queue, `redis` or `local`, that takes new jobs while Cloud Tasks cannot be reached; it must have the "
+            "same store, and workers",
+            default="none: adding a job fails then",
+            read=_fallback,
+        ),
+    ] = ""
     x_display: Annotated[
         str, Variable("DISPLAY", "set by an X desktop; if set, `open` starts a player on a terminal", "commands")
     ] = ""
@@ -619,24 +668,45 @@ def _redis(values: Mapping[str, str]) -> RedisSettings:
 
 def _cloud_tasks(values: Mapping[str, str]) -> CloudTasksSettings:
     google = CloudTasksSettings(**read_env(CloudTasksSettings, values))
-    file = google.credentials_file or _gcloud_credentials(google.gcloud_folder)
-    facts = _facts(file) if file else {}
+    file, origin = _credentials(google)
+    facts = facts_of(file) if file else {}
+    named = replace(google, credentials_file=file, credentials_origin=origin)
+    project, project_origin = _project(named, facts)
     return replace(
-        google,
-        credentials_file=file,
-        project=google.project or facts.get("project_id", ""),
+        named,
+        project=project,
+        project_origin=project_origin,
+        identity=facts.get("client_email") or facts.get("type", ""),
         service_account=google.service_account or facts.get("client_email", ""),
         audience=google.audience or google.worker_url,
     )
 
 
-def _gcloud_credentials(folder: Path | None) -> Path | None:
-    """Return the credentials file that gcloud keeps in its folder, if there is one."""
-    try:
-        path = (folder or Path("~/.config/gcloud").expanduser()) / "application_default_credentials.json"
-    except RuntimeError:  # this user has no home folder
-        return None
-    return path if _is_file(path) else None
+def _credentials(google: CloudTasksSettings) -> tuple[Path | None, str]:
+    """Return the credentials file and where it comes from. One that is named is used even if it does not exist."""
+    if google.credentials_file:
+        return google.credentials_file, "GOOGLE_APPLICATION_CREDENTIALS"
+    if file := gcloud_credentials(google.gcloud_folder):
+        return file, "gcloud"
+    if google.on_google:  # it has an identity, which a file must not replace silently
+        return None, METADATA_SERVER
+    if google.emulator_host:
+        return None, ""
+    return (file, AI_ULTRA) if (file := ai_ultra_credentials()) else (None, "")
+
+
+def _project(google: CloudTasksSettings, facts: Mapping[str, str]) -> tuple[str, str]:
+    """Return the project and where it comes from; both are empty if only the metadata server can know it."""
+    if google.project:
+        return google.project, "GOOGLE_CLOUD_PROJECT"
+    if project := facts.get("project_id", ""):
+        return project, google.credentials_origin
+    if google.credentials_origin == METADATA_SERVER:
+        return "", METADATA_SERVER
+    if google.gcloud_project:
+        return google.gcloud_project, "CLOUDSDK_CORE_PROJECT"
+    project, configuration = gcloud_project(google.gcloud_folder, google.gcloud_configuration)
+    return project, f"gcloud's configuration {configuration}" if project else ""
 
 
 def _configs(values: Mapping[str, str]) -> Mapping[str, Any]:
@@ -684,23 +754,6 @@ def _hidden(secret: Secret) -> Sequence[str]:
     login, _, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
     options = [option.partition("=") for option in rest.partition("?")[2].partition("#")[0].split("&")]
     return [login.partition(":")[2], *(value for name, _, value in options if name.endswith("password"))]
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether a file exists; a folder that this user cannot enter has none."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return False
-
-
-def _facts(credentials_file: Path) -> dict[str, str]:
-    """Return the text values of a credentials file; empty if it is unreadable, which is reported when it is used."""
-    try:
-        facts = json.loads(credentials_file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {name: value for name, value in facts.items() if isinstance(value, str)} if isinstance(facts, dict) else {}
 
 
 def _with_file(environment: Mapping[str, str], default_file: Path) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ _WORDS: Mapping[Action, str] = {
     Action.LIST_CANCELLED: "see them with: {program} jobs --status cancelled",
     Action.LIST_OTHER_QUEUE: "list them with: {program} jobs --queue-type {queue_type}",
     Action.START_WORKER: "start one with: {worker}",
+    Action.START_FALLBACK_WORKER: "start one with: {worker} --queue-type {queue_type}",
     Action.START_PUSH_WORKER: "start one with: {push_worker}",
     Action.RESUME_QUEUE: "resume it with: {program} queue resume",
     Action.CREATE_QUEUE: "create it with: {program} queue create (it can take a minute to become visible)",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tenxsom_flow_engine.engine import Engine
     from tenxsom_flow_engine.report.model import ChannelFigures
-    from tenxsom_flow_engine.report.queue_cost import Load, QueueCost
+    from tenxsom_flow_engine.report.queue_cost import Choice, Load, QueueCost
     from tenxsom_flow_engine.store.totals import Spent
 
 #: Assumed videos a day if none were made yet: one channel with four an hour.
@@ -28,8 +28,9 @@ SAMPLE = 1000
 
 EPILOG = """\b
 Costs are list prices in USD of the credits that the services reported; a bill can differ.
-NO PRICE counts videos whose price is unknown. Cloud Tasks charges by the operation, a managed
-Redis by the month; the default is Google's smallest one.
+NO PRICE counts videos whose price is unknown. Cloud Tasks charges by the operation, and needs a
+store besides: a managed Redis, charged by the month (by default Google's smallest one), or a file
+on a machine. The other queues are a store alone. The arrow marks what this home uses.
 
 \b
 Examples:
@@ -52,10 +53,22 @@ Examples:
     help="Estimate the queue's cost for this volume. Default: the average of these days, or 96.",
 )
 @click.option("--redis-usd", type=click.FloatRange(0), help="Price of a managed Redis, USD a month. Default: 36.")
+@click.option(
+    "--machine-usd",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Price of the machine of a SQLite store, USD a month; 0 if it runs anyway.",
+)
 @options.queue_type
 @options.as_json
 def cost(
-    days: int, videos_per_day: float | None, redis_usd: float | None, queue_type: str | None, as_json: bool
+    days: int,
+    videos_per_day: float | None,
+    redis_usd: float | None,
+    machine_usd: float,
+    queue_type: str | None,
+    as_json: bool,
 ) -> None:
     """Show purchases, the month of each channel, remaining credits, and the queue's own cost."""
     from tenxsom_flow_engine.cli.format import print_json
@@ -63,7 +76,7 @@ def cost(
     from tenxsom_flow_engine.report.channels import channel_figures
     from tenxsom_flow_engine.report.model import Ended
     from tenxsom_flow_engine.report.operator_json import channel
-    from tenxsom_flow_engine.report.queue_cost import REDIS_USD, measure, queue_cost
+    from tenxsom_flow_engine.report.queue_cost import REDIS_USD, choices, measure, queue_cost
 
     with session(queue_type) as engine:
         now = engine.store.now()
@@ -71,6 +84,8 @@ def cost(
         load = measure(_latest_videos(engine))
         volume = videos_per_day or pace(spent, day(now)) or TYPICAL_VIDEOS
         month = queue_cost(load, volume, REDIS_USD if redis_usd is None else redis_usd)
+        possible = choices(month, machine_usd)
+        used = (engine.queue.name, engine.store.scheme)
         left = _credits_left(engine)
         channels = [one for one in channel_figures(engine.store, now) if one.videos or one.ended != Ended()]
     if as_json:
@@ -80,7 +95,7 @@ def cost(
                 "spent": [_row(row) for row in spent],
                 "channels": [channel(one) for one in channels],
                 "left": left,
-                "queue": _as_json(load, month),
+                "queue": _as_json(load, month, possible, used),
             }
         )
         return
@@ -88,7 +103,7 @@ def cost(
     _print_channels(channels)
     for service, credits in left.items():
         out(f"left at {service}: {_credits_text(credits)}")
-    _print_queue(load, month)
+    _print_queue(load, month, possible, used)
 
 
 def pace(spent: Sequence[Spent], today: str) -> float:
@@ -135,7 +150,7 @@ def _credits_text(credits: dict[str, Any]) -> str:
     return left + (f" ({credits['note']})" if credits["note"] else "")
 
 
-def _as_json(load: Load, month: QueueCost) -> dict[str, Any]:
+def _as_json(load: Load, month: QueueCost, possible: Sequence[Choice], used: tuple[str, str]) -> dict[str, Any]:
     return {
         "videos_per_day": round(month.videos_per_day, 3),
         "steps_per_video": round(load.steps, 2),
@@ -144,6 +159,17 @@ def _as_json(load: Load, month: QueueCost) -> dict[str, Any]:
         "cloud_tasks_usd_per_month": round(month.cloud_tasks_usd, 2),
         "redis_usd_per_month": month.redis_usd,
         "break_even_videos_per_day": round(month.break_even),
+        "choices": [
+            {
+                "queue_type": one.queue_type,
+                "store": one.store,
+                "queue_usd_per_month": round(one.queue_usd, 2),
+                "store_usd_per_month": round(one.store_usd, 2),
+                "usd_per_month": round(one.usd, 2),
+                "used": (one.queue_type, one.store) == used,
+            }
+            for one in possible
+        ],
     }
 
 
@@ -180,8 +206,21 @@ def _print_channels(channels: Sequence[ChannelFigures]) -> None:
     out(table(rows, head=("CHANNEL (THIS MONTH, UTC)", "VIDEOS", "COST", "FORECAST", "SUCCEEDED", "ON TIME")))
 
 
-def _print_queue(load: Load, month: QueueCost) -> None:
+def _print_queue(load: Load, month: QueueCost, possible: Sequence[Choice], used: tuple[str, str]) -> None:
+    from tenxsom_flow_engine.cli.format import table
+
     how = f"measured on {plural(load.measured, 'video')}" if load.measured else "estimated; no video was made yet"
     out(f"cost of the queue at {month.videos_per_day:,.1f} videos a day, {load.steps:.1f} steps each ({how}):")
-    out(f"  Cloud Tasks: {usd(month.cloud_tasks_usd)} a month ({month.operations:,.0f} operations)")
-    out(f"  managed Redis: {usd(month.redis_usd)} a month; cheaper from {month.break_even:,.0f} videos a day")
+    stores = {"sqlite": "SQLite file", "redis": "managed Redis"}
+    rows = [
+        [
+            "→" if (one.queue_type, one.store) == used else "", one.queue_type, usd(one.queue_usd), stores[one.store],
+            usd(one.store_usd), usd(one.usd),
+        ]
+        for one in possible
+    ]  # fmt: skip
+    out(table(rows, head=("", "QUEUE", "A MONTH", "STORE", "A MONTH", "TOGETHER")))
+    out(
+        f"Cloud Tasks: {month.operations:,.0f} operations a month; a managed Redis alone costs less than Cloud Tasks "
+        f"with a file from {month.break_even:,.0f} videos a day"
+    )

@@ -147,14 +147,27 @@ def update(queue_type: str) -> None:
 
 
 @queue.command()
-@click.option("--from", "source", metavar="TYPE", required=True, help="Queue backend to move jobs from.")
-@click.option("--to", "target", metavar="TYPE", required=True, help="Queue backend to move them to.")
-def move(source: str, target: str) -> int:
-    """Move all waiting jobs to another queue backend with the same store.
+@click.option("--from", "source", metavar="TYPE", help="Queue backend to move jobs from.")
+@click.option("--to", "target", metavar="TYPE", help="Queue backend to move them to.")
+@click.option("--from-store", metavar="STORE", help="Store to move everything from: local, redis or a URL.")
+@click.option("--to-store", metavar="STORE", help="Store to move everything to, of the other type, and empty.")
+@click.option("--abandon", is_flag=True, help="Give up an interrupted move between stores: use the source again.")
+def move(source: str | None, target: str | None, from_store: str | None, to_store: str | None, abandon: bool) -> int:
+    """Move all waiting jobs to another queue backend, or everything to another store.
 
-    Due times and purchases are kept. Jobs with a running step stay. After an interruption, run the command again to
-    complete the move.
+    With --from and --to, the queue backends share a store. Due times and purchases are kept. Jobs with a running step
+    stay. Workers can run.
+
+    With --from-store and --to-store, all jobs, budgets, quotas, channels, schedules and API keys move between the
+    embedded store and a Redis server. Stop all workers, dashboards and producers first. The command refuses while a job
+    is in flight. The source keeps its records, but nobody can use it any more.
+
+    After an interruption, run the command again to complete the move.
     """
+    if from_store and to_store and not (source or target):
+        return _move_store(from_store, to_store, abandon)
+    if not (source and target) or from_store or to_store or abandon:
+        raise click.UsageError("give --from and --to, or --from-store and --to-store")
     from tenxsom_flow_engine.operations.move import move_jobs
 
     with session(target) as engine:
@@ -168,6 +181,31 @@ def move(source: str, target: str) -> int:
     if len(moved.left) > MAX_LISTED:
         info(f"and {plural(len(moved.left) - MAX_LISTED, 'more job')}")
     return PARTLY if moved.left else DONE
+
+
+def _move_store(source: str, target: str, abandon: bool) -> int:
+    from tenxsom_flow_engine.operations.move_store import abandon_move, move_store
+    from tenxsom_flow_engine.settings import load
+
+    settings = load()
+    if abandon:
+        abandon_move(settings, source, target)
+        info("the move is abandoned; the source can be used again")
+        return DONE
+    hidden = not on_terminal(sys.stderr)
+    with click.progressbar(length=0, label="moving jobs", show_pos=True, file=sys.stderr, hidden=hidden) as bar:
+        moved = move_store(settings, source, target, progress=bar.update)
+    if moved.repeated:
+        info(f"the jobs were moved to {moved.target} already")
+    else:
+        info(f"moved {plural(moved.jobs, 'job')} to {moved.target}")
+    if moved.kept:
+        info(f"what was there before is kept: {moved.kept}")
+    info(
+        f"let all processes use it: TENXSOM_QUEUE_TYPE={moved.queue}, or cloud_tasks with its store; the URL is in "
+        "REDIS_URL or TENXSOM_STORE"
+    )
+    return DONE
 
 
 @queue.command()

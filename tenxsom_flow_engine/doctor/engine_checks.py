@@ -13,6 +13,7 @@ from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import PROBLEM
 from tenxsom_flow_engine.services.base import HasCredits, VideoService
 from tenxsom_flow_engine.services.registry import service_specs
+from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.values import IN_PROGRESS
 from tenxsom_flow_engine.text import balance, clock_lead, plural
 
@@ -59,8 +60,9 @@ def queue(engine: Engine) -> Iterator[Finding]:
         from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 
         if not engine.settings.cloud_tasks.emulator_host:
-            _, project = credentials_and_project(engine.settings.cloud_tasks)
-            yield ok("credentials", f"Google credentials for the project {project}")
+            google = engine.settings.cloud_tasks
+            _, project = credentials_and_project(google)
+            yield ok("credentials", google_identity(google, project))
     status = engine.queue.status()
     if status.unknown:
         yield problem(
@@ -72,6 +74,13 @@ def queue(engine: Engine) -> Iterator[Finding]:
         yield warning("queue", "queue-paused", text, actions=(Action.RESUME_QUEUE,))
     else:
         yield ok("queue", f"{engine.queue.name} ({engine.queue_reason})")
+
+
+def google_identity(google: CloudTasksSettings, project: str) -> str:
+    """Say which identity and project are used, and where each comes from."""
+    origin = f"from {google.credentials_origin}" + (f", {google.credentials_file}" if google.credentials_file else "")
+    identity = f" {google.identity}" if google.identity else ""
+    return f"Google identity{identity} ({origin}), project {project} (from {google.project_origin})"
 
 
 def workers(engine: Engine) -> Iterator[Finding]:

@@ -6,19 +6,15 @@ that the old backend still sends is recognised as outdated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.composition import open_store
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import ActionRefused, ConfigurationError, InvalidInput, JobNotFound
-from tenxsom_flow_engine.jobs import JobRecord, Status, lifecycle
+from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
+from tenxsom_flow_engine.queues.fallback import CHUNK_JOBS, moved_jobs, waiting
 from tenxsom_flow_engine.queues.selection import QUEUE_TYPES
-from tenxsom_flow_engine.store.values import IN_PROGRESS, JobFilter
-
-#: Jobs that are moved and then dispatched to the new queue backend in one batch.
-CHUNK_JOBS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +39,13 @@ def move_jobs(
         others = ", ".join(name for name in QUEUE_TYPES if name != target.name)
         raise InvalidInput("from", f"must be one of {others}, not {source!r}")
     _check_same_store(engine, source)
-    target.dispatch([record for record in _waiting(engine, target.name, chunk) if record.undispatched])
-    moved: list[JobRecord] = []
-    jobs, left = 0, []
-    for record in _waiting(engine, source, chunk):
-        try:
-            target.check(record.job, record.due)
-            moved.append(engine.store.update(record.job_id, lambda r, now: lifecycle.move(r, source, target.name, now)))
-        except (ActionRefused, InvalidInput, JobNotFound) as refusal:
-            left.append((record.job_id, refusal.message))
-        if len(moved) == chunk:
-            target.dispatch(moved)
-            progress(len(moved))
-            jobs, moved = jobs + len(moved), []
-    target.dispatch(moved)
-    progress(len(moved))
-    return Moved(jobs + len(moved), tuple(left))
+    target.dispatch([record for record in waiting(engine.store, target.name, chunk) if record.undispatched])
+    jobs, left = 0, list[tuple[str, str]]()
+    for moved in moved_jobs(engine.store, source, target, lambda *job: left.append(job), chunk):
+        target.dispatch(moved)
+        progress(len(moved))
+        jobs += len(moved)
+    return Moved(jobs, tuple(left))
 
 
 def _check_same_store(engine: Engine, source: str) -> None:
@@ -70,10 +57,3 @@ def _check_same_store(engine: Engine, source: str) -> None:
             f"{engine.store.place}: jobs can only move between queues that share a store",
             next_step="let both use one store: cloud_tasks can share that of redis (set REDIS_HOST) or of local",
         )
-
-
-def _waiting(engine: Engine, queue: str, chunk: int) -> Iterator[JobRecord]:
-    """Yield the unfinished jobs of a queue, newest first."""
-    jobs = JobFilter(queue=queue, statuses=(Status.SCHEDULED, *IN_PROGRESS))
-    for page in engine.store.pages(jobs, limit=chunk):
-        yield from page.records

@@ -18,7 +18,7 @@ from tenxsom_flow_engine.errors import ConfigurationError, StoreError
 from tenxsom_flow_engine.files import make_private_folder, write_whole
 from tenxsom_flow_engine.jobs import AUTO
 from tenxsom_flow_engine.queues.stores import StoreSummary, summarize_store
-from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.settings import CloudTasksSettings, Settings
 from tenxsom_flow_engine.text import plural
 
 _log = logging.getLogger(__name__)
@@ -84,13 +84,21 @@ def choose_queue(settings: Settings, flag: str | None, *, pulled: bool = False) 
 
         missing = lacking(settings.cloud_tasks)
         if not missing:
-            return QueueChoice(CLOUD_TASKS, "auto: credentials, project and worker of Cloud Tasks are configured")
+            return QueueChoice(CLOUD_TASKS, f"auto: {_known(settings.cloud_tasks)} of Cloud Tasks are configured")
         skipped = f"Cloud Tasks lacks {', '.join(missing)}"
     if settings.redis.named:
         return QueueChoice("redis", f"auto: {skipped}, and a Redis server is set in the environment")
     if str(settings.store or "").startswith("sqlite://"):
         return QueueChoice("local", f"auto: {skipped}, no Redis server is set, and TENXSOM_STORE names a file")
     return _choose_by_home(settings, f"auto: {skipped}, no Redis server is set")
+
+
+def _known(google: CloudTasksSettings) -> str:
+    """Say where credentials and project come from, if they are not set for this engine."""
+    named = ("", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT")
+    origins = {"credentials": google.credentials_origin, "project": google.project_origin}
+    parts = [what if origin in named else f"{what} (from {origin})" for what, origin in origins.items()]
+    return f"{', '.join(parts)} and worker"
 
 
 def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
@@ -174,6 +182,16 @@ def remember(settings: Settings, queue_type: str) -> None:
         ) from error
 
 
+def remember_other(settings: Settings, before: str, after: str) -> None:
+    """Let the home remember another queue backend, if it remembers `before`: its jobs have moved.
+
+    Raises `ConfigurationError`.
+    """
+    if _remembered(settings.home) == before:
+        (settings.home / MEMORY).unlink()
+        remember(settings, after)
+
+
 def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
     """Choose the store that keeps a queue's records. Raises `ConfigurationError`."""
     named = str(settings.store or "")
@@ -197,6 +215,20 @@ def choose_store(settings: Settings, queue_type: str) -> StoreChoice:
         f"TENXSOM_STORE {shown!r} is not a valid store for the {queue_type} queue",
         next_step=f"write sqlite:///ABSOLUTE/PATH{alternative}",
     )
+
+
+def fallback_queue(settings: Settings) -> str:
+    """Return the pull queue that takes jobs while Cloud Tasks cannot be reached; empty if none is set.
+
+    Raises `ConfigurationError` if the two do not share a store.
+    """
+    name = settings.fallback
+    if name and choose_store(settings, CLOUD_TASKS) != choose_store(settings, name):
+        raise ConfigurationError(
+            f"TENXSOM_FALLBACK={name} requires that Cloud Tasks and the {name} queue keep their records in one store",
+            next_step="set REDIS_URL, or REDIS_HOST, for redis; set neither for local",
+        )
+    return name
 
 
 class HomeQueue:

@@ -100,6 +100,19 @@ class LedgerSnapshot:
     tally: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What a ledger keeps of a service, of `global` or of a channel's log, without the waiters and their turns."""
+
+    name: str
+    gate: Gate
+    #: The instants of the admissions in the log, oldest first.
+    admissions: Sequence[float]
+    #: Whether older ones were deleted: windows with more admissions than these are full then.
+    trimmed: bool
+    tally: Mapping[str, float]
+
+
 class Ledger(ABC):
     """Stores admissions, waiters and gates, and decides. Every ledger passes the same conformance suite."""
 
@@ -143,6 +156,14 @@ class Ledger(ABC):
     @abstractmethod
     def snapshot(self, service: str) -> LedgerSnapshot:
         """Return the state of a service, or of `global`."""
+
+    @abstractmethod
+    def entries(self) -> Iterable[LedgerEntry]:
+        """Return everything that a move to another store must take along."""
+
+    @abstractmethod
+    def put(self, entry: LedgerEntry) -> None:
+        """Add an entry to a ledger that does not have it."""
 
 
 def channel_log(share: Share) -> str:

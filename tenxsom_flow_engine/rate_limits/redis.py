@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,14 +13,17 @@ from redis.exceptions import NoScriptError
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.rate_limits import ledger, pace
 from tenxsom_flow_engine.rate_limits.base import Admission, Closed, MovedUp, Share
-from tenxsom_flow_engine.rate_limits.ledger import OTHERS_FIRST, Ledger, LedgerSnapshot, reason
+from tenxsom_flow_engine.rate_limits.ledger import OTHERS_FIRST, Ledger, LedgerEntry, LedgerSnapshot, reason
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
-from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.redis.connection import Connection, escaped
 from tenxsom_flow_engine.store.redis.outbox import Outbox, outbox_functions
 from tenxsom_flow_engine.store.redis.replies import LEDGER_SCRIPTS, checked
 from tenxsom_flow_engine.timings import Timings
+
+#: The end of the key that says that a log was shortened.
+_TRIMMED = ":trimmed"
 
 
 def _constants(timings: Timings) -> dict[str, float | str]:
@@ -116,6 +119,33 @@ class RedisLedger(Ledger):
             admissions = [float(at) for at in recent]
         return LedgerSnapshot(float(now), self._gate(service, gate), admissions, int(waiting), counts)
 
+    def entries(self) -> Iterator[LedgerEntry]:
+        names: set[str] = set()
+        for begin in map(self._connection.key, ("gate:", "log:", "tally:")):
+            with self._connection.mapped():
+                found = self._client.scan_iter(match=escaped(begin) + "*", count=1000)
+                names.update(name.removeprefix(begin).removesuffix(_TRIMMED) for name in found)
+        for name in sorted(names):
+            known = self.snapshot(name)
+            with self._connection.mapped():
+                trimmed = bool(self._client.exists(self._connection.key(f"log:{name}{_TRIMMED}")))
+            yield LedgerEntry(name, known.gate, known.recent[::-1], trimmed, known.tally)
+
+    def put(self, entry: LedgerEntry) -> None:
+        key = self._connection.key
+        fields = {name: _text(value) for name, value in pace.to_stored(entry.gate).items()}
+        with self._connection.mapped(), self._client.pipeline() as pipeline:
+            if entry.gate != Gate():
+                pipeline.hset(key(f"gate:{entry.name}"), mapping=fields)
+            if entry.admissions:
+                pipeline.lpush(key(f"log:{entry.name}"), *(f"{at:.17g}" for at in entry.admissions))
+            if entry.trimmed:
+                pipeline.set(key(f"log:{entry.name}{_TRIMMED}"), "1")
+            if entry.tally:
+                counts = {name: _count(value) for name, value in entry.tally.items()}
+                pipeline.hset(key(f"tally:{entry.name}"), mapping=counts)
+            pipeline.execute()
+
     def _gate(self, service: str, fields: Sequence[str]) -> Gate:
         with self._connection.decoding(f"gate:{service}"):
             return pace.from_stored({name: value for name, value in _pairs(fields) if name != "version"})
@@ -154,6 +184,11 @@ def _closed(service: str, answer: Sequence[str]) -> Closed:
 
 def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _count(value: float) -> str:
+    """Return a tally as text: the scripts increment whole numbers as such."""
+    return f"{value:.0f}" if value.is_integer() else f"{value:.17g}"
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,7 @@ from tenxsom_flow_engine.rate_limits.ledger import (
     TRIM,
     TURN_SECONDS,
     Ledger,
+    LedgerEntry,
     LedgerSnapshot,
     Line,
     Rival,
@@ -156,6 +157,24 @@ class SQLiteLedger(Ledger):
             coming = "SELECT count(*) FROM waiters WHERE service = ? AND told > ?"
             waiting = db.execute(coming, (service, now - FORGET_WAITERS)).fetchone()[0]
             return LedgerSnapshot(now, _gate(db, service), recent, waiting, _tally(db, service))
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        with self._store.reading() as (db, _):
+            names = "SELECT service FROM gates UNION SELECT service FROM admissions UNION SELECT service FROM tallies"
+            for (name,) in db.execute(names).fetchall():
+                log = "SELECT number, at FROM admissions WHERE service = ? ORDER BY number"
+                rows = db.execute(log, (name,)).fetchall()
+                trimmed = bool(rows) and rows[0]["number"] > 1
+                yield LedgerEntry(name, _gate(db, name), [row["at"] for row in rows], trimmed, _tally(db, name))
+
+    def put(self, entry: LedgerEntry) -> None:
+        with self._store.writing_lazily() as (db, _):
+            first = 2 if entry.trimmed else 1  # a number that is missing has been deleted
+            rows = [(entry.name, number, at) for number, at in enumerate(entry.admissions, first)]
+            db.executemany("INSERT INTO admissions VALUES (?, ?, ?)", rows)
+            if entry.gate != Gate():
+                _save(db, entry.name, entry.gate)
+            _add(db, entry.name, **entry.tally)
 
 
 @dataclass(frozen=True, slots=True)

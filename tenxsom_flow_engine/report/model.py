@@ -95,6 +95,15 @@ class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
     unknown: Failure | None = None
 
 
+class FallbackFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The pull queue that takes jobs while Cloud Tasks cannot be reached."""
+
+    queue_type: str
+    unfinished: int
+    #: Workers that claim from it now.
+    alive: int
+
+
 class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The workers of all queues that share the store."""
 
@@ -256,6 +265,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[BudgetUse, ...] = ()
     schedules: tuple[ScheduleFigures, ...] = ()
     disabled_endpoints: tuple[EndpointFigures, ...] = ()
+    #: None if none is set.
+    fallback: FallbackFigures | None = None
     #: Stores of this home that are not used, and have unfinished jobs.
     other_stores: tuple[OtherStore, ...] = ()
     #: Seconds by which the store's time is ahead of this machine's clock.

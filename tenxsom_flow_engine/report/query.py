@@ -12,15 +12,16 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
 from tenxsom_flow_engine.events.incidents import Finding
 from tenxsom_flow_engine.generation.slots import UnattendedSlots
-from tenxsom_flow_engine.jobs import AUTO, FINAL, Failure, Status
+from tenxsom_flow_engine.jobs import AUTO, FINAL, PUSHED, Failure, Status
 from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
-from tenxsom_flow_engine.queues.base import QueueStatus
+from tenxsom_flow_engine.queues.base import QueueStatus, count_alive
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL
 from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
     Ended,
     EndpointFigures,
+    FallbackFigures,
     JobFigures,
     Making,
     PurchaseTotals,
@@ -86,6 +87,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
             for one in store.endpoints()
             if one.disabled
         ),
+        fallback=_fallback(engine),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine, jobs.day.succeeded),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
@@ -245,6 +247,17 @@ def _schedules(store: JobStore, now: float) -> Iterator[ScheduleFigures]:
                 runs_out_at=runs_out_at(one, now) if left is not None and left < slots else None,
                 problem=one.problem,
             )
+
+
+def _fallback(engine: Engine) -> FallbackFigures | None:
+    name = engine.settings.fallback
+    if not name or engine.queue.name not in (*PUSHED, name):
+        return None
+    return FallbackFigures(
+        queue_type=name,
+        unfinished=engine.store.status_counts(name).unfinished,
+        alive=count_alive(engine.store, name, engine.queue.lease),
+    )
 
 
 def _disks(engine: Engine, made: int) -> tuple[DiskFigures, ...]:

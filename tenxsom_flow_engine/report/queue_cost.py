@@ -1,4 +1,7 @@
-"""Compare the cost of Cloud Tasks (charged per operation) with a managed Redis (charged per month).
+"""Compare what the queue backends cost together with the stores that they need.
+
+Cloud Tasks is charged per operation and needs a store as well: a managed Redis, charged per month, or a SQLite file on
+a machine. The other queue backends are a store alone.
 
 Prices from cloud.google.com/tasks/pricing (2026): an operation is an API call or an attempt to push a task, counted
 once per 32 KB; the first million operations in a month are free, each further million costs $0.40.
@@ -66,8 +69,38 @@ class QueueCost:
     operations: float
     cloud_tasks_usd: float
     redis_usd: float
-    #: Number of videos per day above which Redis is cheaper.
+    #: Number of videos per day above which a Redis alone is cheaper than Cloud Tasks with a file.
     break_even: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A queue backend with its store, and what both cost in a month."""
+
+    queue_type: str
+    #: `redis` or `sqlite`.
+    store: str
+    queue_usd: float
+    store_usd: float
+
+    @property
+    def usd(self) -> float:
+        """What both cost."""
+        return self.queue_usd + self.store_usd
+
+
+def choices(month: QueueCost, machine_usd: float = 0.0) -> tuple[Choice, ...]:
+    """Return every queue backend with every store that it can have, the cheapest first.
+
+    `machine_usd`: what the machine of a SQLite file costs in a month; nothing if it is there for the workers anyway.
+    """
+    found = (
+        Choice("local", "sqlite", 0.0, machine_usd),
+        Choice("redis", "redis", 0.0, month.redis_usd),
+        Choice("cloud_tasks", "sqlite", month.cloud_tasks_usd, machine_usd),
+        Choice("cloud_tasks", "redis", month.cloud_tasks_usd, month.redis_usd),
+    )
+    return tuple(sorted(found, key=lambda one: one.usd))
 
 
 def queue_cost(load: Load, videos_per_day: float, redis_usd: float) -> QueueCost:

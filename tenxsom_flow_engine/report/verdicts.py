@@ -19,8 +19,8 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
-    "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent", "service-paused",
-    "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low",
+    "fallback-in-use", "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent",
+    "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low",
     "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
@@ -49,6 +49,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_clock(report),
         *_disks(report),
         *_stuck(report),
+        *_fallback(report),
         *_decisions(report),
         *_services(report),
         *_budgets(report),
@@ -94,6 +95,21 @@ def _stuck(report: Report) -> Iterator[Verdict]:
             f"the oldest due job has waited for {rough_duration(waiting)}, with {plural(workers.alive, 'worker')} alive"
         )
         yield Verdict(code="falling-behind", level=PROBLEM, text=text)
+
+
+def _fallback(report: Report) -> Iterator[Verdict]:
+    fallback = report.fallback
+    if fallback is not None and fallback.unfinished:
+        jobs = plural(fallback.unfinished, "job")
+        text = f"Cloud Tasks could not be reached, so the {fallback.queue_type} queue has {jobs}"
+        if fallback.alive:
+            yield Verdict(code="fallback-in-use", level=NOTICE, text=text)
+        else:
+            text += ", and no worker pulls from it"
+            actions = (Action.START_FALLBACK_WORKER,)
+            yield Verdict(
+                code="fallback-in-use", level=PROBLEM, text=text, actions=actions, subject=fallback.queue_type
+            )
 
 
 def _clock(report: Report) -> Iterator[Verdict]:

@@ -13,7 +13,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.logs import about
 from tenxsom_flow_engine.settings import Settings, load
+from tenxsom_flow_engine.web.trace import trace_fields
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -46,10 +48,14 @@ class Application:
         self._showing = showing
         self._lock = threading.Lock()
         self._made: tuple[Flask, WorkerRuntime] | None = None
+        #: The project of the traces; empty if it is unknown.
+        self._project = ""
         self._abandoned: SimpleQueue[None] = SimpleQueue()
 
     def __call__(self, request: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self._make()[0](request, start_response)
+        app = self._make()[0]
+        with about(**trace_fields(request, self._project)):
+            return app(request, start_response)
 
     def start(self) -> None:
         """Open the engine and start the worker, so that errors appear at startup. Raises `FlowError`."""
@@ -83,6 +89,7 @@ class Application:
         with self._lock:
             if self._made is None:
                 settings = self._settings or load()
+                self._project = settings.cloud_tasks.project
                 self._made = (
                     _dashboard(settings, self._showing) if self._showing else _worker(settings, self._overrides)
                 )

@@ -27,6 +27,7 @@ from tenxsom_flow_engine.notifiers.messenger import Messenger
 from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.workers.budget_alerts import BudgetAlerts
+from tenxsom_flow_engine.workers.fallback import take_back_jobs
 
 _log = logging.getLogger(__name__)
 
@@ -186,6 +187,7 @@ class WorkerMaintenance:
                 self._guarded(self._check_incidents)
             if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
+                self._guarded(self._take_back)
             if self._is_due("videos", timings.prune_interval, now):
                 self._guarded(self._prune_videos)
             if self._is_due("spool", timings.output_retry, now):
@@ -240,6 +242,9 @@ class WorkerMaintenance:
 
     def _recover_lost(self) -> None:
         self._engine.queue.recover_lost(self.id)
+
+    def _take_back(self) -> None:
+        take_back_jobs(self._engine, self.id)
 
     def _free_slots(self) -> None:
         self._engine.free_slots(self.id)

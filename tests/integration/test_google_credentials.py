@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from tenxsom_flow_engine.doctor.engine_checks import google_identity
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.queues.cloud_tasks.access import credentials_and_project
 from tenxsom_flow_engine.settings import load
@@ -80,6 +81,7 @@ def test_credentials_are_those_that_the_settings_name(
     ours.mkdir()
     (theirs / ADC).write_text(json.dumps(LOGIN))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(theirs))
+    monkeypatch.setenv("HOME", str(theirs))
     monkeypatch.delenv(KEY, raising=False)
     file = ours / ADC
     file.write_text(json.dumps({**files_of_all_types(tmp_path)[kind], "type": kind}))
@@ -102,3 +104,17 @@ def test_a_persons_login_does_not_replace_the_metadata_server(tmp_path: Path, mo
         credentials_and_project(
             load({"TENXSOM_HOME": str(tmp_path), "K_SERVICE": "x", "CLOUDSDK_CONFIG": str(tmp_path)}).cloud_tasks
         )
+
+
+@pytest.mark.skipif(load({}).cloud_tasks.on_google, reason="this machine has an identity of Google's")
+def test_the_file_of_google_ai_ultra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is loaded where no other credentials are set, and `doctor` names the account, the file and the project."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".google-ai-ultra-credentials.json"
+    file.write_text(json.dumps({**files_of_all_types(tmp_path)["service_account"], "type": "service_account"}))
+    found = load({"TENXSOM_HOME": str(tmp_path)}).cloud_tasks
+    credentials, project = credentials_and_project(found)
+    assert (getattr(credentials, "service_account_email", None), project) == ("flow@p-2.test", "p-2")
+    assert google_identity(found, project) == (
+        f"Google identity flow@p-2.test (from ~/{file.name}, {file}), project p-2 (from ~/{file.name})"
+    )

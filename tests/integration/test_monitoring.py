@@ -1,17 +1,24 @@
-"""The alert rules and `docs/monitoring.md` match the exported metrics."""
+"""The alert rules, the files for Cloud Monitoring and Grafana, and `docs/monitoring.md` match the exported metrics."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import promql_parser
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenxsom_flow_engine.budgets import parse_budget
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.query import take_report
@@ -22,6 +29,10 @@ from tenxsom_flow_engine.testing.clock import ManualClock
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 RULES = ALERTS.read_text("utf-8")
+ALERT_RULES = [rule for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
+MONITORING = ROOT / "deploy" / "monitoring"
+POLICIES = {path: json.loads(path.read_text("utf-8")) for path in sorted((MONITORING / "policies").glob("*.json"))}
+DASHBOARD, GRAFANA = (json.loads((MONITORING / f"{name}.json").read_text("utf-8")) for name in ("dashboard", "grafana"))
 
 
 @pytest.fixture
@@ -29,6 +40,7 @@ def measured(tmp_path: Path) -> dict[str, set[str]]:
     """The names of the samples in `/metrics` with their labels, as a query writes them."""
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=ManualClock()) as engine:
         engine.queue.pause()
+        engine.store.set_budget("all", parse_budget("all", "10/d"))
         engine.store.set_channel("fun", lambda present: Channel(weight=2))
         report = take_report(engine)
         families = list(
@@ -41,24 +53,99 @@ def measured(tmp_path: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_rules_use_existing_metrics(measured: dict[str, set[str]]) -> None:
-    """Every metric in a rule exists, and so does every label in its selectors and groupings."""
-    used = re.findall(r"(tenxsom_\w+)(?:\{([^}]*)\})?", RULES)
-    assert len(used) > 10
-    for name, narrowed in used:
-        assert name in measured, name
-        assert set(re.findall(r"(\w+)=", narrowed)) <= measured[name], (name, narrowed)
-    assert set(re.findall(r'code="([^"]+)"', RULES)) <= set(CODES)
-    every = {label for labels in measured.values() for label in labels}
-    for labels in re.findall(r"by \(([^)]*)\)", RULES):
-        assert set(re.split(r",\s*", labels)) <= every
+def google_queries() -> list[str]:
+    """Return the queries of the dashboard for Cloud Monitoring."""
+    sets = [data for tile in DASHBOARD["mosaicLayout"]["tiles"] for data in tile["widget"]["xyChart"]["dataSets"]]
+    return [query for one in sets if (query := one["timeSeriesQuery"].get("prometheusQuery"))]
 
 
-def test_rules_use_existing_states() -> None:
-    """Every state in a rule is a state of a gate or a queue."""
+def queries() -> dict[str, str]:
+    """Return the queries of all files by where they are."""
+    found = {f"alert {rule['alert']}": rule["expr"] for rule in ALERT_RULES}
+    found |= {f"policy {path.stem}": condition(policy)["query"] for path, policy in POLICIES.items()}
+    found |= {f"dashboard {number}": query for number, query in enumerate(google_queries())}
+    targets = [target for panel in GRAFANA["panels"] for target in panel["targets"]]
+    return found | {f"grafana {number}": target["expr"] for number, target in enumerate(targets)}
+
+
+def condition(policy: dict[str, Any]) -> dict[str, Any]:
+    (only,) = policy["conditions"]
+    found: dict[str, Any] = only["conditionPrometheusQueryLanguage"]
+    return found
+
+
+def parts(query: str) -> Iterator[Any]:
+    """Parse a query, and yield all expressions in it."""
+
+    def walk(one: Any) -> Iterator[Any]:
+        yield one
+        inner = [getattr(one, name, None) for name in ("expr", "lhs", "rhs", "param", "vector_selector")]
+        for part in [*inner, *getattr(one, "args", [])]:
+            if isinstance(part, promql_parser.Expr) or hasattr(part, "prettify"):
+                yield from walk(part)
+
+    yield from walk(promql_parser.parse(query))
+
+
+@pytest.mark.parametrize("where", queries())
+def test_queries_use_existing_metrics(measured: dict[str, set[str]], where: str) -> None:
+    """Each query parses; its metrics, labels, groupings, verdicts and states exist."""
     states = {"open", "full", "closed", "stopped", "paused", "RUNNING", "PAUSED", "UNKNOWN"}
-    assert set(re.findall(r'state="([^"]+)"', RULES)) <= states
-    assert set(re.findall(r'status="([^"]+)"', RULES)) <= {"succeeded", "failed", "cancelled"}
+    known: dict[str, set[str]] = {
+        "code": set(CODES),
+        "level": {"ok", "notice", "problem"},
+        "state": states,
+        "status": {one.value for one in Status},
+    }
+    used: set[str] = set()
+    labels: set[str] = set()
+    for part in parts(queries()[where]):
+        if isinstance(part, promql_parser.VectorSelector):
+            assert part.name in measured, part.name
+            used |= measured[part.name]
+            for matcher in part.matchers.matchers:
+                assert matcher.name in measured[part.name], (part.name, matcher.name)
+                assert matcher.value in known[matcher.name], matcher.value
+        elif isinstance(part, promql_parser.AggregateExpr) and part.modifier is not None:
+            labels |= set(part.modifier.labels)
+    assert labels <= used
+
+
+def test_the_policies_are_the_rules() -> None:
+    """Cloud Monitoring has the same alerts as Prometheus: query, duration, severity and section of the manual."""
+    seconds = {"m": 60, "h": 3600}
+    policies = {condition(policy)["alertRule"]: policy for policy in POLICIES.values()}
+    assert policies.keys() == {rule["alert"] for rule in ALERT_RULES}
+    for rule in ALERT_RULES:
+        policy = policies[rule["alert"]]
+        assert " ".join(rule["expr"].split()) == condition(policy)["query"]
+        waits = str(rule.get("for", "0m"))
+        assert condition(policy)["duration"] == f"{int(waits[:-1]) * seconds[waits[-1]]}s"
+        assert policy["severity"] == rule["labels"]["severity"].upper()
+        runbook = rule["annotations"].get("runbook", "")
+        content = policy["documentation"]["content"]
+        assert runbook in content
+        assert "{{" not in content
+        assert set(re.findall(r"\$\{metric_or_resource\.label\.(\w+)\}", content)) <= {"service", "place"}
+
+
+def test_both_dashboards_show_the_same() -> None:
+    """Grafana's dashboard has the queries of Cloud Monitoring's, and their panels do not overlap."""
+    assert [target["expr"] for panel in GRAFANA["panels"] for target in panel["targets"]] == google_queries()
+    places = [(tile.get("xPos", 0), tile.get("yPos", 0)) for tile in DASHBOARD["mosaicLayout"]["tiles"]]
+    assert len(set(places)) == len(places)
+    assert all(x + 24 <= DASHBOARD["mosaicLayout"]["columns"] for x, _ in places)
+    assert len({panel["id"] for panel in GRAFANA["panels"]}) == len(GRAFANA["panels"])
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(GRAFANA)))
+    assert used == {variable["name"] for variable in GRAFANA["templating"]["list"]}
+
+
+def test_the_sidecar_scrapes_the_worker() -> None:
+    """The sidecar of Cloud Run reads the port and the path that a worker serves by default."""
+    found = yaml.safe_load((MONITORING / "run-monitoring.yaml").read_text("utf-8"))
+    assert (found["apiVersion"], found["kind"]) == ("monitoring.googleapis.com/v1beta", "RunMonitoring")
+    (endpoint,) = found["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (load({}).web.port, "/metrics")
 
 
 def test_each_alert_leads_to_a_section() -> None:
@@ -79,6 +166,17 @@ def test_the_rules_are_well_formed() -> None:
             assert needed in block, block
     if shutil.which("promtool") is not None:
         subprocess.run(["promtool", "check", "rules", str(ALERTS)], check=True, capture_output=True)
+
+
+def test_the_metrics_are_well_formed(tmp_path: Path) -> None:
+    """Promtool, if installed, accepts `/metrics`."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local") as engine:
+        report = take_report(engine)
+        exported = metrics(report, channel_figures(engine.store, report.at))
+    done = subprocess.run(["promtool", "check", "metrics"], input=exported, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 def test_the_manual_names_every_metric(measured: dict[str, set[str]]) -> None:

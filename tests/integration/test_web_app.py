@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.composition import Overrides
@@ -33,6 +35,7 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import Failure, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.logs import handler
 from tenxsom_flow_engine.queues.base import QueueStatus
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -41,6 +44,7 @@ from tenxsom_flow_engine.timings import Timings
 from tenxsom_flow_engine.web.app import worker_app
 from tenxsom_flow_engine.web.auth import Access, advice, anybody, open_access
 from tenxsom_flow_engine.web.runtime import OpenRuntime, WorkerRuntime
+from tenxsom_flow_engine.web.wsgi import Application
 from tenxsom_flow_engine.workers.push import Delivered
 from tests.scripted_parts import Script, ScriptedStore, open_scripted
 
@@ -603,3 +607,24 @@ def test_unfinished_steps_keep_the_store_open(engine: Engine, worker: ScriptedWo
     assert runtime.close()
     with pytest.raises(StoreUnavailable):
         engine.store.status_counts()
+
+
+def test_the_lines_of_a_request_have_its_trace(tmp_path: Path) -> None:
+    """What a worker logs about a delivery belongs to the request's trace in Cloud Logging."""
+    settings = load({
+        "TENXSOM_HOME": str(tmp_path), "CLOUD_TASKS_EMULATOR_HOST": "127.0.0.1:9", "GOOGLE_CLOUD_PROJECT": "p-1",
+        "CLOUD_TASKS_WORKER_URL": "http://127.0.0.1:9", "TENXSOM_ALLOW_UNAUTHENTICATED": "true", "REDIS_PORT": "1",
+    })  # fmt: skip
+    stream = io.StringIO()
+    logger, written = logging.getLogger("tenxsom_flow_engine"), handler(stream)
+    application = Application(settings)
+    logger.addHandler(written)
+    try:
+        trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+        answer = Client(application).post("/process", data=b"{", content_type="application/json", headers=trace)
+        assert answer.status_code == 400
+    finally:
+        logger.removeHandler(written)
+        application.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line for line in lines if line.get("logging.googleapis.com/trace") == f"projects/p-1/traces/{'a' * 32}"]

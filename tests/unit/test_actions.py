@@ -121,7 +121,7 @@ def test_the_dashboard_words_every_action(action: Action) -> None:
         assert link.url.startswith("/") or action in (
             Action.START_WORKER, Action.START_PUSH_WORKER, Action.CREATE_QUEUE, Action.UPDATE_QUEUE,
             Action.REPAIR_CLOCK, Action.ACCEPT_UNSEEN, Action.NAME_SERVICE, Action.LIST_OTHER_QUEUE, Action.RESTORE,
-            Action.ADD_TOPICS, Action.SHOW_SCHEDULE,
+            Action.ADD_TOPICS, Action.SHOW_SCHEDULE, Action.START_FALLBACK_WORKER,
         )  # fmt: skip
         for unnamed in links((action,)):
             assert "tides" not in unnamed.url

@@ -34,6 +34,11 @@ def settings(tmp_path: Path, **variables: str) -> Settings:
     return replace(found, cloud_tasks=replace(found.cloud_tasks, product_name=tmp_path / "product"))
 
 
+@pytest.fixture(autouse=True)
+def _no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 def key_file(tmp_path: Path) -> str:
     file = tmp_path / "key.json"
     file.write_text(json.dumps({"project_id": "p-2", "client_email": "key@p-2.test", "type": "service_account"}))

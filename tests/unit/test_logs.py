@@ -13,12 +13,14 @@ from urllib.parse import quote
 import click
 import pytest
 
+from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.jobs import EventKind, Failure, Lease, Ticket, lifecycle
 from tenxsom_flow_engine.jobs.outcomes import Dead, Held, Outcome, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.logs import about, handler
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import ALPHA, a_job
+from tenxsom_flow_engine.web.trace import trace_fields
 from tenxsom_flow_engine.workers.maintenance import log_step, step_log_context
 
 KEY = "user:77-k3y-of-a-service"
@@ -67,6 +69,67 @@ def test_a_line_is_json_that_googles_agent_reads() -> None:
     assert (second["severity"], second["logger"]) == ("ERROR", "tenxsom_flow_engine.x")
     assert "ValueError: a defect" in second["exception"]
     assert "Traceback" in second["exception"]
+
+
+REPORTED = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+
+
+def test_only_defects_are_reported() -> None:
+    """An unexpected exception has Error Reporting's type; an error of the engine, and a warning, do not."""
+    logger = logging.getLogger("tenxsom_flow_engine.x")
+    with Log(io.StringIO()) as log:
+        for error in (KeyError("a defect"), StoreBroken("damaged"), KeyboardInterrupt()):
+            try:
+                raise error
+            except BaseException:
+                logger.exception("step submit")
+        logger.error("held")
+        logger.warning("later", exc_info=ValueError("expected"))
+    assert [line.get("@type") for line in log.lines()] == [REPORTED, None, None, None, None]
+    assert "KeyError" in log.lines()[0]["exception"]
+
+
+ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [
+        ({"TRACEPARENT": f"00-{ID}-{SPAN}-01"}, (ID, SPAN, True)),
+        ({"TRACEPARENT": f"00-{ID}-{SPAN}-00"}, (ID, SPAN, False)),
+        ({"TRACEPARENT": f"cc-{ID}-{SPAN}-03-more"}, (ID, SPAN, True)),
+        ({"X_CLOUD_TRACE_CONTEXT": f"{ID}/{int(SPAN, 16)};o=1"}, (ID, SPAN, True)),
+        ({"X_CLOUD_TRACE_CONTEXT": ID.upper()}, (ID, None, False)),
+        ({"X_CLOUD_TRACE_CONTEXT": f"{ID}/0"}, (ID, None, False)),
+        ({"TRACEPARENT": "nonsense", "X_CLOUD_TRACE_CONTEXT": f"{ID}/7"}, (ID, f"{7:016x}", False)),
+        ({"TRACEPARENT": f"ff-{ID}-{SPAN}-01"}, None),
+        ({"TRACEPARENT": f"00-{'0' * 32}-{SPAN}-01"}, None),
+        ({"X_CLOUD_TRACE_CONTEXT": f"{ID}/{'9' * 20}"}, None),
+        ({"X_CLOUD_TRACE_CONTEXT": f"{ID}/7\nforged"}, None),
+        ({}, None),
+    ],
+)
+def test_the_trace_of_a_request(headers: dict[str, str], fields: tuple[str, str | None, bool] | None) -> None:
+    """The lines of a request have its trace under the names that Cloud Logging reads, from both headers."""
+    request = {f"HTTP_{name}": value for name, value in headers.items()}
+    with Log(io.StringIO()) as log:
+        with about(**trace_fields(request, "p-1")):
+            logging.getLogger("tenxsom_flow_engine.x").info("in the request")
+        logging.getLogger("tenxsom_flow_engine.x").info("after it")
+    first, second = log.lines()
+    names = [f"logging.googleapis.com/{name}" for name in ("trace", "spanId", "trace_sampled")]
+    trace, span, sampled = fields or (None, None, None)
+    assert [first.get(name) for name in names] == [trace and f"projects/p-1/traces/{trace}", span, sampled]
+    assert not set(names) & second.keys()
+    if trace:
+        assert trace_fields(request, "")[names[0]] == trace
+
+
+def test_a_person_does_not_see_the_trace() -> None:
+    """On a terminal, the fields for Cloud Logging are omitted."""
+    with Log(Terminal()) as log, about(**trace_fields({"HTTP_TRACEPARENT": f"00-{ID}-{SPAN}-01"}, "p-1")):
+        logging.getLogger("tenxsom_flow_engine.x").warning("away")
+    assert "googleapis" not in log.stream.getvalue()
 
 
 def test_a_person_gets_lines_to_read() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.cli.cost import pace
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
-from tenxsom_flow_engine.report.queue_cost import REDIS_USD, TYPICAL, Load, measure, queue_cost
+from tenxsom_flow_engine.report.queue_cost import REDIS_USD, TYPICAL, Load, choices, measure, queue_cost
 from tenxsom_flow_engine.store.totals import Spent
 from tenxsom_flow_engine.testing.samples import a_job
 
@@ -51,6 +51,19 @@ def test_at_the_break_even_both_cost_the_same(steps: float, units: float, redis_
     at = queue_cost(load, month.break_even, redis_usd)
     assert at.cloud_tasks_usd == pytest.approx(redis_usd, abs=1e-6)
     assert queue_cost(load, month.break_even * 0.9, redis_usd).cloud_tasks_usd <= redis_usd
+
+
+def test_cloud_tasks_is_compared_with_its_store() -> None:
+    """Cloud Tasks needs a store as well, so it never costs less than that store alone."""
+    month = queue_cost(Load(steps=20, units=1.0, measured=5), 10_000, 36.0)
+    found = {(one.queue_type, one.store): one.usd for one in choices(month, 10.0)}
+    assert found == {
+        ("local", "sqlite"): 10.0,
+        ("cloud_tasks", "sqlite"): pytest.approx(14.47),
+        ("redis", "redis"): 36.0,
+        ("cloud_tasks", "redis"): pytest.approx(40.47),
+    }
+    assert [one.usd for one in choices(month)] == pytest.approx([0.0, 4.47, 36.0, 40.47])
 
 
 def test_the_rate_counts_from_the_first_purchase() -> None:

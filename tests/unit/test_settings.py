@@ -36,6 +36,7 @@ load = partial(settings.load, default_file=Path("/nonexistent.env"))
 
 DEFAULTS: dict[str, Any] = {
     "queue_type": "auto",
+    "fallback": "",
     "x_display": "",
     "wayland_display": "",
     "max_dispatches_per_second": 10.0,
@@ -165,7 +166,16 @@ CLOUD = {
 }
 
 
-def test_cloud_tasks(tmp_path: Path) -> None:
+@pytest.fixture
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without credentials, on a machine outside Google."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+def test_cloud_tasks(tmp_path: Path, empty_home: Path) -> None:
     """The queue, its worker and its account are read; the audience defaults to the worker's address."""
     found = load({"CLOUDSDK_CONFIG": str(tmp_path), **CLOUD}).cloud_tasks
     assert (found.project, found.location, found.queue) == ("p-1", "us-central1", "tenxsom-video-generation")
@@ -176,7 +186,7 @@ def test_cloud_tasks(tmp_path: Path) -> None:
     assert load({"K_SERVICE": "flow"}).cloud_tasks.metadata_server
 
 
-def test_credentials_in_a_folder_of_another_user(tmp_path: Path) -> None:
+def test_credentials_in_a_folder_of_another_user(tmp_path: Path, empty_home: Path) -> None:
     """Credentials of gcloud that this user cannot look for count as missing."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
@@ -204,8 +214,61 @@ def test_a_key_file_provides_project_and_account(tmp_path: Path, kept: bool) -> 
     assert load(where | CLOUD).cloud_tasks.project == "p-1"
 
 
+def google(**variables: str) -> tuple[str, str, str, str]:
+    """Return the credentials file's name and its origin, and the project and its origin."""
+    found = load(variables).cloud_tasks
+    file = found.credentials_file.name if found.credentials_file else ""
+    return file, found.credentials_origin, found.project, found.project_origin
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.skipif(load({}).cloud_tasks.on_google, reason="this machine has an identity of Google's")
+def test_credentials_of_google_ai_ultra(empty_home: Path) -> None:
+    """The file in the home folder is found where no other credentials are set, and never wins over any."""
+    name, key = ".google-ai-ultra-credentials.json", empty_home / "key.json"
+    write(empty_home / name, json.dumps({"type": "service_account", "project_id": "p-3", "client_email": "a@p-3.test"}))
+    assert google() == (name, f"~/{name}", "p-3", f"~/{name}")
+    assert load({}).cloud_tasks.identity == "a@p-3.test"
+    assert google(GOOGLE_CLOUD_PROJECT="p-1")[2:] == ("p-1", "GOOGLE_CLOUD_PROJECT")
+    # A named file is used even if it does not exist: its error is reported.
+    assert google(GOOGLE_APPLICATION_CREDENTIALS=str(key))[:2] == ("key.json", "GOOGLE_APPLICATION_CREDENTIALS")
+    assert google(K_SERVICE="flow") == ("", "metadata server", "", "metadata server")
+    assert google(CLOUD_TASKS_EMULATOR_HOST="here:1")[:2] == ("", "")
+    write(empty_home / ".config" / "gcloud" / "application_default_credentials.json", '{"type": "authorized_user"}')
+    assert google()[:2] == ("application_default_credentials.json", "gcloud")
+    assert load({}).cloud_tasks.identity == "authorized_user"
+
+
+def test_the_project_of_gcloud(empty_home: Path, tmp_path: Path) -> None:
+    """The project of gcloud's active configuration is used if no variable and no key file names one."""
+    folder = empty_home / ".config" / "gcloud"
+    key = tmp_path / "key.json"
+    write(key, json.dumps({"type": "service_account", "project_id": "p-2"}))
+    assert google()[2:] == ("", "")
+    write(folder / "configurations" / "config_default", "[core]\naccount = me\nproject = p-4\n")
+    assert google()[2:] == ("p-4", "gcloud's configuration default")
+    write(folder / "configurations" / "config_work", "[compute]\nzone = x\n[core]\nproject = p-5\n")
+    write(folder / "active_config", "work\n")
+    assert google()[2:] == ("p-5", "gcloud's configuration work")
+    assert google(CLOUDSDK_ACTIVE_CONFIG_NAME="default")[2:] == ("p-4", "gcloud's configuration default")
+    assert google(CLOUDSDK_CORE_PROJECT="p-6")[2:] == ("p-6", "CLOUDSDK_CORE_PROJECT")
+    assert google(CLOUDSDK_CONFIG=str(tmp_path))[2:] == ("", "")
+    assert google(GOOGLE_APPLICATION_CREDENTIALS=str(key))[2:] == ("p-2", "GOOGLE_APPLICATION_CREDENTIALS")
+    assert google(GOOGLE_CLOUD_PROJECT="p-1")[2:] == ("p-1", "GOOGLE_CLOUD_PROJECT")
+    assert google(K_SERVICE="flow")[2:] == ("", "metadata server")
+    for text in ("project = p-7", "[core", "[core]\nproject\n", "[core]\n"):
+        write(folder / "configurations" / "config_work", text)
+        assert google()[2:] == ("", "")
+    (folder / "configurations" / "config_work").write_bytes(b"\xff\xfe")
+    assert google()[2:] == ("", "")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"project_id": 7}'])
-def test_a_bad_key_file_does_not_prevent_loading(tmp_path: Path, text: str) -> None:
+def test_a_bad_key_file_does_not_prevent_loading(tmp_path: Path, empty_home: Path, text: str) -> None:
     """An invalid key file does not prevent reading the settings, because most commands do not need it."""
     file = tmp_path / "key.json"
     file.write_text(text)

@@ -25,7 +25,7 @@ CREDENTIALS_STEP = (
 
 def lacking(settings: CloudTasksSettings) -> list[str]:
     """Return the variables that must still be set to use Cloud Tasks."""
-    on_google = _on_google(settings)
+    on_google = settings.on_google
     configured = {
         "CLOUD_TASKS_WORKER_URL": bool(settings.worker_url),
         "GOOGLE_CLOUD_PROJECT": bool(settings.project) or on_google,
@@ -39,7 +39,7 @@ def credentials_and_project(settings: CloudTasksSettings) -> tuple[Credentials, 
     from google.auth.exceptions import GoogleAuthError, TransportError
 
     file = settings.credentials_file
-    if file is None and not _on_google(settings):
+    if file is None and not settings.on_google:
         raise ConfigurationError("no Google credentials found", next_step=CREDENTIALS_STEP)
     where = f"in {file} " if file else ""
     try:
@@ -84,13 +84,3 @@ def _from_metadata_server() -> tuple[Credentials, str | None]:
             "google-auth found another login than the metadata server's; set CLOUDSDK_CONFIG in the environment"
         )
     return found, project
-
-
-def _on_google(settings: CloudTasksSettings) -> bool:
-    """Return whether this machine has a metadata server, without a request to it."""
-    if settings.metadata_server:
-        return True
-    try:  # google-auth checks this file too when a metadata server is slow
-        return settings.product_name.read_text("utf-8").strip().startswith("Google")
-    except (OSError, UnicodeDecodeError):
-        return False

@@ -26,6 +26,7 @@ from tenxsom_flow_engine.errors import (
     LeaseLost,
     QueueError,
     QueueForbidden,
+    QueueUnavailable,
     StoreError,
 )
 from tenxsom_flow_engine.jobs import Failure, JobRecord, Lease, Status, SubmissionState, VideoJob, lifecycle
@@ -41,6 +42,7 @@ from tenxsom_flow_engine.queues.base import (
     QueueStatus,
     check_limits,
 )
+from tenxsom_flow_engine.queues.fallback import fall_back
 from tenxsom_flow_engine.settings import CloudTasksSettings
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Added, DispatchLimits, JobFilter, NewJob
@@ -72,6 +74,7 @@ LOOK_AHEAD = 3
 class CloudTasksQueue(PushesJobs, JobQueue):
     """The queue in the settings, over a store, with the environment's limits and lease (seconds).
 
+    `fallback` names the pull queue that takes jobs while Cloud Tasks cannot be reached; empty: there is none.
     Every call can raise `QueueError`, whose next step names the role to grant or the command to run.
     """
 
@@ -85,9 +88,11 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         lease: float = 30.0,
         timings: Timings = Timings(),
         *,
+        fallback: str = "",
         api: Api | None = None,
     ) -> None:
         self._store = store
+        self._fallback = fallback
         self._given_api = api
         self._timings = timings
         self._settings = settings
@@ -111,12 +116,12 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         items = list(jobs)
         for item in items:
             self.check(item.job, item.due)
-        self._api.check()
+        away = self._is_away()
         for chunk in _chunks(items):
-            added = self._store.add(self.name, chunk)
+            added = self._store.add(self._fallback if away else self.name, chunk)
             records = self._store.get_each(list(dict.fromkeys((*added.new, *added.known))))
             missing = [record for record in records if record.queue == self.name and record.undispatched]
-            self.dispatch(missing)
+            away = not self._dispatch_or_fall_back(missing) or away
             new += added.new
             known += added.known
         return Added(tuple(new), tuple(known))
@@ -274,10 +279,32 @@ class CloudTasksQueue(PushesJobs, JobQueue):
         except QueueForbidden:  # an account that may only add tasks
             return False
 
+    def _is_away(self) -> bool:
+        """Return whether the credentials cannot be used now, if there is a fallback. Raises `ConfigurationError`."""
+        try:
+            self._api.check()
+        except QueueUnavailable as error:
+            if not self._fallback:
+                raise
+            _log.warning("Cloud Tasks cannot be reached, so the %s queue takes the jobs: %s", self._fallback, error)
+            return True
+        return False
+
+    def _dispatch_or_fall_back(self, records: Sequence[JobRecord]) -> bool:
+        """Dispatch deliveries, or move them to the fallback if Cloud Tasks is away; return whether it was not."""
+        try:
+            self.dispatch(records)
+        except QueueUnavailable as error:
+            if not self._fallback:
+                raise
+            fall_back(self._store, records, self.name, self._fallback, error)
+            return False
+        return True
+
     def _ensure_dispatched(self, record: JobRecord | None) -> None:
         """Dispatch the delivery that a job waits for, if it is not dispatched yet."""
         if record is not None and record.queue == self.name and record.undispatched:
-            self.dispatch([record])
+            self._dispatch_or_fall_back([record])
 
     def _facts(self) -> tuple[QueueFacts | None, Failure | None]:
         """Return the queue as Google reports it, or the reason why it is unknown."""

@@ -15,7 +15,7 @@ import msgspec
 from tenxsom_flow_engine.errors import StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.files import sync
 from tenxsom_flow_engine.store.backup import Exchange
-from tenxsom_flow_engine.store.redis.connection import Connection
+from tenxsom_flow_engine.store.redis.connection import Connection, escaped
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.timings import Timings
@@ -65,22 +65,23 @@ def exchange(
         with present.connection.mapped():
             used, latest = client.exists(key("position")), client.get(key("clock"))
         replaced_at = float(latest or 0) if used else 0.0
-        _refuse_workers(present, alive_within)
+        refuse_workers(present, alive_within)
         loaded, kept = f"{{{prefix}}}.restoring-{stamp}", f"{{{prefix}}}.before-restore-{stamp}"
-        cleanup.callback(_delete, present.connection, loaded)
+        cleanup.callback(delete_keys, present.connection, loaded)
         _load(present.connection, loaded, dump, file)
         restored = RedisStore(url, prefix, timings=timings, suffix=f".restoring-{stamp}")
         cleanup.callback(restored.close)
 
         def commit() -> None:
-            _refuse_workers(present, alive_within)
+            refuse_workers(present, alive_within)
             present.connection.run("exchange", "", loaded, kept)
 
         shown = f"keys {kept}:* on the Redis server" if replaced_at else ""
         yield Exchange(restored, present if replaced_at else None, replaced_at >= dump.at, dump.at, shown, commit)
 
 
-def _refuse_workers(store: RedisStore, within: float) -> None:
+def refuse_workers(store: RedisStore, within: float) -> None:
+    """Raise `StoreUnavailable` if a worker had a heartbeat within so many seconds."""
     if alive := [worker for worker in store.workers(within=within) if not worker.ended]:
         raise StoreUnavailable(
             f"{plural(len(alive), 'worker')} of the store {store.place} were alive {within:g} s ago",
@@ -103,12 +104,9 @@ def _load(connection: Connection, prefix: str, dump: _Dump, file: Path) -> None:
             connection.raise_error(answer)
 
 
-def _delete(connection: Connection, prefix: str) -> None:
+def delete_keys(connection: Connection, prefix: str) -> None:
+    """Remove all keys of a prefix."""
     with connection.mapped():
-        names = list(connection.client.scan_iter(match=_escaped(f"{prefix}:") + "*", count=1000))
+        names = list(connection.client.scan_iter(match=escaped(f"{prefix}:") + "*", count=1000))
         for begin in range(0, len(names), CHUNK_KEYS):
             connection.client.unlink(*names[begin : begin + CHUNK_KEYS])
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in text)

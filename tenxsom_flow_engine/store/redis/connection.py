@@ -23,6 +23,8 @@ from tenxsom_flow_engine.timings import Timings
 #: The scripts that continue existing jobs. A server out of memory runs them too, if it knows the flag (Redis 7), so
 #: tickets are saved, and jobs can end, be cancelled and be removed.
 _ALLOWED_WHEN_FULL = frozenset({"claim", "renew", "commit", "remove"})
+#: The scripts that a store runs even if its jobs have moved to another.
+_ON_MOVED = frozenset({"dump", "exchange", "freeze", "thaw"})
 #: Files with functions, and the scripts that use them.
 _PARTS = {
     "charges": frozenset({"commit", "adopt", "amounts", "seed_charges", "charges_back"}),
@@ -35,9 +37,15 @@ _PARTS = {
 def script(name: str, *, flags: bool = False) -> str:
     """Return the source of a script, after the functions that all scripts share; with `flags` for Redis 7 or newer."""
     folder = resources.files(__package__).joinpath("scripts")
-    parts = ("prelude", *(part for part, users in _PARTS.items() if name in users), name)
+    guard = () if name in _ON_MOVED else ("moved",)
+    parts = ("prelude", *guard, *(part for part, users in _PARTS.items() if name in users), name)
     source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)
     return f"#!lua flags=allow-oom\n{source}" if flags and name in _ALLOWED_WHEN_FULL else source
+
+
+def escaped(text: str) -> str:
+    """Return a text as a pattern of the server's that matches only itself."""
+    return "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in text)
 
 
 class Connection:

@@ -24,6 +24,7 @@ _SCRIPTS: dict[str, Any] = {
     "claim": tuple[list[str], list[str], str, _Number, str],
     "commit": list[Any],
     "enter_turns": list[str],
+    "freeze": list[str],
     "intake": tuple[int, int],
     "newest": tuple[int, str],
     "now": _Number,

@@ -13,9 +13,12 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.store.moving import moved_error
 
 #: Codes of a server that is no longer the primary: the address might lead to the new one by now.
 DEMOTED = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN"})
+#: The code of our scripts' reply in a store whose jobs have moved (see moved.lua).
+MOVED_CODE = "STOREMOVED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def store_error(error: redis.RedisError, *, place: str, client: str) -> StoreErr
     """Return the store's error for an error of the driver; `client` is the `redis-cli` command for the server."""
     text = str(error)
     code = code_of(error)
+    if code == MOVED_CODE:
+        return moved_error(place, text.partition(MOVED_CODE)[2].strip())
     if code in ("", "ERR") and isinstance(error, redis.AuthenticationError):
         # Redis 6 and newer answer so to a HELLO without a login.
         code = "NOAUTH" if "HELLO must be called" in text else "WRONGPASS"

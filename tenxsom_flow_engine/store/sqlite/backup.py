@@ -19,7 +19,8 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import StoreBroken, StoreError, StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder, sync
 from tenxsom_flow_engine.store.backup import Exchange, Progress
-from tenxsom_flow_engine.store.sqlite.connections import APPLICATION_ID, SCHEMA_VERSION, store_error
+from tenxsom_flow_engine.store.moving import moved_error
+from tenxsom_flow_engine.store.sqlite.connections import APPLICATION_ID, SCHEMA_VERSION, marker_in, store_error
 from tenxsom_flow_engine.store.sqlite.store import SQLiteStore
 from tenxsom_flow_engine.timings import Timings
 
@@ -43,7 +44,7 @@ def back_up(path: Path, target: Path, progress: Progress) -> None:
     def report() -> None:
         progress(min(1.0, target.stat().st_size / size))
 
-    with _mapped(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
+    with mapped(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
         if _number(source, "application_id") != APPLICATION_ID:
             raise StoreBroken(f"{path} is not a job store")
         source.set_progress_handler(report, PROGRESS_STEPS)
@@ -58,23 +59,29 @@ def back_up(path: Path, target: Path, progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def exchange(path: Path, file: Path, stamp: str, clock: Clock, timings: Timings) -> Iterator[Exchange]:
-    """Lock the store at `path` and prepare to replace its contents by those of the backup `file`.
+def exchange(path: Path, file: Path | None, stamp: str, clock: Clock, timings: Timings) -> Iterator[Exchange]:
+    """Lock the store at `path` and prepare to replace its contents by those of the backup `file`; None: by none.
 
-    Raises `StoreUnavailable` while a process has the store open, `StoreBroken` if the file is not a sound backup.
+    Raises `StoreUnavailable` while a process has the store open, `StoreBroken` if the file is not a sound backup,
+    `StoreMoved` for a backup if the jobs have moved to another store.
     """
     work, kept = (path.with_name(f"{path.name}.{name}") for name in ("restoring", f"before-restore-{stamp}"))
     with contextlib.ExitStack() as cleanup:
         lock = cleanup.enter_context(_exclusive(path, kept))
-        cleanup.callback(_remove, work)
-        _copy(file, work)
+        cleanup.callback(remove, work)
+        if file is None:
+            remove(work)
+        elif lock.readable and (stored := marker_in(lock.connection)):
+            raise moved_error(f"sqlite://{path}", stored)
+        else:
+            _copy(file, work)
         replaced, damaged = None, False
         if lock.readable:
-            cleanup.callback(lambda: None if lock.done else _remove(kept))
+            cleanup.callback(lambda: None if lock.done else remove(kept))
             replaced, damaged = _keep(lock.connection, path, kept, clock, timings)
         if replaced is not None:
             cleanup.callback(replaced.close)
-        backup_at = _latest(work)
+        backup_at = _latest(work) if file else 0.0
         complete = replaced is not None and not damaged and _latest(kept) >= backup_at
         restored = SQLiteStore(work, clock, timings)
         cleanup.callback(restored.close)
@@ -83,7 +90,7 @@ def exchange(path: Path, file: Path, stamp: str, clock: Clock, timings: Timings)
             restored.close()
             if replaced is not None:
                 replaced.close()
-            with _mapped(path), contextlib.closing(sqlite3.connect(work)) as source:
+            with mapped(path), contextlib.closing(sqlite3.connect(work)) as source:
                 source.backup(lock.connection)
             lock.done = True
 
@@ -107,7 +114,7 @@ def _exclusive(path: Path, kept: Path) -> Iterator[_Lock]:
     """
     moved: list[tuple[Path, Path]] = []
     readable = path.is_file() and path.stat().st_size > 0
-    with _mapped(path):
+    with mapped(path):
         try:
             connection = _locked(path) if readable else None
         except sqlite3.DatabaseError as error:
@@ -131,9 +138,18 @@ def _exclusive(path: Path, kept: Path) -> Iterator[_Lock]:
     finally:
         connection.close()
         if not readable and not lock.done:
-            _remove(path)
+            remove(path)
             for target, source in moved:
                 target.rename(source)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Lock the file at `path` against every other process. Raises `StoreUnavailable` while one has it open."""
+    with mapped(path):
+        connection = _locked(path)
+    with contextlib.closing(connection):
+        yield connection
 
 
 def _locked(path: Path) -> sqlite3.Connection:
@@ -174,7 +190,7 @@ def _keep(
 ) -> tuple[SQLiteStore | None, bool]:
     """Copy the locked contents, damaged or not; return the open copy, if it opens, and whether it is damaged."""
     os.close(os.open(kept, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with _mapped(path), contextlib.closing(sqlite3.connect(kept)) as copy:
+    with mapped(path), contextlib.closing(sqlite3.connect(kept)) as copy:
         connection.backup(copy)
     damaged = False
     try:
@@ -189,14 +205,14 @@ def _keep(
 
 def _latest(path: Path) -> float:
     """Return the latest instant that a store's file has recorded."""
-    with _mapped(path), contextlib.closing(sqlite3.connect(path)) as db:
+    with mapped(path), contextlib.closing(sqlite3.connect(path)) as db:
         instant: float = db.execute("SELECT last FROM clock").fetchone()[0]
         return instant
 
 
 def _copy(file: Path, work: Path) -> None:
     """Copy a backup, with the log that a plain copy of a store can have next to it, and check the copy."""
-    _remove(work)
+    remove(work)
     os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     shutil.copyfile(file, work)
     if (log := Path(f"{file}-wal")).is_file():
@@ -206,7 +222,7 @@ def _copy(file: Path, work: Path) -> None:
 
 def _check(path: Path, file: Path) -> None:
     """Raise `StoreBroken` unless the file at `path` is a whole job store of this version; errors name `file`."""
-    with _mapped(file), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with mapped(file), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         if _number(db, "application_id") != APPLICATION_ID:
             raise StoreBroken(f"{file} is not a backup of a job store")
         if (version := _number(db, "user_version")) != SCHEMA_VERSION:
@@ -218,7 +234,8 @@ def _check(path: Path, file: Path) -> None:
             raise StoreBroken(f"{file} is damaged: {found}", next_step="use another backup")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a database with its side files."""
     for suffix in ("", *SIDE_FILES):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
@@ -229,7 +246,8 @@ def _number(db: sqlite3.Connection, pragma: str) -> int:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[None]:
+def mapped(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into `StoreError`."""
     try:
         yield
     except sqlite3.Error as error:

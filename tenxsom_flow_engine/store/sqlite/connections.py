@@ -15,10 +15,13 @@ from typing import Any
 
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.files import make_private_folder
+from tenxsom_flow_engine.store.moving import moved_error
 from tenxsom_flow_engine.store.sqlite import budgets, turns
 from tenxsom_flow_engine.store.sqlite.rows import ForeignValue
 
 SCHEMA_VERSION = 2
+#: The version of a file whose jobs have moved to another store: no release reads it.
+MOVED_VERSION = 1_000_000
 #: Marks the file as a job store of this engine: the application id in SQLite's header.
 APPLICATION_ID = int.from_bytes(b"TFlo")
 
@@ -196,13 +199,16 @@ class Connections:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
-        """Raise `StoreBroken` for another program's database, before changing anything in it."""
+        """Raise `StoreBroken` for another program's database, before changing anything in it; `StoreMoved`."""
         connection.execute("BEGIN")  # another process can create the store between two reads
+        stored = marker_in(connection)
         mine = self._number(connection, "application_id") == APPLICATION_ID
         used = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         connection.execute("ROLLBACK")
         if used and not mine:
             raise StoreBroken(f"{self.path} is another program's database", next_step="configure another store")
+        if mine and stored:
+            raise moved_error(f"sqlite://{self.path}", stored)
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
         """Set the journal mode, which the file keeps. SQLite does not wait for locks here, so this method does."""
@@ -219,6 +225,13 @@ class Connections:
     def _number(connection: sqlite3.Connection, pragma: str) -> int:
         number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
         return number
+
+
+def marker_in(connection: sqlite3.Connection) -> str:
+    """Return the marker of a file whose jobs have moved to another store (see `store.moving`), or an empty text."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] != MOVED_VERSION:
+        return ""
+    return str(connection.execute("SELECT marker FROM moved").fetchone()[0])
 
 
 def isolated(connection: sqlite3.Connection, write: Callable[[], Any]) -> Any:

@@ -184,7 +184,7 @@ class SQLiteStore(JobStore):
 
     def adopt(self, record: JobRecord) -> bool:
         with self._writing() as (db, _):
-            added = _insert(db, record)
+            added = insert(db, record)
             if added:
                 turns.enter(db, [record])
                 budget_tables.charge(db, charge_changes(None, record))
@@ -555,8 +555,8 @@ class SQLiteStore(JobStore):
         self._connections.close()
 
 
-def _insert(db: sqlite3.Connection, record: JobRecord) -> bool:
-    """Add a record unless its id is known; return whether it is new."""
+def insert(db: sqlite3.Connection, record: JobRecord) -> bool:
+    """Add a record unless its id is known, without its turn and charges; return whether it is new."""
     if not db.execute(_INSERT, row_of(record)).rowcount:
         return False
     keep_start(db, None, record)
@@ -566,7 +566,7 @@ def _insert(db: sqlite3.Connection, record: JobRecord) -> bool:
 def _insert_new(queue: str, items: Sequence[NewJob], db: sqlite3.Connection, now: float) -> list[bool]:
     """Add jobs; return for each whether it is new."""
     records = [new_record(queue, item, now) for item in items]
-    added = [_insert(db, record) for record in records]
+    added = [insert(db, record) for record in records]
     turns.enter(db, (record for record, is_new in zip(records, added, strict=True) if is_new))
     return added
 

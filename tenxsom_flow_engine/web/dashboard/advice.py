@@ -21,6 +21,7 @@ _BUTTONS = {
 _ELSEWHERE = {
     Action.LIST_OTHER_QUEUE: "List them on the command line",
     Action.START_WORKER: "Start a worker",
+    Action.START_FALLBACK_WORKER: "Start a worker of this queue",
     Action.START_PUSH_WORKER: "Start a worker",
     Action.CREATE_QUEUE: "Create the queue",
     Action.UPDATE_QUEUE: "Update the queue",

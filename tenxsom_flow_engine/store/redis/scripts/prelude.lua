@@ -217,9 +217,9 @@ local function note_day(number, day)
 end
 
 -- Add a job to a queue unless its id is known; return whether it is new. job: {id, lane, status, due, record, service,
--- channel, latest start, priority}. slot_service, slot_until: its in-flight slot, if any.
+-- channel, latest start, priority, and, if it can be a finished one, when it finished}. slot_service, slot_until: its in-flight slot, if any.
 local function insert(instant, queue, day, job, slot_service, slot_until)
-  local id, lane, status, due, record, service, channel, start_by, priority = unpack(job)
+  local id, lane, status, due, record, service, channel, start_by, priority, finished = unpack(job)
   local remembered = redis.call('ZSCORE', P .. 'finished_ids', id)
   if remembered and tonumber(remembered) > instant then
     return false
@@ -229,7 +229,9 @@ local function insert(instant, queue, day, job, slot_service, slot_until)
   if redis.call('HSETNX', P .. 'jobs', id, place .. packed(1) .. record) == 0 then
     return false
   end
-  index(id, place, {queue, lane, status, due, slot_service or '', slot_until or '', '', start_by, channel, priority})
+  index(id, place, {
+    queue, lane, status, due, slot_service or '', slot_until or '', finished or '', start_by, channel, priority,
+  })
   note_day(number, day)
   mark('service:' .. service, number)
   if channel ~= '' then
