@@ -20,8 +20,8 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
     "fallback-in-use", "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent",
-    "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low",
-    "store-at-risk", "entries-set-aside", "all-is-well",
+    "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere",
+    "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
