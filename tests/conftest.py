@@ -29,8 +29,11 @@ _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 << 30:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
-# A shell can start background jobs with SIGINT ignored, and the programs under test would inherit that.
+# A shell can start background jobs with SIGINT and SIGQUIT ignored, and `nohup` does so with SIGHUP; the programs under
+# test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(_number, signal.SIG_DFL)
 
 # No deadline: a property must not fail because the machine is busy.
 settings.register_profile("project", deadline=None)
