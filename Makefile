@@ -14,8 +14,8 @@ DEMO := TENXSOM_HOME=.demo TENXSOM_OUTPUT_DIR=videos TENXSOM_QUEUE_TYPE=local
 IN_VENV := .venv/bin/python -m
 
 .PHONY: help demo test test-unit test-browser check day bench chaos storm fuzz screenshots docs format clean
-.PHONY: lock fuzz-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report bench-dashboard
-.PHONY: bench-bad-clients bench-budgets bench-compare bench-accept
+.PHONY: lock fuzz-api api-kills bench-api bench-recovery bench-in-flight bench-million bench-remote bench-lists bench-report
+.PHONY: bench-dashboard bench-bad-clients bench-budgets bench-events bench-bucket-memory bench-compare bench-accept
 
 help:
 	@echo 'make demo [TOPIC="..."]   turn a topic into a video under videos/'
@@ -27,7 +27,7 @@ help:
 	@echo '                          measure speed, in part against other libraries, and name the ratios that moved;'
 	@echo '                          benchmarks/README.md has the results and longer benchmarks: bench-recovery, …'
 	@echo 'make bench-accept         make the ratios of the latest run those to compare with'
-	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7]'
+	@echo 'make chaos [JOBS=600 SECONDS=120 BACKENDS="local redis cloud_tasks" SEED=7 OUTPUT=bucket]'
 	@echo '                          inject faults into the whole engine, and check all guarantees'
 	@echo 'make storm [JOBS=500 SECONDS=6 BACKENDS="redis cloud_tasks" SERVERS="oldest newest"]'
 	@echo '                          let a Redis server refuse commands in every way that passes, during paid creates'
@@ -35,6 +35,8 @@ help:
 	@echo '                          give mutated inputs to the engine, and count the unexpected answers'
 	@echo 'make fuzz-api [CASES=10000]'
 	@echo '                          send generated requests to the HTTP API, and compare the answers with its document'
+	@echo 'make api-kills [REQUESTS=10000]'
+	@echo '                          lose and repeat the answers of the HTTP API while its server is killed'
 	@echo 'make day [VIDEOS=1000 SERVICES=pixverse,ltx_studio SEED=7]'
 	@echo '                          simulate days of 96 and 10,000 videos, or of VIDEOS; see docs/scaling.md'
 	@echo 'make day WEEK=1 [SEED=7]  simulate weeks of two channels with schedules, through a clock change and an outage'
@@ -81,15 +83,19 @@ bench-accept: .venv/.development
 bench-recovery bench-in-flight bench-million: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.redis_$(subst -,_,$*)
 
-bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets: bench-%: .venv/.development
+bench-lists bench-report bench-dashboard bench-bad-clients bench-budgets bench-events bench-bucket-memory: bench-%: .venv/.development
 	.venv/bin/python -m benchmarks.$(subst -,_,$*)
 
 bench-remote: .venv/.development
 	.venv/bin/python -m benchmarks.remote_service
 
+bench-api: .venv/.development
+	.venv/bin/python -m benchmarks.http_api
+
 chaos: .venv/.development
 	.venv/bin/python -m chaos --jobs $(or $(JOBS),200) --seconds $(or $(SECONDS),30) \
-		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED))
+		--backends "$(or $(BACKENDS),$(CARRIERS),local redis cloud_tasks)" $(if $(SEED),--seed $(SEED)) \
+		$(if $(OUTPUT),--output $(OUTPUT))
 
 storm: .venv/.development
 	.venv/bin/python -m chaos.storm $(JOBS:%=--jobs %) $(SECONDS:%=--seconds %) \
@@ -98,6 +104,9 @@ storm: .venv/.development
 fuzz: .venv/.development
 	.venv/bin/python -m fuzz $(if $(SUBJECTS),--subjects "$(SUBJECTS)") $(SEED:%=--seed %) $(INPUTS:%=--inputs %) \
 		$(ONLY:%=--only %)
+
+api-kills: .venv/.development
+	$(IN_VENV) pytest tests/e2e/test_api_process.py -k by_kills --api-requests $(or $(REQUESTS),10000)
 
 fuzz-api: .venv/.development
 	.venv/bin/python -m fuzz.api $(CASES:%=--cases %) $(SEED:%=--seed %)

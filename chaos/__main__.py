@@ -25,13 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=200, help="jobs for each queue backend")
     parser.add_argument("--seconds", type=float, default=30.0, help="seconds of faults for each queue backend")
     parser.add_argument("--backends", default=" ".join(DEFAULT_BACKENDS), help=", ".join(BACKENDS))
+    parser.add_argument("--output", choices=("folder", "bucket"), default="folder", help="where the videos go")
     parser.add_argument("--seed", type=int, help="seed of the fault schedules; default: random")
     options = parser.parse_args(arguments)
     backends = options.backends.split()
     if not backends or set(backends) - BACKENDS.keys():
         parser.error(f"the queue backends are {', '.join(BACKENDS)}")
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    scale = Scale(options.jobs, options.seconds)
+    scale = Scale(options.jobs, options.seconds, options.output == "bucket")
     print(f"{scale.jobs} jobs and {scale.seconds:g} s of faults for each queue backend; SEED={seed}", flush=True)
     # Hides the log lines of the producers in this process; each worker logs to its own file.
     logging.getLogger().addHandler(logging.NullHandler())
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{result.backend}: store, videos and log are kept in {result.folder}")
     if broken:
         failed = " ".join(dict.fromkeys(backend for backend, _ in broken))
-        print(f'repeat: make chaos SEED={seed} JOBS={scale.jobs} SECONDS={scale.seconds:g} BACKENDS="{failed}"')
+        output = " OUTPUT=bucket" if scale.bucket else ""
+        print(f'repeat: make chaos SEED={seed} JOBS={scale.jobs} SECONDS={scale.seconds:g} BACKENDS="{failed}"{output}')
     return 1 if broken else 0
 
 

@@ -20,6 +20,7 @@ from tenxsom_flow_engine.queues.selection import CLOUD_TASKS
 from tenxsom_flow_engine.rate_limits.windows import Limits, parse_limits
 from tenxsom_flow_engine.settings import load
 from tests import fork_server
+from tests.bucket_servers import BucketServer, S3Server
 from tests.environment import without_engine_variables
 from tests.fake_vendors import Vendors
 from tests.fork_server import Child
@@ -67,6 +68,8 @@ class Scale:
     jobs: int
     #: Seconds of faults.
     seconds: float
+    #: Whether the videos go to a bucket.
+    bucket: bool = False
 
     def limits(self, services: Collection[str]) -> Limits:
         """Return quotas of the services that are often full, yet let all jobs pass in about the time of the faults.
@@ -90,6 +93,7 @@ class Cluster:
 
     `timings` is a name of `TIMINGS`; except in production, leases are short. With `proxied`, all reach the Redis
     server through `proxy`, which can answer in its place. The server is `redis_program`, by default the newest one.
+    With `bucket`, the videos go to an S3 server.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Cluster:
         proxied: bool = False,
         redis_program: str | None = None,
         appendfsync: str | None = None,
+        bucket: bool = False,
     ) -> None:
         self.backend = BACKENDS[backend]
         self.folder = folder
@@ -114,10 +119,12 @@ class Cluster:
         self.workers: list[Child] = []
         self.redis: RedisServer | None = None
         self.cloud: CloudTasksServer | None = None
+        self.bucket: BucketServer | None = None
         self._random = random
         self._stop = stop
         self._timings = timings
         self._proxied = proxied
+        self._in_bucket = bucket
         self._redis_program = redis_program or newer_binary()
         self._appendfsync = appendfsync
         self._stack = ExitStack()
@@ -134,6 +141,10 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         with self._stack:
+            if self._in_bucket:
+                self.bucket = S3Server()
+                self._stack.callback(self.bucket.close)
+                self.environment |= self.bucket.environment(self.folder)
             if self.backend.on_redis:
                 # With Redis's default, everysec, the store waits for the file after a write; with the advised value,
                 # always, the server ends when a write fails.

@@ -25,6 +25,7 @@ FAST = Overrides(
         stopped_service_retry=1.0,
         slot_retry=0.3,
         max_poll_interval=0.3,
+        output_retry=0.5,
         read_call=_CALL,
         paid_call=_CALL,
         download_call=_CALL,

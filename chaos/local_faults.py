@@ -30,13 +30,16 @@ from tests.fork_server import Child
 EVERY_BACKEND: Mapping[str, float] = {"kill": 1.0, "stop": 4.0, "freeze": 3.0, "cancel": 2.0, "full disk": 6.0}
 REDIS: Mapping[str, float] = {"kill Redis": 6.0, "freeze Redis": 8.0}
 CLOUD_TASKS: Mapping[str, float] = {"deliver twice": 0.5, "miss responses": 1.0, "refuse tasks": 1.0, "purge": 4.0}
-#: Seconds that the disk stays full.
-FULL_DISK = 0.8
+BUCKET: Mapping[str, float] = {"bucket away": 5.0}
+#: Seconds that the disk stays full, and that the bucket refuses every request.
+FULL_DISK, BUCKET_AWAY = 0.8, 1.5
 #: Seconds that a worker stays frozen: longer than its lease, and than the wait before others look up its create.
 FROZEN_WORKER = 2.5 * LEASE
 #: Seconds that the Redis server stays frozen: as long as a lease, and longer than some clients wait.
 FROZEN_REDIS = LEASE
-DURATIONS = {"freeze": FROZEN_WORKER, "full disk": FULL_DISK, "freeze Redis": FROZEN_REDIS}
+DURATIONS = {
+    "freeze": FROZEN_WORKER, "full disk": FULL_DISK, "freeze Redis": FROZEN_REDIS, "bucket away": BUCKET_AWAY
+}  # fmt: skip
 #: Seconds between two checks for processes to restart.
 CHECK_INTERVAL = 0.05
 #: Size limit of a file in bytes while the disk is full.
@@ -51,12 +54,13 @@ class ScheduledFault:
     kind: str
 
 
-def schedule(backend: Backend, seconds: float, random: Random) -> list[ScheduledFault]:
+def schedule(backend: Backend, seconds: float, random: Random, *, bucket: bool = False) -> list[ScheduledFault]:
     """Draw the faults of a run in the order of their times, each kind at least once."""
     periods = {
         **EVERY_BACKEND,
         **(REDIS if backend.on_redis else {}),
         **(CLOUD_TASKS if backend.pushed else {}),
+        **(BUCKET if bucket else {}),
     }
     faults = []
     for kind, period in periods.items():
@@ -90,8 +94,10 @@ class LocalFaults:
             "full disk": self._fill_disk, "kill Redis": self._kill_redis,
             "freeze Redis": self._freeze_redis, "deliver twice": self._deliver_twice,
             "miss responses": self._miss_responses, "refuse tasks": self._refuse_tasks, "purge": self._purge,
+            "bucket away": self._refuse_bucket,
         }  # fmt: skip
-        for fault in schedule(self._cluster.backend, self._seconds, self._random):
+        in_bucket = self._cluster.bucket is not None
+        for fault in schedule(self._cluster.backend, self._seconds, self._random, bucket=in_bucket):
             self._at(began + fault.at, actions[fault.kind])
         with self._cancelling:
             while (now := time.monotonic()) < began + self._seconds or self._actions:
@@ -170,6 +176,13 @@ class LocalFaults:
     def _miss_responses(self) -> None:
         assert self._cluster.cloud is not None
         self._cluster.cloud.faults.miss_answers(self._random.randint(1, 4))
+
+    def _refuse_bucket(self) -> None:
+        bucket = self._cluster.bucket
+        assert bucket is not None
+        self._cluster.counts["bucket away"] += 1
+        bucket.refusal = self._random.choice((403, 500, 503))
+        self._after(BUCKET_AWAY, lambda: setattr(bucket, "refusal", 0))
 
     def _refuse_tasks(self) -> None:
         assert self._cluster.cloud is not None

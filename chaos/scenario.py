@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from chaos.cluster import Cluster, Scale
 from chaos.folders import in_new_folder
 from chaos.judge import ROUNDING, Evidence, Finding, judge, lag
 from chaos.local_faults import LocalFaults
+from chaos.mirror import mirror
 from chaos.operator import resolve_and_retry
 from chaos.service_faults import ServiceFaults
 from tenxsom_flow_engine.channels.settings import Channel
@@ -68,7 +70,7 @@ def _run(scale: Scale, seed: int, stop: threading.Event, backend: str, folder: P
         for server in vendors.servers:
             stack.enter_context(server)
         limits = scale.limits(vendors.by_service)
-        cluster = stack.enter_context(Cluster(backend, folder, vendors, limits, random, stop))
+        cluster = stack.enter_context(Cluster(backend, folder, vendors, limits, random, stop, bucket=scale.bucket))
         added: list[str] = []
         prepared = _prepared(cluster, range(scale.jobs))
         budget = CappedJobs.limit(cluster.engine, prepared)
@@ -190,6 +192,10 @@ def wait_until_settled(
 
 def gather(cluster: Cluster, vendors: Vendors, added: list[str], records: list[JobRecord]) -> Evidence:
     """Return the facts about a run."""
+    videos = cluster.engine.settings.work_dir
+    if not cluster.engine.output.local:
+        videos = cluster.folder / f"mirror-{secrets.token_hex(4)}"
+        records = mirror(cluster.engine.output, records, videos)
     store = cluster.engine.store
     ledger = open_ledger(store)
     creates = vendors.creates()
@@ -205,7 +211,7 @@ def gather(cluster: Cluster, vendors: Vendors, added: list[str], records: list[J
         limits=cluster.limits,
         spent=store.spent("2000-01-01"),
         ended=ended,
-        videos=cluster.engine.settings.output_dir,
+        videos=videos,
     )
 
 

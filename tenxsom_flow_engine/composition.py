@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
+from tenxsom_flow_engine.events import EndpointKind
+from tenxsom_flow_engine.events.changes import api_links
 from tenxsom_flow_engine.files import make_private_folder
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.notifiers.alert import AlertNotifier
+from tenxsom_flow_engine.notifiers.base import Notifier
+from tenxsom_flow_engine.notifiers.command import CommandNotifier
+from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
+from tenxsom_flow_engine.output.base import Output
 from tenxsom_flow_engine.queues.base import JobQueue
 from tenxsom_flow_engine.queues.pull import PullQueue
 from tenxsom_flow_engine.queues.selection import (
@@ -66,10 +72,21 @@ def make_services(settings: Settings, clock: Clock, timings: Timings) -> dict[st
         clock=clock,
         timings=timings,
         home=settings.home,
-        output_dir=settings.output_dir,
+        output_dir=settings.work_dir,
         allow_private_downloads=settings.allow_private_downloads,
     )
     return {name: spec.make(settings.services.get(name), context) for name, spec in configured_specs(settings).items()}
+
+
+def make_notifiers(settings: Settings, timings: Timings) -> dict[str, Notifier]:
+    """Make the notifiers of a process by the kind of endpoint; that of a command only if the settings have one."""
+    made: dict[str, Notifier] = {
+        EndpointKind.WEBHOOK: WebhookNotifier(allow_private=settings.allow_private_webhooks, timings=timings),
+        EndpointKind.ALERT: AlertNotifier(),
+    }
+    if settings.on_video:
+        made[EndpointKind.COMMAND] = CommandNotifier(settings.on_video, timings)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +118,7 @@ def open_engine(
     store: JobStore | None = None,
     queue: JobQueue | None = None,
     gate: QuotaGate | None = None,
-    output: OutputFolder | None = None,
+    output: Output | None = None,
     overrides: Overrides | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Engine:
@@ -121,6 +138,7 @@ def open_engine(
         if choice.by_home and choice.queue_type == "redis":
             error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
         raise
+    opened.video_link = api_links(settings.cloud_tasks.worker_url)
     home = HomeQueue(settings, choice)
     if not choice.fresh:
         home.remember()
@@ -138,5 +156,6 @@ def open_engine(
         queue_reason=choice.reason,
         home=home,
         known_services=service_specs(),
+        notifiers=make_notifiers(settings, timings),
         monotonic=monotonic,
     )

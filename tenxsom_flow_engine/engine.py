@@ -39,6 +39,7 @@ from tenxsom_flow_engine.generation.slots import MOST_SLOTS, UnattendedSlots, fr
 from tenxsom_flow_engine.generation.step import expected_cost
 from tenxsom_flow_engine.jobs import (
     AUTO,
+    FINAL,
     PLAYLIST_POSITION,
     EventKind,
     JobRecord,
@@ -51,7 +52,10 @@ from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
 from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.notifiers.base import Notifier
+from tenxsom_flow_engine.output.base import Output, Publication
+from tenxsom_flow_engine.output.opening import open_output
+from tenxsom_flow_engine.output.retention import KeepVideos, to_remove
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
@@ -100,7 +104,7 @@ class Engine:
         services: Mapping[str, VideoService],
         limiter: RateLimiter | None = None,
         gate: QuotaGate | None = None,
-        output: OutputFolder | None = None,
+        output: Output | None = None,
         retry: RetryPolicy = RetryPolicy(),
         timings: Timings = Timings(),
         clock: Clock | None = None,
@@ -108,6 +112,7 @@ class Engine:
         queue_reason: str = "",
         home: HomeQueue | None = None,
         known_services: Collection[str] = (),
+        notifiers: Mapping[str, Notifier] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -121,12 +126,14 @@ class Engine:
         )
         self.channels = ChannelGate(store, timings, monotonic)
         self.planner = Planner(store, self, settings.schedule_horizon)
-        self.output = output or OutputFolder(settings.output_dir)
+        self.output = output or open_output(settings.output_dir, settings.work_dir, settings.bucket_keys)
         self.timings = timings
         self.clock = clock or SystemClock()
         #: Why this queue backend was chosen.
         self.queue_reason = queue_reason
         self.home = home
+        #: How this process delivers messages about events, by the kind of endpoint.
+        self.notifiers = notifiers or {}
         self.retention = Retention(age=settings.keep_days * 86400, count=settings.keep_jobs)
         #: Set by a forced stop: writes that fail are no longer repeated.
         self.abandon = Event()
@@ -188,7 +195,11 @@ class Engine:
         now = self.store.now()
         return self.budgets.overruns(
             PlannedCost(
-                max(now, item.new.due or now), item.new.job.channel, item.service, self.budgets.reserve(item.new.cost)
+                at=max(now, item.new.due or now),
+                channel=item.new.job.channel,
+                service=item.service,
+                micro_usd=self.budgets.reserve(item.new.cost),
+                key_id=item.new.job.key_id,
             )
             for item in jobs
         )
@@ -486,8 +497,36 @@ class Engine:
             self.planner.plan_all()
 
     def check_output(self) -> None:
-        """Raise `OutputError` unless videos can be written."""
+        """Raise `OutputError` unless videos can be published, `OutputAway` if only for now."""
         self.output.check()
+
+    def empty_spool(self) -> None:
+        """Publish the videos that wait on this machine for the bucket. Raises `OutputError`."""
+        self.output.deliver()
+
+    def may_remove_video(self, publication: Publication) -> bool:
+        """Whether retention may remove a video: its job has ended, so every publication of it is settled."""
+        record = self.store.get(publication.job_id)
+        return record is None or record.status in FINAL
+
+    def videos_to_remove(self, keep: KeepVideos) -> Sequence[Publication]:
+        """Return the videos that a rule of retention removes now. Raises `OutputError`, `StoreError`."""
+        return to_remove(self.output.publications(), keep, self.clock.now(), self.may_remove_video)
+
+    def prune_videos(self, owner: str) -> int:
+        """Remove the videos beyond `TENXSOM_KEEP_VIDEOS`, and files of unfinished uploads; return how many.
+
+        One owner at a time does this. Raises `OutputError`, `StoreError`.
+        """
+        keep = self.settings.keep_videos
+        if self.output.local and not keep.limited:
+            return 0
+        if not self.store.acquire_lock("videos", owner, self.timings.prune_interval):
+            return 0
+        removed = self.videos_to_remove(keep)
+        for one in removed:
+            self.output.remove(one.name)
+        return len(removed)
 
     def expire_unstarted(self) -> int:
         """End the waiting jobs whose latest start has passed; return how many. They have bought nothing."""

@@ -20,6 +20,7 @@
     │   ├── StoreBroken       not a store, damaged, or written by a newer version
     │   └── StoreMoved        its jobs are in another store now
     ├── OutputError           a video could not be written or is incomplete
+    │   ├── OutputAway        the bucket cannot be used now; a fetched video waits in the spool
     │   └── InvalidVideo      a delivered file is not a usable video; the same file fails again
     ├── AccessError
     │   ├── Unauthenticated   the request does not prove its sender
@@ -70,6 +71,8 @@ class Action(StrEnum):
     RESUME_SERVICE = "resume_service"
     ADD_TOPICS = "add_topics"  # append topics to the list of a schedule
     SHOW_SCHEDULE = "show_schedule"
+    ENABLE_WEBHOOK = "enable_webhook"
+    ENABLE_ALERT = "enable_alert"
     REPAIR_CLOCK = "repair_clock"  # set the store's clock back
     RESTORE = "restore"  # restore the store from a backup
 
@@ -271,6 +274,12 @@ class OutputError(FlowError):
     """A video could not be written, or the fetched file is not a complete video."""
 
     code = "output"
+
+
+class OutputAway(OutputError):
+    """The bucket of the videos cannot be used now; what was fetched for it stays in the spool of this machine."""
+
+    code = "output_away"
 
 
 class InvalidVideo(OutputError):

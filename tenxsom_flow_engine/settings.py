@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -26,6 +27,8 @@ from tenxsom_flow_engine.env.google import (
     gcloud_project,
 )
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
+from tenxsom_flow_engine.output.address import BucketAddress, BucketKeys, read_place
+from tenxsom_flow_engine.output.retention import ALL_VIDEOS, KeepVideos, parse_keep_videos
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
 from tenxsom_flow_engine.text import host_in_url
@@ -140,6 +143,16 @@ def _budgets(name: str, text: str) -> Mapping[str, Budget]:
         return parse_budgets(text)
     except InvalidInput as error:
         raise ConfigurationError(f"{name}: {error.reason}", next_step=error.next_step) from error
+
+
+def _command(name: str, text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigurationError(f"{name} cannot be split into words: {error}") from error
+    if not words or not words[0]:
+        raise ConfigurationError(f"{name} names no program")
+    return words
 
 
 #: The shortest and the longest horizon of schedules; Cloud Tasks delivers at most 30 days later.
@@ -344,6 +357,21 @@ class WebSettings:
     ] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """The credentials of a bucket, in the variables that Amazon's tools read. Those of Google are in another group."""
+
+    key_id: Annotated[
+        str,
+        Variable("AWS_ACCESS_KEY_ID", "id of the access key of an S3 bucket", default="the role of the machine"),
+    ] = ""
+    secret: Annotated[Secret | None, Variable("AWS_SECRET_ACCESS_KEY", "secret of that access key")] = None
+    session_token: Annotated[Secret | None, Variable("AWS_SESSION_TOKEN", "token of a temporary access key")] = None
+    region: Annotated[
+        str, Variable("AWS_REGION", "region of an S3 bucket whose address names none", default="`us-east-1`")
+    ] = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of a process. Durations in seconds."""
@@ -357,11 +385,13 @@ class Settings:
         ),
     ]
     output_dir: Annotated[
-        Path,
+        Path | BucketAddress,
         Variable(
             "TENXSOM_OUTPUT_DIR",
-            "folder of the videos, with one folder for each job",
+            "folder of the videos, with one folder for each job; or a bucket: `gs://BUCKET/PREFIX`, "
+            "`s3://BUCKET/PREFIX?endpoint=URL&region=NAME`",
             default="`videos` in `TENXSOM_HOME`",
+            read=read_place,
         ),
     ]
     queue_type: Annotated[
@@ -481,6 +511,16 @@ class Settings:
             maximum=10_000_000,
         ),
     ] = 100_000
+    keep_videos: Annotated[
+        KeepVideos,
+        Variable(
+            "TENXSOM_KEEP_VIDEOS",
+            "how long videos are kept (`h`, `d`), and how much of them (`MB`, `GB`, `TB`); the oldest go first",
+            default="all videos are kept",
+            example="30d,200GB",
+            read=parse_keep_videos,
+        ),
+    ] = ALL_VIDEOS
     admin_token: Annotated[
         Secret | None,
         Variable(
@@ -488,6 +528,15 @@ class Settings:
             f"login token of the dashboard, at least {MIN_ADMIN_TOKEN_CHARACTERS} characters; same for all processes",
             default="generated once, in the file `admin-token` in `TENXSOM_HOME`",
             read=_admin_token,
+        ),
+    ] = None
+    mcp_key: Annotated[
+        Secret | None,
+        Variable(
+            "TENXSOM_MCP_KEY",
+            "API key whose rights and budget an assistant has",
+            "`mcp`",
+            default="all rights",
         ),
     ] = None
     allow_private_downloads: Annotated[
@@ -498,11 +547,43 @@ class Settings:
             "workers",
         ),
     ] = False
+    allow_private_webhooks: Annotated[
+        bool,
+        Variable(
+            "TENXSOM_ALLOW_PRIVATE_WEBHOOKS",
+            "also send webhooks to private addresses and over plain HTTP; for receivers on this machine or network",
+            "workers",
+        ),
+    ] = False
+    on_video: Annotated[
+        tuple[str, ...],
+        Variable(
+            "TENXSOM_ON_VIDEO",
+            "command that workers run for each finished video, with the job as JSON on standard input",
+            "workers",
+            default="none",
+            example="/usr/local/bin/publish --quiet",
+            read=_command,
+        ),
+    ] = ()
     redis: RedisSettings
     cloud_tasks: CloudTasksSettings
     web: WebSettings
+    bucket: BucketSettings = BucketSettings()
     #: The config of each configured service that has one, by the service's name.
     services: Mapping[str, Any]
+
+    @property
+    def work_dir(self) -> Path:
+        """The local folder of unfinished videos: the folder of the videos, or the spool of a bucket."""
+        return self.output_dir if isinstance(self.output_dir, Path) else self.home / "spool"
+
+    @property
+    def bucket_keys(self) -> BucketKeys:
+        """The credentials of the bucket."""
+        own = self.bucket
+        file = self.cloud_tasks.credentials_file
+        return BucketKeys(file, own.key_id, own.secret, own.session_token, own.region)
 
     @property
     def desktop(self) -> bool:
@@ -544,7 +625,7 @@ def load_valid(
     Raises `ConfigurationError` for any other error.
     """
     values = dict(_with_file(os.environ if environment is None else environment, default_file))
-    groups = (Settings, RedisSettings, CloudTasksSettings, WebSettings)
+    groups = (Settings, RedisSettings, CloudTasksSettings, BucketSettings, WebSettings)
     configs = [spec.config for spec in _switched_on(values).values() if spec.config]
     errors: dict[str, ConfigurationError] = {}
     for one in (one for group in (*groups, *configs) for one in fields_of(group)):
@@ -566,6 +647,7 @@ def _settings(values: Mapping[str, str]) -> Settings:
         redis=_redis(values),
         cloud_tasks=_cloud_tasks(values),
         web=WebSettings(),
+        bucket=BucketSettings(**read_env(BucketSettings, values)),
         services=_configs(values),
         **own,
     )
@@ -658,6 +740,7 @@ def _own() -> Mapping[str, Sequence[Field]]:
         "General": (Field(ENV_FILE, "", Path, MISSING), *fields_of(Settings)),
         "Redis": fields_of(RedisSettings),
         "Google Cloud Tasks": fields_of(CloudTasksSettings),
+        "Bucket": fields_of(BucketSettings),
         "Push worker": fields_of(WebSettings),
     }
 

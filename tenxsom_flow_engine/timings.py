@@ -32,6 +32,9 @@ class Timings:
     #: Upper bound of the time between two polls of one generation, whatever its service suggests.
     max_poll_interval: float = math.inf
 
+    #: How long a job whose video is in a spool waits for the bucket, and how often maintenance empties the spool.
+    output_retry: float = 60.0
+
     # Calls to services over HTTP (`services`).
     #: A call that costs nothing and can be repeated.
     read_call: CallTimeouts = CallTimeouts(connect=5.0, read=20.0, total=30.0)
@@ -41,6 +44,20 @@ class Timings:
     download_call: CallTimeouts = CallTimeouts(connect=10.0, read=30.0, total=600.0)
     #: Minimum pause before calling a busy service again, whatever `Retry-After` it sends.
     busy_floor: float = 30.0
+
+    # Messages about events (`notifiers`).
+    #: A webhook: Standard Webhooks recommends 15 to 30 s.
+    webhook_call: CallTimeouts = CallTimeouts(connect=10.0, read=15.0, total=15.0)
+    #: How long the command of `TENXSOM_ON_VIDEO` can run.
+    on_video: float = 600.0
+    #: How long a process that finds no endpoint waits before it checks again.
+    endpoint_check: float = 5.0
+    #: How long one process delivers the messages of an endpoint after its latest renewal of that right.
+    delivery_lease: float = 15.0
+    #: How often verdicts are compared with the open incidents.
+    incident_check: float = 30.0
+    #: How long a worker that ends waits for messages that are due.
+    last_messages: float = 5.0
 
     # The rate limiter (`rate_limits`).
     #: How long a gate stays closed after a busy answer that names no time.
@@ -64,6 +81,8 @@ class Timings:
     # Workers and the store (`workers`, `store`).
     #: How often maintenance removes old records and leftovers.
     sweep_interval: float = 600.0
+    #: How often maintenance removes old videos.
+    prune_interval: float = 3600.0
     #: How often maintenance looks for deliveries that a queue backend has lost.
     lost_delivery_interval: float = 60.0
     #: How often maintenance asks the services about generations that no worker polls, to free their slots.

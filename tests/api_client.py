@@ -45,9 +45,9 @@ class Program:
         return self.send("POST", path, **({"json": body} if body is not None else {}), **options)
 
 
-def program(engine: Engine, *scopes: Scope, channel: str = "", seconds: float | None = None) -> Program:
+def program(engine: Engine, *scopes: Scope, channel: str = "", budget: str = "") -> Program:
     """Return a client with a new key, by default of all scopes."""
-    text, _ = keys.create(engine.store, scopes or tuple(Scope), channel=channel, seconds=seconds)
+    text, _ = keys.create(engine.store, scopes or tuple(Scope), channel=channel, budget=budget)
     return Program(app_of(engine).test_client(), text)
 
 

@@ -29,8 +29,11 @@ _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2 << 30:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
-# A shell can start background jobs with SIGINT ignored, and the programs under test would inherit that.
+# A shell can start background jobs with SIGINT and SIGQUIT ignored, and `nohup` does so with SIGHUP; the programs under
+# test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(_number, signal.SIG_DFL)
 
 # No deadline: a property must not fail because the machine is busy.
 settings.register_profile("project", deadline=None)
@@ -38,6 +41,18 @@ settings.load_profile("project")
 
 # Makes a failed assertion inside a conformance suite show the compared values.
 pytest.register_assert_rewrite("tenxsom_flow_engine.testing")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the size of the test that `make api-kills` repeats with more requests."""
+    parser.addoption("--api-requests", type=int, default=60, help="requests whose answers are lost")
+
+
+@pytest.fixture
+def api_requests(request: pytest.FixtureRequest) -> int:
+    """The number of requests whose answers are lost."""
+    number: int = request.config.getoption("--api-requests")
+    return number
 
 
 @pytest.fixture

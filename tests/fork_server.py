@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = (
     "av", "av.error", "av.subtitles.stream", "email.utils", "encodings.idna", "numpy", "structlog",
     "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+    "obstore.store", "tests.outputs",
     "tenxsom_flow_engine.composition", "tenxsom_flow_engine.rate_limits.redis",
     "tenxsom_flow_engine.rate_limits.sqlite", "tenxsom_flow_engine.services.http.connection",
     "tenxsom_flow_engine.store.redis.store", "tenxsom_flow_engine.store.sqlite", "tests.killable_worker",

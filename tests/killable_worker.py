@@ -99,7 +99,7 @@ def live(order: Order) -> None:
     store, gate = _open_store(settings, order.queue, clock, deaths)
     limits = DispatchLimits(settings.max_dispatches_per_second, settings.max_concurrent_dispatches)
     queue = DyingQueue(deaths, order.queue, store, limits, settings.lease)
-    output = DyingOutput(deaths, settings.output_dir)
+    output = DyingOutput(deaths, settings.work_dir)
     draw = random.Random(os.getpid())
     with open_engine(settings, order.queue, clock=clock, store=store, queue=queue, gate=gate, output=output) as engine:
         taken = 0

@@ -18,7 +18,6 @@ from tenxsom_flow_engine.store.base import JobStore
 BURST, PER_SECOND = 100, 25.0
 #: Maximum number of keys that are remembered; the least recent are forgotten.
 REMEMBERED = 1024
-_ADMIN = "admin"
 
 
 class TooManyRequests(FlowError):
@@ -35,10 +34,18 @@ class TooManyRequests(FlowError):
 class Caller:
     """The sender of a request: a key, or the operator with the admin token."""
 
+    #: The id of its key, or another name of the operator.
     key_id: str
     scopes: frozenset[Scope]
     #: The only channel that it may see and use; empty: all.
     channel: str = ""
+    #: Whether it is the operator, who needs no key.
+    operator: bool = False
+
+    @property
+    def payer(self) -> str:
+        """The id of the key whose budget its jobs are charged to; empty for the operator."""
+        return "" if self.operator else self.key_id
 
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` unless the caller has a scope."""
@@ -68,6 +75,10 @@ class Caller:
             raise Forbidden(f"this key is for the channel {self.channel} only, and this affects all channels")
 
 
+#: The operator: the sender of a request with the admin token, or the user of this process.
+OPERATOR = Caller("admin", frozenset(Scope), operator=True)
+
+
 class Access:
     """Authenticates requests. `is_admin` compares a token with the admin token, and can raise `TooManyRequests`."""
 
@@ -89,7 +100,7 @@ class Access:
             )
         if not token.startswith(keys.PREFIX):
             if self._is_admin(token):
-                return Caller(_ADMIN, frozenset(Scope))
+                return OPERATOR
             raise Unauthenticated("the token is neither an API key nor the admin token")
         key = keys.find(store(), token)
         if key is None:

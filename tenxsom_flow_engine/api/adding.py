@@ -201,7 +201,6 @@ def _add_once(call: Call, repeatable: Repeatable, jobs: Callable[[Claim | None],
 
 def prepare(call: Call, wanted: Wanted, seed: str, now: float, *, without: Collection[str] = ()) -> Sequence[Prepared]:
     """Check all jobs and fit them to their services. Raises `InvalidRequest` with all that are invalid."""
-    engine = call.engine
     names = _names(wanted.jobs, seed)
     wrong: list[tuple[int, WrongValue]] = []
     prepared: list[Prepared] = []
@@ -213,7 +212,7 @@ def prepare(call: Call, wanted: Wanted, seed: str, now: float, *, without: Colle
             if job_id in seen:
                 raise InvalidInput("job_id", f"{job_id} is given twice")
             seen.add(job_id)
-            prepared.append(_prepare(engine, body, job_id, call.caller.channel, now))
+            prepared.append(_prepare(call, body, job_id, now))
         except Forbidden:
             raise
         except InvalidInput as error:
@@ -223,13 +222,14 @@ def prepare(call: Call, wanted: Wanted, seed: str, now: float, *, without: Colle
     return prepared
 
 
-def _prepare(engine: Engine, body: types.NewJob, job_id: str, channel: str, now: float) -> Prepared:
+def _prepare(call: Call, body: types.NewJob, job_id: str, now: float) -> Prepared:
+    engine, channel = call.engine, call.caller.channel
     given = {name: value for name in _FIELDS if (value := getattr(body, name)) is not msgspec.UNSET}
     given = dict(engine.with_channel_defaults(given | ({"channel": channel} if channel else {})))
     fields = normal_fields(given)
     if not fields.get("options", True):
         del fields["options"]
-    job = VideoJob(job_id=job_id, created_at=now, **fields)
+    job = VideoJob(job_id=job_id, created_at=now, key_id=call.caller.payer, **fields)
     if "duration" not in given:
         job = engine.at_default_duration(job)
     due, start_by = _instant(body.at), _instant(body.start_by)

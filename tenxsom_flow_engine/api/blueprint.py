@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from tenxsom_flow_engine.api import adding, channels, jobs, openapi, operating, problems, schedules
+from tenxsom_flow_engine.api import adding, channels, jobs, openapi, operating, problems, schedules, webhooks
 from tenxsom_flow_engine.api.access import Access, Caller
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.api.requests import check_json, idempotency_key, read_query
@@ -31,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *channels.ROUTES,
     *schedules.ROUTES,
     *operating.ROUTES,
+    *webhooks.ROUTES,
 )
 #: Headers that scripts of other origins can send and read, and seconds for which a browser remembers that.
 _SENT = "Authorization, Content-Type, Idempotency-Key"

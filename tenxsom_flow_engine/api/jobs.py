@@ -20,7 +20,7 @@ from tenxsom_flow_engine.api.once import Claim, Repeatable
 from tenxsom_flow_engine.api.problems import FilesBusy, InProgress, Interrupted, InvalidRequest, WrongValue
 from tenxsom_flow_engine.api.requests import canonical, decode
 from tenxsom_flow_engine.api.routes import Call, Route
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound
+from tenxsom_flow_engine.errors import ActionRefused, Forbidden, InvalidInput, JobNotFound
 from tenxsom_flow_engine.jobs import JobRecord, Ticket
 from tenxsom_flow_engine.jobs.outcomes import GiveUp, Resubmit, Times, Withdraw
 from tenxsom_flow_engine.jobs.remedies import failure_of
@@ -75,7 +75,12 @@ def send(kind: str, call: Call) -> AnyResponse:
 def retry(call: Call) -> Response:
     """Retry a failed or cancelled job."""
     body = _body(call, types.Retry)
-    return _act(call, lambda record: call.engine.retry(record.job_id, _changes(body, record)))
+
+    def again(record: JobRecord) -> JobRecord:
+        call.require_payer(record.job.key_id)
+        return call.engine.retry(record.job_id, _changes(body, record))
+
+    return _act(call, again)
 
 
 def cancel(call: Call) -> Response:
@@ -112,6 +117,9 @@ def edit(call: Call) -> Response:
 def resolve(call: Call) -> Response:
     """Decide about a held job."""
     body = _body(call, types.Resolve)
+    if call.has_budget:
+        # What was bought is charged to the budget of the key, so an answer of its holder could lower that charge.
+        raise Forbidden("a key with a budget cannot resolve jobs", next_step="use a key without a budget")
     has_ticket = body.ticket is not msgspec.UNSET
     if [body.resubmit, has_ticket, body.give_up, body.withdraw].count(True) != 1:
         raise InvalidRequest([WrongValue("", "must have exactly one of resubmit, ticket, give_up and withdraw")])
@@ -223,7 +231,7 @@ def _act(call: Call, action: Callable[[JobRecord], JobRecord]) -> Response:
         return _answer(answer, repeated=True)
     try:
         after = action(record)
-    except (ActionRefused, InvalidInput, JobNotFound):
+    except (ActionRefused, Forbidden, InvalidInput, JobNotFound):
         repeatable.drop(claim)  # nothing was done
         raise
     answer, _ = repeatable.keep(claim, msgspec.json.encode(describe(after, store.now())))

@@ -15,6 +15,8 @@ from enum import StrEnum
 
 import msgspec
 
+from tenxsom_flow_engine.budgets import parse_budget
+from tenxsom_flow_engine.budgets.limits import KEY as KEY_SCOPE
 from tenxsom_flow_engine.errors import InvalidInput, StoreBroken, StoreError
 from tenxsom_flow_engine.store.base import JobStore
 
@@ -69,11 +71,19 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
 
 
 def create(
-    store: JobStore, scopes: Sequence[Scope], *, channel: str = "", seconds: float | None = None
+    store: JobStore, scopes: Sequence[Scope], *, channel: str = "", seconds: float | None = None, budget: str = ""
 ) -> tuple[str, ApiKey]:
-    """Store a new key that expires after `seconds` (None: never); return its text, which is stored nowhere, and it."""
+    """Store a new key that expires after `seconds` (None: never); return its text, which is stored nowhere, and it.
+
+    Its jobs are charged to `budget`, e.g. `5/d` (empty: none of its own). Raises `InvalidInput`.
+    """
     now = store.now()
     key_id = secrets.token_hex(6)
+    if budget:
+        if Scope.MONEY in scopes:
+            raise InvalidInput("scopes", "a key with a budget cannot have the scope money, which changes budgets")
+        scope = KEY_SCOPE + key_id
+        store.set_budget(scope, parse_budget(scope, budget))
     text = f"{PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
     expires = None if seconds is None else now + seconds
     key = ApiKey(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import WSGIEnvironment
@@ -15,7 +15,6 @@ from werkzeug.wrappers import Response
 
 from tenxsom_flow_engine.api import problems
 from tenxsom_flow_engine.api.access import Caller
-from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.api.requests import read_query
 from tenxsom_flow_engine.api.routes import Call, Process, Route
@@ -54,11 +53,11 @@ class EngineProcess:
 
 
 class LocalApi:
-    """Calls routes as the operator of this process."""
+    """Calls routes as a caller, who is asked for at each call: a key can end."""
 
-    def __init__(self, process: Process, name: str) -> None:
+    def __init__(self, process: Process, caller: Callable[[], Caller]) -> None:
         self._process = process
-        self._caller = Caller(name, frozenset(Scope))
+        self._caller = caller
         self._polls = LongPolls(lambda: process.draining)
 
     def call(
@@ -67,8 +66,10 @@ class LocalApi:
         """Call a route; an error of the engine is an answer."""
         request = Request(_environment(route, place, query, body))
         try:
+            caller = self._caller()
+            caller.require(route.scope)
             parameters: Any = read_query(request.args, route.query)
-            found = route.handle(Call(self._process, self._polls, _no_file, self._caller, request, place, parameters))
+            found = route.handle(Call(self._process, self._polls, _no_file, caller, request, place, parameters))
         except FlowError as error:
             found = problems.of_error(error)
         except HTTPException as error:

@@ -120,6 +120,7 @@ def _operation(route: Route, schemas: dict[str, Any], components: dict[str, Any]
         operation["responses"]["201"] = {**success, "description": "Done, and on disk."}
     if route.answer is bytes:
         operation["responses"] |= {
+            "302": {"description": "The file is in a bucket, at this address for an hour, without a key."},
             "206": {**success, "description": "The requested range."},
             "304": {"description": "The file is as the client knows it."},
         }

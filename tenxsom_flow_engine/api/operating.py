@@ -13,7 +13,7 @@ from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.api.types import AnyObject
 from tenxsom_flow_engine.budgets import check_scope, parse_budget
-from tenxsom_flow_engine.budgets.limits import CHANNEL
+from tenxsom_flow_engine.budgets.limits import CHANNEL, KEY
 from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.report import public_json
@@ -23,12 +23,10 @@ from tenxsom_flow_engine.services.registry import service_specs
 
 
 def budgets(call: Call) -> types.Budgets:
-    """Return the budgets; a key of one channel sees those of its channel."""
-    uses = [
-        use
-        for use in call.engine.budgets.uses()
-        if not call.caller.channel or use.budget.scope == CHANNEL + call.caller.channel
-    ]
+    """Return the budgets; a key of one channel sees that of its channel, and its own."""
+    caller = call.caller
+    own = (CHANNEL + caller.channel, KEY + caller.payer)
+    uses = [use for use in call.engine.budgets.uses() if not caller.channel or use.budget.scope in own]
     return types.Budgets(budgets=tuple(msgspec.convert(budget(use), types.BudgetState) for use in uses))
 
 
@@ -48,9 +46,11 @@ def remove_budget(call: Call) -> types.Budgets:
 
 def _budget_scope(call: Call) -> str:
     scope = check_scope(call.place["scope"])
-    if call.caller.channel:
+    if call.caller.channel or call.has_budget:
         # Otherwise a key could raise the budget that limits it.
-        raise Forbidden("a key of one channel cannot change budgets", next_step="use a key of all channels")
+        raise Forbidden(
+            "a key of one channel, or with a budget, cannot change budgets", next_step="use a key without either"
+        )
     return scope
 
 
@@ -156,7 +156,7 @@ _CHANGED = (413, 415)
 ROUTES = (
     Route("GET", "/budgets", Scope.READ, budgets, "List budgets and their use", types.Budgets),
     Route(
-        "PUT", "/budgets/{scope}", Scope.MONEY, set_budget, "Set the budget of all, channel:NAME or service:NAME",
+        "PUT", "/budgets/{scope}", Scope.MONEY, set_budget, "Set a budget: all, channel:NAME, service:NAME, key:ID",
         types.Budgets, body=types.SetBudget, errors=_CHANGED, example={"limits": "10/d 200/mo Europe/Berlin"},
     ),
     Route("DELETE", "/budgets/{scope}", Scope.MONEY, remove_budget, "Remove a budget", types.Budgets),

@@ -16,7 +16,9 @@ from tenxsom_flow_engine.api.access import Caller
 from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.api.types import Body, NoQuery
+from tenxsom_flow_engine.budgets.limits import KEY
 from tenxsom_flow_engine.engine import Engine
+from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.report.model import Report
 
@@ -68,6 +70,20 @@ class Call:
     def data(self) -> bytes:
         """The body."""
         return self.request.get_data(cache=True)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the caller's key has a budget. Raises `StoreError`."""
+        payer = self.caller.payer
+        return bool(payer) and KEY + payer in self.engine.budgets.budgets()
+
+    def require_payer(self, key_id: str) -> None:
+        """Raise `Forbidden` if the caller's key has a budget, and a job of the key `key_id` is not charged to it."""
+        if key_id != self.caller.payer and self.has_budget:
+            raise Forbidden(
+                "this key has a budget, so it can buy videos only for jobs and schedules that it has added",
+                next_step="use a key without a budget",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ def put(call: Call) -> AnyObject:
     if body.repeat and topics is None:
         raise InvalidInput("repeat", "needs topics", next_step="the built-in topics are always repeated")
     given = {key: value for key in _JOB_FIELDS if (value := getattr(body, key)) is not msgspec.UNSET}
+    if call.caller.payer:
+        given["key_id"] = call.caller.payer
     new = draft_schedule(engine, name, terms, given, topics)
     existing = engine.store.schedule(name)
     if existing is not None:
@@ -90,7 +92,7 @@ def resume(call: Call) -> AnyObject:
 def add_topics(call: Call) -> Response:
     """Append topics to the list of a schedule."""
     topics = _topics(decode(call.data, types.Topics).topics) or ()
-    name = _require(call).name
+    name = _require_paid(call).name
 
     def act() -> AnyObject:
         call.engine.planner.finish(name)
@@ -103,7 +105,7 @@ def add_topics(call: Call) -> Response:
 
 def run_now(call: Call) -> Response:
     """Add one job with the next topic, due now."""
-    name = _require(call).name
+    name = _require_paid(call).name
     return _once(call, lambda: {"job_ids": [one.new.job.job_id for one in call.engine.planner.run_now(name)]})
 
 
@@ -131,6 +133,13 @@ def _require(call: Call) -> Schedule:
     schedule = call.engine.store.schedule(call.place["schedule"])
     if schedule is None or not call.caller.covers(schedule.channel):
         raise NotFound(f"no schedule has the name {call.place['schedule'][:60]!r}")
+    return schedule
+
+
+def _require_paid(call: Call) -> Schedule:
+    """Return the schedule of a request that adds jobs. Raises `Forbidden` if they pass the budget of the key."""
+    schedule = _require(call)
+    call.require_payer(schedule.fields.get("key_id", ""))
     return schedule
 
 

@@ -432,6 +432,75 @@ class Pause(Body):
     why: Annotated[str, Meta(max_length=200, description="The reason, for lists and the dashboard.")] = "paused"
 
 
+class NewWebhook(Body):
+    """A webhook to add."""
+
+    url: Annotated[str, Meta(max_length=2000, description="An address that begins with https:// and is public.")]
+    events: Annotated[
+        tuple[str, ...],
+        Meta(max_length=50, description="Types of events: job.succeeded, job.*, or *, which means all."),
+    ] = ()
+    channel: Annotated[Channel, Meta(description="Send only the events of this channel.")] = ""
+
+
+class NewSecret(Struct, kw_only=True, frozen=True):
+    """The secret of a webhook. It is shown only now."""
+
+    id: str
+    secret: Annotated[str, Meta(description="Verifies the messages, as in Standard Webhooks: whsec_…")]
+
+
+class WebhookAnswer(Struct, kw_only=True, frozen=True):
+    """An attempt to deliver a message."""
+
+    at: Instant
+    type: str
+    id: Annotated[str, Meta(description="The id of the event: the header webhook-id.")]
+    ok: bool
+    answer: Annotated[str, Meta(description="HTTP 204, or why there was no answer.")]
+
+
+class Webhook(Struct, kw_only=True, frozen=True):
+    """A webhook, without its secrets."""
+
+    id: str
+    url: Annotated[str, Meta(description="Scheme and host of its address.")]
+    state: Annotated[str, Meta(description="ok, new (nothing was sent yet), failing or disabled.")]
+    events: tuple[str, ...]
+    channel: str | None
+    disabled: Annotated[str | None, Meta(description="Why it gets no messages any more.")]
+    created_at: Instant
+    last_success_at: Instant | None
+    failing_since: Instant | None
+    messages: Annotated[dict[str, int], Meta(description="Messages of the last seven days by state.")]
+    answers: Annotated[tuple[WebhookAnswer, ...], Meta(description="The latest attempts, newest first.")]
+
+
+class Webhooks(Struct, kw_only=True, frozen=True):
+    """The webhooks."""
+
+    webhooks: tuple[Webhook, ...]
+
+
+class Replay(Body):
+    """Which messages to send again."""
+
+    since: Instant
+
+
+class Replayed(Struct, kw_only=True, frozen=True):
+    """The number of messages that are sent again."""
+
+    messages: int
+
+
+class TestAnswer(Struct, kw_only=True, frozen=True):
+    """The answer of a receiver to a test message."""
+
+    delivered: bool
+    answer: str
+
+
 class Service(Struct, kw_only=True, frozen=True):
     """A video service."""
 

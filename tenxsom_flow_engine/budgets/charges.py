@@ -85,14 +85,14 @@ def charge_changes(before: JobRecord | None, after: JobRecord) -> Sequence[Charg
     sums: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
     for sign, record in ((-1, before), (1, after)):
         for service, charge, spent in _charges(record) if record is not None else ():
-            for scope in scopes_of(record.job.channel, service) if record is not None else ():
+            for scope in scopes_of(record.job.channel, service, record.job.key_id) if record is not None else ():
                 sums[scope, quarter(charge.at)][spent] += sign * charge.micro_usd
     return [ChargeChange(*key, *amounts) for key, amounts in sums.items() if any(amounts)]
 
 
 def scopes_of_intent(record: JobRecord) -> tuple[str, ...]:
     """Return the scopes of the budgets that a record's create is charged to."""
-    return scopes_of(record.job.channel, record.service)
+    return scopes_of(record.job.channel, record.service, record.job.key_id)
 
 
 def demands(changes: Iterable[ChargeChange], budgets: Mapping[str, Budget]) -> Iterator[Demand]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.budgets.limits import (
-    CHANNEL,
+    KEY,
+    PRIVATE,
     Amounts,
     Budget,
     Limit,
@@ -60,8 +61,10 @@ class BudgetUse:
 
     @property
     def public_name(self) -> str:
-        """The same without the name of a channel, which a person has chosen."""
-        return f"of a channel {self.limit}" if self.budget.scope.startswith(CHANNEL) else self.name
+        """The same without the name of a channel, which a person has chosen, and the id of a key."""
+        if not self.budget.scope.startswith(PRIVATE):
+            return self.name
+        return f"of a{'n API key' if self.budget.scope.startswith(KEY) else ' channel'} {self.limit}"
 
     @property
     def resets(self) -> str:
@@ -77,6 +80,8 @@ class PlannedCost:
     channel: str
     service: str
     micro_usd: int | None
+    #: The id of the API key that adds it.
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ def overruns(
     planned: defaultdict[tuple[str, Limit, Period], list[int | None]] = defaultdict(list)
     budgets = in_force(environment, stored)
     for job in jobs:
-        for scope in scopes_of(job.channel, job.service):
+        for scope in scopes_of(job.channel, job.service, job.key_id):
             if scope in budgets and job.micro_usd != 0:
                 for limit, period in budgets[scope].periods(job.at):
                     planned[scope, limit, period].append(job.micro_usd)

@@ -21,12 +21,14 @@ from tenxsom_flow_engine.errors import InvalidInput
 MICRO = 1_000_000
 #: The scope of a budget for all jobs.
 ALL = "all"
-CHANNEL, SERVICE = "channel:", "service:"
+CHANNEL, SERVICE, KEY = "channel:", "service:", "key:"
+#: Scopes with names that only operators and callers with a key see.
+PRIVATE = (CHANNEL, KEY)
 UTC_NAME = "UTC"
 #: The largest limit; sums of far more than this are exact in Lua's numbers, too.
 MAX_USD = 1_000_000_000
 
-_SCOPE = re.compile(r"all|channel:[\w.:@-]{1,64}|service:[a-z0-9_]{1,40}")
+_SCOPE = re.compile(r"all|channel:[\w.:@-]{1,64}|service:[a-z0-9_]{1,40}|key:[0-9a-f]{1,40}")
 _LIMIT = re.compile(r"\$?([0-9]{1,10}(?:\.[0-9]{1,6})?)/(d|w|mo)")
 
 
@@ -97,9 +99,10 @@ class Budget:
             yield limit, period(limit.span, self.zone, instant)
 
 
-def scopes_of(channel: str, service: str) -> tuple[str, ...]:
-    """Return the scopes of the budgets that match a purchase, the widest first."""
-    return (ALL, *([CHANNEL + channel] if channel else []), *([SERVICE + service] if service else []))
+def scopes_of(channel: str, service: str, key_id: str = "") -> tuple[str, ...]:
+    """Return the scopes of the budgets that match a purchase of a job; `key_id` is of the API key that added it."""
+    named = ((CHANNEL, channel), (SERVICE, service), (KEY, key_id))
+    return (ALL, *(kind + name for kind, name in named if name))
 
 
 def in_force(environment: Mapping[str, Budget], stored: Mapping[str, Budget]) -> dict[str, Budget]:
@@ -121,7 +124,7 @@ def check_scope(text: str) -> str:
     """Return the scope that a text names. Raises `InvalidInput`."""
     if not _SCOPE.fullmatch(text):
         raise InvalidInput(
-            "scope", f"{text[:100]!r} is not a scope", next_step="write all, channel:NAME or service:NAME"
+            "scope", f"{text[:100]!r} is not a scope", next_step="write all, channel:NAME, service:NAME or key:ID"
         )
     return text
 

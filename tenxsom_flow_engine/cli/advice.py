@@ -11,8 +11,8 @@ from tenxsom_flow_engine.errors import Action, FlowError
 if TYPE_CHECKING:
     from tenxsom_flow_engine.jobs import Failure
 
-#: `{job}`, `{service}`, `{schedule}` and `{queue_type}` are the subject of the action; `{program}` is the name that the
-#: user called.
+#: `{job}`, `{service}`, `{schedule}`, `{endpoint}` and `{queue_type}` are the subject of the action; `{program}` is the
+#: name that the user called.
 _WORDS: Mapping[Action, str] = {
     Action.RETRY: "retry it with: {program} retry {job}",
     Action.EDIT: "change it and retry with: {program} retry {job} --prompt TEXT",
@@ -35,6 +35,8 @@ _WORDS: Mapping[Action, str] = {
     Action.RESUME_SERVICE: "resume it with: {program} limits resume {service}",
     Action.ADD_TOPICS: "add topics with: {program} schedule add-topics {schedule} --topics-file FILE",
     Action.SHOW_SCHEDULE: "see it with: {program} schedule show {schedule}",
+    Action.ENABLE_WEBHOOK: "when the receiver works: {program} webhook enable {endpoint}",
+    Action.ENABLE_ALERT: "when it works: {program} alert enable {endpoint}",
     Action.RESTORE: "restore a backup with: {program} restore FILE",
     Action.REPAIR_CLOCK: "if this machine's clock is right, set the store's back with: {program} queue repair-clock",
 }
@@ -48,6 +50,7 @@ def advise(next_step: str, actions: tuple[Action, ...], subject: str = "") -> st
         "service": subject or "SERVICE",
         "queue_type": subject or "TYPE",
         "schedule": subject or "NAME",
+        "endpoint": subject or "ID",
     }
     commands = [_WORDS[one].format(**subjects, **names) for one in actions]
     return "; ".join(filter(None, [next_step, *commands]))

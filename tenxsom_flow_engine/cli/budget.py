@@ -1,4 +1,4 @@
-"""`budget`: the most that may be spent in a day, week or month, for all jobs, a channel or a service."""
+"""`budget`: the most that may be spent in a day, week or month, for all jobs, a channel, a service or an API key."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def budget(context: click.Context, queue_type: str | None, as_json: bool) -> Non
     """Show budgets and their use; set or remove one for all workers, at once.
 
     A budget is a number of US dollars in a calendar day, week or month of a time zone. Its scope is "all",
-    "channel:NAME" or "service:NAME". The expected cost of a video is reserved before it is bought, so the sum of all
-    purchases stays within each budget that matches. Jobs wait while a budget is spent. A budget that is set here is
-    stored and overrides the one of the same scope in TENXSOM_BUDGETS.
+    "channel:NAME", "service:NAME" or "key:ID" (an API key). The expected cost of a video is reserved before it is
+    bought, so the sum of all purchases stays within each budget that matches. Jobs wait while a budget is spent. A
+    budget that is set here is stored and overrides the one of the same scope in TENXSOM_BUDGETS.
     """
     if context.invoked_subcommand is not None:
         context.obj = queue_type  # --queue-type works before the subcommand and after it

@@ -12,9 +12,12 @@ from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
 
 if TYPE_CHECKING:
-    from tenxsom_flow_engine.api.keys import ApiKey
+    from collections.abc import Mapping
 
-_HEAD = ("ID", "SCOPES", "CHANNEL", "CREATED (UTC)", "LAST USED (UTC)", "EXPIRES (UTC)", "STATE")
+    from tenxsom_flow_engine.api.keys import ApiKey
+    from tenxsom_flow_engine.budgets import Budget
+
+_HEAD = ("ID", "SCOPES", "CHANNEL", "BUDGET", "CREATED (UTC)", "LAST USED (UTC)", "EXPIRES (UTC)", "STATE")
 
 
 @click.group()
@@ -33,10 +36,18 @@ def key() -> None:
     "resolve, pause), money (change budgets and limits).",
 )  # fmt: skip
 @click.option("--channel", default="", metavar="NAME", help="See and add jobs of this channel only.")
+@click.option(
+    "--budget",
+    default="",
+    metavar="LIMITS",
+    help="The most that its jobs may cost: 5/d, or 5/d 50/mo; change it later with: budget set key:ID 8/d",
+)
 @click.option("--expires", type=options.Seconds(), metavar="TIME", help="Time until the key ends: 90d. Default: never.")
 @options.queue_type
 @options.as_json
-def create(scopes: str, channel: str, expires: float | None, queue_type: str | None, as_json: bool) -> None:
+def create(
+    scopes: str, channel: str, budget: str, expires: float | None, queue_type: str | None, as_json: bool
+) -> None:
     """Create a key and print it. It is shown only now; the store has a hash of it."""
     from tenxsom_flow_engine.api import keys
     from tenxsom_flow_engine.cli.format import print_json
@@ -48,9 +59,10 @@ def create(scopes: str, channel: str, expires: float | None, queue_type: str | N
     VideoJob(job_id="x", topic="x", created_at=0.0, channel=channel)  # checks the channel
     wanted = keys.parse_scopes(scopes)
     with session(queue_type) as engine:
-        text, made = keys.create(engine.store, wanted, channel=channel, seconds=expires)
+        text, made = keys.create(engine.store, wanted, channel=channel, seconds=expires, budget=budget)
+        budgets = engine.store.budgets()
     if as_json:
-        print_json({"key": text, **_described(made)})
+        print_json({"key": text, **_described(made, budgets)})
     else:
         out(text)
     info(f"created key {made.key_id}; it is not shown again; end it with: {program()} key revoke {made.key_id}")
@@ -66,7 +78,8 @@ def list_(queue_type: str | None, as_json: bool) -> None:
 
     with session(queue_type) as engine:
         found, now = keys.list_keys(engine.store), engine.store.now()
-    rows = [_described(one) | {"state": _state(one, now)} for one in found]
+        budgets = engine.store.budgets()
+    rows = [_described(one, budgets) | {"state": _state(one, now)} for one in found]
     if as_json:
         print_json({"keys": rows})
     elif not rows:
@@ -77,7 +90,7 @@ def list_(queue_type: str | None, as_json: bool) -> None:
             table(
                 [
                     [
-                        str(row["id"]), ",".join(row["scopes"]), row["channel"] or "all",
+                        str(row["id"]), ",".join(row["scopes"]), row["channel"] or "all", row["budget"] or "-",
                         *(short_time(row[name]) if row[name] else "-" for name in times), row["state"],
                     ]
                     for row in rows
@@ -99,12 +112,18 @@ def revoke(key_id: str, queue_type: str | None) -> None:
     info(f"key {key_id} is revoked")
 
 
-def _described(one: ApiKey) -> dict[str, Any]:
+def _described(one: ApiKey, budgets: Mapping[str, Budget]) -> dict[str, Any]:
+    from tenxsom_flow_engine.budgets.limits import KEY
     from tenxsom_flow_engine.clock import iso
+
+    budget = budgets.get(KEY + one.key_id)
 
     times = {"created_at": one.created_at, "last_used_at": one.last_used_at, "expires_at": one.expires_at}
     shown = {name: iso(at) if at is not None else None for name, at in times.items()}
-    return {"id": one.key_id, "scopes": [str(scope) for scope in one.scopes], "channel": one.channel or None, **shown}
+    return {
+        "id": one.key_id, "scopes": [str(scope) for scope in one.scopes], "channel": one.channel or None,
+        "budget": budget.text if budget else None, **shown,
+    }  # fmt: skip
 
 
 def _state(one: ApiKey, now: float) -> str:

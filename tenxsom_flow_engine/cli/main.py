@@ -8,6 +8,7 @@ import click
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.cli import (
+    alert,
     backup,
     batch,
     budget,
@@ -32,6 +33,8 @@ from tenxsom_flow_engine.cli import (
     single,
     stats,
     status,
+    videos,
+    webhook,
     worker,
     workers,
 )
@@ -65,6 +68,7 @@ for command in (
     jobs.jobs,
     show.show,
     show.open_,
+    videos.videos,
     logs.logs,
     job_actions.retry,
     job_actions.cancel,
@@ -83,6 +87,8 @@ for command in (
     budget.budget,
     channel.channel,
     key.key,
+    webhook.webhook,
+    alert.alert,
     mcp.mcp,
     backup.backup,
     backup.restore,

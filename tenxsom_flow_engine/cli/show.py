@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,10 @@ from tenxsom_flow_engine.cli.job_names import the_job
 from tenxsom_flow_engine.cli.program import Command, program
 from tenxsom_flow_engine.cli.session import session
 from tenxsom_flow_engine.text import balance, usd
+
+if TYPE_CHECKING:
+    from tenxsom_flow_engine.engine import Engine
+    from tenxsom_flow_engine.jobs import Video
 
 
 @click.command()
@@ -31,7 +35,8 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
     with session(queue_type) as engine:
         record = the_job(engine.store, job_id, announce=False)
         facts = job_as_dict(record, engine.store.now())
-    print_json(facts) if as_json else _print_job(facts, with_cost=not bought_nothing(record))
+        files = () if as_json or record.result is None else _files(engine, record.result)
+    print_json(facts) if as_json else _print_job(facts, files, with_cost=not bought_nothing(record))
 
 
 @click.command("open", cls=Command, epilog='Example: mpv "$({program} open JOB)"')
@@ -41,22 +46,28 @@ def show(job_id: str, queue_type: str | None, as_json: bool) -> None:
 def open_(job_id: str, path: bool, queue_type: str | None) -> int:
     """Open a job's video.
 
-    Prints its path. On the terminal of a desktop, the desktop's player is started too.
+    Prints its path, or a link to it in a bucket, which is valid for an hour. On the terminal of a desktop, the
+    desktop's player is started too.
     """
+    from tenxsom_flow_engine.output.base import VIDEO
+
     with session(queue_type) as engine:
         record = the_job(engine.store, job_id)
         status = record.status_at(engine.store.now())
         desktop = engine.settings.desktop
+        found = engine.output.files(record.result).get(VIDEO) if record.result else None
+        link = engine.output.link(record.result) if record.result and found else None
     if record.result is None:
         print_error(
             f"job {record.job_id} has no video; its status is {status}", f"see: {program()} show {record.job_id}"
         )
         return FAILED
-    if not Path(record.result.path).is_file():
+    if found is None:
         print_error(f"the video of job {record.job_id} was moved or deleted: {record.result.path}")
         return FAILED
-    out(record.result.path)
-    if desktop and not path and on_terminal(sys.stdout) and click.launch(record.result.path):
+    address = link or record.result.path
+    out(address)
+    if desktop and not path and on_terminal(sys.stdout) and click.launch(address):
         info("no program to open it was found; install xdg-utils, or pass --path")
     return DONE
 
@@ -67,7 +78,18 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def _print_job(facts: dict[str, Any], *, with_cost: bool) -> None:
+def _files(engine: Engine, video: Video) -> Sequence[str]:
+    """Return the paths or addresses of a video's files; none if its bucket cannot be used now."""
+    from tenxsom_flow_engine.errors import OutputError
+
+    try:
+        return sorted(engine.output.files(video).values())
+    except OutputError as error:
+        info(str(error))
+        return ()
+
+
+def _print_job(facts: dict[str, Any], files: Sequence[str], *, with_cost: bool) -> None:
     from tenxsom_flow_engine.cli.format import timeline
 
     for name in _FIELDS:
@@ -87,9 +109,8 @@ def _print_job(facts: dict[str, Any], *, with_cost: bool) -> None:
     if video := facts["video"]:
         size = f"{video['width']}x{video['height']}, {video['duration']:.1f} s, {video['size'] / 1e6:.1f} MB"
         _field("video", size)
-        folder = Path(video["path"]).parent
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            _field("", path)
+        for file in files:
+            _field("", file)
     if error := facts["error"]:
         _field("error", f"{error['message']} [{error['code']}]")
         if error["next_step"]:

@@ -162,14 +162,12 @@ def _add(engine: Engine, prepared: Prepared, start: str, *, wait: bool, as_json:
 
 def _describe_existing(engine: Engine, record: JobRecord, *, wait: bool) -> None:
     """Say that a job exists and what its state is, and whether its video is missing here."""
-    from pathlib import Path
-
     from tenxsom_flow_engine.clock import iso
     from tenxsom_flow_engine.jobs import Status
 
     status, again = record.status_at(engine.store.now()), "; pass --again to add another"
     when = f" for {iso(record.due)}" if status is Status.SCHEDULED and record.due is not None else ""
-    missing = record.result is not None and not Path(record.result.path).exists()
+    missing = record.result is not None and not engine.output.files(record.result)
     hint = "" if wait and not missing and record.status not in (Status.FAILED, Status.CANCELLED) else again
-    state = f"{status}{when}" + (", but its video is not on this machine" if missing else "")
+    state = f"{status}{when}" + (", but its video is not here" if missing else "")
     info(f"job {record.job_id} already exists and is {state}, so nothing was added{hint}")

@@ -44,6 +44,8 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
 
     from tenxsom_flow_engine import settings
     from tenxsom_flow_engine.composition import open_engine
+    from tenxsom_flow_engine.errors import OutputAway
+    from tenxsom_flow_engine.report.query import findings
     from tenxsom_flow_engine.text import plural
     from tenxsom_flow_engine.workers.pull import PullWorker
 
@@ -60,8 +62,11 @@ def worker(queue_type: str | None, concurrency: int, burst: bool, log_level: str
         engine = opened() if burst else _when_available(opened, signals)
         if engine is None:
             return DONE
-        runner = PullWorker(engine, concurrency=concurrency, burst=burst)
-        engine.check_output()
+        runner = PullWorker(engine, concurrency=concurrency, burst=burst, findings=findings)
+        try:
+            engine.check_output()
+        except OutputAway as away:  # what is fetched until then waits in the spool
+            log.warning("%s", away)
         if engine.home and not burst:
             engine.home.remember()  # the first job must come to this worker
         log.info(

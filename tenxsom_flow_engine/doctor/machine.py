@@ -15,18 +15,20 @@ from urllib.parse import urlsplit
 from tenxsom_flow_engine.composition import make_home
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.env import fields_of
-from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.jobs import Video
+from tenxsom_flow_engine.output.opening import open_output
 from tenxsom_flow_engine.report.verdicts import LEAST_SPACE, LITTLE_SPACE
 from tenxsom_flow_engine.services.registry import MachineCheck
 from tenxsom_flow_engine.settings import Settings
+from tenxsom_flow_engine.text import plural
 
 #: The oldest supported version of Python.
 OLDEST = (3, 11)
 #: The packages in `requirements.txt`.
 LIBRARIES = (
     "av", "certifi", "click", "cryptography", "flask", "fpdf2", "google-auth", "google-cloud-tasks", "grpcio",
-    "gunicorn", "icu4py", "msgspec", "numpy", "pillow", "platformdirs", "prometheus-client", "pyphen", "redis",
-    "requests", "structlog", "tzdata", "uharfbuzz", "urllib3", "waitress",
+    "gunicorn", "icu4py", "msgspec", "numpy", "obstore", "pillow", "platformdirs", "prometheus-client", "pyphen",
+    "redis", "requests", "structlog", "tzdata", "uharfbuzz", "urllib3", "waitress",
 )  # fmt: skip
 
 
@@ -56,10 +58,17 @@ def libraries() -> Iterator[Finding]:
 
 
 def output(settings: Settings) -> Iterator[Finding]:
-    """Check that videos can be written to the output folder."""
+    """Check that videos can be published, and that links to them can be signed if they are in a bucket."""
     make_home(settings)  # else the check would create it with the permissions of the output folder
-    OutputFolder(settings.output_dir).check()
-    yield ok("output", f"videos go to {settings.output_dir}")
+    output = open_output(settings.output_dir, settings.work_dir, settings.bucket_keys)
+    output.check()
+    yield ok("output", f"videos go to {output.place}")
+    if not output.local:
+        output.link(Video(f"{output.place}/doctor/video-.mp4", 0.0, 0, 0, 0, ""))
+        yield ok("output", f"links to {output.place} can be signed")
+    if waiting := output.waiting():
+        text = f"{plural(waiting, 'video')} in {settings.work_dir} wait until the bucket can be used"
+        yield warning("output", "spooled", text, "start a worker on this machine; it publishes them")
 
 
 def privacy(settings: Settings) -> Iterator[Finding]:
@@ -81,7 +90,7 @@ def _open_to_others(path: Path) -> bool:
 
 def disk(settings: Settings) -> Iterator[Finding]:
     """Check the free space for videos and records."""
-    for name, folder in {"videos": settings.output_dir, "records": settings.home}.items():
+    for name, folder in {"videos": settings.work_dir, "records": settings.home}.items():
         existing = _existing(folder)
         free = shutil.disk_usage(existing).free
         text = f"{free / 1e9:.1f} GB free for {name} ({existing})"

@@ -16,7 +16,7 @@ from typing import Protocol
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period, in_force, scopes_of, to_micro_usd
 from tenxsom_flow_engine.budgets.forecast import BudgetUse, Overrun, PlannedCost, overruns, uses
 from tenxsom_flow_engine.errors import BudgetSpent
-from tenxsom_flow_engine.jobs import Cost
+from tenxsom_flow_engine.jobs import Cost, VideoJob
 from tenxsom_flow_engine.timings import Timings
 
 #: Seconds for which a refusal counts without another read of the store: a budget can be raised at any moment.
@@ -91,11 +91,11 @@ class BudgetGate:
         stored = self._store.budgets()
         return overruns(self.environment, stored, self._store.amounts, jobs) if stored or self.environment else ()
 
-    def refusal(self, channel: str, service: str, reserve: int | None) -> BudgetSpent | None:
+    def refusal(self, job: VideoJob, service: str, reserve: int | None) -> BudgetSpent | None:
         """Return the known refusal of a create, or None: then the store decides."""
         if not self._refusals or reserve == 0:
             return None
-        for scope in scopes_of(channel, service):
+        for scope in scopes_of(job.channel, service, job.key_id):
             known = self._known(scope)
             if known is not None and (reserve is None or reserve >= known.micro_usd):
                 return known

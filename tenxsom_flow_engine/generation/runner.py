@@ -121,7 +121,7 @@ class StepRunner:
     def _first_to_open(self, choice: Sequence[Candidate], record: JobRecord, now: float) -> tuple[float, Candidate]:
         def spent_until(candidate: Candidate) -> float:
             reserve = self._budgets.reserve(candidate.cost)
-            spent = self._budgets.refusal(record.job.channel, candidate.service.name, reserve)
+            spent = self._budgets.refusal(record.job, candidate.service.name, reserve)
             return 0.0 if spent is None else spent.resets_at or math.inf
 
         return first_to_open(choice, self._gate, self._store.in_flight, now, spent_until)

@@ -27,6 +27,7 @@ from tenxsom_flow_engine.errors import (
     InvalidVideo,
     Misconfigured,
     OutOfCredit,
+    OutputAway,
     OutputError,
     Rejected,
     ServiceError,
@@ -38,7 +39,18 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.channel_gate import ChannelGate
 from tenxsom_flow_engine.generation.order_excerpt import truncate_json
-from tenxsom_flow_engine.jobs import Cost, EventKind, Failure, JobRecord, Step, SubmissionState, Ticket, Video, VideoJob
+from tenxsom_flow_engine.jobs import (
+    Cost,
+    Event,
+    EventKind,
+    Failure,
+    JobRecord,
+    Step,
+    SubmissionState,
+    Ticket,
+    Video,
+    VideoJob,
+)
 from tenxsom_flow_engine.jobs.delivery import submission_id
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Retry, Wait
@@ -48,6 +60,9 @@ from tenxsom_flow_engine.rate_limits.base import Closed, QuotaGate
 from tenxsom_flow_engine.retry import RetryPolicy
 from tenxsom_flow_engine.services.base import Failed, FindsByReference, HasCredits, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.timings import Timings
+
+#: Seconds in which the machine that has fetched a video is expected to publish it, before its job can fail.
+SPOOL_PATIENCE = 86400.0
 
 
 class Journal(Protocol):
@@ -70,7 +85,10 @@ class Journal(Protocol):
 
 
 class Publisher(Protocol):
-    """Publishes videos."""
+    """Publishes videos, implemented by `output.base.Output`."""
+
+    def recover(self, record: JobRecord) -> Video | None:
+        """Return a job's video if it is published, or complete on this machine; None if it must be fetched."""
 
     def publish(
         self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
@@ -123,6 +141,9 @@ def generate_video(record: JobRecord, context: StepContext) -> Outcome:
     except ActionRefused as changed:
         # Another worker saved the ticket after we claimed the job and before we journaled our intent.
         return Wait(context.journal.now(), changed.message, worked=False)
+    except OutputAway as away:
+        # The video is bought and complete on this machine, so waiting is all that is left, and no attempt.
+        return Wait(context.journal.now() + context.timings.output_retry, away.message, kind=EventKind.SPOOLED)
     except (ServiceError, OutputError, InvalidInput) as error:
         return _fault(record, error, context)
 
@@ -141,7 +162,7 @@ def _order(record: JobRecord, reference: str, context: StepContext) -> Outcome:
     if record.submission.state is SubmissionState.NONE and (full := context.channels.full(job.channel)):
         raise full
     reserve = context.budgets.reserve(expected)
-    if record.submission.charge is None and (spent := context.budgets.refusal(job.channel, service.name, reserve)):
+    if record.submission.charge is None and (spent := context.budgets.refusal(job, service.name, reserve)):
         return Wait(context.budgets.ask_again_at(spent, record.job_id), str(spent), worked=False)
     answer = context.gate.ask(service.name, record.job_id, context.channels.share(job.channel))
     if isinstance(answer, Closed):
@@ -298,8 +319,12 @@ def expected_cost(job: VideoJob, service: VideoService) -> Cost | None:
 def _poll(record: JobRecord, context: StepContext) -> Outcome:
     ticket = record.submission.ticket
     assert ticket is not None  # an accepted submission has one
+    if record.step is Step.FETCH and (video := context.publisher.recover(record)) is not None:
+        return Done(video)
     context.service.check_ticket(ticket)
     answer = context.service.check(ticket)
+    if isinstance(answer, Failed | Lost) and (spooled := _spooled(record, context.journal.now())):
+        return Wait(context.journal.now() + context.timings.output_retry, spooled.detail)
     if record.submission.by_hand and isinstance(answer, Failed | Lost) and not context.service.knows(ticket):
         return _wrong_ticket(ticket, context.service.name)
     now = context.journal.now()
@@ -346,6 +371,17 @@ def _poll(record: JobRecord, context: StepContext) -> Outcome:
 
             reported = answer.duration or _fitted_duration(record.job, context.service)
             return Done(context.publisher.publish(record, fetch, reported_duration=reported))
+
+
+def _spooled(record: JobRecord, now: float) -> Event | None:
+    """Return the event that a worker has fetched the video and waits for the bucket, unless that was long ago.
+
+    The vendor might have deleted it since, but the machine of that worker will publish it.
+    """
+    if record.step is not Step.FETCH:
+        return None
+    events = [event for event in record.events if event.what == EventKind.SPOOLED]
+    return events[-1] if events and now < max(events[-1].at, events[-1].last_at) + SPOOL_PATIENCE else None
 
 
 def _wrong_ticket(ticket: Ticket, name: str) -> Held:

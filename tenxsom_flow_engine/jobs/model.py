@@ -38,6 +38,8 @@ _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u20
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _TAG = re.compile(r"[\w.:@-]{0,64}")
+_TEXTS = ("job_id", "topic", "prompt", "script", "style", "aspect_ratio", "service", "quality", "channel", "key_id")
+_KEY_ID = re.compile(r"[0-9a-f]{0,40}")
 
 
 #: An instant or a duration in a stored record or a delivery; decoding refuses any other number.
@@ -71,11 +73,13 @@ class VideoJob(
     priority: int = 0
     #: Service-specific settings, by service name.
     options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    #: The id of the API key that added it; empty: an operator. The budget of that key is charged.
+    key_id: str = ""
     created_at: Instant
 
     def __post_init__(self) -> None:
         # Python callers create jobs too; without this check, a wrong type would only fail when the job is decoded.
-        for name in ("job_id", "topic", "prompt", "script", "style", "aspect_ratio", "service", "quality", "channel"):
+        for name in _TEXTS:
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(name, "must be text")
         if type(self.duration) is not int:
@@ -104,6 +108,8 @@ class VideoJob(
         _check_text("quality", self.quality, 40, controls="")
         if not _TAG.fullmatch(self.channel):
             raise InvalidInput("channel", "must be at most 64 letters, digits or . : @ _ -")
+        if not _KEY_ID.fullmatch(self.key_id):
+            raise InvalidInput("key_id", "must be the id of an API key")
 
     @property
     def allowed_services(self) -> frozenset[str]:
@@ -318,6 +324,7 @@ class EventKind(StrEnum):
     WAITING = "waiting"
     RENDERING = "rendering"
     RENDERED = "rendered"
+    SPOOLED = "spooled"  # fetched, and kept on the worker's machine until the bucket can be used
     FAULT = "fault"
     LEASE_RAN_OUT = "lease ran out"
     HANDED_BACK = "handed back"

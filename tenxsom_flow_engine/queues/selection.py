@@ -144,7 +144,7 @@ def _choose_by_home(settings: Settings, before: str) -> QueueChoice:
 
 def _has_videos(settings: Settings) -> bool:
     try:
-        return any(settings.output_dir.iterdir())
+        return isinstance(settings.output_dir, Path) and any(settings.output_dir.iterdir())
     except OSError:
         return False
 

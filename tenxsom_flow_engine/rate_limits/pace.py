@@ -10,13 +10,15 @@ the service accepted before only closes the gate for a while, as long as such re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import msgspec
 
 from tenxsom_flow_engine import clock
 from tenxsom_flow_engine.errors import Busy, ServiceError
+from tenxsom_flow_engine.events import Event
+from tenxsom_flow_engine.events.changes import service_events
 from tenxsom_flow_engine.timings import Timings
 
 #: Below the share NEAR of the ceiling, a success closes the fraction QUICK of the gap to it; above, it raises the pace
@@ -152,6 +154,11 @@ def paused(gate: Gate, why: str) -> Gate:
 def resumed(gate: Gate) -> Gate:
     """Return the open gate of a stopped or closed service, with its pace unchanged."""
     return replace(gate, stopped="", probe_at=0.0, closed_until=0.0, why="")
+
+
+def events(service: str, before: Gate, after: Gate, now: float) -> Sequence[Event]:
+    """Return the events of a change of a gate: a service that is stopped, by an error or an operator, or resumed."""
+    return service_events(service, before.stopped, after.stopped, after.why, now)
 
 
 def set_back(gate: Gate, now: float, lead: float) -> Gate:

@@ -18,6 +18,7 @@ from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Window, write_windows
 from tenxsom_flow_engine.store import histogram
 from tenxsom_flow_engine.store.redis.connection import Connection, escaped
+from tenxsom_flow_engine.store.redis.outbox import Outbox, outbox_functions
 from tenxsom_flow_engine.store.redis.replies import LEDGER_SCRIPTS, checked
 from tenxsom_flow_engine.timings import Timings
 
@@ -50,6 +51,8 @@ def _script(name: str, timings: Timings) -> tuple[str, str]:
     """Return the source of a script, with the common prelude and the constants it uses, and its SHA-1 digest."""
     folder = resources.files(__package__).joinpath("scripts")
     prelude, body = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    if name == "gate":
+        prelude += outbox_functions()
     constants = "".join(f"local {key} = {value}\n" for key, value in _constants(timings).items() if key in body)
     script = prelude + constants + body
     return script, hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
@@ -63,6 +66,7 @@ class RedisLedger(Ledger):
         self.timings = timings
         self._client = connection.client
         self._clock = clock
+        self._outbox = Outbox(connection)
 
     def ask(self, service: str, waiter_id: str, limits: Limits, share: Share = Share()) -> Admission | Closed:
         answer = self._ask(service, waiter_id, limits, share)
@@ -88,7 +92,7 @@ class RedisLedger(Ledger):
         self.change(service, lambda gate, now: pace.answered(gate, seconds, known))
 
     def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
-        state = self._run("gate", service, "", "")
+        state = self._run("gate", service, "", "", "")
         while True:
             now, version, fields = state
             before = self._gate(service, fields)
@@ -96,9 +100,12 @@ class RedisLedger(Ledger):
             if after == before and not count:
                 return after
             pairs = [text for name, value in pace.to_stored(after).items() for text in (name, _text(value))]
-            state = self._run("gate", service, version, count, *pairs)
+            rows = self._outbox.encoded_rows(pace.events(service, before, after, float(now)))
+            state = self._run("gate", service, version, count, rows, *pairs)
             if not state[1]:
                 return after
+            if state[1] == version:
+                self._outbox.refresh()
 
     def set_clock_back(self, service: str, now: float, lead: float) -> None:
         self._run("set_clock_back", service, repr(now))

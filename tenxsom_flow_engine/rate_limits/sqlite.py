@@ -34,7 +34,7 @@ from tenxsom_flow_engine.rate_limits.ledger import (
 from tenxsom_flow_engine.rate_limits.pace import Gate
 from tenxsom_flow_engine.rate_limits.windows import GLOBAL, Limits, Windows
 from tenxsom_flow_engine.store.histogram import bucket
-from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.sqlite import SQLiteStore, outbox
 from tenxsom_flow_engine.store.sqlite.rows import decoding
 from tenxsom_flow_engine.timings import Timings
 
@@ -118,23 +118,30 @@ class SQLiteLedger(Ledger):
             return moved
 
     def answered(self, service: str, seconds: float) -> None:
-        with self._store.writing_lazily() as (db, _):
+        with self._store.writing_lazily() as (db, now):
             tally = _tally(db, service)
             count, usual = tally.get("answered", 0.0), tally.get("usual", 0.0)
             gate = _gate(db, service)
             known = usual if count >= pace.KNOWN_AFTER else None
             if (taught := pace.answered(gate, seconds, known)) != gate:
-                _save(db, service, taught)
+                self._replace(db, service, gate, taught, now)
             learned = (seconds - usual) / min(count + 1, pace.MEMORY)
             _add(db, service, answered=1, answering=seconds, usual=learned, **{f"r{bucket(seconds)}": 1})
 
     def change(self, service: str, rule: Callable[[Gate, float], Gate], *, count: str = "") -> Gate:
         with self._store.writing_lazily() as (db, now):
-            gate = rule(_gate(db, service), now)
-            _save(db, service, gate)
+            before = _gate(db, service)
+            gate = rule(before, now)
+            self._replace(db, service, before, gate, now)
             if count:
                 _add(db, service, **{count: 1})
         return gate
+
+    def _replace(self, db: sqlite3.Connection, service: str, before: Gate, after: Gate, now: float) -> None:
+        """Save a gate, and write the event if the service is stopped or resumed."""
+        _save(db, service, after)
+        with decoding("endpoints"):
+            outbox.write(db, pace.events(service, before, after, now))
 
     def set_clock_back(self, service: str, now: float, lead: float) -> None:
         with self._store.writing_lazily() as (db, _):

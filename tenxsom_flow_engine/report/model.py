@@ -9,6 +9,7 @@ import msgspec
 from tenxsom_flow_engine.budgets.forecast import BudgetUse
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.jobs import AUTO, Failure, Status
 from tenxsom_flow_engine.queues.selection import OtherStore
 from tenxsom_flow_engine.store.totals import LastError
@@ -178,6 +179,16 @@ class ScheduleFigures(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class EndpointFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that gets no messages about events any more."""
+
+    id: str
+    kind: EndpointKind
+    #: Its address, without secrets.
+    url: str
+    why: str
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A finding of the report. The section of `docs/operations.md` named after `code` says what to do about it.
 
@@ -206,6 +217,8 @@ class DiskFigures(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     #: Free bytes.
     free: int
+    #: Days until it is full at the pace of the last 24 hours; None if no videos are added, or old ones are removed.
+    days_left: float | None = None
 
 
 class ChannelFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +264,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     #: The present use of each limit of the budgets.
     budgets: tuple[BudgetUse, ...] = ()
     schedules: tuple[ScheduleFigures, ...] = ()
+    disabled_endpoints: tuple[EndpointFigures, ...] = ()
     #: None if none is set.
     fallback: FallbackFigures | None = None
     #: Stores of this home that are not used, and have unfinished jobs.

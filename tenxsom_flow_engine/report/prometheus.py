@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.budgets import to_usd
-from tenxsom_flow_engine.budgets.limits import CHANNEL
+from tenxsom_flow_engine.budgets.limits import PRIVATE
 from tenxsom_flow_engine.report.model import ChannelFigures, Making, Report, ServiceFigures
 from tenxsom_flow_engine.report.verdicts import OK
 from tenxsom_flow_engine.store.histogram import PER_DOUBLING, bound
@@ -68,6 +68,13 @@ def _state(report: Report) -> Iterator[Metric]:
     for one in report.disks:
         disk.add_metric([one.place], one.free)
     yield disk
+    days = GaugeMetricFamily(
+        "tenxsom_disk_days_left", "Days until a file system is full at the pace of the last 24 hours.", labels=["place"]
+    )
+    for one in report.disks:
+        if one.days_left is not None:
+            days.add_metric([one.place], one.days_left)
+    yield days
     verdict = GaugeMetricFamily(
         "tenxsom_verdict", "1 for each active verdict; see docs/operations.md.", labels=["code", "level"]
     )
@@ -103,7 +110,7 @@ def _budgets(report: Report) -> Iterator[Metric]:
     limit = GaugeMetricFamily("tenxsom_budget_limit_usd", "US dollars allowed in a period.", labels=labels)
     reset = GaugeMetricFamily("tenxsom_budget_reset_timestamp_seconds", "End of the present period.", labels=labels)
     for use in report.budgets:
-        if use.budget.scope.startswith(CHANNEL):  # a name that a person has chosen, and there can be many
+        if use.budget.scope.startswith(PRIVATE):  # a name that a person has chosen, and there can be many
             continue
         place = [use.budget.scope, str(use.limit)]
         amount.add_metric([*place, "reserved"], to_usd(use.amounts.reserved))

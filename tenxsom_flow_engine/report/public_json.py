@@ -6,7 +6,7 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets import to_usd
 from tenxsom_flow_engine.budgets.forecast import BudgetUse
-from tenxsom_flow_engine.budgets.limits import CHANNEL
+from tenxsom_flow_engine.budgets.limits import PRIVATE
 from tenxsom_flow_engine.clock import iso
 from tenxsom_flow_engine.report.model import (
     Ended,
@@ -45,9 +45,9 @@ def stats(report: Report) -> dict[str, Any]:
             "uptime_seconds": _rounded(workers.uptime),
             "seen_seconds_ago": _rounded(workers.seen),
         },
-        "disk": {one.place: {"free_bytes": one.free} for one in report.disks},
+        "disk": {one.place: {"free_bytes": one.free, "days_left": _rounded(one.days_left)} for one in report.disks},
         "services": {service.name: _service(service) for service in report.services},
-        "budgets": [_budget(use) for use in report.budgets if not use.budget.scope.startswith(CHANNEL)],
+        "budgets": [_budget(use) for use in report.budgets if not use.budget.scope.startswith(PRIVATE)],
         "all_services": {"windows": [_window(window) for window in report.overall]},
     }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import ConfigurationError, QueueError
+from tenxsom_flow_engine.events.incidents import Finding
 from tenxsom_flow_engine.generation.slots import UnattendedSlots
 from tenxsom_flow_engine.jobs import AUTO, FINAL, PUSHED, Failure, Status
 from tenxsom_flow_engine.planning.schedules import runs_out_at, unplanned
@@ -19,6 +20,7 @@ from tenxsom_flow_engine.report.model import (
     Bar,
     DiskFigures,
     Ended,
+    EndpointFigures,
     FallbackFigures,
     JobFigures,
     Making,
@@ -30,7 +32,7 @@ from tenxsom_flow_engine.report.model import (
     WindowFigures,
     WorkerFigures,
 )
-from tenxsom_flow_engine.report.verdicts import verdicts
+from tenxsom_flow_engine.report.verdicts import OK, verdicts
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport
 from tenxsom_flow_engine.store.histogram import percentile
 from tenxsom_flow_engine.store.totals import (
@@ -44,12 +46,14 @@ from tenxsom_flow_engine.store.totals import (
     Total,
     hour,
 )
-from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS, WorkerInfo
+from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PROGRESS, JobFilter, WorkerInfo
 
 #: Seconds.
 AN_HOUR, A_DAY = 3600.0, 86400.0
 #: Number of hours shown, including the current one.
 HOURS = 24
+#: Number of videos whose sizes show the usual one.
+LATEST = 20
 
 #: Amounts by name.
 _Amounts = Mapping[str, float]
@@ -65,9 +69,10 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
     by_hour = _grouped(store.totals(HOUR, hour(start)))
     quotas = engine.limiter.get_rate_limit_stats()
     *services, unchosen = _services(engine, quotas["services"], by_hour, now)
+    jobs = _jobs(store, by_hour, now)
     report = Report(
         at=now,
-        jobs=_jobs(store, by_hour, now),
+        jobs=jobs,
         queue=backend,
         workers=_workers(engine, now),
         services=tuple(services),
@@ -77,12 +82,26 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         clock_lead=engine.clock_lead,
         budgets=tuple(engine.budgets.uses()),
         schedules=tuple(_schedules(store, now)),
+        disabled_endpoints=tuple(
+            EndpointFigures(id=one.id, kind=one.kind, url=one.shown_url, why=one.disabled)
+            for one in store.endpoints()
+            if one.disabled
+        ),
         fallback=_fallback(engine),
         other_stores=tuple(engine.other_stores),
-        disks=_disks(engine),
+        disks=_disks(engine, jobs.day.succeeded),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))
+
+
+def findings(engine: Engine) -> Sequence[Finding]:
+    """Return the present verdicts as messages show them, without `all-is-well`. Raises `StoreError`."""
+    return [
+        Finding(code=one.code, level=one.level, subject=one.subject, text=one.text, see=one.see)
+        for one in take_report(engine).verdicts
+        if one.level != OK
+    ]
 
 
 def queue_figures(engine: Engine) -> QueueFigures:
@@ -241,9 +260,22 @@ def _fallback(engine: Engine) -> FallbackFigures | None:
     )
 
 
-def _disks(engine: Engine) -> tuple[DiskFigures, ...]:
+def _disks(engine: Engine, made: int) -> tuple[DiskFigures, ...]:
+    """Return the file systems of videos and records; `made` is the number of videos of the last 24 hours."""
     free = {"videos": engine.output.free_space(), "records": engine.store.free_space()}
-    return tuple(DiskFigures(place=place, free=size) for place, size in free.items() if size is not None)
+    size = _usual_size(engine) if made and engine.output.local and not engine.settings.keep_videos.limited else 0.0
+    return tuple(
+        DiskFigures(place=place, free=space, days_left=space / (made * size) if size and place == "videos" else None)
+        for place, space in free.items()
+        if space is not None
+    )
+
+
+def _usual_size(engine: Engine) -> float:
+    """Return the mean size in bytes of the latest videos."""
+    latest = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=LATEST).records
+    sizes = [record.result.size for record in latest if record.result]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def _gate(quota: Mapping[str, Any] | None) -> dict[str, Any]:

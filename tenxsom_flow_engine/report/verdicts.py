@@ -8,6 +8,7 @@ from tenxsom_flow_engine.budgets import ALL, to_usd
 from tenxsom_flow_engine.budgets.forecast import ALERTS
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.errors import Action
+from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.jobs import PUSHED, Status
 from tenxsom_flow_engine.jobs.lifecycle import ways_to_resolve
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
@@ -18,9 +19,9 @@ OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
     "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
-    "fallback-in-use", "topics-running-out", "queue-unknown", "queue-paused", "budget-spent", "service-paused",
-    "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere", "disk-low",
-    "store-at-risk", "entries-set-aside", "all-is-well",
+    "fallback-in-use", "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent",
+    "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere",
+    "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -34,6 +35,8 @@ SLOW_PACE = 0.5
 #: Maximum number of jobs that a detail names.
 MOST_NAMED = 5
 
+#: Days until the disk is full below which it is a notice.
+FEW_DAYS = 7
 #: Bytes of free disk space below which it is a notice, and below which it is a problem.
 LITTLE_SPACE, LEAST_SPACE = 2 * 10**9, 200 * 10**6
 
@@ -53,6 +56,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         *_failing(report),
         *_expired(report),
         *_schedules(report),
+        *_endpoints(report),
         *_store(report),
     ]
     found.sort(key=lambda verdict: CODES.index(verdict.code))
@@ -125,6 +129,11 @@ def _disks(report: Report) -> Iterator[Verdict]:
         found = [f"{disk.free / 1e9:.1f} GB for {disk.place}" for disk in report.disks if least <= disk.free < below]
         if found:
             yield Verdict(code=code, level=level, text=f"little disk space is left: {' and '.join(found)}")
+    for disk in report.disks:
+        if disk.free >= LITTLE_SPACE and disk.days_left is not None and disk.days_left < FEW_DAYS:
+            left = f"{disk.free / 1e9:.1f} GB is left for {disk.place}"
+            text = f"{left}, enough for {rough_duration(disk.days_left * 86400)} at this pace"
+            yield Verdict(code="disk-low", level=NOTICE, text=text)
 
 
 def _decisions(report: Report) -> Iterator[Verdict]:
@@ -258,6 +267,20 @@ def _schedules(report: Report) -> Iterator[Verdict]:
                 actions=(Action.ADD_TOPICS,),
                 subject=one.name,
             )
+
+
+def _endpoints(report: Report) -> Iterator[Verdict]:
+    actions = {EndpointKind.WEBHOOK: (Action.ENABLE_WEBHOOK,), EndpointKind.ALERT: (Action.ENABLE_ALERT,)}
+    for one in report.disabled_endpoints:
+        name = "the command for finished videos" if one.kind is EndpointKind.COMMAND else f"a {one.kind.value}"
+        yield Verdict(
+            code="endpoint-disabled",
+            level=PROBLEM,
+            text=f"{name} is disabled, so nothing is sent to it",
+            detail=f"{one.id} ({one.url}): {one.why}",
+            actions=actions.get(one.kind, ()),
+            subject=one.id,
+        )
 
 
 def _store(report: Report) -> Iterator[Verdict]:

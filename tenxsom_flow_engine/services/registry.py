@@ -41,7 +41,7 @@ class ServiceContext:
 
     clock: Clock
     timings: Timings
-    #: `TENXSOM_HOME` and the folder of the videos.
+    #: `TENXSOM_HOME`, and the folder of the videos, or of unfinished ones if the videos go to a bucket.
     home: Path
     output_dir: Path
     #: Whether videos may be fetched from private addresses and over plain HTTP.

@@ -13,13 +13,16 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from threading import Event
+from threading import Event as Signal
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken, StoreUnavailable
+from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled
+from tenxsom_flow_engine.events.changes import VideoLink, api_path, job_events
+from tenxsom_flow_engine.events.outbox import Health
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record
 from tenxsom_flow_engine.jobs.outcomes import Outcome, Resolution, Terms
@@ -99,6 +102,12 @@ class JobStore(ABC):
     place: str
     #: A warning for operators about the durability of the records; None if there is none.
     advice: StoreAdvice | None = None
+    #: Returns the address of a video in the messages about its job; `composition` sets it.
+    video_link: VideoLink = staticmethod(api_path)
+
+    def job_events(self, before: JobRecord, after: JobRecord) -> Sequence[Event]:
+        """Return the events of a change of a record, which a store writes in the same transaction."""
+        return job_events(before, after, self.video_link)
 
     def free_space(self) -> int | None:
         """Return the free bytes of the file system of the records; None if they are on a server, or it is unknown."""
@@ -222,7 +231,8 @@ class JobStore(ABC):
 
         `change` must be pure: it can be called again with a newer record. With `slots` the change is refused
         with `SlotsBusy` if at least that many *other* jobs are in flight at the service, or of the job's channel. The
-        same transaction updates the totals (`store.totals`) and the amounts of the budgets (`budgets.charges`); with
+        same transaction updates the totals (`store.totals`) and the amounts of the budgets (`budgets.charges`), and
+        writes the events of the change (`events.changes`) to the outbox of each endpoint that wants them; with
         `budgets` the change is refused with `BudgetSpent` if a matching budget has no room for it. Raises
         `JobNotFound` and any error of `change`, and then writes nothing.
         """
@@ -309,11 +319,68 @@ class JobStore(ABC):
         """Return the texts of all memos of a kind by name, in order of their names."""
 
     @abstractmethod
-    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
+    def put_memo(
+        self,
+        kind: str,
+        name: str,
+        text: str | None,
+        seconds: float,
+        *,
+        instead_of: str | None,
+        events: Sequence[Event] = (),
+    ) -> str | None:
         """Replace a memo for `seconds`, if its text is `instead_of`; return its text after that, which is on disk.
 
-        None is the text of a memo that does not exist, or whose time has ended; so `text=None` removes it.
+        None is the text of a memo that does not exist, or whose time has ended; so `text=None` removes it. The same
+        transaction writes `events` to the outbox, if the memo is replaced.
         """
+
+    @abstractmethod
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return the endpoints by their creation."""
+
+    @abstractmethod
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint, or None."""
+
+    @abstractmethod
+    def swap_endpoint(self, before: Endpoint | None, after: Endpoint | None) -> bool:
+        """Replace an endpoint, if it is still `before`; return whether it was. None: there is none of this id.
+
+        It gets every event that it wants and whose transaction is committed after this one. One that ends loses its
+        outbox. The write is on disk when this returns.
+        """
+
+    @abstractmethod
+    def health(self, endpoint_id: str) -> Health:
+        """Return how an endpoint answers."""
+
+    @abstractmethod
+    def next_delivery(self, endpoint_id: str) -> float | None:
+        """Return when the next message of an endpoint is due; None if none is pending."""
+
+    @abstractmethod
+    def take_deliveries(self, endpoint_id: str, limit: int, seconds: float) -> Sequence[Delivery]:
+        """Begin an attempt of up to `limit` due messages, in the order of their events.
+
+        Unless it is settled before, each is due again after `seconds`, because its worker has ended.
+        """
+
+    @abstractmethod
+    def settle_deliveries(self, endpoint_id: str, settled: Sequence[Settled], health: Health | None = None) -> None:
+        """Store the results of attempts, without those of outdated ones, and the health of their endpoint."""
+
+    @abstractmethod
+    def deliveries(self, endpoint_id: str, limit: int) -> Sequence[Delivery]:
+        """Return the messages of an endpoint about the latest `limit` events, newest first."""
+
+    @abstractmethod
+    def delivery_counts(self, endpoint_id: str) -> Mapping[DeliveryState, int]:
+        """Return the number of stored messages of an endpoint by their state."""
+
+    @abstractmethod
+    def replay(self, endpoint_id: str, since: float) -> int:
+        """Make the stored messages of an endpoint about events since an instant due now; return how many."""
 
     @abstractmethod
     def queue_state(self, queue: str) -> QueueState:
@@ -321,7 +388,7 @@ class JobStore(ABC):
 
     @abstractmethod
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
-        """Change a queue's run-time settings for all its workers."""
+        """Change a queue's run-time settings for all its workers, and write the event if it is paused or resumed."""
 
     @abstractmethod
     def heartbeat(self, worker: WorkerInfo) -> None:
@@ -344,7 +411,7 @@ class JobStore(ABC):
         """Return a version of the contents, for `wait` on the same thread. That thread's writes need not change it."""
 
     @abstractmethod
-    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+    def wait(self, revision: object, *, timeout: float, wake: Signal) -> None:
         """Block until the store has changed since `revision`, `timeout` seconds have passed, or `wake` is set.
 
         A `wakeup.WakeupEvent` is noticed at once, any other event within 0.2 s.

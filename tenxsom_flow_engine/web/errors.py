@@ -22,6 +22,7 @@ from tenxsom_flow_engine.errors import (
     InvalidInput,
     JobNotFound,
     LeasedElsewhere,
+    OutputAway,
     StoreError,
     Unauthenticated,
     WorkerBusy,
@@ -42,6 +43,7 @@ _STATUSES: tuple[tuple[type[FlowError], int], ...] = (
     (WorkerBusy, 429),
     (CertificatesUnavailable, 503),
     (StoreError, 503),
+    (OutputAway, 503),
     (FlowError, 500),
 )
 #: Renders the page about an error from its message and next step.

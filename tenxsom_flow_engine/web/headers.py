@@ -6,14 +6,21 @@ from collections.abc import Mapping
 
 _COMMON = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
-#: For pages, which load only our own files: no inline script or style, and nothing from other sites.
-PAGE: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+
+def page_headers(media: str = "") -> Mapping[str, str]:
+    """Return the headers of pages, which load only our own files: no inline script or style, nothing from other sites.
+
+    Pictures and videos can also come from the origin `media`: the bucket to which their addresses redirect.
+    """
+    more = f" {media}" if media else ""
+    policy = (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{more}; media-src 'self'{more}; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    **_COMMON,
-}
+    )
+    return {"Content-Security-Policy": policy, **_COMMON}
+
+
+PAGE: Mapping[str, str] = page_headers()
 #: For all other responses, which load nothing.
 DATA: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

@@ -16,7 +16,7 @@ from flask import Blueprint, Response, jsonify
 
 from tenxsom_flow_engine import __version__
 from tenxsom_flow_engine.api.access import Caller
-from tenxsom_flow_engine.errors import FlowError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import FlowError, OutputAway, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.report.channels import channel_figures
 from tenxsom_flow_engine.report.model import ChannelFigures, Report
 from tenxsom_flow_engine.report.operator_json import channel
@@ -63,11 +63,13 @@ def health(reports: ReportCache, queue_type: str, reader: Callable[[], Caller | 
             "output_folder": _check(outage, "output_folder", check_output),
             "accepting": {"ok": not reports.stopping} | ({"code": "stopping"} if reports.stopping else {}),
         }
-        if not all(check["ok"] for check in checks.values()):
+        away = checks["output_folder"].get("code") == OutputAway.code
+        if not all(check["ok"] for name, check in checks.items() if not (away and name == "output_folder")):
             return jsonify(status="unavailable", checks=checks), 503
         # Another worker would have the same verdicts, so they do not make this one unavailable.
         active = [verdict(one) for one in taken[0].verdicts if one.level != OK]
-        return jsonify(status="degraded" if active else "ready", checks=checks, verdicts=active), 200
+        # While the bucket is away, a worker keeps what it fetches in its spool; without deliveries, links would expire.
+        return jsonify(status="degraded" if active or away else "ready", checks=checks, verdicts=active), 200
 
     @blueprint.get("/stats")
     def numbers() -> Response:

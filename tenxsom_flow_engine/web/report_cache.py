@@ -33,6 +33,12 @@ class ReportCache:
         return self._runtime.get().engine
 
     @property
+    def link_origin(self) -> str:
+        """The origin of links to videos; empty if there are none, or the engine is not open yet."""
+        opened = self._runtime.opened
+        return opened.engine.output.link_origin if opened else ""
+
+    @property
     def stopping(self) -> bool:
         """Whether this process is shutting down."""
         return self._runtime.stopping

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from tenxsom_flow_engine.composition import Overrides, open_engine
 from tenxsom_flow_engine.engine import Engine
-from tenxsom_flow_engine.errors import FlowError, Stopping, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.errors import FlowError, OutputAway, Stopping, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.queues.selection import QueueChoice
+from tenxsom_flow_engine.report.query import findings
 from tenxsom_flow_engine.settings import Settings
 from tenxsom_flow_engine.store.outage import Outage
 from tenxsom_flow_engine.workers.push import Delivered, PushWorker
@@ -92,6 +93,11 @@ class WorkerRuntime:
                 self._outage.succeeded("open")
             return self._opened
 
+    @property
+    def opened(self) -> OpenRuntime | None:
+        """The engine and worker; None before they are open."""
+        return self._opened
+
     def store_failed(self, caller: str, message: str) -> None:
         """Log that a request found the store unavailable; its next success is reported to `Engine.store_outage`."""
         if (opened := self._opened) is not None:  # else `get` has logged it
@@ -161,10 +167,12 @@ def open_runtime(settings: Settings, overrides: Overrides | None = None) -> Open
     engine = open_engine(settings, "cloud_tasks", overrides=overrides)
     try:
         engine.check_output()
+    except OutputAway as away:  # what is fetched until then waits in the spool
+        _log.warning("%s", away)
     except BaseException:
         engine.close()
         raise
-    return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency))
+    return OpenRuntime(engine, PushWorker(engine, concurrency=settings.web.concurrency, findings=findings))
 
 
 def open_view(settings: Settings, choice: QueueChoice) -> OpenRuntime:

@@ -14,13 +14,16 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tenxsom_flow_engine.clock import CLOCK_TOLERANCE, iso
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError, QueueError, StoreError, StoreFull, StoreUnavailable
+from tenxsom_flow_engine.events.incidents import Finding
 from tenxsom_flow_engine.jobs import EventKind, JobRecord, Status
 from tenxsom_flow_engine.logs import about
+from tenxsom_flow_engine.notifiers.incidents import update_incidents
+from tenxsom_flow_engine.notifiers.messenger import Messenger
 from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.workers.budget_alerts import BudgetAlerts
@@ -28,6 +31,8 @@ from tenxsom_flow_engine.workers.fallback import take_back_jobs
 
 _log = logging.getLogger(__name__)
 
+#: Returns the present verdicts.
+Findings = Callable[[Engine], Sequence[Finding]]
 #: Seconds to wait for the maintenance thread to end.
 JOIN_SECONDS = 1.0
 
@@ -35,12 +40,17 @@ JOIN_SECONDS = 1.0
 class WorkerMaintenance:
     """Keeps the leases of one worker process alive, sends its heartbeats and sweeps.
 
+    It delivers the messages about events. `findings` returns the present verdicts, of which incidents are made.
     A worker that is not `counted` handles a single job: it sends no heartbeat, because other processes must not rely on
     it, and does no sweeps; it frees slots, because its job might wait for one.
     """
 
-    def __init__(self, engine: Engine, *, concurrency: int, counted: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, *, concurrency: int, counted: bool = True, findings: Findings | None = None
+    ) -> None:
         self._engine = engine
+        self._findings = findings
+        self._messenger: Messenger | None = None
         self._concurrency = concurrency
         self._counted = counted
         self._pid = 0
@@ -87,8 +97,29 @@ class WorkerMaintenance:
             self._thread = threading.Thread(target=self._run_upkeep, name="maintenance", daemon=True)
             self._thread.start()
             threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
+            self._start_messenger()
         with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
             self._heartbeat()
+
+    def _start_messenger(self) -> None:
+        if not self._engine.notifiers:
+            return
+        engine = self._engine
+        self._messenger = messenger = Messenger(
+            engine.store, engine.notifiers, lambda: self.id, engine.timings, engine.store_outage
+        )
+        # Now: the first job that ends must find the command of this process.
+        with contextlib.suppress(StoreUnavailable, StoreFull):
+            messenger.register()
+        threading.Thread(target=messenger.run, name="messenger", daemon=True).start()
+
+    def _end_messenger(self) -> None:
+        if self._messenger is None:
+            return
+        self._messenger.finish(self._engine.timings.last_messages, self._engine.abandon)
+        self._messenger.end()
+        with contextlib.suppress(StoreError):
+            self._messenger.release()
 
     @contextlib.contextmanager
     def tracking(self, record: JobRecord) -> Iterator[None]:
@@ -122,6 +153,7 @@ class WorkerMaintenance:
             _log.warning("releasing job %s during its %s step", record.job_id, record.step)
             with contextlib.suppress(StoreError, QueueError):
                 self._engine.queue.release_lease(record)
+        self._end_messenger()
         self._ended.set()
         if self._thread is not None:
             self._thread.join(timeout=JOIN_SECONDS)
@@ -151,9 +183,15 @@ class WorkerMaintenance:
             if self._is_due("sweep", timings.sweep_interval, now):
                 self._guarded(self._engine.sweep)
                 self._guarded(self._check_clock)
+            if self._findings is not None and self._is_due("incidents", timings.incident_check, now):
+                self._guarded(self._check_incidents)
             if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
                 self._guarded(self._take_back)
+            if self._is_due("videos", timings.prune_interval, now):
+                self._guarded(self._prune_videos)
+            if self._is_due("spool", timings.output_retry, now):
+                self._guarded(self._engine.empty_spool)
         if self._is_due("check", timings.slot_check_interval, now):
             self._guarded(self._free_slots)
             self._guarded(self._check_budgets)
@@ -212,7 +250,19 @@ class WorkerMaintenance:
         self._engine.free_slots(self.id)
 
     def _check_budgets(self) -> None:
-        self._alerts.check(self.id)
+        self._alerts.check()
+
+    def _check_incidents(self) -> None:
+        """Begin and end incidents, if an endpoint wants to know, and if no other process does."""
+        engine, findings = self._engine, self._findings
+        if findings is None or not any(one.wants_verdicts for one in engine.store.endpoints()):
+            return
+        if engine.store.acquire_lock("incidents", self.id, engine.timings.incident_check):
+            update_incidents(engine.store, findings(engine))
+
+    def _prune_videos(self) -> None:
+        if count := self._engine.prune_videos(self.id):
+            _log.info("removed %s beyond TENXSOM_KEEP_VIDEOS", plural(count, "video"))
 
     def _check_clock(self) -> None:
         ahead = self._engine.clock_lead

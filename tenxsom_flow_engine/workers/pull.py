@@ -16,7 +16,7 @@ from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.text import plural
-from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
+from tenxsom_flow_engine.workers.maintenance import Findings, WorkerMaintenance, log_step, step_log_context
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +33,18 @@ class PullWorker:
     A thread is started when more steps are claimed than there are threads, and stays: most of them only wait for the
     answers of services.
     With `burst` the worker ends when no job is queued, running or rendering any more; with `only`, when that job is
-    final or held.
+    final or held. `findings` returns the present verdicts for messages about them.
     """
 
-    def __init__(self, engine: Engine, *, concurrency: int, burst: bool = False, only: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        concurrency: int,
+        burst: bool = False,
+        only: str | None = None,
+        findings: Findings | None = None,
+    ) -> None:
         self._engine = engine
         self._concurrency = concurrency
         self._burst = burst
@@ -48,7 +56,7 @@ class PullWorker:
                 actions=(Action.START_PUSH_WORKER,),
             )
         self._queue = engine.queue
-        self._maintenance = WorkerMaintenance(engine, concurrency=concurrency, counted=only is None)
+        self._maintenance = WorkerMaintenance(engine, concurrency=concurrency, counted=only is None, findings=findings)
         self._stopping = threading.Event()
         #: Interrupts the loop's wait when a step ends or a stop is requested.
         self._wake = WakeupEvent()

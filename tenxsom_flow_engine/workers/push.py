@@ -27,7 +27,7 @@ from tenxsom_flow_engine.errors import (
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.jobs.codec import decode_delivery
 from tenxsom_flow_engine.queues.base import PushesJobs
-from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance, log_step, step_log_context
+from tenxsom_flow_engine.workers.maintenance import Findings, WorkerMaintenance, log_step, step_log_context
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class PushWorker:
     displayed; the caller must enforce it. Raises `ConfigurationError` for a queue that workers pull from.
     """
 
-    def __init__(self, engine: Engine, *, concurrency: int | None = None) -> None:
+    def __init__(self, engine: Engine, *, concurrency: int | None = None, findings: Findings | None = None) -> None:
         if not isinstance(engine.queue, PushesJobs):
             raise ConfigurationError(
                 f"workers pull from the {engine.queue.name} queue, so it delivers nothing to a push worker",
@@ -61,7 +61,7 @@ class PushWorker:
         self._engine = engine
         self._queue = engine.queue
         self._maintenance = WorkerMaintenance(
-            engine, concurrency=concurrency or engine.settings.max_concurrent_dispatches
+            engine, concurrency=concurrency or engine.settings.max_concurrent_dispatches, findings=findings
         )
         self._stopping = threading.Event()
 

@@ -14,6 +14,7 @@ from tests.browser.seeded_app import Installation
 #: Views by name; a job's is that of the newest job of a status.
 VIEWS = {
     "login": "/login", "overview": "/", "jobs": "/jobs", "no jobs": "/jobs?channel=none", "add": "/add",
+    "endpoints": "/endpoints",
     "question": "/bulk?act=retry&all=1&status=failed", "unknown job": "/jobs/no-such-job",
 } | {
     f"{status} job": status for status in (Status.SUCCEEDED, Status.FAILED, Status.HELD, Status.RENDERING)

@@ -40,6 +40,7 @@ from tenxsom_flow_engine.timings import Timings
 from tests.contract.budget_machine import BudgetMachine
 from tests.contract.store_machine import StoreMachine
 from tests.contract.store_suite import OpenStore, StoreSuite
+from tests.contract.store_suite.events import an_endpoint
 from tests.contract.store_suite.shared import everything
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +111,29 @@ def test_a_file_of_an_earlier_release_gets_memos(file: Path) -> None:
         db.execute("DROP TABLE memos")
     with contextlib.closing(SQLiteStore(file, ManualClock())) as store:
         assert store.put_memo("k", "a", "text", 10.0, instead_of=None) == "text"
+
+
+def test_a_file_of_an_earlier_release_gets_an_outbox(file: Path) -> None:
+    """A file without the tables of events gets them when it is opened, and its jobs then cause events."""
+    with contextlib.closing(SQLiteStore(file, ManualClock())) as store:
+        store.add(QUEUE, new("a"))
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.executescript("DROP TABLE endpoints; DROP TABLE outbox")
+    with contextlib.closing(SQLiteStore(file, ManualClock())) as store:
+        assert store.swap_endpoint(None, an_endpoint())
+        store.cancel("a")
+        assert [one.message.type for one in store.deliveries("we_1", 10)] == ["job.cancelled"]
+
+
+def test_a_foreign_value_in_the_outbox_is_named(file: Path) -> None:
+    """An endpoint that the engine cannot have written is an error that names its table, and the job is unchanged."""
+    with contextlib.closing(SQLiteStore(file, ManualClock())) as store:
+        store.add(QUEUE, new("a"))
+        with contextlib.closing(sqlite3.connect(file)) as db, db:
+            db.execute("INSERT INTO endpoints (id, record) VALUES ('x', '[]')")
+        with pytest.raises(StoreBroken, match="endpoints"):
+            store.cancel("a")
+        assert store.require("a").status is Status.QUEUED
 
 
 def test_a_file_of_an_earlier_release_keeps_what_it_has_spent(file: Path) -> None:

@@ -34,6 +34,14 @@ runpy.run_path(program, run_name="__main__")
 """
 
 
+class Program(subprocess.Popen[str]):
+    """A process whose end is not awaited for ever: a test must fail rather than hang."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, after at most `timeout` seconds."""
+        return super().wait(4 * WAIT_SECONDS if timeout is None else timeout)
+
+
 class Flow:
     """One installation: its home, its output folder, and the processes started in it."""
 
@@ -77,7 +85,7 @@ class Flow:
     ) -> subprocess.Popen[str]:
         log = self.home / f"worker-{len(self._workers)}.log"
         with log.open("w") as stream:
-            process = subprocess.Popen(
+            process = Program(
                 [sys.executable, *program],
                 env=self.environment | environment, stderr=stream, stdout=subprocess.DEVNULL, text=True,
                 cwd=folder or self.home, start_new_session=True,

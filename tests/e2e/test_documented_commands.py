@@ -33,6 +33,8 @@ ELSEWHERE = {
     "gunicorn -c python:": "tests/e2e/test_wheel.py reads its settings",
     "python3 run_flow_enhanced.py dashboard": "tests/e2e/test_dashboard_process.py, on a free port",
     "pipx install": "needs the network; tests/e2e/test_wheel.py installs the wheel",
+    "python3 run_flow_enhanced.py webhook test": "needs a receiver; test_endpoint_commands.py runs it",
+    "python3 run_flow_enhanced.py alert test": "the same",
     "python3 run_flow_enhanced.py emulator": "test_three_commands_run_the_whole_path_on_a_laptop, with free ports",
     "TENXSOM_ENV_FILE=emulator.env": "the same",
     "systemd-run": "needs the systemd of a user session",

@@ -13,6 +13,7 @@ from tenxsom_flow_engine.api import keys
 from tenxsom_flow_engine.api.access import BURST, PER_SECOND, Rates, TooManyRequests
 from tenxsom_flow_engine.api.blueprint import ROUTES
 from tenxsom_flow_engine.api.keys import USE_INTERVAL, Scope
+from tenxsom_flow_engine.budgets import parse_budget
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.settings import load
@@ -110,6 +111,39 @@ def test_a_key_of_a_channel_sees_and_uses_only_that(engine: Engine) -> None:
         assert problem_of(mine.send(method, path, json=body) if body else mine.send(method, path), 403)
     assert (engine.paused, dict(engine.store.budgets())) == (False, {})
     assert "mine-too" not in mine.get("/queue").text + mine.get("/limits").text
+
+
+def test_a_key_with_a_budget_buys_within_it_only(engine: Engine) -> None:
+    """Its jobs and schedules are charged to it, so it cannot buy for those of others, raise its budget or resolve."""
+    scopes = (Scope.READ, Scope.ADD, Scope.OPERATE)
+    user, operator = program(engine, *scopes, budget="5/d", channel="fun"), program(engine)
+    engine.add(new("other", channel="fun"))
+    assert user.post("/jobs", {"topic": "a", "job_id": "own"}).status_code == 201
+    payer = engine.store.require("own").job.key_id
+    assert [one["scope"] for one in user.get("/budgets").get_json()["budgets"]] == [f"key:{payer}"]
+    schedule = {"channel": "fun", "daily_count": 1, "videos_per_hour": "1", "topics": ["a", "b", "c"]}
+    assert user.send("PUT", "/schedules/mine", json=schedule).status_code == 200
+    planned = engine.store.require_schedule("mine").pending or ()
+    records = engine.store.get_each([one.job_id for one in planned])
+    assert {record.job.key_id for record in records} <= {payer}
+    added = user.post("/schedules/mine/run-now", key="r").get_json()["job_ids"]
+    assert [engine.store.require(job_id).job.key_id for job_id in added] == [payer]
+    assert operator.send("PUT", "/schedules/theirs", json=schedule).status_code == 200
+    for name in ("own", "other"):
+        engine.cancel(name)
+    assert user.post("/jobs/own/retry").status_code == 200
+    for path, body in (
+        ("/jobs/other/retry", None),
+        ("/schedules/theirs/run-now", None),
+        ("/schedules/theirs/topics", {"topics": ["d"]}),
+        ("/jobs/own/resolve", {"give_up": True}),
+    ):
+        assert problem_of(user.post(path, body), 403)["code"] == "forbidden"
+    both = program(engine, *Scope)
+    engine.store.set_budget("key:" + both.token.split("_")[1], parse_budget("all", "5/d"))
+    assert problem_of(both.send("PUT", "/budgets/all", json={"limits": "9/d"}), 403)
+    with pytest.raises(InvalidInput, match="money"):
+        keys.create(engine.store, tuple(Scope), budget="5/d")
 
 
 def test_a_plan_is_for_the_key_that_made_it(engine: Engine) -> None:

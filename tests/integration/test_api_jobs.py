@@ -97,7 +97,7 @@ def test_a_job_is_shown(user: Program, engine: Engine) -> None:
     assert found["links"]["video"] == "/api/v1/jobs/a/video"
     assert (found["video"]["duration"], len(found["purchases"])) == (5.0, 1)
     assert next(event["what"] for event in found["events"]) == "added"
-    assert str(engine.output.root) not in str(found)
+    assert engine.output.place not in str(found)
 
 
 def test_jobs_are_listed_page_by_page(user: Program, engine: Engine) -> None:
@@ -250,7 +250,8 @@ def test_concurrent_repetitions_of_an_action_act_once(engine: Engine, service: S
     """Of concurrent retries with one key, one retries; the others get its answer, or are told that it is under way."""
     fail(engine, service)
     user = program(engine)
-    answers = race(8, lambda index: Program(app_of(engine).test_client(), user.token).post("/jobs/a/retry", key="r"))
+    app = app_of(engine)  # one for all threads: CPython 3.11 cannot parse its routes in several threads at once
+    answers = race(8, lambda index: Program(app.test_client(), user.token).post("/jobs/a/retry", key="r"))
     assert {answer.status_code for answer in answers} <= {200, 409}
     assert {answer.get_json()["code"] for answer in answers if answer.status_code == 409} <= {"request_in_progress"}
     assert len({answer.text for answer in answers if answer.status_code == 200}) == 1

@@ -11,6 +11,8 @@ import anyio
 import pytest
 from mcp import Client
 
+from tenxsom_flow_engine.api.access import OPERATOR, Caller
+from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.local import EngineProcess, LocalApi
 from tenxsom_flow_engine.api.mcp_server import server
 from tenxsom_flow_engine.api.tools import TOOLS
@@ -35,12 +37,12 @@ def engine(tmp_path: Path, clock: ManualClock, service: ScriptedService) -> Iter
         yield engine
 
 
-def call(engine: Engine, *calls: tuple[str, dict[str, Any]]) -> list[tuple[bool, Any]]:
+def call(engine: Engine, *calls: tuple[str, dict[str, Any]], caller: Caller = OPERATOR) -> list[tuple[bool, Any]]:
     """Call tools as a client of the protocol; return whether each failed, and its content."""
     found: list[tuple[bool, Any]] = []
 
     async def run() -> None:
-        async with Client(server(LocalApi(EngineProcess(engine), "mcp"))) as client:
+        async with Client(server(LocalApi(EngineProcess(engine), lambda: caller))) as client:
             for name, arguments in calls:
                 result = await client.call_tool(name, arguments)
                 (content,) = result.content
@@ -96,3 +98,14 @@ def test_each_tool_has_a_schema() -> None:
         assert (tool.schema["type"], tool.schema["additionalProperties"]) == ("object", False)
         assert tool.description.endswith(".")
     assert {name for name, tool in TOOLS.items() if not tool.reads} == {"add_plan", "cancel_job", "retry_job"}
+
+
+def test_an_assistant_with_a_key_has_its_rights(engine: Engine) -> None:
+    """With a key that may add, its jobs are charged to that key, and other tools are refused."""
+    user = Caller("a1", frozenset({Scope.ADD}))
+    ((_, plan),) = call(engine, ("plan_videos", {"jobs": [{"topic": "a"}]}), caller=user)
+    (added, refused) = call(
+        engine, ("add_plan", {"plan": plan["plan"]}), ("cancel_job", {"job_id": "x"}), caller=user
+    )  # fmt: skip
+    assert [engine.store.require(job_id).job.key_id for job_id in added[1]["job_ids"]] == ["a1"]
+    assert (refused[0], refused[1]["code"]) == (True, "forbidden")

@@ -91,7 +91,7 @@ def test_alerts_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
             with caplog.at_level(logging.WARNING):
                 caplog.clear()
                 for worker in (*workers, *workers):
-                    workers[worker].check(worker)
+                    workers[worker].check()
             levels.append([line.levelname for line in caplog.records])
             assert all("% of the budget all 1/d is used (" in line.getMessage() for line in caplog.records)
     assert [len(lines) for lines in levels] == [0, 1, 1, 0, 1]

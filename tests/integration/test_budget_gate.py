@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_job
 
 from tenxsom_flow_engine.budgets import ALL, Amounts, Span, parse_budget, parse_budgets
 from tenxsom_flow_engine.budgets.limits import period
@@ -212,10 +213,10 @@ def test_cheaper_jobs_get_a_turn(engine: Engine) -> None:
     gate = BudgetGate(engine.store, {}, engine.timings, monotonic=seconds)
     engine.store.set_budget(ALL, parse_budget(ALL, "0.05/d"))
     gate.remember(refused(engine, ALL), ALPHA)
-    assert gate.refusal("", ALPHA, 100_000) is not None
-    assert gate.refusal("", BETA, 900_000) is not None
-    assert gate.refusal("", ALPHA, 50_000) is None
-    assert gate.refusal("", ALPHA, 0) is None
+    assert gate.refusal(a_job("a"), ALPHA, 100_000) is not None
+    assert gate.refusal(a_job("a"), BETA, 900_000) is not None
+    assert gate.refusal(a_job("a"), ALPHA, 50_000) is None
+    assert gate.refusal(a_job("a"), ALPHA, 0) is None
     assert set(gate.closed([ALPHA, BETA])) == {ALPHA}  # beta might have something cheaper, or be free
     seconds.now += TRY_OTHERS_SECONDS
     gate.remember(refused(engine, ALL), BETA)
@@ -224,7 +225,7 @@ def test_cheaper_jobs_get_a_turn(engine: Engine) -> None:
     seconds.now += TRY_OTHERS_SECONDS
     assert gate.closed([ALPHA, BETA]) == {}
     assert set(gate.closed([ALPHA, BETA])) == {ALPHA, BETA}
-    assert gate.refusal("", ALPHA, 100_000) is not None
+    assert gate.refusal(a_job("a"), ALPHA, 100_000) is not None
 
 
 def refused(engine: Engine, scope: str) -> BudgetSpent:
@@ -237,3 +238,17 @@ def refused(engine: Engine, scope: str) -> BudgetSpent:
         engine.store.intend(record.job_id, record.lease_token, intent)
     assert scope in refusal.value.scopes
     return refusal.value
+
+
+def test_the_budget_of_a_key_is_charged_for_its_jobs_only(engine: Engine, clock: ManualClock) -> None:
+    """A spent budget of an API key holds back the jobs that it added, and no others."""
+    engine.store.set_budget("key:a1", parse_budget("key:a1", "0.15/d"))
+    jobs = [replace_job(a_job(name, service=ALPHA), key_id=key) for name, key in (("a", "a1"), ("b", "a1"), ("c", ""))]
+    engine.add([engine.prepare(job).new for job in jobs])
+    for name in ("a", "b", "c"):
+        step(engine, name)
+    assert [engine.store.require(name).submission.ticket is not None for name in ("a", "b", "c")] == [True, False, True]
+    assert [use.amounts.used for use in engine.budgets.uses()] == [100_000]
+    assert "key:a1" in str(engine.store.require("b").events[-1].kind_and_detail)
+    (over,) = engine.overruns([engine.prepare(replace_job(a_job("d", service=ALPHA), key_id="a1"))])
+    assert over.use.budget.scope == "key:a1"

@@ -60,7 +60,7 @@ def visitor(engine: Engine) -> Visitor:
     return Visitor.let_in(anonymous_client(engine))
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/a", "/add"])
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/a", "/add", "/endpoints"])
 def test_a_page_needs_the_token(engine: Engine, path: str) -> None:
     """Without a login every page redirects to the login, which then redirects to the requested page."""
     engine.store.add("local", new("a"))
@@ -243,7 +243,7 @@ def test_right_logins_are_not_limited(engine: Engine) -> None:
 def test_pages_load_only_our_files(visitor: Visitor, engine: Engine) -> None:
     """No page contains an inline script or style or loads one from another site, and the policy forbids both."""
     engine.store.add("local", new("a"))
-    for path in ("/", "/jobs", "/jobs/a", "/add", "/jobs/none"):
+    for path in ("/", "/jobs", "/jobs/a", "/add", "/endpoints", "/jobs/none"):
         answer = visitor.client.get(path)
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
@@ -266,6 +266,7 @@ def test_the_menu_marks_the_current_view(visitor: Visitor, engine: Engine) -> No
         "/jobs": 'page">Jobs',
         "/jobs/a": 'true">Jobs',
         "/add": 'page">Add',
+        "/endpoints": 'page">Webhooks',
     }.items():
         assert re.findall(r'aria-current="(.*?)<', visitor.client.get(path).text)[0] == marked
 
@@ -321,7 +322,7 @@ def test_a_rehearsal_is_shown_when_it_was_used(engine: Engine, visitor: Visitor)
 def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
     """The overview shows the newest videos whose files still exist, each with its thumbnail."""
     for name in ("shown", "gone"):
-        folder = engine.settings.output_dir / name
+        folder = engine.settings.work_dir / name
         folder.mkdir(parents=True)
         (folder / "thumbnail.jpg").write_bytes(b"a picture")
         engine.store.add("local", new(name, service="draft", topic=f"The video {name}"))
@@ -333,7 +334,7 @@ def test_the_latest_videos_are_shown(visitor: Visitor, engine: Engine) -> None:
         engine.store.settle(
             name, record.lease_token, Done(msgspec.structs.replace(VIDEO, path=str(folder / "video.mp4")))
         )
-    (engine.settings.output_dir / "gone" / "thumbnail.jpg").unlink()
+    (engine.settings.work_dir / "gone" / "thumbnail.jpg").unlink()
     page = visitor.client.get("/").text
     assert "The video shown" in page
     assert "The video gone" not in page

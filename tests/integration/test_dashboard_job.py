@@ -724,10 +724,10 @@ def test_captions_deleted_during_a_request_are_not_found(
     """A file that is deleted while it is read is a 404, like a file that was deleted earlier."""
     assert fetch(visitor, "/jobs/a/captions.vtt").text.startswith("WEBVTT")
 
-    def gone(self: Path, *_: object) -> str:
+    def gone(self: Path, *_: object) -> bytes:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
-    monkeypatch.setattr(Path, "read_text", gone)
+    monkeypatch.setattr(Path, "read_bytes", gone)
     answer = fetch(visitor, "/jobs/a/captions.vtt")
     assert (answer.status_code, "captions.srt of job a cannot be read" in answer.text) == (404, True)
 

@@ -70,8 +70,8 @@ def test_videos_follow_the_umask(settings: Settings, umask: int) -> None:
     """The folder of the videos can be opened to others, such as a web server; the lock of a draft never is."""
     with open_engine(settings, "local") as engine:
         engine.check_output()
-    assert stat.S_IMODE(settings.output_dir.stat().st_mode) == 0o777 & ~umask
-    folder = WorkFolder(settings.output_dir / "draft")
+    assert stat.S_IMODE(settings.work_dir.stat().st_mode) == 0o777 & ~umask
+    folder = WorkFolder(settings.work_dir / "draft")
     folder.begin(Order("topic", "", 1, "9:16", "540p", "topic"))
     with folder.lock():
         assert modes(folder.path)["lock"] == 0o600

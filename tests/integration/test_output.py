@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -18,7 +17,8 @@ import pytest
 
 from tenxsom_flow_engine.errors import InvalidVideo, OutputError
 from tenxsom_flow_engine.jobs import JobRecord, Submission, SubmissionState, Video, VideoJob
-from tenxsom_flow_engine.output.folder import STALE, OutputFolder
+from tenxsom_flow_engine.output.folder import OutputFolder
+from tenxsom_flow_engine.output.leftovers import STALE
 from tenxsom_flow_engine.output.metadata import duration_note, is_short
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.testing.samples import TICKET
@@ -212,12 +212,15 @@ except OutputError as error:
 
 
 def test_a_mounted_bucket_that_renames_no_folder_is_noticed(tmp_path: Path) -> None:
-    """The check renames a folder with a file, as publishing does; the error names the mount option; nothing is left."""
+    """The check renames a folder with files, as publishing does; the error leads to the bucket; nothing is left."""
     done = subprocess.run(
         [sys.executable, "-c", MOUNTED_BUCKET, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert f"videos cannot be written to {tmp_path}: {os.strerror(errno.EMFILE)}" in done.stdout
-    assert "rename-dir-limit" in done.stdout
+    assert (
+        f"videos cannot be published to {tmp_path}: its file system does not rename a folder with files" in done.stdout
+    )
+    assert "as Cloud Storage FUSE" in done.stdout
+    assert "set TENXSOM_OUTPUT_DIR=gs://BUCKET" in done.stdout
     assert done.stdout.endswith("[]\n")
 
 

@@ -7,9 +7,11 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tenxsom_flow_engine.budgets import parse_budget
@@ -17,17 +19,19 @@ from tenxsom_flow_engine.cli.advice import advise
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Busy, Misconfigured, QueueUnavailable
+from tenxsom_flow_engine.events import Endpoint, EndpointKind
 from tenxsom_flow_engine.jobs import AUTO, Cost, Failure, JobRecord, Status, Ticket
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Retry, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.output.retention import KeepVideos
 from tenxsom_flow_engine.planning.schedules import ScheduleTerms, new_schedule
 from tenxsom_flow_engine.queues.base import QueueStatus
-from tenxsom_flow_engine.report.model import Report, ServiceFigures
+from tenxsom_flow_engine.report.model import DiskFigures, Report, ServiceFigures
 from tenxsom_flow_engine.report.operator_json import describe_queue
 from tenxsom_flow_engine.report.prometheus import metrics
 from tenxsom_flow_engine.report.public_json import stats
 from tenxsom_flow_engine.report.query import take_report
-from tenxsom_flow_engine.report.verdicts import CODES
+from tenxsom_flow_engine.report.verdicts import CODES, verdicts
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.histogram import bound, bucket
@@ -321,6 +325,12 @@ def schedule(topics: int, **fields: Any) -> Callable[[Engine, ManualClock], None
     return plan
 
 
+def endpoint_disabled(engine: Engine, time: ManualClock) -> None:
+    alive(engine)
+    url = "https://example.org/secret-1"
+    engine.store.swap_endpoint(None, Endpoint(id="we_1", kind=EndpointKind.WEBHOOK, url=url, disabled="it failed"))
+
+
 def skewed(engine: Engine, time: ManualClock) -> None:
     time.advance(5400)
     alive(engine)
@@ -358,6 +368,7 @@ def disk(free: int) -> Callable[[Engine, ManualClock], None]:
         ),
         ("topics-running-out", schedule(29), "a schedule has 5 topics left, but 24 slots a day"),
         ("topics-running-out", schedule(20), "a schedule has no topics left"),
+        ("endpoint-disabled", endpoint_disabled, "a webhook is disabled, so nothing is sent to it"),
         ("queue-unknown", unknown, "the state of the queue backend is unknown"),
         ("queue-paused", queue_paused, "the queue is paused, with 2 unfinished jobs"),
         ("service-paused", paused, "pixverse was paused by an operator"),
@@ -512,11 +523,39 @@ def test_the_free_disk_space_is_a_figure(engine: Engine, any_engine: Engine) -> 
     """The report has the free bytes for videos, and for records in a file, for Prometheus and as JSON."""
     disk(10**8)(engine, ManualClock())
     found = stats(take_report(engine))["disk"]
-    assert found["records"] == {"free_bytes": 10**8}
+    assert found["records"] == {"free_bytes": 10**8, "days_left": None}
     assert found["videos"]["free_bytes"] > 0
     assert 'tenxsom_disk_free_bytes{place="records"} 1e+08' in metrics(take_report(engine)).decode()
     on_a_server = any_engine.store.scheme == "redis"
     assert ("records" in stats(take_report(any_engine))["disk"]) is not on_a_server
+
+
+def test_the_pace_of_the_videos_says_when_the_disk_is_full(engine: Engine) -> None:
+    """A folder that is full within a week is a notice, unless old videos are removed; the days left are a metric."""
+    for number in range(4):
+        finish(engine, f"made-{number}")
+    report = take_report(engine)
+    (disk_of_videos,) = [one for one in report.disks if one.place == "videos"]
+    assert disk_of_videos.days_left == pytest.approx(disk_of_videos.free / 4e6)
+    assert 'tenxsom_disk_days_left{place="videos"}' in metrics(report).decode()
+    full = DiskFigures(place="videos", free=50 * 10**9, days_left=3.1)
+    found = verdicts(msgspec.structs.replace(report, disks=(full,)))
+    assert ("disk-low", "50.0 GB is left for videos, enough for 3 days at this pace") in [
+        (one.code, one.text) for one in found
+    ]
+    engine.settings = replace(engine.settings, keep_videos=KeepVideos(size=1e9))
+    assert {one.days_left for one in take_report(engine).disks} == {None}
+
+
+def finish(engine: Engine, job_id: str) -> None:
+    """Make a job that succeeds."""
+    store = engine.store
+    store.add(QUEUE, new(job_id, service="draft"))
+    (record,) = store.claim(a_claim(slots={"draft": 9})).records
+    intent = Intent(submission_id=job_id, service="draft", lifetime=9.0, max_in_flight=9)
+    store.intend(job_id, record.lease_token, intent)
+    store.accept(job_id, Receipt(submission_id=job_id, ticket=Ticket("t"), lifetime=9.0))
+    store.settle(job_id, record.lease_token, Done(VIDEO))
 
 
 def test_verdicts_are_sorted_by_severity(engine: Engine, time: ManualClock) -> None:

@@ -136,6 +136,9 @@ class Shelf:
         self.published: list[str] = []
         self.fault: OutputError | None = None
 
+    def recover(self, record: JobRecord) -> Video | None:
+        return VIDEO if record.job_id in self.published else None
+
     def publish(
         self, record: JobRecord, fill: Callable[[Path], None], *, reported_duration: float | None = None
     ) -> Video:

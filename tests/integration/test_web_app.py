@@ -400,7 +400,7 @@ def test_stats_come_from_the_store(client: FlaskClient, engine: Engine) -> None:
 
 def test_a_ready_worker_lists_its_checks(client: FlaskClient, engine: Engine) -> None:
     """`/ready` is a 200 with the result of each check; a paused service makes it degraded."""
-    engine.output.root.mkdir(parents=True, exist_ok=True)
+    engine.settings.work_dir.mkdir(parents=True, exist_ok=True)
     answer = client.get("/ready")
     body = answer.get_json()
     assert (answer.status_code, body["status"], body["verdicts"]) == (200, "ready", [])
@@ -420,8 +420,8 @@ def test_a_worker_that_is_not_ready_has_a_reason(
     """`/ready` is a 503 if the store is unavailable, videos cannot be written or the worker stops; the log says why."""
     runtime = WorkerRuntime(unavailable if broken == "store" else lambda: OpenRuntime(engine, worker))
     if broken == "output_folder":
-        engine.settings.output_dir.parent.mkdir(parents=True, exist_ok=True)
-        engine.settings.output_dir.write_text("a file in its place")
+        engine.settings.work_dir.parent.mkdir(parents=True, exist_ok=True)
+        engine.settings.work_dir.write_text("a file in its place")
     if broken == "accepting":
         runtime.stop()
     answer = client_of(runtime).get("/ready")
@@ -430,7 +430,7 @@ def test_a_worker_that_is_not_ready_has_a_reason(
     wrong = {name: check["code"] for name, check in body["checks"].items() if not check["ok"]}
     assert wrong[broken] == {"store": "store_unavailable", "output_folder": "output", "accepting": "stopping"}[broken]
     assert b"cache.internal" not in answer.data
-    assert str(engine.settings.output_dir).encode() not in answer.data
+    assert str(engine.settings.work_dir).encode() not in answer.data
     assert broken == "accepting" or "is not ready" in caplog.text
 
 

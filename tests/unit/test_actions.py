@@ -112,6 +112,7 @@ def test_the_dashboard_words_every_action(action: Action) -> None:
         ("add.page", "/add"),
         ("jobs.page", "/jobs"),
         ("overview.page", "/"),
+        ("endpoints.page", "/endpoints"),
     ):
         app.add_url_rule(rule, f"dashboard.{endpoint}", lambda **_: "")
     with app.test_request_context():

@@ -18,13 +18,15 @@ import tenxsom_flow_engine
 from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
+from tenxsom_flow_engine.output.address import BucketAddress
+from tenxsom_flow_engine.output.retention import KeepVideos
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig
 from tenxsom_flow_engine.services.pixverse.config import PixVerseConfig
 from tenxsom_flow_engine.services.registry import service_specs
 from tenxsom_flow_engine.services.simulated.config import SimulatedConfig, SimulationPlan
-from tenxsom_flow_engine.settings import RedisSettings, Settings, WebSettings
+from tenxsom_flow_engine.settings import BucketSettings, RedisSettings, Settings, WebSettings
 
 PACKAGE = Path(tenxsom_flow_engine.__file__).parent
 
@@ -43,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule_horizon": 86_400.0,
     "keep_days": 30.0,
     "keep_jobs": 100_000,
+    "keep_videos": KeepVideos(),
     "limits": {
         **{name: parse_windows(spec.quotas) for name, spec in service_specs().items() if spec.quotas},
         "global": parse_windows("5/s 50/m 500/h 2000/d"),
@@ -51,8 +54,12 @@ DEFAULTS: dict[str, Any] = {
     "redis": RedisSettings(None, "", 6379, "tenxsom_flow_engine:job_queue"),
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
     "admin_token": None,
+    "mcp_key": None,
     "allow_private_downloads": False,
+    "allow_private_webhooks": False,
+    "on_video": (),
     "services": {name: spec.config() for name, spec in service_specs().items() if spec.config and not spec.switch},
+    "bucket": BucketSettings(),
     "budgets": {},
     "unknown_price": None,
 }
@@ -85,6 +92,13 @@ def test_the_home_moves_all_that_is_in_it(tmp_path: Path) -> None:
 GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_HOME", "/srv/flow", "home", Path("/srv/flow")),
     ("TENXSOM_OUTPUT_DIR", "/srv/my videos", "output_dir", Path("/srv/my videos")),
+    ("TENXSOM_OUTPUT_DIR", "gs://my-videos/fun/", "output_dir", BucketAddress("gs", "my-videos", "fun")),
+    (
+        "TENXSOM_OUTPUT_DIR",
+        "s3://videos?endpoint=https://r2.example.com/&region=auto",
+        "output_dir",
+        BucketAddress("s3", "videos", "", "https://r2.example.com", "auto"),
+    ),
     ("TENXSOM_QUEUE_TYPE", "local", "queue_type", "local"),
     ("TENXSOM_STORE", "sqlite:///x/y.sqlite3", "store", "sqlite:///x/y.sqlite3"),
     ("CLOUD_TASKS_MAX_DISPATCHES", "0.5", "max_dispatches_per_second", 0.5),
@@ -97,6 +111,8 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("TENXSOM_KEEP_JOBS", "0", "keep_jobs", 0),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "True", "allow_private_downloads", True),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", "no", "allow_private_downloads", False),
+    ("TENXSOM_ALLOW_PRIVATE_WEBHOOKS", "1", "allow_private_webhooks", True),
+    ("TENXSOM_ON_VIDEO", "/opt/publish 'to all' -v", "on_video", ("/opt/publish", "to all", "-v")),
 ]
 
 
@@ -333,11 +349,29 @@ BAD = [
     ("TENXSOM_LEASE_SECONDS", ["0", "0.4", "3601", "30s", "nan"]),
     ("TENXSOM_SCHEDULE_HORIZON", ["24", "59m", "29d", "a day", "-1d", "1 d"]),
     ("TENXSOM_KEEP_DAYS", ["0", "3651", "a week"]),
+    ("TENXSOM_KEEP_VIDEOS", ["30", "0d", "200", "1d 1GB"]),
     ("TENXSOM_KEEP_JOBS", ["-1", "10000001", "1.5", "all"]),
     ("REDIS_PORT", ["0", "65536", "redis"]),
     ("TENXSOM_ALLOW_PRIVATE_DOWNLOADS", ["maybe", "2"]),
+    ("TENXSOM_ALLOW_PRIVATE_WEBHOOKS", ["maybe", "2"]),
+    ("TENXSOM_ON_VIDEO", ["'publish", "''"]),
     ("TENXSOM_HOME", ["~no-such-user-here/flow"]),
-    ("TENXSOM_OUTPUT_DIR", ["~no-such-user-here/flow"]),
+    (
+        "TENXSOM_OUTPUT_DIR",
+        [
+            "~no-such-user-here/flow",
+            "ftp://videos",
+            "gs://",
+            "gs://Videos",
+            "gs://key:secret@videos",
+            "gs://videos/../x",
+            "gs://videos/a b",
+            "gs://videos?region=x",
+            "s3://videos?endpoint=r2.example.com",
+            "s3://[x",
+            "s3://videos?endpoint=https://key:secret@r2.example.com",
+        ],
+    ),
     ("TENXSOM_ENV_FILE", ["/nowhere/at/all.env", "/", "~no-such-user-here/x.env"]),
 ]
 

@@ -32,6 +32,14 @@ class DraftConfig:
             read=_read_safe_area,
         ),
     ] = SAFE_AREAS[0]
+    in_step: Annotated[
+        bool,
+        Variable(
+            "TENXSOM_DRAFT_IN_STEP",
+            "whether a draft is rendered within the step that publishes it, for platforms that give a container no "
+            "processor between requests, such as Cloud Run",
+        ),
+    ] = False
 
 
 class DraftOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,6 +30,7 @@ from tenxsom_flow_engine.errors import InvalidInput, Rejected, Transient
 from tenxsom_flow_engine.jobs import Cost, Ticket, VideoJob
 from tenxsom_flow_engine.services.base import Cancels, Failed, Fit, Lost, Progress, Ready, VideoService
 from tenxsom_flow_engine.services.draft.config import DraftConfig, DraftOptions
+from tenxsom_flow_engine.services.draft.in_step import PREFIX, StepRenderer
 from tenxsom_flow_engine.services.draft.render.formats import (
     ASPECT_RATIOS,
     MAX_DURATION,
@@ -58,6 +59,9 @@ STALE = 86400.0
 FOLDER = ".drafts"
 #: Seconds from the fetch of a video to the removal of its work folder; by then it has been published.
 SETTLED = 60.0
+
+#: Seconds from the last fetch to the removal of the work folder, wherever the files went.
+FETCHED = 3600.0
 
 #: The length of a draft without an ordered length, as a multiple of the shortest time in which it can be read.
 COMFORT = 1.15
@@ -104,6 +108,7 @@ class DraftService(VideoService, Cancels):
         self._children: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()  # guards `_children`
         self.max_in_flight = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._renderer = StepRenderer(child, _IMPORT_ROOT, self.max_in_flight)
 
     def fit(self, job: VideoJob) -> Fit:
         if job.duration > MAX_DURATION:
@@ -155,6 +160,8 @@ class DraftService(VideoService, Cancels):
     def create(self, order: Mapping[str, object], reference: str) -> Ticket:
         if not self.ticket_form.fullmatch(reference):  # a delivery can carry the reference of an earlier create
             raise InvalidInput("submission", f"{one_line(reference, 100)!r} is not the name of a work folder")
+        if self._config.in_step:
+            return Ticket(f"{PREFIX}{reference}")
         folder = WorkFolder(self._root / reference)
         with _mapped_errors(folder):
             folder.begin(msgspec.convert(order, Order))
@@ -172,6 +179,8 @@ class DraftService(VideoService, Cancels):
             raise InvalidInput("ticket", f"{shown!r} is not the work folder of a draft")
 
     def check(self, ticket: Ticket) -> Progress | Ready | Failed | Lost:
+        if ticket.id.startswith(PREFIX):
+            return Ready(url=ticket.id)
         folder = WorkFolder(self._root / ticket.id)
         self._reap_children()
         with _mapped_errors(folder):
@@ -186,6 +195,8 @@ class DraftService(VideoService, Cancels):
 
     def cancel(self, ticket: Ticket) -> None:
         """Request that the render stops and removes its folder, which happens within about a second."""
+        if ticket.id.startswith(PREFIX):  # it is not rendered before its step
+            return
         folder = WorkFolder(self._root / ticket.id)
         if not folder.has_order:  # removed, or not a draft's folder
             self._missing(ticket)
@@ -199,8 +210,12 @@ class DraftService(VideoService, Cancels):
                     folder.remove()
 
     def fetch(self, job: VideoJob, ready: Ready, folder: Path) -> None:
+        if ready.url.startswith(PREFIX):
+            self._renderer.render(self._order(self.fit(job).job), folder)
+            return
         # Linked, not moved: if publishing fails, the next fetch needs the files again. `sweep` removes them.
         work = WorkFolder(Path(ready.url))
+        work.mark_fetched()
         for name in FILES:
             try:
                 os.link(work.files / name, folder / name)
@@ -264,6 +279,9 @@ class DraftService(VideoService, Cancels):
     def _sweep(self, folder: WorkFolder) -> None:
         now, published_at = self._now(), folder.published_at()
         published = published_at is not None and now - published_at > SETTLED
+        # In a bucket, the files are copies. They can be needed again until the publication has succeeded.
+        fetched_at = folder.fetched_at()
+        published = published or (fetched_at is not None and now - fetched_at > FETCHED)
         if published or folder.cancelled or now - folder.path.stat().st_mtime > STALE:
             with folder.lock() as lock:
                 if lock is not None:

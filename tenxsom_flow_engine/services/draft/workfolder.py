@@ -178,6 +178,18 @@ class WorkFolder:
         """Whether the order was cancelled."""
         return (self.path / "cancelled").exists()
 
+    def mark_fetched(self) -> None:
+        """Record that the files are being fetched now."""
+        with contextlib.suppress(OSError):  # the fetch itself reports that the folder is gone
+            (self.path / "fetched").touch()
+
+    def fetched_at(self) -> float | None:
+        """Return when the files were last fetched, or None."""
+        try:
+            return (self.path / "fetched").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def published_at(self) -> float | None:
         """Return when the video was hard-linked elsewhere, or None. That link survives the removal of this folder."""
         try:

@@ -29,6 +29,7 @@ _ON_MOVED = frozenset({"dump", "exchange", "freeze", "thaw"})
 _PARTS = {
     "charges": frozenset({"commit", "adopt", "amounts", "seed_charges", "charges_back"}),
     "turns": frozenset({"claim", "commit"}),
+    "outbox": frozenset({"commit", "put_memo", "set_queue"}),
 }
 
 

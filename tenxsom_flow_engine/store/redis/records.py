@@ -9,11 +9,13 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
+from tenxsom_flow_engine.events import Event
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.redis.budgets import CHANGED, SPENT, Budgets
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
+from tenxsom_flow_engine.store.redis.outbox import OTHER_ENDPOINTS, Outbox
 from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.values import Slots
@@ -21,6 +23,8 @@ from tenxsom_flow_engine.store.values import Slots
 _log = logging.getLogger(__name__)
 
 Change = Callable[[JobRecord, float], JobRecord]
+#: Returns the events of a change of a record.
+JobEvents = Callable[[JobRecord, JobRecord], Sequence[Event]]
 #: A job's id and its stored value.
 Row = tuple[str, str]
 
@@ -28,9 +32,13 @@ Row = tuple[str, str]
 class Records:
     """The records on a server. `leased` caches the records that this handle has leased."""
 
-    def __init__(self, connection: Connection, clock: ServerClock, budgets: Budgets) -> None:
+    def __init__(
+        self, connection: Connection, clock: ServerClock, budgets: Budgets, outbox: Outbox, events: JobEvents
+    ) -> None:
         self._connection = connection
         self._budgets = budgets
+        self._outbox = outbox
+        self._events = events
         self._clock = clock
         self._commit = Combiner(self._commit_each)
         self.leased = LeasedRecords()
@@ -101,7 +109,8 @@ class Records:
                     raise
                 continue  # the cached record can be out of date, so its refusal does not count
             charges = self._budgets.change(stored.record, record, budgets, now)
-            commit = encode_commit(stored, record, now, slots, charges)
+            rows = self._outbox.rows(self._events(stored.record, record))
+            commit = encode_commit(stored, record, now, slots, charges, rows)
             # The others must not wait for this one to be on disk.
             alone = on_disk and self._connection.waits_for_disk
             with self._connection.mapped():  # the answer to one of several can be an error of the driver
@@ -117,6 +126,8 @@ class Records:
                     raise SlotsBusy(f"channel {record.job.channel}", slots.of_channel)
                 case "gone":
                     break
+                case _ if answer == OTHER_ENDPOINTS:
+                    self._outbox.refresh()
                 case _ if charges and answer == CHANGED:
                     self._budgets.read(charges.scopes)
                 case _ if charges and answer.startswith(SPENT):
@@ -138,14 +149,15 @@ class Records:
         for (stored, _), (answer,) in zip(replaced, answers, strict=True):
             self._connection.raise_error(answer)
             with suppress(ActionRefused, JobNotFound):
-                if answer == "changed":  # by another process: retry in a separate call
+                if answer in ("changed", OTHER_ENDPOINTS):  # by another process: retry in a separate call
                     self.change(stored.record.job_id, change)
                 done += answer != "gone"
         return done
 
     def _encoded(self, before: Stored, after: JobRecord, now: float) -> bytes:
         """Return a change that no budget can refuse as the argument of `commit.lua`."""
-        return encode_commit(before, after, now, None, self._budgets.change(before.record, after, None, now))
+        charges = self._budgets.change(before.record, after, None, now)
+        return encode_commit(before, after, now, None, charges, self._outbox.rows(self._events(before.record, after)))
 
     def remove_each(self, job_ids: Sequence[str], remember_until: float) -> int:
         """Remove finished records that are no longer in flight, in two round trips; return how many."""

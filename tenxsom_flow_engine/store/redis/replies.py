@@ -31,7 +31,13 @@ _SCRIPTS: dict[str, Any] = {
     "read": tuple[str | None, str | None, _Number],
     "remove": int,
     "renew": list[str],
+    "replay_rows": int,
     "set_channel": int,
+    "set_queue": int,
+    "settle_rows": int,
+    "swap_endpoint": int,
+    "take_rows": list[str],
+    "trim_rows": int,
 }
 #: Those of the ledger.
 LEDGER_SCRIPTS: dict[str, Any] = {

@@ -16,6 +16,7 @@ from tenxsom_flow_engine.jobs.codec import decode_record, encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
 from tenxsom_flow_engine.store.fair_share import ended_unbought
 from tenxsom_flow_engine.store.redis.budgets import ChargeArgument, Charges
+from tenxsom_flow_engine.store.redis.outbox import Rows
 from tenxsom_flow_engine.store.redis.short_form import decode_short_form, is_short_form
 from tenxsom_flow_engine.store.redis.totals import error_of, sums_of
 from tenxsom_flow_engine.store.values import Slots
@@ -141,10 +142,17 @@ class Commit(msgspec.Struct, omit_defaults=True):
     charges: ChargeArgument | None = None
     #: Its lease counted in the virtual time of its channel, and bought nothing.
     uncounted: bool = False
+    #: The rows of the outbox that it writes.
+    rows: Rows | None = None
 
 
 def encode_commit(
-    before: Stored, after: JobRecord, now: float, slots: Slots | None, charges: Charges | None = None
+    before: Stored,
+    after: JobRecord,
+    now: float,
+    slots: Slots | None,
+    charges: Charges | None = None,
+    rows: Rows | None = None,
 ) -> bytes:
     """Return the replacement of a record as the argument of `commit.lua`."""
     held = after.lease
@@ -161,6 +169,7 @@ def encode_commit(
         error_of(before.record, after),
         charges.argument if charges else None,
         ended_unbought(before.record, after),
+        rows,
     )
     return msgspec.msgpack.encode(commit)
 

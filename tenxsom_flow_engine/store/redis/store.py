@@ -13,8 +13,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
-from threading import Event
-from typing import Any
+from threading import Event as Signal
 
 import msgspec
 import redis
@@ -25,6 +24,9 @@ from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel, parse_channel
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
+from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled
+from tenxsom_flow_engine.events.changes import queue_events
+from tenxsom_flow_engine.events.outbox import Health
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
 from tenxsom_flow_engine.store.claiming import expire
@@ -32,6 +34,7 @@ from tenxsom_flow_engine.store.redis.budgets import Budgets, Charges
 from tenxsom_flow_engine.store.redis.changes import Changes
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS, Lists
+from tenxsom_flow_engine.store.redis.outbox import Outbox
 from tenxsom_flow_engine.store.redis.position_bitmaps import day_of
 from tenxsom_flow_engine.store.redis.records import Records
 from tenxsom_flow_engine.store.redis.rows import added_job, id_in, index_position, is_member
@@ -94,7 +97,8 @@ class RedisStore(JobStore, LegacyImport):
         self.place = self._connection.place
         self._clock = ServerClock(self._connection, clock)
         self._budgets = Budgets(self._connection)
-        self._records = Records(self._connection, self._clock, self._budgets)
+        self._outbox = Outbox(self._connection)
+        self._records = Records(self._connection, self._clock, self._budgets, self._outbox, self.job_events)
         self._lists = Lists(self._connection, self._records, bounds)
         self._schedules = Schedules(self._connection)
         self._changes = Changes(self._connection)
@@ -310,6 +314,36 @@ class RedisStore(JobStore, LegacyImport):
     def schedule_topics(self, schedule: Schedule, places: Collection[int]) -> Mapping[int, Topic]:
         return self._schedules.topics(schedule, places)
 
+    def endpoints(self) -> Sequence[Endpoint]:
+        return self._outbox.endpoints()
+
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        return self._outbox.endpoint(endpoint_id)
+
+    def swap_endpoint(self, before: Endpoint | None, after: Endpoint | None) -> bool:
+        return self._outbox.swap(before, after)
+
+    def health(self, endpoint_id: str) -> Health:
+        return self._outbox.health(endpoint_id)
+
+    def next_delivery(self, endpoint_id: str) -> float | None:
+        return self._outbox.next_at(endpoint_id)
+
+    def take_deliveries(self, endpoint_id: str, limit: int, seconds: float) -> Sequence[Delivery]:
+        return self._outbox.take(self._clock.instant(), endpoint_id, limit, seconds)
+
+    def settle_deliveries(self, endpoint_id: str, settled: Sequence[Settled], health: Health | None = None) -> None:
+        self._outbox.settle(endpoint_id, settled, health)
+
+    def deliveries(self, endpoint_id: str, limit: int) -> Sequence[Delivery]:
+        return self._outbox.listed(endpoint_id, limit)
+
+    def delivery_counts(self, endpoint_id: str) -> Mapping[DeliveryState, int]:
+        return self._outbox.counts(endpoint_id)
+
+    def replay(self, endpoint_id: str, since: float) -> int:
+        return self._outbox.replay(self._clock.instant(), endpoint_id, since)
+
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         if len(deliveries) > 1:  # two round trips for all; one leased record needs only one
             self._records.change_each(
@@ -378,38 +412,50 @@ class RedisStore(JobStore, LegacyImport):
         texts = dict(zip(names, found, strict=True))
         return {name: texts[name] for name in sorted(texts) if texts[name] is not None}
 
-    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
+    def put_memo(
+        self,
+        kind: str,
+        name: str,
+        text: str | None,
+        seconds: float,
+        *,
+        instead_of: str | None,
+        events: Sequence[Event] = (),
+    ) -> str | None:
         # A leading mark tells an empty text from none.
         marked = ["" if one is None else f"={one}" for one in (text, instead_of)]
-        stored = self._connection.run("put_memo", self._clock.instant(), kind, name, seconds, *marked, on_disk=True)
-        return str(stored)[1:] if stored else None
+        while True:
+            arguments = (kind, name, seconds, *marked, self._outbox.encoded_rows(events))
+            stored = str(self._connection.run("put_memo", self._clock.instant(), *arguments, on_disk=True) or "")
+            if stored != "!":
+                return stored[1:] if stored else None
+            self._outbox.refresh()
 
     def queue_state(self, queue: str) -> QueueState:
-        name = f"queue:{queue}"
+        return self._queue_state(queue, self._stored_queue_state(queue))
+
+    def _stored_queue_state(self, queue: str) -> list[str]:
         with self._connection.mapped():
-            found = self._connection.client.hmget(self._connection.key(name), "paused", "rate", "concurrent")
-        with self._connection.decoding(name):
-            paused, rate, concurrent = found
+            key = self._connection.key(f"queue:{queue}")
+            found = self._connection.client.hmget(key, "paused", "rate", "concurrent")
+        return [text or "" for text in found]
+
+    def _queue_state(self, queue: str, stored: Sequence[str]) -> QueueState:
+        with self._connection.decoding(f"queue:{queue}"):
+            paused, rate, concurrent = stored
             return QueueState(paused == "1", float(rate) if rate else None, int(concurrent) if concurrent else None)
 
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
-        key = self._connection.key(f"queue:{queue}")
-        state = QueueState()
-
-        def write(pipeline: Any) -> None:
-            nonlocal state
-            state = change(self.queue_state(queue))
-            pipeline.multi()
-            values = {"rate": state.max_dispatches_per_second, "concurrent": state.max_concurrent_dispatches}
-            pipeline.hset(
-                key, mapping={"paused": int(state.paused)} | {k: v for k, v in values.items() if v is not None}
-            )
-            pipeline.hdel(key, *[k for k, v in values.items() if v is None] or ["-"])
-            pipeline.xadd(self._connection.key("changes"), {"c": ""}, maxlen=16)
-
-        with self._connection.mapped():
-            self._connection.client.transaction(write, key)
-        return state
+        while True:
+            stored = self._stored_queue_state(queue)
+            before = self._queue_state(queue, stored)
+            state, now = change(before), self.now()
+            limits = (state.max_dispatches_per_second, state.max_concurrent_dispatches)
+            texts = [str(int(state.paused)), *("" if one is None else repr(one) for one in limits)]
+            rows = self._outbox.encoded_rows(queue_events(queue, before.paused, state.paused, now))
+            if self._connection.run("set_queue", self._clock.instant(), queue, *stored, *texts, rows):
+                return state
+            self._outbox.refresh()
 
     def heartbeat(self, worker: WorkerInfo) -> None:
         seen = replace(worker, last_heartbeat_at=self.now())
@@ -440,6 +486,7 @@ class RedisStore(JobStore, LegacyImport):
             if past_hours := before_period(client.hkeys(key(f"sums:{HOUR}")), hour(now - KEEP_HOURS)):
                 client.hdel(key(f"sums:{HOUR}"), *past_hours)
             client.unlink(key(f"sums:{expired_kind(now)}"))
+        self._outbox.trim(now)
         ids = [id_in(member) for member in old]
         chunks = [ids[begin : begin + CHUNK_JOBS] for begin in range(0, len(ids), CHUNK_JOBS)]
         return sum(self._records.remove_each(chunk, now + retention.ids) for chunk in chunks)
@@ -480,7 +527,7 @@ class RedisStore(JobStore, LegacyImport):
     def revision(self) -> object:
         return self._changes.latest()
 
-    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+    def wait(self, revision: object, *, timeout: float, wake: Signal) -> None:
         self._changes.wait(str(revision), timeout, wake)
 
     def close(self) -> None:

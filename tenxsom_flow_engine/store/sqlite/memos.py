@@ -26,17 +26,17 @@ def put(
     seconds: float,
     *,
     instead_of: str | None,
-) -> str | None:
-    """Replace a memo if its text is `instead_of`; return the text after that."""
+) -> tuple[str | None, bool]:
+    """Replace a memo if its text is `instead_of`; return the text after that, and whether it was replaced."""
     trim(db, now)
     stored = read(db, kind, name, now)
     if stored != instead_of:
-        return stored
+        return stored, False
     if text is None:
         db.execute("DELETE FROM memos WHERE kind = ? AND name = ?", (kind, name))
     else:
         db.execute("INSERT OR REPLACE INTO memos VALUES (?, ?, ?, ?)", (kind, name, text, now + seconds))
-    return text
+    return text, True
 
 
 def trim(db: sqlite3.Connection, now: float) -> None:

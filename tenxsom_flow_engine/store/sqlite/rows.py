@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from typing import Any, TypeVar
 
@@ -13,10 +13,12 @@ import msgspec
 
 from tenxsom_flow_engine.budgets.charges import charge_changes
 from tenxsom_flow_engine.errors import StoreBroken
+from tenxsom_flow_engine.events import Event
+from tenxsom_flow_engine.events.changes import job_events
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
-from tenxsom_flow_engine.store.sqlite import budgets, turns
+from tenxsom_flow_engine.store.sqlite import budgets, outbox, turns
 from tenxsom_flow_engine.store.totals import additions, new_error
 
 _T = TypeVar("_T")
@@ -112,9 +114,16 @@ def keep_start(db: sqlite3.Connection, before: float | None, record: JobRecord) 
         db.execute("INSERT OR REPLACE INTO starts VALUES (?, ?)", (record.job_id, record.expires_at))
 
 
-def keep(db: sqlite3.Connection, before: JobRecord, after: JobRecord) -> None:
-    """Replace a stored record and update totals and budgets in the caller's transaction."""
+def keep(
+    db: sqlite3.Connection,
+    before: JobRecord,
+    after: JobRecord,
+    events: Callable[[JobRecord, JobRecord], Sequence[Event]] = job_events,
+) -> None:
+    """Replace a stored record, update totals and budgets, and write its events, in the caller's transaction."""
     save(db, after)
+    with decoding("endpoints"):
+        outbox.write(db, events(before, after))
     turns.enter(db, [after])
     turns.give_back(db, before, after)
     keep_start(db, before.expires_at, after)

@@ -138,3 +138,26 @@ CREATE TABLE IF NOT EXISTS schedule_topics (
 -- The latest instant that the store has returned, so that its time never goes back.
 CREATE TABLE clock (last REAL NOT NULL) STRICT;
 INSERT INTO clock VALUES (0);
+
+-- Who gets messages about events (see events/endpoints.py): the endpoint and how it answers, as JSON.
+CREATE TABLE IF NOT EXISTS endpoints (
+    id      TEXT PRIMARY KEY,
+    record  TEXT NOT NULL,
+    health  TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
+-- A message for each event and endpoint. `next_at`: when it is sent next, NULL unless it is pending.
+CREATE TABLE IF NOT EXISTS outbox (
+    endpoint  TEXT NOT NULL,
+    event     TEXT NOT NULL,
+    type      TEXT NOT NULL,
+    subject   TEXT NOT NULL,
+    at        REAL NOT NULL,
+    body      TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    tries     INTEGER NOT NULL,
+    next_at   REAL,
+    UNIQUE (endpoint, event)
+) STRICT;
+CREATE INDEX IF NOT EXISTS outbox_due ON outbox (endpoint, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_at ON outbox (endpoint, at);

@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Event, Timer
+from threading import Event as Signal
+from threading import Timer
 from typing import Any
 
 from tenxsom_flow_engine.budgets import Amounts, Budget, Period
@@ -23,11 +24,14 @@ from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.clock import LATEST_NOW, Clock, SteadyClock
 from tenxsom_flow_engine.errors import JobNotFound, LeaseLost, SlotsBusy
+from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled
+from tenxsom_flow_engine.events.changes import queue_events
+from tenxsom_flow_engine.events.outbox import Health, parse_health
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
 from tenxsom_flow_engine.store.base import JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
-from tenxsom_flow_engine.store.sqlite import lists, turns
+from tenxsom_flow_engine.store.sqlite import lists, outbox, turns
 from tenxsom_flow_engine.store.sqlite import memos as memo_tables
 from tenxsom_flow_engine.store.sqlite import schedules as schedule_tables
 from tenxsom_flow_engine.store.sqlite.claim import (
@@ -167,6 +171,7 @@ class SQLiteStore(JobStore):
             db.execute("DELETE FROM holds WHERE until > ? AND name NOT LIKE 'ended-session:%'", (instant,))
             db.execute("UPDATE queues SET tokens = 0, refilled_at = ? WHERE refilled_at > ?", (instant, instant))
             budget_tables.set_clock_back(db, instant)
+            outbox.set_clock_back(db, instant)
 
     def add(self, queue: str, jobs: Iterable[NewJob]) -> Added:
         new: list[str] = []
@@ -288,7 +293,7 @@ class SQLiteStore(JobStore):
             if budgets is not None:
                 with decoding("budgets"):
                     budget_tables.require_room(db, record, charge_changes(before, record), budgets, now)
-            keep(db, before, record)
+            keep(db, before, record, self.job_events)
             return record
 
         record: JobRecord = self._write(write)
@@ -344,7 +349,7 @@ class SQLiteStore(JobStore):
                 (queue, TICKET_MARK, limit),
             ).fetchall()
             for record in readable(rows, db):
-                keep(db, record, lifecycle.cancel(record, now))
+                keep(db, record, lifecycle.cancel(record, now), self.job_events)
         return len(rows)
 
     def overdue(self, queue: str, before: float, limit: int) -> Sequence[JobRecord]:
@@ -389,11 +394,76 @@ class SQLiteStore(JobStore):
         with self._reading() as (db, now):
             return memo_tables.read_all(db, kind, now)
 
-    def put_memo(self, kind: str, name: str, text: str | None, seconds: float, *, instead_of: str | None) -> str | None:
-        stored: str | None = self._write(
-            lambda db, now: memo_tables.put(db, kind, name, text, now, seconds, instead_of=instead_of)
-        )
+    def put_memo(
+        self,
+        kind: str,
+        name: str,
+        text: str | None,
+        seconds: float,
+        *,
+        instead_of: str | None,
+        events: Sequence[Event] = (),
+    ) -> str | None:
+        def write(db: sqlite3.Connection, now: float) -> str | None:
+            stored, replaced = memo_tables.put(db, kind, name, text, now, seconds, instead_of=instead_of)
+            if replaced:
+                self._write_events(db, events)
+            return stored
+
+        stored: str | None = self._write(write)
         return stored
+
+    def _write_events(self, db: sqlite3.Connection, events: Sequence[Event]) -> None:
+        with decoding("endpoints"):
+            outbox.write(db, events)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        with self._reading() as (db, _), decoding("endpoints"):
+            return outbox.endpoints(db)
+
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        with self._reading() as (db, _), decoding("endpoints"):
+            return next(iter(outbox.endpoints(db, endpoint_id)), None)
+
+    def swap_endpoint(self, before: Endpoint | None, after: Endpoint | None) -> bool:
+        with self._writing() as (db, _):
+            return outbox.swap(db, before, after)
+
+    def health(self, endpoint_id: str) -> Health:
+        with self._reading() as (db, _), decoding("endpoints"):
+            return parse_health(outbox.health(db, endpoint_id))
+
+    def next_delivery(self, endpoint_id: str) -> float | None:
+        with self._reading() as (db, _):
+            return outbox.next_at(db, endpoint_id)
+
+    def take_deliveries(self, endpoint_id: str, limit: int, seconds: float) -> Sequence[Delivery]:
+        def take(db: sqlite3.Connection, now: float) -> Sequence[Delivery]:
+            with decoding("outbox"):
+                return outbox.take(db, endpoint_id, now, limit, seconds)
+
+        taken: Sequence[Delivery] = self._write(take)
+        return taken
+
+    def settle_deliveries(self, endpoint_id: str, settled: Sequence[Settled], health: Health | None = None) -> None:
+        def write(db: sqlite3.Connection, now: float) -> None:
+            outbox.settle(db, endpoint_id, settled)
+            if health is not None:
+                outbox.set_health(db, endpoint_id, health.text)
+
+        self._write(write)
+
+    def deliveries(self, endpoint_id: str, limit: int) -> Sequence[Delivery]:
+        with self._reading() as (db, _), decoding("outbox"):
+            return outbox.listed(db, endpoint_id, limit)
+
+    def delivery_counts(self, endpoint_id: str) -> Mapping[DeliveryState, int]:
+        with self._reading() as (db, _), decoding("outbox"):
+            return outbox.counts(db, endpoint_id)
+
+    def replay(self, endpoint_id: str, since: float) -> int:
+        with self._writing() as (db, now):
+            return outbox.replay(db, endpoint_id, since, now)
 
     def mark_dispatched(self, deliveries: Mapping[str, int]) -> None:
         with self._writing() as (db, _):  # one transaction for all of them
@@ -406,8 +476,9 @@ class SQLiteStore(JobStore):
             return queue_state(db, queue)
 
     def set_queue_state(self, queue: str, change: Callable[[QueueState], QueueState]) -> QueueState:
-        with self._writing() as (db, _):
-            state = change(queue_state(db, queue))
+        with self._writing() as (db, now):
+            before = queue_state(db, queue)
+            state = change(before)
             db.execute(
                 "INSERT INTO queues (name, paused, max_dispatches_per_second, max_concurrent_dispatches)"
                 " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET paused = excluded.paused,"
@@ -415,6 +486,7 @@ class SQLiteStore(JobStore):
                 " max_concurrent_dispatches = excluded.max_concurrent_dispatches",
                 (queue, state.paused, state.max_dispatches_per_second, state.max_concurrent_dispatches),
             )
+            self._write_events(db, queue_events(queue, before.paused, state.paused, now))
         return state
 
     def heartbeat(self, worker: WorkerInfo) -> None:
@@ -459,7 +531,7 @@ class SQLiteStore(JobStore):
         with self._connections.use() as db:
             return db.execute("PRAGMA data_version").fetchone()[0]
 
-    def wait(self, revision: object, *, timeout: float, wake: Event) -> None:
+    def wait(self, revision: object, *, timeout: float, wake: Signal) -> None:
         # Processes notice each other's writes only by the file's version; reading it needs no lock and no disk access.
         ends = time.monotonic() + timeout
         while (left := ends - time.monotonic()) > 0 and self.revision() == revision:
@@ -513,6 +585,7 @@ def _trim_chunk(db: sqlite3.Connection, retention: Retention, now: float) -> int
     db.execute("DELETE FROM sums WHERE kind = ?", (expired_kind(now),))
     budget_tables.trim(db, now)
     memo_tables.trim(db, now)
+    outbox.trim(db, now)
     # A cancelled job can still be in flight: its ticket and cost must be kept.
     trimmable = f"status IN ('succeeded', 'cancelled') AND ifnull(slot_until, 0) <= {now!r}"
     finished = "SELECT ifnull(sum(jobs), 0) FROM counts WHERE status IN ('succeeded', 'cancelled')"

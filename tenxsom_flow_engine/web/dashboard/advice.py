@@ -78,6 +78,8 @@ def _link(action: Action, subject: str, *, editable: bool) -> Link | None:
             return Link("See these jobs", url_for("dashboard.jobs.page", status="cancelled"))
         case Action.RESUME_QUEUE:
             return Link("Resume the queue", url_for("dashboard.overview.page", _anchor="queue-switch"))
+        case Action.ENABLE_WEBHOOK | Action.ENABLE_ALERT:
+            return Link("Enable it when it works", url_for("dashboard.endpoints.page", _anchor=subject or None))
         case Action.RESUME_SERVICE if subject:
             url = url_for("dashboard.overview.page", _anchor=f"switch-{subject}")
             return Link(f"Resume {subject}", url)

@@ -20,7 +20,7 @@ from tenxsom_flow_engine.web.dashboard.advice import in_words, links
 from tenxsom_flow_engine.web.dashboard.media import add_media
 from tenxsom_flow_engine.web.dashboard.session import audit
 from tenxsom_flow_engine.web.dashboard.timeline import timeline
-from tenxsom_flow_engine.web.job_files import KINDS, JobFiles
+from tenxsom_flow_engine.web.job_files import KINDS, JobFiles, existing
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _DONE = {
@@ -44,7 +44,7 @@ def job(reports: ReportCache, files: JobFiles) -> Blueprint:
         engine = reports.engine
         record, now = engine.store.require(job_id), engine.store.now()
         service = engine.services.get(record.service)
-        files = engine.output.files(record.result) if record.result else {}
+        files = existing(engine, record)
         possible, failure = choices(record, engine.services), failure_of(record)
         return render_template(
             "job.html",
@@ -53,7 +53,8 @@ def job(reports: ReportCache, files: JobFiles) -> Blueprint:
             now=now,
             status=record.status_at(now),
             next=_next(record, now, paused=engine.store.queue_state(record.queue).paused),
-            files={name: files[kind.file] for name, kind in KINDS.items() if kind.file in files},
+            files=[name for name, kind in KINDS.items() if kind.file in (files or ())],
+            away=files is None,
             lines=timeline(record),
             order=json.dumps(read_order(record.order), ensure_ascii=False, indent=2) if record.order else "",
             options=json.dumps(record.job.options, ensure_ascii=False) if record.job.options else "",

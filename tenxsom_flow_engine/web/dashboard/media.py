@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from tenxsom_flow_engine.output.captions import webvtt
-from tenxsom_flow_engine.web.job_files import KINDS, JobFiles, unreadable
+from tenxsom_flow_engine.web.job_files import KINDS, JobFiles
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 
@@ -24,10 +24,5 @@ def add_media(blueprint: Blueprint, reports: ReportCache, files: JobFiles) -> No
     @blueprint.get("/jobs/<job_id>/captions.vtt")
     def track(job_id: str) -> Response:
         """Return the captions as WebVTT, the only format that browsers support."""
-        record, name = reports.engine.store.require(job_id), KINDS["captions"].file
-        path = files.find(record, name)
-        try:
-            srt = path.read_text("utf-8", "replace")
-        except OSError as error:
-            raise unreadable(record, name, error) from error
-        return Response(webvtt(srt), content_type="text/vtt; charset=utf-8")
+        srt = files.read(reports.engine.store.require(job_id), KINDS["captions"].file)
+        return Response(webvtt(srt.decode("utf-8", "replace")), content_type="text/vtt; charset=utf-8")

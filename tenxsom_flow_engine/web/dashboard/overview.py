@@ -19,6 +19,7 @@ from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.web.dashboard.advice import in_words, links
 from tenxsom_flow_engine.web.dashboard.balances import Balances
 from tenxsom_flow_engine.web.dashboard.session import audit
+from tenxsom_flow_engine.web.job_files import existing
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
 #: Number of scheduled jobs shown, and of latest videos.
@@ -99,7 +100,7 @@ def _latest(engine: Engine) -> Sequence[JobRecord]:
     """Return the most recently finished jobs that have a thumbnail."""
     made = engine.store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=SOUGHT).records
     latest = sorted(made, key=lambda record: record.finished_at or 0.0, reverse=True)[:LATEST_VIDEOS]
-    return [record for record in latest if record.result and "thumbnail.jpg" in engine.output.files(record.result)]
+    return [record for record in latest if "thumbnail.jpg" in (existing(engine, record) or ())]
 
 
 def _is_of_interest(service: ServiceFigures) -> bool:

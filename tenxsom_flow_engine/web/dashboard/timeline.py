@@ -13,6 +13,7 @@ _WORDS: Mapping[str, str] = {
     EventKind.SUBMITTING: "Order sent",
     EventKind.ACCEPTED: "Order accepted",
     EventKind.FAULT: "Error, will be retried",
+    EventKind.SPOOLED: "Fetched, waits for the bucket",
     EventKind.NOTHING_BOUGHT: "Nothing was bought",
     EventKind.OUTCOME_UNKNOWN: "Outcome unknown",
     EventKind.LATE_TICKET: "A late worker reported the ticket of another order",

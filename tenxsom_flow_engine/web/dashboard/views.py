@@ -22,6 +22,7 @@ from tenxsom_flow_engine.web.dashboard.add import add
 from tenxsom_flow_engine.web.dashboard.advice import links
 from tenxsom_flow_engine.web.dashboard.bulk import bulk
 from tenxsom_flow_engine.web.dashboard.edit import edit
+from tenxsom_flow_engine.web.dashboard.endpoints import endpoints
 from tenxsom_flow_engine.web.dashboard.job import job
 from tenxsom_flow_engine.web.dashboard.jobs import jobs
 from tenxsom_flow_engine.web.dashboard.login import login
@@ -35,7 +36,7 @@ from tenxsom_flow_engine.web.dashboard.session import (
     shows_menu,
 )
 from tenxsom_flow_engine.web.errors import status_of
-from tenxsom_flow_engine.web.headers import PAGE
+from tenxsom_flow_engine.web.headers import page_headers
 from tenxsom_flow_engine.web.job_files import JobFiles
 from tenxsom_flow_engine.web.report_cache import ReportCache
 
@@ -62,6 +63,7 @@ def dashboard(reports: ReportCache, files: JobFiles) -> Blueprint:
         job(reports, files),
         edit(reports),
         add(reports),
+        endpoints(reports),
     ):
         blueprint.register_blueprint(view)
 
@@ -81,7 +83,7 @@ def dashboard(reports: ReportCache, files: JobFiles) -> Blueprint:
 
     @blueprint.after_request
     def guard(answer: Response) -> Response:
-        answer.headers.update(PAGE)
+        answer.headers.update(page_headers(reports.link_origin))
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 

@@ -12,6 +12,7 @@ from tests.contract.store_suite.channels import ChannelSuite
 from tests.contract.store_suite.claiming import AskingAgainSuite, ClaimingSuite
 from tests.contract.store_suite.dispatching import DispatchSuite
 from tests.contract.store_suite.durability import DurabilitySuite
+from tests.contract.store_suite.events import EventSuite
 from tests.contract.store_suite.journal import JournalSuite
 from tests.contract.store_suite.leases import LeaseSuite
 from tests.contract.store_suite.lists import ListsSuite
@@ -53,6 +54,7 @@ class StoreSuite(
     StartSuite,
     TimeSuite,
     MemoSuite,
+    EventSuite,
     NotificationSuite,
     DurabilitySuite,
 ):

@@ -67,8 +67,7 @@ class Outline:
 
 def outline(topic: str, script: str, duration: float) -> Outline:
     """Choose the screens of a video. A topic without visible characters has none."""
-    hook, points = _screens(topic, script)
-    spent = list(accumulate((_reading(screens) for screens in points), initial=_reading(hook) + _LAST_LONGER))
+    hook, points, spent = _screens(topic, script)
     shown = sum(seconds <= duration for seconds in spent[1:])
     # A topic that is too long to be read is shown all the same, on as many screens as can be seen.
     most = max(1, int(duration / SHORTEST))
@@ -96,12 +95,17 @@ def write(topic: str, script: str, duration: float, pulse: float = 0.0) -> tuple
 
 
 @lru_cache(maxsize=16)  # a plan asks for the same job with several durations
-def _screens(topic: str, script: str) -> tuple[Sequence[Page], Sequence[Sequence[Page]]]:
-    """Return the screens of the topic and of each sentence; a first sentence that repeats the topic is left out."""
+def _screens(topic: str, script: str) -> tuple[Sequence[Page], Sequence[Sequence[Page]], Sequence[float]]:
+    """Return the screens of the topic and of each sentence, and the seconds to read the topic and so many sentences.
+
+    A first sentence that repeats the topic is left out.
+    """
     said = [clean(sentence) for sentence in sentences(script)]
     if said and _bare(said[0]) == _bare(clean(topic)):
         del said[0]
-    return pages(clean(topic)), [screens for sentence in said if (screens := pages(sentence))]
+    hook, points = pages(clean(topic)), [screens for sentence in said if (screens := pages(sentence))]
+    spent = list(accumulate((_reading(screens) for screens in points), initial=_reading(hook) + _LAST_LONGER))
+    return hook, points, spent
 
 
 def _bare(sentence: str) -> str:

@@ -1,6 +1,6 @@
 -- Replace records that have not changed since they were read. ARGV[2]...: for each a change in MessagePack, because the
 -- client encodes that faster than many arguments; its fields are those of `rows.Commit`. Returns for each 'done', 'gone',
--- 'changed', 'busy', 'channel busy', an answer of make_charges or an error.
+-- 'changed', 'endpoints', 'busy', 'channel busy', an answer of make_charges or an error.
 local instant = now()
 
 local function in_flight_of_others(instant, key, id)
@@ -17,6 +17,9 @@ local function commit(change)
   end
   if version(value) ~= change.version then
     return 'changed'
+  end
+  if change.rows and not endpoints_known(change.rows) then
+    return 'endpoints'
   end
   if change.slots then
     if in_flight_of_others(instant, P .. 'slots:' .. change.slots[1], id) >= change.slots[2] then
@@ -56,6 +59,9 @@ local function commit(change)
   else
     redis.call('HDEL', P .. 'leases', id)
     redis.call('ZREM', P .. 'leased:' .. before[1], id)
+  end
+  if change.rows then
+    write_rows(change.rows)
   end
   if change.error then
     redis.call('HSET', P .. 'last_errors', change.error[1], change.error[2])

@@ -1,5 +1,6 @@
 -- Replace a memo. ARGV[2]: its kind, [3]: its name, [4]: seconds, [5]: the text, [6]: the text that it replaces; texts have a
--- mark before them, and are empty for no memo. Returns the marked text after that.
+-- mark before them, and are empty for no memo. [7]: the rows of the outbox that are written if it is replaced (see
+-- outbox.lua), in MessagePack, or empty. Returns the marked text after that, or '!' if the rows were made for other endpoints.
 local instant = now()
 local texts, ends = P .. 'memos:' .. ARGV[2], P .. 'memo_ends:' .. ARGV[2]
 local ended = redis.call('ZRANGEBYSCORE', ends, '-inf', text(instant), 'LIMIT', 0, 100)
@@ -13,6 +14,13 @@ if #ended > 0 then
 end
 if stored ~= ARGV[6] then
   return stored
+end
+if ARGV[7] ~= '' then
+  local rows = cmsgpack.unpack(ARGV[7])
+  if not endpoints_known(rows) then
+    return '!'
+  end
+  write_rows(rows)
 end
 if ARGV[5] == '' then
   redis.call('HDEL', texts, ARGV[3])

@@ -1,0 +1,1 @@
+"""Notifiers: deliver the messages of the outbox, as a webhook, an alert or a command."""
