@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, StoreUnavailable
+from tenxsom_flow_engine.events import DeliveryState
+from tenxsom_flow_engine.events.outbox import Message
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import unreadable
 from tenxsom_flow_engine.store.moving import (
@@ -157,6 +160,38 @@ class RedisContents(Contents):
         key = self._key(f"hold:{name}")
         pipeline.hset(key, mapping={"owner": owner, "until": repr(until)})
         pipeline.expire(key, max(1, math.ceil(until - self.store.now())) + 3600)
+
+    def _endpoints(self) -> Iterator[Row]:
+        health = self._client.hgetall(self._key("endpoint_health"))
+        for endpoint_id, record in self._client.hgetall(self._key("endpoints")).items():
+            yield (endpoint_id, record, health.get(endpoint_id, ""))
+
+    def _add_endpoints(self, pipeline: Any, endpoint_id: str, record: str, health: str) -> None:
+        pipeline.hset(self._key("endpoints"), endpoint_id, record)
+        pipeline.set(self._key("endpoints_version"), secrets.token_hex(8))
+        if health:
+            pipeline.hset(self._key("endpoint_health"), endpoint_id, health)
+
+    def _outbox(self) -> Iterator[Row]:
+        for endpoint_id in self._client.hkeys(self._key("endpoints")):
+            states = self._client.hgetall(self._key(f"outbox_state:{endpoint_id}"))
+            due = dict(self._client.zscan_iter(self._key(f"outbox_due:{endpoint_id}")))
+            for event, text in self._client.hgetall(self._key(f"outbox:{endpoint_id}")).items():
+                one = msgspec.json.decode(text, type=Message)
+                tries, _, state = states.get(event, f"0 {DeliveryState.PENDING}").partition(" ")
+                yield (endpoint_id, event, one.type, one.subject, one.at, one.body, state, int(tries), due.get(event))
+
+    def _add_outbox(
+        self, pipeline: Any, endpoint_id: str, event: str, kind: str, subject: str, at: float, body: str, state: str,
+        tries: int, next_at: float | None,
+    ) -> None:  # fmt: skip
+        message = Message(event_id=event, type=kind, subject=subject, at=at, body=body)
+        pipeline.hset(self._key(f"outbox:{endpoint_id}"), event, msgspec.json.encode(message))
+        pipeline.zadd(self._key(f"outbox_at:{endpoint_id}"), {event: at})
+        if tries or state != DeliveryState.PENDING:
+            pipeline.hset(self._key(f"outbox_state:{endpoint_id}"), event, f"{tries} {state}")
+        if next_at is not None:
+            pipeline.zadd(self._key(f"outbox_due:{endpoint_id}"), {event: next_at})
 
     def _scan(self, begin: str) -> list[str]:
         return sorted(self._client.scan_iter(match=escaped(self._key(begin)) + "*", count=1000))
