@@ -24,6 +24,9 @@ TABLES: dict[str, tuple[type, ...]] = {
     "last_errors": (str, float, str, str, str),  # service, at, job id, code, message
     "charges": (str, int, int, int),  # scope, quarter, reserved, spent
     "memos": (str, str, str, float),  # kind, name, text, until
+    "endpoints": (str, str, str),  # id, record, health
+    # endpoint, event, type, subject, at, body, state, tries, when it is sent next (None: never)
+    "outbox": (str, str, str, str, float, str, str, int, float),
     "holds": (str, str, float),  # name, owner, until: locks that are to outlive the move (see LASTING_HOLDS)
 }
 #: Locks that a move keeps: with an ended session forgotten, its cookie would be valid again; alerts would be repeated.
@@ -35,7 +38,7 @@ REMEMBER_SECONDS = 10 * 365 * 86400.0
 #: Jobs that a message names.
 MOST_NAMED = 5
 
-Row = tuple[str | float | int, ...]
+Row = tuple[str | float | int | None, ...]
 
 
 class Marker(msgspec.Struct, frozen=True):

@@ -17,6 +17,8 @@ from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, StoreMoved, StoreUnavailable
+from tenxsom_flow_engine.events import DeliveryState, Endpoint, EndpointKind, Settled
+from tenxsom_flow_engine.events.outbox import Health
 from tenxsom_flow_engine.jobs import Cost, Status
 from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Held, Outcome, Wait
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
@@ -82,6 +84,9 @@ def buy(store: JobStore, queue: str, job_id: str, outcome: Outcome | None, *, ti
 def fill(store: JobStore, queue: str) -> None:
     """Give a store jobs of each kind, and something of everything else."""
     now = store.now()
+    for number in (1, 2):
+        hook = Endpoint(id=f"hook-{number}", kind=EndpointKind.WEBHOOK, url="https://example.org/a", created_at=now)
+        assert store.swap_endpoint(None, hook)
     buy(store, queue, "trimmed", Done(VIDEO))
     store.trim(Retention(age=0.0, count=0, ids=9e6))
     buy(store, queue, "rendering", Wait(now + 900, "rendering"))
@@ -91,6 +96,10 @@ def fill(store: JobStore, queue: str) -> None:
     jobs = [NewJob(a_job(f"waits-{number}", channel="sea", priority=number % 3)) for number in range(4)]
     store.add(queue, [*jobs, *new("later", due=now + 86400, start_by=now + 90000), *new("dropped")])
     store.add("cloud_tasks", new("pushed", service=BETA))
+    first, second = store.take_deliveries("hook-1", 2, 60.0)
+    delivered = Settled(first.message.event_id, first.tries, DeliveryState.DELIVERED)
+    later = Settled(second.message.event_id, second.tries, DeliveryState.PENDING, now + 300.0)
+    store.settle_deliveries("hook-1", [delivered, later], Health(last_success_at=now))
     store.cancel("dropped")
     store.set_budget("all", parse_budget("all", "100/mo"))
     store.set_channel("sea", lambda _: Channel(weight=2.0, limits="9/h"))
@@ -374,7 +383,8 @@ def test_each_table_is_decided(settings: Settings) -> None:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert tables == set(TABLES) | by_methods | by_ledger | left
     copied = {"jobs", "finished_ids", "sums", "last_errors", "charges", "memos", "memo_ends", "hold", "budgets",
-              "channels", "schedules", "topics", "queue", "gate", "log", "tally", "clock"}  # fmt: skip
+              "channels", "schedules", "topics", "queue", "gate", "log", "tally", "clock", "endpoints",
+              "endpoint_health", "endpoints_version", "outbox", "outbox_at", "outbox_due", "outbox_state"}  # fmt: skip
     made = {"position", "status", "due", "line", "asleep", "priorities", "lanes", "queues", "slots", "channel_slots",
             "finished", "starts", "scheduled", "zones", "days", "changes", "charged", "virtual", "turns", "weights",
             "periods", "admitted", "behind", "asked", "told", "waiting", "hints", "asks", "waiter_channels", "leases",

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, StoreUnavailable
+from tenxsom_flow_engine.events.outbox import DeliveryState, Message
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import unreadable
 from tenxsom_flow_engine.store.moving import (
@@ -145,6 +147,36 @@ class RedisContents(Contents):
     def _add_memos(self, pipeline: Any, kind: str, name: str, text: str, until: float) -> None:
         pipeline.hset(self._key(f"memos:{kind}"), name, text)
         pipeline.zadd(self._key(f"memo_ends:{kind}"), {name: until})
+
+    def _endpoints(self) -> Iterator[Row]:
+        health = self._client.hgetall(self._key("endpoint_health"))
+        for endpoint_id, record in self._client.hgetall(self._key("endpoints")).items():
+            yield (endpoint_id, record, health.get(endpoint_id, ""))
+
+    def _add_endpoints(self, pipeline: Any, endpoint_id: str, record: str, health: str) -> None:
+        pipeline.hset(self._key("endpoints"), endpoint_id, record)
+        pipeline.set(self._key("endpoints_version"), secrets.token_hex(8))
+        if health:
+            pipeline.hset(self._key("endpoint_health"), endpoint_id, health)
+
+    def _outbox(self) -> Iterator[Row]:
+        for endpoint_id in self._client.hkeys(self._key("endpoints")):
+            states = self._client.hgetall(self._key(f"outbox_state:{endpoint_id}"))
+            due = dict(self._client.zscan_iter(self._key(f"outbox_due:{endpoint_id}")))
+            for event, text in self._client.hscan_iter(self._key(f"outbox:{endpoint_id}")):
+                one = msgspec.json.decode(text, type=Message)
+                tries, _, state = states.get(event, f"0 {DeliveryState.PENDING}").partition(" ")
+                yield (endpoint_id, event, one.type, one.subject, one.at, one.body, state, int(tries), due.get(event))
+
+    def _add_outbox(self, pipeline: Any, endpoint_id: str, event: str, *columns: Any) -> None:
+        kind, subject, at, body, state, tries, due = columns
+        message = Message(event_id=event, type=kind, subject=subject, at=at, body=body)
+        pipeline.hset(self._key(f"outbox:{endpoint_id}"), event, msgspec.json.encode(message))
+        pipeline.zadd(self._key(f"outbox_at:{endpoint_id}"), {event: at})
+        if due is not None:
+            pipeline.zadd(self._key(f"outbox_due:{endpoint_id}"), {event: due})
+        if tries or state != DeliveryState.PENDING:
+            pipeline.hset(self._key(f"outbox_state:{endpoint_id}"), event, f"{tries} {state}")
 
     def _holds(self) -> Iterator[Row]:
         for name in self._scan("hold:"):
