@@ -10,19 +10,23 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 
 import msgspec
 
 from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled, deliveries_of
+from tenxsom_flow_engine.events.changes import ends_job
 from tenxsom_flow_engine.events.endpoints import parse_endpoint
 from tenxsom_flow_engine.events.outbox import KEEP_SECONDS, Health, Message, parse_health
+from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.redis.connection import Connection
 
 _log = logging.getLogger(__name__)
 
+#: Returns the events of a change of a record.
+JobEvents = Callable[[JobRecord, JobRecord], Sequence[Event]]
 #: The answer of a script whose rows were made for other endpoints.
 OTHER_ENDPOINTS = "endpoints"
 #: Rows as scripts read them: the version of the endpoints, and for each its endpoint, event, time, due time, message.
@@ -42,10 +46,14 @@ class Outbox:
         with self._connection.mapped(), self._connection.decoding(name):
             yield
 
-    def rows(self, events: Sequence[Event]) -> Rows | None:
-        """Return the rows of events for the known endpoints; None without events."""
-        if not events:
+    def job_rows(self, before: JobRecord, after: JobRecord, events: JobEvents) -> Rows | None:
+        """Return the rows of a change of a record; None if it causes no event. Cheap without an endpoint."""
+        if not ends_job(before, after):
             return None
+        return self._rows(events(before, after)) if self._known[1] else (self._known[0], [])
+
+    def _rows(self, events: Sequence[Event]) -> Rows:
+        """Return the rows of events for the known endpoints."""
         version, endpoints = self._known
         return version, [
             (endpoint_id, one.event_id, repr(one.at), repr(row.next_at), _encode(one))
@@ -55,8 +63,7 @@ class Outbox:
 
     def encoded_rows(self, events: Sequence[Event]) -> bytes:
         """Return the rows of events in MessagePack; nothing without events."""
-        rows = self.rows(events)
-        return msgspec.msgpack.encode(rows) if rows else b""
+        return msgspec.msgpack.encode(self._rows(events)) if events else b""
 
     def refresh(self) -> None:
         """Read the endpoints again, because a script has found others."""
