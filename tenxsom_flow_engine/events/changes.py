@@ -27,7 +27,7 @@ MAX_MESSAGE = 1000
 
 
 def api_path(record: JobRecord) -> str:
-    """Return the path of a video in the HTTP API, which needs a key."""
+    """Return the path of a video in the HTTP API, which needs a key or a signature (see `events.links`)."""
     return f"/api/v1/jobs/{record.job_id}/video"
 
 
