@@ -186,8 +186,6 @@ def _copy(
         target.add_records([replace(one, queue=queues.get(one.queue, one.queue)) for one in records])
         jobs += len(records)
         progress(len(records))
-    for table in TABLES:
-        target.add_rows(table, source.rows(table))
     for scope, budget in before.budgets().items():
         after.set_budget(scope, budget)
     for name, channel in before.channels().items():
@@ -196,6 +194,9 @@ def _copy(
         state = before.queue_state(queue)
         after.set_queue_state(queues.get(queue, queue), lambda _, state=state: state)  # type: ignore[misc]
     _copy_schedules(before, after)
+    # Last: with its endpoints, the changes above would cause events.
+    for table in TABLES:
+        target.add_rows(table, source.rows(table))
     gates = open_ledger(after, timings)
     for entry in open_ledger(before, timings).entries():
         gates.put(entry)

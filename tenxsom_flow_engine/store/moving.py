@@ -17,20 +17,19 @@ from tenxsom_flow_engine.jobs import JobRecord, SubmissionState
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.text import plural
 
-#: The tables that are copied as rows, each with the types of its columns. What else moves has methods of the stores.
-TABLES: dict[str, tuple[type, ...]] = {
-    "finished_ids": (str, float),  # job id, until
-    "sums": (str, str, str, str, float),  # kind, period, service, name, amount
-    "last_errors": (str, float, str, str, str),  # service, at, job id, code, message
-    "charges": (str, int, int, int),  # scope, quarter, reserved, spent
-    "memos": (str, str, str, float),  # kind, name, text, until
-    "endpoints": (str, str, str),  # id, record, health
-    # endpoint, event, type, subject, at, body, state, tries, when it is sent next (None: never)
-    "outbox": (str, str, str, str, float, str, str, int, float),
-    "holds": (str, str, float),  # name, owner, until: locks that are to outlive the move (see LASTING_HOLDS)
+#: The tables that are copied as rows, each with its columns in order. What else moves has methods of the stores.
+TABLES = {
+    "finished_ids": ("job_id", "until"),
+    "sums": ("kind", "period", "service", "name", "amount"),
+    "last_errors": ("service", "at", "job_id", "code", "message"),
+    "charges": ("scope", "quarter", "reserved", "spent"),
+    "memos": ("kind", "name", "text", "until"),
+    "holds": ("name", "owner", "until"),  # only those of LASTING_HOLDS
+    "endpoints": ("id", "record", "health"),
+    "outbox": ("endpoint", "event", "type", "subject", "at", "body", "state", "tries", "next_at"),
 }
-#: Locks that a move keeps: with an ended session forgotten, its cookie would be valid again; alerts would be repeated.
-LASTING_HOLDS = ("ended-session:", "budget:")
+#: Locks that a move keeps, by the beginning of their names: a cookie would be valid again without that of its session.
+LASTING_HOLDS = ("ended-session:",)
 #: The memo of a target that names the move which filled it.
 ARRIVED = ("move", "arrived")
 #: Seconds for which a target remembers that: the command that moved can be repeated until then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import sqlite3
 from contextlib import closing
@@ -84,22 +85,22 @@ def buy(store: JobStore, queue: str, job_id: str, outcome: Outcome | None, *, ti
 def fill(store: JobStore, queue: str) -> None:
     """Give a store jobs of each kind, and something of everything else."""
     now = store.now()
-    for number in (1, 2):
-        hook = Endpoint(id=f"hook-{number}", kind=EndpointKind.WEBHOOK, url="https://example.org/a", created_at=now)
-        assert store.swap_endpoint(None, hook)
     buy(store, queue, "trimmed", Done(VIDEO))
     store.trim(Retention(age=0.0, count=0, ids=9e6))
+    assert store.swap_endpoint(
+        None, Endpoint(id="we_1", kind=EndpointKind.WEBHOOK, url="https://example.org/hook", secret="s", created_at=now)
+    )
     buy(store, queue, "rendering", Wait(now + 900, "rendering"))
     buy(store, queue, "made", Done(VIDEO))
     buy(store, queue, "failed", Dead(FAILURE))
     buy(store, queue, "doubtful", Held(FAILURE), ticket=False)
+    taken, other = store.take_deliveries("we_1", 2, 60.0)
+    delivered = Settled(taken.message.event_id, taken.tries, DeliveryState.DELIVERED)
+    later = Settled(other.message.event_id, other.tries, DeliveryState.PENDING, now + 90.0)
+    store.settle_deliveries("we_1", [delivered, later], Health(failures=1, failing_since=now))
     jobs = [NewJob(a_job(f"waits-{number}", channel="sea", priority=number % 3)) for number in range(4)]
     store.add(queue, [*jobs, *new("later", due=now + 86400, start_by=now + 90000), *new("dropped")])
     store.add("cloud_tasks", new("pushed", service=BETA))
-    first, second = store.take_deliveries("hook-1", 2, 60.0)
-    delivered = Settled(first.message.event_id, first.tries, DeliveryState.DELIVERED)
-    later = Settled(second.message.event_id, second.tries, DeliveryState.PENDING, now + 300.0)
-    store.settle_deliveries("hook-1", [delivered, later], Health(last_success_at=now))
     store.cancel("dropped")
     store.set_budget("all", parse_budget("all", "100/mo"))
     store.set_channel("sea", lambda _: Channel(weight=2.0, limits="9/h"))
@@ -111,6 +112,7 @@ def fill(store: JobStore, queue: str) -> None:
     assert store.swap_schedule(None, new_schedule("tides", terms, {}, 3, now), topics)
     built_in = new_schedule("built-in", terms, {}, None, now)
     assert store.swap_schedule(None, built_in)
+    store.set_queue_state("cloud_tasks", lambda state: dataclasses.replace(state, paused=True))
     ledger = open_ledger(store)
     share = Share("sea", 2.0, parse_windows("9/h"))
     for number in range(3):
@@ -142,6 +144,10 @@ def everything(store: JobStore, queue: str) -> dict[str, Any]:
     found["schedules"] = [(one, store.schedule_topics(one, range(one.topics or 0))) for one in store.schedules()]
     found["queues"] = {named(name): store.queue_state(name) for name in contents.queues()}
     found["ledger"] = {entry.name: entry for entry in open_ledger(store).entries()}
+    found["events"] = {
+        one.id: (sorted(store.deliveries(one.id, 99), key=repr), store.delivery_counts(one.id), store.health(one.id))
+        for one in store.endpoints()
+    }
     found["slots"] = (store.in_flight(ALPHA), store.channel_in_flight("sea"))
     found["finished"] = [
         record.job_id for record in store.page(JobFilter(statuses=(Status.SUCCEEDED,)), limit=9).records
@@ -160,6 +166,9 @@ def test_everything_arrives(settings: Settings, source: str, target: str) -> Non
         "rendering", "made", "failed", "doubtful", *(f"waits-{number}" for number in range(4)), "later", "dropped",
         "pushed",
     ]  # fmt: skip
+    states = {state: number for state, number in before["events"]["we_1"][1].items() if number}
+    assert states.pop(DeliveryState.DELIVERED) == 1
+    assert states[DeliveryState.PENDING] > 1
     moved = move_store(settings, source, target)
     assert (moved.jobs, moved.queue, moved.repeated) == (11, target, False)
     with closing(opened(settings, target)) as store:
@@ -384,11 +393,11 @@ def test_each_table_is_decided(settings: Settings) -> None:
     assert tables == set(TABLES) | by_methods | by_ledger | left
     copied = {"jobs", "finished_ids", "sums", "last_errors", "charges", "memos", "memo_ends", "hold", "budgets",
               "channels", "schedules", "topics", "queue", "gate", "log", "tally", "clock", "endpoints",
-              "endpoint_health", "endpoints_version", "outbox", "outbox_at", "outbox_due", "outbox_state"}  # fmt: skip
+              "endpoint_health", "outbox", "outbox_at", "outbox_due", "outbox_state"}  # fmt: skip
     made = {"position", "status", "due", "line", "asleep", "priorities", "lanes", "queues", "slots", "channel_slots",
             "finished", "starts", "scheduled", "zones", "days", "changes", "charged", "virtual", "turns", "weights",
             "periods", "admitted", "behind", "asked", "told", "waiting", "hints", "asks", "waiter_channels", "leases",
-            "leased", "wanting", "paused"}  # fmt: skip
+            "leased", "wanting", "paused", "endpoints_version"}  # fmt: skip
     with closing(opened(settings, "redis")) as store:
         fill(store, "redis")
         assert isinstance(store, RedisStore)

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, StoreUnavailable
-from tenxsom_flow_engine.events.outbox import DeliveryState, Message
+from tenxsom_flow_engine.events import DeliveryState
+from tenxsom_flow_engine.events.outbox import Message
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import unreadable
 from tenxsom_flow_engine.store.moving import (
@@ -148,6 +149,18 @@ class RedisContents(Contents):
         pipeline.hset(self._key(f"memos:{kind}"), name, text)
         pipeline.zadd(self._key(f"memo_ends:{kind}"), {name: until})
 
+    def _holds(self) -> Iterator[Row]:
+        for name in self._scan("hold:"):
+            owner, until = self._client.hmget(name, "owner", "until")
+            hold = name.removeprefix(self._key("hold:"))
+            if owner and until and hold.startswith(LASTING_HOLDS):
+                yield (hold, owner, float(until))
+
+    def _add_holds(self, pipeline: Any, name: str, owner: str, until: float) -> None:
+        key = self._key(f"hold:{name}")
+        pipeline.hset(key, mapping={"owner": owner, "until": repr(until)})
+        pipeline.expire(key, max(1, math.ceil(until - self.store.now())) + 3600)
+
     def _endpoints(self) -> Iterator[Row]:
         health = self._client.hgetall(self._key("endpoint_health"))
         for endpoint_id, record in self._client.hgetall(self._key("endpoints")).items():
@@ -163,32 +176,22 @@ class RedisContents(Contents):
         for endpoint_id in self._client.hkeys(self._key("endpoints")):
             states = self._client.hgetall(self._key(f"outbox_state:{endpoint_id}"))
             due = dict(self._client.zscan_iter(self._key(f"outbox_due:{endpoint_id}")))
-            for event, text in self._client.hscan_iter(self._key(f"outbox:{endpoint_id}")):
+            for event, text in self._client.hgetall(self._key(f"outbox:{endpoint_id}")).items():
                 one = msgspec.json.decode(text, type=Message)
                 tries, _, state = states.get(event, f"0 {DeliveryState.PENDING}").partition(" ")
                 yield (endpoint_id, event, one.type, one.subject, one.at, one.body, state, int(tries), due.get(event))
 
-    def _add_outbox(self, pipeline: Any, endpoint_id: str, event: str, *columns: Any) -> None:
-        kind, subject, at, body, state, tries, due = columns
+    def _add_outbox(
+        self, pipeline: Any, endpoint_id: str, event: str, kind: str, subject: str, at: float, body: str, state: str,
+        tries: int, next_at: float | None,
+    ) -> None:  # fmt: skip
         message = Message(event_id=event, type=kind, subject=subject, at=at, body=body)
         pipeline.hset(self._key(f"outbox:{endpoint_id}"), event, msgspec.json.encode(message))
         pipeline.zadd(self._key(f"outbox_at:{endpoint_id}"), {event: at})
-        if due is not None:
-            pipeline.zadd(self._key(f"outbox_due:{endpoint_id}"), {event: due})
         if tries or state != DeliveryState.PENDING:
             pipeline.hset(self._key(f"outbox_state:{endpoint_id}"), event, f"{tries} {state}")
-
-    def _holds(self) -> Iterator[Row]:
-        for name in self._scan("hold:"):
-            owner, until = self._client.hmget(name, "owner", "until")
-            hold = name.removeprefix(self._key("hold:"))
-            if owner and until and hold.startswith(LASTING_HOLDS):
-                yield (hold, owner, float(until))
-
-    def _add_holds(self, pipeline: Any, name: str, owner: str, until: float) -> None:
-        key = self._key(f"hold:{name}")
-        pipeline.hset(key, mapping={"owner": owner, "until": repr(until)})
-        pipeline.expire(key, max(1, math.ceil(until - self.store.now())) + 3600)
+        if next_at is not None:
+            pipeline.zadd(self._key(f"outbox_due:{endpoint_id}"), {event: next_at})
 
     def _scan(self, begin: str) -> list[str]:
         return sorted(self._client.scan_iter(match=escaped(self._key(begin)) + "*", count=1000))

@@ -66,15 +66,15 @@ class SQLiteContents(Contents):
 
     def rows(self, table: str) -> Iterable[Row]:
         with self.store.reading() as (db, _), decoding(table):
-            found = [tuple(row) for row in db.execute(f"SELECT * FROM {table}")]
+            found = [tuple(row) for row in db.execute(f"SELECT {', '.join(TABLES[table])} FROM {table}")]
             if table == "holds":
                 return [row for row in found if str(row[0]).startswith(LASTING_HOLDS)]
             return found
 
     def add_rows(self, table: str, rows: Iterable[Row]) -> None:
-        places = ", ".join("?" * len(TABLES[table]))
+        names, places = (", ".join(parts) for parts in (TABLES[table], "?" * len(TABLES[table])))
         with self.store.writing_lazily() as (db, _):
-            db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)
+            db.executemany(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({places})", rows)
 
     def queues(self) -> Sequence[str]:
         with self.store.reading() as (db, _):
